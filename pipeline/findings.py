@@ -1,0 +1,170 @@
+"""What can be said about a series, a mask or a file, and how a refusal is raised.
+
+Rules:
+- A check yields `Finding`s; a computation returns or raises `PipelineError`. Nothing answers None where a reason is known.
+- `measured` and `limit` come together, with their unit; a message says what, where, how much, and what to do.
+- One `Code` per defect. Its stage and its exit code follow from it, and nothing else decides them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Any
+
+
+class Exit(IntEnum):
+    """Exit codes of the command line; the name is printed with the number."""
+
+    VERIFIED = 0
+    INTERNAL_ERROR = 1
+    NOTHING_TO_CONVERT = 2
+    CORRUPT_INPUT = 4
+    NO_SUCH_INPUT = 5
+    OUTPUT_PATH = 6
+    CANNOT_WRITE = 7
+    PARTLY_DONE = 8
+    REFUSED = 10
+    DISPUTED = 11
+    MISMATCH = 12
+    UNCONFIRMED = 13
+    USAGE = 64
+
+
+class Severity(str, Enum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Code(str, Enum):
+    """Every defect that has a name. The value is STAGE.NAME."""
+
+    # SCAN: reading folders and headers
+    NO_SUCH_INPUT = "SCAN.NO_SUCH_INPUT"
+    NO_DICOM = "SCAN.NO_DICOM"
+    CORRUPT_FILE = "SCAN.CORRUPT_FILE"
+    FILE_LEFT_OUT = "SCAN.FILE_LEFT_OUT"
+    # SERIES: choosing one and knowing what it is
+    NO_SUCH_SERIES = "SERIES.NO_SUCH_SERIES"
+    SEVERAL_SERIES = "SERIES.SEVERAL_SERIES"
+    SEVERAL_VOLUMES = "SERIES.SEVERAL_VOLUMES"
+    NO_SUCH_PART = "SERIES.NO_SUCH_PART"
+    NOT_CONVERTIBLE = "SERIES.NOT_CONVERTIBLE"
+    MOSAIC = "SERIES.MOSAIC"
+    # GEOMETRY: planes that are not one grid
+    MISSING_PLANE_ATTRIBUTES = "GEOMETRY.MISSING_PLANE_ATTRIBUTES"
+    BAD_COSINES = "GEOMETRY.BAD_COSINES"
+    COSINES_ORTHONORMALISED = "GEOMETRY.COSINES_ORTHONORMALISED"
+    MIXED_SIZE = "GEOMETRY.MIXED_SIZE"
+    MIXED_SPACING = "GEOMETRY.MIXED_SPACING"
+    MIXED_ORIENTATION = "GEOMETRY.MIXED_ORIENTATION"
+    MIXED_FRAME_OF_REFERENCE = "GEOMETRY.MIXED_FRAME_OF_REFERENCE"
+    DUPLICATE_POSITION = "GEOMETRY.DUPLICATE_POSITION"
+    MISSING_PLANES = "GEOMETRY.MISSING_PLANES"
+    UNEVEN_SPACING = "GEOMETRY.UNEVEN_SPACING"
+    DISPLACED_PLANE = "GEOMETRY.DISPLACED_PLANE"
+    DRIFT = "GEOMETRY.DRIFT"
+    GANTRY_TILT = "GEOMETRY.GANTRY_TILT"
+    OFF_GRID = "GEOMETRY.OFF_GRID"
+    ASSUMED_THICKNESS = "GEOMETRY.ASSUMED_THICKNESS"
+    POSITION_JITTER = "GEOMETRY.POSITION_JITTER"
+    TAG_CONTRADICTS = "GEOMETRY.TAG_CONTRADICTS"
+    # MASK: values
+    NOT_A_MASK = "MASK.NOT_A_MASK"
+    EMPTY = "MASK.EMPTY"
+    COLOUR = "MASK.COLOUR"
+    UNSUPPORTED_PIXELS = "MASK.UNSUPPORTED_PIXELS"
+    LABELS_REMAPPED = "MASK.LABELS_REMAPPED"
+    RESCALE_PER_PLANE = "MASK.RESCALE_PER_PLANE"
+    RESCALE_IGNORED = "MASK.RESCALE_IGNORED"
+    MODALITY_LUT_IGNORED = "MASK.MODALITY_LUT_IGNORED"
+    LOSSY_PIXELS = "MASK.LOSSY_PIXELS"
+    # NIFTI: writing and reading back
+    OUTPUT_EXISTS = "NIFTI.OUTPUT_EXISTS"
+    OUTPUT_NAME = "NIFTI.OUTPUT_NAME"
+    CANNOT_WRITE = "NIFTI.CANNOT_WRITE"
+    TOO_LARGE = "NIFTI.TOO_LARGE"
+    READ_BACK_DIFFERS = "NIFTI.READ_BACK_DIFFERS"
+    # CHECK: witnesses
+    WITNESS_DIFFERS = "CHECK.WITNESS_DIFFERS"
+    NO_WITNESS = "CHECK.NO_WITNESS"
+
+    @property
+    def stage(self) -> str:
+        return self.value.split(".")[0]
+
+
+_EXIT_BY_CODE = {
+    Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,
+    Code.NO_DICOM: Exit.NOTHING_TO_CONVERT,
+    Code.CORRUPT_FILE: Exit.CORRUPT_INPUT,
+    Code.NO_SUCH_SERIES: Exit.NOTHING_TO_CONVERT,
+    Code.SEVERAL_SERIES: Exit.NOTHING_TO_CONVERT,
+    Code.NO_SUCH_PART: Exit.NOTHING_TO_CONVERT,
+    Code.NOT_CONVERTIBLE: Exit.NOTHING_TO_CONVERT,
+    Code.OUTPUT_EXISTS: Exit.OUTPUT_PATH,
+    Code.OUTPUT_NAME: Exit.OUTPUT_PATH,
+    Code.CANNOT_WRITE: Exit.CANNOT_WRITE,
+    Code.READ_BACK_DIFFERS: Exit.CANNOT_WRITE,
+    Code.WITNESS_DIFFERS: Exit.DISPUTED,
+    Code.NO_WITNESS: Exit.UNCONFIRMED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact about the input or the result.
+
+    code: which defect. severity: whether it refuses (ERROR), is to be known (WARNING) or explains (INFO).
+    message: what, where and how much, one sentence. hint: the likely cause and what to do.
+    clause: the clause of the DICOM or NIfTI standard. where: file names, UIDs or planes.
+    measured, limit, unit: the number behind it and its bound; always both or neither.
+    """
+
+    code: Code
+    message: str
+    hint: str = ""
+    severity: Severity = Severity.ERROR
+    clause: str = ""
+    where: tuple[str, ...] = ()
+    measured: float | None = None
+    limit: float | None = None
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.measured is None) != (self.limit is None):
+            raise ValueError(f"{self.code.name}: measured and limit come together")
+
+    def as_json(self) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "Code": self.code.name,
+            "Stage": self.code.stage,
+            "Severity": self.severity.value,
+            "Message": self.message,
+        }
+        extra = {"Hint": self.hint, "Clause": self.clause, "Where": list(self.where)}
+        record.update({key: value for key, value in extra.items() if value})
+        if self.measured is not None:
+            record.update({"Measured": self.measured, "Limit": self.limit, "Unit": self.unit})
+        return record
+
+
+@dataclass(frozen=True)
+class PipelineError(Exception):
+    """The one exception of the pipeline: a finding that stops the work, with all that was found before it."""
+
+    finding: Finding
+    others: tuple[Finding, ...] = field(default=())
+
+    def __str__(self) -> str:
+        return f"{self.finding.code.name}: {self.finding.message}"
+
+    @property
+    def exit(self) -> Exit:
+        return _EXIT_BY_CODE.get(self.finding.code, Exit.REFUSED)
+
+
+def refuse(code: Code, message: str, hint: str = "", **details: Any) -> PipelineError:
+    """The exception for one refusing finding; `raise refuse(...)` reads as what it does."""
+    return PipelineError(Finding(code, message, hint, **details))

@@ -1,0 +1,43 @@
+"""Every tolerance and every choice of a conversion, recorded in its Outcome.
+
+A tolerance is a number in mm (or a plain ratio) with its reason beside it. A choice says what to do where a series
+leaves room; the default is always the one that cannot be silently wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    # A plane may lie this far from the written grid. Real scanners jitter by up to 0.055 mm and the smallest real
+    # defect seen (a missing plane) shows 0.31 mm; in 0.1 mm micro-CT a gap needs the fraction.
+    corner_limit_mm: float = 0.1
+    corner_limit_fraction: float = 0.1  # of the smallest spacing; the smaller of the two limits holds
+    # Direction cosines printed with three decimals are off by less than this; a length of 0.99 is not rounding.
+    cosine_limit: float = 1e-3
+    # The header holds float32: 2.8e-5 mm at 1.2 m was measured for the sform, 1.5e-4 mm for the qform.
+    header_limit_mm: float = 2e-4
+    # Witnesses keep float32 affines; dcm2niix rounds more (1.3e-3 mm measured).
+    witness_limit_mm: float = 1e-3
+    dcm2niix_limit_mm: float = 5e-3
+
+    as_: Literal["mask", "image"] = "mask"
+    keep_values: bool = False
+    allow_empty: bool = False
+    crosscheck: Literal["affine", "voxels", "off"] = "affine"
+    keep_disputed: bool = False
+    write: Literal["refuse", "suffix", "skip", "overwrite"] = "refuse"
+
+    def corner_limit(self, smallest_spacing_mm: float) -> float:
+        """The limit of the corner proof in mm, for a grid whose smallest voxel edge is given."""
+        return min(self.corner_limit_mm, self.corner_limit_fraction * smallest_spacing_mm)
+
+    def as_json(self) -> dict[str, Any]:
+        return {_camel(f.name): getattr(self, f.name) for f in fields(self)}
+
+
+def _camel(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_") if word)
