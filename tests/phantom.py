@@ -22,9 +22,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import encapsulate
 from pydicom.pixels import pack_bits
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEGLosslessSV1, generate_uid
 from pydicom.valuerep import format_number_as_ds
@@ -42,7 +41,7 @@ SYNTAXES = {
     "big endian": ExplicitVRBigEndian,
     "deflated": UID("1.2.840.10008.1.2.1.99"),
     "rle": UID("1.2.840.10008.1.2.5"),
-    "jpeg lossless": JPEGLosslessSV1,
+    "jpeg lossless": JPEGLosslessSV1,  # 8 bits: an even number of pixels; multi-frame SC: unsigned
     "jpeg-ls": UID("1.2.840.10008.1.2.4.80"),
     "jpeg 2000": UID("1.2.840.10008.1.2.4.90"),  # frames of at least 32 x 32: the encoder takes no smaller
 }
@@ -373,46 +372,44 @@ def save(path: Path, dataset: Dataset, transfer_syntax: str = "explicit") -> Non
     meta.ImplementationClassUID = generate_uid(entropy_srcs=["phantom"])
     meta.ImplementationVersionName = "PHANTOM"
     dataset.file_meta = meta
-    if syntax == JPEGLosslessSV1:
-        _compress_jpeg_lossless(dataset)
-    elif syntax.is_encapsulated:
+    if syntax.is_encapsulated and syntax != JPEGLosslessSV1:
         plugin = {"rle": "pydicom"}.get(transfer_syntax, "")  # GDCM's RLE encoder ends the process on small frames
         dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
     elif syntax == ExplicitVRBigEndian and dataset["PixelData"].VR == "OW" and dataset.BitsAllocated == 16:
         dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").byteswap().tobytes()
     dataset.save_as(path, enforce_file_format=True)
+    if syntax == JPEGLosslessSV1:
+        _jpeg_lossless(path)
 
 
-def _compress_jpeg_lossless(dataset: Dataset) -> None:
-    """JPEG lossless, process 14 selection value 1, by GDCM: pydicom has no encoder for it."""
+def _jpeg_lossless(path: Path) -> None:
+    """Turn a native file into JPEG lossless, process 14 selection value 1, by GDCM: pydicom has no encoder for it.
+
+    GDCM reads and writes whole files here: images made and handed over in Python are freed twice and end the process.
+    """
     import gdcm
 
-    frames = int(dataset.get("NumberOfFrames", 1))
-    size = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8
-    encoded = []
-    for n in range(frames):
-        image = gdcm.Image()
-        image.SetNumberOfDimensions(2)
-        image.SetDimension(0, dataset.Columns)
-        image.SetDimension(1, dataset.Rows)
-        bits = (dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation)
-        image.SetPixelFormat(gdcm.PixelFormat(1, *bits))
-        photometric = gdcm.PhotometricInterpretation.GetPIType(dataset.PhotometricInterpretation)
-        image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(photometric))
-        pixels = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-        pixels.SetByteStringValue(dataset.PixelData[n * size : (n + 1) * size] + b"\0" * (size % 2))
-        image.SetDataElement(pixels)
-        change = gdcm.ImageChangeTransferSyntax()
-        change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-        change.SetInput(image)
-        if not change.Change():
-            raise ValueError("GDCM did not compress the frame")
-        fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
-        # GDCM hands bytes on as text; this is how to get them back.
-        encoded.append(fragments.GetFragment(0).GetByteValue().GetBuffer().encode("utf-8", "surrogateescape"))
-    dataset.PixelData = encapsulate(encoded)
+    other = str(path.with_name(path.name + ".gdcm"))
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(path))
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    if not reader.Read():
+        raise ValueError(f"GDCM does not read {path.name}")
+    change.SetInput(reader.GetImage())
+    if not change.Change():
+        raise ValueError(f"GDCM does not compress {path.name}")
+    writer.SetFileName(other)
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    if not writer.Write():
+        raise ValueError(f"GDCM does not write {path.name}")
+    dataset = dcmread(path)
+    dataset.PixelData = dcmread(other).PixelData
     dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
     dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    dataset.save_as(path, enforce_file_format=True)
+    Path(other).unlink()
 
 
 _SMALL = Spec(shape=(30, 26, 11), row_spacing=1.4, column_spacing=1.25, step=2.5, bits_allocated=8)
