@@ -131,7 +131,8 @@ class Stack:
 
     order: for each k, the index of its plane in the sequence given. residuals: (planes,) largest corner distance of
     each plane, by its own equation, to the written grid. irregularity: the same maximum before the axes were made
-    orthonormal. straightened: how far making them so moved a corner. offsets: (planes, 3) position of every plane in
+    orthonormal. straightened: how far making them so moved a corner; kept_skew: how far it would have, where they stay as
+    printed. offsets: (planes, 3) position of every plane in
     steps along i, j (mm) and the normal (mm), from the first. lean: (2,) slope of the step along i and j.
     """
 
@@ -140,6 +141,7 @@ class Stack:
     residuals: Matrix
     irregularity_mm: float
     straightened_mm: float
+    kept_skew_mm: float
     offsets: Matrix
     lean: Matrix
 
@@ -148,13 +150,18 @@ class Stack:
         return float(self.residuals.max())
 
 
-def stack(planes: Sequence[Plane], *, limit_mm: float, assumed_step_mm: float = 1.0) -> Stack:
+def stack(
+    planes: Sequence[Plane], *, limit_mm: float, keep_skew: float, keep_mm: float, assumed_step_mm: float = 1.0
+) -> Stack:
     """Order planes along their normal, fit one grid to them, and measure how far each is from it.
 
     The step is the least-squares line through all positions, so no single gap decides it. A single plane has no step:
-    `assumed_step_mm` along the normal is taken. Axes within rounding of orthonormal are made so (the nearest rotation,
-    about the centre of the grid), because readers built on ITK refuse anything else; a real lean is kept as shear.
-    All planes must have one size. Raises GeometryError when the cosines span no plane or all planes lie at one place.
+    `assumed_step_mm` along the normal is taken. All planes must have one size.
+
+    Axes off right angles by no more than `keep_skew` (a cosine), where mending would move no corner by more than
+    `keep_mm`, stay as they are printed. Beyond that, rounding is mended: the nearest rotation about the centre of the
+    grid, because readers built on ITK drop or refuse anything else. A lean that moves a corner by more than `limit_mm`
+    and is no rounding is kept, as shear. Raises GeometryError when the cosines span no plane or all planes lie at one place.
     """
     row, column = (_mean([p.row_cosine for p in planes]), _mean([p.column_cosine for p in planes]))
     normal = np.cross(row, column)
@@ -182,7 +189,7 @@ def stack(planes: Sequence[Plane], *, limit_mm: float, assumed_step_mm: float = 
     shape = (first.columns, first.rows, count)
     irregularity = residuals_mm(raw, ordered)
 
-    lps = _straighten(raw, shape, limit_mm, _print_precision(planes))
+    lps, kept_skew = _straighten(raw, shape, limit_mm, _print_precision(planes), keep_skew, keep_mm)
     straightened = float(np.linalg.norm(_at_corners(shape, lps - raw), axis=1).max())
     along = np.stack([row, column, normal])
     offsets = (positions - positions[0]) @ along.T
@@ -193,6 +200,7 @@ def stack(planes: Sequence[Plane], *, limit_mm: float, assumed_step_mm: float = 
         residuals=residuals_mm(lps, ordered),
         irregularity_mm=float(irregularity.max()),
         straightened_mm=straightened,
+        kept_skew_mm=kept_skew,
         offsets=offsets,
         lean=lean,
     )
@@ -273,24 +281,27 @@ def axis_codes(affine_ras: Matrix) -> str:
     return "".join(letters)
 
 
-def _straighten(raw: Matrix, shape: tuple[int, int, int], limit_mm: float, precision: float) -> Matrix:
-    """The affine with the nearest orthonormal axes, where the difference is rounding; else as it is but for i and j.
+def _straighten(
+    raw: Matrix, shape: tuple[int, int, int], limit_mm: float, precision: float, keep_skew: float, keep_mm: float
+) -> tuple[Matrix, float]:
+    """The affine as it is, or with the nearest orthonormal axes, or sheared (see `stack`), and the skew kept in mm.
 
     A lean of the stack is rounding when it moves no voxel by more than the limit, or is smaller than what the printed
     decimals of the cosines can tell. A lean beyond that is gantry tilt, and is kept.
     """
     spacing = np.linalg.norm(raw[:3, :3], axis=0)
     directions = raw[:3, :3] / spacing
-    if np.abs(directions.T @ directions - np.eye(3)).max() < 1e-9:
-        return raw
     u, _, vt = np.linalg.svd(directions)
     straight = _about_centre(raw, (u @ vt) * spacing, shape)
-    lean = float(np.abs(directions[:, 2] @ directions[:, :2]).max())
+    skew = float(np.abs(directions.T @ directions - np.eye(3)).max())
     moved = float(np.linalg.norm(_at_corners(shape, straight - raw), axis=1).max())
+    if skew <= keep_skew and moved <= keep_mm:
+        return raw, moved
+    lean = float(np.abs(directions[:, 2] @ directions[:, :2]).max())
     if moved <= limit_mm or lean <= 2 * precision:
-        return straight
+        return straight, 0.0
     row, column = orthonormal(directions[:, 0], directions[:, 1])
-    return _about_centre(raw, np.stack([row, column, directions[:, 2]], 1) * spacing, shape)
+    return _about_centre(raw, np.stack([row, column, directions[:, 2]], 1) * spacing, shape), 0.0
 
 
 def _about_centre(raw: Matrix, axes: Matrix, shape: tuple[int, int, int]) -> Matrix:

@@ -18,6 +18,7 @@ from pipeline.geometry import Matrix, Plane, Stack, axis_codes
 from pipeline.policy import Policy
 
 _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
+_LEANS_DEGREES = 0.005  # above what is kept as printed; a mended or upright stack leans less
 _SAME_PLACE_MM = 1e-3  # closer than the precision positions are printed with: one place
 
 
@@ -40,7 +41,7 @@ def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: P
     found: list[Finding] = []
     if stack.irregularity_mm > limit:
         found.append(_which(stack, planes, names, limit))
-    if stack.grid.shear_degrees > 1e-4 and len(planes) > 1 and (not found or found[0].code not in _NO_STACK):
+    if stack.grid.shear_degrees > _LEANS_DEGREES and len(planes) > 1 and (not found or found[0].code not in _NO_STACK):
         found.append(_tilt(stack, limit))
     return found
 
