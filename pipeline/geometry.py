@@ -5,7 +5,7 @@ Rules:
 - The world is LPS, in mm: x to the patient's left, y to the back, z to the head. RAS appears only in names that say so.
 - Planes are ordered by position along the normal, row x column, ascending. So every grid is right-handed.
 - One number in mm proves a stack: the largest distance between any corner of any plane by its own equation and the
-  same voxel by the grid. It catches missing, doubled and displaced planes, drift, wrong orientation and spacing at once.
+  same voxel by the grid. It catches missing, doubled and displaced planes, drift, wrong orientation or spacing at once.
 - Two affines are compared through the map between their indices, never entry by entry.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import fsum, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ LPS_TO_RAS: Matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
 LPS_TO_RAS.flags.writeable = False
 
 
+# Positions a kilometre from the origin are rounded to less than this, and no voxel is this thin.
+_NO_STEP_MM = 1e-6
+
+
 class GeometryError(ValueError):
     """Numbers that describe no plane or no grid."""
 
@@ -35,7 +39,7 @@ class Plane:
     """The 2-D grid of one frame in space: Image Plane Module (PS3.3 C.7.6.2), all lengths in mm, LPS.
 
     position: centre of the first pixel. row_cosine: direction of increasing column index. column_cosine: direction of
-    increasing row index. row_spacing: between rows, Pixel Spacing[0]. column_spacing: between columns, Pixel Spacing[1].
+    increasing row index. row_spacing: between rows, Pixel Spacing[0]; column_spacing: between columns, the other.
     Raises GeometryError unless all is finite and spacings and sizes are positive.
     """
 
@@ -179,7 +183,7 @@ def stack(
 
     k = np.arange(count) - (count - 1) / 2
     step = normal * assumed_step_mm if count == 1 else k @ positions / (k @ k)
-    if float(step @ normal) <= 0:
+    if float(step @ normal) < _NO_STEP_MM:
         raise GeometryError("all planes lie at one position")
     raw = np.eye(4)
     raw[:3, 0] = row * _mean([p.column_spacing for p in planes])
@@ -249,10 +253,9 @@ def index_map(ours: Grid, theirs_lps: Matrix, theirs_shape: Sequence[int]) -> tu
 def reorder(array: NDArray[Any], mapping: NDArray[np.int64]) -> NDArray[Any]:
     """Their (i, j, k) array as ours, through the map of `index_map`. A view: nothing is copied."""
     axes = [int(np.flatnonzero(mapping[row, :3])[0]) for row in range(3)]
-    turned: NDArray[Any] = array.transpose(axes)[
-        tuple(slice(None, None, int(mapping[row, axes[row]])) for row in range(3))
-    ]
-    return turned
+    turned = array.transpose(axes)
+    steps = tuple(slice(None, None, int(mapping[row, axes[row]])) for row in range(3))
+    return np.asarray(turned[steps])
 
 
 def corner_indices(shape: Sequence[int]) -> NDArray[np.int64]:
@@ -329,8 +332,11 @@ def _at_corners(shape: Sequence[int], affine: Matrix) -> Matrix:
 
 
 def _mean(values: Sequence[float] | Sequence[Vector]) -> Matrix:
-    """The mean, and exactly the value itself where all are equal."""
-    return np.asarray(values[0], float) if all(v == values[0] for v in values) else np.mean(np.array(values), axis=0)
+    """The mean, exactly summed: equal values give themselves, and the order of the values changes no bit."""
+    if all(v == values[0] for v in values):
+        return np.asarray(values[0], float)
+    array = np.array(values)
+    return np.array([fsum(column) for column in array.reshape(len(array), -1).T]).reshape(array.shape[1:]) / len(array)
 
 
 def _dot(a: Vector, b: Vector) -> float:
