@@ -42,7 +42,7 @@ def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: P
     if stack.irregularity_mm > limit:
         found.append(_which(stack, planes, names, limit))
     if stack.grid.shear_degrees > _LEANS_DEGREES and len(planes) > 1 and (not found or found[0].code not in _NO_STACK):
-        found.append(_tilt(stack, limit))
+        found.append(tilt(stack, policy))
     return found
 
 
@@ -219,7 +219,9 @@ def _uneven(gaps: Matrix, names: Sequence[str], stack: Stack, limit: float) -> F
     )
 
 
-def _tilt(stack: Stack, limit: float) -> Finding:
+def tilt(stack: Stack, policy: Policy) -> Finding:
+    """The gantry tilt of a stack that leans: how much, and about which axis of the patient."""
+    limit = policy.corner_limit(min(stack.grid.spacing[:2]))
     lean = stack.lean
     degrees = stack.grid.shear_degrees
     height = float(stack.offsets[-1, 2])

@@ -29,6 +29,11 @@ class Policy:
     dcm2niix_limit_mm: float = 5e-3
 
     as_: Literal["mask", "image"] = "mask"
+    on_tilt: Literal["refuse", "shear", "resample"] = "refuse"
+    on_gap: Literal["refuse", "fill", "nearest", "resample"] = "refuse"
+    on_duplicate: Literal["refuse", "drop", "first", "last"] = "refuse"
+    assume_spacing: bool = False
+    orient: str = "source"
     keep_values: bool = False
     allow_empty: bool = False
     crosscheck: Literal["affine", "voxels", "off"] = "affine"

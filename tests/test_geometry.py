@@ -134,7 +134,9 @@ def test_residuals_see_what_the_planes_own_corners_see(grid: Grid) -> None:
     wrong[:3, 0] *= 1.01
     wrong[:3, 3] += (0.3, -0.2, 0.1)
     moved = Grid(grid.shape, wrong)
-    for k, (plane, residual) in enumerate(zip(planes, residuals_mm(wrong, planes), strict=True)):
+    for k, (plane, residual) in enumerate(
+        zip(planes, residuals_mm(wrong, planes, np.arange(len(planes))), strict=True)
+    ):
         ours = moved.points([(i, j, k) for i in (0, grid.shape[0] - 1) for j in (0, grid.shape[1] - 1)])
         assert isclose(residual, np.linalg.norm(ours - corners_by_hand(plane), axis=1).max(), abs_tol=1e-7)
 
