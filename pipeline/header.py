@@ -106,7 +106,7 @@ def read_header(path: Path) -> Header:
             dataset = dcmread(file, stop_before_pixels=True, force=True)
             syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guessed_syntax(dataset)
             return _header(path, dataset, syntax, file)
-        except (InvalidDicomError, EOFError, ValueError, KeyError, struct.error, NotImplementedError, AttributeError) as e:
+        except (InvalidDicomError, EOFError, ValueError, KeyError, struct.error, AttributeError, RuntimeError) as e:
             raise refuse(
                 Code.CORRUPT_FILE,
                 f"{path.name} begins like DICOM but its header cannot be read: {e}",
@@ -161,13 +161,20 @@ def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any]
         if keyword not in dataset:
             continue
         try:
-            value = plain(dataset[keyword].value)
+            element = dataset[keyword]
+            value = plain(element.value)
         except (ValueError, TypeError, OverflowError) as error:
             unreadable[keyword] = str(error)
             continue
-        if value is not None:
+        if element.VR in ("DS", "IS") and _has_text(value):  # pydicom hands on what it could not make a number
+            unreadable[keyword] = f"“{element.value}” is not a number"
+        elif value is not None:
             values[keyword] = value
     return values, unreadable
+
+
+def _has_text(value: Any) -> bool:
+    return any(isinstance(item, str) for item in (value if isinstance(value, tuple) else (value,)))
 
 
 def plain(value: Any) -> Any:
@@ -187,10 +194,9 @@ def plain(value: Any) -> Any:
 
 
 def _frames(dataset: Dataset) -> tuple[Mapping[str, Any], ...]:
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    shared = dataset.get("SharedFunctionalGroupsSequence") or ()
-    common = _groups(shared[0]) if len(shared) else {}
-    return tuple({**common, **_groups(item)} for item in per_frame)
+    shared = dataset.get("SharedFunctionalGroupsSequence")
+    common = _groups(shared[0]) if shared else {}
+    return tuple({**common, **_groups(item)} for item in dataset.get("PerFrameFunctionalGroupsSequence") or ())
 
 
 def _groups(item: Dataset) -> dict[str, Any]:
