@@ -95,7 +95,7 @@ class NotDicom(Exception):
 def read_header(path: Path) -> Header:
     """The header of one file. Raises NotDicom for a foreign file, PipelineError(CORRUPT_FILE) for a broken one."""
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what pydicom finds odd in attributes nobody reads is not the user's concern
@@ -106,7 +106,16 @@ def read_header(path: Path) -> Header:
             dataset = dcmread(file, stop_before_pixels=True, force=True)
             syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guessed_syntax(dataset)
             return _header(path, dataset, syntax, file)
-        except (InvalidDicomError, EOFError, ValueError, KeyError, struct.error, AttributeError, RuntimeError) as e:
+        except (
+            InvalidDicomError,
+            BytesLengthException,
+            EOFError,
+            ValueError,
+            KeyError,
+            struct.error,
+            AttributeError,
+            RuntimeError,
+        ) as e:
             raise refuse(
                 Code.CORRUPT_FILE,
                 f"{path.name} begins like DICOM but its header cannot be read: {e}",
@@ -155,6 +164,8 @@ def _pixel_element(file: BinaryIO, syntax: str) -> tuple[bool, int | None, int |
 
 
 def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    from pydicom.errors import BytesLengthException
+
     values: dict[str, Any] = {}
     unreadable: dict[str, str] = {}
     for keyword in keywords:
@@ -163,7 +174,7 @@ def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any]
         try:
             element = dataset[keyword]
             value = plain(element.value)
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
             unreadable[keyword] = str(error)
             continue
         if element.VR in ("DS", "IS") and _has_text(value):  # pydicom hands on what it could not make a number
