@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -108,6 +109,22 @@ def test_a_header_cut_off_is_corrupt_or_has_no_pixels(tmp_path: Path, keep: int)
     except PipelineError as error:
         found = (error.finding.code, error.finding.where)
     assert found in (False, (Code.CORRUPT_FILE, (path.name,)))
+
+
+@pytest.mark.parametrize("syntax", ["implicit", "explicit", "big endian", "deflated"])
+def test_a_damaged_file_never_ends_in_a_bare_exception(tmp_path: Path, syntax: str) -> None:
+    path = first(tmp_path, transfer_syntax=syntax, kind="enhanced mr")
+    whole, random, corrupt = path.read_bytes(), Random(1), 0
+    for n in range(60):
+        spoilt = bytearray(whole[: random.randrange(140, len(whole))] if n % 2 else whole)
+        for _ in range(4):
+            spoilt[random.randrange(132, len(spoilt))] = random.randrange(256)
+        path.write_bytes(spoilt)
+        try:
+            read_header(path)
+        except PipelineError as error:
+            corrupt += error.finding.code is Code.CORRUPT_FILE
+    assert corrupt > 0
 
 
 def test_pixels_cut_off_show_in_the_size(tmp_path: Path) -> None:
