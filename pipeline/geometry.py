@@ -284,9 +284,13 @@ def orthonormal(row: ArrayLike, column: ArrayLike) -> tuple[Matrix, Matrix]:
 
 
 def axis_codes(affine_ras: Matrix) -> str:
-    """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction."""
-    directions = np.array(affine_ras[:3, :3], float)
-    directions /= np.linalg.norm(directions, axis=0)
+    """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction.
+
+    A sheared affine is read through the nearest rotation, as nibabel does.
+    """
+    axes = np.array(affine_ras[:3, :3], float)
+    u, _, vt = np.linalg.svd(axes / np.linalg.norm(axes, axis=0))
+    directions = u @ vt
     letters, free = ["?"] * 3, [0, 1, 2]
     for axis in np.argsort(-np.abs(directions).max(axis=0), kind="stable"):
         world = max(free, key=lambda row: abs(directions[row, axis]))

@@ -95,7 +95,6 @@ class NotDicom(Exception):
 def read_header(path: Path) -> Header:
     """The header of one file. Raises NotDicom for a foreign file, PipelineError(CORRUPT_FILE) for a broken one."""
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what pydicom finds odd in attributes nobody reads is not the user's concern
@@ -106,15 +105,9 @@ def read_header(path: Path) -> Header:
             dataset = dcmread(file, stop_before_pixels=True, force=True)
             syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guessed_syntax(dataset)
             return _header(path, dataset, syntax, file)
-        except (
-            InvalidDicomError,
-            EOFError,
-            ValueError,
-            KeyError,
-            struct.error,
-            NotImplementedError,
-            AttributeError,
-        ) as e:
+        except Exception as e:  # a broken file makes a parser stumble in more ways than can be listed
+            if isinstance(e, OSError) and e.errno is not None:
+                raise
             raise refuse(
                 Code.CORRUPT_FILE,
                 f"{path.name} begins like DICOM but its header cannot be read: {e}",
@@ -163,19 +156,28 @@ def _pixel_element(file: BinaryIO, syntax: str) -> tuple[bool, int | None, int |
 
 
 def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    from pydicom.errors import BytesLengthException
+
     values: dict[str, Any] = {}
     unreadable: dict[str, str] = {}
     for keyword in keywords:
         if keyword not in dataset:
             continue
         try:
-            value = plain(dataset[keyword].value)
-        except (ValueError, TypeError, OverflowError) as error:
+            element = dataset[keyword]
+            value = plain(element.value)
+        except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
             unreadable[keyword] = str(error)
             continue
-        if value is not None:
+        if element.VR in ("DS", "IS") and _has_text(value):  # pydicom hands on what it could not make a number
+            unreadable[keyword] = f"“{element.value}” is not a number"
+        elif value is not None:
             values[keyword] = value
     return values, unreadable
+
+
+def _has_text(value: Any) -> bool:
+    return any(isinstance(item, str) for item in (value if isinstance(value, tuple) else (value,)))
 
 
 def plain(value: Any) -> Any:
@@ -195,10 +197,9 @@ def plain(value: Any) -> Any:
 
 
 def _frames(dataset: Dataset) -> tuple[Mapping[str, Any], ...]:
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or ()), None)
-    common = {} if shared is None else _groups(shared)
-    return tuple({**common, **_groups(item)} for item in per_frame)
+    shared = dataset.get("SharedFunctionalGroupsSequence")
+    common = _groups(shared[0]) if shared else {}
+    return tuple({**common, **_groups(item)} for item in dataset.get("PerFrameFunctionalGroupsSequence") or ())
 
 
 def _groups(item: Dataset) -> dict[str, Any]:
