@@ -11,8 +11,7 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from math import isfinite
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct, error, unpack
 from typing import Any, NamedTuple
 
@@ -64,6 +63,8 @@ _ASCII_COMPATIBLE = {
     *(b"ISO_IR %d" % n for n in (100, 101, 109, 110, 126, 127, 138, 144, 148)),
 }
 
+_NUMBER_CHARACTERS = {b"DS": b"0123456789+-.eE \\", b"IS": b"0123456789+- \\"}
+
 _TRANSFER_SYNTAX = 0x00020010
 _CHARACTER_SET = 0x00080005
 _FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
@@ -75,8 +76,9 @@ _UNDEFINED = 0xFFFFFFFF
 
 _WINDOW = 8192
 _DEEPEST = 16
-_explicit = Struct("<HH2sHI").unpack_from
+_explicit = Struct("<HH2sH").unpack_from
 _implicit = Struct("<HHI").unpack_from
+_long = Struct("<I").unpack_from
 
 
 class GiveUp(Exception):
@@ -191,17 +193,21 @@ def _transfer_syntax(file: _File) -> tuple[bytes, int]:
 def _walk(
     file: _File, position: int, end: int, explicit: bool, scope: _Scope, depth: int
 ) -> tuple[int, dict[int, bytes]]:
-    """Walk one data set until `end` or the first tag at or above its limit: where that is, and the wanted values."""
+    """Walk one data set until `end` or the first tag at or above its limit: where that is, and the wanted values.
+
+    It is for the caller to see that the walk stopped where it should: an element may reach beyond `end`.
+    """
     found: dict[int, bytes] = {}
     last, limit, wanted = scope
     data, start = file.data, file.start
+    room = len(data) - 12
     while position < end:
         at = position - start
-        if at + 12 > len(data):
+        if at > room:
             file.move(position)
-            data, start, at = file.data, position, 0
+            data, start, at, room = file.data, position, 0, len(file.data) - 12
         if explicit:
-            group, element, vr, length, long_length = _explicit(data, at)
+            group, element, vr, length = _explicit(data, at)
         else:
             group, element, length = _implicit(data, at)
             vr = b""
@@ -210,19 +216,19 @@ def _walk(
             break
         value = position + 8
         if vr in LONG_VRS and length == 0:  # the two bytes before a long length are reserved and zero
-            value, length = position + 12, long_length
+            value, (length,) = position + 12, _long(data, at + 8)
         elif vr not in _SHORT_OR_NONE:
             raise GiveUp(f"unknown VR {vr!r} at byte {position}")
         if tag <= last:
             raise GiveUp(f"tag {tag:08X} is out of order")
         last = tag
-        if length == _UNDEFINED and tag not in wanted and _is_sequence(file, tag, vr, value):
+        if length & 1:
+            if length != _UNDEFINED or tag in wanted or not _is_sequence(file, tag, vr, value):
+                raise GiveUp(f"tag {tag:08X} has an odd or an undefined length")
             position = _after_sequence(file, value, end, explicit, depth + 1)
-            data, start = file.data, file.start
+            data, start, room = file.data, file.start, len(file.data) - 12
             continue
         position = value + length
-        if length & 1 or position > end:  # so is any other undefined length
-            raise GiveUp(f"tag {tag:08X} has an odd length, an undefined one, or is cut off")
         if tag in wanted:
             if vr not in wanted[tag]:
                 raise GiveUp(f"tag {tag:08X} has VR {vr!r}")
@@ -282,30 +288,36 @@ def _pixels(file: _File, position: int, explicit: bool) -> tuple[bool, int | Non
 
 def _plain(vr: bytes, raw: bytes) -> Any:
     """A value as str, int, float or a tuple of them, None if it is empty. Raises GiveUp or ValueError."""
-    if vr in (b"US", b"FD"):
-        values = _numbers(unpack(f"<{len(raw) // 2}H" if vr == b"US" else f"<{len(raw) // 8}d", raw))
-    elif vr in (b"DS", b"IS"):
-        text = raw.rstrip(b"\0 ")
-        # With these characters only, float and int read what pydicom reads: it calls them too.
-        if text.translate(None, b"0123456789+- \\" if vr == b"IS" else b"0123456789+-.eE \\"):
-            raise GiveUp("a character that is not part of a number")
-        read = int if vr == b"IS" else float
-        values = _numbers([read(part) for part in text.split(b"\\")]) if text else ()
+    values: Sequence[Any]
+    if vr == b"US":
+        values = unpack(f"<{len(raw) // 2}H", raw)
+    elif vr == b"FD":
+        values = unpack(f"<{len(raw) // 8}d", raw)
+    elif vr in _NUMBER_CHARACTERS:
+        values = _numbers(vr, raw.rstrip(b"\0 "))
     else:
-        values = _texts(vr, raw)
-    if not values:
-        return None
-    return values[0] if len(values) == 1 else tuple(values)
+        values = _texts(vr, raw.rstrip(b"\0 "))
+    if len(values) == 1:
+        return values[0]
+    return tuple(values) or None
 
 
-def _numbers(numbers: Any) -> Any:
-    if not all(isfinite(n) and (n.__class__ is float or abs(n) < 2**31) for n in numbers):
-        raise GiveUp("a number that is not finite, or too large")
-    return numbers
+def _numbers(vr: bytes, text: bytes) -> list[int] | list[float]:
+    # With these characters only, float and int read what pydicom reads: it calls them too.
+    if text.translate(None, _NUMBER_CHARACTERS[vr]):
+        raise GiveUp("a character that is not part of a number")
+    if not text:
+        return []
+    if vr == b"DS":
+        return [float(part) for part in text.split(b"\\")]
+    integers = [int(part) for part in text.split(b"\\")]
+    if max(map(abs, integers)) >= 2**31:
+        raise GiveUp("an integer of more than 32 bits")
+    return integers
 
 
 def _texts(vr: bytes, raw: bytes) -> list[str]:
-    text = raw.rstrip(b"\0 ").decode("ascii")
+    text = raw.decode("ascii")
     if not text.isprintable():
         raise GiveUp("a control character in a text")
     parts = [part.strip(" ") for part in ([text] if vr == b"ST" else text.split("\\"))]
