@@ -61,7 +61,7 @@ _ASCII_COMPATIBLE = {
     *(b"", b"ISO_IR 6", b"ISO_IR 192", b"GB18030"),
     *(b"ISO_IR %d" % n for n in (100, 101, 109, 110, 126, 127, 138, 144, 148)),
 }
-
+# With these characters only, float and int read what pydicom reads: it calls them too.
 _NUMBER_CHARACTERS = {b"DS": b"0123456789+-.eE \\", b"IS": b"0123456789+- \\"}
 
 _TRANSFER_SYNTAX = 0x00020010
@@ -123,7 +123,7 @@ class Reader:
     def _fields(self, file: _File) -> dict[str, Any]:
         syntax, position = _transfer_syntax(file)
         explicit = syntax != _IMPLICIT_LITTLE
-        if not explicit and file.bytes(position + 4, 2).isalpha():
+        if not explicit and file.bytes(position, 6)[4:].isalpha():
             raise GiveUp("implicit VR that looks explicit")
         position, found = _walk(file, position, file.size, explicit, self._data_set, 0)
         _check_character_set(found)
@@ -164,7 +164,7 @@ class _File:
         self.start, self.data = position, os.read(self.descriptor, _WINDOW)
 
     def bytes(self, position: int, length: int) -> bytes:
-        """Bytes at a position not before the window, and not more than a window of them."""
+        """Not more than a window of bytes at a position. Positions only grow: none lies before the window."""
         at = position - self.start
         if at + length > len(self.data):
             self.move(position)
@@ -229,7 +229,7 @@ def _walk(
             continue
         position = value + length
         if tag in wanted:
-            if vr not in wanted[tag]:
+            if vr not in wanted[tag]:  # b"OB" is in b"OB OW", and the b"" of implicit VR is in all
                 raise GiveUp(f"tag {tag:08X} has VR {vr!r}")
             found[tag] = b"" if tag in _OVERLAY_DATA else file.bytes(value, length)
     return position, found
@@ -302,7 +302,6 @@ def _plain(vr: bytes, raw: bytes) -> Any:
 
 
 def _numbers(vr: bytes, text: bytes) -> list[int] | list[float]:
-    # With these characters only, float and int read what pydicom reads: it calls them too.
     if text.translate(None, _NUMBER_CHARACTERS[vr]):
         raise GiveUp("a character that is not part of a number")
     if not text:

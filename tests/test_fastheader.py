@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from struct import pack
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -74,9 +75,9 @@ def _items(sequence: Element, syntax: str) -> bytes:
     return out + (b"\xfe\xff\xdd\xe0\0\0\0\0" if sequence.undefined else b"")
 
 
-def part10(body: bytes, syntax: str = EXPLICIT) -> bytes:
+def part10(body: bytes, syntax: str = EXPLICIT, more_meta: tuple[Element, ...] = ()) -> bytes:
     uid = syntax.encode() + b"\0" * (len(syntax) % 2)
-    meta = encode([Element(0x00020001, "OB", b"\0\1"), Element(0x00020010, "UI", uid)])
+    meta = encode([Element(0x00020001, "OB", b"\0\1"), Element(0x00020010, "UI", uid), *more_meta])
     return b"\0" * 128 + b"DICM" + encode([Element(0x00020000, "UL", pack("<I", len(meta)))]) + meta + body
 
 
@@ -252,9 +253,27 @@ def test_a_long_private_value_is_passed_over(path: Path, syntax: str, monkeypatc
 
 
 @BOTH
-@pytest.mark.parametrize("filling", range(7900, 8300, 26))
+@pytest.mark.parametrize("filling", range(7600, 8200, 38))
 def test_elements_across_the_window(path: Path, syntax: str, filling: int) -> None:
     assert judge(path, a_file(Element(0x00091010, "UN", b"\7" * filling), syntax=syntax)) == "equal"
+
+
+@BOTH
+@pytest.mark.parametrize("filling", range(8000, 8060, 4))
+def test_a_data_set_that_begins_where_the_window_ends(path: Path, syntax: str, filling: int) -> None:
+    meta = (Element(0x00020102, "OB", b"\7" * filling),)
+    assert judge(path, part10(encode((*SLICE, PIXELS), syntax), syntax, meta)) == "equal"
+
+
+@BOTH
+@pytest.mark.parametrize("charset", sorted(fastheader._ASCII_COMPATIBLE))
+def test_ascii_is_ascii_in_these_character_sets(path: Path, syntax: str, charset: bytes) -> None:
+    text = bytes(range(0x20, 0x7F)).replace(b"\\", b"") + b"."
+    charset_element = Element(0x00080005, "CS", charset + b" " * (len(charset) % 2))
+    content = a_file(
+        charset_element, at("SeriesDescription", text + b"."), at("DerivationDescription", b"\\" + text), syntax=syntax
+    )
+    assert judge(path, content) == "equal"
 
 
 # One value: what must be equal, and what must be left to pydicom
@@ -405,6 +424,7 @@ _TEXT = st.sampled_from(
     [b"", b"A", b"CT", b"1.2.3", b"1", b"-2.5", b"1\\2", b"1e3", b" ", b"a\\", b"x\0", b"\xe4", b"7 "]
 )
 _ANY = st.binary(max_size=12) | _TEXT
+_WINDOWS = st.sampled_from([20, 64, 8192])  # small ones, so that everything lies across an end
 _VRS = st.sampled_from(sorted(vr.decode() for vr in fastheader.SHORT_VRS | fastheader.LONG_VRS - {b"SQ"}))
 
 
@@ -448,10 +468,13 @@ _DATA_SET = st.recursive(
 
 
 @GENERATED
-@given(_DATA_SET, st.sampled_from([EXPLICIT, IMPLICIT]), st.booleans(), st.binary(max_size=6))
-def test_generated_data_sets(path: Path, elements: Any, syntax: str, with_pixels: bool, tail: bytes) -> None:
+@given(_DATA_SET, st.sampled_from([EXPLICIT, IMPLICIT]), st.booleans(), st.binary(max_size=6), _WINDOWS)
+def test_generated_data_sets(
+    path: Path, elements: Any, syntax: str, with_pixels: bool, tail: bytes, window: int
+) -> None:
     elements = sort(*elements, *([PIXELS] if with_pixels else []))
-    judge(path, part10(encode(elements, syntax), syntax) + tail)
+    with patch.object(fastheader, "_WINDOW", window):
+        judge(path, part10(encode(elements, syntax), syntax) + tail)
 
 
 def _bases() -> list[bytes]:
@@ -506,9 +529,10 @@ def damage(content: bytes, random: random.Random) -> bytes:
 
 
 @GENERATED
-@given(st.sampled_from(BASES), st.randoms(use_true_random=False))
-def test_damaged_files(path: Path, base: bytes, random: random.Random) -> None:
-    judge(path, damage(base, random))
+@given(st.sampled_from(BASES), st.randoms(use_true_random=False), _WINDOWS)
+def test_damaged_files(path: Path, base: bytes, random: random.Random, window: int) -> None:
+    with patch.object(fastheader, "_WINDOW", window):
+        judge(path, damage(base, random))
 
 
 def test_every_single_byte_of_a_small_file(path: Path) -> None:
