@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from struct import Struct, error, unpack
 from typing import Any, NamedTuple
 
@@ -285,6 +286,7 @@ def _pixels(file: _File, position: int, explicit: bool) -> tuple[bool, int | Non
     return True, value, length
 
 
+@lru_cache(maxsize=1024)  # most values are the same in every file of a series
 def _plain(vr: bytes, raw: bytes) -> Any:
     """A value as str, int, float or a tuple of them, None if it is empty. Raises GiveUp or ValueError."""
     values: Sequence[Any]

@@ -424,7 +424,7 @@ _TEXT = st.sampled_from(
     [b"", b"A", b"CT", b"1.2.3", b"1", b"-2.5", b"1\\2", b"1e3", b" ", b"a\\", b"x\0", b"\xe4", b"7 "]
 )
 _ANY = st.binary(max_size=12) | _TEXT
-_WINDOWS = st.sampled_from([20, 64, 8192])  # small ones, so that everything lies across an end
+_WINDOWS = st.sampled_from([70, 300, 8192])  # small ones, so that everything lies across an end
 _VRS = st.sampled_from(sorted(vr.decode() for vr in fastheader.SHORT_VRS | fastheader.LONG_VRS - {b"SQ"}))
 
 
