@@ -1,7 +1,8 @@
-"""One DICOM file's header as plain Python values. The only module that parses headers; pixels are never read here.
+"""One DICOM file's header as plain Python values. Here alone headers are asked for; pixels are never read.
 
 Rules:
-- pydicom is the parser of record. A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
+- pydicom is the parser of record; `fastheader` reads plain files, or gives up to it.
+- A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
 - Numbers are floats and ints, text is stripped, several values are a tuple; an empty or unreadable value is absent.
 - Where the pixels are is an offset and a length in the file, for native transfer syntaxes; compressed and deflated
   ones have none and are decoded by pydicom.
@@ -12,10 +13,12 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pipeline.fastheader import GiveUp, Reader
 from pipeline.findings import Code, refuse
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ KEYWORDS = tuple(
     MaximumFractionalValue
     """.split()
 )
+_FAST = Reader(KEYWORDS)
 # Functional groups of a frame (PS3.3 C.7.6.16): sequence, and what is read from its first item.
 _FRAME_GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -94,6 +98,12 @@ class NotDicom(Exception):
 
 def read_header(path: Path) -> Header:
     """The header of one file. Raises NotDicom for a foreign file, PipelineError(CORRUPT_FILE) for a broken one."""
+    with suppress(GiveUp):
+        return Header(path, **_FAST.read(path))
+    return _read_with_pydicom(path)
+
+
+def _read_with_pydicom(path: Path) -> Header:
     from pydicom import dcmread
 
     with path.open("rb") as file, warnings.catch_warnings():
