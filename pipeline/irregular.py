@@ -90,7 +90,8 @@ def _duplicates(distances: Matrix, names: Sequence[str], doubled: list[int]) -> 
             Code.SEVERAL_VOLUMES,
             f"each of the {places} positions occurs {int(repeats)} times: these are {int(repeats)} volumes "
             "(time points, echoes or phases) in one series",
-            "One file holds one volume; choose one with --part, or give -o a folder for all of them.",
+            "No attribute tells them apart (time, echo, b-value, image type, acquisition, Instance Number); separate them, "
+            "or drop repeats with --on-duplicate.",
             clause=_PLANE_CLAUSE,
             where=tuple(names[first : first + 2]),
             measured=repeats,

@@ -52,6 +52,13 @@ class Laid:
             found[int(k)] = n
         return found
 
+    @property
+    def at_k(self) -> tuple[Frame | None, ...]:
+        """For each k of the file's grid, the frame whose plane lies there; all None once resampled along the normal."""
+        if self.plan is None:
+            return tuple(None if n is None else self.frames[n] for n in self.slots)
+        return (None,) * self.grid.shape[2]
+
     def place(self, acquired: Voxels, padding: float) -> Voxels:
         """Voxels of the acquired frames, in their order, on the file's grid."""
         if self.plan is not None:

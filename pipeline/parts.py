@@ -3,7 +3,8 @@
 Rules:
 - What cannot be one grid is apart first: size, Frame of Reference, orientation, pixel spacing. Rounding splits nothing.
 - Planes that share positions are apart by the first attribute of `_ATTRIBUTES` that gives every position once; which one
-  it was is the part's name. Where none does, they stay together, and the duplicate is refused by name.
+  it was is the part's name. Failing that, whole volumes that follow each other by Instance Number are parts. Where
+  nothing tells them apart, they stay together, and the duplicate is refused by name.
 - Parts are in a fixed order, and their names do not depend on file names. Planes that belong nowhere are named.
 """
 
@@ -124,7 +125,25 @@ def _by_attribute(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
         if len(values) > 1 and None not in values and not any(_shares_positions(g) for g in values.values()):
             ordered = sorted(values.items(), key=lambda item: _sortable(item[0]))
             return [(f"{word} {_shown(value)}", group) for value, group in ordered]
-    return [("", frames)]
+    return _by_instance_number(frames) or [("", frames)]
+
+
+def _by_instance_number(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
+    """Volumes that follow each other by Instance Number, each holding every position once; empty where they do not."""
+    numbers = [f.get("InstanceNumber") for f in frames]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        return []
+    ordered = sorted(frames, key=lambda f: float(f.get("InstanceNumber")))
+    places = {_place(f) for f in frames}
+    blocks = [ordered[start : start + len(places)] for start in range(0, len(ordered), len(places))]
+    if any({_place(f) for f in block} != places or len(block) != len(places) for block in blocks):
+        return []
+    return [(f"repeat {n} of {len(blocks)} by Instance Number", block) for n, block in enumerate(blocks, 1)]
+
+
+def _place(frame: Frame) -> int:
+    assert frame.plane is not None
+    return round(float(np.dot(frame.plane.position, frame.plane.normal)) / _SAME_PLACE_MM)
 
 
 def _shares_positions(frames: Sequence[Frame]) -> bool:
