@@ -56,12 +56,9 @@ def raster(polygon: Polygon, shape: tuple[int, int]) -> Raster:
     rows, columns = shape
     low, high = _edges_upwards(polygon)
     first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.int64)
-    count = np.clip(np.ceil(high[:, 1]), 0, rows).astype(np.int64) - first
-    edge = np.repeat(np.arange(len(polygon)), count)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    edge, row = _expand(first, np.clip(np.ceil(high[:, 1]), 0, rows).astype(np.int64) - first)
     # From the lower end whatever way the edge is run, so that neighbours compute one edge alike.
-    slope = (high[edge, 0] - low[edge, 0]) / (high[edge, 1] - low[edge, 1])
-    u = low[edge, 0] + (row - low[edge, 1]) * slope
+    u = low[edge, 0] + (row - low[edge, 1]) * _slope(low, high, edge)
     column = np.clip(np.ceil(np.round(u, _DECIMALS)), 0, columns).astype(np.int64)
     toggles = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1)).reshape(rows, columns + 1)
     toggles = (toggles[:, :columns] & 1).astype(np.uint8)
@@ -69,7 +66,7 @@ def raster(polygon: Polygon, shape: tuple[int, int]) -> Raster:
 
 
 def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, float] = (1, 1)) -> Arrangement:
-    """Nesting, overlaps and repeats among the polygons of one plane. tolerance: in the unit of `scale`, a pixel's size."""
+    """Nesting, overlaps and repeats among the polygons of one plane. scale: a pixel's size, in the tolerance's unit."""
     scaled = [p * scale for p in polygons]
     boxes = np.array([(*p.min(0), *p.max(0)) for p in scaled])
     count = len(polygons)
@@ -95,9 +92,7 @@ def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, f
         members = [m for m in range(count) if group[m] == group[n]]
         depth.append(len({group[a] for m in members for a in around[m]} - {group[n]}))
     crossed = tuple(n for n in range(count) if crosses_itself(scaled[n], tolerance))
-    return Arrangement(
-        tuple(None if n in repeated else d for n, d in enumerate(depth)), tuple(overlapping), crossed
-    )
+    return Arrangement(tuple(None if n in repeated else d for n, d in enumerate(depth)), tuple(overlapping), crossed)
 
 
 def fill(polygons: Sequence[Polygon], arrangement: Arrangement, shape: tuple[int, int]) -> Raster:
@@ -114,24 +109,33 @@ def fill(polygons: Sequence[Polygon], arrangement: Arrangement, shape: tuple[int
     return filled
 
 
-def area(polygons: Sequence[Polygon], arrangement: Arrangement, fineness: int = 8) -> float:
-    """The area they hold together, in pixels: exact for simple and nested ones, else from `fineness` squared samples."""
-    if arrangement.overlapping or arrangement.crossed or arrangement.xor:
-        corner = np.floor(np.min([p.min(0) for p in polygons], axis=0))
-        width, height = np.ceil(np.max([p.max(0) for p in polygons], axis=0) - corner).astype(int) + 1
-        fine = [(p - corner) * fineness + (fineness - 1) / 2 for p in polygons]
-        # The raster begins half a pixel before the corner, so one more on each side holds everything.
-        fine = [p + fineness for p in fine]
-        shape = (int(height + 2) * fineness, int(width + 2) * fineness)
-        return float(np.count_nonzero(fill(fine, arrangement, shape))) / fineness**2
-    pairs = zip(polygons, arrangement.depth, strict=True)
-    return float(sum(shoelace(p) * (-1 if d % 2 else 1) for p, d in pairs if d is not None))
+def area(polygons: Sequence[Polygon], arrangement: Arrangement, fineness: int = 9) -> float:
+    """The area they hold together, in pixels: exact where they nest, else from `fineness` squared samples a pixel."""
+    if not (arrangement.overlapping or arrangement.xor):
+        pairs = zip(polygons, arrangement.depth, strict=True)
+        return float(sum(area_of(p) * (-1 if d % 2 else 1) for p, d in pairs if d is not None))
+    corner = np.floor(np.min([p.min(axis=0) for p in polygons], axis=0)) - 1
+    width, height = np.ceil(np.max([p.max(axis=0) for p in polygons], axis=0) - corner).astype(int) + 2
+    # An odd fineness has samples on the pixel centres: what holds a pixel has an area.
+    fine = [(p - corner) * fineness + (fineness - 1) / 2 for p in polygons]
+    held = fill(fine, arrangement, (int(height) * fineness, int(width) * fineness))
+    return float(np.count_nonzero(held)) / fineness**2
 
 
-def shoelace(polygon: Polygon) -> float:
-    """The area of a polygon that does not cross itself, in pixels."""
-    u, v = (polygon - polygon[0]).T
-    return float(abs(u @ np.roll(v, -1) - v @ np.roll(u, -1)) / 2)
+def area_of(polygon: Polygon) -> float:
+    """The even-odd area of one polygon, in pixels, exact: between two heights that have a vertex or a crossing, its
+    runs are trapezia, so their widths half-way decide."""
+    edge, along, _ = _crossings(polygon, polygon)
+    v = polygon[:, 1]
+    heights = np.unique(np.concatenate([v, v[edge] + along * (np.roll(v, -1) - v)[edge]]))
+    middles = (heights[1:] + heights[:-1]) / 2
+    low, high = _edges_upwards(polygon)
+    first = np.searchsorted(middles, low[:, 1])
+    edge, slab = _expand(first, np.searchsorted(middles, high[:, 1]) - first)
+    u = low[edge, 0] + (middles[slab] - low[edge, 1]) * _slope(low, high, edge)
+    order = np.lexsort((u, slab))  # every slab has an even number of edges, so in and out alternate throughout
+    swept = (u * np.diff(heights)[slab])[order]
+    return float(swept[1::2].sum() - swept[::2].sum())
 
 
 def relate(b: Polygon, a: Polygon, tolerance: float) -> Relation:
@@ -184,18 +188,17 @@ def _crossings(p: Polygon, q: Polygon) -> tuple[NDArray[np.int64], NDArray[np.fl
     starts = q_low[order, 1]
     tallest = (q_high[:, 1] - q_low[:, 1]).max()
     first = np.searchsorted(starts, p_low[:, 1] - tallest)
-    count = np.searchsorted(starts, p_high[:, 1], side="right") - first
-    e = np.repeat(np.arange(len(p)), count)
-    f = order[np.arange(len(e)) - np.repeat(np.cumsum(count) - count, count) + first[e]]
+    e, nth = _expand(first, np.searchsorted(starts, p_high[:, 1], side="right") - first)
+    f = order[nth]
     p0, p1, q0, q1 = p[e], np.roll(p, -1, axis=0)[e], q[f], np.roll(q, -1, axis=0)[f]
     q_from, q_to = _cross(p1 - p0, q0 - p0), _cross(p1 - p0, q1 - p0)
     p_from, p_to = _cross(q1 - q0, p0 - q0), _cross(q1 - q0, p1 - q0)
     proper = (q_from * q_to < 0) & (p_from * p_to < 0)
-    e, p_from, p_to, q_from, q_to = (values[proper] for values in (e, p_from, p_to, q_from, q_to))
+    p_from, p_to, q_from, q_to = (values[proper] for values in (p_from, p_to, q_from, q_to))
     p_length, q_length = (np.linalg.norm(end - start, axis=1)[proper] for start, end in ((p0, p1), (q0, q1)))
     to_p = np.minimum(np.abs(q_from), np.abs(q_to)) / p_length
     to_q = np.minimum(np.abs(p_from), np.abs(p_to)) / q_length
-    return e, p_from / (p_from - p_to), np.minimum(to_p, to_q)
+    return e[proper], p_from / (p_from - p_to), np.minimum(to_p, to_q)
 
 
 def _holds(polygon: Polygon, points: Polygon) -> NDArray[np.bool_]:
@@ -223,7 +226,7 @@ def _distance(polygon: Polygon, points: Polygon) -> NDArray[np.float64]:
 
 
 def _holds_centre_of(outer: Polygon, inner: Polygon) -> bool:
-    """Whether a point inside `inner`, in the middle of its widest run half-way between two of its rows, is in `outer`."""
+    """Whether a point inside `inner`, in the middle of its widest run at a height without vertices, is in `outer`."""
     rows = np.unique(inner[:, 1])
     if len(rows) < 2:
         return False
@@ -242,6 +245,16 @@ def _edges_upwards(polygon: Polygon) -> tuple[Polygon, Polygon]:
     following = np.roll(polygon, -1, axis=0)
     down = (polygon[:, 1] > following[:, 1])[:, None]
     return np.where(down, following, polygon), np.where(down, polygon, following)
+
+
+def _slope(low: Polygon, high: Polygon, edge: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray((high[edge, 0] - low[edge, 0]) / (high[edge, 1] - low[edge, 1]))
+
+
+def _expand(first: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each n the numbers first[n], first[n] + 1, ... count[n] of them: n and the number, side by side."""
+    n = np.repeat(np.arange(len(first)), count)
+    return n, np.arange(len(n)) - np.repeat(np.cumsum(count) - count, count) + first[n]
 
 
 def _cross(a: Polygon, b: Polygon) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,19 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decode import contours as flat
+from pipeline.decode.layers import Layer, across, block, voxels_of
+from pipeline.decode.roi_report import RoiReport, measure
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid
-from pipeline.mask import Array, Voxels
+from pipeline.mask import Voxels
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _XOR = "CLOSEDPLANAR_XOR"
 _DECIMALS = 6
 # Two points rounded to 0.01 mm each: boundaries nearer than this touch, and do not overlap.
 _TOUCH_MM = 0.02
-# Positions further apart than this many times the usual step have a gap between them.
-_GAP = 1.5
 _CLAUSE = "PS3.3 C.8.8.6"
-_PLANES = "ijk"
+_LETTERS = "ijk"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,66 +45,6 @@ class Contour:
     kind: str
     points: NDArray[np.float64]
     image_uids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RoiReport:
-    """Contours against voxels for one ROI, for the sidecar. Areas are sums over planes; holes are subtracted.
-
-    direction: the index (i, j or k) the contour planes are stacked along. contours_used: those that were rasterised.
-    Areas and volumes of the contours include what the border of the grid cut off.
-    """
-
-    number: int
-    name: str
-    direction: str
-    contours: int
-    contours_used: int
-    planes: int
-    holes: int
-    contour_area_mm2: float
-    contour_volume_ml: float
-    voxels: int
-    voxel_area_mm2: float
-    voxel_volume_ml: float
-    interpolated: bool
-
-    @property
-    def difference_percent(self) -> float:
-        """Voxels against contours, in percent of the contours."""
-        return 100 * (self.voxel_volume_ml / self.contour_volume_ml - 1)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "Number": self.number,
-            "Name": self.name,
-            "Direction": self.direction,
-            "Contours": self.contours,
-            "ContoursUsed": self.contours_used,
-            "Planes": self.planes,
-            "Holes": self.holes,
-            "ContourAreaMm2": self.contour_area_mm2,
-            "ContourVolumeMl": self.contour_volume_ml,
-            "Voxels": self.voxels,
-            "VoxelAreaMm2": self.voxel_area_mm2,
-            "VoxelVolumeMl": self.voxel_volume_ml,
-            "DifferencePercent": self.difference_percent,
-            "Interpolated": self.interpolated,
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layer:
-    """The closed contours at one position along `axis`: their polygons and how they combine. position: in steps."""
-
-    position: float
-    contours: tuple[Contour, ...]
-    polygons: tuple[flat.Polygon, ...]
-    arrangement: flat.Arrangement
-
-    @property
-    def plane(self) -> int:
-        return int(np.floor(self.position + 0.5))
 
 
 class _Placement:
@@ -147,37 +87,23 @@ def place(
     axis = _axis(work, closed)
     layers = _inside_grid(work, _layers(work, closed, axis), axis)
     _say_how_combined(work, layers)
-    _say_snapped(work, layers, axis, interpolate)
+    if interpolate:
+        said = f"voxels were interpolated between contours at {len(layers)} positions, by their signed distances"
+        work.say(Code.CONTOURS_INTERPOLATED, said, severity=Severity.INFO)
+    else:
+        _check_planes(work, layers, axis)
     if axis == 2 and image_uids:
-        _say_other_images(work, layers, image_uids)
-    block, start = _block(work, layers, axis, interpolate)
-    voxels = int(np.count_nonzero(block))
-    if voxels == 0:
+        _check_images(work, closed, layers, image_uids)
+    u, v = across(axis)
+    found, start = block(layers, axis, grid.shape, (work.steps_mm[v], work.steps_mm[u]) if interpolate else None)
+    if not found.any():
         raise work.refused(
             Code.EMPTY_ROI,
             "its contours hold no voxel centre",
             "They are smaller than a voxel of the source grid, or lie between its centres; use a finer source.",
         )
-    u, v = _across(axis)
-    across_mm2 = float(np.linalg.norm(np.cross(grid.lps[:3, u], grid.lps[:3, v])))
-    step_mm = float(work.steps_mm[axis])
-    area_mm2 = across_mm2 * sum(flat.area(layer.polygons, layer.arrangement) for layer in layers)
-    report = RoiReport(
-        number=number,
-        name=name,
-        direction=_PLANES[axis],
-        contours=len(contours),
-        contours_used=sum(len(layer.contours) for layer in layers),
-        planes=int(np.count_nonzero(block.any(axis=tuple(a for a in range(3) if a != 2 - axis)))),
-        holes=sum(layer.arrangement.holes for layer in layers),
-        contour_area_mm2=area_mm2,
-        contour_volume_ml=area_mm2 * _thickness(layers, step_mm, interpolate) / 1000,
-        voxels=voxels,
-        voxel_area_mm2=voxels * across_mm2,
-        voxel_volume_ml=voxels * across_mm2 * step_mm / 1000,
-        interpolated=interpolate,
-    )
-    return _voxels(block, start, grid.shape), report, work.findings
+    report = measure(number, name, layers, found, grid, axis, interpolate)
+    return voxels_of(found, start, grid.shape), report, work.findings
 
 
 def _closed(work: _Placement, contours: Sequence[Contour]) -> list[Contour]:
@@ -189,7 +115,7 @@ def _closed(work: _Placement, contours: Sequence[Contour]) -> list[Contour]:
             Code.CONTOUR_NOT_CLOSED,
             f"{len(of_kind)} of {len(contours)} contours are {kind} and hold no voxels",
             "A line or a point has no inside; they were left out.",
-            where=_names(of_kind),
+            where=_names(c.number for c in of_kind),
         )
     closed = [c for c in contours if c.kind in CLOSED]
     areas = [c for c in closed if len(c.points) >= 3 and _spread(c.points)[1] > _TOUCH_MM / 2]
@@ -199,7 +125,7 @@ def _closed(work: _Placement, contours: Sequence[Contour]) -> list[Contour]:
             Code.CONTOUR_WITHOUT_AREA,
             f"{len(lost)} closed contours enclose nothing: fewer than three points, or all on one line",
             "They were left out; they are usually a slip of the drawing tool.",
-            where=_names(lost),
+            where=_names(c.number for c in lost),
         )
     if not areas:
         raise work.refused(
@@ -211,7 +137,7 @@ def _closed(work: _Placement, contours: Sequence[Contour]) -> list[Contour]:
 
 
 def _axis(work: _Placement, contours: Sequence[Contour]) -> int:
-    """The index direction all contours are stacked along; k where they fit it, else the one they are flattest across."""
+    """The index direction all contours are stacked along: k where they fit it, else where they are flattest."""
     axes: dict[int, list[Contour]] = {}
     for contour in contours:
         across = np.ptp(_indices(work, contour), axis=0) * work.steps_mm
@@ -220,7 +146,7 @@ def _axis(work: _Placement, contours: Sequence[Contour]) -> int:
             raise _not_in_a_plane(work, contour, float(across[axis]))
         axes.setdefault(axis, []).append(contour)
     if len(axes) > 1:
-        counts = ", ".join(f"{len(found)} along {_PLANES[axis]}" for axis, found in sorted(axes.items()))
+        counts = ", ".join(f"{len(found)} along {_LETTERS[axis]}" for axis, found in sorted(axes.items()))
         raise work.refused(
             Code.CONTOUR_DIRECTIONS_MIXED,
             f"its contours are stacked in several directions of the grid: {counts}",
@@ -233,11 +159,11 @@ def _not_in_a_plane(work: _Placement, contour: Contour, across_mm: float) -> Pip
     centred = contour.points - contour.points.mean(axis=0)
     normal = np.linalg.svd(centred, full_matrices=False)[2][2]
     flatness_mm = float(np.ptp(centred @ normal))
-    where = _names([contour])
+    where = _names([contour.number])
     if flatness_mm > work.limit_mm:
         return work.refused(
             Code.CONTOUR_NOT_PLANAR,
-            f"contour {contour.number} is called {contour.kind} but its points spread {flatness_mm:.3g} mm across any plane",
+            f"contour {contour.number} is not flat: its points spread {flatness_mm:.3g} mm across their best plane",
             "The contour is damaged or was drawn on a surface; draw it again in a plane.",
             where=where,
             measured=flatness_mm,
@@ -250,8 +176,8 @@ def _not_in_a_plane(work: _Placement, contour: Contour, across_mm: float) -> Pip
     degrees = float(np.degrees(np.arccos(min(1.0, cosines[axis]))))
     return work.refused(
         Code.CONTOUR_PLANE_TILTED,
-        f"the plane of contour {contour.number} leans {degrees:.3g}° from the {_PLANES[axis]} planes of the source grid, "
-        f"and crosses {across_mm:.3g} mm of them",
+        f"the plane of contour {contour.number} leans {degrees:.3g}° from the {_LETTERS[axis]} planes of the source "
+        f"grid, and crosses {across_mm:.3g} mm of them",
         "It was drawn on another series or a reformatted view; give the series it was drawn on as --source.",
         where=where,
         measured=across_mm,
@@ -260,90 +186,77 @@ def _not_in_a_plane(work: _Placement, contour: Contour, across_mm: float) -> Pip
     )
 
 
-def _layers(work: _Placement, contours: Sequence[Contour], axis: int) -> list[_Layer]:
+def _layers(work: _Placement, contours: Sequence[Contour], axis: int) -> list[Layer]:
     """The contours by position along the axis, ascending; positions nearer than the limit are one."""
-    u, v = _across(axis)
+    u, v = across(axis)
     indices = [_indices(work, c) for c in contours]
     positions = np.array([q[:, axis].mean() for q in indices])
     order = np.argsort(positions, kind="stable")
     new = np.diff(positions[order]) * work.steps_mm[axis] > work.limit_mm
     layers = []
     for members in np.split(order, np.flatnonzero(new) + 1):
-        found = tuple(contours[n] for n in members)
         polygons = tuple(indices[n][:, [u, v]] for n in members)
         arrangement = flat.arrange(polygons, _TOUCH_MM, (work.steps_mm[u], work.steps_mm[v]))
-        if any(c.kind == _XOR for c in found):
-            arrangement = flat.Arrangement(tuple(0 for _ in found), (), arrangement.crossed, xor=True)
-        # Rounded as the points are, so that a contour exactly half-way goes the same way on every grid.
+        if any(contours[n].kind == _XOR for n in members):
+            arrangement = flat.Arrangement(tuple(0 for _ in members), (), arrangement.crossed, xor=True)
+        # Rounded as the points are, so that a layer exactly half-way goes the same way on every grid.
         position = float(np.round(positions[members].mean(), _DECIMALS))
-        layers.append(_Layer(position, found, polygons, arrangement))
+        layers.append(Layer(position, tuple(contours[n].number for n in members), polygons, arrangement))
     return layers
 
 
-def _inside_grid(work: _Placement, layers: Sequence[_Layer], axis: int) -> list[_Layer]:
+def _inside_grid(work: _Placement, layers: Sequence[Layer], axis: int) -> list[Layer]:
     """The layers that reach the grid. Contours beyond it are listed, and so are those its border cuts."""
-    u, v = _across(axis)
+    u, v = across(axis)
     end = np.array([work.grid.shape[u], work.grid.shape[v]]) - 0.5
-    outside: list[Contour] = []
-    clipped: list[Contour] = []
-    over_mm = 0.0
+    outside: list[int] = []
+    clipped: dict[int, float] = {}
     kept = []
     for layer in layers:
         reaches = False
-        for contour, polygon in zip(layer.contours, layer.polygons, strict=True):
+        for number, polygon in zip(layer.numbers, layer.polygons, strict=True):
             low, high = polygon.min(axis=0), polygon.max(axis=0)
             if not 0 <= layer.plane < work.grid.shape[axis] or (high < -0.5).any() or (low > end).any():
-                outside.append(contour)
+                outside.append(number)
                 continue
             reaches = True
             over = float((np.maximum(-0.5 - low, high - end) * work.steps_mm[[u, v]]).max())
             if over > _TOUCH_MM:
-                clipped.append(contour)
-                over_mm = max(over_mm, over)
+                clipped[number] = over
         if reaches:
             kept.append(layer)
     if outside:
-        work.say(
-            Code.CONTOUR_OUTSIDE,
-            f"{len(outside)} contours lie outside the source grid and gave no voxels",
-            "The source is cropped, or is not the series the ROI was drawn on.",
-            where=_names(outside),
-        )
+        said = f"{len(outside)} contours lie outside the source grid and gave no voxels"
+        hint = "The source is cropped, or is not the series the ROI was drawn on."
+        work.say(Code.CONTOUR_OUTSIDE, said, hint, where=_names(outside))
     if clipped:
-        work.say(
-            Code.CONTOUR_CLIPPED,
-            f"{len(clipped)} contours reach up to {over_mm:.3g} mm over the border of the source grid and were clipped there",
-            where=_names(clipped),
-        )
+        said = f"{len(clipped)} contours reach up to {max(clipped.values()):.3g} mm over the border of the source grid "
+        work.say(Code.CONTOUR_CLIPPED, said + "and were clipped there", where=_names(clipped))
     if not kept:
-        raise work.refused(
-            Code.EMPTY_ROI,
-            "all its contours lie outside the source grid",
-            "Give the series the ROI was drawn on as --source.",
-        )
+        said = "all its contours lie outside the source grid"
+        raise work.refused(Code.EMPTY_ROI, said, "Give the series the ROI was drawn on as --source.")
     return kept
 
 
-def _say_how_combined(work: _Placement, layers: Sequence[_Layer]) -> None:
-    def planes(of: Callable[[_Layer], object]) -> list[_Layer]:
-        return [layer for layer in layers if of(layer)]
-
-    if holes := planes(lambda layer: layer.arrangement.holes):
-        count = sum(layer.arrangement.holes for layer in holes)
-        said = f"{count} contours in {len(holes)} planes lie within others and were taken as holes (even-odd by depth)"
-        work.say(Code.CONTOURS_NESTED, said, severity=Severity.INFO)
-    if united := planes(lambda layer: layer.arrangement.overlapping):
-        where = tuple(f"contours {x.contours[a].number} and {x.contours[b].number}" for x in united for a, b in x.arrangement.overlapping)
+def _say_how_combined(work: _Placement, layers: Sequence[Layer]) -> None:
+    if nested := [layer.arrangement.holes for layer in layers if layer.arrangement.holes]:
+        said = f"{sum(nested)} contours in {len(nested)} planes lie within others and were taken as holes"
+        work.say(Code.CONTOURS_NESTED, said + " (even-odd by depth)", severity=Severity.INFO)
+    if united := [layer for layer in layers if layer.arrangement.overlapping]:
         work.say(
             Code.CONTOURS_OVERLAP,
-            f"contours overlap in part in {len(united)} planes and were united, with nothing cut out where they overlap",
-            "Look at these planes; contours meant as holes must lie within the outer one.",
-            where=where,
+            f"contours overlap in part in {len(united)} planes and were united; nothing was cut out where they overlap",
+            "Look at these planes; a contour meant as a hole must lie within the outer one.",
+            where=tuple(
+                f"contours {layer.numbers[a]} and {layer.numbers[b]}"
+                for layer in united
+                for a, b in layer.arrangement.overlapping
+            ),
         )
-    if repeated := [layer.contours[n] for layer in layers for n in layer.arrangement.repeated]:
+    if repeated := [layer.numbers[n] for layer in layers for n in layer.arrangement.repeated]:
         said = f"{len(repeated)} contours repeat another one and were counted once"
         work.say(Code.CONTOURS_REPEATED, said, where=_names(repeated))
-    if crossed := [layer.contours[n] for layer in layers for n in layer.arrangement.crossed]:
+    if crossed := [layer.numbers[n] for layer in layers for n in layer.arrangement.crossed]:
         work.say(
             Code.CONTOUR_CROSSES_ITSELF,
             f"{len(crossed)} contours cross themselves; their insides were decided by the even-odd rule",
@@ -352,23 +265,16 @@ def _say_how_combined(work: _Placement, layers: Sequence[_Layer]) -> None:
         )
 
 
-def _say_snapped(work: _Placement, layers: Sequence[_Layer], axis: int, interpolate: bool) -> None:
+def _check_planes(work: _Placement, layers: Sequence[Layer], axis: int) -> None:
+    """Without interpolation each layer has a plane to itself; those that lie off it are listed with their distance."""
     step_mm = float(work.steps_mm[axis])
     planes = [layer.plane for layer in layers]
-    shared = sorted({p for p in planes if planes.count(p) > 1})
-    if interpolate:
-        work.say(
-            Code.CONTOURS_INTERPOLATED,
-            f"voxels were interpolated between contours at {len(layers)} positions, by their signed distances",
-            severity=Severity.INFO,
-        )
-        return
-    if shared:
+    if shared := sorted({p for p in planes if planes.count(p) > 1}):
         raise work.refused(
             Code.CONTOURS_SHARE_PLANE,
             f"contours at different positions would go to one plane of the source grid, in {len(shared)} planes",
             "They were drawn on another, finer series; give that as --source, or allow --interpolate.",
-            where=tuple(f"plane {_PLANES[axis]} = {p}" for p in shared),
+            where=tuple(f"plane {_LETTERS[axis]} = {p}" for p in shared),
         )
     off = [(layer, abs(layer.position - layer.plane) * step_mm) for layer in layers]
     off = [(layer, distance) for layer, distance in off if distance > work.limit_mm]
@@ -380,7 +286,7 @@ def _say_snapped(work: _Placement, layers: Sequence[_Layer], axis: int, interpol
             f"up to {largest:.3g} mm away",
             "They were drawn on another series, or on one with other planes; give that as --source if you have it.",
             where=tuple(
-                f"{', '.join(_names(layer.contours))}: {distance:.3g} mm to plane {_PLANES[axis]} = {layer.plane}"
+                f"{', '.join(_names(layer.numbers))}: {distance:.3g} mm to plane {_LETTERS[axis]} = {layer.plane}"
                 for layer, distance in off
             ),
             measured=largest,
@@ -389,111 +295,21 @@ def _say_snapped(work: _Placement, layers: Sequence[_Layer], axis: int, interpol
         )
 
 
-def _say_other_images(work: _Placement, layers: Sequence[_Layer], image_uids: Sequence[str]) -> None:
+def _check_images(
+    work: _Placement, contours: Sequence[Contour], layers: Sequence[Layer], image_uids: Sequence[str]
+) -> None:
+    """A contour may say which image it was drawn on; its position decides, and a contradiction is listed."""
+    plane = {number: layer.plane for layer in layers for number in layer.numbers}
     known = set(image_uids)
     wrong = [
-        contour
-        for layer in layers
-        for contour in layer.contours
-        if known.intersection(contour.image_uids) and image_uids[layer.plane] not in contour.image_uids
+        c.number
+        for c in contours
+        if c.number in plane and known.intersection(c.image_uids) and image_uids[plane[c.number]] not in c.image_uids
     ]
     if wrong:
-        work.say(
-            Code.CONTOUR_OTHER_IMAGE,
-            f"{len(wrong)} contours refer to another image of the source than the one at their position; "
-            "the position was followed",
-            "The references or the coordinates are wrong; look at these planes.",
-            where=_names(wrong),
-        )
-
-
-def _block(work: _Placement, layers: Sequence[_Layer], axis: int, interpolate: bool) -> tuple[flat.Raster, tuple[int, int, int]]:
-    """The voxels within the box of the contours, as (k, j, i), and the box's first (k, j, i)."""
-    u, v = _across(axis)
-    shape = work.grid.shape
-    corners = np.concatenate([[p.min(axis=0), p.max(axis=0)] for layer in layers for p in layer.polygons])
-    last_pixel = np.array([shape[u], shape[v]]) - 1
-    low = np.clip(np.ceil(corners.min(axis=0)), 0, last_pixel).astype(int)
-    high = np.clip(np.floor(corners.max(axis=0)), 0, last_pixel).astype(int)
-    size = (int(high[1] - low[1]) + 1, int(high[0] - low[0]) + 1)
-    first = min(layer.plane for layer in layers)
-    stacked = np.zeros((max(layer.plane for layer in layers) - first + 1, *size), np.bool_)
-
-    def filled(layer: _Layer) -> flat.Raster:
-        return flat.fill([p - low for p in layer.polygons], layer.arrangement, size)
-
-    if interpolate:
-        _interpolated(stacked, first, layers, filled, (work.steps_mm[v], work.steps_mm[u]))
-    else:
-        for layer in layers:
-            stacked[layer.plane - first] = filled(layer)
-    start = [0, 0, 0]
-    start[2 - axis], start[2 - u], start[2 - v] = first, int(low[0]), int(low[1])
-    return np.moveaxis(stacked, 0, 2 - axis), (start[0], start[1], start[2])
-
-
-def _interpolated(
-    stacked: flat.Raster,
-    first: int,
-    layers: Sequence[_Layer],
-    filled: Callable[[_Layer], flat.Raster],
-    spacing: tuple[float, float],
-) -> None:
-    """Fill the planes between neighbouring positions, and the plane nearest to an end of the ROI or of a gap.
-
-    The zero line of the linearly interpolated signed distance is the boundary (shape-based interpolation).
-    """
-    from scipy.ndimage import distance_transform_edt
-
-    def signed(layer: _Layer) -> NDArray[np.float64]:
-        # A margin, so that a raster that is full has an outside; one that is empty is far from any inside.
-        wide = np.pad(filled(layer), 1)
-        if not wide.any():
-            return np.full(wide.shape, -float(np.hypot(wide.shape[0] * spacing[0], wide.shape[1] * spacing[1])))
-        inside, outside = (distance_transform_edt(w, sampling=spacing) for w in (wide, ~wide))
-        return np.asarray(inside - outside)
-
-    below, below_signed = layers[0], signed(layers[0])
-    widest = _GAP * _usual_step(layers)
-    stacked[below.plane - first] = below_signed[1:-1, 1:-1] > 0
-    for above in layers[1:]:
-        above_signed = signed(above)
-        if above.position - below.position > widest:
-            stacked[above.plane - first] = above_signed[1:-1, 1:-1] > 0
-        else:
-            for plane in range(int(np.ceil(below.position)), int(np.floor(above.position)) + 1):
-                share = (plane - below.position) / (above.position - below.position)
-                between = (1 - share) * below_signed + share * above_signed
-                stacked[plane - first] = between[1:-1, 1:-1] > 0
-            if above is layers[-1] and above.plane > above.position:
-                stacked[above.plane - first] = above_signed[1:-1, 1:-1] > 0
-        below, below_signed = above, above_signed
-
-
-def _usual_step(layers: Sequence[_Layer]) -> float:
-    """The median distance of neighbouring positions, in steps of the grid; 1 where there is one position."""
-    return float(np.median(np.diff([layer.position for layer in layers]))) if len(layers) > 1 else 1.0
-
-
-def _thickness(layers: Sequence[_Layer], step_mm: float, interpolate: bool) -> float:
-    """What one contour stands for along the stack, in mm: a plane of the grid, or with interpolation its own step."""
-    return step_mm * (_usual_step(layers) if interpolate else 1.0)
-
-
-def _voxels(block: flat.Raster, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Voxels:
-    """The block in its grid, kept as bits: many ROIs may wait to be written, each plane unpacked when it is asked for."""
-    columns, rows, planes = shape
-    k0, j0, i0 = start
-    depth, height, width = block.shape
-    bits = np.packbits(block, axis=2)
-
-    def plane(k: int) -> Array:
-        values = np.zeros((rows, columns), np.uint8)
-        if k0 <= k < k0 + depth:
-            values[j0 : j0 + height, i0 : i0 + width] = np.unpackbits(bits[k - k0], axis=1, count=width)
-        return values
-
-    return Voxels((columns, rows, planes), np.dtype(np.uint8), plane)
+        said = f"{len(wrong)} contours refer to another image of the source than the one at their position"
+        hint = "The position was followed. The references or the coordinates are wrong; look at these planes."
+        work.say(Code.CONTOUR_OTHER_IMAGE, said, hint, where=_names(wrong))
 
 
 def _indices(work: _Placement, contour: Contour) -> NDArray[np.float64]:
@@ -502,15 +318,10 @@ def _indices(work: _Placement, contour: Contour) -> NDArray[np.float64]:
     return np.asarray(np.round(exact, _DECIMALS))
 
 
-def _across(axis: int) -> tuple[int, int]:
-    """The two index directions within a plane stacked along `axis`: along its columns, and along its rows."""
-    return ((1, 2), (0, 2), (0, 1))[axis]
-
-
 def _spread(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Root-mean-square extent along the three principal directions, largest first, in mm."""
     return np.asarray(np.linalg.svd(points - points.mean(axis=0), compute_uv=False) / np.sqrt(len(points)))
 
 
-def _names(contours: Sequence[Contour]) -> tuple[str, ...]:
-    return tuple(f"contour {c.number}" for c in contours)
+def _names(numbers: Iterable[int]) -> tuple[str, ...]:
+    return tuple(f"contour {number}" for number in numbers)

@@ -1,4 +1,4 @@
-"""RT Structure Sets (PS3.3 A.19): what ROIs there are, what they were drawn on, and each as a mask on that image's grid.
+"""RT Structure Sets (PS3.3 A.19): what ROIs there are, what they were drawn on, and each as a mask on that grid.
 
 Rules:
 - Only the file of the structure set is read here; the geometry is the source image's grid, and `roi` and `contours` do
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decode import roi as placing
-from pipeline.decode.roi import CLOSED, Contour, RoiReport
+from pipeline.decode.roi import CLOSED, Contour
+from pipeline.decode.roi_report import RoiReport
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.header import Header
@@ -144,7 +145,9 @@ def decode(
     return decoded
 
 
-def _choose(found: list[tuple[Roi, Dataset | None]], wanted: Collection[str] | None) -> list[tuple[Roi, Dataset | None]]:
+def _choose(
+    found: list[tuple[Roi, Dataset | None]], wanted: Collection[str] | None
+) -> list[tuple[Roi, Dataset | None]]:
     if wanted is None:
         return found
     chosen: list[tuple[Roi, Dataset | None]] = []
