@@ -57,12 +57,20 @@ def raster(polygon: Polygon, shape: tuple[int, int]) -> Raster:
     low, high = _edges_upwards(polygon)
     first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.int64)
     edge, row = _expand(first, np.clip(np.ceil(high[:, 1]), 0, rows).astype(np.int64) - first)
+    inside = np.zeros(shape, np.bool_)
+    if len(row) == 0:
+        return inside
     # From the lower end whatever way the edge is run, so that neighbours compute one edge alike.
     u = low[edge, 0] + (row - low[edge, 1]) * _slope(low, high, edge)
     column = np.clip(np.ceil(np.round(u, _DECIMALS)), 0, columns).astype(np.int64)
-    toggles = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1)).reshape(rows, columns + 1)
-    toggles = (toggles[:, :columns] & 1).astype(np.uint8)
-    return np.bitwise_xor.accumulate(toggles, axis=1).astype(np.bool_)
+    # Only the box of the crossings: every one turns inside to outside for the rest of its row.
+    top, left = row.min(), column.min()
+    height, width = int(row.max() - top) + 1, int(column.max() - left) + 1
+    place = (row - top) * width + (column - left)
+    toggles = (np.bincount(place, minlength=height * width) & 1).astype(np.uint8).reshape(height, width)
+    box = inside[top : top + height, left : left + width]
+    box[:] = np.bitwise_xor.accumulate(toggles, axis=1)[:, : box.shape[1]]
+    return inside
 
 
 def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, float] = (1, 1)) -> Arrangement:
@@ -105,15 +113,18 @@ def fill(polygons: Sequence[Polygon], arrangement: Arrangement, shape: tuple[int
     for depth, polygon in sorted(
         ((d, p) for d, p in zip(arrangement.depth, polygons, strict=True) if d is not None), key=lambda item: item[0]
     ):
-        filled[raster(polygon, shape)] = depth % 2 == 0
+        if depth % 2:
+            filled &= ~raster(polygon, shape)
+        else:
+            filled |= raster(polygon, shape)
     return filled
 
 
 def area(polygons: Sequence[Polygon], arrangement: Arrangement, fineness: int = 9) -> float:
     """The area they hold together, in pixels: exact where they nest, else from `fineness` squared samples a pixel."""
     if not (arrangement.overlapping or arrangement.xor):
-        pairs = zip(polygons, arrangement.depth, strict=True)
-        return float(sum(area_of(p) * (-1 if d % 2 else 1) for p, d in pairs if d is not None))
+        areas = [area_of(p, crossed=n in arrangement.crossed) for n, p in enumerate(polygons)]
+        return sum(a * (-1 if d % 2 else 1) for a, d in zip(areas, arrangement.depth, strict=True) if d is not None)
     corner = np.floor(np.min([p.min(axis=0) for p in polygons], axis=0)) - 1
     width, height = np.ceil(np.max([p.max(axis=0) for p in polygons], axis=0) - corner).astype(int) + 2
     # An odd fineness has samples on the pixel centres: what holds a pixel has an area.
@@ -122,12 +133,16 @@ def area(polygons: Sequence[Polygon], arrangement: Arrangement, fineness: int = 
     return float(np.count_nonzero(held)) / fineness**2
 
 
-def area_of(polygon: Polygon) -> float:
-    """The even-odd area of one polygon, in pixels, exact: between two heights that have a vertex or a crossing, its
-    runs are trapezia, so their widths half-way decide."""
-    edge, along, _ = _crossings(polygon, polygon)
+def area_of(polygon: Polygon, crossed: bool) -> float:
+    """The even-odd area of one polygon, in pixels, exact. crossed: whether its edges cross.
+
+    Between two heights that have a vertex or a crossing, its runs are trapezia, so their widths half-way decide.
+    """
     v = polygon[:, 1]
-    heights = np.unique(np.concatenate([v, v[edge] + along * (np.roll(v, -1) - v)[edge]]))
+    heights = np.unique(v)
+    if crossed:
+        edge, along, _ = _crossings(polygon, polygon)
+        heights = np.union1d(heights, v[edge] + along * (np.roll(v, -1) - v)[edge])
     middles = (heights[1:] + heights[:-1]) / 2
     low, high = _edges_upwards(polygon)
     first = np.searchsorted(middles, low[:, 1])
@@ -160,6 +175,18 @@ def crosses_itself(polygon: Polygon, tolerance: float) -> bool:
     return bool((_crossings(polygon, polygon)[2] > tolerance).any())
 
 
+def distance(polygon: Polygon, points: Polygon) -> NDArray[np.float64]:
+    """(n,) distance of each point to the nearest edge, in the unit both are in."""
+    along = np.roll(polygon, -1, axis=0) - polygon
+    length = np.maximum((along**2).sum(axis=1), np.finfo(float).tiny)
+    nearest = np.empty(len(points))
+    for block in _blocks(len(points)):
+        to = points[block, None] - polygon
+        foot = np.clip((to * along).sum(axis=2) / length, 0, 1)[..., None] * along
+        nearest[block] = np.sqrt(((to - foot) ** 2).sum(axis=2).min(axis=1))
+    return nearest
+
+
 def _sides(b: Polygon, a: Polygon, tolerance: float) -> tuple[bool, bool]:
     """Whether any of the boundary of b lies inside a, and outside a, further than `tolerance` from a's boundary.
 
@@ -173,31 +200,32 @@ def _sides(b: Polygon, a: Polygon, tolerance: float) -> tuple[bool, bool]:
     start, end = b[whole], b[(whole + 1) % count]
     points = np.concatenate([b, start + (middle - whole)[:, None] * (end - start)])
     inside = _holds(a, points)
-    far = _distance(a, points) > tolerance
+    far = distance(a, points) > tolerance
     return bool((inside & far).any()), bool((~inside & far).any())
 
 
 def _crossings(p: Polygon, q: Polygon) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Where edges of p properly cross edges of q: edge of p, how far along it (0 to 1), and how deep.
 
-    Depth is the smallest distance of the four ends to the other edge's line. Only edges whose rows meet are compared.
+    Depth is the smallest distance of the four ends to the other edge's line. Only edges whose boxes meet are compared.
     """
-    p_low, p_high = _edges_upwards(p)
-    q_low, q_high = _edges_upwards(q)
+    p_end, q_end = np.roll(p, -1, axis=0), np.roll(q, -1, axis=0)
+    p_low, p_high, q_low, q_high = (f(a, b) for a, b in ((p, p_end), (q, q_end)) for f in (np.minimum, np.maximum))
     order = np.argsort(q_low[:, 1], kind="stable")
     starts = q_low[order, 1]
     tallest = (q_high[:, 1] - q_low[:, 1]).max()
     first = np.searchsorted(starts, p_low[:, 1] - tallest)
     e, nth = _expand(first, np.searchsorted(starts, p_high[:, 1], side="right") - first)
     f = order[nth]
-    p0, p1, q0, q1 = p[e], np.roll(p, -1, axis=0)[e], q[f], np.roll(q, -1, axis=0)[f]
-    q_from, q_to = _cross(p1 - p0, q0 - p0), _cross(p1 - p0, q1 - p0)
-    p_from, p_to = _cross(q1 - q0, p0 - q0), _cross(q1 - q0, p1 - q0)
+    meet = (p_low[e, 0] <= q_high[f, 0]) & (q_low[f, 0] <= p_high[e, 0]) & (p_low[e, 1] <= q_high[f, 1])
+    e, f = e[meet], f[meet]
+    p0, p_along, q0, q_along = p[e], (p_end - p)[e], q[f], (q_end - q)[f]
+    q_from, q_to = _cross(p_along, q0 - p0), _cross(p_along, q0 + q_along - p0)
+    p_from, p_to = _cross(q_along, p0 - q0), _cross(q_along, p0 + p_along - q0)
     proper = (q_from * q_to < 0) & (p_from * p_to < 0)
     p_from, p_to, q_from, q_to = (values[proper] for values in (p_from, p_to, q_from, q_to))
-    p_length, q_length = (np.linalg.norm(end - start, axis=1)[proper] for start, end in ((p0, p1), (q0, q1)))
-    to_p = np.minimum(np.abs(q_from), np.abs(q_to)) / p_length
-    to_q = np.minimum(np.abs(p_from), np.abs(p_to)) / q_length
+    to_p = np.minimum(np.abs(q_from), np.abs(q_to)) / np.linalg.norm(p_along[proper], axis=1)
+    to_q = np.minimum(np.abs(p_from), np.abs(p_to)) / np.linalg.norm(q_along[proper], axis=1)
     return e[proper], p_from / (p_from - p_to), np.minimum(to_p, to_q)
 
 
@@ -211,18 +239,6 @@ def _holds(polygon: Polygon, points: Polygon) -> NDArray[np.bool_]:
         left = _cross(high - low, np.stack(np.broadcast_arrays(u - low[:, 0], v - low[:, 1]), -1)) <= 0
         inside[block] = (meets & left).sum(axis=1) % 2 == 1
     return inside
-
-
-def _distance(polygon: Polygon, points: Polygon) -> NDArray[np.float64]:
-    """(n,) distance of each point to the nearest edge."""
-    along = np.roll(polygon, -1, axis=0) - polygon
-    length = np.maximum((along**2).sum(axis=1), np.finfo(float).tiny)
-    nearest = np.empty(len(points))
-    for block in _blocks(len(points)):
-        to = points[block, None] - polygon
-        foot = np.clip((to * along).sum(axis=2) / length, 0, 1)[..., None] * along
-        nearest[block] = np.sqrt(((to - foot) ** 2).sum(axis=2).min(axis=1))
-    return nearest
 
 
 def _holds_centre_of(outer: Polygon, inner: Polygon) -> bool:

@@ -95,7 +95,7 @@ def place(
     if axis == 2 and image_uids:
         _check_images(work, closed, layers, image_uids)
     u, v = across(axis)
-    found, start = block(layers, axis, grid.shape, (work.steps_mm[v], work.steps_mm[u]) if interpolate else None)
+    found, start = block(layers, axis, grid.shape, work.steps_mm[[u, v]] if interpolate else None)
     if not found.any():
         raise work.refused(
             Code.EMPTY_ROI,
@@ -324,4 +324,4 @@ def _spread(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _names(numbers: Iterable[int]) -> tuple[str, ...]:
-    return tuple(f"contour {number}" for number in numbers)
+    return tuple(f"contour {number}" for number in sorted(numbers))
