@@ -398,6 +398,21 @@ def test_damaged_contour_data_is_refused(tmp_path, data, extra):
     assert "“liver”, contour 1" in error.value.finding.message
 
 
+def test_a_number_given_twice_is_refused(tmp_path):
+    square = on(G, rectangle(4.5, 18.5, 6.5, 29.5), 2)
+    with pytest.raises(PipelineError, match="the repeated 3 as its ReferencedROINumber") as error:
+        rtstruct.rois(structs(tmp_path, PhantomRoi("a", [square], number=3), PhantomRoi("b", [square], number=3)))
+    assert error.value.finding.code is Code.CORRUPT_FILE
+
+
+def test_a_refused_roi_says_so_among_the_findings_of_the_rest(tmp_path):
+    square = on(G, rectangle(4.5, 18.5, 6.5, 29.5), 2)
+    series = structs(tmp_path, PhantomRoi("a", ["1\\2"], number=3), PhantomRoi("b", [square], number=4))
+    decoded = rtstruct.decode(series, G)
+    assert [m.name for m in decoded.masks] == ["b"]
+    assert [(f.code, f.severity) for f in decoded.findings] == [(Code.CORRUPT_FILE, Severity.ERROR)]
+
+
 def test_the_source_is_found_and_its_planes_are_the_grid(tmp_path):
     """End to end: images shuffled in their folder, a structure set that refers to them, the mask on their grid."""
     for n, directions in enumerate(DIRECTIONS.values()):
@@ -453,10 +468,19 @@ def test_rt_utils_mock_data():
     images = next(s for s in scan([RT_UTILS]).series if s.kind == "image")
     source, uids = source_of(images)
     (series,) = scan([RT_UTILS / "rt.dcm"]).series
-    decoded = rtstruct.decode(series, replace(source, frame_of_reference_uid=""), image_uids=uids)
-    assert [m.name for m in decoded.masks] == ["ROI-1"]
+    # It names a Frame of Reference of its own making, and the images by their UIDs.
+    with pytest.raises(PipelineError, match="ROI_FRAME_OF_REFERENCE"):
+        rtstruct.decode(series, source)
+    decoded = rtstruct.decode(series, source, image_uids=uids)
+    assert codes(decoded) == ["CONTOURS_NESTED", "ROI_FRAME_OF_REFERENCE"]
+    assert "every contour names an image of this source" in decoded.findings[1].message
+    found = []
     for name in ("invalid_reference_rt.dcm", "non_existent_reference_rt.dcm"):
         (series,) = scan([RT_UTILS / name]).series
-        listed = rtstruct.rois(series)
-        assert [(r.name, r.contours) for r in listed] == [(f"ROI-{n}", {"CLOSED_PLANAR": 3}) for n in (1, 2, 3, 4)]
-        assert images.uid not in rtstruct.referenced_series_uids(series)
+        found.append((rtstruct.referenced_series_uids(series), rtstruct.referenced_image_uids(series) >= set(uids)))
+        decoded = rtstruct.decode(series, source, image_uids=uids)
+        # Drawn on three planes, of which two are here.
+        assert codes(decoded) == ["CONTOUR_OUTSIDE"] * 4
+        assert [r.voxels for r in decoded.reports] == [4976, 3697, 4519, 6954]
+        assert max(abs(r.difference_percent) for r in decoded.reports) < 0.03
+    assert found == [((images.uid,), True), ((), True)], "the second only by its images"

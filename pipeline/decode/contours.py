@@ -43,8 +43,8 @@ class Arrangement:
     xor: bool = False
 
     @property
-    def holes(self) -> int:
-        return 0 if self.xor else sum(d % 2 for d in self.depth if d is not None)
+    def holes(self) -> tuple[int, ...]:
+        return () if self.xor else tuple(n for n, d in enumerate(self.depth) if d is not None and d % 2)
 
     @property
     def repeated(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +50,15 @@ class Contour:
 class _Placement:
     """One ROI being placed: collects its findings as it goes."""
 
-    def __init__(self, name: str, grid: Grid, limit_mm: float) -> None:
-        self.name, self.grid, self.limit_mm = name, grid, limit_mm
+    def __init__(self, name: str, contours: int, grid: Grid, limit_mm: float) -> None:
+        self.name, self.contours, self.grid, self.limit_mm = name, contours, grid, limit_mm
         self.findings: list[Finding] = []
         self.to_index = np.linalg.inv(grid.lps)
         # The distance between neighbouring planes of each direction, square to them.
         self.steps_mm = 1 / np.linalg.norm(self.to_index[:3, :3], axis=1)
+
+    def share(self, of: Sized) -> str:
+        return f"{len(of)} of {self.contours} contours"
 
     def say(self, code: Code, said: str, hint: str = "", severity: Severity = Severity.WARNING, **details: Any) -> None:
         self.findings.append(Finding(code, f"ROI “{self.name}”: {said}", hint, severity, _CLAUSE, **details))
@@ -82,7 +85,7 @@ def place(
     Raises PipelineError (its `others` are the findings before it): CONTOUR_NOT_PLANAR, CONTOUR_PLANE_TILTED,
     CONTOUR_DIRECTIONS_MIXED, CONTOURS_SHARE_PLANE, EMPTY_ROI.
     """
-    work = _Placement(name, grid, limit_mm)
+    work = _Placement(name, len(contours), grid, limit_mm)
     closed = _closed(work, contours)
     axis = _axis(work, closed)
     layers = _inside_grid(work, _layers(work, closed, axis), axis)
@@ -113,8 +116,8 @@ def _closed(work: _Placement, contours: Sequence[Contour]) -> list[Contour]:
         of_kind = [c for c in others if c.kind == kind]
         work.say(
             Code.CONTOUR_NOT_CLOSED,
-            f"{len(of_kind)} of {len(contours)} contours are {kind} and hold no voxels",
-            "A line or a point has no inside; they were left out.",
+            f"{work.share(of_kind)} left out: {kind}",
+            "A line or a point has no inside, so it holds no voxels.",
             where=_names(c.number for c in of_kind),
         )
     closed = [c for c in contours if c.kind in CLOSED]
@@ -123,8 +126,8 @@ def _closed(work: _Placement, contours: Sequence[Contour]) -> list[Contour]:
         lost = [c for c in closed if all(c is not kept for kept in areas)]
         work.say(
             Code.CONTOUR_WITHOUT_AREA,
-            f"{len(lost)} closed contours enclose nothing: fewer than three points, or all on one line",
-            "They were left out; they are usually a slip of the drawing tool.",
+            f"{work.share(lost)} left out: fewer than three points, or all on one line",
+            "They enclose nothing, and are usually a slip of the drawing tool.",
             where=_names(c.number for c in lost),
         )
     if not areas:
@@ -226,12 +229,12 @@ def _inside_grid(work: _Placement, layers: Sequence[Layer], axis: int) -> list[L
         if reaches:
             kept.append(layer)
     if outside:
-        said = f"{len(outside)} contours lie outside the source grid and gave no voxels"
+        said = f"{work.share(outside)} left out: outside the source grid"
         hint = "The source is cropped, or is not the series the ROI was drawn on."
         work.say(Code.CONTOUR_OUTSIDE, said, hint, where=_names(outside))
     if clipped:
-        said = f"{len(clipped)} contours reach up to {max(clipped.values()):.3g} mm over the border of the source grid "
-        work.say(Code.CONTOUR_CLIPPED, said + "and were clipped there", where=_names(clipped))
+        said = f"{work.share(clipped)} clipped at the border of the source grid, up to {max(clipped.values()):.3g} mm"
+        work.say(Code.CONTOUR_CLIPPED, said, where=_names(clipped))
     if not kept:
         said = "all its contours lie outside the source grid"
         raise work.refused(Code.EMPTY_ROI, said, "Give the series the ROI was drawn on as --source.")
@@ -239,13 +242,13 @@ def _inside_grid(work: _Placement, layers: Sequence[Layer], axis: int) -> list[L
 
 
 def _say_how_combined(work: _Placement, layers: Sequence[Layer]) -> None:
-    if nested := [layer.arrangement.holes for layer in layers if layer.arrangement.holes]:
-        said = f"{sum(nested)} contours in {len(nested)} planes lie within others and were taken as holes"
-        work.say(Code.CONTOURS_NESTED, said + " (even-odd by depth)", severity=Severity.INFO)
+    if nested := [layer.numbers[n] for layer in layers for n in layer.arrangement.holes]:
+        said = f"{work.share(nested)} taken as holes, because they lie within others (even-odd by depth)"
+        work.say(Code.CONTOURS_NESTED, said, severity=Severity.INFO, where=_names(nested))
     if united := [layer for layer in layers if layer.arrangement.overlapping]:
         work.say(
             Code.CONTOURS_OVERLAP,
-            f"contours overlap in part in {len(united)} planes and were united; nothing was cut out where they overlap",
+            f"contours that overlap in part united, in {len(united)} of {len(layers)} planes, with nothing cut out",
             "Look at these planes; a contour meant as a hole must lie within the outer one.",
             where=tuple(
                 f"contours {layer.numbers[a]} and {layer.numbers[b]}"
@@ -254,12 +257,12 @@ def _say_how_combined(work: _Placement, layers: Sequence[Layer]) -> None:
             ),
         )
     if repeated := [layer.numbers[n] for layer in layers for n in layer.arrangement.repeated]:
-        said = f"{len(repeated)} contours repeat another one and were counted once"
+        said = f"{work.share(repeated)} left out: they repeat another one"
         work.say(Code.CONTOURS_REPEATED, said, where=_names(repeated))
     if crossed := [layer.numbers[n] for layer in layers for n in layer.arrangement.crossed]:
         work.say(
             Code.CONTOUR_CROSSES_ITSELF,
-            f"{len(crossed)} contours cross themselves; their insides were decided by the even-odd rule",
+            f"{work.share(crossed)} found crossing themselves; the even-odd rule decided what is inside",
             "Where such a contour winds around a place twice, that place is outside. Look at them.",
             where=_names(crossed),
         )
@@ -307,7 +310,7 @@ def _check_images(
         if c.number in plane and known.intersection(c.image_uids) and image_uids[plane[c.number]] not in c.image_uids
     ]
     if wrong:
-        said = f"{len(wrong)} contours refer to another image of the source than the one at their position"
+        said = f"{work.share(wrong)} found naming another image of the source than the one at their position"
         hint = "The position was followed. The references or the coordinates are wrong; look at these planes."
         work.say(Code.CONTOUR_OTHER_IMAGE, said, hint, where=_names(wrong))
 

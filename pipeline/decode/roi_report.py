@@ -60,7 +60,7 @@ def measure(
         name=name,
         direction="ijk"[axis],
         contours=sum(len(layer.numbers) for layer in layers),
-        holes=sum(layer.arrangement.holes for layer in layers),
+        holes=sum(len(layer.arrangement.holes) for layer in layers),
         planes=int(np.count_nonzero(np.moveaxis(found, 2 - axis, 0).any(axis=(1, 2)))),
         interpolated=interpolated,
         contour_area_mm2=area_mm2,

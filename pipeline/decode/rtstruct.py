@@ -5,11 +5,13 @@ Rules:
   the filling. One ROI gives one mask with the value 1.
 - An ROI that must be refused is an ERROR among the findings and gives no mask, and the others go on. When no mask is
   left the first refusal is raised.
-- An ROI drawn in another Frame of Reference than the grid's is refused; one that cannot be compared is a warning.
+- An ROI drawn in another Frame of Reference than the grid's is refused; one that cannot be compared is a warning, and
+  so is one whose contours all name images of this source by their UIDs.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decode import roi as placing
-from pipeline.decode.roi import CLOSED, Contour
+from pipeline.decode.roi import CLOSED, Contour, place
 from pipeline.decode.roi_report import RoiReport
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid
@@ -87,7 +88,7 @@ def referenced_image_uids(series: Series) -> frozenset[str]:
         for _, item in _referenced_series(dataset):
             found.update(str(i.get("ReferencedSOPInstanceUID", "")) for i in item.get("ContourImageSequence") or ())
         for item in dataset.get("ROIContourSequence") or ():
-            for contour in item.get("ContourSequence") or ():
+            for contour in _items(item):
                 found.update(_image_uids(contour))
     return frozenset(found - {""})
 
@@ -108,7 +109,6 @@ def decode(
     Raises PipelineError: NO_SUCH_ROI, SEVERAL_VOLUMES (several structure sets in one series), CORRUPT_FILE, and when
     no mask is left the first ROI's refusal. Any other refusal is an ERROR among the findings.
     """
-    policy = policy or Policy()
     if len(series.headers) != 1:
         raise refuse(
             Code.SEVERAL_VOLUMES,
@@ -116,30 +116,35 @@ def decode(
             "Give the one file to convert instead of the folder.",
             where=tuple(h.path.name for h in series.headers),
         )
-    chosen = _choose(_read(series.headers[0]), wanted)
+    limit_mm = (policy or Policy()).corner_limit(min(source.spacing))
     decoded = Decoded([], [], [])
-    for roi, item in chosen:
+    doubts: dict[str, list[str]] = {}
+    for roi, item in _choose(_read(series.headers[0]), wanted):
         if wanted is None and not roi.fillable:
             decoded.findings.append(_nothing_to_fill(roi))
             continue
         try:
-            decoded.findings.extend(_check_frame_of_reference(roi, source))
-            voxels, report, findings = placing.place(
+            contours = _contours(roi, item)
+            doubt = _check_frame_of_reference(roi, contours, source, image_uids)
+            voxels, report, findings = place(
                 roi.number,
                 roi.name,
-                _contours(roi, item),
+                contours,
                 source,
-                limit_mm=policy.corner_limit(min(source.spacing)),
+                limit_mm=limit_mm,
                 interpolate=interpolate,
                 image_uids=image_uids,
             )
         except PipelineError as error:
             decoded.findings.extend((*error.others, error.finding))
             continue
+        if doubt:
+            doubts.setdefault(doubt, []).append(roi.name)
         segment = Segment(1, roi.name, roi.colour, algorithm=roi.algorithm)
         decoded.masks.append(Mask(voxels, source, (segment,), roi.name))
-        decoded.reports.append(report)
         decoded.findings.extend(findings)
+        decoded.reports.append(report)
+    decoded.findings.extend(_doubtful_frames(doubts))
     if not decoded.masks:
         raise _no_mask(series, decoded.findings)
     return decoded
@@ -164,28 +169,39 @@ def _choose(
     return chosen
 
 
-def _check_frame_of_reference(roi: Roi, source: Grid) -> list[Finding]:
+def _check_frame_of_reference(roi: Roi, contours: Sequence[Contour], source: Grid, image_uids: Sequence[str]) -> str:
+    """What keeps the ROI from being known to lie in the source's Frame of Reference; empty where nothing does."""
     drawn, given = roi.frame_of_reference_uid, source.frame_of_reference_uid
-    if drawn and given and drawn != given:
-        raise refuse(
-            Code.ROI_FRAME_OF_REFERENCE,
-            f"ROI “{roi.name}” was drawn in Frame of Reference {drawn}, and the source image is in {given}",
-            "The coordinates do not compare; give the series the ROI was drawn on as --source.",
-            where=(roi.file,),
-            clause="PS3.3 C.8.8.5",
-        )
-    if drawn and given:
-        return []
-    without = "the ROI" if not drawn else "the source image"
+    if not given:
+        return "the source image names no Frame of Reference"
+    if not drawn:
+        return "the structure set names no Frame of Reference"
+    if drawn == given:
+        return ""
+    if contours and all(set(image_uids).intersection(c.image_uids) for c in contours):
+        # Some writers make up a new UID; what is drawn on an image lies in that image's frame.
+        return "the structure set names another Frame of Reference, but every contour names an image of this source"
+    raise refuse(
+        Code.ROI_FRAME_OF_REFERENCE,
+        f"ROI “{roi.name}” was drawn in Frame of Reference {drawn}, and the source image is in {given}",
+        "The coordinates do not compare; give the series the ROI was drawn on as --source.",
+        where=(roi.file,),
+        clause="PS3.3 C.8.8.5",
+    )
+
+
+def _doubtful_frames(doubts: dict[str, list[str]]) -> list[Finding]:
+    """One warning for each reason, with its ROIs."""
     return [
         Finding(
             Code.ROI_FRAME_OF_REFERENCE,
-            f"ROI “{roi.name}”: {without} names no Frame of Reference, so nothing says that both share one",
+            f"{reason}; the coordinates of {len(names)} ROI were taken as they are",
             "Look at the mask over the image.",
             Severity.WARNING,
             "PS3.3 C.8.8.5",
-            (roi.file,),
+            tuple(names),
         )
+        for reason, names in doubts.items()
     ]
 
 
@@ -215,36 +231,52 @@ def _no_mask(series: Series, findings: list[Finding]) -> PipelineError:
 def _read(header: Header) -> list[tuple[Roi, Dataset | None]]:
     """The ROIs of one structure set, each with its item of the ROI Contour Sequence."""
     dataset = _dataset(header)
-    drawn = {int(item.ReferencedROINumber): item for item in dataset.get("ROIContourSequence") or ()}
-    observed = {
-        int(item.ReferencedROINumber): str(item.get("RTROIInterpretedType") or "")
-        for item in dataset.get("RTROIObservationsSequence") or ()
-    }
+    name = header.path.name
+    drawn = _by_number(name, dataset, "ROIContourSequence", "ReferencedROINumber")
     series_uids: dict[str, list[str]] = {}
     for frame_uid, item in _referenced_series(dataset):
         series_uids.setdefault(frame_uid, []).append(str(item.get("SeriesInstanceUID", "")))
+    types = {
+        item.get("ReferencedROINumber"): str(item.get("RTROIInterpretedType") or "")
+        for item in dataset.get("RTROIObservationsSequence") or ()
+    }
     found = []
-    for item in dataset.get("StructureSetROISequence") or ():
-        number = int(item.ROINumber)
+    for number, item in _by_number(name, dataset, "StructureSetROISequence", "ROINumber").items():
         frame_uid = str(item.get("ReferencedFrameOfReferenceUID") or "")
         contours = drawn.get(number)
-        counts: dict[str, int] = {}
-        for contour in (contours.get("ContourSequence") if contours else None) or ():
-            kind = str(contour.get("ContourGeometricType") or "without a type")
-            counts[kind] = counts.get(kind, 0) + 1
         roi = Roi(
-            file=header.path.name,
+            file=name,
             number=number,
             name=str(item.get("ROIName") or "").strip() or f"ROI {number}",
-            contours=counts,
+            contours=dict(Counter(map(_kind, _items(contours)))),
             colour=_colour(contours),
-            type=observed.get(number, ""),
+            type=types.get(number, ""),
             algorithm=str(item.get("ROIGenerationAlgorithm") or ""),
             frame_of_reference_uid=frame_uid,
             referenced_series_uids=tuple(uid for uid in series_uids.get(frame_uid, ()) if uid),
         )
         found.append((roi, contours))
     return found
+
+
+def _by_number(file: str, dataset: Dataset, sequence: str, keyword: str) -> dict[int, Dataset]:
+    """The items of a sequence by their ROI number. One number given twice would hide one of the two."""
+    found: dict[int, Dataset] = {}
+    for item in dataset.get(sequence) or ():
+        number = item.get(keyword)
+        if number is None or int(number) in found:
+            said = "no" if number is None else f"the repeated {int(number)} as its"
+            raise _corrupt(file, f"an item of {sequence} has {said} {keyword}")
+        found[int(number)] = item
+    return found
+
+
+def _items(item: Dataset | None) -> Sequence[Dataset]:
+    return (item.get("ContourSequence") if item is not None else None) or ()
+
+
+def _kind(contour: Dataset) -> str:
+    return str(contour.get("ContourGeometricType") or "without a type")
 
 
 def _dataset(header: Header) -> Dataset:
@@ -265,11 +297,10 @@ def _referenced_series(dataset: Dataset) -> Iterator[tuple[str, Dataset]]:
 
 
 def _contours(roi: Roi, item: Dataset | None) -> list[Contour]:
-    found = []
-    for number, contour in enumerate((item.get("ContourSequence") if item is not None else None) or (), 1):
-        kind = str(contour.get("ContourGeometricType") or "without a type")
-        found.append(Contour(number, kind, _points(roi, number, contour), _image_uids(contour)))
-    return found
+    return [
+        Contour(number, _kind(contour), _points(roi, number, contour), _image_uids(contour))
+        for number, contour in enumerate(_items(item), 1)
+    ]
 
 
 def _points(roi: Roi, number: int, contour: Dataset) -> NDArray[np.float64]:
