@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.decode.contours import area, area_of, arrange, crosses_itself, fill, raster, relate
+from pipeline.decode.contours import _crossings, area, area_of, arrange, crosses_itself, fill, raster, relate
 from tests.rtphantom import ellipse, rectangle
 
 SHAPE = (13, 17)  # rows, columns
@@ -47,6 +47,20 @@ def test_polygons_that_share_edges_partition_their_pixels(points, hub):
     for a, b in zip(points, [*points[1:], points[0]], strict=True):
         fan += raster(np.array([hub, a, b], float), SHAPE)
     assert (fan % 2 == whole).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(polygons, polygons)
+def test_every_crossing_is_found_from_either_polygon(one, other):
+    def side(a, b, c):
+        return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+    expected = 0
+    for a, b in zip(one, [*one[1:], one[0]], strict=True):
+        for c, d in zip(other, [*other[1:], other[0]], strict=True):
+            expected += side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
+    p, q = np.array(one, float), np.array(other, float)
+    assert len(_crossings(p, q)[0]) == len(_crossings(q, p)[0]) == expected
 
 
 def test_a_rectangle_holds_its_lower_edges_and_not_its_upper_ones():

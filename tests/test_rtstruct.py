@@ -215,6 +215,24 @@ def test_interpolation_follows_the_signed_distance(tmp_path):
     assert np.flatnonzero(middle[18]).tolist() == list(range(7, 29))
 
 
+def test_interpolation_leaves_a_layer_on_its_plane_as_it_is(tmp_path):
+    # Edges on pixel centres: their distance is nothing, and the rule for edges still decides.
+    below, above = on(G, rectangle(5, 19, 7, 30), 2), on(G, rectangle(8.5, 12.5, 10.5, 20.5), 4)
+    array = filled(tmp_path, G, [below, above], interpolate=True)
+    assert (array[:, :, [2, 4]] == filled(tmp_path, G, [below, above])[:, :, [2, 4]]).all()
+    # Two layers beside one plane and none beyond it: the nearer one.
+    near, far = on(G, rectangle(8.5, 12.5, 10.5, 20.5), 2.1), on(G, rectangle(5.5, 19.5, 7.5, 30.5), 2.4)
+    assert filled(tmp_path, G, [near, far], interpolate=True).sum() == 4 * 10
+
+
+def test_touching_is_measured_in_mm(tmp_path):
+    inner, outer = rectangle(4.48, 9.5, 6.5, 12.5), rectangle(4.5, 18.5, 2.5, 29.5)
+    coarse = grid(spacing=(4.0, 5.0, 2.5))
+    # 0.02 of a pixel over the edge: 0.016 mm is rounding, and 0.08 mm is not.
+    assert codes(decode(tmp_path, G, [on(G, p, 2) for p in (outer, inner)])) == ["CONTOURS_NESTED"]
+    assert codes(decode(tmp_path, coarse, [on(coarse, p, 2) for p in (outer, inner)])) == ["CONTOURS_OVERLAP"]
+
+
 def test_contours_over_the_border_are_clipped_and_those_outside_listed(tmp_path):
     over = rectangle(-6.5, 9.5, 30.5, 50)
     decoded = decode(tmp_path, G, [on(G, over, 1), on(G, over + 200, 1), on(G, over, -0.51), on(G, over, 8.5)])
