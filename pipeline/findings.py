@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -69,6 +69,12 @@ class Code(str, Enum):
     OFF_GRID = "GEOMETRY.OFF_GRID"
     ASSUMED_THICKNESS = "GEOMETRY.ASSUMED_THICKNESS"
     POSITION_JITTER = "GEOMETRY.POSITION_JITTER"
+    DUPLICATE_DROPPED = "GEOMETRY.DUPLICATE_DROPPED"
+    PLANES_FILLED = "GEOMETRY.PLANES_FILLED"
+    SHEAR_KEPT = "GEOMETRY.SHEAR_KEPT"
+    RESAMPLED = "GEOMETRY.RESAMPLED"
+    ASSUMED_GEOMETRY = "GEOMETRY.ASSUMED_GEOMETRY"
+    REORIENTED = "GEOMETRY.REORIENTED"
     TAG_CONTRADICTS = "GEOMETRY.TAG_CONTRADICTS"
     # MASK: values
     NOT_A_MASK = "MASK.NOT_A_MASK"
@@ -171,12 +177,13 @@ class Finding:
         return record
 
 
-@dataclass(frozen=True)
 class PipelineError(Exception):
     """The one exception of the pipeline: a finding that stops the work, with all that was found before it."""
 
-    finding: Finding
-    others: tuple[Finding, ...] = field(default=())
+    def __init__(self, finding: Finding, others: tuple[Finding, ...] = ()) -> None:
+        super().__init__(finding, others)
+        self.finding = finding
+        self.others = others
 
     def __str__(self) -> str:
         return f"{self.finding.code.name}: {self.finding.message}"

@@ -1,1 +1,1 @@
-"""One module a representation of a mask, the same two names each: accepts(series) and decode(series, ...)."""
+"""One module a representation; each turns the frames of a series into masks or an image on a grid."""
