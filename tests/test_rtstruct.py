@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.conversion import lay
 from pipeline.decode import rtstruct
 from pipeline.findings import Code, Exit, PipelineError, Severity
-from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder, stack
+from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder
 from pipeline.policy import Policy
 from pipeline.series import Series, scan
 from tests.rtphantom import (
@@ -199,7 +200,10 @@ def test_interpolation_fills_between_contours_but_not_a_gap(tmp_path):
     at = [1, 3, 5, 12, 14]
     contours = [on(g, square, k) for k in at]
     assert np.flatnonzero(filled(tmp_path, g, contours).any(axis=(0, 1))).tolist() == at, "gaps are kept"
-    array = filled(tmp_path, g, contours, interpolate=True)
+    decoded = decode(tmp_path, g, contours, interpolate=True)
+    array = decoded.masks[0].voxels.array()
+    # A contour stands for its own step now, which is two planes.
+    assert decoded.reports[0].contour_volume_ml == pytest.approx(5 * 14 * 23 * 0.8 * 1.1 * 2 * 2.5 / 1000)
     assert np.flatnonzero(array.any(axis=(0, 1))).tolist() == [1, 2, 3, 4, 5, 12, 13, 14]
     assert set(array.sum(axis=(0, 1)).tolist()) == {0, 14 * 23}
     sideways = [on(g, rectangle(4.5, 9.5, 6.5, 20.5), i, axis=0) for i in (3, 5)]
@@ -456,10 +460,8 @@ def test_the_source_is_found_and_its_planes_are_the_grid(tmp_path):
 
 
 def source_of(image: Series) -> tuple[Grid, list[str]]:
-    policy = Policy()
-    fitted = stack([f.plane for f in image.frames], cosine_limit=policy.cosine_limit, limit_mm=policy.corner_limit_mm)
-    grid_ = replace(fitted.grid, frame_of_reference_uid=image.frame_of_reference_uid)
-    return grid_, [image.frames[n].sop_instance_uid for n in fitted.order]
+    laid = lay(image, Policy())
+    return laid.grid, [frame.sop_instance_uid for frame in laid.frames]
 
 
 @pytest.mark.skipif(not IBSI.exists(), reason="the IBSI validation sets are not here")
