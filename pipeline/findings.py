@@ -89,6 +89,8 @@ class Code(str, Enum):
     # CHECK: witnesses
     WITNESS_DIFFERS = "CHECK.WITNESS_DIFFERS"
     NO_WITNESS = "CHECK.NO_WITNESS"
+    GRID_DIFFERS = "CHECK.GRID_DIFFERS"
+    CANNOT_FIX = "CHECK.CANNOT_FIX"
 
     @property
     def stage(self) -> str:
@@ -109,6 +111,7 @@ _EXIT_BY_CODE = {
     Code.READ_BACK_DIFFERS: Exit.CANNOT_WRITE,
     Code.WITNESS_DIFFERS: Exit.DISPUTED,
     Code.NO_WITNESS: Exit.UNCONFIRMED,
+    Code.GRID_DIFFERS: Exit.MISMATCH,
 }
 
 
