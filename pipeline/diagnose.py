@@ -52,7 +52,8 @@ class Diagnosis:
 
     def lines(self) -> list[str]:
         """The diagnosis as lines of text: verdict, mistakes, total, voxels, what is unknown."""
-        lines = [_VERDICTS[self.status].format(n=_count(len(self.mistakes)))]
+        n = len(self.mistakes)
+        lines = [_VERDICTS[self.status].format(mistakes="one mistake explains" if n == 1 else f"{n} mistakes explain")]
         width = max((len(f"{m.mm:.1f}") for m in self.mistakes), default=0)
         lines += [f"  {m.mm:{width}.1f} mm  {m.words}" for m in self.mistakes]
         if self.residual is not None:
@@ -94,9 +95,12 @@ _NO_VOXELS = (
 )
 _VERDICTS: dict[Status, str] = {
     "correct": "Nothing is wrong: every voxel lies in its place.",
-    "mistakes": "The file is wrong, and {n} explain it exactly.",
-    "moved": "The file is wrong: {n} known, and a motion whose cause is not known.",
-    "unexplained": "No known set of mistakes explains this file.",
+    "mistakes": "The file is wrong, and {mistakes} it exactly.",
+    "moved": (
+        "The file is wrong, and a motion without a known cause is left over: "
+        "another Frame of Reference, a registration or a moved table would look so."
+    ),
+    "unexplained": "No known set of mistakes explains this file: its voxels or its place are others than the series'.",
     "undecided": "The affine fits the series. Whether the array fits the affine is not known.",
 }
 
@@ -122,7 +126,7 @@ def diagnose(
     values = (Mistake("values", note),) if note else ()
     found = fits(array, truth)
     if not found:
-        return _no_fit(wrong, array, truth, grid)
+        return _no_fit(wrong, array, truth, grid, context, tolerance_mm)
     places = list(dict.fromkeys(fit.planes for fit in found))
     best: _Candidate | None = None
     for planes in places[:_MOST_PLACES]:
@@ -254,7 +258,7 @@ def _affine_only(wrong: Matrix, shape: tuple[int, ...], grid: Grid, context: Con
     return Diagnosis(status, best.mistakes, None, None, best.residual, best.others, (_NO_VOXELS,), (note,))
 
 
-def _no_fit(wrong: Matrix, array: Array, truth: Array, grid: Grid) -> Diagnosis:
+def _no_fit(wrong: Matrix, array: Array, truth: Array, grid: Grid, context: Context, tolerance_mm: float) -> Diagnosis:
     """Voxels that are not the truth's in any order: nothing can be called right, and the nearest order is named."""
     nearest = fewest_differing(array, truth)
     if nearest is None:
@@ -262,9 +266,14 @@ def _no_fit(wrong: Matrix, array: Array, truth: Array, grid: Grid) -> Diagnosis:
         return Diagnosis("unexplained", (), None, None, notes=(said,))
     order, differing = nearest
     stored = axis_codes(grid.ras @ order.matrix(grid.shape))
-    said = f"{differing} of {array.size} voxels differ from the series even in the order that fits best ({stored})"
-    left = motion(wrong, grid.ras @ order.matrix(grid.shape), array.shape)
-    return Diagnosis("unexplained", (), None, None, left, notes=(said,))
+    said = f"{differing} of {array.size} voxels differ from the series even in the order that fits best ({stored})."
+    best = next(_explain(wrong, [order], tuple(range(grid.shape[2])), grid, context, tolerance_mm), None)
+    if best is None:
+        left = motion(wrong, grid.ras @ order.matrix(grid.shape), array.shape)
+        return Diagnosis("unexplained", (), None, None, left, notes=(said,))
+    judged = "For an array in that order, " + ("the above is" if best.mistakes or best.residual else "nothing is")
+    note = f"{judged} wrong with the affine."
+    return Diagnosis("unexplained", best.mistakes, None, None, best.residual, best.others, notes=(said, note))
 
 
 def _open_questions(found: Sequence[Fit], places: Sequence[tuple[int, ...]], truth: Array) -> tuple[str, ...]:
@@ -295,10 +304,6 @@ def _listed(planes: Sequence[int]) -> str:
 
 def _size(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
-
-
-def _count(n: int) -> str:
-    return "one mistake" if n == 1 else f"{n} mistakes"
 
 
 def _mistakes_json(mistakes: Sequence[Mistake]) -> list[dict[str, Any]]:

@@ -32,14 +32,13 @@ class Motion:
     @property
     def words(self) -> str:
         x, y, z = self.shift_mm
-        parts = [
-            f"the middle is shifted by {np.linalg.norm(self.shift_mm):.3f} mm (R {x:+.3f}, A {y:+.3f}, S {z:+.3f})"
-        ]
+        length = float(np.linalg.norm(self.shift_mm))
+        parts = [f"the middle shifted by {length:.3f} mm (R {x:+.3f}, A {y:+.3f}, S {z:+.3f})"]
         if self.rotation_degrees > _SMALL_DEGREES:
             about = ", ".join(f"{a:.3f}" for a in self.axis)
-            parts.append(f"a rotation of {self.rotation_degrees:.3f} degrees about ({about})")
+            parts.append(f"turned by {self.rotation_degrees:.3f} degrees about ({about})")
         if self.mirrored:
-            parts.append("a mirror image")
+            parts.append("mirrored")
         if max(abs(s - 1) for s in self.stretch) >= _SMALL_SCALE:
             parts.append("stretched by " + " × ".join(f"{s:.5f}" for s in self.stretch))
         return ", ".join(parts)
