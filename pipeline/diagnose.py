@@ -53,7 +53,8 @@ class Diagnosis:
     def lines(self) -> list[str]:
         """The diagnosis as lines of text: verdict, mistakes, total, voxels, what is unknown."""
         n = len(self.mistakes)
-        lines = [_VERDICTS[self.status].format(mistakes="one mistake explains" if n == 1 else f"{n} mistakes explain")]
+        explain = "one mistake explains" if n == 1 else f"{n} mistakes explain"
+        lines = [_VERDICTS[self.status].format(mistakes=explain, total=self.total_mm)]
         width = max((len(f"{m.mm:.1f}") for m in self.mistakes), default=0)
         lines += [f"  {m.mm:{width}.1f} mm  {m.words}" for m in self.mistakes]
         if self.residual is not None:
@@ -94,7 +95,7 @@ _NO_VOXELS = (
     "reversed, and whether the values are right cannot be known without the voxels of the mask series (--mask-series)."
 )
 _VERDICTS: dict[Status, str] = {
-    "correct": "Nothing is wrong: every voxel lies in its place.",
+    "correct": "Nothing is wrong: every voxel lies within {total:.4f} mm of its place.",
     "mistakes": "The file is wrong, and {mistakes} it exactly.",
     "moved": (
         "The file is wrong, and a motion without a known cause is left over: "
@@ -119,6 +120,7 @@ def diagnose(
 
     wrong: its 4 x 4 RAS affine. shape: its (i, j, k) shape. array: its voxels, 3-D. grid: where the series lies.
     truth: the voxels of the series, (i, j, k) on the grid; None where only the affine can be judged.
+    tolerance_mm: what counts as exact; give more for a series whose own planes lie further from its grid.
     """
     if array is None or truth is None:
         return _affine_only(wrong, tuple(shape), grid, context, tolerance_mm)

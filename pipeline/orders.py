@@ -89,12 +89,15 @@ def order_for(ras: Matrix, codes: str) -> Order:
 
 
 def difference(array: Order, meant: Order) -> str:
-    """In words, what was done to an array of order `meant` to get one of order `array`; empty where they are equal."""
+    """In words, what was done to an array of order `meant` to get one of order `array`; empty where they are equal.
+
+    i, j and k are the axes of the first array, before anything was done.
+    """
     change = array.after(meant.inverse)
     parts = []
     if change.axes != (0, 1, 2):
         parts.append("axes in the order " + ", ".join(AXES[a] for a in change.axes))
-    reversed_ = [AXES[a] for a, f in enumerate(change.flipped) if f]
+    reversed_ = sorted(AXES[a] for a, f in zip(change.axes, change.flipped, strict=True) if f)
     if reversed_:
         parts.append(f"{' and '.join(reversed_)} reversed")
     return " with ".join(parts)

@@ -8,10 +8,10 @@ import nibabel
 import numpy as np
 import pytest
 from dicom2nifti.image_reorientation import reorient_image
-from spoil import random_grid
 
 from pipeline.geometry import axis_codes, reorder
 from pipeline.orders import AS_IS, ORDERS, difference, order_for
+from tests.spoil import random_grid
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -56,4 +56,7 @@ def test_difference_in_words() -> None:
     assert difference(lps, lps) == ""
     assert difference(lps, las) == "j reversed"
     assert difference(slp, lps) == "axes in the order k, i, j"
+    assert difference(order_for(grid.ras, "IPR"), lps) == "axes in the order k, j, i with i and k reversed"
+    assert difference(order_for(grid.ras, "AIL"), lps) == "axes in the order j, k, i with j and k reversed"
+    assert difference(order_for(grid.ras, "ALS"), lps) == "axes in the order j, i, k with j reversed"
     assert AS_IS in ORDERS
