@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.findings import Code, Finding, Severity
-from pipeline.geometry import Grid, Matrix, axis_codes, corner_indices
+from pipeline.geometry import Grid, Matrix, axis_codes
 from pipeline.matching import same_shape
+from pipeline.motion import corner_distance
 from pipeline.nifti import Header, read_header, read_planes
 from pipeline.orders import AS_IS, difference
 
@@ -63,6 +64,8 @@ class Values:
 def compare(mask: Placed, image: Placed, *, limit_mm: float = LIMIT_MM) -> list[Finding]:
     """Every difference that matters between a mask and its image; no ERROR among them means they match."""
     found = [finding for placed in (mask, image) for finding in check_header(placed, limit_mm)]
+    if not (_fills_space(mask.ras) and _fills_space(image.ras)):
+        return found
     if len(mask.shape) > 3 or len(image.shape) > 3:
         shapes = f"{_size(mask.shape)} and {_size(image.shape)}"
         return [_differs(f"mask and image are {shapes}: one 3-D block each can be compared"), *found]
@@ -114,6 +117,8 @@ def check_header(placed: Placed, limit_mm: float = LIMIT_MM) -> list[Finding]:
         return []
     if not header.sform_code and not header.qform_code:
         return [_forms(f"{name} says nothing of its place: sform_code and qform_code are 0")]
+    if not _fills_space(header.affine):
+        return [_forms(f"{name} has an affine that is not finite or lays all voxels on one plane")]
     found = []
     apart = corner_distance(header.sform, header.qform, placed.shape)
     if header.sform_code and header.qform_code and apart > limit_mm:
@@ -149,12 +154,6 @@ def orthonormal_error(affine: Matrix) -> float:
     """The largest entry of D transpose(D) - I, D the columns of the 3 x 3 at unit length."""
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return float(np.abs(axes @ axes.T - np.eye(3)).max())
-
-
-def corner_distance(one: Matrix, other: Matrix, shape: Iterable[int]) -> float:
-    """The largest distance in mm between the corners of a block by two affines."""
-    apart = one - other
-    return float(np.linalg.norm(corner_indices(list(shape)[:3]) @ apart[:3, :3].T + apart[:3, 3], axis=1).max())
 
 
 def _grids(mask: Placed, image: Placed, limit_mm: float) -> Iterator[Finding]:
@@ -221,6 +220,10 @@ def _itk_grids(mask: Placed, image: Placed, limit_mm: float) -> Iterator[Finding
     if apart > limit_mm and corner_distance(mask.ras, image.ras, mask.shape) <= limit_mm:
         words = f"the sforms match, but software built on ITK reads the qform of one: {apart:.4g} mm apart"
         yield _differs(words, apart, limit_mm, "Give both files the same codes, (1, 1).")
+
+
+def _fills_space(affine: Matrix) -> bool:
+    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12)
 
 
 def _angle(a: Matrix, b: Matrix) -> float:

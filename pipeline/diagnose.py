@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.findings import Code, refuse
 from pipeline.geometry import Grid, Matrix, axis_codes, reorder
 from pipeline.matching import Fit, as_labels, fewest_differing, fits, is_uniform, same_shape
-from pipeline.mistakes import Context, Mistake, Recipe, build, mistakes_of
+from pipeline.mistakes import Context, Mistake, build, mistakes_of
 from pipeline.motion import Motion, motion
 from pipeline.orders import AS_IS, Order
 from pipeline.recipes import Found, search
@@ -61,6 +61,8 @@ class Diagnosis:
             lines.append(f"  left over: {self.residual.words}")
         if self.total_mm is not None and self.status != "correct":
             lines.append(f"The worst corner lies {self.total_mm:.1f} mm from its place.")
+        for other in self.others[:2]:
+            lines.append(f"The same file also comes from: {'; '.join(m.words for m in other)}.")
         return [*lines, *self.notes, *self.unknown]
 
     def as_json(self) -> dict[str, Any]:
@@ -121,9 +123,20 @@ def diagnose(
     wrong: its 4 x 4 RAS affine. shape: its (i, j, k) shape. array: its voxels, 3-D. grid: where the series lies.
     truth: the voxels of the series, (i, j, k) on the grid; None where only the affine can be judged.
     tolerance_mm: what counts as exact; give more for a series whose own planes lie further from its grid.
+    Raises PipelineError: CORRUPT_FILE for an affine that is not finite, SEVERAL_VOLUMES for voxels that are not 3-D.
     """
+    if not np.isfinite(wrong).all():
+        raise refuse(Code.CORRUPT_FILE, "the affine of the file has numbers that are not finite", clause="NIfTI-1 srow")
+    if len(shape) != 3 or (array is not None and array.ndim != 3):
+        raise refuse(Code.SEVERAL_VOLUMES, f"the file is {_size(shape)}; one 3-D block can be diagnosed")
     if array is None or truth is None:
         return _affine_only(wrong, tuple(shape), grid, context, tolerance_mm)
+    return _with_voxels(wrong, array, truth, grid, context, tolerance_mm)
+
+
+def _with_voxels(
+    wrong: Matrix, array: Array, truth: Array, grid: Grid, context: Context, tolerance_mm: float
+) -> Diagnosis:
     array, truth, note = as_labels(array, truth)
     values = (Mistake("values", note),) if note else ()
     found = fits(array, truth)
@@ -138,14 +151,16 @@ def diagnose(
                 best = candidate
     unknown = _open_questions(found, places, truth)
     if best is None:
-        left = motion(wrong, build(Recipe(order=found[0].order), grid, context), array.shape)
-        return Diagnosis("unexplained", values, displaced(wrong, found[0], grid), found[0], left, (), unknown)
+        first = found[0]
+        part = part_of(grid, first.planes) if first.stride is not None else grid
+        left = motion(wrong, part.ras @ first.order.matrix(part.shape), array.shape)
+        return Diagnosis("unexplained", values, displaced(wrong, first, grid), first, left, (), unknown)
     total = displaced(wrong, best.fit, grid)
     mistakes = (*best.mistakes, *values)
     status: Status = "moved" if best.residual else "mistakes" if mistakes else "correct"
     if status == "correct":
         # In whatever order it was stored: every voxel of the file lies where the series has the same value.
-        assert total <= tolerance_mm
+        assert total <= tolerance_mm * (1 + 1e-6)
         assert best.fit.complete(grid.shape[2])
         unknown = ()
     return Diagnosis(status, mistakes, total, best.fit, best.residual, best.others, unknown)

@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from pipeline.geometry import Grid, Matrix, corner_indices
+from pipeline.geometry import Grid, Matrix
 from pipeline.mistakes import (
     BASES,
     CORNERS,
@@ -31,7 +31,7 @@ from pipeline.mistakes import (
     named_orders,
     to_world,
 )
-from pipeline.motion import Motion, motion
+from pipeline.motion import Motion, corner_distance, motion
 from pipeline.orders import AS_IS, ORDERS, Order
 
 MOST_MISTAKES = 4
@@ -114,7 +114,7 @@ def _exact(
             for recipe, extra in _origins(wrong, partial, hit.linear, best - so_far, grid, tolerance_mm):
                 if (
                     so_far + extra <= best
-                    and _corner_distance(build(recipe, grid, context), wrong, shape) <= tolerance_mm
+                    and corner_distance(build(recipe, grid, context), wrong, shape) <= tolerance_mm
                 ):
                     best = so_far + extra
                     found.append(Found(recipe, array, best))
@@ -226,8 +226,3 @@ def unlikeliness(recipe: Recipe, array: Order) -> int:
     rank += {RIGHT: 0, "zero": 0, (0, 0, 1): 1}.get(recipe.base, 3)
     rank += {0: 0, 1: 2, 2: 2, 3: 3}[sum(s != 0 for s in recipe.shift)]
     return rank + (recipe.order != array and recipe.order.flips > 1)
-
-
-def _corner_distance(a: Matrix, b: Matrix, shape: Sequence[int]) -> float:
-    apart = corner_indices(shape) @ (a - b)[:3, :3].T + (a - b)[:3, 3]
-    return float(np.linalg.norm(apart, axis=1).max())

@@ -226,6 +226,15 @@ def test_a_negative_value_is_not_lost_among_many(tmp_path: Path) -> None:
     assert any("-1" in f.message for f in check_values(read_values(path), read_header(path)))
 
 
+def test_an_affine_that_fills_no_space(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii", oblique(), codes=(1, 0))
+    raw = bytearray(path.read_bytes())
+    raw[280:328] = bytes(48)
+    path.write_bytes(raw)
+    flat = Placed.of_file(path)
+    assert "lays all voxels on one plane" in errors(compare(flat, flat))[0]
+
+
 def test_several_volumes_are_not_compared(tmp_path: Path) -> None:
     four = Placed.of_file(save(tmp_path / "a.nii", oblique(), array=np.zeros((*SHAPE, 2), np.uint8)))
     assert "7 × 6 × 5 × 2" in errors(compare(four, four))[0]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
+import dicom2nifti
+import nibabel
 import numpy as np
 import pytest
 
@@ -12,6 +15,7 @@ from pipeline.findings import Code, Exit, PipelineError
 from pipeline.geometry import Grid
 from pipeline.mistakes import Context
 from pipeline.orders import ORDERS, Order, order_for
+from tests import phantom
 from tests.forum import CORONAL, FLIPPED_ROWS, mimics_order, series, users_affine
 from tests.spoil import random_grid, spoil
 
@@ -340,11 +344,44 @@ def test_255_for_1_is_reported_and_the_place_still_judged() -> None:
     assert "255 where the series has 1" in found.mistakes[1].words
 
 
+def test_a_broken_affine_and_a_series_of_volumes_are_refused() -> None:
+    for wrong, shape, code in (
+        (np.full((4, 4), np.nan), SHAPE, Code.CORRUPT_FILE),
+        (oblique().ras, (*SHAPE, 2), Code.SEVERAL_VOLUMES),
+    ):
+        with pytest.raises(PipelineError) as caught:
+            diagnose(wrong, shape, oblique())
+        assert caught.value.finding.code is code
+    flat = diagnose(np.diag([1.0, 1, 0, 1]), SHAPE, oblique(), array=unique(SHAPE), truth=unique(SHAPE))
+    assert flat.status == "unexplained"
+
+
 def test_as_json_is_complete() -> None:
     record = judged(oblique().lps, unique(SHAPE), oblique()).as_json()
     assert record["Status"] == "mistakes"
     assert record["Mistakes"][0]["Name"] == "world kept"
     assert record["Planes"] == [0, 1, 2, 3, 4]
+
+
+# Files other software wrote -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["HFS", "rows upward", "coronal", "sagittal", "double oblique"])
+def test_what_dicom2nifti_writes_is_correct_until_its_affine_is_borrowed(name: str, tmp_path: Path) -> None:
+    spec = phantom.Spec(shape=(12, 10, 6), iop=phantom.ORIENTATIONS[name], content="index")
+    truth = phantom.write(tmp_path / "in", spec)
+    grid = Grid(spec.shape, truth.lps)
+    dicom2nifti.dicom_series_to_nifti(str(tmp_path / "in"), str(tmp_path / "las.nii"), reorient_nifti=True)
+    theirs = nibabel.load(tmp_path / "las.nii")
+    array = np.asarray(theirs.dataobj)
+    found = diagnose(theirs.affine, array.shape, grid, array=array, truth=truth.ijk)
+    assert found.status == "correct"
+    buffer = mimics_order(grid).of(truth.ijk)
+    borrowed = diagnose(theirs.affine, buffer.shape, grid, array=buffer, truth=truth.ijk)
+    assert names(borrowed) == ["array order"]
+    assert "dicom2nifti stores (LAS), and this array is stored LPS: j reversed" in borrowed.mistakes[0].words
+    right, _ = fix(borrowed, buffer, grid)
+    assert np.array_equal(right, truth.ijk)
 
 
 # Random sets ----------------------------------------------------------------------------------------------------------
@@ -367,6 +404,38 @@ def test_random_sets_of_up_to_three_mistakes() -> None:
             assert np.array_equal(right, spoilt.truth[:, :, list(found.fit.planes)])
             first = grid.points((0, 0, found.fit.planes[0]))
             assert np.allclose(where.points((0, 0, 0)), first)
+
+
+def test_small_masks_are_never_called_correct_by_mistake() -> None:
+    """Masks of a few voxels, often symmetrical: correct is what puts every value where the truth has it."""
+    rng = np.random.default_rng(21)
+    seen = set()
+    for _ in range(60):
+        grid = random_grid(rng, (5, 5, 4))
+        truth = np.zeros(grid.shape, np.uint8)
+        low = rng.integers(0, 3, 3)
+        high = low + rng.integers(1, 3, 3)
+        truth[low[0] : high[0], low[1] : high[1], low[2] : high[2]] = 1
+        order = ORDERS[rng.integers(48)]
+        array = order.of(truth)
+        meant = order if rng.random() < 0.5 else ORDERS[rng.integers(48)]
+        affine = grid.ras @ meant.matrix(grid.shape)
+        found = diagnose(affine, array.shape, grid, array=array, truth=truth)
+        assert (found.status == "correct") == puts_values_right(affine, array, grid, truth)
+        seen.add(found.status)
+    assert seen >= {"correct", "mistakes"}
+
+
+def puts_values_right(affine: np.ndarray, array: np.ndarray, grid: Grid, truth: np.ndarray) -> bool:
+    """By walking through every voxel of the file and looking its place up in the truth."""
+    back = np.linalg.inv(grid.ras) @ affine
+    for place, value in np.ndenumerate(array):
+        there = (back @ (*place, 1))[:3]
+        index = tuple(np.rint(there).astype(int))
+        inside = all(0 <= n < size for n, size in zip(index, truth.shape, strict=True))
+        if not inside or np.abs(there - index).max() > 1e-6 or truth[index] != value:
+            return False
+    return True
 
 
 def test_a_large_block_takes_under_two_seconds() -> None:
