@@ -17,7 +17,7 @@ _SMALL_SCALE = 1e-5
 @dataclass(frozen=True, slots=True)
 class Motion:
     """shift_mm: of the middle of the block, RAS. rotation_degrees about `axis` (unit, RAS). stretch: the three factors
-    along the principal directions, 1 where nothing is stretched. mirrored: whether left and right changed sides."""
+    along the principal directions, 1 where nothing is stretched. mirrored: left and right changed sides, before it turned."""
 
     shift_mm: tuple[float, float, float]
     rotation_degrees: float
@@ -38,7 +38,7 @@ class Motion:
             about = ", ".join(f"{a:.3f}" for a in self.axis)
             parts.append(f"turned by {self.rotation_degrees:.3f} degrees about ({about})")
         if self.mirrored:
-            parts.append("mirrored")
+            parts.append("mirrored left to right")
         if max(abs(s - 1) for s in self.stretch) >= _SMALL_SCALE:
             parts.append("stretched by " + " × ".join(f"{s:.5f}" for s in self.stretch))
         return ", ".join(parts)
@@ -60,7 +60,7 @@ def motion(moved: Matrix, right: Matrix, shape: Sequence[int]) -> Motion:
     turn = u @ vt
     mirrored = bool(np.linalg.det(turn) < 0)
     if mirrored:
-        turn = -turn
+        turn = turn @ np.diag([-1.0, 1.0, 1.0])
     middle = np.append((np.array(shape) - 1) / 2, 1)
     shift = ((moved - right) @ middle)[:3]
     skew = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]) / 2

@@ -94,6 +94,13 @@ def test_direction_in_degrees(tmp_path: Path) -> None:
         assert f"{name} {expected:.3f}°" in message
 
 
+def test_a_hundredth_of_a_degree_counts_where_it_moves_a_corner(tmp_path: Path) -> None:
+    angle = np.radians(0.02)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    assert any(m.startswith("direction") for m in errors(compared(tmp_path, turn @ oblique())))
+
+
 def test_origin_in_mm_and_in_voxels(tmp_path: Path) -> None:
     moved = oblique()
     moved[:3, 3] += (0.3, -0.4, 1.2)

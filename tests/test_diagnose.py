@@ -14,6 +14,7 @@ from pipeline.diagnose import Diagnosis, diagnose, fix
 from pipeline.findings import Code, Exit, PipelineError
 from pipeline.geometry import Grid
 from pipeline.mistakes import Context
+from pipeline.motion import motion
 from pipeline.orders import ORDERS, Order, order_for
 from tests import phantom
 from tests.forum import CORONAL, FLIPPED_ROWS, mimics_order, series, users_affine
@@ -282,6 +283,31 @@ def test_an_affine_that_nothing_explains() -> None:
     assert not found.residual.rigid
     assert sorted(found.residual.stretch) == pytest.approx([0.93, 1.1, 1.27], abs=1e-4)
     check_fixed(found, unique(SHAPE), grid)
+
+
+def test_a_thousandth_of_a_millimetre_decides() -> None:
+    grid = oblique()
+    for shift, status in ((0.0005, "correct"), (0.0015, "moved")):
+        wrong = grid.ras.copy()
+        wrong[0, 3] += shift
+        assert diagnose(wrong, SHAPE, grid, array=unique(SHAPE), truth=unique(SHAPE)).status == status
+
+
+def test_a_motion_is_measured_about_the_middle() -> None:
+    turned = np.diag([-1.0, -1.0, 1.0, 1.0])
+    half = motion(turned, np.eye(4), (3, 3, 3))
+    assert half.rotation_degrees == pytest.approx(180)
+    assert np.abs(half.axis) == pytest.approx((0, 0, 1))
+    assert half.shift_mm == pytest.approx((-2, -2, 0))
+    assert half.rigid
+    mirror = motion(np.diag([-1.0, 1.0, 1.0, 1.0]), np.eye(4), (3, 3, 3))
+    assert mirror.mirrored
+    assert not mirror.rigid
+    assert "mirrored" in mirror.words
+    assert mirror.rotation_degrees == pytest.approx(0)
+    front_to_back = motion(np.diag([1.0, -1.0, 1.0, 1.0]), np.eye(4), (3, 3, 3))
+    assert front_to_back.rotation_degrees == pytest.approx(180)  # left to right, and then half a turn about z
+    assert np.abs(front_to_back.axis) == pytest.approx((0, 0, 1))
 
 
 def test_other_voxels_are_never_correct() -> None:
