@@ -2,7 +2,8 @@
 
 Rules:
 - Voxels first, affine second. The voxels say in which order the array is; only then can an affine be right or wrong.
-- Exact or not at all: a set of mistakes counts when its affine puts every corner within 0.001 mm of the file's.
+- Exact or not at all: a set of mistakes counts when its affine puts every corner within 0.001 mm of the file's, or
+  0.001 mm more than the series' own planes lie from its grid.
 - "Correct" is measured, never concluded: every voxel equal to the truth's, every corner of every plane in its place.
 - What cannot be known is said: an order the voxels leave open, a file without voxels to compare, a shift without cause.
 """
@@ -55,12 +56,12 @@ class Diagnosis:
         n = len(self.mistakes)
         explain = "one mistake explains" if n == 1 else f"{n} mistakes explain"
         lines = [_VERDICTS[self.status].format(mistakes=explain, total=self.total_mm)]
-        width = max((len(f"{m.mm:.1f}") for m in self.mistakes), default=0)
-        lines += [f"  {m.mm:{width}.1f} mm  {m.words}" for m in self.mistakes]
+        width = max((len(_mm(m.mm)) for m in self.mistakes), default=0)
+        lines += [f"  {_mm(m.mm):>{width}} mm  {m.words}" for m in self.mistakes]
         if self.residual is not None:
             lines.append(f"  left over: {self.residual.words}")
         if self.total_mm is not None and self.status != "correct":
-            lines.append(f"The worst corner lies {self.total_mm:.1f} mm from its place.")
+            lines.append(f"The worst corner lies {_mm(self.total_mm)} mm from its place.")
         for other in self.others[:2]:
             lines.append(f"The same file also comes from: {'; '.join(m.words for m in other)}.")
         return [*lines, *self.notes, *self.unknown]
@@ -116,21 +117,23 @@ def diagnose(
     array: Array | None = None,
     truth: Array | None = None,
     context: Context = Context(),  # noqa: B008  (frozen)
-    tolerance_mm: float = TOLERANCE_MM,
 ) -> Diagnosis:
     """What was done to a file.
 
     wrong: its 4 x 4 RAS affine. shape: its (i, j, k) shape. array: its voxels, 3-D. grid: where the series lies.
     truth: the voxels of the series, (i, j, k) on the grid; None where only the affine can be judged.
-    tolerance_mm: what counts as exact; give more for a series whose own planes lie further from its grid.
-    Raises PipelineError: CORRUPT_FILE for an affine that is not finite, SEVERAL_VOLUMES for voxels that are not 3-D.
+    Raises PipelineError: CORRUPT_FILE for an affine that is not finite, SEVERAL_VOLUMES for voxels that are not 3-D,
+    COLOUR for voxels that are not single numbers.
     """
     if not np.isfinite(wrong).all():
         raise refuse(Code.CORRUPT_FILE, "the affine of the file has numbers that are not finite", clause="NIfTI-1 srow")
     if len(shape) != 3 or (array is not None and array.ndim != 3):
         raise refuse(Code.SEVERAL_VOLUMES, f"the file is {_size(shape)}; one 3-D block can be diagnosed")
+    tolerance_mm = TOLERANCE_MM + context.irregularity_mm
     if array is None or truth is None:
         return _affine_only(wrong, tuple(shape), grid, context, tolerance_mm)
+    if array.dtype.kind not in "biuf" or truth.dtype.kind not in "biuf":
+        raise refuse(Code.COLOUR, f"the voxels are {array.dtype} and {truth.dtype}; single numbers can be compared")
     return _with_voxels(wrong, array, truth, grid, context, tolerance_mm)
 
 
@@ -321,6 +324,11 @@ def _listed(planes: Sequence[int]) -> str:
 
 def _size(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
+
+
+def _mm(length: float) -> str:
+    """Tenths of a millimetre, and more where there are none."""
+    return f"{length:.1f}" if length >= 0.1 else f"{length:.4f}"
 
 
 def _mistakes_json(mistakes: Sequence[Mistake]) -> list[dict[str, Any]]:

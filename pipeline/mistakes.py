@@ -65,10 +65,15 @@ SHIFTS = (*(s for s in product((0.0, -0.5, 0.5), repeat=3) if any(s)), (-1.0, -1
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What else the series says, in mm; None where it does not. Neither number has a place in an affine."""
+    """What else is known of the series, in mm.
+
+    slice_thickness, spacing_between_slices: as the tags say; None where they do not. irregularity: how far its own planes
+    lie from its grid (a stack's residual, and what straightening moved); nothing nearer than that can be judged.
+    """
 
     slice_thickness_mm: float | None = None
     spacing_between_slices_mm: float | None = None
+    irregularity_mm: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,8 @@ def _direction_hits(
     for world in (RIGHT, *WORLDS):
         turned, _ = to_world(world, stacked, np.zeros((len(ways), 3)))
         left = (turned[:, None] @ _TURNS - wrong[:3, :3]) * reach
-        for way, turn in np.argwhere(np.abs(left).max(axis=(2, 3)) < tolerance_mm):
+        # Both ends of an axis may be off by the limit, in opposite ways.
+        for way, turn in np.argwhere(np.abs(left).max(axis=(2, 3)) < 2 * tolerance_mm):
             count, recipe, linear = ways[way]
             hits.append(_Hit(count + (world != RIGHT), replace(recipe, world=world), linear, int(turn)))
     return sorted(hits, key=lambda h: h.mistakes)
@@ -185,7 +186,7 @@ def _moved(
             tried = replace(recipe, order=order)
             affine = build(tried, grid, context)
             lengths = np.linalg.norm(affine[:3, :3], axis=0) - np.linalg.norm(wrong[:3, :3], axis=0)
-            if np.abs(lengths * reach).max() > tolerance_mm:
+            if np.abs(lengths * reach).max() > 2 * tolerance_mm:
                 continue
             left = motion(wrong, affine, shape)
             turned = wrong[:3, :3] @ np.linalg.inv(affine[:3, :3])

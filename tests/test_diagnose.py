@@ -293,6 +293,31 @@ def test_a_thousandth_of_a_millimetre_decides() -> None:
         assert diagnose(wrong, SHAPE, grid, array=unique(SHAPE), truth=unique(SHAPE)).status == status
 
 
+def test_a_series_that_jitters_is_judged_no_finer_than_it_lies() -> None:
+    grid = oblique()
+    wrong = grid.ras.copy()
+    wrong[0, 3] += 0.015
+    for irregularity, status in ((0.0, "moved"), (0.02, "correct")):
+        context = Context(irregularity_mm=irregularity)
+        found = diagnose(wrong, SHAPE, grid, array=unique(SHAPE), truth=unique(SHAPE), context=context)
+        assert found.status == status
+    assert found.lines() == ["Nothing is wrong: every voxel lies within 0.0150 mm of its place."]
+
+
+def test_an_error_about_the_middle_is_judged_at_the_corners() -> None:
+    grid = oblique()
+    middle = np.eye(4)
+    middle[:3, 3] = (grid.ras @ (3, 2.5, 2, 1))[:3]
+    wrong = middle @ np.diag([1.0002, 1.0002, 1.0002, 1]) @ np.linalg.inv(middle) @ grid.ras
+    found = judged_exactly(wrong, grid)
+    assert 0.0005 < (found.total_mm or 0) < 0.001
+    assert found.status == "correct"
+
+
+def judged_exactly(wrong: np.ndarray, grid: Grid) -> Diagnosis:
+    return diagnose(wrong, SHAPE, grid, array=unique(SHAPE), truth=unique(SHAPE))
+
+
 def test_a_motion_is_measured_about_the_middle() -> None:
     turned = np.diag([-1.0, -1.0, 1.0, 1.0])
     half = motion(turned, np.eye(4), (3, 3, 3))
