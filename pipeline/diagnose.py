@@ -238,9 +238,8 @@ def _parts(grid: Grid, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
         yield grid, ""
         return
     fit = Fit(AS_IS, planes)
-    gone = (
-        f"the array has {len(planes)} of {count} planes: {_listed(sorted(set(range(count)) - set(planes)))} are missing"
-    )
+    missing = _listed(sorted(set(range(count)) - set(planes)))
+    gone = f"the array has {len(planes)} of {count} planes (missing: {missing})"
     if fit.stride is not None:
         yield part_of(grid, planes), f"{gone}, and the affine allows for it"
     if fit.stride != 1 or planes[0] != 0:

@@ -204,9 +204,7 @@ def test_planes_cut_off_and_the_affine_of_the_whole() -> None:
     part = unique(SHAPE)[:, :, 2:]
     found = judged(grid.ras, part, grid)
     assert names(found) == ["planes missing"]
-    assert (
-        "3 of 5 planes: k = 0 to 1 are missing, and the affine is that of the whole series" in found.mistakes[0].words
-    )
+    assert "3 of 5 planes (missing: k = 0 to 1), and the affine is that of the whole series" in found.mistakes[0].words
     assert found.total_mm == pytest.approx(2 * SPACING[2], abs=1e-3)
     right, where = fix(found, part, grid)
     assert np.array_equal(right, part)
@@ -226,7 +224,7 @@ def test_a_plane_missing_inside_cannot_be_mended() -> None:
     grid = oblique()
     part = unique(SHAPE)[:, :, [0, 1, 3, 4]]
     found = judged(grid.ras, part, grid)
-    assert "k = 2 are missing" in found.mistakes[0].words
+    assert "4 of 5 planes (missing: k = 2), and" in found.mistakes[0].words
     assert found.total_mm == pytest.approx(SPACING[2], abs=1e-3)
     with pytest.raises(PipelineError) as caught:
         fix(found, part, grid)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.explain import direction, explain, explain_affine
-from pipeline.geometry import Grid, Plane, stack
-from pipeline.series import scan
+from pipeline.geometry import Grid, Plane
 from tests import phantom
 from tests.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_order, series
 from tests.phantom import ORIENTATIONS
@@ -30,19 +29,16 @@ def pasted(text: str) -> np.ndarray:
     return np.array([line.split(",") for line in lines], float)
 
 
-def grid_of(folder: Path) -> tuple[Grid, Plane]:
-    planes = [f.plane for f in scan([folder]).series[0].frames]
-    laid = stack([p for p in planes if p], limit_mm=0.1)
-    first = planes[laid.order[0]]
-    assert first is not None
-    return laid.grid, first
+def grid_of(spec: phantom.Spec) -> tuple[Grid, Plane]:
+    plane = Plane(spec.origin, spec.iop[:3], spec.iop[3:], spec.row_spacing, spec.column_spacing, *spec.shape[1::-1])
+    return Grid(spec.shape, spec.lps), plane
 
 
 @pytest.mark.parametrize("name", ORIENTATIONS)
 def test_the_las_matrix_is_the_one_dicom2nifti_writes(name: str, tmp_path: Path) -> None:
     spec = phantom.Spec(shape=(12, 10, 6), row_spacing=1.4, column_spacing=0.9, iop=ORIENTATIONS[name])
     phantom.write(tmp_path / "in", spec)
-    grid, plane = grid_of(tmp_path / "in")
+    grid, plane = grid_of(spec)
     text = explain(grid, plane)
     dicom2nifti.dicom_series_to_nifti(str(tmp_path / "in"), str(tmp_path / "las.nii"), reorient_nifti=True)
     theirs = nibabel.load(tmp_path / "las.nii")
