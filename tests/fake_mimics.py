@@ -50,7 +50,7 @@ KNOBS = {
     "images": 1,  # image sets; each has one plane fewer than the one before and lies 1.5 mm further left
     "mask_image": "own",  # own | none | other
     "names": ["bone", "tumour", "nothing"],
-    "missing": [],  # attributes this Mimics does not have
+    "missing": [],  # attributes that image sets and masks do not have
     "export_style": "burned",  # burned | masked
     "export_class": "CT",  # CT | SC
     "export_fails": False,
@@ -96,6 +96,7 @@ class ImageData(Missing):
     def __init__(self, knobs, number):
         self.knobs = knobs
         self.name, self.guid, self.visible = "phase %d" % number, "image-guid-%d" % number, True
+        self._number = number
         columns, rows, planes = knobs["shape"]
         self._source_shape = (columns, rows, planes - number)
         self._shift = (1.5 * number, 0.0, 0.0)
@@ -152,14 +153,14 @@ class ImageData(Missing):
         raw = memoryview(bytearray(array.array(typecode, values).tobytes())).cast(view_format, shape=shape)
         return raw if self.knobs["contiguous"] else raw[::2]
 
-    def get_voxel_buffer(self):
-        def mean(source):
-            if self.knobs["uniform"]:
-                return 40
-            all_of = [grey(i, j, k) for i in source[0] for j in source[1] for k in source[2]]
-            return sum(all_of) // len(all_of) - (200 if self.knobs["grey_format"] == "h" else 0)
+    def _mean(self, source):
+        if self.knobs["uniform"]:
+            return 40
+        all_of = [grey(i, j, k) for i in source[0] for j in source[1] for k in source[2]]
+        return sum(all_of) // len(all_of) - (200 if self.knobs["grey_format"] == "h" else 0)
 
-        return self._buffer(mean, self.knobs["grey_format"], self.knobs["grey_format"])
+    def get_voxel_buffer(self):
+        return self._buffer(self._mean, self.knobs["grey_format"], self.knobs["grey_format"])
 
     # where the voxels are, and where Mimics says they are
 
@@ -214,11 +215,7 @@ class ImageData(Missing):
 
     def get_grey_value(self, point_coordinates):
         index, _ = min(self._world, key=lambda entry: _distance(entry[1], point_coordinates))
-        scrambled, self.knobs["scrambled"] = self.knobs["scrambled"], False
-        try:
-            return self.get_voxel_buffer()[index]
-        finally:
-            self.knobs["scrambled"] = scrambled
+        return self._mean(self._source(index))
 
     def get_image_information(self):
         information = Information()
@@ -239,10 +236,10 @@ class ImageData(Missing):
             self.knobs["spacing"][0] * self.knobs["tag_scale"],
         ]
         tags = {
-            (0x0008, 0x0018): DicomTag("1.2.826.0.1.3680043.9.9.%s.%d" % (self.guid[-1], plane + 1), "UI"),
+            (0x0008, 0x0018): DicomTag("1.2.826.0.1.3680043.9.9.%d.%d" % (self._number, plane + 1), "UI"),
             (0x0010, 0x0010): DicomTag("SECRET^NAME", "PN"),
             (0x0010, 0x0020): DicomTag("SECRET-ID"),
-            (0x0020, 0x000E): DicomTag("1.2.826.0.1.3680043.9.7.%s" % self.guid[-1], "UI"),
+            (0x0020, 0x000E): DicomTag("1.2.826.0.1.3680043.9.7.%d" % self._number, "UI"),
             (0x0020, 0x0052): DicomTag("1.2.826.0.1.3680043.9.8", "UI"),
             (0x0020, 0x0032): DicomTag("\\".join(number % c for c in position), "DS"),
             (0x0020, 0x0037): DicomTag("\\".join(number % c for c in orientation), "DS"),
@@ -463,31 +460,37 @@ def _state(module):
         "masks": [
             {
                 "name": m.name,
-                "color": list(m.color),
+                "color": list(getattr(m, "color", ())),
                 "visible": m.visible,
-                "image": m.image.guid if m.image else None,
+                "image": m.image._number if m.image else None,
                 "shape": list(m._grid._shape),
                 "data": m.get_voxel_buffer().tobytes().hex(),
             }
             for m in module.data.masks
         ],
         "shown": [thing.name for thing in module.data.objects if thing.visible],
-        "active": module.data.images.get_active().guid,
+        "active": module.data.images.get_active()._number,
         "calls": module.calls,
     }
 
 
-def run(script, arguments, knobs, state_file=None):
-    """Run a script as `-r SCRIPT ARGUMENTS` does, with a fake project open."""
-    module = sys.modules["mimics"] = build(**knobs)
-    sys.argv = [script, *arguments]
+def run_inside(script, arguments, knobs):
+    """Run a script as `-r SCRIPT ARGUMENTS` does, with a fake project open. Returns the state it leaves."""
+    before, module = (list(sys.argv), sys.modules.get("mimics")), build(**knobs)
+    sys.modules["mimics"], sys.argv = module, [str(script), *arguments]
     try:
-        runpy.run_path(script, run_name="__main__")
+        runpy.run_path(str(script), run_name="__main__")
     finally:
-        if state_file:
-            with open(state_file, "w") as file:
-                json.dump(_state(module), file)
+        sys.argv = before[0]
+        sys.modules.pop("mimics")
+        if before[1] is not None:
+            sys.modules["mimics"] = before[1]
+        module.left = _state(module)
+        if os.environ.get("FAKE_MIMICS_STATE"):
+            with open(os.environ["FAKE_MIMICS_STATE"], "w") as file:
+                json.dump(module.left, file)
+    return module.left
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], sys.argv[2:], json.loads(os.environ.get("FAKE_MIMICS", "{}")), os.environ.get("FAKE_MIMICS_STATE"))
+    run_inside(sys.argv[1], sys.argv[2:], json.loads(os.environ.get("FAKE_MIMICS", "{}")))
