@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -173,12 +173,13 @@ class Finding:
         return record
 
 
-@dataclass(frozen=True)
 class PipelineError(Exception):
     """The one exception of the pipeline: a finding that stops the work, with all that was found before it."""
 
-    finding: Finding
-    others: tuple[Finding, ...] = field(default=())
+    def __init__(self, finding: Finding, others: tuple[Finding, ...] = ()) -> None:
+        super().__init__(finding, others)
+        self.finding = finding
+        self.others = others
 
     def __str__(self) -> str:
         return f"{self.finding.code.name}: {self.finding.message}"

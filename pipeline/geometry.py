@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -147,7 +148,7 @@ class Stack:
         return float(self.residuals.max())
 
 
-def stack(planes: Sequence[Plane], *, cosine_limit: float, limit_mm: float, assumed_step_mm: float = 1.0) -> Stack:
+def stack(planes: Sequence[Plane], *, limit_mm: float, assumed_step_mm: float = 1.0) -> Stack:
     """Order planes along their normal, fit one grid to them, and measure how far each is from it.
 
     The step is the least-squares line through all positions, so no single gap decides it. A single plane has no step:
@@ -181,7 +182,7 @@ def stack(planes: Sequence[Plane], *, cosine_limit: float, limit_mm: float, assu
     shape = (first.columns, first.rows, count)
     irregularity = residuals_mm(raw, ordered)
 
-    lps = _straighten(raw, shape, cosine_limit, limit_mm, _print_precision(planes))
+    lps = _straighten(raw, shape, limit_mm, _print_precision(planes))
     straightened = float(np.linalg.norm(_at_corners(shape, lps - raw), axis=1).max())
     along = np.stack([row, column, normal])
     offsets = (positions - positions[0]) @ along.T
@@ -237,11 +238,13 @@ def index_map(ours: Grid, theirs_lps: Matrix, theirs_shape: Sequence[int]) -> tu
     return snapped.astype(np.int64), float(np.linalg.norm(left, axis=1).max())
 
 
-def reorder(array: NDArray[np.generic], mapping: NDArray[np.int64]) -> NDArray[np.generic]:
+def reorder(array: NDArray[Any], mapping: NDArray[np.int64]) -> NDArray[Any]:
     """Their (i, j, k) array as ours, through the map of `index_map`. A view: nothing is copied."""
     axes = [int(np.flatnonzero(mapping[row, :3])[0]) for row in range(3)]
-    turned = array.transpose(axes)
-    return turned[tuple(slice(None, None, int(mapping[row, axes[row]])) for row in range(3))]
+    turned: NDArray[Any] = array.transpose(axes)[
+        tuple(slice(None, None, int(mapping[row, axes[row]])) for row in range(3))
+    ]
+    return turned
 
 
 def corner_indices(shape: Sequence[int]) -> NDArray[np.int64]:
@@ -270,7 +273,7 @@ def axis_codes(affine_ras: Matrix) -> str:
     return "".join(letters)
 
 
-def _straighten(raw: Matrix, shape: tuple[int, int, int], cosine_limit: float, limit_mm: float, precision: float) -> Matrix:
+def _straighten(raw: Matrix, shape: tuple[int, int, int], limit_mm: float, precision: float) -> Matrix:
     """The affine with the nearest orthonormal axes, where the difference is rounding; else as it is but for i and j.
 
     A lean of the stack is rounding when it moves no voxel by more than the limit, or is smaller than what the printed
@@ -284,7 +287,7 @@ def _straighten(raw: Matrix, shape: tuple[int, int, int], cosine_limit: float, l
     straight = _about_centre(raw, (u @ vt) * spacing, shape)
     lean = float(np.abs(directions[:, 2] @ directions[:, :2]).max())
     moved = float(np.linalg.norm(_at_corners(shape, straight - raw), axis=1).max())
-    if lean <= 2 * cosine_limit and (moved <= limit_mm or lean <= 2 * precision):
+    if moved <= limit_mm or lean <= 2 * precision:
         return straight
     row, column = orthonormal(directions[:, 0], directions[:, 1])
     return _about_centre(raw, np.stack([row, column, directions[:, 2]], 1) * spacing, shape)

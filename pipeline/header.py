@@ -106,7 +106,15 @@ def read_header(path: Path) -> Header:
             dataset = dcmread(file, stop_before_pixels=True, force=True)
             syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guessed_syntax(dataset)
             return _header(path, dataset, syntax, file)
-        except (InvalidDicomError, EOFError, ValueError, KeyError, struct.error, NotImplementedError, AttributeError) as e:
+        except (
+            InvalidDicomError,
+            EOFError,
+            ValueError,
+            KeyError,
+            struct.error,
+            NotImplementedError,
+            AttributeError,
+        ) as e:
             raise refuse(
                 Code.CORRUPT_FILE,
                 f"{path.name} begins like DICOM but its header cannot be read: {e}",
@@ -188,8 +196,8 @@ def plain(value: Any) -> Any:
 
 def _frames(dataset: Dataset) -> tuple[Mapping[str, Any], ...]:
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    shared = dataset.get("SharedFunctionalGroupsSequence") or ()
-    common = _groups(shared[0]) if len(shared) else {}
+    shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or ()), None)
+    common = {} if shared is None else _groups(shared)
     return tuple({**common, **_groups(item)} for item in per_frame)
 
 
@@ -214,5 +222,5 @@ def _begins_like_dicom(start: bytes) -> bool:
 
 
 def _guessed_syntax(dataset: Dataset) -> str:
-    implicit, little = dataset.original_encoding
+    implicit, little = dataset.original_encoding[:2]
     return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE if little else EXPLICIT_BIG

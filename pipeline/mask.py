@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.geometry import Grid
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +44,8 @@ class Voxels:
         block = np.empty((planes, rows, columns), self.dtype)
         for k, plane in enumerate(self):
             block[k] = plane
-        return block.T
+        array: Array = block.T
+        return array
 
 
 @dataclass(frozen=True, slots=True)

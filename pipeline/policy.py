@@ -22,6 +22,8 @@ class Policy:
     cosine_limit: float = 1e-3
     # The header holds float32: 2.8e-5 mm at 1.2 m was measured for the sform, 1.5e-4 mm for the qform.
     header_limit_mm: float = 2e-4
+    # A qform further than this from the sform says another place: then it is left out (code 0).
+    qform_limit_mm: float = 1e-3
     # Witnesses keep float32 affines; dcm2niix rounds more (1.3e-3 mm measured).
     witness_limit_mm: float = 1e-3
     dcm2niix_limit_mm: float = 5e-3

@@ -198,7 +198,9 @@ def table(series: Sequence[Series]) -> str:
         number = "-" if s.number is None else str(s.number)
         rows.append((number, s.kind, s.modality or "-", str(len(s.frames)), size, s.description or "-", s.uid))
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return "\n".join("  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
 
 
 def _walk(folder: Path) -> Iterable[tuple[str, list[str], list[str]]]:

@@ -1,0 +1,123 @@
+"""A witness in a process of its own: started early, asked many times, never able to take the conversion down.
+
+The parent writes a job as one JSON line; the child answers with one line. An array travels as a .npy file. What a
+witness prints goes nowhere; what it raises becomes its refusal, word for word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.crosscheck import Job, Testimony
+
+
+class Child:
+    """A warm witness process. `ask` blocks until it has answered; `send` and `receive` let other work go on between."""
+
+    def __init__(self, module: str, witness: str) -> None:
+        self.witness = witness
+        self._folder = tempfile.TemporaryDirectory(prefix="verimask-")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module, self._folder.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *_python_path()])},
+        )
+
+    def send(self, job: Job) -> None:
+        """Hand over a job; its answer is read by `receive`."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(asdict(job)) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the child is dead, and `receive` says so
+
+    def receive(self) -> Testimony:
+        """The answer to the last job sent."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            return Testimony(self.witness, "", refusal=f"its process ended with status {code}")
+        told = json.loads(line)
+        array = np.load(told.pop("array"), mmap_mode="r") if told.get("array") else None
+        affine = np.array(told.pop("affine_ras")) if told.get("affine_ras") else None
+        return Testimony(**{**told, "affine_ras": affine, "array": array, "shape": tuple(told["shape"])})
+
+    def ask(self, job: Job) -> Testimony:
+        self.send(job)
+        return self.receive()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def serve(witness: str, version: Callable[[], str], testify: Callable[[Job], Testimony]) -> None:
+    """The child's side: answer jobs from standard input until it closes."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the witness prints must not break the protocol
+    folder = Path(sys.argv[1])
+    for number, line in enumerate(sys.stdin):
+        job = json.loads(line)
+        try:
+            told = testify(Job(tuple(job["files"]), tuple(job["frame_numbers"]), job["voxels"]))
+        except Exception as error:  # its own words are what the user is to see
+            told = Testimony(witness, version(), refusal=in_words(error))
+        answers.write(json.dumps(_as_record(told, folder, number)) + "\n")
+        answers.flush()
+
+
+def in_words(error: BaseException) -> str:
+    """The type and the first line of an exception."""
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _as_record(told: Testimony, folder: Path, number: int) -> dict[str, Any]:
+    array = None
+    if told.array is not None:
+        for old in folder.glob("*.npy"):
+            old.unlink()
+        array = str(folder / f"{number}.npy")
+        np.save(array, told.array)
+    return {
+        "witness": told.witness,
+        "version": told.version,
+        "affine_ras": None if told.affine_ras is None else told.affine_ras.tolist(),
+        "shape": list(told.shape),
+        "array": array,
+        "refusal": told.refusal,
+        "note": told.note,
+    }
+
+
+def _python_path() -> list[str]:
+    return [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]

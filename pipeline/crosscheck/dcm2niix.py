@@ -1,0 +1,38 @@
+"""Witness: dcm2niix, the C++ reference, run as a program on links to our files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.crosscheck import Job, Testimony
+
+NAME = "dcm2niix"
+
+
+def ask(job: Job) -> Testimony:
+    """Convert with its defaults, uncompressed. Several outputs are a refusal: it split what is one grid."""
+    import dcm2niix
+    import nibabel
+
+    with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
+        source, target = Path(folder, "in"), Path(folder, "out")
+        source.mkdir()
+        target.mkdir()
+        for number, path in enumerate(dict.fromkeys(job.files)):
+            Path(source, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
+        # -p n: Rescale Slope and Intercept, not Philips' private scaling, which is another quantity.
+        command = [dcm2niix.bin, "-p", "n", "-z", "n", "-b", "n", "-f", "out", "-o", str(target), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        outputs = sorted(target.glob("*.nii"))
+        if len(outputs) != 1:
+            said = next((line for line in done.stdout.splitlines() if "Error" in line or "Warning" in line), "")
+            return Testimony(NAME, version(NAME), refusal=f"wrote {len(outputs)} files for one series. {said}".strip())
+        image = nibabel.load(outputs[0])
+        array = np.array(image.dataobj) if job.voxels else None
+        return Testimony(NAME, version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)

@@ -1,0 +1,105 @@
+"""Witness: dicom2nifti, with its own defaults, on our own selected files.
+
+Rules:
+- It is asked as a user would ask it, its reordering to LAS included, on data sets read afresh.
+- Where it refuses what it need not (instance numbers, empty timing tags, fewer than four planes), it is asked once more
+  on copies with only those tags rewritten and its validations lifted, and the answer says so. Position, orientation
+  and spacing are never touched.
+- For the affine alone, only headers are read: its own code runs with a block of nothing in place of the pixels.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from importlib.metadata import version
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from pipeline.crosscheck import Job, Testimony
+from pipeline.crosscheck.child import Child, in_words, serve
+
+NAME = "dicom2nifti"
+_LIFTED = ("slicecount", "orientation", "orthogonal", "slice_increment", "multiframe_implicit")
+
+
+def start() -> Child:
+    """Its process, importing while we work."""
+    return Child(__name__, NAME)
+
+
+def main() -> None:
+    import dicom2nifti  # noqa: F401  (paid while the parent reads headers)
+
+    serve(NAME, lambda: version(NAME), _testify)
+
+
+def _testify(job: Job) -> Testimony:
+    if job.multiframe and not _whole(job):
+        return Testimony(NAME, version(NAME), refusal="it cannot be shown only some frames of a multi-frame instance")
+    try:
+        return _convert(job, lenient=False)
+    except Exception as first:
+        told = _convert(job, lenient=True)
+        note = f"asked again without its checks and with plain numbering, after it refused with {in_words(first)}"
+        return Testimony(NAME, told.version, told.affine_ras, told.shape, told.array, note=note)
+
+
+def _convert(job: Job, *, lenient: bool) -> Testimony:
+    from dicom2nifti import common, convert_dicom, settings
+    from nibabel.nifti1 import Nifti1Image
+
+    datasets = [_dataset(path, job.voxels) for path in dict.fromkeys(job.files)]
+    if lenient:
+        _rewrite(datasets)
+    with ExitStack() as patched:
+        if not job.voxels:
+            patched.enter_context(mock.patch.object(common, "get_volume_pixeldata", _nothing_single))
+            patched.enter_context(mock.patch.object(common, "multiframe_to_block", _nothing_multi))
+        for name in _LIFTED if lenient else ():
+            patched.enter_context(mock.patch.object(settings, f"validate_{name}", False))
+        # It insists on writing what it reorders; the image it returns is enough.
+        patched.enter_context(mock.patch.object(Nifti1Image, "to_filename"))
+        image = convert_dicom.dicom_array_to_nifti(datasets, None, reorient_nifti=True)["NII"]
+    array = np.asanyarray(image.dataobj) if job.voxels else None
+    return Testimony(NAME, version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
+
+
+def _dataset(path: str, voxels: bool) -> Any:
+    from pydicom import dcmread
+
+    if voxels:
+        return dcmread(path, force=True)
+    dataset = dcmread(path, force=True, stop_before_pixels=True)
+    dataset.add_new(0x7FE00010, "OW", b"\0\0")  # it drops instances without pixel data
+    return dataset
+
+
+def _rewrite(datasets: list[Any]) -> None:
+    """Plain numbering along our order, and no empty tag it would choke on."""
+    for number, dataset in enumerate(datasets, 1):
+        dataset.InstanceNumber = number
+        dataset.Modality = dataset.get("Modality") or "OT"
+        for keyword in ("RepetitionTime", "EchoTime"):
+            if keyword in dataset and dataset[keyword].is_empty:
+                del dataset[keyword]
+
+
+def _whole(job: Job) -> bool:
+    from pydicom import dcmread
+
+    first = dcmread(job.files[0], force=True, stop_before_pixels=True)
+    return len(set(job.files)) == 1 and int(first.get("NumberOfFrames", 1)) == len(job.frame_numbers)
+
+
+def _nothing_single(datasets: list[Any]) -> Any:
+    return np.broadcast_to(np.uint8(0), (datasets[0].Columns, datasets[0].Rows, len(datasets)))
+
+
+def _nothing_multi(dataset: Any) -> Any:
+    return np.broadcast_to(np.uint8(0), (dataset.Columns, dataset.Rows, int(dataset.NumberOfFrames)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The witnesses of a conversion: who is asked, when, and by which limit each is judged.
+
+Rules:
+- dicom2nifti always (unless the check is off), for its affine or for its voxels too. SimpleITK and dcm2niix join for
+  voxels, when installed.
+- Its process starts before the first header is read, and is told the files as soon as they are known, so that it works
+  beside us. One panel serves many series.
+- A witness may differ by as much as our own grid leaves the planes unexplained: it may weigh jitter differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
+
+import numpy as np
+
+from pipeline.crosscheck import Agreement, Job, Testimony, absent, dcm2niix, dicom2nifti, judge, simpleitk
+from pipeline.crosscheck.child import Child
+from pipeline.geometry import Stack
+from pipeline.mask import Array
+from pipeline.policy import Policy
+from pipeline.series import Frame
+
+Physical = Callable[[int, Array], Array]
+
+
+class Panel:
+    """Witness processes, started on entering and ended on leaving."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._children: dict[str, Child] = {}
+        self._absent: list[Agreement] = []
+        self._job: Job | None = None
+
+    def __enter__(self) -> Panel:
+        if self._policy.crosscheck == "off":
+            return self
+        self._children[dicom2nifti.NAME] = dicom2nifti.start()
+        if self._policy.crosscheck == "voxels":
+            if find_spec("SimpleITK"):
+                self._children[simpleitk.NAME] = simpleitk.start()
+            else:
+                self._absent.append(absent(simpleitk.NAME, "witnesses"))
+            if not find_spec("dcm2niix"):
+                self._absent.append(absent(dcm2niix.NAME, "witnesses"))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children.values():
+            child.close()
+
+    def begin(self, frames: Sequence[Frame]) -> None:
+        """Tell every witness the files, in our order; they work while we write."""
+        self._job = Job(
+            tuple(str(f.path) for f in frames), tuple(f.number for f in frames), self._policy.crosscheck == "voxels"
+        )
+        for child in self._children.values():
+            child.send(self._job)
+
+    def verdicts(
+        self, laid: Stack, frames: Sequence[Frame], physical: Physical, planes: Callable[[], Iterable[Array]]
+    ) -> tuple[Agreement, ...]:
+        """Every witness's agreement. planes(): the planes of the written file, read anew for each."""
+        if self._job is None or self._policy.crosscheck == "off":
+            return ()
+        told = [child.receive() for child in self._children.values()]
+        if self._job.voxels and find_spec("dcm2niix"):
+            told.append(dcm2niix.ask(self._job))
+        slack = laid.residual_mm
+        agreements = []
+        for testimony in told:
+            limit = (
+                self._policy.dcm2niix_limit_mm if testimony.witness == dcm2niix.NAME else self._policy.witness_limit_mm
+            )
+            rules = _known_wrong(testimony, laid, frames)
+            agreements.append(judge(testimony, laid.grid, limit + slack, physical, planes(), rules))
+        return (*agreements, *self._absent)
+
+
+def _known_wrong(told: Testimony, laid: Stack, frames: Sequence[Frame]) -> list[str]:
+    """The rules under which a witness is wrong about a series like this one."""
+    rules = []
+    if told.witness == dicom2nifti.NAME and _stack_order_differs(frames):
+        rules.append("place enhanced frames by In-Stack Position Number but take the affine from the file's order")
+    if told.witness == simpleitk.NAME and any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
+        rules.append("invert MONOCHROME1")
+    if told.witness == dcm2niix.NAME and len(frames) > 2:
+        gaps = np.diff(laid.offsets[:, 2])
+        if abs(gaps[0] - laid.grid.spacing[2]) * (len(frames) - 1) > 5e-3:
+            rules.append("take the step from the first gap alone")
+    return rules
+
+
+def _stack_order_differs(frames: Sequence[Frame]) -> bool:
+    """Whether In-Stack Position Number, file order and position do not all run the same way."""
+    if frames[0].header.number_of_frames < 2:
+        return False
+    stacked = [f.get("InStackPositionNumber") for f in frames]
+    if any(n is None for n in stacked):
+        return False
+    steps = {
+        (np.sign(b.number - a.number), np.sign(q - p))
+        for a, b, p, q in zip(frames, frames[1:], stacked, stacked[1:], strict=False)
+    }
+    return len(steps) > 1 or any(x != y for x, y in steps)

@@ -1,0 +1,357 @@
+"""Why planes do not make one grid, in words: which defect, between which files, how much.
+
+Rules:
+- The corner proof in geometry.py says whether; this module only says which. It decides nothing.
+- `before` finds what makes stacking meaningless (sizes, orientations, spacings). `after` names the defect of a stack
+  that failed its proof, or leans. Every finding carries the measured value and the limit.
+- All lengths are along the normal unless said; names are those of the planes in the order given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.findings import Code, Finding, Severity
+from pipeline.geometry import Matrix, Plane, Stack, axis_codes
+from pipeline.policy import Policy
+
+_PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
+_SAME_PLACE_MM = 1e-3  # closer than the precision positions are printed with: one place
+
+
+def before(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
+    """The defect that keeps planes from being stacked at all, or None."""
+    return (
+        _bad_cosines(planes, names, policy)
+        or _mixed_orientation(planes, names, policy)
+        or _mixed_size(planes, names)
+        or _mixed_spacing(planes, names, policy)
+    )
+
+
+def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> list[Finding]:
+    """The defects of a stack, the decisive one first; empty when it is a regular grid.
+
+    planes, names: in the order of the stack's k.
+    """
+    limit = policy.corner_limit(min(p for p in stack.grid.spacing[:2]))
+    found: list[Finding] = []
+    if stack.irregularity_mm > limit:
+        found.append(_which(stack, planes, names, limit))
+    if stack.grid.shear_degrees > 1e-4 and len(planes) > 1 and (not found or found[0].code not in _NO_STACK):
+        found.append(_tilt(stack, limit))
+    return found
+
+
+_NO_STACK = {Code.DUPLICATE_POSITION, Code.SEVERAL_VOLUMES, Code.DISPLACED_PLANE, Code.OFF_GRID, Code.MIXED_ORIENTATION}
+
+
+def missing_between(stack: Stack, limit_mm: float) -> list[int] | None:
+    """(planes - 1,) how many planes are missing after each k, if every gap is a whole number of the smallest; or None.
+
+    The smallest gap is refined over all gaps, so that its rounding does not add up over a long one.
+    """
+    distances = stack.offsets[:, 2]
+    gaps = np.diff(distances)
+    if len(gaps) < 2 or gaps.min() <= _SAME_PLACE_MM:
+        return None
+    counts = np.rint(gaps / gaps.min())
+    index = np.concatenate([[0], np.cumsum(counts)])
+    step = float(np.polyfit(index, distances, 1)[0])
+    lean = stack.offsets[:, :2] - np.outer(index, np.polyfit(index, stack.offsets[:, :2], 1)[0])
+    off = max(float(np.ptp(distances - index * step)), float(np.ptp(lean, axis=0).max()))
+    return [int(n) - 1 for n in counts] if off / 2 <= limit_mm and counts.max() > 1 else None
+
+
+def _which(stack: Stack, planes: Sequence[Plane], names: Sequence[str], limit: float) -> Finding:
+    distances = stack.offsets[:, 2]
+    gaps = np.diff(distances)
+    doubled = [k for k, gap in enumerate(gaps) if gap <= _SAME_PLACE_MM]
+    if doubled:
+        return _duplicates(distances, names, doubled)
+    if (missing := missing_between(stack, limit)) is not None:
+        return _missing(missing, gaps, names, stack, limit)
+    if (turned := _turned(planes, names, limit)) is not None:
+        return turned
+    if (displaced := _displaced(stack, names, limit)) is not None:
+        return displaced
+    return _uneven(gaps, names, stack, limit)
+
+
+def _duplicates(distances: Matrix, names: Sequence[str], doubled: list[int]) -> Finding:
+    places = 1 + int((np.diff(distances) > _SAME_PLACE_MM).sum())
+    repeats = len(distances) / places
+    first = doubled[0]
+    if places > 1 and repeats == int(repeats) and len(doubled) == len(distances) - places:
+        return Finding(
+            Code.SEVERAL_VOLUMES,
+            f"each of the {places} positions occurs {int(repeats)} times: these are {int(repeats)} volumes "
+            "(time points, echoes or phases) in one series",
+            "One file holds one volume; choose one with --part, or give -o a folder for all of them.",
+            clause=_PLANE_CLAUSE,
+            where=tuple(names[first : first + 2]),
+            measured=repeats,
+            limit=1,
+            unit="volumes",
+        )
+    return Finding(
+        Code.DUPLICATE_POSITION,
+        f"{len(doubled)} of {len(distances)} planes lie where another does; the first are {names[first]} and "
+        f"{names[first + 1]}",
+        "The same slice was exported twice, or two volumes share the series. Identical pixels are dropped with "
+        "--on-duplicate drop.",
+        clause=_PLANE_CLAUSE,
+        where=tuple(n for k in doubled[:5] for n in names[k : k + 2]),
+        measured=len(doubled),
+        limit=0,
+        unit="planes",
+    )
+
+
+def _missing(missing: list[int], gaps: Matrix, names: Sequence[str], stack: Stack, limit: float) -> Finding:
+    holes = [k for k, n in enumerate(missing) if n]
+    k = holes[0]
+    total = sum(missing)
+    step = float(gaps[k] / (missing[k] + 1))
+    more = f", and at {len(holes) - 1} more places" if len(holes) > 1 else ""
+    return Finding(
+        Code.MISSING_PLANES,
+        f"{total} plane{'s are' if total > 1 else ' is'} missing: between {names[k]} and {names[k + 1]} the step is "
+        f"{gaps[k]:.4g} mm where {step:.4g} mm is the rule{more}",
+        "Were they left behind in the export or copy? A mask exported without its empty planes: --on-gap fill puts "
+        "empty ones there.",
+        clause=_PLANE_CLAUSE,
+        where=tuple(n for h in holes[:5] for n in names[h : h + 2]),
+        measured=stack.irregularity_mm,
+        limit=limit,
+        unit="mm",
+    )
+
+
+def _displaced(stack: Stack, names: Sequence[str], limit: float) -> Finding | None:
+    """One plane off where all others fit: fit the line without each suspect and see."""
+    count = len(names)
+    if count < 4:
+        return None
+    index = np.arange(count)
+    suspects = np.argsort(-stack.residuals)[:3]
+    for k in sorted(int(s) for s in suspects):
+        rest = index != k
+        line = np.polyfit(index[rest], stack.offsets[rest], 1)
+        off = np.linalg.norm(stack.offsets - (np.outer(index, line[0]) + line[1]), axis=1)
+        if off[rest].max() <= limit < off[k]:
+            along = abs(float(stack.offsets[k, 2] - (k * line[0, 2] + line[1, 2])))
+            within = float(np.linalg.norm(stack.offsets[k, :2] - (k * line[0, :2] + line[1, :2])))
+            return Finding(
+                Code.DISPLACED_PLANE,
+                f"{names[k]} (plane {k}) lies {off[k]:.3f} mm from where its neighbours put it: {within:.3f} mm in "
+                f"its plane, {along:.3f} mm along the normal",
+                "Its Image Position (Patient) (0020,0032) was probably changed or mistyped.",
+                clause=_PLANE_CLAUSE,
+                where=(names[k],),
+                measured=float(off[k]),
+                limit=limit,
+                unit="mm",
+            )
+    return None
+
+
+def _turned(planes: Sequence[Plane], names: Sequence[str], limit: float) -> Finding | None:
+    """Cosines that differ so much between planes that corners part by more than the limit."""
+    base = planes[0]
+    spread = [
+        float(np.linalg.norm((p.corners() - p.position) - (base.corners() - base.position), axis=1).max())
+        for p in planes
+    ]
+    k = int(np.argmax(spread))
+    if spread[k] <= limit:
+        return None
+    return Finding(
+        Code.MIXED_ORIENTATION,
+        f"{names[k]} is turned against {names[0]}: their far corners part by {spread[k]:.3f} mm",
+        "The planes are not parallel, so no single affine holds them. Was this a rotating or radial acquisition?",
+        clause=_PLANE_CLAUSE,
+        where=(names[0], names[k]),
+        measured=spread[k],
+        limit=limit,
+        unit="mm",
+    )
+
+
+def _uneven(gaps: Matrix, names: Sequence[str], stack: Stack, limit: float) -> Finding:
+    change = np.abs(np.diff(gaps))
+    low, high = float(gaps.min()), float(gaps.max())
+    details = {
+        "clause": _PLANE_CLAUSE,
+        "measured": stack.irregularity_mm,
+        "limit": limit,
+        "unit": "mm",
+    }
+    if len(gaps) > 3 and change.max() < (high - low) / 2:
+        return Finding(
+            Code.DRIFT,
+            f"the step drifts from {gaps[0]:.4g} mm to {gaps[-1]:.4g} mm over {len(gaps) + 1} planes; an even grid is "
+            f"off by {stack.irregularity_mm:.3f} mm",
+            "A table or stage that does not move evenly. --on-gap resample makes an even grid.",
+            where=(names[0], names[-1]),
+            **details,  # type: ignore[arg-type]
+        )
+    if high - low <= limit:
+        return Finding(
+            Code.OFF_GRID,
+            f"the planes do not lie on one grid: the worst corner is off by {stack.irregularity_mm:.3f} mm",
+            "Positions within the planes wander; Image Position (Patient) (0020,0032) is inconsistent.",
+            where=(names[int(np.argmax(stack.residuals))],),
+            **details,  # type: ignore[arg-type]
+        )
+    k = int(np.argmax(change)) + 1
+    return Finding(
+        Code.UNEVEN_SPACING,
+        f"the step changes from {gaps[k - 1]:.4g} mm to {gaps[k]:.4g} mm at {names[k]}; an even grid is off by "
+        f"{stack.irregularity_mm:.3f} mm",
+        "A scan with two slice increments, or planes that were left out. --on-gap resample makes an even grid, "
+        "--on-gap nearest repeats the nearest plane.",
+        where=tuple(names[k - 1 : k + 2]),
+        **details,  # type: ignore[arg-type]
+    )
+
+
+def _tilt(stack: Stack, limit: float) -> Finding:
+    lean = stack.lean
+    degrees = stack.grid.shear_degrees
+    height = float(stack.offsets[-1, 2])
+    along = "rows" if abs(lean[1]) > abs(lean[0]) else "columns"
+    axis = stack.grid.lps[:3, :3] / np.linalg.norm(stack.grid.lps[:3, :3], axis=0)
+    letters = axis_codes(np.vstack([np.column_stack([axis * [[-1], [-1], [1]], np.zeros(3)]), [0, 0, 0, 1]]))
+    about = {"L": "left-right", "R": "left-right", "A": "front-back", "P": "front-back"}.get(
+        letters[0] if along == "rows" else letters[1], "head-foot"
+    )
+    return Finding(
+        Code.GANTRY_TILT,
+        f"the planes are stacked {degrees:.2f}° off their normal, about the {about} axis (gantry tilt): straightening "
+        f"would move the last plane by {float(np.hypot(*lean)) * height:.2f} mm",
+        "--on-tilt shear keeps every voxel in place in a sheared affine, which some tools refuse; --on-tilt resample "
+        "makes an upright grid.",
+        clause=_PLANE_CLAUSE,
+        measured=float(np.hypot(*lean)) * height / 2,
+        limit=limit,
+        unit="mm",
+    )
+
+
+def _bad_cosines(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
+    k = max(range(len(planes)), key=lambda n: planes[n].cosine_error)
+    worst = planes[k].cosine_error
+    if worst <= policy.cosine_limit:
+        return None
+    lengths = np.linalg.norm(planes[k].row_cosine), np.linalg.norm(planes[k].column_cosine)
+    return Finding(
+        Code.BAD_COSINES,
+        f"the direction cosines of {names[k]} are not a right-angled pair of unit length: lengths {lengths[0]:.4f} and "
+        f"{lengths[1]:.4f}, off by {worst:.2g}",
+        "Image Orientation (Patient) (0020,0037) was changed by some software; rounding to three decimals would be "
+        "mended, this is more.",
+        clause=_PLANE_CLAUSE,
+        where=(names[k],),
+        measured=worst,
+        limit=policy.cosine_limit,
+        unit="",
+    )
+
+
+def _mixed_orientation(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
+    base = np.array((*planes[0].row_cosine, *planes[0].column_cosine))
+    differences = np.array([(*p.row_cosine, *p.column_cosine) for p in planes]) - base
+    angles = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(differences.reshape(-1, 2, 3), axis=2).max(1) / 2, 0, 1)))
+    k = int(np.argmax(angles))
+    bound = float(np.degrees(0.01))  # beyond any rounding or jitter: another orientation, not noise
+    if angles[k] <= bound:
+        return None
+    others = int((angles > bound).sum())
+    return Finding(
+        Code.MIXED_ORIENTATION,
+        f"{others} of {len(planes)} planes are turned against {names[0]}, {names[k]} by {angles[k]:.1f}°",
+        "A localizer or a second volume shares the series; choose with --part, or give -o a folder for all.",
+        clause=_PLANE_CLAUSE,
+        where=(names[0], names[k]),
+        measured=float(angles[k]),
+        limit=bound,
+        unit="degrees",
+    )
+
+
+def _mixed_size(planes: Sequence[Plane], names: Sequence[str]) -> Finding | None:
+    size = (planes[0].columns, planes[0].rows)
+    other = next((k for k, p in enumerate(planes) if (p.columns, p.rows) != size), None)
+    if other is None:
+        return None
+    p = planes[other]
+    return Finding(
+        Code.MIXED_SIZE,
+        f"{names[other]} has {p.columns} × {p.rows} pixels, {names[0]} {size[0]} × {size[1]}",
+        "Two images share the series; choose with --part.",
+        clause="PS3.3 C.7.6.3",
+        where=(names[0], names[other]),
+    )
+
+
+def _mixed_spacing(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
+    """Spacings that differ by so much that the far corner moves beyond the limit."""
+    base = planes[0]
+    moved = [
+        max(
+            abs(p.column_spacing - base.column_spacing) * (p.columns - 1),
+            abs(p.row_spacing - base.row_spacing) * (p.rows - 1),
+        )
+        for p in planes
+    ]
+    k = int(np.argmax(moved))
+    limit = policy.corner_limit(min(base.column_spacing, base.row_spacing))
+    if moved[k] <= limit:
+        return None
+    return Finding(
+        Code.MIXED_SPACING,
+        f"{names[k]} has pixels of {planes[k].row_spacing:g} \\ {planes[k].column_spacing:g} mm, {names[0]} of "
+        f"{base.row_spacing:g} \\ {base.column_spacing:g} mm",
+        "Two images share the series, or Pixel Spacing (0028,0030) was changed in some files.",
+        clause="PS3.3 10.7.1.3",
+        where=(names[0], names[k]),
+        measured=moved[k],
+        limit=limit,
+        unit="mm",
+    )
+
+
+def notes(stack: Stack, planes: Sequence[Plane], policy: Policy) -> list[Finding]:
+    """What a good stack is still to be told about: rounding that was mended, jitter within the limit."""
+    limit = policy.corner_limit(min(stack.grid.spacing))
+    found = []
+    if stack.straightened_mm > 1e-3:
+        found.append(
+            Finding(
+                Code.COSINES_ORTHONORMALISED,
+                f"the axes were off a right-angled frame by rounding; making them so moved a corner by {stack.straightened_mm:.4f} mm",
+                "Readers built on ITK refuse axes that are not at right angles.",
+                Severity.INFO,
+                clause=_PLANE_CLAUSE,
+                measured=stack.straightened_mm,
+                limit=limit,
+                unit="mm",
+            )
+        )
+    if stack.irregularity_mm > 1e-2:
+        found.append(
+            Finding(
+                Code.POSITION_JITTER,
+                f"planes lie up to {stack.irregularity_mm:.4f} mm from an even grid",
+                "Within the limit: some scanners print positions this coarsely.",
+                Severity.INFO,
+                clause=_PLANE_CLAUSE,
+                measured=stack.irregularity_mm,
+                limit=limit,
+                unit="mm",
+            )
+        )
+    return found

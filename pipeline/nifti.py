@@ -1,0 +1,300 @@
+"""A NIfTI-1 file: its header, its one way to be written, and a second reader that proves what was written.
+
+Rules:
+- RAS is born here: the sform is the grid's LPS affine with its first two rows negated, and nothing is flipped.
+- Codes are (sform, qform) = (1, 1) when the qform puts every corner where the sform does, (1, 0) when it cannot (shear),
+  so that software which holds only a qform fails loudly instead of straightening the image. Units are mm.
+- Labels: unsigned integer, slope 1, intercept 0, intent code 1002 (NIFTI_INTENT_LABEL).
+- A file is written under a temporary name beside its place and moved there only when complete and read back.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from pipeline.findings import Code, refuse
+from pipeline.geometry import Grid, Matrix, corner_indices
+from pipeline.mask import Array, Voxels
+
+INTENT_LABEL = 1002
+_FIELDS = struct.Struct("<i10s18sihBB8h3f4h8f3fhBB4f2i80s24s2h6f12f16s4s")
+_OFFSET = 352  # 348 bytes of header and 4 that say there is no extension
+_TYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768}
+_LARGEST = 32767  # dim[] is int16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Header:
+    """The fields of a NIfTI-1 header that place and scale voxels. sform, qform: 4 x 4, index to RAS mm."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    sform: Matrix
+    qform: Matrix
+    sform_code: int
+    qform_code: int
+    slope: float
+    intercept: float
+    units: int
+    intent: int
+    description: str
+    vox_offset: int
+
+    @property
+    def affine(self) -> Matrix:
+        """The sform, or the qform where there is no sform."""
+        return self.sform if self.sform_code else self.qform
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one write gave. checksums: CRC-32 of every plane as it went in. qform_deviation_mm: qform against sform."""
+
+    checksums: tuple[int, ...]
+    qform_deviation_mm: float
+    qform_code: int
+
+
+def pack_header(
+    grid: Grid, dtype: np.dtype[Any], *, slope: float, intercept: float, label: bool, description: str, limit_mm: float
+) -> tuple[bytes, float]:
+    """The 348 bytes and the 4 after them, and the largest corner distance between qform and sform in mm."""
+    if max(grid.shape) > _LARGEST:
+        raise refuse(
+            Code.TOO_LARGE,
+            f"a grid of {' × '.join(map(str, grid.shape))} voxels does not fit NIfTI-1",
+            measured=max(grid.shape),
+            limit=_LARGEST,
+            unit="voxels",
+            clause="NIfTI-1 dim[]",
+        )
+    sform = grid.ras.astype(np.float32).astype(np.float64)
+    qfac, quaternion, zooms = _quaternion(sform, grid.shape)
+    offset = sform[:3, 3]
+    deviation = _corner_distance(sform, _qform(qfac, quaternion, zooms, offset), grid.shape)
+    held = deviation <= limit_mm
+    if not held:
+        qfac, quaternion, offset = 0.0, np.zeros(3), np.zeros(3)
+    dims = (3, *grid.shape, 1, 1, 1, 1)
+    raw = _FIELDS.pack(
+        348, b"", b"", 0, 0, ord("r"), 0,
+        *dims,
+        0.0, 0.0, 0.0,
+        INTENT_LABEL if label else 0, _TYPES[dtype.str[1:]], dtype.itemsize * 8, 0,
+        qfac, *zooms, 0.0, 0.0, 0.0, 0.0,
+        float(_OFFSET), slope, intercept,
+        0, 0, 2,  # slice_end, slice_code, xyzt_units: mm
+        0.0, 0.0, 0.0, 0.0, 0, 0,
+        description.encode("ascii", "replace")[:79], b"",
+        int(held), 1,
+        *quaternion, *offset,
+        *sform[:3].ravel(),
+        b"", b"n+1\0",
+    )  # fmt: skip
+    return raw + bytes(4), deviation
+
+
+def parse_header(raw: bytes) -> Header:
+    """The header of a .nii file from its first 348 bytes, either byte order. Raises CORRUPT_FILE."""
+    order = next((o for o in "<>" if len(raw) >= 348 and struct.unpack(o + "i", raw[:4])[0] == 348), None)
+    if order is None or raw[344:347] not in (b"n+1", b"ni1"):
+        raise refuse(Code.CORRUPT_FILE, "not a NIfTI-1 file: its first 348 bytes are no header", clause="NIfTI-1")
+    fields = struct.unpack(order + _FIELDS.format[1:], raw[:348])
+    dims = fields[7:15]
+    (intent, datatype), pixdim = fields[18:20], fields[22:30]
+    vox_offset, slope, intercept = fields[30:33]
+    units = fields[35]
+    description, (qform_code, sform_code) = fields[42], fields[44:46]
+    quaternion, offset, rows = fields[46:49], fields[49:52], fields[52:64]
+    sform = np.eye(4)
+    sform[:3] = np.array(rows).reshape(3, 4)
+    types = {number: np.dtype(order + name) for name, number in _TYPES.items()}
+    if datatype not in types:
+        raise refuse(Code.CORRUPT_FILE, f"NIfTI datatype {datatype} is not one that is read here", clause="NIfTI-1")
+    return Header(
+        shape=tuple(int(n) for n in dims[1 : dims[0] + 1]),
+        dtype=types[datatype],
+        sform=sform,
+        qform=_qform(pixdim[0], np.array(quaternion), np.array(pixdim[1:4]), np.array(offset)),
+        sform_code=sform_code,
+        qform_code=qform_code,
+        slope=slope,
+        intercept=intercept,
+        units=units,
+        intent=intent,
+        description=description.split(b"\0")[0].decode("ascii", "replace"),
+        vox_offset=int(vox_offset),
+    )
+
+
+def write(file: IO[bytes], header: bytes, voxels: Voxels, progress: Callable[[int], None]) -> tuple[int, ...]:
+    """Write header and planes to an open stream; the CRC-32 of every plane as it went in."""
+    from isal import isal_zlib
+
+    file.write(header)
+    checksums = []
+    for k, plane in enumerate(voxels):
+        data = np.ascontiguousarray(plane).data.cast("B")
+        checksums.append(isal_zlib.crc32(data))
+        file.write(data)
+        progress(k + 1)
+    return tuple(checksums)
+
+
+@contextmanager
+def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int = 2) -> Iterator[IO[bytes]]:
+    """A plain or gzip stream. Gzip is one member of blocks deflated in two threads, without a time stamp."""
+    if not gzipped:
+        with path.open(mode) as plain:
+            yield plain
+        return
+    from isal import igzip_threaded
+
+    with igzip_threaded.open(path, mode, compresslevel=level, threads=2) as stream:
+        yield stream
+
+
+def is_gzip(path: Path) -> bool:
+    """By its first two bytes, not by its name."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def read_header(path: Path) -> Header:
+    """The header of a .nii or .nii.gz file."""
+    with opened(path, "rb", gzipped=is_gzip(path)) as file:
+        return parse_header(file.read(348))
+
+
+def read_planes(path: Path) -> Iterator[Array]:
+    """Every (rows, columns) plane of a 3-D file as stored, in order. Raises CORRUPT_FILE when it ends early or late."""
+    with opened(path, "rb", gzipped=is_gzip(path)) as file:
+        header = parse_header(file.read(348))
+        file.read(header.vox_offset - 348)
+        columns, rows, planes = header.shape[:3]
+        for k in range(planes):
+            data = file.read(columns * rows * header.dtype.itemsize)
+            if len(data) != columns * rows * header.dtype.itemsize:
+                raise refuse(Code.CORRUPT_FILE, f"{path.name} ends in plane {k} of {planes}", where=(path.name,))
+            yield np.frombuffer(data, header.dtype).reshape(rows, columns)
+        if file.read(1):
+            raise refuse(Code.CORRUPT_FILE, f"{path.name} goes on after its last voxel", where=(path.name,))
+
+
+def prove(path: Path, grid: Grid, dtype: np.dtype[Any], checksums: tuple[int, ...], limit_mm: float) -> float:
+    """Proof 2: read the file back and hold it against what went in.
+
+    Its own 348 bytes must give the grid's shape, the type, and an sform within `limit_mm` of the grid at every corner;
+    every plane must have the checksum it was written with. Returns the sform's distance in mm. Raises READ_BACK_DIFFERS.
+    """
+    from isal import isal_zlib
+
+    header = read_header(path)
+    distance = _corner_distance(header.sform, grid.ras, grid.shape)
+    planes = tuple(isal_zlib.crc32(plane.data.cast("B")) for plane in read_planes(path))
+    wrong = [k for k, (a, b) in enumerate(zip(planes, checksums, strict=False)) if a != b]
+    if header.shape != grid.shape or header.dtype != dtype or len(planes) != len(checksums) or wrong:
+        raise refuse(
+            Code.READ_BACK_DIFFERS,
+            f"{path.name} read back is not what was written: shape {header.shape}, type {header.dtype}, "
+            f"{len(wrong)} of {len(checksums)} planes differ",
+            "The disk or memory of this machine may be faulty; nothing was kept.",
+            where=tuple(f"plane {k}" for k in wrong[:5]),
+        )
+    if distance > limit_mm:
+        raise refuse(
+            Code.READ_BACK_DIFFERS,
+            f"the sform in {path.name} lies {distance:.4g} mm from the grid",
+            "float32 header fields cannot hold this grid; its origin is too far from the patient.",
+            measured=distance,
+            limit=limit_mm,
+            unit="mm",
+        )
+    return distance
+
+
+@contextmanager
+def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary path beside `target`; moved there when the block ends well, removed when it does not."""
+    temporary = target.with_name(f".{os.getpid()}.{target.name}.part")
+    try:
+        yield temporary
+        if overwrite:
+            temporary.replace(target)
+        else:
+            os.link(temporary, target)  # fails where the target appeared meanwhile; rename would not
+    except FileExistsError as error:
+        raise refuse(
+            Code.OUTPUT_EXISTS, f"{target.name} appeared while it was being written; it was left alone"
+        ) from error
+    except OSError as error:
+        raise refuse(
+            Code.CANNOT_WRITE, f"{target.name} cannot be written: {error.strerror or error}", where=(target.name,)
+        ) from error
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _quaternion(sform: Matrix, shape: tuple[int, int, int]) -> tuple[float, Matrix, Matrix]:
+    """qfac, (b, c, d) and zooms of the qform nearest to an affine (NIfTI-1, method 2), as float32 can hold them.
+
+    Near half turns, where most axial images are, a small error of b, c, d is a large one of the angle, since
+    a = sqrt(1 - b² - c² - d²). So the neighbouring floats are tried too, and the best set is taken.
+    """
+    zooms = np.linalg.norm(sform[:3, :3], axis=0)
+    rotation = sform[:3, :3] / zooms
+    qfac = 1.0 if np.linalg.det(rotation) > 0 else -1.0
+    rotation[:, 2] *= qfac
+    u, _, vt = np.linalg.svd(rotation)
+    r = u @ vt
+    # The eigenvector of the largest eigenvalue is the unit quaternion, stable for every rotation.
+    k = np.array(
+        [
+            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
+            [r[2, 1] - r[1, 2], r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
+            [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
+            [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1]],
+        ]
+    )
+    exact = np.linalg.eigh(k)[1][:, 3]
+    exact = exact if exact[0] >= 0 else -exact
+    near = exact[1:].astype(np.float32)
+    floats = [[np.nextafter(x, np.float32(s)) if s else x for s in (-2, 0, 2)] for x in near]
+    choices = np.array(np.meshgrid(*floats, indexing="ij"), np.float64).reshape(3, -1).T
+    choices = np.concatenate([near[None].astype(np.float64), choices])
+    zooms = zooms.astype(np.float32).astype(np.float64)
+    errors = [_corner_distance(sform, _qform(qfac, q, zooms, sform[:3, 3]), shape) for q in choices]
+    return qfac, choices[int(np.argmin(errors))], zooms
+
+
+def _qform(qfac: float, quaternion: Matrix, zooms: Matrix, offset: Matrix) -> Matrix:
+    b, c, d = (float(x) for x in quaternion)
+    squared = b * b + c * c + d * d
+    a = max(1.0 - squared, 0.0) ** 0.5
+    if squared > 1.0:
+        b, c, d = b / squared**0.5, c / squared**0.5, d / squared**0.5
+    rotation = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    affine = np.eye(4)
+    affine[:3, :3] = rotation * np.asarray(zooms) * (1.0, 1.0, -1.0 if qfac < 0 else 1.0)
+    affine[:3, 3] = offset
+    return affine
+
+
+def _corner_distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
+    difference = one - other
+    return float(np.linalg.norm(corner_indices(shape[:3]) @ difference[:3, :3].T + difference[:3, 3], axis=1).max())

@@ -1,0 +1,207 @@
+"""What a conversion was and how it is proven: one record, written beside the NIfTI file as JSON.
+
+Rules:
+- Everything a report, a person or another program needs is in it; nothing else is asked later.
+- Keys known from BIDS and dcm2niix keep their names; our own blocks are Verdict, Geometry, Slices, CrossCheck,
+  Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
+- No patient name, id or birth date, and no path: files appear by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.crosscheck import Agreement
+from pipeline.findings import Exit, Finding
+from pipeline.geometry import Grid, Stack, axis_codes
+from pipeline.mask import Mask, Segment
+from pipeline.policy import Policy
+from pipeline.series import Frame, Series
+
+SCHEMA = "verimask outcome 1"
+Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
+
+_BIDS = {
+    "Modality": "Modality",
+    "Manufacturer": "Manufacturer",
+    "ManufacturerModelName": "ManufacturersModelName",
+    "SeriesDescription": "SeriesDescription",
+    "SeriesNumber": "SeriesNumber",
+    "ProtocolName": "ProtocolName",
+    "SliceThickness": "SliceThickness",
+    "SpacingBetweenSlices": "SpacingBetweenSlices",
+    "PatientPosition": "PatientPosition",
+    "ImageType": "ImageType",
+    "ImageOrientationPatient": "ImageOrientationPatientDICOM",
+    "SeriesInstanceUID": "SeriesInstanceUID",
+    "FrameOfReferenceUID": "FrameOfReferenceUID",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proofs:
+    """The two numbers that do not depend on anybody else. header_mm: the sform read back against the grid."""
+
+    stack: Stack
+    header_mm: float
+    qform_deviation_mm: float
+    qform_code: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """The result of one conversion. output: the NIfTI file, or None when none was kept."""
+
+    verdict: Verdict
+    output: Path | None
+    series: str
+    shape: tuple[int, int, int]
+    dtype: str
+    segments: tuple[Segment, ...] | None
+    proofs: Proofs | None
+    agreements: tuple[Agreement, ...]
+    findings: tuple[Finding, ...]
+    record: dict[str, Any]
+
+    @property
+    def exit(self) -> Exit:
+        return Exit.DISPUTED if self.verdict == "DISPUTED" else Exit.VERIFIED
+
+
+def sidecar_of(output: Path) -> Path:
+    """liver.nii.gz -> liver.json"""
+    return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def verdict_of(agreements: Sequence[Agreement]) -> Verdict:
+    """VERIFIED: a witness agrees and none disputes."""
+    if any(a.status == "DIFFERS" for a in agreements):
+        return "DISPUTED"
+    return "VERIFIED" if any(a.confirms for a in agreements) else "UNCONFIRMED"
+
+
+def build_record(
+    *,
+    verdict: Verdict,
+    output: Path,
+    series: Series,
+    frames: Sequence[Frame],
+    grid: Grid,
+    proofs: Proofs,
+    mask: Mask | None,
+    dtype: str,
+    agreements: Sequence[Agreement],
+    findings: Sequence[Finding],
+    policy: Policy,
+    hashes: dict[str, str],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """The JSON of a conversion, in the order a person reads it."""
+    from pipeline import __version__
+
+    record: dict[str, Any] = {"Schema": SCHEMA, "Verdict": verdict, "Output": output.name}
+    record |= {name: series.get(keyword) for keyword, name in _BIDS.items() if series.get(keyword) is not None}
+    record |= {"ConversionSoftware": "verimask", "ConversionSoftwareVersion": __version__}
+    record["Shape"], record["DataType"] = list(grid.shape), dtype
+    if mask is not None:
+        record["Type"] = "Mask"
+        record["Labels"] = [_label(s) for s in mask.segments]
+    record["Geometry"] = _geometry(grid, proofs)
+    record["Slices"] = [_slice(k, frame) for k, frame in enumerate(frames)]
+    record["CrossCheck"] = [a.as_json() for a in agreements]
+    record["Findings"] = [f.as_json() for f in findings]
+    record["Policy"] = policy.as_json()
+    record["Provenance"] = {
+        "Inputs": [{"File": name, "SHA256": digest} for name, digest in sorted(hashes.items()) if name != output.name],
+        "OutputSHA256": hashes[output.name],
+        "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in command],
+        "Versions": versions(),
+    }
+    return record
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    path.write_text(as_text(record) + "\n", encoding="utf-8")
+
+
+def as_text(record: Any) -> str:
+    """JSON, indented, with every list of plain values on one line."""
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text)
+
+
+def sha256(paths: Iterable[Path]) -> dict[Path, str]:
+    """Digests of files, two at a time: hashing leaves the interpreter free."""
+    distinct = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(distinct, pool.map(_digest, distinct), strict=True))
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("verimask", "pydicom", "numpy", "isal", "dicom2nifti", "SimpleITK", "dcm2niix"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(1 << 20))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
+
+
+def _geometry(grid: Grid, proofs: Proofs) -> dict[str, Any]:
+    stack = proofs.stack
+    return {
+        "Affine": grid.ras.tolist(),
+        "Frame": "RAS",
+        "AffineLPS": grid.lps.tolist(),
+        "SourceFrame": "LPS",
+        "AxisCodes": axis_codes(grid.ras),
+        "SpacingMm": list(grid.spacing),
+        "StepMm": grid.spacing[2],
+        "Handedness": "right",
+        "CornerResidualMm": stack.residual_mm,
+        "IrregularityMm": stack.irregularity_mm,
+        "StraightenedMm": stack.straightened_mm,
+        "ShearDegrees": grid.shear_degrees,
+        "HeaderDeviationMm": proofs.header_mm,
+        "QformDeviationMm": proofs.qform_deviation_mm,
+        "SformCode": 1,
+        "QformCode": proofs.qform_code,
+        "CornersLPS": grid.corners().tolist(),
+    }
+
+
+def _slice(k: int, frame: Frame) -> dict[str, Any]:
+    record: dict[str, Any] = {"Index": k, "SOPInstanceUID": frame.sop_instance_uid, "File": frame.path.name}
+    if frame.header.number_of_frames > 1:
+        record["Frame"] = frame.number
+    if frame.plane is not None:
+        record["PositionLPS"] = list(frame.plane.position)
+    return record
+
+
+def _label(segment: Segment) -> dict[str, Any]:
+    record: dict[str, Any] = {"Value": segment.number, "Name": segment.name}
+    if segment.source_value is not None and segment.source_value != segment.number:
+        record["StoredValue"] = segment.source_value
+    if segment.colour is not None:
+        record["Colour"] = list(segment.colour)
+    return record

@@ -1,0 +1,120 @@
+"""Stored values of frames, one plane at a time.
+
+Rules:
+- Stored values only: never rescaled, never inverted (MONOCHROME1), never windowed.
+- A plane is (rows, columns), C-contiguous, in the machine's byte order, signed as Pixel Representation says.
+- Bits outside Bits Stored are not part of the value (PS3.5 8.1.1): they are cleared, or the sign is extended over them.
+- Native frames are read at their offset; compressed and deflated ones are decoded by pydicom's plugins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.findings import Code, refuse
+from pipeline.header import EXPLICIT_BIG
+from pipeline.mask import Array
+from pipeline.series import Frame
+
+
+def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
+    """The integer type that holds the stored values of all frames. Raises COLOUR or UNSUPPORTED_PIXELS."""
+    return np.result_type(*{_frame_type(frame) for frame in frames})
+
+
+def read_plane(frame: Frame) -> Array:
+    """The stored values of one frame: (rows, columns). Raises CORRUPT_FILE, UNSUPPORTED_PIXELS."""
+    dtype = _frame_type(frame)
+    raw = _decoded(frame) if frame.header.pixel_offset is None else _native(frame, dtype)
+    return _value_bits(raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype), frame)
+
+
+def _frame_type(frame: Frame) -> np.dtype[Any]:
+    samples, bits = int(frame.get("SamplesPerPixel", 1)), int(frame.get("BitsAllocated", 0))
+    if samples != 1:
+        raise refuse(
+            Code.COLOUR,
+            f"{frame.name} is a colour image ({frame.get('PhotometricInterpretation')}, {samples} samples per pixel)",
+            "A mask or image of one value per voxel is needed; export it in grey values.",
+            where=(frame.name,),
+            clause="PS3.3 C.7.6.3.1.1",
+        )
+    if bits not in (8, 16, 32):
+        raise refuse(
+            Code.UNSUPPORTED_PIXELS,
+            f"{frame.name} has {bits or 'no'} bits per pixel; 8, 16 and 32 are read here",
+            where=(frame.name,),
+            clause="PS3.3 C.7.6.3",
+        )
+    return np.dtype(f"{'i' if int(frame.get('PixelRepresentation', 0)) else 'u'}{bits // 8}")
+
+
+def _native(frame: Frame, dtype: np.dtype[Any]) -> Array:
+    header = frame.header
+    rows, columns = int(frame.get("Rows")), int(frame.get("Columns"))
+    size = rows * columns * dtype.itemsize
+    start = (header.pixel_offset or 0) + (frame.number - 1) * size
+    available = min(header.size, (header.pixel_offset or 0) + (header.pixel_length or 0)) - start
+    if available < size:
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{frame.name} ends early: its {columns} × {rows} pixels need {size} bytes, {max(available, 0)} are there",
+            "The file was cut off, probably in transfer; export or copy it again.",
+            where=(frame.name,),
+            measured=max(available, 0),
+            limit=size,
+            unit="bytes",
+            clause="PS3.5 8.1.1",
+        )
+    stored = dtype.newbyteorder(">" if header.transfer_syntax == EXPLICIT_BIG else "<")
+    plane = np.fromfile(header.path, stored, rows * columns, offset=start)
+    return plane.astype(dtype, copy=False).reshape(rows, columns)
+
+
+def _decoded(frame: Frame) -> Array:
+    """Through pydicom's decoders: compressed, and deflated native."""
+    from pydicom.pixels import get_decoder
+
+    try:
+        dataset = _dataset(frame.path)
+        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+        array, _ = decoder.as_array(dataset, index=frame.number - 1, raw=True)
+    except NotImplementedError as error:
+        raise refuse(
+            Code.UNSUPPORTED_PIXELS,
+            f"{frame.name} has transfer syntax {frame.header.transfer_syntax}, which no decoder here reads",
+            "Re-export it uncompressed (Explicit VR Little Endian).",
+            where=(frame.name,),
+        ) from error
+    except Exception as error:  # plugins raise what they like; every failure to decode is the same news to a user
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"the pixels of {frame.name} cannot be decoded: {str(error).strip().splitlines()[0] if str(error) else error!r}",
+            "The file is damaged, or its compression is not what its header says; re-export it uncompressed.",
+            where=(frame.name,),
+        ) from error
+    return np.ascontiguousarray(array)
+
+
+@lru_cache(maxsize=1)  # the frames of one multi-frame instance follow each other
+def _dataset(path: Path) -> Any:
+    from pydicom import dcmread
+
+    return dcmread(path, force=True)
+
+
+def _value_bits(plane: Array, frame: Frame) -> Array:
+    """Only the bits that are the value: Bits Stored of them, below High Bit."""
+    allocated = plane.dtype.itemsize * 8
+    stored = int(frame.get("BitsStored", allocated))
+    above = allocated - 1 - int(frame.get("HighBit", stored - 1))
+    if stored >= allocated or stored < 1 or above < 0:
+        return plane
+    if plane.dtype.kind == "u" and above == allocated - stored and int(plane.max()) < 1 << stored:
+        return plane
+    return (plane << above) >> (allocated - stored)

@@ -1,0 +1,125 @@
+"""Outcomes and refusals as calm, aligned lines of text. Returns lines; prints nothing.
+
+Rules:
+- The verdict stands first, what follows hangs under it. Colour says nothing that the words do not.
+- Wrapped to the width given; piped output is the same text without colour.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from pipeline.crosscheck import Agreement
+from pipeline.findings import Finding, PipelineError, Severity
+from pipeline.outcome import Outcome, sidecar_of
+
+_COLOUR = {"VERIFIED": "32", "UNCONFIRMED": "33", "DISPUTED": "31", "REFUSED": "31", "SKIPPED": "36"}
+_HANG = 2
+
+
+def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -> list[str]:
+    """What a person is to know of one conversion."""
+    assert outcome.output is not None
+    if outcome.verdict == "SKIPPED":
+        return [_paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there"]
+    size = " × ".join(map(str, outcome.shape))
+    labels = (
+        ""
+        if outcome.segments is None
+        else "  labels " + ", ".join(map(str, [0, *(s.number for s in outcome.segments)]))
+    )
+    head = f"{_paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}"
+    hang = " " * (len(outcome.verdict) + _HANG)
+    lines = [head]
+    if outcome.proofs is not None:
+        residual = outcome.proofs.stack.residual_mm
+        lines += _wrapped(
+            f"every plane within {residual:.4f} mm of its own DICOM equation; read back bit for bit", hang, width
+        )
+    voxels = outcome.shape[0] * outcome.shape[1] * outcome.shape[2]
+    for agreement in outcome.agreements:
+        lines += _wrapped(agreement_words(agreement, voxels), hang, width)
+    if not outcome.agreements:
+        lines += _wrapped("no other reader was asked (--crosscheck off)", hang, width)
+    for finding in outcome.findings:
+        if finding.severity is not Severity.INFO or finding.code.stage != "SCAN":
+            lines += _wrapped(_finding_words(finding), hang, width)
+    left_out = sum(f.code.stage == "SCAN" and f.severity is Severity.INFO for f in outcome.findings)
+    if left_out:
+        lines += _wrapped(
+            f"{left_out} file{'s' * (left_out > 1)} left out, each with its reason in {sidecar_of(outcome.output).name}",
+            hang,
+            width,
+        )
+    return lines
+
+
+def agreement_words(agreement: Agreement, voxels: int) -> str:
+    """One line for one witness."""
+    who = f"{agreement.witness} {agreement.version}".strip()
+    if agreement.confirms:
+        compared = (
+            "voxels not compared (--crosscheck voxels does)"
+            if agreement.voxels_differing is None
+            else f"{agreement.voxels_differing} of {voxels:,} voxels differ".replace(",", " ")
+        )
+        return f"{who} agrees ({agreement.words}): {agreement.max_corner_mm:.4f} mm, {compared}"
+    if agreement.status == "KNOWN_WRONG":
+        return f"{who} is wrong here for a known reason: {agreement.words}"
+    if agreement.status == "DIFFERS":
+        return f"{who} DIFFERS: {agreement.words}"
+    return f"{who} {agreement.words}" if agreement.status == "REFUSED" else f"{who}: {agreement.words}"
+
+
+def refusal_lines(error: PipelineError, *, colour: bool = False, width: int = 100) -> list[str]:
+    """What, where, how much, the limit, and what to do."""
+    finding = error.finding
+    lines = [f"{_paint('REFUSED', colour)}  {finding.code.name}"]
+    hang = " " * len("REFUSED  ")
+    lines += _wrapped(_sentence(finding.message), hang, width)
+    if finding.measured is not None:
+        unit = f" {finding.unit}" if finding.unit else ""
+        lines += _wrapped(f"measured {finding.measured:.4g}{unit}, limit {finding.limit:.4g}{unit}", hang, width)
+    for part in finding.hint.splitlines():
+        lines += [hang + part] if part.startswith("  ") else _wrapped(part, hang, width)
+    if finding.clause:
+        lines += _wrapped(finding.clause, hang, width)
+    for other in error.others:
+        if other.severity is not Severity.INFO:
+            lines += _wrapped(f"also {other.code.name}: {other.message}", hang, width)
+    lines.append(hang + f"exit {int(error.exit)} ({error.exit.name})")
+    return lines
+
+
+def summary_lines(done: Sequence[Outcome], refused: Sequence[PipelineError]) -> list[str]:
+    """One line over many conversions."""
+    counts: dict[str, int] = {}
+    for name in [*(o.verdict for o in done), *("REFUSED" for _ in refused)]:
+        counts[name] = counts.get(name, 0) + 1
+    return [", ".join(f"{n} {name}" for name, n in counts.items())]
+
+
+def _finding_words(finding: Finding) -> str:
+    lead = "note" if finding.severity is Severity.INFO else "warning"
+    hint = f" {finding.hint}" if finding.hint else ""
+    return f"{lead}: {_sentence(finding.message)}{hint}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+def _wrapped(text: str, hang: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text,
+        max(width, 40),
+        initial_indent=hang,
+        subsequent_indent=hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _paint(word: str, colour: bool) -> str:
+    return f"\033[1;{_COLOUR.get(word, '0')}m{word}\033[0m" if colour else word
