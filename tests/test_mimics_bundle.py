@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_mimics import KNOBS, inside, run_inside
 
 from pipeline.findings import Code, Exit, Finding, PipelineError, Severity
 from pipeline.geometry import Grid
@@ -17,6 +16,7 @@ from pipeline.mask import Mask
 from pipeline.mimics.bundle import Bundle, is_bundle, read_bundle
 from pipeline.mimics.grid import grid_of, masks_of
 from pipeline.policy import Policy
+from tests.fake_mimics import KNOBS, inside, run_inside
 
 HERE = Path(__file__).parent
 EXPORT = HERE.parent / "pipeline" / "mimics" / "export_masks.py"
@@ -159,7 +159,7 @@ def test_signed_grey_values_are_read_as_signed(tmp_path: Path) -> None:
 
 def test_each_phase_has_its_own_grid(tmp_path: Path) -> None:
     bundle = exported(tmp_path, images=2)
-    masks, findings = masks_of(bundle)
+    masks, _ = masks_of(bundle)
     assert [m.grid.shape for m in masks] == [(7, 6, 5), (7, 6, 4)] * 3
     assert masks[1].grid.lps[0, 3] - masks[0].grid.lps[0, 3] == pytest.approx(1.5)
     assert places(masks[0]) == truth(0)

@@ -54,7 +54,7 @@ def grid_of(image: BundleImage, *, units_mm_per_unit: float | None = None, polic
     smallest = min(planes[0].row_spacing, planes[0].column_spacing, thickness)
     limit = policy.corner_limit(smallest)
     try:
-        laid = stack(planes, cosine_limit=policy.cosine_limit, limit_mm=limit, assumed_step_mm=thickness)
+        laid = stack(planes, limit_mm=limit, assumed_step_mm=thickness)
     except GeometryError as error:
         raise _no_grid(image, str(error)) from error
     flipped = len(laid.order) > 1 and laid.order[0] > laid.order[-1]
@@ -63,7 +63,7 @@ def grid_of(image: BundleImage, *, units_mm_per_unit: float | None = None, polic
     if laid.straightened_mm > policy.centre_limit_mm:
         findings.append(_straightened(image, laid.straightened_mm, limit))
     grid = Grid(laid.grid.shape, laid.grid.lps, image.frame_of_reference_uid)
-    findings += compare_with_tags(grid, image, flipped=flipped, limit_mm=limit, policy=policy)
+    findings += compare_with_tags(grid, image, flipped=flipped, limit_mm=limit, centre_limit_mm=policy.centre_limit_mm)
     return Placed(grid, flipped, tuple(findings))
 
 

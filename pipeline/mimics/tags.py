@@ -21,17 +21,17 @@ from numpy.typing import NDArray
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import GeometryError, Grid, Matrix, Plane, Stack, corner_indices, stack
 from pipeline.mimics.bundle import BundleImage
-from pipeline.policy import Policy
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
 _USE_EXPORT = "Convert what File > Export > DICOM writes instead, or give the original series with --source."
 
 
 def compare_with_tags(
-    grid: Grid, image: BundleImage, *, flipped: bool, limit_mm: float, policy: Policy
+    grid: Grid, image: BundleImage, *, flipped: bool, limit_mm: float, centre_limit_mm: float
 ) -> list[Finding]:
     """Findings on whether the tags confirm the grid. flipped: its planes run against those of Mimics' buffer.
 
+    limit_mm: how far tags and centres may differ; centre_limit_mm: the precision of the centres themselves.
     Raises PipelineError for a contradiction: HALF_SLICE_SHIFT, CORNER_ORIGIN, FRAME_CHANGED, REDUCED_IMAGES,
     RESIZED_PIXELS, PLANES_DROPPED or GANTRY_TILT, with the distance in mm.
     """
@@ -46,7 +46,7 @@ def compare_with_tags(
         return _confirmed(grid, image, corners, farthest, limit_mm) + _reordered(
             grid, image, corners, [index for index, _ in told], flipped
         )
-    return _Difference(grid, image, planes, flipped, limit_mm, policy).explained()
+    return _Difference(grid, image, planes, flipped, limit_mm, centre_limit_mm).explained()
 
 
 def _nearest(grid: Grid, plane: Plane) -> tuple[NDArray[np.int64], float]:
@@ -163,12 +163,12 @@ class _Difference:
     planes: list[Plane]
     flipped: bool
     limit: float
-    policy: Policy
+    centre_limit: float
 
     def explained(self) -> list[Finding]:
         step = self.grid.spacing[2]
         try:
-            laid = stack(self.planes, cosine_limit=self.policy.cosine_limit, limit_mm=self.limit, assumed_step_mm=step)
+            laid = stack(self.planes, limit_mm=self.limit, assumed_step_mm=step)
         except GeometryError as error:
             return [_assumed(self.image, f"its DICOM tags describe no stack of planes ({error})")]
         tags = laid.grid
@@ -205,7 +205,7 @@ class _Difference:
         """Mimics 11 to 13: x = y = 0 at the corner of the first voxel, so its centre lies at half a pixel."""
         first = self.grid.points((0, 0, self.grid.shape[2] - 1 if self.flipped else 0))
         half = np.array(self.grid.spacing[:2]) / 2
-        if (np.abs(np.abs(first[:2]) - half) < self.policy.centre_limit_mm).all():
+        if (np.abs(np.abs(first[:2]) - half) < self.centre_limit).all():
             raise self._refusal(
                 Code.CORNER_ORIGIN,
                 "has its origin at the corner of the first voxel, not in the patient's frame",
