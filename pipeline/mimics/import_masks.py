@@ -90,13 +90,15 @@ def load(folder: str, record: dict, shape: list) -> bytes:
 def put(record: dict, data: bytes, shape: list, image: Any, replace: bool) -> None:
     """One mask, created or overwritten, and read back."""
     same = [m for m in mimics.data.masks if str(m.name) == record["name"] and m.image is not None]
-    same = [m for m in same if m.image is image or str(m.image.guid) == str(image.guid)]
+    same = [m for m in same if is_same(m.image, image)]
     if replace and len(same) > 1:
         raise ValueError("%d masks are called %s on this image set; rename one." % (len(same), record["name"]))
     old = same[0] if replace and same else None
     before = None if old is None else old.get_voxel_buffer()
     mask = mimics.segment.create_mask() if old is None else old
     try:
+        if mask.image is not None and not is_same(mask.image, image):
+            raise RuntimeError("A new mask does not belong to image set %s although that is active." % image.name)
         mask.set_voxel_buffer(memoryview(bytearray(data)).cast("?", shape=shape))
         back = mask.get_voxel_buffer()
         if list(back.shape) != shape or back.tobytes() != data:
@@ -111,6 +113,12 @@ def put(record: dict, data: bytes, shape: list, image: Any, replace: bool) -> No
             old.set_voxel_buffer(before)
         raise
     print("%s: %d voxels, %s" % (mask.name, record["voxels"], "new" if old is None else "replaced"))
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two objects are one in Mimics: it may hand out a new Python object at every call."""
+    guids = getattr(one, "guid", None), getattr(other, "guid", None)
+    return one is other or (guids[0] is not None and guids[0] == guids[1])
 
 
 def free_name(name: str, mask: Any) -> str:
