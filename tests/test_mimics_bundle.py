@@ -320,6 +320,19 @@ def test_a_turned_tilt_is_refused(tmp_path: Path) -> None:
     assert refused(_edited(bundle, lean)).code is Code.GANTRY_TILT
 
 
+@pytest.mark.parametrize("by", [(5.3, 0, 0), (0, 0, 2.5), (0.7, 0, 0), (0, 0.2, 0)])
+def test_a_shift_is_refused_by_whole_voxels_too(tmp_path: Path, by: tuple[float, float, float]) -> None:
+    bundle = exported(tmp_path)
+
+    def shift(plane: dict[str, str]) -> None:
+        position = [float(word) for word in plane["0020,0032"].split("\\")]
+        plane["0020,0032"] = "\\".join(str(p + b) for p, b in zip(position, by, strict=True))
+
+    finding = refused(_edited(bundle, shift))
+    assert finding.code is Code.FRAME_CHANGED
+    assert finding.measured == pytest.approx(sum(by))
+
+
 def test_a_resliced_project_elsewhere_is_refused(tmp_path: Path) -> None:
     bundle = exported(tmp_path, frame="moved", tag_scale=0.85)
     assert refused(_edited(bundle, lambda p: p.update({"0028,0011": "9"}))).code is Code.FRAME_CHANGED

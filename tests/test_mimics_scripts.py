@@ -113,9 +113,14 @@ def test_a_folder_with_something_in_it_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "bundle.json").read_text() == "mine"
 
 
-def test_a_failure_leaves_no_half_bundle(tmp_path: Path) -> None:
-    with pytest.raises(AttributeError):
-        run_inside(EXPORT, [str(tmp_path)], {"missing": ["get_voxel_center"]})
+def test_a_failure_leaves_no_half_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*paths: str) -> None:
+        assert len(os.listdir(tmp_path)) == 4  # three masks and the unfinished bundle.json
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="disk is full"):
+        run_inside(EXPORT, [str(tmp_path)], {})
     assert not list(tmp_path.iterdir())
 
 
