@@ -54,7 +54,7 @@ KNOBS = {
     "export_style": "burned",  # burned | masked
     "export_class": "CT",  # CT | SC
     "export_fails": False,
-    "image_readonly": False,  # mask.image cannot be set
+    "set_loses": False,  # set_voxel_buffer loses the last voxel that is set
 }
 VERSIONS = {"21": "Materialise Mimics Research 21.0.0.406", "25": "Materialise Mimics Medical 25.0.0.550"}
 BURNED = 3000  # + number of the mask
@@ -291,12 +291,6 @@ class Mask(Missing):
     def image(self):
         return self._image
 
-    @image.setter
-    def image(self, image):
-        if self.knobs["image_readonly"]:
-            raise AttributeError("can't set attribute")
-        self._image = self._grid = image
-
     @property
     def number_of_pixels(self):
         data = self.get_voxel_buffer().tobytes()
@@ -324,6 +318,8 @@ class Mask(Missing):
         if pixels.format != "?":
             raise TypeError("pixels are not bool")
         self._data = pixels.tobytes()
+        if self.knobs["set_loses"]:
+            self._data = b"\0".join(self._data.rsplit(b"\1", 1))
 
 
 class Container:

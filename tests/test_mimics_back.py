@@ -126,6 +126,16 @@ def test_two_masks_of_one_name_are_not_replaced(tmp_path: Path) -> None:
         imported(tmp_path / "import", "--replace", **knobs)
 
 
+def test_a_mask_that_arrives_otherwise_is_deleted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = exported(tmp_path / "bundle")
+    to_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
+    monkeypatch.setenv("FAKE_MIMICS_STATE", str(tmp_path / "state.json"))
+    with pytest.raises(RuntimeError, match="other voxels in spleen"):
+        imported(tmp_path / "import", set_loses=True)
+    left = json.loads((tmp_path / "state.json").read_text())
+    assert [m["name"] for m in left["masks"]] == ["bone", "tumour", "nothing"]
+
+
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     bundle = exported(tmp_path / "bundle")
     to_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
