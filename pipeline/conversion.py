@@ -172,7 +172,13 @@ def lay(series: Series, policy: Policy) -> Laid:
     assumed = _assumed_thickness(series) if len(planes) == 1 else None
     limit = policy.corner_limit(min(planes[0].row_spacing, planes[0].column_spacing))
     try:
-        laid = stack(planes, limit_mm=limit, assumed_step_mm=assumed[0] if assumed else 1.0)
+        laid = stack(
+            planes,
+            limit_mm=limit,
+            keep_skew=policy.skew_limit,
+            keep_mm=policy.qform_limit_mm,
+            assumed_step_mm=assumed[0] if assumed else 1.0,
+        )
     except GeometryError as error:
         raise refuse(
             Code.DUPLICATE_POSITION,

@@ -5,7 +5,7 @@ Rules:
 - The world is LPS, in mm: x to the patient's left, y to the back, z to the head. RAS appears only in names that say so.
 - Planes are ordered by position along the normal, row x column, ascending. So every grid is right-handed.
 - One number in mm proves a stack: the largest distance between any corner of any plane by its own equation and the
-  same voxel by the grid. It catches missing, doubled and displaced planes, drift, wrong orientation and spacing at once.
+  same voxel by the grid. It catches missing, doubled and displaced planes, drift, wrong orientation or spacing at once.
 - Two affines are compared through the map between their indices, never entry by entry.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import fsum, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ LPS_TO_RAS: Matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
 LPS_TO_RAS.flags.writeable = False
 
 
+# Positions a kilometre from the origin are rounded to less than this, and no voxel is this thin.
+_NO_STEP_MM = 1e-6
+
+
 class GeometryError(ValueError):
     """Numbers that describe no plane or no grid."""
 
@@ -35,7 +39,7 @@ class Plane:
     """The 2-D grid of one frame in space: Image Plane Module (PS3.3 C.7.6.2), all lengths in mm, LPS.
 
     position: centre of the first pixel. row_cosine: direction of increasing column index. column_cosine: direction of
-    increasing row index. row_spacing: between rows, Pixel Spacing[0]. column_spacing: between columns, Pixel Spacing[1].
+    increasing row index. row_spacing: between rows, Pixel Spacing[0]; column_spacing: between columns, the other.
     Raises GeometryError unless all is finite and spacings and sizes are positive.
     """
 
@@ -129,17 +133,21 @@ class Grid:
 class Stack:
     """Planes laid on one grid, and how well they fit. All lengths in mm.
 
-    order: for each k, the index of its plane in the sequence given. residuals: (planes,) largest corner distance of
+    order: the planes ascending along the normal, as indices into the sequence given. index: (planes,) the k of each.
+    residuals: (planes,) largest corner distance of
     each plane, by its own equation, to the written grid. irregularity: the same maximum before the axes were made
-    orthonormal. straightened: how far making them so moved a corner. offsets: (planes, 3) position of every plane in
+    orthonormal. straightened: how far making them so moved a corner; kept_skew: how far it would have, where they stay as
+    printed. offsets: (planes, 3) position of every plane in
     steps along i, j (mm) and the normal (mm), from the first. lean: (2,) slope of the step along i and j.
     """
 
     grid: Grid
     order: tuple[int, ...]
+    index: NDArray[np.int64]
     residuals: Matrix
     irregularity_mm: float
     straightened_mm: float
+    kept_skew_mm: float
     offsets: Matrix
     lean: Matrix
 
@@ -148,13 +156,25 @@ class Stack:
         return float(self.residuals.max())
 
 
-def stack(planes: Sequence[Plane], *, limit_mm: float, assumed_step_mm: float = 1.0) -> Stack:
+def stack(
+    planes: Sequence[Plane],
+    *,
+    limit_mm: float,
+    keep_skew: float,
+    keep_mm: float,
+    assumed_step_mm: float = 1.0,
+    missing: Sequence[int] = (),
+) -> Stack:
     """Order planes along their normal, fit one grid to them, and measure how far each is from it.
 
     The step is the least-squares line through all positions, so no single gap decides it. A single plane has no step:
-    `assumed_step_mm` along the normal is taken. Axes within rounding of orthonormal are made so (the nearest rotation,
-    about the centre of the grid), because readers built on ITK refuse anything else; a real lean is kept as shear.
-    All planes must have one size. Raises GeometryError when the cosines span no plane or all planes lie at one place.
+    `assumed_step_mm` along the normal is taken. `missing`: how many planes of the grid are not there after each of the
+    ordered planes but the last; none when empty. All planes must have one size.
+
+    Axes off right angles by no more than `keep_skew` (a cosine), where mending would move no corner by more than
+    `keep_mm`, stay as they are printed. Beyond that, rounding is mended: the nearest rotation about the centre of the
+    grid, because readers built on ITK drop or refuse anything else. A lean that moves a corner by more than `limit_mm`
+    and is no rounding is kept, as shear. Raises GeometryError when the cosines span no plane or all planes lie at one place.
     """
     row, column = (_mean([p.row_cosine for p in planes]), _mean([p.column_cosine for p in planes]))
     normal = np.cross(row, column)
@@ -170,19 +190,20 @@ def stack(planes: Sequence[Plane], *, limit_mm: float, assumed_step_mm: float = 
     positions = positions[list(order)]
     first, count = planes[0], len(planes)
 
-    k = np.arange(count) - (count - 1) / 2
+    index = np.concatenate([[0], np.cumsum(1 + np.array(missing or [0] * (count - 1), int))]).astype(int)
+    k = index - index.mean()
     step = normal * assumed_step_mm if count == 1 else k @ positions / (k @ k)
-    if float(step @ normal) <= 0:
+    if float(step @ normal) < _NO_STEP_MM:
         raise GeometryError("all planes lie at one position")
     raw = np.eye(4)
     raw[:3, 0] = row * _mean([p.column_spacing for p in planes])
     raw[:3, 1] = column * _mean([p.row_spacing for p in planes])
     raw[:3, 2] = step
     raw[:3, 3] = positions.mean(axis=0) + k[0] * step
-    shape = (first.columns, first.rows, count)
-    irregularity = residuals_mm(raw, ordered)
+    shape = (first.columns, first.rows, int(index[-1]) + 1)
+    irregularity = residuals_mm(raw, ordered, index)
 
-    lps = _straighten(raw, shape, limit_mm, _print_precision(planes))
+    lps, kept_skew = _straighten(raw, shape, limit_mm, _print_precision(planes), keep_skew, keep_mm)
     straightened = float(np.linalg.norm(_at_corners(shape, lps - raw), axis=1).max())
     along = np.stack([row, column, normal])
     offsets = (positions - positions[0]) @ along.T
@@ -190,16 +211,18 @@ def stack(planes: Sequence[Plane], *, limit_mm: float, assumed_step_mm: float = 
     return Stack(
         grid=Grid(shape, lps),
         order=order,
-        residuals=residuals_mm(lps, ordered),
+        index=index,
+        residuals=residuals_mm(lps, ordered, index),
         irregularity_mm=float(irregularity.max()),
         straightened_mm=straightened,
+        kept_skew_mm=kept_skew,
         offsets=offsets,
         lean=lean,
     )
 
 
-def residuals_mm(lps: Matrix, planes: Sequence[Plane]) -> Matrix:
-    """(planes,) for plane k, the largest distance of its corners, by its own equation, to index k of the affine."""
+def residuals_mm(lps: Matrix, planes: Sequence[Plane], index: NDArray[np.int64]) -> Matrix:
+    """(planes,) the largest distance of each plane's corners, by its own equation, to its index k by the affine."""
     spans = np.array(
         [
             [
@@ -211,7 +234,7 @@ def residuals_mm(lps: Matrix, planes: Sequence[Plane]) -> Matrix:
     )  # (planes, 2, 3): the whole extent along i and along j
     sizes = np.array([(p.columns - 1, p.rows - 1) for p in planes], float)
     off = spans - sizes[:, :, None] * lps[:3, :2].T
-    k = np.arange(len(planes))[:, None]
+    k = index[:, None]
     start = np.array([p.position for p in planes]) - (lps[:3, 3] + k * lps[:3, 2])
     corners = np.stack([start, start + off[:, 0], start + off[:, 1], start + off[:, 0] + off[:, 1]])
     return np.asarray(np.linalg.norm(corners, axis=2).max(axis=0))
@@ -241,10 +264,9 @@ def index_map(ours: Grid, theirs_lps: Matrix, theirs_shape: Sequence[int]) -> tu
 def reorder(array: NDArray[Any], mapping: NDArray[np.int64]) -> NDArray[Any]:
     """Their (i, j, k) array as ours, through the map of `index_map`. A view: nothing is copied."""
     axes = [int(np.flatnonzero(mapping[row, :3])[0]) for row in range(3)]
-    turned: NDArray[Any] = array.transpose(axes)[
-        tuple(slice(None, None, int(mapping[row, axes[row]])) for row in range(3))
-    ]
-    return turned
+    turned = array.transpose(axes)
+    steps = tuple(slice(None, None, int(mapping[row, axes[row]])) for row in range(3))
+    return np.asarray(turned[steps])
 
 
 def corner_indices(shape: Sequence[int]) -> NDArray[np.int64]:
@@ -262,9 +284,13 @@ def orthonormal(row: ArrayLike, column: ArrayLike) -> tuple[Matrix, Matrix]:
 
 
 def axis_codes(affine_ras: Matrix) -> str:
-    """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction."""
-    directions = np.array(affine_ras[:3, :3], float)
-    directions /= np.linalg.norm(directions, axis=0)
+    """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction.
+
+    A sheared affine is read through the nearest rotation, as nibabel does.
+    """
+    axes = np.array(affine_ras[:3, :3], float)
+    u, _, vt = np.linalg.svd(axes / np.linalg.norm(axes, axis=0))
+    directions = u @ vt
     letters, free = ["?"] * 3, [0, 1, 2]
     for axis in np.argsort(-np.abs(directions).max(axis=0), kind="stable"):
         world = max(free, key=lambda row: abs(directions[row, axis]))
@@ -273,24 +299,27 @@ def axis_codes(affine_ras: Matrix) -> str:
     return "".join(letters)
 
 
-def _straighten(raw: Matrix, shape: tuple[int, int, int], limit_mm: float, precision: float) -> Matrix:
-    """The affine with the nearest orthonormal axes, where the difference is rounding; else as it is but for i and j.
+def _straighten(
+    raw: Matrix, shape: tuple[int, int, int], limit_mm: float, precision: float, keep_skew: float, keep_mm: float
+) -> tuple[Matrix, float]:
+    """The affine as it is, or with the nearest orthonormal axes, or sheared (see `stack`), and the skew kept in mm.
 
     A lean of the stack is rounding when it moves no voxel by more than the limit, or is smaller than what the printed
     decimals of the cosines can tell. A lean beyond that is gantry tilt, and is kept.
     """
     spacing = np.linalg.norm(raw[:3, :3], axis=0)
     directions = raw[:3, :3] / spacing
-    if np.abs(directions.T @ directions - np.eye(3)).max() < 1e-9:
-        return raw
     u, _, vt = np.linalg.svd(directions)
     straight = _about_centre(raw, (u @ vt) * spacing, shape)
-    lean = float(np.abs(directions[:, 2] @ directions[:, :2]).max())
+    skew = float(np.abs(directions.T @ directions - np.eye(3)).max())
     moved = float(np.linalg.norm(_at_corners(shape, straight - raw), axis=1).max())
+    if skew <= keep_skew and moved <= keep_mm:
+        return raw, moved
+    lean = float(np.abs(directions[:, 2] @ directions[:, :2]).max())
     if moved <= limit_mm or lean <= 2 * precision:
-        return straight
+        return straight, 0.0
     row, column = orthonormal(directions[:, 0], directions[:, 1])
-    return _about_centre(raw, np.stack([row, column, directions[:, 2]], 1) * spacing, shape)
+    return _about_centre(raw, np.stack([row, column, directions[:, 2]], 1) * spacing, shape), 0.0
 
 
 def _about_centre(raw: Matrix, axes: Matrix, shape: tuple[int, int, int]) -> Matrix:
@@ -318,8 +347,11 @@ def _at_corners(shape: Sequence[int], affine: Matrix) -> Matrix:
 
 
 def _mean(values: Sequence[float] | Sequence[Vector]) -> Matrix:
-    """The mean, and exactly the value itself where all are equal."""
-    return np.asarray(values[0], float) if all(v == values[0] for v in values) else np.mean(np.array(values), axis=0)
+    """The mean, exactly summed: equal values give themselves, and the order of the values changes no bit."""
+    if all(v == values[0] for v in values):
+        return np.asarray(values[0], float)
+    array = np.array(values)
+    return np.array([fsum(column) for column in array.reshape(len(array), -1).T]).reshape(array.shape[1:]) / len(array)
 
 
 def _dot(a: Vector, b: Vector) -> float:

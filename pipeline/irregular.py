@@ -18,6 +18,7 @@ from pipeline.geometry import Matrix, Plane, Stack, axis_codes
 from pipeline.policy import Policy
 
 _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
+_LEANS_DEGREES = 0.005  # above what is kept as printed; a mended or upright stack leans less
 _SAME_PLACE_MM = 1e-3  # closer than the precision positions are printed with: one place
 
 
@@ -40,8 +41,8 @@ def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: P
     found: list[Finding] = []
     if stack.irregularity_mm > limit:
         found.append(_which(stack, planes, names, limit))
-    if stack.grid.shear_degrees > 1e-4 and len(planes) > 1 and (not found or found[0].code not in _NO_STACK):
-        found.append(_tilt(stack, limit))
+    if stack.grid.shear_degrees > _LEANS_DEGREES and len(planes) > 1 and (not found or found[0].code not in _NO_STACK):
+        found.append(tilt(stack, policy))
     return found
 
 
@@ -218,7 +219,9 @@ def _uneven(gaps: Matrix, names: Sequence[str], stack: Stack, limit: float) -> F
     )
 
 
-def _tilt(stack: Stack, limit: float) -> Finding:
+def tilt(stack: Stack, policy: Policy) -> Finding:
+    """The gantry tilt of a stack that leans: how much, and about which axis of the patient."""
+    limit = policy.corner_limit(min(stack.grid.spacing[:2]))
     lean = stack.lean
     degrees = stack.grid.shear_degrees
     height = float(stack.offsets[-1, 2])

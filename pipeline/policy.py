@@ -22,13 +22,20 @@ class Policy:
     cosine_limit: float = 1e-3
     # The header holds float32: 2.8e-5 mm at 1.2 m was measured for the sform, 1.5e-4 mm for the qform.
     header_limit_mm: float = 2e-4
+    # Axes this little off right angles are kept as printed: ITK takes an sform up to 1e-4 off, and drops the skew beyond.
+    skew_limit: float = 8e-5
     # A qform further than this from the sform says another place: then it is left out (code 0).
-    qform_limit_mm: float = 1e-3
+    qform_limit_mm: float = 1e-2
     # Witnesses keep float32 affines; dcm2niix rounds more (1.3e-3 mm measured).
     witness_limit_mm: float = 1e-3
     dcm2niix_limit_mm: float = 5e-3
 
     as_: Literal["mask", "image"] = "mask"
+    on_tilt: Literal["refuse", "shear", "resample"] = "refuse"
+    on_gap: Literal["refuse", "fill", "nearest", "resample"] = "refuse"
+    on_duplicate: Literal["refuse", "drop", "first", "last"] = "refuse"
+    assume_spacing: bool = False
+    orient: str = "source"
     keep_values: bool = False
     allow_empty: bool = False
     crosscheck: Literal["affine", "voxels", "off"] = "affine"

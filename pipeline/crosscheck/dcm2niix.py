@@ -15,7 +15,7 @@ from pipeline.crosscheck import Job, Testimony
 NAME = "dcm2niix"
 
 
-def ask(job: Job) -> Testimony:
+def ask(job: Job, *, philips: bool) -> Testimony:
     """Convert with its defaults, uncompressed. Several outputs are a refusal: it split what is one grid."""
     import dcm2niix
     import nibabel
@@ -26,8 +26,9 @@ def ask(job: Job) -> Testimony:
         target.mkdir()
         for number, path in enumerate(dict.fromkeys(job.files)):
             Path(source, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
-        # -p n: Rescale Slope and Intercept, not Philips' private scaling, which is another quantity.
-        command = [dcm2niix.bin, "-p", "n", "-z", "n", "-b", "n", "-f", "out", "-o", str(target), str(source)]
+        # Philips' private scaling is another quantity than Rescale Slope; without it slopes per plane go wrong.
+        precise = ["-p", "n"] if philips else []
+        command = [dcm2niix.bin, *precise, "-z", "n", "-b", "n", "-f", "out", "-o", str(target), str(source)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         outputs = sorted(target.glob("*.nii"))
         if len(outputs) != 1:

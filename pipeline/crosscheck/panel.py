@@ -5,7 +5,8 @@ Rules:
   voxels, when installed.
 - Its process starts before the first header is read, and is told the files as soon as they are known, so that it works
   beside us. One panel serves many series.
-- A witness may differ by as much as our own grid leaves the planes unexplained: it may weigh jitter differently.
+- A witness may differ by as much as our own grid leaves the planes unexplained, and by the skew that is kept as
+  printed: it may weigh jitter differently, or make the axes upright.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class Panel:
             return ()
         told = [child.receive() for child in self._children.values()]
         if self._job.voxels and find_spec("dcm2niix"):
-            told.append(dcm2niix.ask(self._job))
-        slack = laid.residual_mm
+            told.append(dcm2niix.ask(self._job, philips="philips" in str(frames[0].get("Manufacturer", "")).casefold()))
+        slack = laid.residual_mm + 2 * laid.kept_skew_mm
         agreements = []
         for testimony in told:
             limit = (

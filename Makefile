@@ -1,0 +1,57 @@
+# Everything a person or CI does here. `make` alone says what there is.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+READY := $(VENV)/.ready
+SAMPLES ?= $(wildcard ../shared/samples)
+export VERIMASK_SAMPLES := $(abspath $(SAMPLES))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test regress golden data check lowest convert clean
+
+help: ## what can be done
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## a virtual environment in .venv, from the lock file
+$(READY): .ci/requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/requirements.lock
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(READY) ## convert the sample series in data/ and show the verdicts
+	rm -rf demo-output
+	$(RUN)/verimask series data/samples
+	$(RUN)/verimask convert data/samples -o demo-output/
+	@echo; echo "The files:"; ls -1 demo-output/*.nii.gz
+
+test: $(READY) ## the tests
+	$(RUN)/python -m pytest -n auto
+
+regress: $(READY) ## every case of data/cases.toml against data/golden, with every witness
+	$(RUN)/python -m tests.regress $(if $(VERIMASK_SAMPLES),,--root sample)
+
+golden: $(READY) ## rewrite data/golden; review the difference
+	$(RUN)/python -m tests.regress --update
+
+data: $(READY) ## rewrite the sample series of data/
+	$(RUN)/python -m tests.phantom data/
+
+check: $(READY) ## lint, types, architecture
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+lowest: .ci/lowest.lock ## the tests with the lowest direct versions that are allowed
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/lowest.lock
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	.venv-lowest/bin/python -m pytest -n auto
+
+convert: $(READY) ## convert one: make convert SERIES=folder OUT=liver.nii.gz
+	$(RUN)/verimask convert "$(SERIES)" -o "$(OUT)"
+
+clean: ## remove what was made here
+	rm -rf $(VENV) .venv-lowest demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
