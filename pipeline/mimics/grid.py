@@ -54,7 +54,8 @@ def grid_of(image: BundleImage, *, units_mm_per_unit: float | None = None, polic
     smallest = min(planes[0].row_spacing, planes[0].column_spacing, thickness)
     limit = policy.corner_limit(smallest)
     try:
-        laid = stack(planes, limit_mm=limit, assumed_step_mm=thickness)
+        # Nothing to keep: the skew of probed centres is noise, not what somebody printed.
+        laid = stack(planes, limit_mm=limit, keep_skew=0.0, keep_mm=0.0, assumed_step_mm=thickness)
     except GeometryError as error:
         raise _no_grid(image, str(error)) from error
     flipped = len(laid.order) > 1 and laid.order[0] > laid.order[-1]
@@ -63,7 +64,7 @@ def grid_of(image: BundleImage, *, units_mm_per_unit: float | None = None, polic
     if laid.straightened_mm > policy.centre_limit_mm:
         findings.append(_straightened(image, laid.straightened_mm, limit))
     grid = Grid(laid.grid.shape, laid.grid.lps, image.frame_of_reference_uid)
-    findings += compare_with_tags(grid, image, flipped=flipped, limit_mm=limit, centre_limit_mm=policy.centre_limit_mm)
+    findings += compare_with_tags(grid, image, flipped=flipped, limit_mm=limit, policy=policy)
     return Placed(grid, flipped, tuple(findings))
 
 

@@ -21,17 +21,18 @@ from numpy.typing import NDArray
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import GeometryError, Grid, Matrix, Plane, Stack, corner_indices, stack
 from pipeline.mimics.bundle import BundleImage
+from pipeline.policy import Policy
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
 _USE_EXPORT = "Convert what File > Export > DICOM writes instead, or give the original series with --source."
 
 
 def compare_with_tags(
-    grid: Grid, image: BundleImage, *, flipped: bool, limit_mm: float, centre_limit_mm: float
+    grid: Grid, image: BundleImage, *, flipped: bool, limit_mm: float, policy: Policy
 ) -> list[Finding]:
     """Findings on whether the tags confirm the grid. flipped: its planes run against those of Mimics' buffer.
 
-    limit_mm: how far tags and centres may differ; centre_limit_mm: the precision of the centres themselves.
+    limit_mm: how far tags and centres may differ.
     Raises PipelineError for a contradiction: HALF_SLICE_SHIFT, CORNER_ORIGIN, FRAME_CHANGED, REDUCED_IMAGES,
     RESIZED_PIXELS, PLANES_DROPPED or GANTRY_TILT, with the distance in mm.
     """
@@ -46,7 +47,7 @@ def compare_with_tags(
         return _confirmed(grid, image, corners, farthest, limit_mm) + _reordered(
             grid, image, corners, [index for index, _ in told], flipped
         )
-    return _Difference(grid, image, planes, flipped, limit_mm, centre_limit_mm).explained()
+    return _Difference(grid, image, planes, flipped, limit_mm, policy).explained()
 
 
 def _nearest(grid: Grid, plane: Plane) -> tuple[NDArray[np.int64], float]:
@@ -163,12 +164,18 @@ class _Difference:
     planes: list[Plane]
     flipped: bool
     limit: float
-    centre_limit: float
+    policy: Policy
 
     def explained(self) -> list[Finding]:
         step = self.grid.spacing[2]
         try:
-            laid = stack(self.planes, limit_mm=self.limit, assumed_step_mm=step)
+            laid = stack(
+                self.planes,
+                limit_mm=self.limit,
+                keep_skew=self.policy.skew_limit,
+                keep_mm=self.policy.qform_limit_mm,
+                assumed_step_mm=step,
+            )
         except GeometryError as error:
             return [_assumed(self.image, f"its DICOM tags describe no stack of planes ({error})")]
         tags = laid.grid
@@ -205,7 +212,7 @@ class _Difference:
         """Mimics 11 to 13: x = y = 0 at the corner of the first voxel, so its centre lies at half a pixel."""
         first = self.grid.points((0, 0, self.grid.shape[2] - 1 if self.flipped else 0))
         half = np.array(self.grid.spacing[:2]) / 2
-        if (np.abs(np.abs(first[:2]) - half) < self.centre_limit).all():
+        if (np.abs(np.abs(first[:2]) - half) < self.policy.centre_limit_mm).all():
             raise self._refusal(
                 Code.CORNER_ORIGIN,
                 "has its origin at the corner of the first voxel, not in the patient's frame",
