@@ -58,7 +58,7 @@ def stored_values(frame: Frame) -> Array:
 
 def _decoded(frame: Frame) -> Array:
     try:
-        return _all_frames(frame.path, frame.path.stat().st_mtime_ns)[frame.number - 1]
+        return np.asarray(_all_frames(frame.path, frame.path.stat().st_mtime_ns)[frame.number - 1])
     except NotImplementedError as error:
         raise refuse(
             Code.UNSUPPORTED_PIXELS,
