@@ -86,12 +86,19 @@ class NotRegular(GeometryError):
 
 
 def spanned(
-    planes: Sequence[Plane], tag_step_mm: float | None, *, cosine_limit: float, limit_mm: float, assumed_step_mm: float
+    planes: Sequence[Plane],
+    tag_step_mm: float | None,
+    *,
+    limit_mm: float,
+    keep_skew: float,
+    keep_mm: float,
+    assumed_step_mm: float,
 ) -> Spanned:
     """The grid spanned by the distinct positions of planes along their normal; gaps of whole steps stay in it.
 
     The step is Spacing Between Slices where every gap is a multiple of it, else the smallest gap. All planes must
-    have one size and one orientation. Raises NotRegular when a gap is no whole number of steps within `limit_mm`,
+    have one size and one orientation; `keep_skew` and `keep_mm` are those of `stack`.
+    Raises NotRegular when a gap is no whole number of steps within `limit_mm`,
     GeometryError when the planes span no grid.
     """
     first = planes[0]
@@ -101,7 +108,9 @@ def spanned(
     new_place = np.append(True, np.diff(distances[order]) > limit_mm)
     distinct = order[new_place]
     if len(distinct) == 1:
-        single = stack([first], cosine_limit=cosine_limit, limit_mm=limit_mm, assumed_step_mm=assumed_step_mm)
+        single = stack(
+            [first], limit_mm=limit_mm, keep_skew=keep_skew, keep_mm=keep_mm, assumed_step_mm=assumed_step_mm
+        )
         return Spanned(single, assumed_step_mm, 0, False)
 
     gaps = np.diff(distances[distinct])
@@ -119,7 +128,7 @@ def spanned(
     if k[-1] >= MOST_PLANES:
         raise GeometryError(f"the positions span {k[-1] + 1} planes {step:.6g} mm apart")
     filled = _with_missing([planes[n] for n in distinct], k)
-    whole = stack(filled, cosine_limit=cosine_limit, limit_mm=limit_mm)
+    whole = stack(filled, limit_mm=limit_mm, keep_skew=keep_skew, keep_mm=keep_mm)
     return Spanned(whole, step, int(k[-1]) + 1 - len(distinct), bool((counts == 1).any()))
 
 

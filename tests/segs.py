@@ -20,7 +20,7 @@ from pipeline.geometry import Grid, stack
 from pipeline.series import Frame, Series, scan
 
 SAMPLES = Path(os.environ.get("VERIMASK_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))
-needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the real samples are not here")
+needs_samples = pytest.mark.usefixtures("samples")  # skipped by name where they are absent
 ROWS, COLUMNS, PLANES = 5, 7, 6
 SPACING, STEP = (1.5, 0.75), 2.5
 OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
@@ -47,7 +47,10 @@ class Place:
         return [float(round(v, 9)) for v in at + k * self.step * np.cross(row, column)]
 
 
-def source_files(folder: Path, place: Place = Place(), sop_class: str = CT) -> list[Path]:
+PLACE = Place()
+
+
+def source_files(folder: Path, place: Place = PLACE, sop_class: str = CT) -> list[Path]:
     """One instance a plane, written in an order that is not the planes'."""
     folder.mkdir(parents=True, exist_ok=True)
     study, series, reference = generate_uid(), generate_uid(), generate_uid()
@@ -97,7 +100,7 @@ def source_grid(folder: Path) -> tuple[Grid, list[Frame], Series]:
     """The grid of the one image series below a folder, its frames in plane order, and the series."""
     series = next(s for s in scan([folder]).series if s.kind == "image")
     planes = [f.plane for f in series.frames if f.plane is not None]
-    laid = stack(planes, cosine_limit=1e-3, limit_mm=0.05)
+    laid = stack(planes, limit_mm=0.05, keep_skew=8e-5, keep_mm=1e-2)
     grid = replace(laid.grid, frame_of_reference_uid=series.frame_of_reference_uid)
     return grid, [series.frames[n] for n in laid.order], series
 
@@ -114,7 +117,7 @@ class SegFrame:
 def write_seg(
     path: Path,
     frames: Sequence[SegFrame],
-    place: Place = Place(),
+    place: Place = PLACE,
     *,
     kind: str = "BINARY",
     reference: str = "1.2.3.4",

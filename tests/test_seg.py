@@ -25,6 +25,7 @@ from tests import segs
 from tests.segs import (
     AXIAL,
     COLUMNS,
+    PLACE,
     PLANES,
     ROWS,
     SAMPLES,
@@ -306,7 +307,7 @@ def test_a_cropped_and_turned_segmentation_falls_on_its_source(tmp_path: Path, t
     through = 3 - across - down
     low, high = np.array([0, 0, 0]), np.array([COLUMNS - 1, ROWS - 1, PLANES - 1])
     if cropped:
-        low, high = low + (1, 1, 1), high - (1, 0, 1)
+        low, high = low + 1, high - np.array([1, 0, 1])
     size = high - low + 1
     frames, positions = [], []
     for n in range(low[through], high[through] + 1):
@@ -614,9 +615,7 @@ def test_samples_equal_dcmqi(name: str, tmp_path: Path) -> None:
 # --- written by highdicom --------------------------------------------------------------------------------------------
 
 
-def by_highdicom(
-    folder: Path, array: Any, kind: str, *, place: Place = Place(), omit: bool = True, **more: Any
-) -> Path:
+def by_highdicom(folder: Path, array: Any, kind: str, *, place: Place = PLACE, omit: bool = True, **more: Any) -> Path:
     """array: (planes, rows, columns) labels or (..., segments) fractions or overlapping segments."""
     highdicom = pytest.importorskip("highdicom")
     import pydicom

@@ -115,7 +115,14 @@ def _own_grid(
     in_plane = min(first.row_spacing, first.column_spacing)
     limit = policy.corner_limit(min(in_plane, tag or in_plane))
     try:
-        found = spanned(planes, tag, cosine_limit=policy.cosine_limit, limit_mm=limit, assumed_step_mm=assumed)
+        found = spanned(
+            planes,
+            tag,
+            limit_mm=limit,
+            keep_skew=policy.skew_limit,
+            keep_mm=policy.qform_limit_mm,
+            assumed_step_mm=assumed,
+        )
     except NotRegular as odd:
         names = (frames[odd.first].name, frames[odd.second].name)
         raise refuse(
