@@ -51,6 +51,27 @@ def appearing(place: Path) -> Iterator[Path]:
         shutil.rmtree(working, ignore_errors=True)
 
 
+@contextmanager
+def appearing_file(place: Path) -> Iterator[Path]:
+    """A file to write, which becomes `place` when all went well. Raises OUTPUT_EXISTS, CANNOT_WRITE."""
+    if place.exists():
+        raise refuse(
+            Code.OUTPUT_EXISTS,
+            f"{place} is there already",
+            "Nothing was written. Give a new name, or move the old one away.",
+            where=(str(place),),
+        )
+    working = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        yield working
+        os.replace(working, place)
+    except OSError as error:
+        raise _cannot_write(place, error) from error
+    finally:
+        working.unlink(missing_ok=True)
+
+
 def content_uid(*parts: str | bytes) -> str:
     """A UID under 2.25 (PS3.5 B.2) that these parts alone decide."""
     digest = hashlib.sha256()
