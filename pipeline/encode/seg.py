@@ -70,23 +70,17 @@ def write_seg(
     ordered = sorted((s for mask in masks for s in mask.segments), key=lambda s: s.number)
     segments, findings = described(ordered, toml)
     numbers = {label: n + 1 for n, label in enumerate(labels)}
-    pixels = _pixels(masks, numbers, kind, source)
     digest = content_digest(masks, [frame.sop_instance_uid for frame in source])
-    made = highdicom.seg.Segmentation(
-        source_images=_images(source),
-        pixel_array=pixels,
+    made = _made(
+        highdicom,
+        source,
+        pixel_array=_pixels(masks, numbers, kind, source),
         segmentation_type=kind,
         segment_descriptions=[_description(highdicom, s, numbers[s.number]) for s in segments],
         series_instance_uid=content_uid(digest, kind, "seg series"),
         series_number=series_number or 100 * int(source[0].get("SeriesNumber", 0)) + 2,
         sop_instance_uid=content_uid(digest, kind, "seg"),
-        instance_number=1,
-        manufacturer="verimask",
-        manufacturer_model_name="verimask",
-        software_versions="verimask",
-        device_serial_number="none",
         series_description=(description or "segmentation")[:64],
-        omit_empty_frames=True,
     )
     with appearing_file(path) as working:
         made.save_as(working)
@@ -101,6 +95,37 @@ def _highdicom() -> Any:
             Code.NO_EXPORT_PACKAGE,
             f"a DICOM SEG is written by highdicom, which cannot be imported ({error})",
             "Install it with: pip install 'verimask[seg]'. A DICOM series (--to series) needs nothing more.",
+        ) from error
+
+
+def _made(highdicom: Any, source: Sequence[Frame], **what: Any) -> Any:
+    """The SEG; what highdicom finds wrong with the source is a refusal in its own words."""
+    if not source[0].get("FrameOfReferenceUID"):
+        raise refuse(
+            Code.EXPORT_SOURCE,
+            f"{source[0].name} has no Frame of Reference UID, and a SEG must name that of its source",
+            "It was probably taken out when the images were anonymised; export a DICOM series instead.",
+            where=(source[0].name,),
+            clause="PS3.3 A.51.3",
+        )
+    images = _images(source)
+    try:
+        return highdicom.seg.Segmentation(
+            source_images=images,
+            instance_number=1,
+            manufacturer="verimask",
+            manufacturer_model_name="verimask",
+            software_versions="verimask",
+            device_serial_number="none",
+            omit_empty_frames=True,
+            **what,
+        )
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise refuse(
+            Code.EXPORT_SOURCE,
+            f"highdicom cannot make a SEG of {source[0].path.name} and its series: {error}",
+            "The source lacks what a SEG must repeat of it; export a DICOM series instead.",
+            where=(source[0].path.name,),
         ) from error
 
 
