@@ -363,6 +363,27 @@ def test_segs_of_real_sources(name: str, tmp_path: Path) -> None:
     assert [line for line in dciodvfy(written.path) if line not in inherited] == []
 
 
+@needs_samples
+@pytest.mark.filterwarnings("ignore")
+def test_frames_of_a_multi_frame_source_in_any_order(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    ds = pydicom.dcmread(SAMPLES / REAL["enhanced ct"] / "mf.dcm")
+    items = list(ds.PerFrameFunctionalGroupsSequence)
+    ds.PerFrameFunctionalGroupsSequence = [items[n] for n in (1, 2, 0)]
+    (tmp_path / "source").mkdir()
+    ds.save_as(tmp_path / "source" / "mf.dcm")
+    grid, frames, _ = source_grid(tmp_path / "source")
+    assert [frame.number for frame in frames] == [3, 1, 2]
+    mask = mask_on(grid)
+    written = write_seg([mask], frames, tmp_path / "mask.dcm")
+    decoded = seg.decode(scan([written.path]).series[0], grid)
+    np.testing.assert_array_equal(decoded.masks[0].voxels.array(), mask.voxels.array())
+    series = write_series(mask, frames, tmp_path / "out")
+    for frame, path in zip(frames, series.files, strict=True):
+        assert pydicom.dcmread(path).SourceImageSequence[0].ReferencedFrameNumber == frame.number
+    np.testing.assert_array_equal(ours_again(tmp_path / "out")[0], mask.voxels.array())
+
+
 def test_masks_that_overlap_keep_every_voxel_in_one_seg(source: tuple[Grid, list[Frame]], tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     grid, frames = source
