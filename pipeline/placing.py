@@ -9,13 +9,13 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import GeometryError, Matrix, Plane, Stack, Vector, stack
+from pipeline.geometry import GeometryError, Matrix, Plane, Stack, stack
 
 MOST_PLANES = 32767  # what NIfTI-1 holds; more says that a step was misread
 
@@ -65,7 +65,7 @@ def place(planes: Sequence[Plane], lps: Matrix) -> Placement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spanned:
-    """The regular grid that planes with gaps span. stack: as if the missing planes were there.
+    """The regular grid that planes with gaps span. stack: of the distinct positions.
 
     step_mm: along the normal. added: how many planes have no frame. step_is_seen: whether two of the planes are one
     step apart; where not, the step is the tag's, or assumed for a single plane.
@@ -124,21 +124,14 @@ def spanned(
     worst = int(off.argmax())
     if off[worst] > limit_mm:
         raise NotRegular(int(distinct[worst]), int(distinct[worst + 1]), float(gaps[worst]), step, float(off[worst]))
-    k = np.append(0, np.cumsum(counts)).astype(int)
-    if k[-1] >= MOST_PLANES:
-        raise GeometryError(f"the positions span {k[-1] + 1} planes {step:.6g} mm apart")
-    filled = _with_missing([planes[n] for n in distinct], k)
-    whole = stack(filled, limit_mm=limit_mm, keep_skew=keep_skew, keep_mm=keep_mm)
-    return Spanned(whole, step, int(k[-1]) + 1 - len(distinct), bool((counts == 1).any()))
-
-
-def _with_missing(planes: Sequence[Plane], k: NDArray[np.int64]) -> list[Plane]:
-    """The planes, and between them those that are missing, on the least-squares line: they do not move the fit."""
-    slope, start = np.polyfit(k, np.array([p.position for p in planes]), 1)
-
-    def at(n: int) -> Vector:
-        x, y, z = start + n * slope
-        return float(x), float(y), float(z)
-
-    there = dict(zip(k.tolist(), planes, strict=True))
-    return [there.get(n) or replace(planes[0], position=at(n)) for n in range(int(k[-1]) + 1)]
+    total = int(counts.sum()) + 1
+    if total > MOST_PLANES:
+        raise GeometryError(f"the positions span {total} planes {step:.6g} mm apart")
+    whole = stack(
+        [planes[n] for n in distinct],
+        limit_mm=limit_mm,
+        keep_skew=keep_skew,
+        keep_mm=keep_mm,
+        missing=[int(n) - 1 for n in counts],
+    )
+    return Spanned(whole, step, total - len(distinct), bool((counts == 1).any()))

@@ -206,6 +206,28 @@ def test_real_sources(name: str, tmp_path: Path) -> None:
     assert [line for line in dciodvfy(written.files[0]) if line not in inherited] == []
 
 
+@needs_samples
+def test_a_tilted_gantry_stays_tilted(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    for path in (SAMPLES / "icometrix+dicom2nifti/tests/data/failing/gantrytilting/001").iterdir():
+        ds = pydicom.dcmread(path)
+        ds.FrameOfReferenceUID = "1.2.3.4"  # was taken out of the sample, and a SEG needs one
+        ds.save_as(tmp_path / "source" / path.name)
+    grid, frames, _ = source_grid(tmp_path / "source")
+    assert grid.shear_degrees > 13
+    mask = mask_on(grid)
+    write_series(mask, frames, tmp_path / "out")
+    array, again = ours_again(tmp_path / "out")
+    np.testing.assert_array_equal(array, mask.voxels.array())
+    np.testing.assert_array_equal(again.lps, grid.lps)
+    pytest.importorskip("highdicom")
+    written = write_seg([mask], frames, tmp_path / "mask.dcm")
+    for on in (grid, None):
+        decoded = seg.decode(scan([written.path]).series[0], on)
+        np.testing.assert_array_equal(decoded.masks[0].voxels.array(), mask.voxels.array())
+        np.testing.assert_allclose(decoded.masks[0].grid.lps, grid.lps, atol=1e-3)
+
+
 def test_a_grid_without_a_source_may_be_sheared(tmp_path: Path) -> None:
     lps = np.eye(4)
     lps[:3, :3] = np.array([[0.8, 0.0, 0.1], [0.0, 1.3, -0.7], [0.0, 0.0, 2.5]])

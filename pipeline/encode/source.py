@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline.findings import Code, refuse
 from pipeline.geometry import Grid, residuals_mm
 from pipeline.policy import Policy
@@ -51,7 +53,7 @@ def check_source(grid: Grid, source: Sequence[Frame], policy: Policy) -> None:
             f"the mask has {' × '.join(map(str, grid.shape))} voxels, the source {len(planes)} planes of {size} pixels",
             "Give the series the mask was made on, or put the mask on its grid first (convert --source).",
         )
-    residual = residuals_mm(grid.lps, planes)
+    residual = residuals_mm(grid.lps, planes, np.arange(len(planes)))
     worst, limit = int(residual.argmax()), policy.corner_limit(min(grid.spacing))
     if residual[worst] > limit:
         raise refuse(
