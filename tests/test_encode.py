@@ -222,6 +222,7 @@ def test_a_tilted_gantry_stays_tilted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.lps, grid.lps)
     pytest.importorskip("highdicom")
     written = write_seg([mask], frames, tmp_path / "mask.dcm")
+    assert "4.85" in next(f.message for f in written.findings if f.code is Code.ASSUMED_THICKNESS)
     for on in (grid, None):
         decoded = seg.decode(scan([written.path]).series[0], on)
         np.testing.assert_array_equal(decoded.masks[0].voxels.array(), mask.voxels.array())

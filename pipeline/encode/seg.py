@@ -71,9 +71,12 @@ def write_seg(
     segments, findings = described(ordered, toml)
     numbers = {label: n + 1 for n, label in enumerate(labels)}
     digest = content_digest(masks, [frame.sop_instance_uid for frame in source])
+    images = _images(source)
+    findings = (*findings, *_thickness(images, masks[0]))
     made = _made(
         highdicom,
         source,
+        images,
         pixel_array=_pixels(masks, numbers, kind, source),
         segmentation_type=kind,
         segment_descriptions=[_description(highdicom, s, numbers[s.number]) for s in segments],
@@ -98,7 +101,7 @@ def _highdicom() -> Any:
         ) from error
 
 
-def _made(highdicom: Any, source: Sequence[Frame], **what: Any) -> Any:
+def _made(highdicom: Any, source: Sequence[Frame], images: list[Dataset], **what: Any) -> Any:
     """The SEG; what highdicom finds wrong with the source is a refusal in its own words."""
     if not source[0].get("FrameOfReferenceUID"):
         raise refuse(
@@ -108,7 +111,6 @@ def _made(highdicom: Any, source: Sequence[Frame], **what: Any) -> Any:
             where=(source[0].name,),
             clause="PS3.3 A.51.3",
         )
-    images = _images(source)
     try:
         return highdicom.seg.Segmentation(
             source_images=images,
@@ -155,6 +157,26 @@ def _complete(path: Path) -> Dataset:
     if not dataset.get("SpecificCharacterSet", "absent"):
         del dataset.SpecificCharacterSet
     return dataset
+
+
+def _thickness(images: list[Dataset], mask: Mask) -> list[Finding]:
+    """Give images without Slice Thickness, which a SEG has to repeat, the distance between planes, and say so."""
+    without = [image for image in images if not image.get("SliceThickness")]
+    if not without or "SharedFunctionalGroupsSequence" in images[0]:
+        return []
+    i, j, k = mask.grid.lps[:3, :3].T
+    normal = np.cross(i, j)
+    distance = round(float(normal @ k / np.linalg.norm(normal)), 6)
+    for image in without:
+        image.SliceThickness = distance
+    return [
+        Finding(
+            Code.ASSUMED_THICKNESS,
+            f"the source has no Slice Thickness; {distance:g} mm, the distance between its planes, is written in the SEG",
+            severity=Severity.INFO,
+            clause="PS3.3 C.7.6.16.2.1",
+        )
+    ]
 
 
 def _pixels(masks: Sequence[Mask], numbers: dict[int, int], kind: str, source: Sequence[Frame]) -> Array:
