@@ -2,9 +2,10 @@
 
 Rules:
 - What cannot be one grid is apart first: size, Frame of Reference, orientation, pixel spacing. Rounding splits nothing.
-- Planes that share positions are apart by the first attribute of `_ATTRIBUTES` that gives every position once; which one
-  it was is the part's name. Failing that, whole volumes that follow each other by Instance Number are parts. Where
-  nothing tells them apart, they stay together, and the duplicate is refused by name.
+- Planes that share positions are apart by the folder they lie in (one export a mask), or by the first attribute of
+  `_ATTRIBUTES` that gives every position once; which one it was is the part's name. Failing that, whole volumes that
+  follow each other by Instance Number are parts. Where nothing tells them apart, they stay together, and the duplicate is
+  refused by name.
 - Parts are in a fixed order, and their names do not depend on file names. Planes that belong nowhere are named.
 """
 
@@ -118,6 +119,11 @@ def _by_attribute(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
     """Volumes at the same positions, by the first attribute that tells them apart wholly."""
     if not _shares_positions(frames):
         return [("", frames)]
+    folders: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        folders[frame.path.parent.name].append(frame)
+    if len(folders) > 1 and not any(_shares_positions(g) for g in folders.values()):
+        return [(f"folder {name}", folders[name]) for name in sorted(folders)]
     for keyword, word in _ATTRIBUTES:
         values: dict[Hashable, list[Frame]] = defaultdict(list)
         for frame in frames:

@@ -36,6 +36,11 @@ class Policy:
     on_duplicate: Literal["refuse", "drop", "first", "last"] = "refuse"
     assume_spacing: bool = False
     orient: str = "source"
+    resample: Literal["refuse", "nearest"] = "refuse"
+    fractional: float | Literal["keep"] = 0.5
+    combine: Literal["auto", "separate", "merge"] = "auto"
+    interpolate: bool = False
+    mm_per_unit: float | None = None
     keep_values: bool = False
     allow_empty: bool = False
     crosscheck: Literal["affine", "voxels", "off"] = "affine"
