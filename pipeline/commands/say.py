@@ -19,7 +19,8 @@ def add_common(p: argparse.ArgumentParser) -> None:
 
 
 def lines(text: Iterable[str], options: argparse.Namespace | None = None) -> None:
-    if options is None or not options.quiet:
+    text = list(text)
+    if text and (options is None or not options.quiet):
         print("\n".join(text))
 
 
