@@ -241,7 +241,6 @@ def _on_source(product: Product, found: Scan | None, request: Request, policy: P
         request.source,
         policy,
         frame_of_reference_uid=product.grid.frame_of_reference_uid,
-        of=product.series,
     )
     assert source is not None  # a given source is found, or refused
     return place_on(product, source, policy)
