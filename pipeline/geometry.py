@@ -274,8 +274,8 @@ def orthonormal(row: ArrayLike, column: ArrayLike) -> tuple[Matrix, Matrix]:
 
 def axis_codes(affine_ras: Matrix) -> str:
     """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction."""
-    directions = np.array(affine_ras[:3, :3], float)
-    directions /= np.linalg.norm(directions, axis=0)
+    u, _, vt = np.linalg.svd(affine_ras[:3, :3] / np.linalg.norm(affine_ras[:3, :3], axis=0))
+    directions = u @ vt  # a lean must not decide between two axes that lie almost as well
     letters, free = ["?"] * 3, [0, 1, 2]
     for axis in np.argsort(-np.abs(directions).max(axis=0), kind="stable"):
         world = max(free, key=lambda row: abs(directions[row, axis]))
