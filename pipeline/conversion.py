@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -257,6 +257,16 @@ def _planes(series: Series) -> tuple[list[Plane], list[str]]:
             Code.NOT_CONVERTIBLE,
             f"{series.title} is of kind {series.kind} ({series.modality or 'no modality'}), not a series of planes",
         )
+    hollow = [h.path.name for h in series.headers if not h.has_pixels]
+    if hollow:
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{len(hollow)} of {len(series.headers)} files of {series.title} end before their pixels; the first is "
+            f"{hollow[0]}",
+            "They were cut off, probably in transfer; export or copy them again.",
+            where=tuple(hollow[:5]),
+            clause="PS3.3 C.7.6.3",
+        )
     if any("MOSAIC" in (f.get("ImageType") or ()) for f in series.frames):
         raise refuse(
             Code.MOSAIC,
@@ -347,15 +357,21 @@ def _write(path: Path, decoded: Decoded, policy: Policy, progress: Callable[[int
 def _both_in_place(target: Path, policy: Policy) -> Iterator[tuple[Path, Path]]:
     """Temporary paths for the image and its record; the record is moved first, so an image never lacks its proof."""
     overwrite = policy.write == "overwrite"
-    with ExitStack() as stack_:
-        image = stack_.enter_context(nifti.in_place(target, overwrite=overwrite))
-        record = stack_.enter_context(nifti.in_place(sidecar_of(target), overwrite=overwrite))
-        yield image, record
+    moved = False
+    try:
+        with nifti.in_place(target, overwrite=overwrite) as image:
+            with nifti.in_place(sidecar_of(target), overwrite=overwrite) as record:
+                yield image, record
+            moved = True
+    except BaseException:
+        if moved:  # the image could not follow: a record of nothing would stay
+            sidecar_of(target).unlink(missing_ok=True)
+        raise
 
 
-def _hashes(frames: Sequence[Frame], image: Path, target: Path) -> dict[str, str]:
+def _hashes(frames: Sequence[Frame], image: Path, target: Path) -> dict[Path, str]:
     digests = sha256([*(f.path for f in frames), image])
-    return {target.name if path == image else path.name: digest for path, digest in digests.items()}
+    return {target if path == image else path: digest for path, digest in digests.items()}
 
 
 def _disputed(agreements: Sequence[object], findings: Sequence[Finding]) -> PipelineError:

@@ -101,7 +101,7 @@ def build_record(
     agreements: Sequence[Agreement],
     findings: Sequence[Finding],
     policy: Policy,
-    hashes: dict[str, str],
+    hashes: dict[Path, str],
     command: Sequence[str],
 ) -> dict[str, Any]:
     """The JSON of a conversion, in the order a person reads it."""
@@ -120,8 +120,11 @@ def build_record(
     record["Findings"] = [f.as_json() for f in findings]
     record["Policy"] = policy.as_json()
     record["Provenance"] = {
-        "Inputs": [{"File": name, "SHA256": digest} for name, digest in sorted(hashes.items()) if name != output.name],
-        "OutputSHA256": hashes[output.name],
+        "Inputs": [
+            {"File": name, "SHA256": digest}
+            for name, digest in sorted((path.name, digest) for path, digest in hashes.items() if path != output)
+        ],
+        "OutputSHA256": hashes[output],
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in command],
         "Versions": versions(),
     }

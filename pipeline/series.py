@@ -129,7 +129,9 @@ def scan(inputs: Sequence[Path], progress: Callable[[int], None] = lambda done: 
         try:
             header = read_header(path)
         except NotDicom:
-            left_out.append(_left_out(path, "not DICOM"))
+            empty = path.stat().st_size == 0
+            reason, severity = ("it is empty", Severity.WARNING) if empty else ("not DICOM", Severity.INFO)
+            left_out.append(_left_out(path, reason, severity))
         except PipelineError as error:
             left_out.append(error.finding)
         except OSError as error:
@@ -137,7 +139,9 @@ def scan(inputs: Sequence[Path], progress: Callable[[int], None] = lambda done: 
         else:
             reason = _why_not(header)
             if reason:
-                left_out.append(_left_out(path, reason))
+                # Only a DICOMDIR is known to be no image; anything else may be a plane that is missed.
+                severity = Severity.INFO if "DICOMDIR" in reason else Severity.WARNING
+                left_out.append(_left_out(path, reason, severity))
             else:
                 headers.append(header)
         progress(done + 1)
@@ -182,6 +186,8 @@ def choose(found: Scan, wanted: str | None) -> Series:
         raise refuse(code, said, "Name one by UID, number or description:\n" + table(found.series))
     if len(candidates) == 1:
         return candidates[0]
+    if not candidates:
+        raise refuse(Code.NOT_CONVERTIBLE, "no series here holds an image or a mask", "Found:\n" + table(found.series))
     raise refuse(
         Code.SEVERAL_SERIES,
         f"there are {len(candidates)} series here, and one file holds one series",

@@ -40,7 +40,7 @@ class Decoded:
 
 def decode_mask(frames: Sequence[Frame], grid: Grid, policy: Policy, name: str = "") -> Decoded:
     """Frames in the order of the grid's k to a label mask. Raises NOT_A_MASK, EMPTY, COLOUR, UNSUPPORTED_PIXELS."""
-    stored = Voxels(grid.shape, stored_type(frames), lambda k: read_plane(frames[k]))
+    stored = _stored(frames, grid)
     values = _distinct(stored, frames)
     if len(values) == 1 and not policy.allow_empty:
         raise refuse(
@@ -48,7 +48,7 @@ def decode_mask(frames: Sequence[Frame], grid: Grid, policy: Policy, name: str =
             f"every voxel of the {len(frames)} planes is {values[0]}: there is no mask in this series",
             "Was the mask visible when it was exported? --allow-empty writes it all the same.",
         )
-    findings = _rescale_ignored(frames)
+    findings = [*_rescale_ignored(frames), *_notes(frames)]
     label_of = {value: value for value in values}
     if values == [0, 255] and not policy.keep_values:
         label_of[255] = 1
@@ -68,26 +68,25 @@ def decode_mask(frames: Sequence[Frame], grid: Grid, policy: Policy, name: str =
     )
     dtype = smallest_unsigned(max(label_of.values()))
     voxels = Voxels(grid.shape, dtype, _relabelled(stored, label_of, dtype))
-    source = np.zeros(max(label_of.values()) + 1)
-    source[list(label_of.values())] = list(label_of)
+    scale = next((value / label for value, label in label_of.items() if label), 1.0)  # 255 where it became 1
     slopes = _slopes(frames)
     return Decoded(
         Mask(voxels, grid, segments, name),
         tuple(findings),
-        lambda k, plane: source[plane] * slopes[k][0] + slopes[k][1],
+        lambda k, plane: plane * scale * slopes[k][0] + slopes[k][1],
     )
 
 
 def decode_image(frames: Sequence[Frame], grid: Grid, name: str = "") -> Decoded:
     """Frames in the order of the grid's k to an image. Raises COLOUR, UNSUPPORTED_PIXELS."""
-    dtype = stored_type(frames)
     slopes = _slopes(frames)
     findings = _notes(frames)
     if len(set(slopes)) == 1:
         slope, intercept = slopes[0]
-        voxels = Voxels(grid.shape, dtype, lambda k: read_plane(frames[k]).astype(dtype, copy=False))
         return Decoded(
-            Image(voxels, grid, slope, intercept, name), tuple(findings), lambda k, plane: plane * slope + intercept
+            Image(_stored(frames, grid), grid, slope, intercept, name),
+            tuple(findings),
+            lambda k, plane: plane * slope + intercept,
         )
     findings.append(
         Finding(
@@ -108,6 +107,12 @@ def decode_image(frames: Sequence[Frame], grid: Grid, name: str = "") -> Decoded
         tuple(findings),
         lambda k, plane: plane,
     )
+
+
+def _stored(frames: Sequence[Frame], grid: Grid) -> Voxels:
+    """Stored values, in the one type that holds those of all planes."""
+    dtype = stored_type(frames)
+    return Voxels(grid.shape, dtype, lambda k: read_plane(frames[k]).astype(dtype, copy=False))
 
 
 def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
@@ -169,8 +174,7 @@ def _rescale_ignored(frames: Sequence[Frame]) -> list[Finding]:
             f"Rescale Slope {slope:g} and Intercept {intercept:g} were not applied: a mask's stored values are its labels",
             severity=Severity.INFO,
             clause="PS3.3 C.11.1",
-        ),
-        *_notes(frames),
+        )
     ]
 
 
