@@ -30,7 +30,7 @@ from pipeline.outcome import (
     write_record,
 )
 from pipeline.policy import Policy
-from pipeline.series import Frame, Series, choose, scan
+from pipeline.series import Frame, Series, choose, nothing_convertible, scan
 
 Progress = Callable[[str, int, int], None]
 
@@ -90,6 +90,8 @@ def convert_all(
     with Panel(policy) as panel:
         found = scan([Path(p) for p in inputs], lambda n: progress("reading headers", n, 0))
         wanted = [s for s in found.series if s.kind != "other"]
+        if not wanted:
+            raise nothing_convertible(found)
         names = file_names(wanted)
         try:
             target.mkdir(parents=True, exist_ok=True)

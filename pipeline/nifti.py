@@ -252,7 +252,7 @@ def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
             Code.CANNOT_WRITE, f"{target.name} cannot be written: {error.strerror or error}", where=(target.name,)
         ) from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             temporary.unlink()
 
 

@@ -187,13 +187,18 @@ def choose(found: Scan, wanted: str | None) -> Series:
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
-        raise refuse(Code.NOT_CONVERTIBLE, "no series here holds an image or a mask", "Found:\n" + table(found.series))
+        raise nothing_convertible(found)
     raise refuse(
         Code.SEVERAL_SERIES,
         f"there are {len(candidates)} series here, and one file holds one series",
         "Choose with --series UID, NUMBER or DESCRIPTION, or give -o a folder (ending in /) to get all of them:\n"
         + table(found.series),
     )
+
+
+def nothing_convertible(found: Scan) -> PipelineError:
+    """The refusal where there are series, but none of images."""
+    return refuse(Code.NOT_CONVERTIBLE, "no series here holds an image or a mask", "Found:\n" + table(found.series))
 
 
 def table(series: Sequence[Series]) -> str:
