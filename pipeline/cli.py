@@ -146,7 +146,9 @@ def _convert(options: argparse.Namespace, given: list[str]) -> int:
     progress = _Progress(options)
     command = ["verimask", *given]
     if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
-        done, refused = convert_all(options.inputs, options.output, policy=policy, progress=progress, command=command)
+        done, refused = convert_all(
+            options.inputs, options.output, series=options.series, policy=policy, progress=progress, command=command
+        )
         return _report_many(done, refused, options)
     outcome = convert(
         options.inputs, options.output, series=options.series, policy=policy, progress=progress, command=command
@@ -187,7 +189,8 @@ def _series(options: argparse.Namespace, _: list[str]) -> int:
             for finding in found.left_out:
                 print("  " + finding.message)
         elif found.left_out:
-            print(f"  {len(found.left_out)} files left out (--left-out lists them)")
+            count = len(found.left_out)
+            print(f"  {count} file{'s' * (count > 1)} left out (--left-out lists {'them' if count > 1 else 'it'})")
     return 0
 
 

@@ -78,31 +78,36 @@ def convert_all(
     inputs: Sequence[str | Path],
     folder: str | Path,
     *,
+    series: str | None = None,
     policy: Policy | None = None,
     progress: Progress = silent,
     command: Sequence[str] = (),
 ) -> tuple[list[Outcome], list[PipelineError]]:
-    """Every convertible series among the inputs to a folder of its own making: what was done, and what was refused."""
+    """Every convertible series among the inputs, or the one named, to a folder of its own making.
+
+    Returns what was done, and what was refused.
+    """
     policy = policy or Policy()
     target = Path(folder)
     done: list[Outcome] = []
     refused: list[PipelineError] = []
     with Panel(policy) as panel:
         found = scan([Path(p) for p in inputs], lambda n: progress("reading headers", n, 0))
-        wanted = [s for s in found.series if s.kind != "other"]
-        if not wanted:
+        convertible = [s for s in found.series if s.kind != "other"]
+        if not convertible:
             raise nothing_convertible(found)
-        names = file_names(wanted)
+        wanted = convertible if series is None else [choose(found, series)]
+        names = file_names(found.series)
         try:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise refuse(Code.OUTPUT_NAME, f"the folder {target} cannot be made: {error.strerror}") from error
-        for series in wanted:
+        for one in wanted:
             try:
-                path = target / f"{names[series.uid]}.nii.gz"
-                done.append(convert_series(series, path, policy, panel, found.left_out, progress, command))
+                path = target / f"{names[one.uid]}.nii.gz"
+                done.append(convert_series(one, path, policy, panel, found.left_out, progress, command))
             except PipelineError as error:
-                refused.append(_naming(series, error))
+                refused.append(_naming(one, error))
     return done, refused
 
 
@@ -242,6 +247,7 @@ def free_target(target: Path, policy: Policy) -> Path | None:
 
 
 def skipped(target: Path, series: Series) -> Outcome:
+    """The outcome where the output was there already and the policy passes over it."""
     return Outcome("SKIPPED", target, series.title, (0, 0, 0), "", None, None, (), (), {"Verdict": "SKIPPED"})
 
 

@@ -132,6 +132,7 @@ def build_record(
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
+    """The record as a JSON file, UTF-8."""
     path.write_text(as_text(record) + "\n", encoding="utf-8")
 
 
@@ -149,6 +150,7 @@ def sha256(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def versions() -> dict[str, str]:
+    """Of Python and of every package a result may depend on, where installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}

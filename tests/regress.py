@@ -13,7 +13,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,10 +27,10 @@ GOLDEN = DATA / "golden"
 _TRUTH_MM = 1e-4  # how far from the truth of the headers a corner may lie, rounded cosines aside
 
 
-def run(case: Case, folder: Path) -> dict[str, Any]:
+def run(case: Case, folder: Path, crosscheck: Literal["voxels", "off"] = "voxels") -> dict[str, Any]:
     """What a case gives: verdict, grid, digest of the voxels and what each witness said; or the refusal's code."""
     target = folder / f"{case.id}.nii.gz"
-    policy = Policy(as_="image" if case.as_ == "image" else "mask", crosscheck="voxels")
+    policy = Policy(as_="image" if case.as_ == "image" else "mask", crosscheck=crosscheck)
     try:
         outcome = convert([case.folder()], target, series=case.series_uid, policy=policy)
     except PipelineError as error:
