@@ -101,6 +101,31 @@ def _add_convert(commands: Any) -> None:
         default="mask",
         help="labels as stored (default), or grey values with their rescale",
     )
+    p.add_argument("--part", metavar="WHICH", help="number or name of one volume, where the series holds several")
+    p.add_argument(
+        "--on-tilt",
+        choices=("refuse", "shear", "resample"),
+        default="refuse",
+        help="gantry tilt: refuse, keep every voxel in a sheared affine, or resample upright",
+    )
+    p.add_argument(
+        "--on-gap",
+        choices=("refuse", "fill", "nearest", "resample"),
+        default="refuse",
+        help="missing or uneven planes: refuse, put empty planes, repeat the nearest, or resample evenly",
+    )
+    p.add_argument(
+        "--on-duplicate",
+        choices=("refuse", "drop", "first", "last"),
+        default="refuse",
+        help="planes at one place: refuse, drop those with the same pixels, or let the first or last Instance Number win",
+    )
+    p.add_argument(
+        "--orient",
+        default="source",
+        metavar="CODE",
+        help="order of the axes, such as RAS or LPS; no voxel is resampled",
+    )
     p.add_argument("--keep-values", action="store_true", help="keep 0/255 instead of writing 0/1")
     p.add_argument("--allow-empty", action="store_true", help="write a mask that holds one value only")
     p.add_argument(
@@ -151,7 +176,13 @@ def _convert(options: argparse.Namespace, given: list[str]) -> int:
         )
         return _report_many(done, refused, options)
     outcome = convert(
-        options.inputs, options.output, series=options.series, policy=policy, progress=progress, command=command
+        options.inputs,
+        options.output,
+        series=options.series,
+        part=options.part,
+        policy=policy,
+        progress=progress,
+        command=command,
     )
     progress.clear()
     if options.json:

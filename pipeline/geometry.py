@@ -133,7 +133,8 @@ class Grid:
 class Stack:
     """Planes laid on one grid, and how well they fit. All lengths in mm.
 
-    order: for each k, the index of its plane in the sequence given. residuals: (planes,) largest corner distance of
+    order: the planes ascending along the normal, as indices into the sequence given. index: (planes,) the k of each.
+    residuals: (planes,) largest corner distance of
     each plane, by its own equation, to the written grid. irregularity: the same maximum before the axes were made
     orthonormal. straightened: how far making them so moved a corner; kept_skew: how far it would have, where they stay as
     printed. offsets: (planes, 3) position of every plane in
@@ -142,6 +143,7 @@ class Stack:
 
     grid: Grid
     order: tuple[int, ...]
+    index: NDArray[np.int64]
     residuals: Matrix
     irregularity_mm: float
     straightened_mm: float
@@ -155,12 +157,19 @@ class Stack:
 
 
 def stack(
-    planes: Sequence[Plane], *, limit_mm: float, keep_skew: float, keep_mm: float, assumed_step_mm: float = 1.0
+    planes: Sequence[Plane],
+    *,
+    limit_mm: float,
+    keep_skew: float,
+    keep_mm: float,
+    assumed_step_mm: float = 1.0,
+    missing: Sequence[int] = (),
 ) -> Stack:
     """Order planes along their normal, fit one grid to them, and measure how far each is from it.
 
     The step is the least-squares line through all positions, so no single gap decides it. A single plane has no step:
-    `assumed_step_mm` along the normal is taken. All planes must have one size.
+    `assumed_step_mm` along the normal is taken. `missing`: how many planes of the grid are not there after each of the
+    ordered planes but the last; none when empty. All planes must have one size.
 
     Axes off right angles by no more than `keep_skew` (a cosine), where mending would move no corner by more than
     `keep_mm`, stay as they are printed. Beyond that, rounding is mended: the nearest rotation about the centre of the
@@ -181,7 +190,8 @@ def stack(
     positions = positions[list(order)]
     first, count = planes[0], len(planes)
 
-    k = np.arange(count) - (count - 1) / 2
+    index = np.concatenate([[0], np.cumsum(1 + np.array(missing or [0] * (count - 1), int))]).astype(int)
+    k = index - index.mean()
     step = normal * assumed_step_mm if count == 1 else k @ positions / (k @ k)
     if float(step @ normal) < _NO_STEP_MM:
         raise GeometryError("all planes lie at one position")
@@ -190,8 +200,8 @@ def stack(
     raw[:3, 1] = column * _mean([p.row_spacing for p in planes])
     raw[:3, 2] = step
     raw[:3, 3] = positions.mean(axis=0) + k[0] * step
-    shape = (first.columns, first.rows, count)
-    irregularity = residuals_mm(raw, ordered)
+    shape = (first.columns, first.rows, int(index[-1]) + 1)
+    irregularity = residuals_mm(raw, ordered, index)
 
     lps, kept_skew = _straighten(raw, shape, limit_mm, _print_precision(planes), keep_skew, keep_mm)
     straightened = float(np.linalg.norm(_at_corners(shape, lps - raw), axis=1).max())
@@ -201,7 +211,8 @@ def stack(
     return Stack(
         grid=Grid(shape, lps),
         order=order,
-        residuals=residuals_mm(lps, ordered),
+        index=index,
+        residuals=residuals_mm(lps, ordered, index),
         irregularity_mm=float(irregularity.max()),
         straightened_mm=straightened,
         kept_skew_mm=kept_skew,
@@ -210,8 +221,8 @@ def stack(
     )
 
 
-def residuals_mm(lps: Matrix, planes: Sequence[Plane]) -> Matrix:
-    """(planes,) for plane k, the largest distance of its corners, by its own equation, to index k of the affine."""
+def residuals_mm(lps: Matrix, planes: Sequence[Plane], index: NDArray[np.int64]) -> Matrix:
+    """(planes,) the largest distance of each plane's corners, by its own equation, to its index k by the affine."""
     spans = np.array(
         [
             [
@@ -223,7 +234,7 @@ def residuals_mm(lps: Matrix, planes: Sequence[Plane]) -> Matrix:
     )  # (planes, 2, 3): the whole extent along i and along j
     sizes = np.array([(p.columns - 1, p.rows - 1) for p in planes], float)
     off = spans - sizes[:, :, None] * lps[:3, :2].T
-    k = np.arange(len(planes))[:, None]
+    k = index[:, None]
     start = np.array([p.position for p in planes]) - (lps[:3, 3] + k * lps[:3, 2])
     corners = np.stack([start, start + off[:, 0], start + off[:, 1], start + off[:, 0] + off[:, 1]])
     return np.asarray(np.linalg.norm(corners, axis=2).max(axis=0))
@@ -273,9 +284,13 @@ def orthonormal(row: ArrayLike, column: ArrayLike) -> tuple[Matrix, Matrix]:
 
 
 def axis_codes(affine_ras: Matrix) -> str:
-    """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction."""
-    u, _, vt = np.linalg.svd(affine_ras[:3, :3] / np.linalg.norm(affine_ras[:3, :3], axis=0))
-    directions = u @ vt  # a lean must not decide between two axes that lie almost as well
+    """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction.
+
+    A sheared affine is read through the nearest rotation, as nibabel does.
+    """
+    axes = np.array(affine_ras[:3, :3], float)
+    u, _, vt = np.linalg.svd(axes / np.linalg.norm(axes, axis=0))
+    directions = u @ vt
     letters, free = ["?"] * 3, [0, 1, 2]
     for axis in np.argsort(-np.abs(directions).max(axis=0), kind="stable"):
         world = max(free, key=lambda row: abs(directions[row, axis]))

@@ -1,7 +1,8 @@
-"""One DICOM file's header as plain Python values. The only module that parses headers; pixels are never read here.
+"""One DICOM file's header as plain Python values. Here alone headers are asked for; pixels are never read.
 
 Rules:
-- pydicom is the parser of record. A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
+- pydicom is the parser of record; `fastheader` reads plain files, or gives up to it.
+- A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
 - Numbers are floats and ints, text is stripped, several values are a tuple; an empty or unreadable value is absent.
 - Where the pixels are is an offset and a length in the file, for native transfer syntaxes; compressed and deflated
   ones have none and are decoded by pydicom.
@@ -12,10 +13,12 @@ from __future__ import annotations
 import struct
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pipeline.fastheader import GiveUp, Reader
 from pipeline.findings import Code, refuse
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ KEYWORDS = tuple(
     MaximumFractionalValue
     """.split()
 )
+_FAST = Reader(KEYWORDS)
 # Functional groups of a frame (PS3.3 C.7.6.16): sequence, and what is read from its first item.
 _FRAME_GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -94,8 +98,13 @@ class NotDicom(Exception):
 
 def read_header(path: Path) -> Header:
     """The header of one file. Raises NotDicom for a foreign file, PipelineError(CORRUPT_FILE) for a broken one."""
+    with suppress(GiveUp):
+        return Header(path, **_FAST.read(path))
+    return _read_with_pydicom(path)
+
+
+def _read_with_pydicom(path: Path) -> Header:
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what pydicom finds odd in attributes nobody reads is not the user's concern
@@ -106,15 +115,9 @@ def read_header(path: Path) -> Header:
             dataset = dcmread(file, stop_before_pixels=True, force=True)
             syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guessed_syntax(dataset)
             return _header(path, dataset, syntax, file)
-        except (
-            InvalidDicomError,
-            EOFError,
-            ValueError,
-            KeyError,
-            struct.error,
-            NotImplementedError,
-            AttributeError,
-        ) as e:
+        except Exception as e:  # a broken file makes a parser stumble in more ways than can be listed
+            if isinstance(e, OSError) and e.errno is not None:
+                raise
             raise refuse(
                 Code.CORRUPT_FILE,
                 f"{path.name} begins like DICOM but its header cannot be read: {e}",
@@ -163,19 +166,28 @@ def _pixel_element(file: BinaryIO, syntax: str) -> tuple[bool, int | None, int |
 
 
 def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    from pydicom.errors import BytesLengthException
+
     values: dict[str, Any] = {}
     unreadable: dict[str, str] = {}
     for keyword in keywords:
         if keyword not in dataset:
             continue
         try:
-            value = plain(dataset[keyword].value)
-        except (ValueError, TypeError, OverflowError) as error:
+            element = dataset[keyword]
+            value = plain(element.value)
+        except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
             unreadable[keyword] = str(error)
             continue
-        if value is not None:
+        if element.VR in ("DS", "IS") and _has_text(value):  # pydicom hands on what it could not make a number
+            unreadable[keyword] = f"“{element.value}” is not a number"
+        elif value is not None:
             values[keyword] = value
     return values, unreadable
+
+
+def _has_text(value: Any) -> bool:
+    return any(isinstance(item, str) for item in (value if isinstance(value, tuple) else (value,)))
 
 
 def plain(value: Any) -> Any:
@@ -195,10 +207,9 @@ def plain(value: Any) -> Any:
 
 
 def _frames(dataset: Dataset) -> tuple[Mapping[str, Any], ...]:
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    shared = next(iter(dataset.get("SharedFunctionalGroupsSequence") or ()), None)
-    common = {} if shared is None else _groups(shared)
-    return tuple({**common, **_groups(item)} for item in per_frame)
+    shared = dataset.get("SharedFunctionalGroupsSequence")
+    common = _groups(shared[0]) if shared else {}
+    return tuple({**common, **_groups(item)} for item in dataset.get("PerFrameFunctionalGroupsSequence") or ())
 
 
 def _groups(item: Dataset) -> dict[str, Any]:

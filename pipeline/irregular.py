@@ -42,7 +42,7 @@ def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: P
     if stack.irregularity_mm > limit:
         found.append(_which(stack, planes, names, limit))
     if stack.grid.shear_degrees > _LEANS_DEGREES and len(planes) > 1 and (not found or found[0].code not in _NO_STACK):
-        found.append(_tilt(stack, limit))
+        found.append(tilt(stack, policy))
     return found
 
 
@@ -90,7 +90,8 @@ def _duplicates(distances: Matrix, names: Sequence[str], doubled: list[int]) -> 
             Code.SEVERAL_VOLUMES,
             f"each of the {places} positions occurs {int(repeats)} times: these are {int(repeats)} volumes "
             "(time points, echoes or phases) in one series",
-            "One file holds one volume; choose one with --part, or give -o a folder for all of them.",
+            "No attribute tells them apart (time, echo, b-value, image type, acquisition, Instance Number); separate them, "
+            "or drop repeats with --on-duplicate.",
             clause=_PLANE_CLAUSE,
             where=tuple(names[first : first + 2]),
             measured=repeats,
@@ -219,7 +220,9 @@ def _uneven(gaps: Matrix, names: Sequence[str], stack: Stack, limit: float) -> F
     )
 
 
-def _tilt(stack: Stack, limit: float) -> Finding:
+def tilt(stack: Stack, policy: Policy) -> Finding:
+    """The gantry tilt of a stack that leans: how much, and about which axis of the patient."""
+    limit = policy.corner_limit(min(stack.grid.spacing[:2]))
     lean = stack.lean
     degrees = stack.grid.shear_degrees
     height = float(stack.offsets[-1, 2])

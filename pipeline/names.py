@@ -26,18 +26,20 @@ def safe(text: str, longest: int = 80) -> str:
     return f"{name}_" if name.split(".")[0].upper() in _RESERVED else name
 
 
-def file_names(series: Sequence[Series]) -> dict[str, str]:
-    """UID to a name without ending: NUMBER_DESCRIPTION, unique regardless of case."""
-    plain = {
-        s.uid: "_".join(p for p in (str(s.number) if s.number is not None else "", safe(s.description)) if p)
-        for s in series
-    }
-    count = Counter(name.casefold() for name in plain.values())
-    return {
-        uid: name if name and count[name.casefold()] == 1 else "_".join(p for p in (name, _hash(uid)) if p)
-        for uid, name in plain.items()
-    }
+def file_names(series: Sequence[Series]) -> list[str]:
+    """A name without ending for each: NUMBER_DESCRIPTION, unique regardless of case."""
+    plain = [_plain(s) for s in series]
+    count = Counter(name.casefold() for name in plain)
+    return [
+        name if name and count[name.casefold()] == 1 else "_".join(p for p in (name, _hash(s)) if p)
+        for name, s in zip(plain, series, strict=True)
+    ]
 
 
-def _hash(uid: str) -> str:
-    return hashlib.sha256(uid.encode()).hexdigest()[:8]
+def _plain(series: Series) -> str:
+    number = "" if series.number is None else str(series.number)
+    return "_".join(p for p in (number, safe(series.description)) if p)
+
+
+def _hash(series: Series) -> str:
+    return hashlib.sha256(f"{series.uid} {series.kind}".encode()).hexdigest()[:8]

@@ -22,7 +22,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from pipeline.findings import Code, refuse
-from pipeline.geometry import Grid, Matrix, corner_indices
+from pipeline.geometry import Matrix, corner_indices
 from pipeline.mask import Array, Voxels
 
 INTENT_LABEL = 1002
@@ -65,26 +65,37 @@ class Written:
 
 
 def pack_header(
-    grid: Grid, dtype: np.dtype[Any], *, slope: float, intercept: float, label: bool, description: str, limit_mm: float
+    affine: Matrix,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    *,
+    slope: float,
+    intercept: float,
+    label: bool,
+    description: str,
+    limit_mm: float,
 ) -> tuple[bytes, float]:
-    """The 348 bytes and the 4 after them, and the largest corner distance between qform and sform in mm."""
-    if max(grid.shape) > _LARGEST:
+    """The 348 bytes and the 4 after them, and the largest corner distance between qform and sform in mm.
+
+    affine: 4 x 4, index to RAS mm. shape: (columns, rows, planes), or with a fourth number, of volumes.
+    """
+    if max(shape) > _LARGEST:
         raise refuse(
             Code.TOO_LARGE,
-            f"a grid of {' × '.join(map(str, grid.shape))} voxels does not fit NIfTI-1",
-            measured=max(grid.shape),
+            f"a grid of {' × '.join(map(str, shape))} voxels does not fit NIfTI-1",
+            measured=max(shape),
             limit=_LARGEST,
             unit="voxels",
             clause="NIfTI-1 dim[]",
         )
-    sform = grid.ras.astype(np.float32).astype(np.float64)
-    qfac, quaternion, zooms = _quaternion(sform, grid.shape)
+    sform = affine.astype(np.float32).astype(np.float64)
+    qfac, quaternion, zooms = _quaternion(sform, shape)
     offset = sform[:3, 3]
-    deviation = _corner_distance(sform, _qform(qfac, quaternion, zooms, offset), grid.shape)
+    deviation = _corner_distance(sform, _qform(qfac, quaternion, zooms, offset), shape)
     held = deviation <= limit_mm
     if not held:
         qfac, quaternion, offset = 0.0, np.zeros(3), np.zeros(3)
-    dims = (3, *grid.shape, 1, 1, 1, 1)
+    dims = (len(shape), *shape, *[1] * (7 - len(shape)))
     raw = _FIELDS.pack(
         348, b"", b"", 0, 0, ord("r"), 0,
         *dims,
@@ -182,11 +193,12 @@ def read_header(path: Path) -> Header:
 
 
 def read_planes(path: Path) -> Iterator[Array]:
-    """Every (rows, columns) plane of a 3-D file as stored, in order. Raises CORRUPT_FILE when it ends early or late."""
+    """Every (rows, columns) plane of a file as stored, in order, volume after volume. Raises CORRUPT_FILE when it ends early or late."""
     with opened(path, "rb", gzipped=is_gzip(path)) as file:
         header = parse_header(file.read(348))
         file.read(header.vox_offset - 348)
-        columns, rows, planes = header.shape[:3]
+        columns, rows, *rest = (*header.shape, 1)
+        planes = int(np.prod(rest))
         for k in range(planes):
             data = file.read(columns * rows * header.dtype.itemsize)
             if len(data) != columns * rows * header.dtype.itemsize:
@@ -196,10 +208,17 @@ def read_planes(path: Path) -> Iterator[Array]:
             raise refuse(Code.CORRUPT_FILE, f"{path.name} goes on after its last voxel", where=(path.name,))
 
 
-def prove(path: Path, grid: Grid, dtype: np.dtype[Any], checksums: tuple[int, ...], limit_mm: float) -> float:
+def prove(
+    path: Path,
+    affine: Matrix,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    checksums: tuple[int, ...],
+    limit_mm: float,
+) -> float:
     """Proof 2: read the file back and hold it against what went in.
 
-    Its own 348 bytes must give the grid's shape, the type, and an sform within `limit_mm` of the grid at every corner;
+    Its own 348 bytes must give the shape, the type, and an sform within `limit_mm` of the RAS affine at every corner;
     the header and every plane must have the checksum they were written with. Returns the sform's distance in mm.
     Raises READ_BACK_DIFFERS, and CORRUPT_FILE for a file that is not whole.
     """
@@ -209,10 +228,10 @@ def prove(path: Path, grid: Grid, dtype: np.dtype[Any], checksums: tuple[int, ..
         raw = file.read(_OFFSET)
     header = parse_header(raw)
     same_header = isal_zlib.crc32(raw) == checksums[0]
-    distance = _corner_distance(header.sform, grid.ras, grid.shape)
+    distance = _corner_distance(header.sform, affine, shape)
     planes = tuple(isal_zlib.crc32(plane.data.cast("B")) for plane in read_planes(path))
     wrong = [k for k, (a, b) in enumerate(zip(planes, checksums[1:], strict=False)) if a != b]
-    same_grid = header.shape == grid.shape and header.dtype == dtype and len(planes) == len(checksums) - 1
+    same_grid = header.shape == shape and header.dtype == dtype and len(planes) == len(checksums) - 1
     if not (same_header and same_grid) or wrong:
         raise refuse(
             Code.READ_BACK_DIFFERS,
@@ -262,14 +281,12 @@ def _move(temporary: Path, target: Path) -> None:
         os.link(temporary, target)
     except FileExistsError:
         raise
-    except (
-        OSError
-    ):  # exFAT and some network folders have no links: take the name first, then replace our own empty file
+    except OSError:  # exFAT and some network folders have no links: take the name, then replace our own empty file
         target.open("xb").close()
         temporary.replace(target)
 
 
-def _quaternion(sform: Matrix, shape: tuple[int, int, int]) -> tuple[float, Matrix, Matrix]:
+def _quaternion(sform: Matrix, shape: tuple[int, ...]) -> tuple[float, Matrix, Matrix]:
     """qfac, (b, c, d) and zooms of the qform nearest to an affine (NIfTI-1, method 2), as float32 can hold them.
 
     Near half turns, where most axial images are, a small error of b, c, d is a large one of the angle, since

@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from pipeline.crosscheck import Agreement
 from pipeline.findings import Exit, Finding
-from pipeline.geometry import Grid, Stack, axis_codes
+from pipeline.geometry import LPS_TO_RAS, Matrix, Stack, axis_codes
 from pipeline.mask import Mask, Segment
 from pipeline.policy import Policy
-from pipeline.series import Frame, Series
+from pipeline.product import Product
+from pipeline.series import Frame
 
 SCHEMA = "verimask outcome 1"
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
@@ -63,7 +66,7 @@ class Outcome:
     verdict: Verdict
     output: Path | None
     series: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: str
     segments: tuple[Segment, ...] | None
     proofs: Proofs | None
@@ -92,11 +95,10 @@ def build_record(
     *,
     verdict: Verdict,
     output: Path,
-    series: Series,
-    frames: Sequence[Frame],
-    grid: Grid,
+    product: Product,
+    affine_ras: Matrix,
+    shape: tuple[int, ...],
     proofs: Proofs,
-    mask: Mask | None,
     dtype: str,
     agreements: Sequence[Agreement],
     findings: Sequence[Finding],
@@ -107,15 +109,17 @@ def build_record(
     """The JSON of a conversion, in the order a person reads it."""
     from pipeline import __version__
 
+    series = product.series
     record: dict[str, Any] = {"Schema": SCHEMA, "Verdict": verdict, "Output": output.name}
     record |= {name: series.get(keyword) for keyword, name in _BIDS.items() if series.get(keyword) is not None}
     record |= {"ConversionSoftware": "verimask", "ConversionSoftwareVersion": __version__}
-    record["Shape"], record["DataType"] = list(grid.shape), dtype
-    if mask is not None:
+    record["Shape"], record["DataType"] = list(shape), dtype
+    if isinstance(product.volume, Mask):
         record["Type"] = "Mask"
-        record["Labels"] = [_label(s) for s in mask.segments]
-    record["Geometry"] = _geometry(grid, proofs)
-    record["Slices"] = [_slice(k, frame) for k, frame in enumerate(frames)]
+        record["Labels"] = [_label(s) for s in product.volume.segments]
+    record["Geometry"] = _geometry(product, affine_ras, proofs)
+    record["Slices"] = [_slice(k, frame) for k, frame in enumerate(product.frames)]
+    record |= product.extra
     record["CrossCheck"] = [a.as_json() for a in agreements]
     record["Findings"] = [f.as_json() for f in findings]
     record["Policy"] = policy.as_json()
@@ -171,17 +175,17 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _geometry(grid: Grid, proofs: Proofs) -> dict[str, Any]:
-    stack = proofs.stack
-    return {
-        "Affine": grid.ras.tolist(),
+def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str, Any]:
+    stack, grid = proofs.stack, product.grid
+    record = {
+        "Affine": affine_ras.tolist(),
         "Frame": "RAS",
-        "AffineLPS": grid.lps.tolist(),
+        "AffineLPS": (LPS_TO_RAS @ affine_ras).tolist(),
         "SourceFrame": "LPS",
-        "AxisCodes": axis_codes(grid.ras),
-        "SpacingMm": list(grid.spacing),
+        "AxisCodes": axis_codes(affine_ras),
+        "SpacingMm": [float(n) for n in np.linalg.norm(affine_ras[:3, :3], axis=0)],
         "StepMm": grid.spacing[2],
-        "Handedness": "right",
+        "Handedness": "right" if np.linalg.det(affine_ras[:3, :3]) > 0 else "left",
         "CornerResidualMm": stack.residual_mm,
         "IrregularityMm": stack.irregularity_mm,
         "StraightenedMm": stack.straightened_mm,
@@ -192,9 +196,12 @@ def _geometry(grid: Grid, proofs: Proofs) -> dict[str, Any]:
         "QformCode": proofs.qform_code,
         "CornersLPS": grid.corners().tolist(),
     }
+    return record | ({"Assumed": product.assumed} if product.assumed else {})
 
 
-def _slice(k: int, frame: Frame) -> dict[str, Any]:
+def _slice(k: int, frame: Frame | None) -> dict[str, Any]:
+    if frame is None:
+        return {"Index": k, "SOPInstanceUID": None, "File": None}
     record: dict[str, Any] = {"Index": k, "SOPInstanceUID": frame.sop_instance_uid, "File": frame.path.name}
     if frame.header.number_of_frames > 1:
         record["Frame"] = frame.number

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from math import prod
 
 from pipeline.crosscheck import Agreement
 from pipeline.findings import Finding, PipelineError, Severity
@@ -37,11 +38,17 @@ def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -
         lines += _wrapped(
             f"every plane within {residual:.4f} mm of its own DICOM equation; read back bit for bit", hang, width
         )
-    voxels = outcome.shape[0] * outcome.shape[1] * outcome.shape[2]
+    voxels = prod(outcome.shape)
     for agreement in outcome.agreements:
         lines += _wrapped(agreement_words(agreement, voxels), hang, width)
     if not outcome.agreements:
-        lines += _wrapped("no other reader was asked (--crosscheck off)", hang, width)
+        off = outcome.record.get("Policy", {}).get("Crosscheck") == "off"
+        why = (
+            "no other reader was asked (--crosscheck off)"
+            if off
+            else "no other reader can judge this: see the warnings"
+        )
+        lines += _wrapped(why, hang, width)
     for finding in outcome.findings:
         if finding.severity is not Severity.INFO or finding.code.stage != "SCAN":
             lines += _wrapped(_finding_words(finding), hang, width)

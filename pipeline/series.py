@@ -2,8 +2,9 @@
 
 Rules:
 - Everything below a folder is looked at; names, extensions and DICOMDIR decide nothing. A file left out has a reason.
-- A series is one Series Instance UID. Its frames are kept in the order of their SOP Instance UIDs, so neither the names
-  of the files nor the order they were found in can change a byte of any output.
+- A series is one Series Instance UID and one kind: images, SEG and RTSTRUCT never mix. Its frames are kept in the
+  order of their SOP Instance UIDs, so neither the names of the files nor the order they were found in can change a
+  byte of any output.
 - What a frame says of its place becomes a `Plane`, or a reason why there is none. Nothing is invented.
 """
 
@@ -28,6 +29,7 @@ _KIND_BY_SOP_CLASS: dict[str, Kind] = {
     "1.2.840.10008.5.1.4.1.1.481.3": "rtstruct",
 }
 _DICOMDIR = "1.2.840.10008.1.3.10"
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
 _PLANE_ATTRIBUTES = {
     "ImagePositionPatient": ("Image Position (Patient) (0020,0032)", 3),
     "ImageOrientationPatient": ("Image Orientation (Patient) (0020,0037)", 6),
@@ -137,11 +139,9 @@ def scan(inputs: Sequence[Path], progress: Callable[[int], None] = lambda done: 
         except OSError as error:
             left_out.append(_left_out(path, f"cannot be opened: {error.strerror}"))
         else:
-            reason = _why_not(header)
-            if reason:
-                # Only a DICOMDIR is known to be no image; anything else may be a plane that is missed.
-                severity = Severity.INFO if "DICOMDIR" in reason else Severity.WARNING
-                left_out.append(_left_out(path, reason, severity))
+            finding = _why_not(header)
+            if finding:
+                left_out.append(finding)
             else:
                 headers.append(header)
         progress(done + 1)
@@ -149,11 +149,13 @@ def scan(inputs: Sequence[Path], progress: Callable[[int], None] = lambda done: 
     left_out += copies
     if not headers:
         raise _nothing_found(inputs, len(paths), left_out)
-    groups: dict[str, list[Header]] = defaultdict(list)
+    headers, cut = _without_cut_off(headers)
+    left_out += cut
+    groups: dict[tuple[str, Kind], list[Header]] = defaultdict(list)
     for header in headers:
-        groups[header.values["SeriesInstanceUID"]].append(header)
-    series = [_series(uid, members) for uid, members in groups.items()]
-    series.sort(key=lambda s: (s.number is None, s.number or 0, s.uid))
+        groups[header.values["SeriesInstanceUID"], _kind(header)].append(header)
+    series = [_series(uid, kind, members) for (uid, kind), members in groups.items()]
+    series.sort(key=lambda s: (s.number is None, s.number or 0, s.uid, s.kind))
     return Scan(tuple(series), tuple(left_out))
 
 
@@ -209,9 +211,8 @@ def table(series: Sequence[Series]) -> str:
         number = "-" if s.number is None else str(s.number)
         rows.append((number, s.kind, s.modality or "-", str(len(s.frames)), size, s.description or "-", s.uid))
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    return "\n".join(
-        "  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
 def _walk(folder: Path) -> Iterable[tuple[str, list[str], list[str]]]:
@@ -220,18 +221,25 @@ def _walk(folder: Path) -> Iterable[tuple[str, list[str], list[str]]]:
         yield root, dirs, names
 
 
-def _why_not(header: Header) -> str:
-    if header.get("SOPClassUID") == _DICOMDIR or (
-        header.path.name.upper() == "DICOMDIR" and "SeriesInstanceUID" not in header.values
-    ):
-        return "a DICOMDIR (the files it lists are found by themselves)"
-    if "SeriesInstanceUID" not in header.values:
-        return "no Series Instance UID (0020,000E)"
-    return ""
+def _why_not(header: Header) -> Finding | None:
+    if "SeriesInstanceUID" in header.values:
+        return None
+    sop_class = str(header.get("SOPClassUID", ""))
+    if sop_class == _DICOMDIR or header.path.name.upper() == "DICOMDIR":
+        return _left_out(header.path, "a DICOMDIR (the files it lists are found by themselves)")
+    if sop_class.startswith(_STORAGE):
+        return _cut_off(header.path, "has no Series Instance UID (0020,000E), which every image has")
+    return _left_out(header.path, "no Series Instance UID (0020,000E)", Severity.WARNING)
+
+
+def _cut_off(path: Path, what: str) -> Finding:
+    hint = "The file was probably cut off in transfer; export or copy it again."
+    return Finding(Code.CORRUPT_FILE, f"{path.name} {what}", hint, where=(path.name,))
 
 
 def _left_out(path: Path, reason: str, severity: Severity = Severity.INFO) -> Finding:
-    return Finding(Code.FILE_LEFT_OUT, f"{path.name} was left out: {reason}", severity=severity, where=(path.name,))
+    said = f"{path.name} was left out: {reason}"
+    return Finding(Code.FILE_LEFT_OUT, said, severity=severity, where=(path.name,))
 
 
 def _without_copies(headers: list[Header]) -> tuple[list[Header], list[Finding]]:
@@ -267,12 +275,31 @@ def _nothing_found(inputs: Sequence[Path], looked_at: int, left_out: list[Findin
     )
 
 
-def _series(uid: str, headers: list[Header]) -> Series:
+def _without_cut_off(headers: list[Header]) -> tuple[list[Header], list[Finding]]:
+    """Drop files without pixel data where others of their SOP class have some: they were cut off.
+
+    A plane lost at the end of a stack leaves no gap, so nobody else would notice it. The series is not asked: its UID
+    may be what was cut.
+    """
+    with_pixels = {h.get("SOPClassUID") for h in headers if _kind(h) == "image"}
+    kept: list[Header] = []
+    findings: list[Finding] = []
+    for header in headers:
+        if _kind(header) == "other" and header.get("SOPClassUID") in with_pixels:
+            findings.append(_cut_off(header.path, "has no pixel data, unlike the other images here"))
+        else:
+            kept.append(header)
+    return kept, findings
+
+
+def _kind(header: Header) -> Kind:
+    image = header.has_pixels and "Rows" in header.values
+    return _KIND_BY_SOP_CLASS.get(str(header.get("SOPClassUID", "")), "image" if image else "other")
+
+
+def _series(uid: str, kind: Kind, headers: list[Header]) -> Series:
     headers = sorted(headers, key=lambda h: (str(h.get("SOPInstanceUID", "")), h.path.name))
     frames = [frame for header in headers for frame in frames_of(header)]
-    sop_class = str(headers[0].get("SOPClassUID", ""))
-    has_pixels = any(h.has_pixels and "Rows" in h.values for h in headers)
-    kind: Kind = _KIND_BY_SOP_CLASS.get(sop_class, "image" if has_pixels else "other")
     return Series(uid, kind, tuple(frames), tuple(headers))
 
 
@@ -295,10 +322,9 @@ def _plane(frame: Frame) -> tuple[Plane | None, str]:
     found: dict[str, tuple[float, ...]] = {}
     for keyword, (name, count) in _PLANE_ATTRIBUTES.items():
         value = frame.get(keyword)
-        if keyword in frame.header.unreadable:
-            return None, f"{name} is not readable: {frame.header.unreadable[keyword]}"
         if value is None:
-            return None, f"{name} is missing"
+            said = frame.header.unreadable.get(keyword)
+            return None, f"{name} is not readable: {said}" if said else f"{name} is missing"
         if not isinstance(value, tuple) or len(value) != count:
             return None, f"{name} has {len(value) if isinstance(value, tuple) else 1} values, not {count}"
         found[keyword] = tuple(float(v) for v in value)

@@ -22,11 +22,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydicom import Dataset, dcmread
-from pydicom.dataset import FileMetaDataset
-from pydicom.pixels import pack_bits
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEGLosslessSV1, generate_uid
+from pydicom import Dataset
+from pydicom.uid import generate_uid
 from pydicom.valuerep import format_number_as_ds
+
+from tests.dicom_file import SYNTAXES as SYNTAXES
+from tests.dicom_file import save as save
+from tests.dicom_file import set_pixels
 
 Vector = tuple[float, float, float]
 Cosines = tuple[float, float, float, float, float, float]
@@ -35,16 +37,6 @@ Order = Literal["along", "against", "shuffled", "constant", "missing"]
 # Given the plane number and its data set: change it in place, or answer the list of data sets to write instead of it.
 Edit = Callable[[int, Dataset], "list[Dataset] | None"]
 
-SYNTAXES = {
-    "implicit": UID("1.2.840.10008.1.2"),
-    "explicit": ExplicitVRLittleEndian,
-    "big endian": ExplicitVRBigEndian,
-    "deflated": UID("1.2.840.10008.1.2.1.99"),
-    "rle": UID("1.2.840.10008.1.2.5"),
-    "jpeg lossless": JPEGLosslessSV1,  # 8 bits: an even number of pixels; multi-frame SC: unsigned
-    "jpeg-ls": UID("1.2.840.10008.1.2.4.80"),
-    "jpeg 2000": UID("1.2.840.10008.1.2.4.90"),  # frames of at least 32 x 32: the encoder takes no smaller
-}
 _SOP_CLASSES = {
     "ct": ("1.2.840.10008.5.1.4.1.1.2", "CT"),
     "mr": ("1.2.840.10008.5.1.4.1.1.4", "MR"),
@@ -219,14 +211,14 @@ def write(folder: Path, spec: Spec | None = None, *, edit: Edit = lambda k, data
     if spec.multi_frame:
         order = sorted(range(planes), key=places.__getitem__)
         dataset = _multi_frame(spec, order)
-        _set_pixels(dataset, spec, values[:, :, order])
+        _pixels(dataset, spec, values[:, :, order])
         path = _save(folder, "IM0001", [dataset], edit, 0, spec)
         truth_paths, uids = (path,) * planes, (str(dataset.SOPInstanceUID),) * planes
         return Truth(spec, folder, values, spec.lps, series_uid, uids, truth_paths, tuple(places))
     paths, sop_uids = [], []
     for k in range(planes):
         dataset = _single_frame(spec, k)
-        _set_pixels(dataset, spec, values[:, :, k : k + 1])
+        _pixels(dataset, spec, values[:, :, k : k + 1])
         sop_uids.append(str(dataset.SOPInstanceUID))
         paths.append(_save(folder, f"IM{places[k] + 1:04d}", [dataset], edit, k, spec))
     return Truth(spec, folder, values, spec.lps, series_uid, tuple(sop_uids), tuple(paths), (0,) * planes)
@@ -328,28 +320,9 @@ def _item(**values: Any) -> Dataset:
     return item
 
 
-def _set_pixels(dataset: Dataset, spec: Spec, values: Array) -> None:
-    """Store (columns, rows, frames) values as native little-endian pixels."""
-    stored = spec.bits_stored or spec.bits_allocated
-    low, high = (-(1 << stored - 1), (1 << stored - 1) - 1) if spec.signed else (0, (1 << stored) - 1)
-    if values.min() < low or values.max() > high:
-        raise ValueError(f"values {values.min()} to {values.max()} do not fit {stored} bits")
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = spec.photometric
-    dataset.Rows, dataset.Columns = values.shape[1], values.shape[0]
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = spec.bits_allocated, stored, stored - 1
-    dataset.PixelRepresentation = int(spec.signed)
-    frames = np.ascontiguousarray(values.T)  # (frames, rows, columns)
-    if spec.bits_allocated == 1:
-        dataset.PixelData = pack_bits(frames.astype(np.uint8).ravel(), pad=True)
-        dataset["PixelData"].VR = "OB"
-        return
-    pattern = frames.astype(np.int64) & ((1 << stored) - 1)
-    if spec.dirty:
-        pattern |= (np.arange(frames.size).reshape(frames.shape) * 7 + 5 << stored) & ((1 << spec.bits_allocated) - 1)
-    data = pattern.astype(f"<u{spec.bits_allocated // 8}").tobytes()
-    dataset.PixelData = data + b"\0" * (len(data) % 2)
-    dataset["PixelData"].VR = "OB" if spec.bits_allocated == 8 else "OW"
+def _pixels(dataset: Dataset, spec: Spec, values: Array) -> None:
+    how = {"signed": spec.signed, "dirty": spec.dirty, "photometric": spec.photometric}
+    set_pixels(dataset, values, spec.bits_allocated, spec.bits_stored, **how)  # type: ignore[arg-type]
 
 
 def _save(folder: Path, name: str, datasets: list[Dataset], edit: Edit, k: int, spec: Spec) -> Path:
@@ -359,57 +332,6 @@ def _save(folder: Path, name: str, datasets: list[Dataset], edit: Edit, k: int, 
         path = folder / f"{name}{'' if n == 0 else f'-{n}'}{spec.extension}"
         save(path, dataset, spec.transfer_syntax)
     return folder / f"{name}{spec.extension}"
-
-
-def save(path: Path, dataset: Dataset, transfer_syntax: str = "explicit") -> None:
-    """Write one data set with native little-endian pixels as a Part 10 file in the transfer syntax of that name."""
-    syntax = SYNTAXES[transfer_syntax]
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax.is_compressed and syntax.is_encapsulated else syntax
-    meta.ImplementationClassUID = generate_uid(entropy_srcs=["phantom"])
-    meta.ImplementationVersionName = "PHANTOM"
-    dataset.file_meta = meta
-    if syntax.is_encapsulated and syntax != JPEGLosslessSV1:
-        plugin = {"rle": "pydicom"}.get(transfer_syntax, "")  # GDCM's RLE encoder ends the process on small frames
-        dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
-    elif syntax == ExplicitVRBigEndian and dataset["PixelData"].VR == "OW" and dataset.BitsAllocated == 16:
-        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").byteswap().tobytes()
-    dataset.save_as(path, enforce_file_format=True)
-    if syntax == JPEGLosslessSV1:
-        _jpeg_lossless(path)
-
-
-def _jpeg_lossless(path: Path) -> None:
-    """Turn a native file into JPEG lossless, process 14 selection value 1, by GDCM: pydicom has no encoder for it.
-
-    GDCM reads and writes whole files here: images made and handed over in Python are freed twice and end the process.
-    """
-    import gdcm
-
-    other = str(path.with_name(path.name + ".gdcm"))
-    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
-    reader.SetFileName(str(path))
-    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
-    if not reader.Read():
-        raise ValueError(f"GDCM does not read {path.name}")
-    change.SetInput(reader.GetImage())
-    if not change.Change():
-        raise ValueError(f"GDCM does not compress {path.name}")
-    writer.SetFileName(other)
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    if not writer.Write():
-        raise ValueError(f"GDCM does not write {path.name}")
-    dataset = dcmread(path)
-    dataset.PixelData = dcmread(other).PixelData
-    dataset["PixelData"].VR = "OB"
-    dataset["PixelData"].is_undefined_length = True
-    dataset.file_meta.TransferSyntaxUID = JPEGLosslessSV1
-    dataset.save_as(path, enforce_file_format=True)
-    Path(other).unlink()
 
 
 _SMALL = Spec(shape=(30, 26, 11), row_spacing=1.4, column_spacing=1.25, step=2.5, bits_allocated=8)

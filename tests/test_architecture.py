@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "pipeline").rglob("*.py"))
 WITNESSES = {"dicom2nifti", "SimpleITK", "dcm2niix"}
 READERS = {"pydicom", "nibabel", "highdicom"}
-SCRIPTS = {"__main__.py"}
+INSIDE_MIMICS = {"export_masks.py", "import_masks.py"}  # scripts of one file each, read and run by hand in Mimics
 
 
 def name_of(path: Path) -> str:
@@ -61,13 +61,13 @@ def test_the_ground_floor_knows_no_dicom(name: str) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_is_short_and_opens_with_what_it_is(path: Path) -> None:
     text = path.read_text("utf-8")
-    assert len(text.splitlines()) <= 400  # about 350 is meant; at this it asks to be two
-    assert path.name in SCRIPTS or not text or (ast.get_docstring(ast.parse(text)) or "").strip().endswith((".", "]"))
+    assert path.name in INSIDE_MIMICS or len(text.splitlines()) <= 400  # about 350 is meant; beyond it asks to be two
+    assert path.name == "__main__.py" or ast.get_docstring(ast.parse(text))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_what_is_public_is_explained(path: Path) -> None:
-    """Functions of the library; those of a witness's process and one-line answers explain themselves by name."""
+    """Functions and classes of the library, but for the two that start a witness's process, and enumerations."""
     tree = ast.parse(path.read_text("utf-8"))
     silent = [
         node.name
@@ -78,7 +78,7 @@ def test_what_is_public_is_explained(path: Path) -> None:
         and not (isinstance(node, ast.ClassDef) and any(getattr(b, "id", "") in ("str", "IntEnum") for b in node.bases))
         and node.name not in ("start", "main")
     ]
-    assert silent == []
+    assert path.name in INSIDE_MIMICS or silent == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -88,7 +88,7 @@ def test_only_the_command_line_prints(path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
-    assert "print" not in calls or path.name == "cli.py"
+    assert "print" not in calls or path.name in {"cli.py", *INSIDE_MIMICS}
 
 
 def test_the_public_names_are_there() -> None:

@@ -237,7 +237,7 @@ def test_ways_to_write(capsys: pytest.CaptureFixture[str], tmp_path: Path, mask:
     assert convert(capsys, *ask, "-w", "refuse").exit == 6
     said = convert(capsys, *ask, "-w", "skip")
     assert (said.exit, said.out) == (0, "SKIPPED  out.nii  is already there\n")
-    assert "  out-2.nii  " in convert(capsys, *ask, "-w", "suffix").out
+    assert "  out_2.nii  " in convert(capsys, *ask, "-w", "suffix").out
     assert "  out.nii  " in convert(capsys, *ask, "--write", "overwrite").out
 
 
@@ -321,7 +321,7 @@ def test_an_unexpected_error_is_ours(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(conversion, "lay", fail)
+    monkeypatch.setattr(conversion, "choose", fail)
     said = convert(capsys, mask.folder, "-o", tmp_path / "out.nii")
     assert (said.exit, said.out) == (1, "")
     assert "ZeroDivisionError: by zero" in said.err

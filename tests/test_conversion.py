@@ -19,8 +19,11 @@ from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 
 from pipeline import Code, Outcome, PipelineError, Policy, convert, nifti
-from pipeline.conversion import convert_all, convert_series
+from pipeline.conversion import convert_all
 from pipeline.crosscheck.panel import Panel
+from pipeline.finish import finish
+from pipeline.parts import split
+from pipeline.product import of_part
 from pipeline.series import choose, scan
 from tests.phantom import ORIENTATIONS, Spec, Truth, turned, write
 
@@ -92,7 +95,9 @@ def test_every_voxel_of_any_series_lies_where_its_plane_says(tmp_path: Path, pan
     shutil.rmtree(folder, ignore_errors=True)
     truth = write(folder, spec)
     policy = Policy(as_="image", write="overwrite")
-    outcome = convert_series(choose(scan([folder]), None), target, policy, panel)
+    series = choose(scan([folder]), None)
+    (part,) = split(series.frames)
+    outcome = finish(of_part(series, part, policy), target, policy, panel)
     assert (values_at_their_places(target, truth) == truth.ijk).all()
     assert outcome.shape == spec.shape
     places = {s["SOPInstanceUID"]: s["Index"] for s in outcome.record["Slices"]}
@@ -325,15 +330,15 @@ def test_what_is_left_out_is_in_the_record(tmp_path: Path) -> None:
     (truth.folder / "notes.txt").write_text("not an image")
     (truth.folder / "IM0009").write_bytes(b"")
     shutil.copy(truth.paths[1], truth.folder / "zz-copy.dcm")
-    (truth.folder / "broken.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\0\0\0UL\x04\0" + b"\xff" * 40)
+    (truth.folder / "nameless.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\0\0\0UL\x04\0" + b"\xff" * 40)
     outcome = run(truth, tmp_path / "out.nii.gz")
     assert (values_at_their_places(tmp_path / "out.nii.gz", truth) == truth.ijk).all()
     told = {f["Where"][0]: (f["Severity"], f["Message"]) for f in outcome.record["Findings"] if f["Stage"] == "SCAN"}
-    assert set(told) == {"notes.txt", "IM0009", "zz-copy.dcm", "broken.dcm"}
+    assert set(told) == {"notes.txt", "IM0009", "zz-copy.dcm", "nameless.dcm"}
     assert told["notes.txt"][0] == "info"
     assert told["IM0009"] == ("warning", "IM0009 was left out: it is empty")
     assert "a copy of" in told["zz-copy.dcm"][1]
-    assert told["broken.dcm"][0] != "info"
+    assert told["nameless.dcm"][0] == "warning"
 
 
 # The record
@@ -407,12 +412,12 @@ def test_the_ways_to_write(tmp_path: Path) -> None:
     assert run(truth, target, write="skip").verdict == "SKIPPED"
     assert target.read_bytes() == b"mine"
     names = [run(truth, target, write="suffix").output for _ in range(2)]
-    assert [p.name for p in names if p] == ["out-2.nii.gz", "out-3.nii.gz"]
+    assert [p.name for p in names if p] == ["out_2.nii.gz", "out_3.nii.gz"]
     assert target.read_bytes() == b"mine"
     run(truth, target, write="overwrite")
-    assert target.read_bytes() == (tmp_path / "out-2.nii.gz").read_bytes()
+    assert target.read_bytes() == (tmp_path / "out_2.nii.gz").read_bytes()
     assert {p.name for p in tmp_path.iterdir() if p.is_file()} == {
-        f"out{n}.{e}" for n in ("", "-2", "-3") for e in ("nii.gz", "json")
+        f"out{n}.{e}" for n in ("", "_2", "_3") for e in ("nii.gz", "json")
     }
 
 

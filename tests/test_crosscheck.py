@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 
@@ -12,16 +12,17 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from pipeline import Code, Grid, PipelineError, Policy, convert
-from pipeline.conversion import Laid, convert_series, decode, lay
 from pipeline.crosscheck import Agreement, Job, dcm2niix, judge, order_in_words, panel
 from pipeline.crosscheck import Testimony as Told  # a class called Test… would be collected
 from pipeline.crosscheck.child import Child
 from pipeline.crosscheck.dicom2nifti import _rewrite
 from pipeline.crosscheck.panel import Panel
-from pipeline.decode.image import Decoded
 from pipeline.findings import Exit
+from pipeline.finish import finish
 from pipeline.geometry import LPS_TO_RAS
-from pipeline.series import choose, scan
+from pipeline.parts import split
+from pipeline.product import Product, of_part
+from pipeline.series import Frame, choose, scan
 from tests.phantom import ORIENTATIONS, Spec, Truth, write
 
 WITNESSES = ("dicom2nifti", "SimpleITK", "dcm2niix")
@@ -44,29 +45,28 @@ def affine_only() -> Iterator[Panel]:
         yield shared
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One series, laid and decoded."""
-
-    laid: Laid
-    decoded: Decoded
-
-    @property
-    def job(self) -> Job:
-        frames = self.laid.frames
-        return Job(tuple(str(f.path) for f in frames), tuple(f.number for f in frames), True)
-
-    def verdicts(self, asked: Panel) -> dict[str, Agreement]:
-        asked.begin(self.laid.frames)
-        voxels = self.decoded.volume.voxels
-        told = asked.verdicts(self.laid.stack, self.laid.frames, self.decoded.physical, lambda: iter(voxels))
-        return {agreement.witness: agreement for agreement in told}
-
-
-def case_of(truth: Truth, policy: Policy = IMAGE) -> Case:
+def product_of(truth: Truth, policy: Policy = IMAGE) -> Product:
+    """The one volume of a series, laid and decoded."""
     series = choose(scan([truth.folder]), None)
-    laid = lay(series, policy)
-    return Case(laid, decode(series, laid, policy))
+    (part,) = split(series.frames)
+    return of_part(series, part, policy)
+
+
+def frames_of(product: Product) -> tuple[Frame, ...]:
+    assert product.shown is not None
+    return product.shown
+
+
+def job_of(product: Product) -> Job:
+    frames = frames_of(product)
+    return Job(tuple(str(f.path) for f in frames), tuple(f.number for f in frames), True)
+
+
+def verdicts(product: Product, asked: Panel) -> dict[str, Agreement]:
+    frames, voxels = frames_of(product), product.volume.voxels
+    asked.begin(frames, voxels=True)
+    told = asked.verdicts(product.stack, product.grid, frames, product.physical, lambda: iter(voxels))
+    return {agreement.witness: agreement for agreement in told}
 
 
 def edited(**values: object) -> Callable[[int, Dataset], None]:
@@ -83,7 +83,7 @@ def edited(**values: object) -> Callable[[int, Dataset], None]:
 @pytest.mark.parametrize("orientation", ["HFS", "rows upward", "sagittal", "coronal", "steep oblique", "HFDL"])
 def test_all_confirm_a_regular_series_voxel_for_voxel(tmp_path: Path, witnesses: Panel, orientation: str) -> None:
     truth = write(tmp_path, SPEC, iop=ORIENTATIONS[orientation], stored="shuffled", instance_numbers="against")
-    told = case_of(truth).verdicts(witnesses)
+    told = verdicts(product_of(truth), witnesses)
     assert set(told) == set(WITNESSES)
     for agreement in told.values():
         assert agreement.confirms, agreement
@@ -98,14 +98,14 @@ def test_values_agree_after_the_rescale_the_witnesses_apply(tmp_path: Path, witn
     """0/255 written as 0/1, stored signed, rescaled by 2 and -10: three readers, three types, one meaning."""
     truth = write(tmp_path, SPEC, content="mask", labels=(255,), rescale=((2.0, -10.0),), radius_mm=4, signed=True)
     policy = replace(IMAGE, as_=as_)
-    for agreement in case_of(truth, policy).verdicts(witnesses).values():
+    for agreement in verdicts(product_of(truth, policy), witnesses).values():
         assert agreement.confirms, agreement
         assert agreement.voxels_differing == 0
 
 
 def test_the_affine_alone_gives_the_same_verdict(tmp_path: Path, witnesses: Panel, affine_only: Panel) -> None:
-    case = case_of(write(tmp_path, SPEC, iop=ORIENTATIONS["oblique sagittal"]))
-    deep, shallow = case.verdicts(witnesses)["dicom2nifti"], case.verdicts(affine_only)["dicom2nifti"]
+    product = product_of(write(tmp_path, SPEC, iop=ORIENTATIONS["oblique sagittal"]))
+    deep, shallow = verdicts(product, witnesses)["dicom2nifti"], verdicts(product, affine_only)["dicom2nifti"]
     assert (shallow.status, shallow.max_corner_mm, shallow.index_map) == (
         deep.status,
         deep.max_corner_mm,
@@ -136,7 +136,7 @@ def test_dicom2nifti_is_asked_again_where_it_refuses_what_it_need_not(
 ) -> None:
     truth = write(tmp_path, SPEC, iop=ORIENTATIONS["double oblique"], **LENIENT[why])
     before = [path.read_bytes() for path in truth.paths]
-    told = case_of(truth).verdicts(witnesses)["dicom2nifti"]
+    told = verdicts(product_of(truth), witnesses)["dicom2nifti"]
     assert told.confirms, told
     assert told.voxels_differing == 0
     if why not in ("no modality", "constant instance number"):  # these it takes, in the order it is given
@@ -163,7 +163,7 @@ def test_nothing_that_places_a_plane_is_rewritten(tmp_path: Path) -> None:
 
 def test_a_refusal_is_quoted(tmp_path: Path, witnesses: Panel) -> None:
     truth = write(tmp_path, SPEC, edit=edited(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
-    told = case_of(truth).verdicts(witnesses)
+    told = verdicts(product_of(truth), witnesses)
     assert told["dicom2nifti"].status == "REFUSED"
     assert told["dicom2nifti"].words.startswith("refuses: ")
     assert "Error" in told["dicom2nifti"].words
@@ -172,9 +172,10 @@ def test_a_refusal_is_quoted(tmp_path: Path, witnesses: Panel) -> None:
 
 
 def test_some_frames_of_a_file_are_not_shown_to_dicom2nifti(tmp_path: Path, witnesses: Panel) -> None:
-    case = case_of(write(tmp_path, SPEC, kind="enhanced ct"))
-    asked = witnesses._children["dicom2nifti"]
-    told = asked.ask(replace(case.job, files=case.job.files[:4], frame_numbers=case.job.frame_numbers[:4]))
+    product = product_of(write(tmp_path, SPEC, kind="enhanced ct"))
+    job = job_of(product)
+    some = replace(job, files=job.files[:4], frame_numbers=job.frame_numbers[:4])
+    told = witnesses._children["dicom2nifti"].ask(some)
     assert "only some frames" in told.refusal
 
 
@@ -186,21 +187,21 @@ def test_dicom2nifti_and_frames_in_another_order_than_their_stack(
     tmp_path: Path, witnesses: Panel, stored: str
 ) -> None:
     """As installed, it is wrong or refuses; if a later version is right, the rule can go."""
-    case = case_of(write(tmp_path, SPEC, kind="enhanced ct", stored=stored))
-    told = case.verdicts(witnesses)["dicom2nifti"]
+    product = product_of(write(tmp_path, SPEC, kind="enhanced ct", stored=stored))
+    told = verdicts(product, witnesses)["dicom2nifti"]
     if stored == "against":
         assert told.status == "KNOWN_WRONG", told
         assert told.voxels_differing is not None
         assert told.voxels_differing > 0
         assert "In-Stack Position Number" in told.words
     assert not told.confirms
-    in_order = case_of(write(tmp_path / "in order", SPEC, kind="enhanced ct")).verdicts(witnesses)["dicom2nifti"]
+    in_order = verdicts(product_of(write(tmp_path / "in order", SPEC, kind="enhanced ct")), witnesses)["dicom2nifti"]
     assert in_order.confirms
     assert in_order.voxels_differing == 0
 
 
 def test_simpleitk_inverts_monochrome1(tmp_path: Path, witnesses: Panel) -> None:
-    told = case_of(write(tmp_path, SPEC, photometric="MONOCHROME1")).verdicts(witnesses)
+    told = verdicts(product_of(write(tmp_path, SPEC, photometric="MONOCHROME1")), witnesses)
     assert told["SimpleITK"].status == "KNOWN_WRONG", told["SimpleITK"]
     assert told["SimpleITK"].voxels_differing == 9 * 7 * 6
     assert told["SimpleITK"].max_corner_mm is not None
@@ -215,7 +216,7 @@ def test_dcm2niix_takes_its_step_from_the_first_gap(tmp_path: Path, witnesses: P
             x, y, z = dataset.ImagePositionPatient
             dataset.ImagePositionPatient = [x, y, float(z) + 0.03]
 
-    told = case_of(write(tmp_path, SPEC, edit=shift_first)).verdicts(witnesses)
+    told = verdicts(product_of(write(tmp_path, SPEC, edit=shift_first)), witnesses)
     assert told["dcm2niix"].status == "KNOWN_WRONG", told["dcm2niix"]
     assert told["dcm2niix"].max_corner_mm is not None
     assert told["dcm2niix"].max_corner_mm > 0.1
@@ -249,14 +250,14 @@ VALUES = np.arange(60).reshape(3, 4, 5).T
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 60])
 def test_differing_voxels_are_counted_exactly(tmp_path: Path, witnesses: Panel, count: int) -> None:
-    case = case_of(write(tmp_path, SPEC, shape=(5, 4, 3), iop=ORIENTATIONS["rows upward"]))
-    planes = [plane.astype(np.int64) for plane in case.decoded.volume.voxels]
+    product = product_of(write(tmp_path, SPEC, shape=(5, 4, 3), iop=ORIENTATIONS["rows upward"]))
+    planes = [plane.astype(np.int64) for plane in product.volume.voxels]
     changed = np.random.default_rng(3).choice(60, count, replace=False)
     for k, j, i in zip(*np.unravel_index(changed, (3, 4, 5)), strict=True):
         planes[k][j, i] += 1
     for witness in ("dicom2nifti", "SimpleITK"):
-        told = witnesses._children[witness].ask(case.job)
-        agreement = judge(told, case.laid.grid, 1e-3, case.decoded.physical, planes)
+        told = witnesses._children[witness].ask(job_of(product))
+        agreement = judge(told, product.grid, 1e-3, product.physical, planes)
         assert agreement.voxels_differing == count
         assert agreement.status == ("DIFFERS" if count else agreement.status)
         assert agreement.confirms == (count == 0)
@@ -321,21 +322,21 @@ def test_orders_in_words() -> None:
 
 
 def test_a_witness_that_dies_is_a_refusal(tmp_path: Path) -> None:
-    case = case_of(write(tmp_path, SPEC))
+    product = product_of(write(tmp_path, SPEC))
     with Child("pipeline.crosscheck.dicom2nifti", "dicom2nifti") as child:
         child._process.kill()
         child._process.wait()
         for _ in range(2):
-            assert child.ask(case.job).refusal == "its process ended with status -9"
+            assert child.ask(job_of(product)).refusal == "its process ended with status -9"
     with Child("pipeline.crosscheck.nobody", "nobody") as child:
-        assert child.ask(case.job).refusal == "its process ended with status 1"
+        assert child.ask(job_of(product)).refusal == "its process ended with status 1"
 
 
 def test_a_witness_that_dies_leaves_the_result_unconfirmed(tmp_path: Path) -> None:
     truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
     with Panel(Policy()) as asked:
         asked._children["dicom2nifti"]._process.kill()
-        outcome = convert_series(choose(scan([truth.folder]), None), tmp_path / "out.nii", Policy(), asked)
+        outcome = finish(product_of(truth, Policy()), tmp_path / "out.nii", Policy(), asked)
     assert (outcome.verdict, outcome.exit) == ("UNCONFIRMED", Exit.VERIFIED)
     assert outcome.agreements[0].status == "REFUSED"
     assert (tmp_path / "out.nii").exists()

@@ -10,7 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -104,7 +104,7 @@ def test_a_stack_puts_every_corner_where_its_planes_equation_says(grid: Grid, ra
     assert fitted.residual_mm < 1e-6 or fitted.straightened_mm > 0
     assert fitted.residual_mm <= fitted.irregularity_mm + fitted.straightened_mm + 1e-9
     assert fitted.grid.shape == grid.shape
-    if len(planes) > 1 and fitted.straightened_mm < 1e-6:
+    if len(planes) > 1 and fitted.straightened_mm == 0:
         assert np.abs(fitted.grid.lps - grid.lps).max() < 1e-7
 
 
@@ -134,7 +134,9 @@ def test_residuals_see_what_the_planes_own_corners_see(grid: Grid) -> None:
     wrong[:3, 0] *= 1.01
     wrong[:3, 3] += (0.3, -0.2, 0.1)
     moved = Grid(grid.shape, wrong)
-    for k, (plane, residual) in enumerate(zip(planes, residuals_mm(wrong, planes), strict=True)):
+    for k, (plane, residual) in enumerate(
+        zip(planes, residuals_mm(wrong, planes, np.arange(len(planes))), strict=True)
+    ):
         ours = moved.points([(i, j, k) for i in (0, grid.shape[0] - 1) for j in (0, grid.shape[1] - 1)])
         assert isclose(residual, np.linalg.norm(ours - corners_by_hand(plane), axis=1).max(), abs_tol=1e-7)
 
@@ -240,6 +242,9 @@ def test_the_orthonormal_pair_is_the_nearest(a: float, b: float, between: float,
 @given(grids(lean=0.2), st.sampled_from(list(permutations(range(3)))), st.tuples(*[st.sampled_from((1, -1))] * 3))
 def test_axis_codes_are_nibabels(grid: Grid, axes: tuple[int, ...], signs: tuple[int, ...]) -> None:
     ras = np.diag([-1.0, -1, 1, 1]) @ turned_grid(grid, axes, signs)[0]
+    u, _, vt = np.linalg.svd(ras[:3, :3] / np.linalg.norm(ras[:3, :3], axis=0))
+    sizes = np.sort(np.abs(u @ vt).ravel())
+    assume(np.diff(sizes).min() > 1e-9 or np.abs(sizes - np.rint(sizes)).max() < 1e-9)  # no tie, which either may break
     assert axis_codes(ras) == "".join(nibabel.aff2axcodes(ras))
 
 

@@ -55,7 +55,14 @@ def write(
     path: Path, grid: Grid, array: np.ndarray, *, slope: float = 1, intercept: float = 0, label: bool = True
 ) -> tuple[int, ...]:
     header, _ = nifti.pack_header(
-        grid, array.dtype, slope=slope, intercept=intercept, label=label, description="verimask", limit_mm=LIMIT_MM
+        grid.ras,
+        grid.shape,
+        array.dtype,
+        slope=slope,
+        intercept=intercept,
+        label=label,
+        description="verimask",
+        limit_mm=LIMIT_MM,
     )
     with nifti.opened(path, "wb", gzipped=path.suffix == ".gz") as file:
         return nifti.write(file, header, Voxels.of(array), lambda done: None)
@@ -114,7 +121,8 @@ def test_our_own_parser_reads_what_nibabel_reads(
 @given(grids(lean=0.1))
 def test_a_sheared_grid_has_an_sform_only(grid: Grid) -> None:
     raw, deviation = nifti.pack_header(
-        Grid((30, 40, 20), grid.lps),
+        grid.ras,
+        (30, 40, 20),
         np.dtype("u1"),
         slope=1,
         intercept=0,
@@ -161,7 +169,7 @@ def test_a_type_that_is_not_read_is_refused(tmp_path: Path) -> None:
 def test_a_side_too_long_for_the_header_is_refused() -> None:
     with pytest.raises(PipelineError) as caught:
         nifti.pack_header(
-            Grid((32768, 1, 1), np.eye(4)), np.dtype("u1"), slope=1, intercept=0, label=True, description="", limit_mm=1
+            np.eye(4), (32768, 1, 1), np.dtype("u1"), slope=1, intercept=0, label=True, description="", limit_mm=1
         )
     assert (caught.value.finding.code, caught.value.finding.measured) == (Code.TOO_LARGE, 32768)
 
@@ -195,7 +203,7 @@ def test_the_same_voxels_give_the_same_bytes(tmp_path: Path, ending: str) -> Non
 def test_proof_holds_for_what_was_written(tmp_path: Path, dtype: str, ending: str) -> None:
     path, grid, array = tmp_path / f"a{ending}", grid_of(), numbered(SHAPE, dtype)
     checksums = write(path, grid, array)
-    assert nifti.prove(path, grid, array.dtype, checksums, 2e-4) < 2e-5
+    assert nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4) < 2e-5
     assert np.stack(list(nifti.read_planes(path))).T.tobytes() == array.tobytes()
 
 
@@ -244,7 +252,7 @@ def test_proof_refuses_what_was_changed(tmp_path: Path, how: str, ending: str) -
     assert changed != whole
     path.write_bytes(changed if ending == ".nii" else gzip.compress(changed))
     with pytest.raises(PipelineError) as caught:
-        nifti.prove(path, grid, array.dtype, checksums, 2e-4)
+        nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
     assert caught.value.finding.code is Code.READ_BACK_DIFFERS
 
 
@@ -258,7 +266,7 @@ def test_proof_refuses_a_file_that_ends_early_or_late(
     whole = path.read_bytes() if ending == ".nii" else gzip.decompress(path.read_bytes())
     path.write_bytes(change(whole) if ending == ".nii" else gzip.compress(change(whole)))
     with pytest.raises(PipelineError) as caught:
-        nifti.prove(path, grid, array.dtype, checksums, 2e-4)
+        nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
     assert caught.value.finding.code is Code.CORRUPT_FILE
 
 
@@ -272,7 +280,7 @@ def test_proof_refuses_gzip_that_is_cut_off_or_damaged(tmp_path: Path, at: float
     for damaged in (raw[:place], raw[:place] + bytes([raw[place] ^ 4]) + raw[place + 1 :]):
         path.write_bytes(damaged)
         with pytest.raises(PipelineError) as caught:
-            nifti.prove(path, grid_of(shape), array.dtype, checksums, 2e-4)
+            nifti.prove(path, grid_of(shape).ras, shape, array.dtype, checksums, 2e-4)
         assert caught.value.finding.code in (Code.CORRUPT_FILE, Code.READ_BACK_DIFFERS)
 
 
@@ -283,7 +291,7 @@ def test_a_grid_too_far_from_the_patient_is_refused(tmp_path: Path) -> None:
     grid, path, array = Grid(SHAPE, lps), tmp_path / "a.nii", numbered(SHAPE, "u1")
     checksums = write(path, grid, array)
     with pytest.raises(PipelineError) as caught:
-        nifti.prove(path, grid, array.dtype, checksums, 2e-4)
+        nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
     finding = caught.value.finding
     assert finding.code is Code.READ_BACK_DIFFERS
     assert finding.measured is not None

@@ -86,7 +86,7 @@ def judge(
     told: Testimony,
     grid: Grid,
     limit_mm: float,
-    physical: Callable[[int, Array], Array],
+    physical: Callable[[int, Array], Array] | None,
     planes: Iterable[Array],
     known_wrong: Sequence[str] = (),
 ) -> Agreement:
@@ -104,7 +104,9 @@ def judge(
         return _differing(told, words, None, None, known_wrong)
     mapping, corner_mm = mapped
     matrix = tuple(tuple(int(x) for x in row) for row in mapping)
-    differing = None if told.array is None else _voxels_differing(told.array.reshape(shape), mapping, physical, planes)
+    differing = None
+    if told.array is not None and physical is not None:
+        differing = _voxels_differing(told.array.reshape(shape), mapping, physical, planes)
     if corner_mm > limit_mm or differing:
         words = f"lies {corner_mm:.4f} mm away" if corner_mm > limit_mm else f"{differing} voxels differ"
         return _differing(told, words, corner_mm, differing, known_wrong, matrix)

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.crosscheck import Agreement, Job, Testimony, absent, dcm2niix, dicom2nifti, judge, simpleitk
 from pipeline.crosscheck.child import Child
-from pipeline.geometry import Stack
+from pipeline.geometry import Grid, Stack
 from pipeline.mask import Array
 from pipeline.policy import Policy
 from pipeline.series import Frame
@@ -52,16 +52,20 @@ class Panel:
         for child in self._children.values():
             child.close()
 
-    def begin(self, frames: Sequence[Frame]) -> None:
-        """Tell every witness the files, in our order; they work while we write."""
-        self._job = Job(
-            tuple(str(f.path) for f in frames), tuple(f.number for f in frames), self._policy.crosscheck == "voxels"
-        )
+    def begin(self, frames: Sequence[Frame], *, voxels: bool) -> None:
+        """Tell every witness the files, in our order; they work while we write. voxels: whether they can be compared."""
+        deep = voxels and self._policy.crosscheck == "voxels"
+        self._job = Job(tuple(str(f.path) for f in frames), tuple(f.number for f in frames), deep)
         for child in self._children.values():
             child.send(self._job)
 
     def verdicts(
-        self, laid: Stack, frames: Sequence[Frame], physical: Physical, planes: Callable[[], Iterable[Array]]
+        self,
+        laid: Stack,
+        grid: Grid,
+        frames: Sequence[Frame],
+        physical: Physical | None,
+        planes: Callable[[], Iterable[Array]],
     ) -> tuple[Agreement, ...]:
         """Every witness's agreement. planes(): the planes of the written file, read anew for each."""
         if self._job is None or self._policy.crosscheck == "off":
@@ -76,13 +80,15 @@ class Panel:
                 self._policy.dcm2niix_limit_mm if testimony.witness == dcm2niix.NAME else self._policy.witness_limit_mm
             )
             rules = _known_wrong(testimony, laid, frames)
-            agreements.append(judge(testimony, laid.grid, limit + slack, physical, planes(), rules))
+            agreements.append(judge(testimony, grid, limit + slack, physical, planes(), rules))
         return (*agreements, *self._absent)
 
 
 def _known_wrong(told: Testimony, laid: Stack, frames: Sequence[Frame]) -> list[str]:
     """The rules under which a witness is wrong about a series like this one."""
     rules = []
+    if laid.grid.shear_degrees > 0.005 and told.witness in (simpleitk.NAME, dcm2niix.NAME):
+        rules.append("drop the shear of a tilted gantry")
     if told.witness == dicom2nifti.NAME and _stack_order_differs(frames):
         rules.append("place enhanced frames by In-Stack Position Number but take the affine from the file's order")
     if told.witness == simpleitk.NAME and any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):

@@ -28,19 +28,30 @@ _MOST_LABELS = 255
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """A mask or image, what was found on the way, and what a correct reader of the DICOM files would say.
+    """The voxels of frames in their order, not yet on a grid, and what was found on the way.
 
-    physical(k, plane): the values a reader that applies the modality rescale gives where ours has `plane` at k.
+    segments: of a mask; None for an image. padding: the value of a voxel nobody acquired. physical(n, plane): the
+    values a reader that applies the modality rescale gives where ours has `plane` for frame n.
     """
 
-    volume: Mask | Image
+    voxels: Voxels
     findings: tuple[Finding, ...]
     physical: Callable[[int, Array], Array]
+    segments: tuple[Segment, ...] | None = None
+    slope: float = 1.0
+    intercept: float = 0.0
+    padding: float = 0.0
+
+    def on(self, grid: Grid, voxels: Voxels, name: str) -> Mask | Image:
+        """The same volume with its voxels laid on the grid of the file."""
+        if self.segments is None:
+            return Image(voxels, grid, self.slope, self.intercept, name)
+        return Mask(voxels, grid, self.segments, name)
 
 
-def decode_mask(frames: Sequence[Frame], grid: Grid, policy: Policy, name: str = "") -> Decoded:
-    """Frames in the order of the grid's k to a label mask. Raises NOT_A_MASK, EMPTY, COLOUR, UNSUPPORTED_PIXELS."""
-    stored = _stored(frames, grid)
+def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Decoded:
+    """Frames to labels, in their order. Raises NOT_A_MASK, EMPTY, COLOUR, UNSUPPORTED_PIXELS."""
+    stored = _stored(frames)
     values = _distinct(stored, frames)
     if len(values) == 1 and not policy.allow_empty:
         raise refuse(
@@ -67,26 +78,31 @@ def decode_mask(frames: Sequence[Frame], grid: Grid, policy: Policy, name: str =
         for s in segments_named([label], name if len([v for v in label_of.values() if v]) == 1 else "")
     )
     dtype = smallest_unsigned(max(label_of.values()))
-    voxels = Voxels(grid.shape, dtype, _relabelled(stored, label_of, dtype))
+    voxels = Voxels(stored.shape, dtype, _relabelled(stored, label_of, dtype))
     scale = next((value / label for value, label in label_of.items() if label), 1.0)  # 255 where it became 1
     slopes = _slopes(frames)
     return Decoded(
-        Mask(voxels, grid, segments, name),
-        tuple(findings),
-        lambda k, plane: plane * scale * slopes[k][0] + slopes[k][1],
+        voxels, tuple(findings), lambda n, plane: plane * scale * slopes[n][0] + slopes[n][1], segments=segments
     )
 
 
-def decode_image(frames: Sequence[Frame], grid: Grid, name: str = "") -> Decoded:
-    """Frames in the order of the grid's k to an image. Raises COLOUR, UNSUPPORTED_PIXELS."""
+def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
+    """Frames to grey values, in their order. padded: whether a padding value will be needed, which costs a pass.
+
+    Raises COLOUR, UNSUPPORTED_PIXELS.
+    """
+    stored = _stored(frames)
     slopes = _slopes(frames)
     findings = _notes(frames)
     if len(set(slopes)) == 1:
         slope, intercept = slopes[0]
         return Decoded(
-            Image(_stored(frames, grid), grid, slope, intercept, name),
+            stored,
             tuple(findings),
-            lambda k, plane: plane * slope + intercept,
+            lambda n, plane: plane * slope + intercept,
+            slope=slope,
+            intercept=intercept,
+            padding=min(float(plane.min()) for plane in stored) if padded else 0.0,
         )
     findings.append(
         Finding(
@@ -98,21 +114,19 @@ def decode_image(frames: Sequence[Frame], grid: Grid, name: str = "") -> Decoded
         )
     )
 
-    def computed(k: int) -> Array:
-        slope, intercept = slopes[k]
-        return (read_plane(frames[k]) * slope + intercept).astype(np.float32)
+    def computed(n: int) -> Array:
+        slope, intercept = slopes[n]
+        return (stored.plane(n) * slope + intercept).astype(np.float32)
 
-    return Decoded(
-        Image(Voxels(grid.shape, np.dtype(np.float32), computed), grid, name=name),
-        tuple(findings),
-        lambda k, plane: plane,
-    )
+    voxels = Voxels(stored.shape, np.dtype(np.float32), computed)
+    padding = min(float(plane.min()) for plane in voxels) if padded else 0.0
+    return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=padding)
 
 
-def _stored(frames: Sequence[Frame], grid: Grid) -> Voxels:
-    """Stored values, in the one type that holds those of all planes."""
+def _stored(frames: Sequence[Frame]) -> Voxels:
     dtype = stored_type(frames)
-    return Voxels(grid.shape, dtype, lambda k: read_plane(frames[k]).astype(dtype, copy=False))
+    columns, rows = int(frames[0].get("Columns")), int(frames[0].get("Rows"))
+    return Voxels((columns, rows, len(frames)), dtype, lambda n: read_plane(frames[n]).astype(dtype, copy=False))
 
 
 def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:

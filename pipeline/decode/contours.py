@@ -1,0 +1,281 @@
+"""Closed contours in one plane: which pixels they hold, how they lie to each other, and their area. Numbers only.
+
+Rules:
+- A polygon is (n, 2) float64: u along the columns of a raster, v along its rows, in continuous pixel indices, so that
+  pixel (row, column) has its centre at (v, u) = (row, column). The last point joins the first.
+- A pixel is inside when its centre is, by the even-odd rule along its row. A centre exactly on an edge belongs to the
+  side of larger u, and on a horizontal edge to the side of larger v. So two polygons that share an edge share no
+  pixel and leave none out, and a rectangle from 2 to 5 holds the pixels 2, 3 and 4.
+- A polygon within another is a hole of it, one within the hole an island, and so on. Polygons that overlap in part
+  are united first, and a polygon given twice counts once. What is nearer than `tolerance` counts as touching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Polygon = NDArray[np.float64]
+Raster = NDArray[np.bool_]
+Relation = Literal["apart", "within", "around", "same", "overlapping"]
+
+# Crossings are rounded to this many decimals of a pixel: two edges through one centre then agree that it lies on them.
+_DECIMALS = 9
+_BLOCK = 256  # points tested at once, which bounds the memory of a pair of long contours
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How the polygons of one plane combine.
+
+    depth: per polygon, the number of (united) polygons around it; odd is a hole; None repeats an earlier polygon.
+    overlapping: the pairs that overlap in part. crossed: the polygons that cross themselves.
+    xor: all are combined by exclusive or, and depth says nothing.
+    """
+
+    depth: tuple[int | None, ...]
+    overlapping: tuple[tuple[int, int], ...]
+    crossed: tuple[int, ...]
+    xor: bool = False
+
+    @property
+    def holes(self) -> tuple[int, ...]:
+        return () if self.xor else tuple(n for n, d in enumerate(self.depth) if d is not None and d % 2)
+
+    @property
+    def repeated(self) -> tuple[int, ...]:
+        return tuple(n for n, d in enumerate(self.depth) if d is None)
+
+
+def raster(polygon: Polygon, shape: tuple[int, int]) -> Raster:
+    """(rows, columns) whether each pixel centre is inside. What lies beyond the raster is clipped."""
+    rows, columns = shape
+    low, high = _edges_upwards(polygon)
+    first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.int64)
+    edge, row = _expand(first, np.clip(np.ceil(high[:, 1]), 0, rows).astype(np.int64) - first)
+    inside = np.zeros(shape, np.bool_)
+    if len(row) == 0:
+        return inside
+    # From the lower end whatever way the edge is run, so that neighbours compute one edge alike.
+    u = low[edge, 0] + (row - low[edge, 1]) * _slope(low, high, edge)
+    column = np.clip(np.ceil(np.round(u, _DECIMALS)), 0, columns).astype(np.int64)
+    # Only the box of the crossings: every one turns inside to outside for the rest of its row.
+    top, left = row.min(), column.min()
+    height, width = int(row.max() - top) + 1, int(column.max() - left) + 1
+    place = (row - top) * width + (column - left)
+    toggles = (np.bincount(place, minlength=height * width) & 1).astype(np.uint8).reshape(height, width)
+    box = inside[top : top + height, left : left + width]
+    box[:] = np.bitwise_xor.accumulate(toggles, axis=1)[:, : box.shape[1]]
+    return inside
+
+
+def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, float] = (1, 1)) -> Arrangement:
+    """Nesting, overlaps and repeats among the polygons of one plane. scale: a pixel's size, in the tolerance's unit."""
+    scaled = [p * scale for p in polygons]
+    boxes = np.array([(*p.min(0), *p.max(0)) for p in scaled])
+    count = len(polygons)
+    around: list[set[int]] = [set() for _ in range(count)]
+    group, overlapping, repeated = list(range(count)), [], set()
+    for b in range(count):
+        near = np.flatnonzero((boxes[:b, :2] < boxes[b, 2:]).all(1) & (boxes[:b, 2:] > boxes[b, :2]).all(1))
+        for a in map(int, near):
+            relation = "apart" if a in repeated else relate(scaled[b], scaled[a], tolerance)
+            if relation == "same":
+                repeated.add(b)
+                break
+            if relation == "within":
+                around[b].add(a)
+            elif relation == "around":
+                around[a].add(b)
+            elif relation == "overlapping":
+                overlapping.append((a, b))
+                group = [group[a] if g == group[b] else g for g in group]
+    around = [outer - repeated for outer in around]
+    depth: list[int | None] = []
+    for n in range(count):
+        members = [m for m in range(count) if group[m] == group[n]]
+        depth.append(len({group[a] for m in members for a in around[m]} - {group[n]}))
+    crossed = tuple(n for n in range(count) if crosses_itself(scaled[n], tolerance))
+    return Arrangement(tuple(None if n in repeated else d for n, d in enumerate(depth)), tuple(overlapping), crossed)
+
+
+def fill(polygons: Sequence[Polygon], arrangement: Arrangement, shape: tuple[int, int]) -> Raster:
+    """(rows, columns) the pixels that the polygons of one plane hold together."""
+    filled = np.zeros(shape, np.bool_)
+    if arrangement.xor:
+        for polygon in polygons:
+            filled ^= raster(polygon, shape)
+        return filled
+    for depth, polygon in sorted(
+        ((d, p) for d, p in zip(arrangement.depth, polygons, strict=True) if d is not None), key=lambda item: item[0]
+    ):
+        if depth % 2:
+            filled &= ~raster(polygon, shape)
+        else:
+            filled |= raster(polygon, shape)
+    return filled
+
+
+def area(polygons: Sequence[Polygon], arrangement: Arrangement, fineness: int = 9) -> float:
+    """The area they hold together, in pixels: exact where they nest, else from `fineness` squared samples a pixel."""
+    if not (arrangement.overlapping or arrangement.xor):
+        areas = [area_of(p, crossed=n in arrangement.crossed) for n, p in enumerate(polygons)]
+        return sum(a * (-1 if d % 2 else 1) for a, d in zip(areas, arrangement.depth, strict=True) if d is not None)
+    corner = np.floor(np.min([p.min(axis=0) for p in polygons], axis=0)) - 1
+    width, height = np.ceil(np.max([p.max(axis=0) for p in polygons], axis=0) - corner).astype(int) + 2
+    # An odd fineness has samples on the pixel centres: what holds a pixel has an area.
+    fine = [(p - corner) * fineness + (fineness - 1) / 2 for p in polygons]
+    held = fill(fine, arrangement, (int(height) * fineness, int(width) * fineness))
+    return float(np.count_nonzero(held)) / fineness**2
+
+
+def area_of(polygon: Polygon, crossed: bool) -> float:
+    """The even-odd area of one polygon, in pixels, exact. crossed: whether its edges cross.
+
+    Between two heights that have a vertex or a crossing, its runs are trapezia, so their widths half-way decide.
+    """
+    v = polygon[:, 1]
+    heights = np.unique(v)
+    if crossed:
+        edge, along, _ = _crossings(polygon, polygon)
+        heights = np.union1d(heights, v[edge] + along * (np.roll(v, -1) - v)[edge])
+    middles = (heights[1:] + heights[:-1]) / 2
+    low, high = _edges_upwards(polygon)
+    first = np.searchsorted(middles, low[:, 1])
+    edge, slab = _expand(first, np.searchsorted(middles, high[:, 1]) - first)
+    u = low[edge, 0] + (middles[slab] - low[edge, 1]) * _slope(low, high, edge)
+    order = np.lexsort((u, slab))  # every slab has an even number of edges, so in and out alternate throughout
+    swept = (u * np.diff(heights)[slab])[order]
+    return float(swept[1::2].sum() - swept[::2].sum())
+
+
+def relate(b: Polygon, a: Polygon, tolerance: float) -> Relation:
+    """How b lies to a: decided by where their boundaries run, and where they only touch, by a point inside."""
+    b_inside, b_outside = _sides(b, a, tolerance)
+    a_inside, a_outside = _sides(a, b, tolerance)
+    if (b_inside and b_outside) or (a_inside and a_outside) or (b_inside and a_inside):
+        return "overlapping"
+    if not b_outside and (b_inside or _holds_centre_of(a, b)):
+        same = not a_outside and _holds_centre_of(b, a)
+        return "same" if same else "within"
+    if not a_outside and (a_inside or _holds_centre_of(b, a)):
+        return "around"
+    return "apart"
+
+
+def crosses_itself(polygon: Polygon, tolerance: float) -> bool:
+    """Whether two edges cross, with all four ends further than `tolerance` from the other edge's line.
+
+    A keyhole's channel, run there and back, lies on itself and does not cross.
+    """
+    return bool((_crossings(polygon, polygon)[2] > tolerance).any())
+
+
+def distance(polygon: Polygon, points: Polygon) -> NDArray[np.float64]:
+    """(n,) distance of each point to the nearest edge, in the unit both are in."""
+    along = np.roll(polygon, -1, axis=0) - polygon
+    length = np.maximum((along**2).sum(axis=1), np.finfo(float).tiny)
+    nearest = np.empty(len(points))
+    for block in _blocks(len(points)):
+        to = points[block, None] - polygon
+        foot = np.clip((to * along).sum(axis=2) / length, 0, 1)[..., None] * along
+        nearest[block] = np.sqrt(((to - foot) ** 2).sum(axis=2).min(axis=1))
+    return nearest
+
+
+def _sides(b: Polygon, a: Polygon, tolerance: float) -> tuple[bool, bool]:
+    """Whether any of the boundary of b lies inside a, and outside a, further than `tolerance` from a's boundary.
+
+    The boundary is cut where it crosses a's, so each piece is on one side, and its middle and ends speak for it.
+    """
+    edge, along, _ = _crossings(b, a)
+    count = len(b)
+    cuts = np.unique(np.concatenate([np.arange(count + 1.0), edge + along]))
+    middle = (cuts[1:] + cuts[:-1]) / 2
+    whole = middle.astype(np.int64)
+    start, end = b[whole], b[(whole + 1) % count]
+    points = np.concatenate([b, start + (middle - whole)[:, None] * (end - start)])
+    inside = _holds(a, points)
+    far = distance(a, points) > tolerance
+    return bool((inside & far).any()), bool((~inside & far).any())
+
+
+def _crossings(p: Polygon, q: Polygon) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Where edges of p properly cross edges of q: edge of p, how far along it (0 to 1), and how deep.
+
+    Depth is the smallest distance of the four ends to the other edge's line. Only edges whose boxes meet are compared.
+    """
+    p_end, q_end = np.roll(p, -1, axis=0), np.roll(q, -1, axis=0)
+    p_low, p_high, q_low, q_high = (f(a, b) for a, b in ((p, p_end), (q, q_end)) for f in (np.minimum, np.maximum))
+    order = np.argsort(q_low[:, 1], kind="stable")
+    starts = q_low[order, 1]
+    tallest = (q_high[:, 1] - q_low[:, 1]).max()
+    first = np.searchsorted(starts, p_low[:, 1] - tallest)
+    e, nth = _expand(first, np.searchsorted(starts, p_high[:, 1], side="right") - first)
+    f = order[nth]
+    meet = (p_low[e, 0] <= q_high[f, 0]) & (q_low[f, 0] <= p_high[e, 0]) & (p_low[e, 1] <= q_high[f, 1])
+    e, f = e[meet], f[meet]
+    p0, p_along, q0, q_along = p[e], (p_end - p)[e], q[f], (q_end - q)[f]
+    q_from, q_to = _cross(p_along, q0 - p0), _cross(p_along, q0 + q_along - p0)
+    p_from, p_to = _cross(q_along, p0 - q0), _cross(q_along, p0 + p_along - q0)
+    proper = (q_from * q_to < 0) & (p_from * p_to < 0)
+    p_from, p_to, q_from, q_to = (values[proper] for values in (p_from, p_to, q_from, q_to))
+    to_p = np.minimum(np.abs(q_from), np.abs(q_to)) / np.linalg.norm(p_along[proper], axis=1)
+    to_q = np.minimum(np.abs(p_from), np.abs(p_to)) / np.linalg.norm(q_along[proper], axis=1)
+    return e[proper], p_from / (p_from - p_to), np.minimum(to_p, to_q)
+
+
+def _holds(polygon: Polygon, points: Polygon) -> NDArray[np.bool_]:
+    """(n,) whether each point is inside, by the even-odd rule."""
+    low, high = _edges_upwards(polygon)
+    inside = np.empty(len(points), np.bool_)
+    for block in _blocks(len(points)):
+        u, v = points[block, 0, None], points[block, 1, None]
+        meets = (low[:, 1] <= v) & (v < high[:, 1])
+        left = _cross(high - low, np.stack(np.broadcast_arrays(u - low[:, 0], v - low[:, 1]), -1)) <= 0
+        inside[block] = (meets & left).sum(axis=1) % 2 == 1
+    return inside
+
+
+def _holds_centre_of(outer: Polygon, inner: Polygon) -> bool:
+    """Whether a point inside `inner`, in the middle of its widest run at a height without vertices, is in `outer`."""
+    rows = np.unique(inner[:, 1])
+    if len(rows) < 2:
+        return False
+    tallest = int(np.diff(rows).argmax())
+    v = (rows[tallest] + rows[tallest + 1]) / 2
+    low, high = _edges_upwards(inner)
+    meets = (low[:, 1] <= v) & (v < high[:, 1])
+    low, high = low[meets], high[meets]
+    u = np.sort(low[:, 0] + (v - low[:, 1]) / (high[:, 1] - low[:, 1]) * (high[:, 0] - low[:, 0]))
+    widest = int((u[1::2] - u[::2]).argmax())
+    return bool(_holds(outer, np.array([[(u[2 * widest] + u[2 * widest + 1]) / 2, v]]))[0])
+
+
+def _edges_upwards(polygon: Polygon) -> tuple[Polygon, Polygon]:
+    """The lower and the upper end of every edge."""
+    following = np.roll(polygon, -1, axis=0)
+    down = (polygon[:, 1] > following[:, 1])[:, None]
+    return np.where(down, following, polygon), np.where(down, polygon, following)
+
+
+def _slope(low: Polygon, high: Polygon, edge: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray((high[edge, 0] - low[edge, 0]) / (high[edge, 1] - low[edge, 1]))
+
+
+def _expand(first: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each n the numbers first[n], first[n] + 1, ... count[n] of them: n and the number, side by side."""
+    n = np.repeat(np.arange(len(first)), count)
+    return n, np.arange(len(n)) - np.repeat(np.cumsum(count) - count, count) + first[n]
+
+
+def _cross(a: Polygon, b: Polygon) -> NDArray[np.float64]:
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
+
+
+def _blocks(count: int) -> list[slice]:
+    return [slice(start, start + _BLOCK) for start in range(0, count, _BLOCK)]
