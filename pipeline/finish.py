@@ -8,7 +8,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -209,16 +209,22 @@ def _worst(agreements: Sequence[Agreement]) -> Agreement:
 def _both_in_place(target: Path, policy: Policy) -> Iterator[tuple[Path, Path]]:
     """Temporary paths for the image and its record; the record is moved first, so an image never lacks its proof."""
     overwrite = policy.write == "overwrite"
-    with ExitStack() as both:
-        image = both.enter_context(nifti.in_place(target, overwrite=overwrite))
-        record = both.enter_context(nifti.in_place(sidecar_of(target), overwrite=overwrite))
-        yield image, record
+    moved = False
+    try:
+        with nifti.in_place(target, overwrite=overwrite) as image:
+            with nifti.in_place(sidecar_of(target), overwrite=overwrite) as record:
+                yield image, record
+            moved = True
+    except BaseException:
+        if moved:  # the image could not follow: a record of nothing would stay
+            sidecar_of(target).unlink(missing_ok=True)
+        raise
 
 
-def _hashes(product: Product, image: Path, target: Path) -> dict[str, str]:
+def _hashes(product: Product, image: Path, target: Path) -> dict[Path, str]:
     paths = product.inputs or [h.path for h in product.series.headers]
     digests = sha256([*paths, image])
-    return {target.name if path == image else path.name: digest for path, digest in digests.items()}
+    return {target if path == image else path: digest for path, digest in digests.items()}
 
 
 def _disputed(agreements: Sequence[Agreement], findings: Sequence[Finding]) -> PipelineError:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Policy:
+    """Tolerances and choices of one conversion; the comment beside each is its reason."""
+
     # A plane may lie this far from the written grid. Real scanners jitter by up to 0.055 mm and the smallest real
     # defect seen (a missing plane) shows 0.31 mm; in 0.1 mm micro-CT a gap needs the fraction.
     corner_limit_mm: float = 0.1

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any, epilog: str) -> None:
+    """Its options."""
     p = commands.add_parser(
         "convert",
         help="a mask or image series to NIfTI, proven and cross-checked",
@@ -144,6 +145,7 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
+    """Run it; the exit code."""
     from pathlib import Path
 
     from pipeline.conversion import convert, convert_all
