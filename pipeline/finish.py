@@ -19,6 +19,7 @@ from pipeline.crosscheck import Agreement
 from pipeline.crosscheck.panel import Panel
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid
+from pipeline.labelfiles import label_file, label_text
 from pipeline.labels import label_table
 from pipeline.layout import Layout, lay_out
 from pipeline.mask import Array, Mask, Voxels
@@ -87,6 +88,7 @@ def finish(
             command=command,
         )
         write_record(record_part, record)
+        _write_labels(product, destination, policy)
     return Outcome(
         verdict=verdict,
         output=destination,
@@ -116,7 +118,8 @@ def checked_target(output: Path) -> Path:
 
 def free_target(target: Path, policy: Policy) -> Path | None:
     """The path to write to: `target`, or one with a suffix; None to skip. Raises OUTPUT_EXISTS."""
-    taken = [p for p in (target, sidecar_of(target)) if p.exists()]
+    beside = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
+    taken = [p for p in (target, sidecar_of(target), *beside) if p.exists()]
     if not taken or policy.write == "overwrite":
         return target
     if policy.write == "skip":
@@ -219,6 +222,13 @@ def _both_in_place(target: Path, policy: Policy) -> Iterator[tuple[Path, Path]]:
         if moved:  # the image could not follow: a record of nothing would stay
             sidecar_of(target).unlink(missing_ok=True)
         raise
+
+
+def _write_labels(product: Product, target: Path, policy: Policy) -> None:
+    if policy.labels_file == "none" or not isinstance(product.volume, Mask):
+        return
+    with nifti.in_place(label_file(target, policy.labels_file), overwrite=policy.write == "overwrite") as part:
+        part.write_text(label_text(product.volume.segments, policy.labels_file), "utf-8")
 
 
 def _hashes(product: Product, image: Path, target: Path) -> dict[Path, str]:

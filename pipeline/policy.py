@@ -47,6 +47,7 @@ class Policy:
     allow_empty: bool = False
     crosscheck: Literal["affine", "voxels", "off"] = "affine"
     keep_disputed: bool = False
+    labels_file: Literal["none", "bids", "itksnap", "slicer"] = "none"
     write: Literal["refuse", "suffix", "skip", "overwrite"] = "refuse"
 
     def corner_limit(self, smallest_spacing_mm: float) -> float:
