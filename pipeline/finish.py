@@ -72,6 +72,8 @@ def finish(
             raise _disputed(agreements, findings)
         proofs = Proofs(product.proof, header_mm, written.qform_deviation_mm, written.qform_code)
         labels = label_table(product.volume) if isinstance(product.volume, Mask) else None
+        if labels is not None and not any(row.voxels for row in labels) and not policy.allow_empty:
+            raise _empty(product)
         record = build_record(
             verdict=verdict,
             output=destination,
@@ -235,6 +237,14 @@ def _hashes(product: Product, image: Path, target: Path) -> dict[Path, str]:
     paths = product.inputs or [h.path for h in product.series.headers]
     digests = sha256([*paths, image])
     return {target if path == image else path: digest for path, digest in digests.items()}
+
+
+def _empty(product: Product) -> PipelineError:
+    return refuse(
+        Code.EMPTY,
+        f"the mask “{product.volume.name}” has no voxel",
+        "Was anything drawn, and is it the right one? --allow-empty writes it all the same.",
+    )
 
 
 def _disputed(agreements: Sequence[Agreement], findings: Sequence[Finding]) -> PipelineError:
