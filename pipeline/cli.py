@@ -121,6 +121,11 @@ def _add_convert(commands: Any) -> None:
         help="planes at one place: refuse, drop those with the same pixels, or let the first or last Instance Number win",
     )
     p.add_argument(
+        "--assume-spacing",
+        action="store_true",
+        help="multi-frame files that place their first frame only: lay the others by Spacing Between Slices",
+    )
+    p.add_argument(
         "--orient",
         default="source",
         metavar="CODE",

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,19 @@ def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
 
 def read_plane(frame: Frame) -> Array:
     """The stored values of one frame: (rows, columns). Raises CORRUPT_FILE, UNSUPPORTED_PIXELS."""
+    if frame.tile:
+        return _tile(frame)
     dtype = _frame_type(frame)
     raw = _decoded(frame) if frame.header.pixel_offset is None else _native(frame, dtype)
     return _value_bits(raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype), frame)
+
+
+def _tile(frame: Frame) -> Array:
+    """One tile of a mosaic: they lie row by row, from the top left."""
+    sheet = read_plane(replace(frame, tile=0, values=None))
+    rows, columns = int(frame.get("Rows")), int(frame.get("Columns"))
+    down, across = divmod(frame.tile - 1, sheet.shape[1] // columns)
+    return np.ascontiguousarray(sheet[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns])
 
 
 def _frame_type(frame: Frame) -> np.dtype[Any]:

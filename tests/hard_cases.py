@@ -20,7 +20,6 @@ from tests.hard_edits import (
     another,
     bare_files,
     both,
-    copied,
     cosines,
     doubled,
     file_copy,
@@ -130,7 +129,14 @@ def _few() -> list[HardCase]:
         HardCase("2 planes", "2 or 3 slices", few(2)),
         HardCase("3 planes", "2 or 3 slices", few(3)),
         HardCase(
-            "all planes at one place", "one position", SMALL, moved(lambda k: (0, 0, -2.0 * k)), "DUPLICATE_POSITION"
+            "all planes at one place", "one position", SMALL, moved(lambda k: (0, 0, -2.0 * k)), "SEVERAL_VOLUMES"
+        ),
+        HardCase(
+            "all planes at one place, unnumbered",
+            "one position",
+            replace(SMALL, instance_numbers="missing"),
+            moved(lambda k: (0, 0, -2.0 * k)),
+            "DUPLICATE_POSITION",
         ),
     ]
 
@@ -638,7 +644,7 @@ def _multi_frame() -> list[HardCase]:
 
 def _pixels() -> list[HardCase]:
     big = replace(SMALL, shape=(40, 36, 5))
-    slopes = tuple((1.0 + k / 4, -100.0 * k) for k in range(7))
+    slopes = tuple((1.0 + k / 4, 2000.0 * k) for k in range(7))
     return [
         *(
             HardCase(syntax, "transfer syntaxes", replace(big, transfer_syntax=syntax))

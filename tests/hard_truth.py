@@ -117,25 +117,36 @@ def compared(
     known = values[at] == flat
     index = np.stack(np.unravel_index(np.arange(flat.size), array.shape), -1)[known, :3]
     distances = np.linalg.norm(_lps(index, affine_ras) - places[at[known]], axis=1)
+    lowest = at[known] == 0  # an image is padded with its lowest value: the nearest voxel of it is the acquired one
+    if lowest.any():
+        distances = np.append(distances[~lowest], distances[lowest].min())
     foreign = len(set(flat[~known].tolist()) - {0})
     return Compared(float(distances.max(initial=0.0)), len(np.setdiff1d(values, flat)), foreign)
 
 
-def blended(acquired: Sequence[Acquired], array: NDArray[Any], affine_ras: NDArray[np.float64]) -> float:
-    """The largest difference of a resampled file from `interpolated`, inside the acquired block; the grid must hold it."""
+def blended(
+    acquired: Sequence[Acquired], array: NDArray[Any], affine_ras: NDArray[np.float64], reach_mm: float = np.inf
+) -> float:
+    """The largest difference of a resampled file from `interpolated`, inside the acquired block; the grid must hold it.
+
+    Between planes further apart than `reach_mm` the lowest value of the file stands.
+    """
     corners = np.concatenate([a.points()[[0, 0, -1, -1], [0, -1, 0, -1]] for a in acquired])
     inside = np.column_stack([corners @ RAS_TO_LPS, np.ones(len(corners))]) @ np.linalg.inv(affine_ras).T[:, :3]
     assert (inside > -0.51).all()
     assert (inside < np.array(array.shape) - 0.49).all()
     index = np.stack(np.unravel_index(np.arange(array.size), array.shape), -1)
-    expected = interpolated(acquired, _lps(index, affine_ras))
+    expected = interpolated(acquired, _lps(index, affine_ras), reach_mm)
+    expected[np.isneginf(expected)] = array.min()
     known = np.isfinite(expected)
     assert known.sum() > 0.3 * sum(a.stored.size for a in acquired)
     return float(np.abs(array.ravel()[known] - expected[known]).max())
 
 
-def interpolated(acquired: Sequence[Acquired], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) physical values at (n, 3) LPS points, linear in the planes and between them; NaN outside."""
+def interpolated(
+    acquired: Sequence[Acquired], points: NDArray[np.float64], reach_mm: float = np.inf
+) -> NDArray[np.float64]:
+    """(n,) physical values at (n, 3) LPS points, linear in the planes and between them; NaN outside, -inf in a gap."""
     planes = sorted(acquired, key=lambda a: float(a.position @ acquired[0].normal))
     depths = np.array([a.position @ planes[0].normal for a in planes])
     at = points @ planes[0].normal
@@ -149,6 +160,8 @@ def interpolated(acquired: Sequence[Acquired], points: NDArray[np.float64]) -> N
             values[here] = _bilinear(plane, points[here])
         share = np.where(np.abs(share) < 1e-3, 0, np.where(np.abs(share - 1) < 1e-3, 1, share))
         result += np.where(share == 0, 0, values) * share
+    between = (weight > 1e-3) & (weight < 1 - 1e-3)
+    result[between & (depths[above] - depths[above - 1] > reach_mm)] = -np.inf
     result[(weight < -1e-3) | (weight > 1 + 1e-3)] = np.nan
     return result
 
