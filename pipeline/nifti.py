@@ -55,6 +55,14 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class GeometryBits:
+    """The bytes of a header that place its voxels, little-endian: pixdim[0..3]; and codes, quaternion, offsets, srows."""
+
+    pixdim: bytes
+    forms: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """What one write gave. checksums: CRC-32 of every plane as it went in. qform_deviation_mm: qform against sform."""
 
@@ -73,10 +81,12 @@ def pack_header(
     label: bool,
     description: str,
     limit_mm: float,
+    like: GeometryBits | None = None,
 ) -> tuple[bytes, float]:
     """The 348 bytes and the 4 after them, and the largest corner distance between qform and sform in mm.
 
-    affine: 4 x 4, index to RAS mm. shape: (columns, rows, planes), or with a fourth number, of volumes.
+    affine: 4 x 4, index to RAS mm. shape: (columns, rows, planes), or with a fourth number, of volumes. like: the
+    geometry of another file's header, taken over bit for bit.
     """
     if max(shape) > _LARGEST:
         raise refuse(
@@ -110,6 +120,8 @@ def pack_header(
         *sform[:3].ravel(),
         b"", b"n+1\0",
     )  # fmt: skip
+    if like is not None:
+        raw = raw[:76] + like.pixdim + raw[92:252] + like.forms + raw[328:]
     return raw + bytes(4), deviation
 
 
@@ -185,6 +197,18 @@ def read_header(path: Path) -> Header:
         return parse_header(file.read(348))
 
 
+def read_geometry(path: Path) -> tuple[Header, GeometryBits]:
+    """A file's header, and the bits of it that place its voxels."""
+    with opened(path, "rb", gzipped=is_gzip(path)) as file:
+        raw = file.read(348)
+    header = parse_header(raw)
+    pixdim, forms = raw[76:92], raw[252:328]
+    if raw[:4] == struct.pack(">i", 348):
+        pixdim = struct.pack("<4f", *struct.unpack(">4f", pixdim))
+        forms = struct.pack("<2h18f", *struct.unpack(">2h18f", forms))
+    return header, GeometryBits(pixdim, forms)
+
+
 def read_planes(path: Path) -> Iterator[Array]:
     """Every (rows, columns) plane of a file as stored, in order, volume after volume. Raises CORRUPT_FILE when it ends early or late."""
     with opened(path, "rb", gzipped=is_gzip(path)) as file:
@@ -217,7 +241,7 @@ def prove(
     from isal import isal_zlib
 
     header = read_header(path)
-    distance = _corner_distance(header.sform, affine, shape)
+    distance = _corner_distance(header.affine, affine, shape)
     planes = tuple(isal_zlib.crc32(plane.data.cast("B")) for plane in read_planes(path))
     wrong = [k for k, (a, b) in enumerate(zip(planes, checksums, strict=False)) if a != b]
     if header.shape != shape or header.dtype != dtype or len(planes) != len(checksums) or wrong:

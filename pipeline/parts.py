@@ -3,8 +3,8 @@
 Rules:
 - What cannot be one grid is apart first: size, Frame of Reference, orientation, pixel spacing, localizers, stacks.
   Rounding splits nothing.
-- Planes that share positions are apart by the first attribute of `_ATTRIBUTES`, or the first two, that give every
-  position once and as few volumes as the positions ask for: a time that differs from plane to plane tells nothing.
+- Planes that share positions are apart by the folder they lie in (one export a mask), or by the first attribute of
+  `_ATTRIBUTES`, or the first two, that give every position once and as few volumes as the positions ask for: a time that differs from plane to plane tells nothing.
   Which one it was is the part's name. Failing that, whole volumes that follow each other by Instance Number are parts.
   Where nothing tells them apart, they stay together, and the duplicate is refused by name.
 - Planes without a place stay where they can belong, and refuse it; of another size they are a part of their own.
@@ -27,7 +27,9 @@ from pipeline.series import Frame
 _SAME_PLACE_MM = 1e-3
 _TURNED = 0.01  # radians: beyond any rounding or jitter of cosines
 _NO_COSINES = 2e-3  # cosines this far off are refused by name; they say nothing of where the planes are
+_FOLDER = "folder"
 _ATTRIBUTES = (
+    (_FOLDER, "folder"),
     ("TemporalPositionIdentifier", "time point"),
     ("TemporalPositionIndex", "time point"),
     ("TriggerTime", "trigger time"),
@@ -162,11 +164,11 @@ def _by_attribute(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
     most = max(Counter(_places(frames)).values())
     if most == 1:
         return [("", frames)]
-    varying = [(k, word) for k, word in _ATTRIBUTES if 1 < len({f.get(k) for f in frames}) <= most]
+    varying = [(k, word) for k, word in _ATTRIBUTES if 1 < len({_value(f, k) for f in frames}) <= most]
     for chosen in [*((one,) for one in varying), *combinations(varying, 2)]:
         volumes: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
         for frame in frames:
-            volumes[tuple(frame.get(keyword) for keyword, _ in chosen)].append(frame)
+            volumes[tuple(_value(frame, keyword) for keyword, _ in chosen)].append(frame)
         whole = all(None not in values and max(Counter(_places(g)).values()) == 1 for values, g in volumes.items())
         if len(volumes) == most and whole:
             ordered = sorted(volumes.items(), key=lambda item: [_sortable(value) for value in item[0]])
@@ -175,6 +177,11 @@ def _by_attribute(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
                 for values, group in ordered
             ]
     return _by_instance_number(frames) or [("", frames)]
+
+
+def _value(frame: Frame, keyword: str) -> Hashable:
+    value: Hashable = frame.path.parent.name if keyword == _FOLDER else frame.get(keyword)
+    return value
 
 
 def _by_instance_number(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:

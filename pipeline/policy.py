@@ -16,6 +16,8 @@ class Policy:
     # defect seen (a missing plane) shows 0.31 mm; in 0.1 mm micro-CT a gap needs the fraction.
     corner_limit_mm: float = 0.1
     corner_limit_fraction: float = 0.1  # of the smallest spacing; the smaller of the two limits holds
+    # Mimics' voxel centres show noise of 1e-5 mm (float32 inside); a plane that is really off is off by far more.
+    centre_limit_mm: float = 1e-3
     # Direction cosines printed with three decimals are off by less than this; a length of 0.99 is not rounding.
     cosine_limit: float = 1e-3
     # The header holds float32: 2.8e-5 mm at 1.2 m was measured for the sform, 1.5e-4 mm for the qform.
@@ -34,6 +36,11 @@ class Policy:
     on_duplicate: Literal["refuse", "drop", "first", "last"] = "refuse"
     assume_spacing: bool = False
     orient: str = "source"
+    resample: Literal["refuse", "nearest"] = "refuse"
+    fractional: float | Literal["keep"] = 0.5
+    combine: Literal["auto", "separate", "merge"] = "auto"
+    interpolate: bool = False
+    mm_per_unit: float | None = None
     keep_values: bool = False
     allow_empty: bool = False
     crosscheck: Literal["affine", "voxels", "off"] = "affine"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.conversion import lay
+from pipeline.laying import lay
 from pipeline.decode import rtstruct
 from pipeline.findings import Code, Exit, PipelineError, Severity
 from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder

@@ -1,0 +1,1 @@
+"""Masks back into DICOM: a series of label images, or a SEG."""

@@ -1,0 +1,254 @@
+"""Masks as one DICOM SEG that refers to its source images. highdicom writes it; the voxels and their place are ours.
+
+Rules:
+- Frames follow the planes of the source one to one; highdicom takes their place from the source's own attributes.
+- Segment numbers count from 1 in the order of the labels, as the standard demands (PS3.3 C.8.20.2). Where that changes
+  a label it is said.
+- Overlapping masks go into one SEG, each segment in its own frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from pipeline.encode.folder import appearing_file, content_digest, content_uid
+from pipeline.encode.segments import described
+from pipeline.encode.source import check_source
+from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.mask import Array, Concept, Mask, Segment, smallest_unsigned
+from pipeline.policy import Policy
+from pipeline.series import Frame
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_TYPE_2 = """
+    PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber
+    PositionReferenceIndicator
+""".split()
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSeg:
+    """path: the SEG. segments: as written, by segment number. labels: (segment number, label of the mask) pairs."""
+
+    path: Path
+    segments: tuple[Segment, ...]
+    labels: tuple[tuple[int, int], ...]
+    findings: tuple[Finding, ...]
+
+
+def write_seg(
+    masks: Sequence[Mask],
+    source: Sequence[Frame],
+    path: Path,
+    *,
+    toml: Path | None = None,
+    policy: Policy | None = None,
+    kind: Literal["BINARY", "LABELMAP"] = "BINARY",
+    description: str = "",
+    series_number: int | None = None,
+) -> WrittenSeg:
+    """Write masks on one grid as a SEG. source: the frames of the source in the order of the planes. toml: see
+    pipeline.encode.segments. kind: LABELMAP holds no overlap, and fewer programs read it.
+
+    Raises PipelineError: NO_EXPORT_PACKAGE, EXPORT_SOURCE, SEGMENT_DESCRIPTION, SEGMENTS_OVERLAP, EMPTY, OUTPUT_EXISTS,
+    CANNOT_WRITE.
+    """
+    highdicom = _highdicom()
+    for mask in masks:
+        check_source(mask.grid, source, policy or Policy())
+    labels = sorted(s.number for mask in masks for s in mask.segments)
+    if len(set(labels)) != len(labels):
+        raise refuse(Code.SEGMENTS_OVERLAP, f"two of the masks hold the same label ({labels})", "Give each its own.")
+    ordered = sorted((s for mask in masks for s in mask.segments), key=lambda s: s.number)
+    segments, findings = described(ordered, toml)
+    numbers = {label: n + 1 for n, label in enumerate(labels)}
+    digest = content_digest(masks, [frame.sop_instance_uid for frame in source])
+    images = _images(source)
+    findings = (*findings, *_thickness(images, masks[0]))
+    made = _made(
+        highdicom,
+        source,
+        images,
+        pixel_array=_pixels(masks, numbers, kind, source),
+        segmentation_type=kind,
+        segment_descriptions=[_description(highdicom, s, numbers[s.number]) for s in segments],
+        series_instance_uid=content_uid(digest, kind, "seg series"),
+        series_number=series_number or 100 * int(source[0].get("SeriesNumber", 0)) + 2,
+        sop_instance_uid=content_uid(digest, kind, "seg"),
+        series_description=(description or "segmentation")[:64],
+    )
+    with appearing_file(path) as working:
+        made.save_as(working)
+    return WrittenSeg(path, segments, tuple((n, label) for label, n in numbers.items()), (*findings, *_moved(numbers)))
+
+
+def _highdicom() -> Any:
+    try:
+        return import_module("highdicom")
+    except ImportError as error:
+        raise refuse(
+            Code.NO_EXPORT_PACKAGE,
+            f"a DICOM SEG is written by highdicom, which cannot be imported ({error})",
+            "Install it with: pip install 'verimask[seg]'. A DICOM series (--to series) needs nothing more.",
+        ) from error
+
+
+def _made(highdicom: Any, source: Sequence[Frame], images: list[Dataset], **what: Any) -> Any:
+    """The SEG; what highdicom finds wrong with the source is a refusal in its own words."""
+    if not source[0].get("FrameOfReferenceUID"):
+        raise refuse(
+            Code.EXPORT_SOURCE,
+            f"{source[0].name} has no Frame of Reference UID, and a SEG must name that of its source",
+            "It was probably taken out when the images were anonymised; export a DICOM series instead.",
+            where=(source[0].name,),
+            clause="PS3.3 A.51.3",
+        )
+    try:
+        return highdicom.seg.Segmentation(
+            source_images=images,
+            instance_number=1,
+            manufacturer="verimask",
+            manufacturer_model_name="verimask",
+            software_versions="verimask",
+            device_serial_number="none",
+            omit_empty_frames=True,
+            **what,
+        )
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise refuse(
+            Code.EXPORT_SOURCE,
+            f"highdicom cannot make a SEG of {source[0].path.name} and its series: {error}",
+            "The source lacks what a SEG must repeat of it; export a DICOM series instead.",
+            where=(source[0].path.name,),
+        ) from error
+
+
+def _images(source: Sequence[Frame]) -> list[Dataset]:
+    """The data sets highdicom copies patient, study and places from: a plane each, or the one multi-frame instance."""
+    first = source[0].header
+    if first.number_of_frames > 1:
+        whole = len(source) == first.number_of_frames and all(frame.header is first for frame in source)
+        if not whole:
+            raise refuse(
+                Code.EXPORT_SOURCE,
+                f"the source {first.path.name} has {first.number_of_frames} frames, of which {len(source)} are the planes",
+                "A SEG can refer to a multi-frame image only as a whole; export a DICOM series instead.",
+                where=(first.path.name,),
+            )
+        return [_complete(first.path)]
+    return [_complete(frame.path) for frame in source]
+
+
+def _complete(path: Path) -> Dataset:
+    """A source data set with the Type 2 attributes an anonymiser may have taken out, empty."""
+    from pydicom import dcmread
+
+    dataset = dcmread(path, stop_before_pixels=True, force=True)
+    for keyword in _TYPE_2:
+        dataset.setdefault(keyword, "")
+    if not dataset.get("SpecificCharacterSet", "absent"):
+        del dataset.SpecificCharacterSet
+    return dataset
+
+
+def _thickness(images: list[Dataset], mask: Mask) -> list[Finding]:
+    """Give images without Slice Thickness, which a SEG has to repeat, the distance between planes, and say so."""
+    without = [image for image in images if not image.get("SliceThickness")]
+    if not without or "SharedFunctionalGroupsSequence" in images[0]:
+        return []
+    i, j, k = mask.grid.lps[:3, :3].T
+    normal = np.cross(i, j)
+    distance = round(float(normal @ k / np.linalg.norm(normal)), 6)
+    for image in without:
+        image.SliceThickness = distance
+    return [
+        Finding(
+            Code.ASSUMED_THICKNESS,
+            f"the source has no Slice Thickness; {distance:g} mm, the distance between its planes, is written in the SEG",
+            severity=Severity.INFO,
+            clause="PS3.3 C.7.6.16.2.1",
+        )
+    ]
+
+
+def _pixels(masks: Sequence[Mask], numbers: dict[int, int], kind: str, source: Sequence[Frame]) -> Array:
+    """(frames, rows, columns) of segment numbers; of overlapping masks (frames, rows, columns, segments), 0 or 1."""
+    columns, rows, planes = masks[0].grid.shape
+    lookup = np.zeros(max(numbers) + 1, smallest_unsigned(len(numbers)))
+    lookup[list(numbers)] = list(numbers.values())
+    at = [frame.number - 1 if source[0].header.number_of_frames > 1 else k for k, frame in enumerate(source)]
+    block = np.zeros((planes, rows, columns), lookup.dtype)
+    shared = 0
+    for mask in masks:
+        for k, plane in zip(at, mask.voxels, strict=True):
+            new = lookup[plane]
+            shared += int(np.count_nonzero(block[k] & np.where(new, ~lookup.dtype.type(0), 0)))
+            block[k] = np.where(new, new, block[k])
+    if not block.any():
+        raise refuse(Code.EMPTY, "every voxel of the mask is background; a SEG of nothing has no frame to write")
+    if not shared:
+        return block
+    if kind == "LABELMAP":
+        raise refuse(
+            Code.SEGMENTS_OVERLAP,
+            f"the masks share {shared} voxels, and a label map holds one label a voxel",
+            "Write a BINARY segmentation: it keeps every segment in frames of its own.",
+            measured=float(shared),
+            limit=0.0,
+            unit="voxels",
+        )
+    apart = np.zeros((planes, rows, columns, len(numbers)), np.uint8)
+    for mask in masks:
+        for k, plane in zip(at, mask.voxels, strict=True):
+            for segment in mask.segments:
+                apart[k, :, :, numbers[segment.number] - 1] = plane == segment.number
+    return apart
+
+
+def _description(highdicom: Any, segment: Segment, number: int) -> Any:
+    kind, _, name = segment.algorithm.partition(" ")
+    assert segment.category is not None  # filled by `described`
+    assert segment.type is not None
+    coded = highdicom.sr.CodedConcept
+    algorithm = None
+    if kind != "MANUAL":
+        algorithm = highdicom.AlgorithmIdentificationSequence(
+            name=name or "not stated", family=coded("261665006", "SCT", "Unknown"), version="not stated"
+        )
+    colour = highdicom.color.CIELabColor.from_rgb(*segment.colour) if segment.colour else None
+    return highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=segment.name[:64],
+        segmented_property_category=_coded(coded, segment.category),
+        segmented_property_type=_coded(coded, segment.type),
+        algorithm_type=kind,
+        algorithm_identification=algorithm,
+        display_color=colour,
+    )
+
+
+def _coded(coded: Any, concept: Concept) -> Any:
+    return coded(concept.value, concept.scheme, concept.meaning)
+
+
+def _moved(numbers: dict[int, int]) -> list[Finding]:
+    moved = {label: number for label, number in numbers.items() if label != number}
+    if not moved:
+        return []
+    said = ", ".join(f"{label} became {number}" for label, number in moved.items())
+    return [
+        Finding(
+            Code.LABELS_REMAPPED,
+            f"segment numbers of a SEG count from 1: label {said}",
+            severity=Severity.INFO,
+            clause="PS3.3 C.8.20.2",
+        )
+    ]

@@ -1,0 +1,183 @@
+"""A mask as a DICOM series: one label image for each plane of the source, at the very same place.
+
+Rules:
+- SOP class: that of the source where it is CT or MR Image Storage, Secondary Capture for every other and for none, and
+  for an MR that lacks what its class demands (dicom2nifti fails on an empty Repetition or Echo Time).
+  Readers that place images at all place CT and MR; 3D Slicer has been seen to ignore the position of a Secondary
+  Capture. Image Type says DERIVED\\SECONDARY, and a CT says by Rescale Type US that its values are no Hounsfield units
+  (PS3.3 C.8.2.1, C.11.1.1.2). Both classes allow 16 bits only, so 8 bits are for Secondary Capture.
+- Stored values are the labels: unsigned, MONOCHROME2; the rescale is absent, or 0 and 1 where CT demands one.
+- The study, the Frame of Reference and the plane are the source's, decimal string by decimal string. All new UIDs
+  follow from content under 2.25; there is no clock in the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.encode.folder import appearing, content_digest, content_uid
+from pipeline.encode.source import check_source, copied, reference, source_dataset
+from pipeline.geometry import Grid
+from pipeline.mask import Array, Mask
+from pipeline.policy import Policy
+from pipeline.series import Frame
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+CT, MR, SECONDARY = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
+_MR_NEEDS = ("ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime")
+_MR_SAYS = (*_MR_NEEDS, "ScanOptions", "MRAcquisitionType", "EchoTrainLength", "InversionTime", "SpacingBetweenSlices")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenSeries:
+    """folder: the series. files: by plane. sop_class_uid: of all instances."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    series_uid: str
+    sop_class_uid: str
+
+
+def write_series(
+    mask: Mask,
+    source: Sequence[Frame] | None,
+    folder: Path,
+    *,
+    policy: Policy | None = None,
+    description: str = "",
+    series_number: int | None = None,
+) -> WrittenSeries:
+    """Write a mask as one instance a plane. source: the frames of its source in the order of the planes, or None for a
+    grid without one, which gets a study of its own. folder: must not exist, or be empty; it appears when complete.
+
+    Raises PipelineError: EXPORT_SOURCE, FRAME_OF_REFERENCE_DIFFERS, OUTPUT_EXISTS, CANNOT_WRITE.
+    """
+    if source is not None:
+        check_source(mask.grid, source, policy or Policy())
+    digest = content_digest([mask], [frame.sop_instance_uid + f"/{frame.number}" for frame in source or ()])
+    sop_class = _sop_class(source)
+    largest = max((s.number for s in mask.segments), default=1)
+    dtype = np.dtype("<u1" if sop_class == SECONDARY and largest < 256 else "<u2")
+    series_uid = content_uid(digest, "series")
+    names = []
+    with appearing(folder) as working:
+        for k, plane in enumerate(mask.voxels):
+            made = copied(source[k]) if source else _invented(mask.grid, k, digest)
+            made.SOPClassUID, made.SOPInstanceUID = sop_class, content_uid(digest, "instance", str(k))
+            made.SeriesInstanceUID = series_uid
+            made.SeriesDescription = (description or f"mask {mask.name}".strip())[:64]
+            made.SeriesNumber = series_number if series_number is not None else _next_number(source)
+            made.InstanceNumber = k + 1
+            _describe(made, source[k] if source else None)
+            _derivation(made, mask, source[k] if source else None)
+            _pixels(made, plane, dtype, largest)
+            names.append(f"IM{k + 1:04d}.dcm")
+            _save(made, working / names[-1])
+    return WrittenSeries(folder, tuple(folder / name for name in names), series_uid, sop_class)
+
+
+def _sop_class(source: Sequence[Frame] | None) -> str:
+    classes = {str(frame.get("SOPClassUID", "")) for frame in source or ()}
+    if source and classes == {MR} and not all(source_dataset(source[0].path).get(k) for k in _MR_NEEDS):
+        return SECONDARY
+    return classes.pop() if classes in ({CT}, {MR}) else SECONDARY
+
+
+def _next_number(source: Sequence[Frame] | None) -> int:
+    """Beside the source in a list of series, and not its own number."""
+    return 100 * int(source[0].get("SeriesNumber", 0)) + 1 if source else 1
+
+
+def _describe(made: Dataset, frame: Frame | None) -> None:
+    """What the class asks for beyond study, plane and pixels (PS3.3 A.3, A.4, A.8)."""
+    made.Manufacturer, made.ManufacturerModelName, made.BurnedInAnnotation = "verimask", "verimask", "NO"
+    given: Any = source_dataset(frame.path) if frame is not None else {}
+    third = [str(v) for v in given.get("ImageType") or ()][2:3]
+    made.ImageType = ["DERIVED", "SECONDARY", *third]
+    if made.SOPClassUID == SECONDARY:
+        made.Modality, made.ConversionType, made.PatientOrientation = "OT", "WSD", ""
+        return
+    made.AcquisitionNumber = given.get("AcquisitionNumber", "")
+    if made.SOPClassUID == CT:
+        made.Modality, made.KVP = "CT", given.get("KVP", "")
+        made.ImageType = ["DERIVED", "SECONDARY", *(third or ["AXIAL"])]
+        made.RescaleIntercept, made.RescaleSlope, made.RescaleType = 0, 1, "US"
+        return
+    made.Modality = "MR"
+    made.ImageType = ["DERIVED", "SECONDARY", *(third or ["OTHER"])]
+    for keyword in _MR_SAYS:
+        if keyword in given:
+            made[keyword] = given[keyword]
+    if "IR" not in given.get("ScanningSequence", ""):
+        made.pop("InversionTime", None)  # permitted with inversion recovery only
+    for keyword in ("ScanOptions", "MRAcquisitionType", "EchoTrainLength"):
+        made.setdefault(keyword, "")
+
+
+def _derivation(made: Dataset, mask: Mask, frame: Frame | None) -> None:
+    named = ", ".join(f"{s.number} = {s.name}" for s in mask.segments)
+    made.DerivationDescription = f"Label mask; 0 = background, {named}"[:1024]
+    made.DerivationCodeSequence = [_code("113076", "DCM", "Segmentation")]
+    if frame is not None:
+        item = reference(frame)
+        item.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source image for image processing operation")]
+        made.SourceImageSequence = [item]
+
+
+def _pixels(made: Dataset, plane: Array, dtype: np.dtype[np.generic], largest: int) -> None:
+    bits = dtype.itemsize * 8
+    made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
+    made.Rows, made.Columns = plane.shape
+    made.BitsAllocated, made.BitsStored, made.HighBit, made.PixelRepresentation = bits, bits, bits - 1, 0
+    made.WindowCenter, made.WindowWidth = f"{(largest + 1) / 2:g}", str(largest + 1)
+    raw = np.ascontiguousarray(plane, dtype).tobytes()
+    made.PixelData = raw + b"\0" * (len(raw) % 2)
+    made["PixelData"].VR = "OW" if bits == 16 else "OB"
+
+
+def _invented(grid: Grid, k: int, digest: str) -> Dataset:
+    """A study for a grid that has none: placeholders, and the plane of this index."""
+    from pydicom.dataset import Dataset
+    from pydicom.valuerep import DS
+
+    def decimals(values: Array) -> list[Any]:
+        return [DS(float(v), auto_format=True) for v in values]
+
+    made = Dataset()
+    made.PatientName, made.PatientID, made.PatientBirthDate, made.PatientSex = "Unknown^", "UNKNOWN", "", ""
+    made.StudyInstanceUID = content_uid(digest, "study")
+    made.StudyDate, made.StudyTime, made.StudyID, made.AccessionNumber = "", "", "", ""
+    made.ReferringPhysicianName, made.PositionReferenceIndicator, made.Laterality = "", "", ""
+    made.FrameOfReferenceUID = grid.frame_of_reference_uid or content_uid(digest, "frame of reference")
+    column, row = grid.lps[:3, 0] / grid.spacing[0], grid.lps[:3, 1] / grid.spacing[1]
+    made.ImageOrientationPatient = decimals(np.append(column, row))
+    made.ImagePositionPatient = decimals(grid.points((0, 0, k)))
+    made.PixelSpacing = decimals(np.array([grid.spacing[1], grid.spacing[0]]))
+    made.SliceThickness = DS(float(grid.lps[:3, 2] @ np.cross(column, row)), auto_format=True)
+    return made
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def _save(made: Dataset, path: Path) -> None:
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    made.save_as(path, enforce_file_format=True)

@@ -1,0 +1,123 @@
+"""The source of an export: which planes it has, and what is copied from it, element by element.
+
+Rules:
+- Patient, study, Frame of Reference and geometry are copied as they are written, decimal strings included: an export
+  must lie in the same study and at the very same place.
+- Nothing else is taken over: what the source says of its acquisition is not true of a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.findings import Code, refuse
+from pipeline.geometry import Grid, residuals_mm
+from pipeline.policy import Policy
+from pipeline.series import Frame
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_KEPT = """
+    SpecificCharacterSet PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientIdentityRemoved
+    DeidentificationMethod DeidentificationMethodCodeSequence StudyInstanceUID StudyDate StudyTime
+    ReferringPhysicianName StudyID AccessionNumber StudyDescription PatientAge PatientSize PatientWeight
+    FrameOfReferenceUID PositionReferenceIndicator PatientPosition BodyPartExamined Laterality
+""".split()
+# Type 2 or 2C: present, and empty where the source has none (PS3.3 C.7.1.1, C.7.2.1, C.7.3.1, C.7.4.1).
+_NEVER_ABSENT = """
+    PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber
+    PositionReferenceIndicator Laterality
+""".split()
+_GEOMETRY = {
+    "ImagePositionPatient": "PlanePositionSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "PixelSpacing": "PixelMeasuresSequence",
+    "SliceThickness": "PixelMeasuresSequence",
+}
+
+
+def check_source(grid: Grid, source: Sequence[Frame], policy: Policy) -> None:
+    """Refuse a mask that does not lie on the planes of the source, one plane each, in their order."""
+    planes = [frame.plane for frame in source if frame.plane is not None]
+    sizes = {(p.columns, p.rows) for p in planes}
+    if len(planes) != grid.shape[2] or len(source) != len(planes) or sizes != {grid.shape[:2]}:
+        size = " or ".join(f"{c} × {r}" for c, r in sorted(sizes)) or "no"
+        raise refuse(
+            Code.EXPORT_SOURCE,
+            f"the mask has {' × '.join(map(str, grid.shape))} voxels, the source {len(planes)} planes of {size} pixels",
+            "Give the series the mask was made on, or put the mask on its grid first (convert --source).",
+        )
+    residual = residuals_mm(grid.lps, planes, np.arange(len(planes)))
+    worst, limit = int(residual.argmax()), policy.corner_limit(min(grid.spacing))
+    if residual[worst] > limit:
+        raise refuse(
+            Code.EXPORT_SOURCE,
+            f"plane {worst} of the mask lies {residual[worst]:.4g} mm from {source[worst].name}",
+            "Give the series the mask was made on, or put the mask on its grid first (convert --source).",
+            where=(source[worst].name,),
+            measured=float(residual[worst]),
+            limit=limit,
+            unit="mm",
+        )
+    theirs = str(source[0].get("FrameOfReferenceUID", ""))
+    if grid.frame_of_reference_uid and theirs and grid.frame_of_reference_uid != theirs:
+        raise refuse(
+            Code.FRAME_OF_REFERENCE_DIFFERS,
+            f"the mask lies in Frame of Reference {grid.frame_of_reference_uid}, the source in {theirs}",
+            "Equal numbers mean different places then. Give the series the mask was made on.",
+            clause="PS3.3 C.7.4.1",
+        )
+
+
+def copied(frame: Frame) -> Dataset:
+    """A new data set with the patient, the study, the Frame of Reference and the plane of a source frame."""
+    from pydicom.dataset import Dataset
+
+    given = source_dataset(frame.path)
+    made = Dataset()
+    for keyword in _KEPT:
+        if keyword in given and (given[keyword].value or keyword != "SpecificCharacterSet"):
+            made[keyword] = given[keyword]
+        elif keyword in _NEVER_ABSENT:
+            setattr(made, keyword, "")
+    for keyword, group in _GEOMETRY.items():
+        holder = _holder(given, frame.number, group, keyword)
+        if holder is not None:
+            made[keyword] = holder[keyword]
+    made.setdefault("SliceThickness", "")
+    return made
+
+
+def reference(frame: Frame) -> Dataset:
+    """One item that refers to a source frame (PS3.3 table 10-3)."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID = frame.get("SOPClassUID", "")
+    item.ReferencedSOPInstanceUID = frame.sop_instance_uid
+    if frame.header.number_of_frames > 1:
+        item.ReferencedFrameNumber = frame.number
+    return item
+
+
+@lru_cache(maxsize=2)  # the frames of a multi-frame instance follow each other
+def source_dataset(path: Path) -> Dataset:
+    from pydicom import dcmread
+
+    return dcmread(path, stop_before_pixels=True, force=True)
+
+
+def _holder(given: Dataset, number: int, group: str, keyword: str) -> Dataset | None:
+    """The data set a plane attribute is written in: the frame's functional group, the shared one, or the instance."""
+    for groups, at in (("PerFrameFunctionalGroupsSequence", number - 1), ("SharedFunctionalGroupsSequence", 0)):
+        items = given.get(groups)
+        if items and at < len(items) and items[at].get(group) and keyword in items[at][group].value[0]:
+            holder: Dataset = items[at][group].value[0]
+            return holder
+    return given if keyword in given else None

@@ -1,0 +1,170 @@
+"""What the labels of a mask are: a table of numbers about each, and files of names other programs read.
+
+Rules:
+- Numbers are counted plane by plane; only connected components need a label's own box in memory.
+- A centroid is the mean of voxel centres, in mm, in both worlds: LPS as DICOM has it, RAS as NIfTI has it.
+- Components touch by faces. A volume is voxels times the voxel's volume, which is right for sheared grids too.
+- A label without a colour gets one by its value from a fixed list, so that files made apart agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.geometry import Vector
+from pipeline.mask import Array, Mask, Segment
+
+Colour = tuple[int, int, int]
+# Far apart in hue and lightness, neighbours in the list most of all.
+_COLOURS: tuple[Colour, ...] = (
+    (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240),
+    (240, 50, 230), (210, 245, 60), (250, 190, 212), (0, 128, 128), (220, 190, 255), (170, 110, 40), (255, 250, 200),
+    (128, 0, 0), (170, 255, 195), (128, 128, 0), (255, 215, 180), (0, 0, 128), (128, 128, 128),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """One label. centroids in mm, None where it has no voxel. extent: lowest and highest index in i, j and k, both in.
+
+    components: by faces; None where they were not counted.
+    """
+
+    name: str
+    value: int
+    voxels: int
+    volume_ml: float
+    centroid_lps_mm: Vector | None
+    centroid_ras_mm: Vector | None
+    extent: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None
+    components: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "Name": self.name,
+            "Value": self.value,
+            "Voxels": self.voxels,
+            "VolumeMl": self.volume_ml,
+            "CentroidLpsMm": self.centroid_lps_mm and list(self.centroid_lps_mm),
+            "CentroidRasMm": self.centroid_ras_mm and list(self.centroid_ras_mm),
+            "Extent": self.extent and [list(pair) for pair in self.extent],
+            "Components": self.components,
+        }
+
+
+@dataclass(slots=True, eq=False)
+class _Sum:
+    """What is known of one label after some planes. low, high: of its indices."""
+
+    voxels: int
+    indices: Array
+    low: Array
+    high: Array
+
+
+def label_table(mask: Mask, *, components: bool = True) -> tuple[LabelRow, ...]:
+    """A row for every segment of the mask, in their order, empty ones too."""
+    sums: dict[int, _Sum] = {}
+    for k, plane in enumerate(mask.voxels):
+        _add(sums, plane, k)
+    voxel_ml = abs(float(np.linalg.det(mask.grid.lps[:3, :3]))) / 1000
+    return tuple(_row(mask, segment, sums.get(segment.number), voxel_ml, components) for segment in mask.segments)
+
+
+def _add(sums: dict[int, _Sum], plane: Array, k: int) -> None:
+    occupied = np.asarray(plane.any(axis=1))
+    if not occupied.any():
+        return
+    first = int(occupied.argmax())
+    block = plane[first : len(occupied) - int(occupied[::-1].argmax())]
+    values = np.flatnonzero(np.bincount(block.ravel())) if block.dtype.itemsize < 4 else np.unique(block)
+    for value in values.tolist():
+        if value == 0:
+            continue
+        inside = block == value
+        by_column, by_row = np.count_nonzero(inside, axis=0), np.count_nonzero(inside, axis=1)
+        columns, rows = np.flatnonzero(by_column), np.flatnonzero(by_row) + first
+        count = int(by_row.sum())
+        indices = np.array([columns @ by_column[columns], rows @ by_row[rows - first], k * count], float)
+        low, high = np.array([columns[0], rows[0], k]), np.array([columns[-1], rows[-1], k])
+        known = sums.get(value)
+        if known is None:
+            sums[value] = _Sum(count, indices, low, high)
+        else:
+            known.voxels += count
+            known.indices = known.indices + indices
+            known.low, known.high = np.minimum(known.low, low), np.maximum(known.high, high)
+
+
+def _row(mask: Mask, segment: Segment, total: _Sum | None, voxel_ml: float, components: bool) -> LabelRow:
+    if total is None:
+        return LabelRow(segment.name, segment.number, 0, 0.0, None, None, None, 0 if components else None)
+    x, y, z = (float(v) for v in mask.grid.points(total.indices / total.voxels))
+    (i, j, k) = ((int(a), int(b)) for a, b in zip(total.low, total.high, strict=True))
+    return LabelRow(
+        name=segment.name,
+        value=segment.number,
+        voxels=total.voxels,
+        volume_ml=total.voxels * voxel_ml,
+        centroid_lps_mm=(x, y, z),
+        centroid_ras_mm=(-x, -y, z),
+        extent=(i, j, k),
+        components=_components(mask, segment.number, (i, j, k)) if components else None,
+    )
+
+
+def _components(mask: Mask, value: int, extent: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]) -> int:
+    from scipy import ndimage
+
+    (i0, i1), (j0, j1), (k0, k1) = extent
+    box = np.stack([mask.voxels.plane(k)[j0 : j1 + 1, i0 : i1 + 1] == value for k in range(k0, k1 + 1)])
+    return int(ndimage.label(box)[1])
+
+
+def dseg_tsv(segments: Sequence[Segment]) -> str:
+    """The lookup table beside a BIDS segmentation (_dseg.tsv): index, name and colour (BIDS derivatives, imaging)."""
+    rows = [f"{s.number}\t{_one_line(s.name)}\t#{_hex(colour_of(s))}" for s in segments]
+    return "\n".join(["index\tname\tcolor", *rows]) + "\n"
+
+
+def itksnap_labels(segments: Sequence[Segment]) -> str:
+    """An ITK-SNAP label description file: index, R, G, B, opacity, shown, in mesh, name."""
+    rows = ['    0     0    0    0        0  0  0    "Clear Label"']
+    for s in segments:
+        name = _one_line(s.name).replace('"', "'")
+        rows.append("{:5d} {:5d} {:4d} {:4d}        1  1  1    ".format(s.number, *colour_of(s)) + f'"{name}"')
+    return "\n".join([*_ITKSNAP_HEAD, *rows]) + "\n"
+
+
+def slicer_colour_table(segments: Sequence[Segment]) -> str:
+    """A 3D Slicer colour table (.ctbl): label, name without spaces, R, G, B, opacity."""
+    rows = ["0 Background 0 0 0 0"]
+    for s in segments:
+        rows.append("{} {} {} {} {} 255".format(s.number, "_".join(_one_line(s.name).split()), *colour_of(s)))
+    return "\n".join(["# Color table of a verimask label file", "# label name R G B A", *rows]) + "\n"
+
+
+def colour_of(segment: Segment) -> Colour:
+    """The segment's own colour, or the one its value always gets."""
+    return segment.colour or _COLOURS[(segment.number - 1) % len(_COLOURS)]
+
+
+def _one_line(name: str) -> str:
+    """A name without what ends a field or a line, never empty."""
+    return " ".join(name.split()) or "unnamed"
+
+
+def _hex(colour: Colour) -> str:
+    return "".join(f"{part:02x}" for part in colour)
+
+
+_ITKSNAP_HEAD = (
+    "################################################",
+    "# ITK-SnAP Label Description File",
+    "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL",
+    "################################################",
+)

@@ -1,0 +1,296 @@
+"""The grid of an image set, from the voxel centres Mimics gave; and its masks on that grid.
+
+Rules:
+- All probed centres decide the affine (least squares), and every one of them must lie on it.
+- Nothing is taken over that the self-tests of the export script contradict.
+- The frame is LPS only if something says so: the DICOM tags, compared in pipeline.mimics.tags. What nothing confirms is
+  a finding, what the tags contradict is refused.
+- Mimics may count planes downwards. Then the planes, and with them the labels, are reversed, so that the grid is
+  right-handed like every other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.geometry import GeometryError, Grid, Matrix, Plane, Vector, stack
+from pipeline.mask import Mask, Segment, Voxels
+from pipeline.mimics.bundle import Bundle, BundleImage, BundleMask
+from pipeline.mimics.tags import compare_with_tags
+from pipeline.policy import Policy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """Where an image set lies. flipped: plane k of the grid is plane (last - k) of Mimics' buffer.
+
+    residual_mm: the largest distance of a probed centre's plane to the grid, at its corners.
+    """
+
+    grid: Grid
+    flipped: bool
+    findings: tuple[Finding, ...]
+    residual_mm: float
+
+    def turned(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """An (i, j, k) buffer of Mimics in the grid's order, or the reverse. A view."""
+        return array[:, :, ::-1] if self.flipped else array
+
+
+def grid_of(image: BundleImage, *, units_mm_per_unit: float | None = None, policy: Policy | None = None) -> Placed:
+    """The grid (LPS, mm) that the probed centres lie on, compared with the DICOM tags.
+
+    units_mm_per_unit: length of the project's unit in mm, where the bundle does not say.
+    Raises PipelineError: SELF_TEST_FAILED, UNITS_UNKNOWN, CENTRES_NOT_EVEN, NO_GRID, or what the tags contradict
+    (HALF_SLICE_SHIFT, CORNER_ORIGIN, FRAME_CHANGED, REDUCED_IMAGES, RESIZED_PIXELS, PLANES_DROPPED, GANTRY_TILT).
+    """
+    policy = policy or Policy()
+    findings = _self_tests(image)
+    centres = image.centres * _millimetres(image, units_mm_per_unit)
+    lps = _fitted(image, centres, policy)
+    planes, thickness = _planes(image, lps, findings)
+    smallest = min(planes[0].row_spacing, planes[0].column_spacing, thickness)
+    limit = policy.corner_limit(smallest)
+    try:
+        # Nothing to keep: the skew of probed centres is noise, not what somebody printed.
+        laid = stack(planes, limit_mm=limit, keep_skew=0.0, keep_mm=0.0, assumed_step_mm=thickness)
+    except GeometryError as error:
+        raise _no_grid(image, str(error)) from error
+    flipped = len(laid.order) > 1 and laid.order[0] > laid.order[-1]
+    if flipped:
+        findings.append(_flipped(image))
+    if laid.straightened_mm > policy.centre_limit_mm:
+        findings.append(_straightened(image, laid.straightened_mm, limit))
+    grid = Grid(laid.grid.shape, laid.grid.lps, image.frame_of_reference_uid)
+    findings += compare_with_tags(grid, image, flipped=flipped, limit_mm=limit, policy=policy)
+    return Placed(grid, flipped, tuple(findings), laid.residual_mm)
+
+
+def masks_of(
+    bundle: Bundle, *, units_mm_per_unit: float | None = None, policy: Policy | None = None
+) -> tuple[tuple[Mask, ...], tuple[Finding, ...]]:
+    """One Mask (label 1) per mask of the bundle, on the grid of its own image set, and everything found on the way.
+
+    Voxels are unpacked when read, one mask at a time. Raises PipelineError as `grid_of`; BUNDLE_INVALID when unpacking.
+    """
+    placed = {m.image.number: m.image for m in bundle.masks}
+    grids = {n: grid_of(image, units_mm_per_unit=units_mm_per_unit, policy=policy) for n, image in placed.items()}
+    findings = [finding for found in grids.values() for finding in found.findings]
+    findings += [
+        Finding(
+            Code.MASK_LEFT_OUT, f"the mask “{name}” was not exported: {why}", severity=Severity.WARNING, where=(name,)
+        )
+        for name, why in bundle.left_out
+    ]
+
+    @lru_cache(maxsize=1)
+    def labels(number: int) -> NDArray[np.generic]:
+        mask = bundle.masks[number]
+        return grids[mask.image.number].turned(mask.buffer.array() != 0).astype(np.uint8)
+
+    masks = []
+    for number, mask in enumerate(bundle.masks):
+        findings += _mask_findings(mask)
+        voxels = Voxels(mask.image.shape, np.dtype(np.uint8), _plane_reader(labels, number))
+        segment = Segment(1, mask.name or f"mask {number + 1}", mask.colour)
+        masks.append(Mask(voxels, grids[mask.image.number].grid, (segment,), mask.name))
+    return tuple(masks), tuple(findings)
+
+
+def _plane_reader(labels: Callable[[int], NDArray[np.generic]], number: int) -> Callable[[int], NDArray[np.generic]]:
+    return lambda k: np.ascontiguousarray(labels(number)[:, :, k].T)
+
+
+def _mask_findings(mask: BundleMask) -> list[Finding]:
+    found = []
+    if mask.image_assumed:
+        found.append(
+            Finding(
+                Code.IMAGE_ASSUMED,
+                f"the mask “{mask.name}” belongs to no image set; the active one, “{mask.image.name}”, has its size",
+                "Link the mask to its image set in Mimics, or look at the result.",
+                Severity.WARNING,
+                where=(mask.name,),
+            )
+        )
+    if mask.voxels == 0:
+        found.append(
+            Finding(Code.EMPTY, f"the mask “{mask.name}” is empty", severity=Severity.WARNING, where=(mask.name,))
+        )
+    if None not in (mask.voxels, mask.mimics_count) and mask.voxels != mask.mimics_count:
+        found.append(
+            Finding(
+                Code.COUNT_DIFFERS,
+                f"the mask “{mask.name}” has {mask.voxels} voxels, and Mimics counts {mask.mimics_count}",
+                "The buffer may be in another resolution than the mask is drawn in; look at the result.",
+                Severity.WARNING,
+                where=(mask.name,),
+                measured=float(abs((mask.voxels or 0) - (mask.mimics_count or 0))),
+                limit=0.0,
+                unit="voxels",
+            )
+        )
+    return found
+
+
+def _self_tests(image: BundleImage) -> list[Finding]:
+    if not image.self_tests:
+        raise refuse(Code.BUNDLE_INVALID, f"images[{image.number}].self_tests: there are none", where=(image.name,))
+    findings = []
+    for test in image.self_tests:
+        said = f"the {test.name} test on image set “{image.name}”"
+        if test.passed is False:
+            raise refuse(
+                Code.SELF_TEST_FAILED,
+                f"{said} failed: {test.detail}",
+                "This Mimics orders its voxels in a way that is not known, so no place can be trusted. Convert what "
+                "File > Export > DICOM writes instead, and please report the version.",
+                where=(image.name,),
+            )
+        if test.passed is None:
+            hint = "The order of the axes is as documented, but was not proven on this machine; look at the result."
+            message = f"{said} could not tell: {test.detail}"
+            findings.append(Finding(Code.SELF_TEST_OPEN, message, hint, Severity.WARNING, where=(image.name,)))
+    if image.logical_dimensions is not None and image.logical_dimensions != image.shape:
+        message = f"image set “{image.name}” has {image.shape} voxels, and Mimics calls it {image.logical_dimensions}"
+        hint = "A resampled or unevenly spaced project; its centres decide."
+        findings.append(Finding(Code.COUNT_DIFFERS, message, hint, Severity.WARNING, where=(image.name,)))
+    return findings
+
+
+def _millimetres(image: BundleImage, given: float | None) -> float:
+    """mm per unit of the project. DICOM projects are in mm; only those made from BMP, TIFF or JPEG can be otherwise."""
+    if given is not None:
+        if not (np.isfinite(given) and given > 0):
+            raise ValueError(f"{given} mm per unit is not positive")
+        return given
+    if image.units == "mm" or (image.units is None and image.has_tags):
+        return 1.0
+    if image.units is None:
+        said = "does not say its unit of length, and there are no DICOM tags, which would mean mm"
+    else:
+        said = f"is in {image.units}, not in mm"
+    raise refuse(
+        Code.UNITS_UNKNOWN,
+        f"image set “{image.name}” {said}",
+        "Say how many mm one unit is: 1 for mm, 0.001 for µm.",
+        where=(image.name,),
+    )
+
+
+def _fitted(image: BundleImage, centres: Matrix, policy: Policy) -> Matrix:
+    """The 4 x 4 least-squares affine; raises CENTRES_NOT_EVEN unless every centre lies on it."""
+    if image.shape[0] < 2 or image.shape[1] < 2:
+        raise _no_grid(image, f"with {image.shape[0]} x {image.shape[1]} voxels a plane shows no direction")
+    axes = [a for a in range(3) if image.shape[a] > 1]
+    design = np.column_stack([image.indices[:, axes], np.ones(len(centres))])
+    solution = np.linalg.lstsq(design, centres, rcond=None)[0]
+    lps = np.eye(4)
+    lps[:3, axes] = solution[:-1].T
+    lps[:3, 3] = solution[-1]
+    if len(axes) == 2:
+        lps[:3, 2] = 0.0  # one plane: its direction is no affair of the fit
+    smallest = float(np.linalg.norm(lps[:3, axes], axis=0).min())
+    limit = min(policy.centre_limit_mm, policy.corner_limit(smallest))
+    distances = np.linalg.norm(design @ solution - centres, axis=1)
+    worst = int(distances.argmax())
+    if distances[worst] > limit:
+        raise refuse(
+            Code.CENTRES_NOT_EVEN,
+            f"the voxel centres of image set “{image.name}” are not one even grid: voxel "
+            f"{tuple(image.indices[worst].tolist())} is {distances[worst]:.4g} mm off; {_uneven_step(image, centres)}",
+            "A slice is missing or was left out on import, or the series is unevenly spaced. Reslice the images in "
+            "Mimics to an even distance, or convert what File > Export > DICOM writes, which tells the planes.",
+            where=(f"k={image.indices[worst][2]}",),
+            measured=float(distances[worst]),
+            limit=limit,
+            unit="mm",
+        )
+    return lps
+
+
+def _uneven_step(image: BundleImage, centres: Matrix) -> str:
+    """Which step between two planes differs most from the others, in words."""
+    line = [n for n in np.lexsort((image.indices[:, 2],)) if (image.indices[n, :2] == 0).all()]
+    steps = np.diff(centres[line], axis=0)
+    usual = np.median(steps, axis=0)
+    k = int(np.linalg.norm(steps - usual, axis=1).argmax()) if len(steps) else 0
+    if not len(steps) or np.allclose(steps[k], usual, atol=1e-4):
+        return "the steps between planes are even, those within a plane are not"
+    lengths = np.linalg.norm(steps[k]), np.linalg.norm(usual)
+    return f"from plane k={k} to k={k + 1} it is {lengths[0]:.4g} mm, usually {lengths[1]:.4g} mm"
+
+
+def _planes(image: BundleImage, lps: Matrix, findings: list[Finding]) -> tuple[list[Plane], float]:
+    """The fitted planes in Mimics' order, and the step between them in mm."""
+    i, j, k = lps[:3, :3].T
+    columns, rows, count = image.shape
+    try:
+        planes = [
+            Plane(
+                position=_vector(lps[:3, 3] + n * k),
+                row_cosine=_vector(i / np.linalg.norm(i)),
+                column_cosine=_vector(j / np.linalg.norm(j)),
+                row_spacing=float(np.linalg.norm(j)),
+                column_spacing=float(np.linalg.norm(i)),
+                rows=rows,
+                columns=columns,
+            )
+            for n in range(count)
+        ]
+    except GeometryError as error:
+        raise _no_grid(image, str(error)) from error
+    if count > 1:
+        return planes, float(np.linalg.norm(k))
+    thickness = image.slice_distance if image.slice_distance and image.slice_distance > 0 else 1.0
+    findings.append(
+        Finding(
+            Code.ASSUMED_THICKNESS,
+            f"image set “{image.name}” is one plane; its thickness is taken as {thickness:g} mm",
+            severity=Severity.WARNING,
+            where=(image.name,),
+        )
+    )
+    return planes, float(thickness)
+
+
+def _vector(values: NDArray[np.float64]) -> Vector:
+    x, y, z = (float(v) for v in values)
+    return x, y, z
+
+
+def _flipped(image: BundleImage) -> Finding:
+    return Finding(
+        Code.PLANES_FLIPPED,
+        f"Mimics counts the planes of “{image.name}” against their normal; they, and the labels, were reversed",
+        "Only the order in the file differs; no voxel moved.",
+        Severity.INFO,
+        where=(image.name,),
+    )
+
+
+def _straightened(image: BundleImage, moved: float, limit: float) -> Finding:
+    return Finding(
+        Code.COSINES_ORTHONORMALISED,
+        f"the axes of “{image.name}” are almost at right angles and were made so; a corner moved {moved:.4g} mm",
+        severity=Severity.INFO,
+        where=(image.name,),
+        measured=moved,
+        limit=limit,
+        unit="mm",
+    )
+
+
+def _no_grid(image: BundleImage, reason: str) -> Exception:
+    return refuse(
+        Code.NO_GRID,
+        f"the voxel centres of image set “{image.name}” span no grid: {reason}",
+        "Export the image set itself from Mimics as DICOM.",
+        where=(image.name,),
+    )
