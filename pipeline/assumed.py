@@ -12,11 +12,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.geometry import GeometryError, Plane
+from pipeline.geometry import GeometryError, Matrix, Plane, Vector
 from pipeline.series import Frame
 
 _CLAUSE = "PS3.3 C.7.6.2"
@@ -46,7 +47,7 @@ def by_spacing(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
     places = [np.array(first.position) + (frame.number - 1) * along for frame in frames]
     said = f"assumed: frame {{}} of {header.number_of_frames}, {step:g} mm a frame along the normal"
     placed = [
-        replace(frame, plane=replace(first, position=tuple(map(float, place))), pairing=said.format(frame.number))
+        replace(frame, plane=replace(first, position=_vector(place)), pairing=said.format(frame.number))
         for frame, place in zip(frames, places, strict=True)
     ]
     return placed, _told(
@@ -94,6 +95,11 @@ def paired(frames: Sequence[Frame], source: Sequence[Frame], step_mm: float) -> 
     )
 
 
+def _vector(place: Matrix) -> Vector:
+    x, y, z = (float(value) for value in place)
+    return x, y, z
+
+
 def _no_partners(frames: Sequence[Frame], source: Sequence[Frame]) -> str:
     """Why no pairing can be looked for, or ""."""
     if any(f.plane is not None for f in frames):
@@ -113,11 +119,12 @@ def _ranked(frames: Sequence[Frame]) -> tuple[list[int], str]:
     names = [re.split(r"(\d+)", f.path.name) for f in frames]
     varying = [p for p in range(len(names[0])) if len({n[p] for n in names if len(n) == len(names[0])}) > 1]
     one_number = len(varying) == 1 and varying[0] % 2 == 1 and len({len(n) for n in names}) == 1
-    for how, numbers in (
+    choices: tuple[tuple[str, list[Any]], ...] = (
         ("Instance Number", [f.get("InstanceNumber") for f in frames]),
         ("frame number", [f.number for f in frames]),
         ("the number in the file's name", [int(n[varying[0]]) if one_number else None for n in names]),
-    ):
+    )
+    for how, numbers in choices:
         if None not in numbers and len(set(numbers)) == len(numbers):
             return sorted(range(len(frames)), key=lambda n: float(numbers[n])), how
     return [], ""

@@ -91,7 +91,7 @@ def _defects(stack: Stack, planes: Sequence[Plane], names: Sequence[str], limit:
             if counts.max() > 1:
                 found.append(_missing([int(n) - 1 for n in counts], gaps, names, stack, limit))
             return found
-    if not doubled or len(gaps) > 1 and np.ptp(gaps) > limit:
+    if not doubled or (len(gaps) > 1 and np.ptp(gaps) > limit):
         found.append(_uneven(gaps, offsets, names, stack, limit))
     return found
 

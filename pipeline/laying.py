@@ -111,7 +111,9 @@ def _placed(
 ) -> tuple[Sequence[Frame], list[Finding]]:
     """Frames that all have a plane, and what was assumed for it. Raises MOSAIC, MISSING_PLANE_ATTRIBUTES."""
     if policy.as_ == "mask" and any(f.tile for f in frames):
-        raise _mosaic(frames, title, "its tiles are image slices, and no mask comes as a mosaic", "For the image use --as image.")
+        raise _mosaic(
+            frames, title, "its tiles are image slices, and no mask comes as a mosaic", "For the image use --as image."
+        )
     if all(f.plane is not None for f in frames):
         return frames, []
     if policy.assume_spacing and (spaced := assumed.by_spacing(frames)) is not None:

@@ -58,7 +58,7 @@ def tiles(header: Header, sheet: Plane) -> list[Plane]:
     try:
         return [
             Plane(
-                tuple(map(float, place)),  # type: ignore[arg-type]
+                (float(place[0]), float(place[1]), float(place[2])),
                 sheet.row_cosine,
                 sheet.column_cosine,
                 sheet.row_spacing,

@@ -4,9 +4,10 @@ Rules:
 - What cannot be one grid is apart first: size, Frame of Reference, orientation, pixel spacing, localizers, stacks.
   Rounding splits nothing.
 - Planes that share positions are apart by the folder they lie in (one export a mask), or by the first attribute of
-  `_ATTRIBUTES`, or the first two, that give every position once and as few volumes as the positions ask for: a time that differs from plane to plane tells nothing.
-  Which one it was is the part's name. Failing that, whole volumes that follow each other by Instance Number are parts.
-  Where nothing tells them apart, they stay together, and the duplicate is refused by name.
+  `_ATTRIBUTES`, or the first two, that give every position once and as few volumes as the positions ask for: a time
+  that differs from plane to plane tells nothing. Which one it was is the part's name. Failing that, whole volumes that
+  follow each other by Instance Number are parts. Where nothing tells them apart, they stay together, and the duplicate
+  is refused by name.
 - Planes without a place stay where they can belong, and refuse it; of another size they are a part of their own.
 - Parts are in a fixed order, and their names do not depend on file names. Planes that belong nowhere are named.
 """

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
-from pipeline.conversion import convert
+from pipeline.conversion import Request, convert
 from pipeline.findings import PipelineError
 from pipeline.outcome import Outcome
 from pipeline.policy import Policy
@@ -18,8 +17,9 @@ from tests.hard_truth import blended, compared, truth
 
 
 def converted(case: HardCase, folder: Path) -> Outcome:
+    request = Request(series=case.series, part=case.part)
     policy = Policy(as_=case.as_, crosscheck="off", **case.options)  # type: ignore[arg-type]
-    return convert([folder / "in"], folder / "out.nii", series=case.series, part=case.part, policy=policy)
+    return convert([folder / "in"], folder / "out.nii", request=request, policy=policy)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.expected == "right"], ids=lambda c: c.name)

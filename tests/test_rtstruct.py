@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.laying import lay
 from pipeline.decode import rtstruct
 from pipeline.findings import Code, Exit, PipelineError, Severity
 from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder
+from pipeline.laying import lay
 from pipeline.policy import Policy
 from pipeline.series import Series, scan
 from tests.rtphantom import (
