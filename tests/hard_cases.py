@@ -20,6 +20,7 @@ from tests.hard_edits import (
     another,
     bare_files,
     both,
+    coloured,
     cosines,
     doubled,
     file_copy,
@@ -45,7 +46,8 @@ class HardCase:
     row: of the field table it belongs to. findings: Codes that a right result must tell of. options: fields of Policy.
     part, series: what is chosen. chosen: which of the acquired pixels are asked for, by file name and data set; the
     others may be absent. exact: every voxel keeps its value; else planes were blended and only the grid is compared.
-    make: writes the folder, where `spec` and `edit` do not.
+    within_mm: the noise put into the positions, where it is more. travel_mm: how far a label may be taken from, where the
+    options ask for that. make: writes the folder, where `spec` and `edit` do not.
     """
 
     name: str
@@ -60,6 +62,7 @@ class HardCase:
     chosen: Callable[[Dataset], bool] = lambda dataset: True
     exact: bool = True
     within_mm: float = WITHIN_MM
+    travel_mm: float = 0.0
     make: Callable[[Path, Spec, Edit], None] | None = None
 
     def write(self, folder: Path) -> None:
@@ -143,20 +146,22 @@ def _few() -> list[HardCase]:
 
 def _tilted() -> list[HardCase]:
     steep, slight = replace(SMALL, tilt_degrees=15), replace(SMALL, tilt_degrees=2.5)
+    told = tags(GantryDetectorTilt="15")
     oblique = replace(steep, iop=ORIENTATIONS["oblique sagittal"], tilt_degrees=-11)
     row = "gantry tilt 15°"
     kept, upright = {"on_tilt": "shear"}, {"on_tilt": "resample"}
     return [
-        HardCase("tilt 15°", row, steep, expected="GANTRY_TILT"),
-        HardCase("tilt 15°, shear", row, steep, options=kept, findings=("SHEAR_KEPT",)),
-        HardCase("tilt 15°, resample", row, steep, options=upright, findings=("RESAMPLED",), exact=False),
+        HardCase("tilt 15°", row, steep, told, "GANTRY_TILT"),
+        HardCase("tilt 15°, no tag", row, steep, expected="GANTRY_TILT"),
+        HardCase("tilt 15°, shear", row, steep, told, options=kept, findings=("SHEAR_KEPT",)),
+        HardCase("tilt 15°, resample", row, steep, told, options=upright, findings=("RESAMPLED",), exact=False),
         HardCase(
             "mask, tilt 15°, resample",
             row,
             replace(MASK, tilt_degrees=15),
             options=upright,
             findings=("RESAMPLED",),
-            within_mm=0.41,
+            travel_mm=0.41,
         ),
         HardCase("tilt 2.5°", "gantry tilt 2.5°", slight, expected="GANTRY_TILT"),
         HardCase("tilt 2.5°, shear", "gantry tilt 2.5°", slight, options=kept, findings=("SHEAR_KEPT",)),
@@ -186,7 +191,7 @@ def _gaps() -> list[HardCase]:
         HardCase("1 plane missing, resample", missing, long, without(3), options={"on_gap": "resample"}, exact=False),
         HardCase("mask, 1 plane missing, fill", missing, MASK, without(2), options={"on_gap": "fill"}),
         HardCase(
-            "mask, 1 plane missing, nearest", missing, MASK, without(2), options={"on_gap": "nearest"}, within_mm=2.001
+            "mask, 1 plane missing, nearest", missing, MASK, without(2), options={"on_gap": "nearest"}, travel_mm=2.001
         ),
         HardCase("1 plane of 0.1 mm missing", "one slice missing, 0.1 mm", micro, without(3), "MISSING_PLANES"),
         HardCase("steps of 2, then 5 mm", uneven, long, two_steps, "UNEVEN_SPACING"),
@@ -207,7 +212,7 @@ def _gaps() -> list[HardCase]:
             moved(lambda k: (0, 0, 3.0 * max(k - 2, 0))),
             options={"on_gap": "nearest"},
             findings=("RESAMPLED",),
-            within_mm=2.51,
+            travel_mm=2.51,
         ),
         HardCase("step drifts 2.00 to 2.22 mm", "drift", long, drift, "DRIFT"),
         HardCase("step drifts, resample", "drift", long, drift, options={"on_gap": "resample"}, exact=False),
@@ -666,7 +671,7 @@ def _pixels() -> list[HardCase]:
             findings=("RESCALE_IGNORED",),
         ),
         HardCase("8-bit mask", "8-bit mask, no rescale", MASK),
-        HardCase("colour", "colour", edit=tags(SamplesPerPixel=3, PhotometricInterpretation="RGB"), expected="COLOUR"),
+        HardCase("colour", "colour", MASK, coloured, "COLOUR"),
     ]
 
 

@@ -57,7 +57,7 @@ def truth(folder: Path, chosen: Callable[[Dataset], bool] = lambda dataset: True
     found: dict[tuple[str, int], Acquired] = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         dataset = dcmread(path, force=True)
-        if "PixelData" not in dataset or not chosen(dataset):
+        if "PixelData" not in dataset or dataset.SamplesPerPixel > 1 or not chosen(dataset):
             continue
         if "TransferSyntaxUID" not in dataset.file_meta:
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian

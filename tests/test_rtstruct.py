@@ -460,7 +460,7 @@ def test_the_source_is_found_and_its_planes_are_the_grid(tmp_path):
 
 
 def source_of(image: Series) -> tuple[Grid, list[str]]:
-    laid = lay(image, Policy())
+    laid = lay(image.frames, Policy())
     return laid.grid, [frame.sop_instance_uid for frame in laid.frames]
 
 
