@@ -62,7 +62,7 @@ def judged(
     """The cell of what a reader wrote: each file against all that was acquired."""
     acquired = truth(folder, case.chosen) if chosen_only else truth(folder)
     if not acquired:
-        return "C" if case.expected == "COLOUR" else "I"
+        return "I"
     worst, lost_everywhere, foreign = 0.0, _keys(acquired, stored), 0
     for file in files:
         image = nibabel.load(file)

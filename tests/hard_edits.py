@@ -91,14 +91,6 @@ def brighter(dataset: Dataset, by: int) -> None:
     dataset.PixelData = bytes(np.frombuffer(dataset.PixelData, "<u2") + np.uint16(by))
 
 
-def coloured(_: int, dataset: Dataset) -> None:
-    """Grey pixels as RGB."""
-    dataset.SamplesPerPixel, dataset.PlanarConfiguration, dataset.PhotometricInterpretation = 3, 0, "RGB"
-    grey = np.frombuffer(dataset.PixelData, np.uint8)
-    dataset.PixelData = np.repeat(grey, 3).tobytes()
-    dataset["PixelData"].VR = "OB"
-
-
 def doubled(planes: Iterable[int], change: Callable[[Dataset], None], *, pixels: bool = True) -> Edit:
     """Planes written twice, the second time changed. pixels: whether with the same ones."""
     chosen = set(planes)
