@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
 
 def read_plane(frame: Frame) -> Array:
     """The stored values of one frame: (rows, columns). Raises COLOUR, CORRUPT_FILE, NO_SUCH_INPUT, UNSUPPORTED_PIXELS."""
+    if frame.tile:
+        return _tile(frame)
     dtype = _frame_type(frame)
     try:
         by_pydicom = frame.header.pixel_offset is None or _in_swapped_words(frame, dtype)
@@ -42,6 +45,14 @@ def read_plane(frame: Frame) -> Array:
             where=(frame.name,),
         ) from error
     return _value_bits(raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype), frame)
+
+
+def _tile(frame: Frame) -> Array:
+    """One tile of a mosaic: they lie row by row, from the top left."""
+    sheet = read_plane(replace(frame, tile=0, values=None))
+    rows, columns = int(frame.get("Rows")), int(frame.get("Columns"))
+    down, across = divmod(frame.tile - 1, sheet.shape[1] // columns)
+    return np.ascontiguousarray(sheet[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns])
 
 
 def _frame_type(frame: Frame) -> np.dtype[Any]:
