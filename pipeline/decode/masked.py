@@ -48,7 +48,7 @@ def masked(
         inside = stored != outside
         if source is None:
             return settle(~inside, inside, "outside")
-        by_itself: Array = source.plane(k).astype(np.int64) + shift == outside
+        by_itself = np.asarray(source.plane(k).astype(np.int64) + shift == outside)
         return settle(by_itself & ~inside, inside, undecided)
 
     def plane(k: int) -> Array:

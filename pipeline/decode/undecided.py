@@ -2,8 +2,8 @@
 
 Rules:
 - Such voxels form patches within their plane (they touch by edges). A patch that has nothing but mask around it is
-  mask: it carries the mask's own constant. A patch without mask around it is not. A patch with both cannot be told; its
-  voxels are counted and left out, unless the user says otherwise.
+  mask: it carries the mask's own constant. A patch without mask around it is not. A patch with both cannot be told (the
+  edge of the plane is no mask); its voxels are counted and left out, unless the user says otherwise.
 - Voxels that can be told are never changed, so nothing else is filled or smoothed.
 - This follows the mask's own border, not the image's values: of a mask made by a threshold just beside the constant, a
   true hole of just this value is filled. The count of the voxels this was done to is always said.
@@ -86,7 +86,9 @@ def _patches(undecided: Array, mask: Array) -> tuple[Array, Array]:
     meets_mask = np.zeros(count + 1, np.bool_)
     meets_other = np.zeros(count + 1, np.bool_)
     meets_mask[patch[_beside(mask)]] = True
-    meets_other[patch[_beside(~mask & ~undecided)]] = True
+    other = _beside(~mask & ~undecided)
+    other[[0, -1]] = other[:, [0, -1]] = True  # what lies beyond the plane is not known to be mask
+    meets_other[patch[other]] = True
     meets_mask[0] = False
     return (meets_mask & ~meets_other)[patch], (meets_mask & meets_other)[patch]
 

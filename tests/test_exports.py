@@ -1,0 +1,283 @@
+"""Exports with a mask in the image, made from real series, come back voxel for voxel; what is open is counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.decode import burned, masked, values
+from pipeline.decode.beside import beside
+from pipeline.decode.labelled import Named, parse_labels, separate
+from pipeline.decode.recognise import recognise
+from pipeline.findings import Code, PipelineError, Severity
+from pipeline.mask import Voxels
+from tests import exports
+from tests.exports import real as real_series
+from tests.exports import stored, write
+
+INSIDE = (Named("liver", 254),)
+
+
+@pytest.fixture(scope="module", params=["CT", "MR"])
+def real(request, samples):
+    return real_series(samples, request.param)
+
+
+@pytest.fixture(scope="module")
+def ct(samples):
+    return real_series(samples, "CT")
+
+
+def burn(real, values_by_part):
+    out = real.stored.copy()
+    for part, value in values_by_part.items():
+        out[real.parts == part] = value
+    return out
+
+
+def codes(labelled):
+    return [f.code for f in labelled.findings]
+
+
+def refused(call, *args, **kwargs):
+    with pytest.raises(PipelineError) as caught:
+        call(*args, **kwargs)
+    return caught.value.finding
+
+
+@pytest.mark.parametrize("kind", ["same", "sc"])
+def test_burned_in_with_a_clean_export_comes_back_voxel_for_voxel(real, tmp_path, kind):
+    value = real.clear_value()
+    write(tmp_path / "shown", real, burn(real, {1: value, 2: value, 3: value}), kind)
+    write(tmp_path / "clean", real, real.stored, kind)
+    laid, shown = stored(tmp_path / "shown")
+    clean_laid, clean = stored(tmp_path / "clean")
+    image = beside(clean, clean_laid.grid, laid.grid, laid.stack.index, 0.01)
+    seen = recognise(laid.frames, clean=True)
+    assert seen.kind == "burned"
+    labelled = burned.difference(shown, image, name="liver")
+
+    undecided = real.stored == value
+    assert (undecided & real.mask).any()
+    assert (undecided & ~real.mask).any()
+    mask = labelled.on(laid.grid, laid.place(labelled.voxels, 0), "series")
+    np.testing.assert_array_equal(mask.voxels.array(), real.mask)
+    assert [(s.number, s.name, s.source_value) for s in mask.segments] == [(1, "liver", value)]
+    finding = next(f for f in labelled.findings if f.code is Code.UNDECIDED_VOXELS)
+    assert f"{np.count_nonzero(undecided):,} voxels of the image" in finding.message
+    assert f"{np.count_nonzero(undecided & real.mask):,} with mask all around" in finding.message
+    assert finding.measured == 0
+
+
+def test_voxels_that_cannot_be_told_are_counted_and_decided_only_by_choice(real):
+    value = real.open_value()
+    shown, image = Voxels.of(burn(real, {1: value, 2: value, 3: value})), Voxels.of(real.stored)
+    undecided = real.stored == value
+    outside = burned.difference(shown, image, undecided="outside").voxels.array() > 0
+    inside = burned.difference(shown, image, undecided="inside").voxels.array() > 0
+    np.testing.assert_array_equal(outside, real.mask & ~undecided)
+    np.testing.assert_array_equal(inside, real.mask | undecided)
+    labelled = burned.difference(shown, image)
+    wrong = (labelled.voxels.array() > 0) != real.mask
+    finding = next(f for f in labelled.findings if f.code is Code.UNDECIDED_VOXELS)
+    assert finding.severity is Severity.WARNING
+    assert 0 < np.count_nonzero(wrong) <= finding.measured
+    assert not (wrong & ~undecided).any()
+
+
+@pytest.mark.parametrize("kind", ["same", "sc"])
+def test_the_source_serves_as_clean_through_a_constant_offset(real, tmp_path, kind):
+    value = real.clear_value()
+    shifted = burn(real, {1: value, 2: value, 3: value}).astype(np.int32) + 1024
+    write(tmp_path / "shown", real, shifted.astype(np.uint16), kind)
+    laid, shown = stored(tmp_path / "shown")
+    image = beside(Voxels.of(real.stored), real.laid.grid, laid.grid, laid.stack.index, 0.01)
+    labelled = burned.difference(shown, image, offset=None)
+    np.testing.assert_array_equal(labelled.voxels.array(), real.mask)
+    assert labelled.segments[0].source_value == value + 1024
+    finding = next(f for f in labelled.findings if f.code is Code.CONSTANT_OFFSET)
+    assert "+1024" in finding.message
+    # The same without looking for an offset: nearly every voxel differs, and that is no mask.
+    assert refused(burned.difference, shown, image).code is Code.OTHER_IMAGE
+
+
+def test_a_rescaled_source_is_refused(real):
+    shown = Voxels.of(burn(real, {1: 3000}).astype(np.int32) * 2)
+    assert refused(burned.difference, shown, Voxels.of(real.stored), offset=None).code is Code.OTHER_IMAGE
+
+
+@pytest.mark.parametrize("kind", ["same", "sc"])
+def test_several_constants_are_several_labels(real, tmp_path, kind):
+    first, second, third = 254, 253, real.clear_value()
+    write(tmp_path / "shown", real, burn(real, {1: first, 2: second, 3: third}), kind)
+    shown = stored(tmp_path / "shown")[1]
+    image = Voxels.of(real.stored)
+    named = parse_labels(f"nose={third},liver={first},tumour={second}")
+    labelled = burned.difference(shown, image, inside=named, undecided="outside")
+    np.testing.assert_array_equal(
+        labelled.voxels.array(), np.array([0, 2, 3, 1])[real.parts] * ~(real.stored == shown_value(real, labelled))
+    )
+    assert [s.name for s in labelled.segments] == ["nose", "liver", "tumour"]
+    unnamed = burned.difference(shown, image)
+    assert [s.source_value for s in unnamed.segments] == sorted([first, second, third])
+    single = separate(labelled)
+    assert [m.name for m in single] == ["nose", "liver", "tumour"]
+    np.testing.assert_array_equal(single[1].voxels.array(), labelled.voxels.array() == 2)
+    finding = refused(burned.difference, shown, image, inside=named[:2])
+    assert finding.code is Code.OTHER_IMAGE
+    assert f"{second} (" in finding.message
+
+
+def shown_value(real, labelled):
+    """(columns, rows, planes) the constant burned into each voxel, a value of no image outside of the mask."""
+    table = np.array([1 << 20, *(s.source_value for s in labelled.segments)])
+    return table[np.array([0, 2, 3, 1])[real.parts]]
+
+
+def test_without_an_image_the_value_that_was_said_is_taken_and_the_doubt_is_said(ct, tmp_path):
+    value = ct.clear_value()
+    write(tmp_path / "shown", ct, burn(ct, {1: value, 2: value, 3: value}))
+    laid, shown = stored(tmp_path / "shown")
+    assert recognise(laid.frames, inside=True).kind == "burned"
+    labelled = burned.select(shown, (Named("liver", value),))
+    np.testing.assert_array_equal(labelled.voxels.array(), ct.mask | (ct.stored == value))
+    finding = next(f for f in labelled.findings if f.code is Code.UNDECIDED_VOXELS)
+    assert finding.severity is Severity.WARNING
+    assert "cannot be known" in finding.message
+    assert refused(burned.select, shown, (Named("liver", 31000),)).code is Code.NO_SUCH_VALUE
+    assert refused(burned.select, shown, parse_labels("liver=#ff0000")).code is Code.BAD_LABELS
+
+
+@pytest.mark.parametrize("kind", ["same", "sc"])
+@pytest.mark.parametrize("which", ["absent", "clear"])
+def test_a_masked_original_comes_back_voxel_for_voxel(real, tmp_path, kind, which):
+    outside = real.clear_value() if which == "clear" else int(real.stored.min()) - 1
+    write(tmp_path / "shown", real, np.where(real.mask, real.stored, np.array(outside, real.stored.dtype)), kind)
+    laid, shown = stored(tmp_path / "shown")
+    assert recognise(laid.frames, outside=True).kind == "masked"
+    labelled = masked.masked(shown, outside, source=Voxels.of(real.stored), name="liver")
+    np.testing.assert_array_equal(labelled.voxels.array(), real.mask)
+    alone = masked.masked(shown, outside)
+    lost = real.mask & (real.stored == outside)
+    np.testing.assert_array_equal(alone.voxels.array(), real.mask & ~lost)
+    assert lost.any() == (which == "clear")
+    if which == "clear":
+        finding = next(f for f in alone.findings if f.code is Code.UNDECIDED_VOXELS)
+        assert finding.measured == np.count_nonzero(lost)
+
+
+def test_a_masked_original_is_not_taken_for_a_burned_in_one(ct):
+    shown = Voxels.of(np.where(ct.mask, ct.stored, np.int16(-2000)))
+    image = Voxels.of(ct.stored)
+    finding = refused(burned.difference, shown, image)
+    assert finding.code is Code.AMBIGUOUS_EXPORT
+    assert "--outside -2000" in finding.hint
+    assert "--inside -2000" in finding.hint
+
+
+def test_a_masked_original_of_another_image_is_refused(ct):
+    shown = np.where(ct.mask, ct.stored, np.int16(-2000))
+    other = ct.stored.copy()
+    i, j, k = np.argwhere(ct.mask)[1000]
+    other[i, j, k] += 7
+    finding = refused(masked.masked, Voxels.of(shown), -2000, source=Voxels.of(other))
+    assert finding.code is Code.OTHER_IMAGE
+    assert refused(masked.masked, Voxels.of(shown), 31000).code is Code.NO_SUCH_VALUE
+    assert refused(masked.masked, Voxels.of(np.full_like(shown, -2000)), -2000).code is Code.EMPTY
+
+
+def test_other_images_and_equal_ones_are_no_burned_in_masks(ct):
+    image = Voxels.of(ct.stored)
+    assert refused(burned.difference, image, image).code is Code.EMPTY
+    noise = np.random.default_rng(3).integers(-4, 5, ct.stored.shape)
+    assert refused(burned.difference, Voxels.of(ct.stored + noise), image).code is Code.OTHER_IMAGE
+    assert refused(burned.difference, Voxels.of(ct.stored[:, :, ::-1]), image).code is Code.OTHER_IMAGE
+    assert refused(burned.difference, Voxels.of(ct.parts.astype(np.uint8)), image).code is Code.OTHER_IMAGE
+    smaller = Voxels.of(ct.stored[:, :-1])
+    assert refused(burned.difference, smaller, image).code is Code.OTHER_IMAGE
+    brighter = Voxels.of(np.where(ct.mask, ct.stored + 100, ct.stored))
+    assert refused(burned.difference, brighter, image).code is Code.OTHER_IMAGE
+
+
+def test_the_image_is_laid_beside_the_export_by_place(ct):
+    grid = ct.laid.grid
+    exported = Voxels.of(ct.stored[3:, 2:-4, 5:])
+    part = type(grid)(exported.shape, grid.lps @ translation(3, 2, 5))
+    index = range(exported.shape[2])
+    np.testing.assert_array_equal(
+        beside(Voxels.of(ct.stored), grid, part, index, 0.01).array(), ct.stored[3:, 2:-4, 5:]
+    )
+    assert refused(beside, exported, part, grid, range(grid.shape[2]), 0.01).code is Code.OTHER_IMAGE
+    shifted = type(grid)(grid.shape, grid.lps @ translation(0.25, 0, 0))
+    finding = refused(beside, Voxels.of(ct.stored), grid, shifted, range(grid.shape[2]), 0.01)
+    assert finding.code is Code.OTHER_IMAGE
+    assert "0.244 mm" in finding.message
+
+
+def translation(i, j, k):
+    matrix = np.eye(4)
+    matrix[:3, 3] = i, j, k
+    return matrix
+
+
+def test_values_that_stand_out_are_listed_and_none_is_chosen(ct, tmp_path):
+    write(tmp_path / "shown", ct, burn(ct, {1: 1900, 2: 1900, 3: 1900}))
+    laid, shown = stored(tmp_path / "shown")
+    rows = values.list_values(shown)
+    row = next(r for r in rows if r.value == 1900)
+    occupied = [np.flatnonzero(ct.mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    assert row.extent == tuple((int(o[0]), int(o[-1])) for o in occupied)
+    assert row.voxels == np.count_nonzero(ct.mask | (ct.stored == 1900))
+    assert row.share == row.voxels / ct.mask.size
+    assert row.suggestion == "inside"
+    finding = refused(recognise, laid.frames)
+    assert finding.code is Code.NOT_A_MASK
+    assert "1900" in finding.hint
+    framed = np.where(ct.mask, ct.stored, np.int16(-2000))
+    assert values.list_values(Voxels.of(framed))[0].suggestion == "outside"
+    assert "-2000" in values.as_table(values.list_values(Voxels.of(framed)))
+
+
+def test_what_an_export_is_is_told_from_its_values(ct, tmp_path):
+    write(tmp_path / "labels", ct, ct.parts.astype(np.uint8))
+    seen = recognise(exports.laid(tmp_path / "labels").frames)
+    assert seen.kind == "labels"
+    assert "4 different values" in seen.said().message
+    eight_bits = np.clip((ct.stored.astype(int) + 200) // 3, 0, 240).astype(np.uint8)
+    write(tmp_path / "grey", ct, eight_bits)
+    frames = exports.laid(tmp_path / "grey").frames
+    assert refused(recognise, frames).code in (Code.NOT_A_MASK, Code.AMBIGUOUS_EXPORT)
+    assert recognise(frames, clean=True).kind == "burned"
+    assert recognise(frames, kind="labels").kind == "labels"
+    write(tmp_path / "many", ct, ((np.arange(ct.parts.shape[2]) * 9) + ct.parts.astype(int)).astype(np.uint8))
+    assert recognise(exports.laid(tmp_path / "many").frames).kind == "labels"
+
+
+def test_what_other_readers_are_to_see_follows_from_the_labels(ct):
+    constants = {1: 2222, 2: 254, 3: 1500}
+    shown, image = burn(ct, constants), Voxels.of(ct.stored)
+    for labelled in (
+        burned.difference(Voxels.of(shown), image, undecided="outside"),
+        masked.masked(Voxels.of(shown), int(shown[0, 0, 0])),
+    ):
+        read = labelled.physical(ct.laid.frames)
+        for n in (0, 7):
+            plane = labelled.voxels.plane(n)
+            np.testing.assert_array_equal(read(n, plane), shown[:, :, n].T)
+        middle = labelled.voxels.plane(7)
+        assert (read(7, middle[:, ::-1]) != shown[:, :, 7].T).any()
+
+
+@pytest.mark.parametrize(
+    "text", ["liver", "liver=", "=254", "liver=2.5", "liver=#ff00", "liver=1,liver=2", "liver=1,tumour=1", ""]
+)
+def test_labels_that_cannot_be_read_are_refused(text):
+    assert refused(parse_labels, text).code is Code.BAD_LABELS
+
+
+def test_labels_are_names_with_values_or_colours():
+    assert parse_labels("left kidney = -5, a=b=7,vessel=#0aFF10") == (
+        Named("left kidney", -5),
+        Named("a=b", 7),
+        Named("vessel", (10, 255, 16)),
+    )
