@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from pipeline.crosscheck.panel import Panel
 from pipeline.decode import burned, masked, values
 from pipeline.decode.beside import beside
 from pipeline.decode.labelled import Named, parse_labels, separate
+from pipeline.decode.pairing import paired
 from pipeline.decode.recognise import recognise
 from pipeline.findings import Code, PipelineError, Severity
+from pipeline.finish import finish
+from pipeline.laying import lay
 from pipeline.mask import Voxels
+from pipeline.pixels import stored_voxels
+from pipeline.policy import Policy
+from pipeline.product import Product
+from pipeline.series import scan
 from tests import exports
 from tests.exports import real as real_series
 from tests.exports import stored, write
@@ -281,3 +291,51 @@ def test_labels_are_names_with_values_or_colours():
         Named("a=b", 7),
         Named("vessel", (10, 255, 16)),
     )
+
+
+def without_place(n, dataset):
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID"):
+        delattr(dataset, keyword)
+    dataset.InstanceNumber = (n * 7) % 15 + 1  # an order that means nothing
+
+
+def test_planes_without_a_place_are_paired_with_the_source_by_their_grey_values(real, tmp_path):
+    write(tmp_path / "shown", real, burn(real, {1: 2222, 2: 2222, 3: 2223}), "sc", without_place)
+    frames = scan([tmp_path / "shown"]).series[0].frames
+    assert refused(lay, frames, Policy()).code is Code.MISSING_PLANE_ATTRIBUTES
+    placed, finding = paired(frames, real.laid.frames)
+    assert finding.code is Code.ASSUMED_GEOMETRY
+    laid = lay(placed, Policy())
+    np.testing.assert_array_equal(laid.grid.lps, real.laid.grid.lps)
+    assert laid.grid.frame_of_reference_uid == real.laid.grid.frame_of_reference_uid != ""
+    labelled = burned.difference(stored_voxels(laid.frames), Voxels.of(real.stored))
+    np.testing.assert_array_equal(labelled.voxels.array(), np.array([0, 1, 1, 2])[real.parts])
+    # A plane of the source is lacking, or is there twice.
+    assert refused(paired, frames, real.laid.frames[1:]).code is Code.MISSING_PLANE_ATTRIBUTES
+    assert "alike" in refused(paired, frames, (*real.laid.frames, real.laid.frames[3])).message
+    twice = (*frames, frames[0])
+    assert "too" in refused(paired, twice, real.laid.frames).message
+    labels = write(tmp_path / "labels", real, real.parts.astype(np.uint8), "sc", without_place)
+    assert refused(paired, scan([labels]).series[0].frames, real.laid.frames).code is Code.MISSING_PLANE_ATTRIBUTES
+
+
+@pytest.mark.parametrize("kind", ["same", "sc"])
+def test_other_readers_confirm_the_place_of_the_labels_voxel_by_voxel(ct, tmp_path, kind):
+    write(tmp_path / "shown", ct, burn(ct, {1: 2222, 2: 254, 3: 2222}), kind)
+    series = scan([tmp_path / "shown"]).series[0]
+    laid = lay(series.frames, Policy())
+    labelled = burned.difference(stored_voxels(laid.frames), Voxels.of(ct.stored), name="liver")
+    mask = labelled.on(laid.grid, laid.place(labelled.voxels, 0), series.description)
+    product = Product(
+        mask, series, laid.stack, laid.at_k, labelled.findings, laid.frames, labelled.physical(laid.frames)
+    )
+    policy = Policy(crosscheck="voxels")
+    with Panel(policy) as panel:
+        outcome = finish(product, tmp_path / "liver.nii.gz", policy, panel)
+    assert outcome.verdict == "VERIFIED"
+    assert [a.voxels_differing for a in outcome.agreements if a.status in ("AGREES", "REORDERED")].count(0) >= 1
+    turned = replace(mask, voxels=Voxels(mask.voxels.shape, mask.voxels.dtype, lambda k: mask.voxels.plane(k)[:, ::-1]))
+    with Panel(policy) as panel:
+        assert refused(finish, replace(product, volume=turned), tmp_path / "x.nii", policy, panel).code is (
+            Code.WITNESS_DIFFERS
+        )

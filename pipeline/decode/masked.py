@@ -53,7 +53,7 @@ def masked(
 
     def plane(k: int) -> Array:
         stored = shown.plane(k)
-        return ((stored != outside) | settled(k, stored)[0]).astype(np.uint8)
+        return np.asarray((stored != outside) | settled(k, stored)[0], np.uint8)
 
     tally = Tally()
     added = 0
