@@ -256,11 +256,20 @@ def test_what_an_export_is_is_told_from_its_values(ct, tmp_path):
     eight_bits = np.clip((ct.stored.astype(int) + 200) // 3, 0, 240).astype(np.uint8)
     write(tmp_path / "grey", ct, eight_bits)
     frames = exports.laid(tmp_path / "grey").frames
-    assert refused(recognise, frames).code in (Code.NOT_A_MASK, Code.AMBIGUOUS_EXPORT)
+    assert refused(recognise, frames).code is Code.NOT_A_MASK
+    half = np.where(
+        np.arange(ct.parts.shape[2]) < 8, eight_bits // 2, 130 + (np.arange(ct.parts.shape[1]) // 2)[:, None]
+    )
+    write(tmp_path / "half", ct, half.astype(np.uint8))
+    finding = refused(recognise, exports.laid(tmp_path / "half").frames)
+    assert finding.code is Code.AMBIGUOUS_EXPORT
+    assert "--kind labels" in finding.hint
     assert recognise(frames, clean=True).kind == "burned"
     assert recognise(frames, kind="labels").kind == "labels"
     write(tmp_path / "many", ct, ((np.arange(ct.parts.shape[2]) * 9) + ct.parts.astype(int)).astype(np.uint8))
     assert recognise(exports.laid(tmp_path / "many").frames).kind == "labels"
+    assert refused(recognise, frames, inside=True, outside=True).code is Code.AMBIGUOUS_EXPORT
+    assert recognise(frames, source=True).kind == "burned"
 
 
 def test_what_other_readers_are_to_see_follows_from_the_labels(ct):

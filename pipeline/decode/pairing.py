@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from pipeline.decode.comparison import compare
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.mask import Array, Voxels
@@ -34,8 +32,8 @@ def paired(frames: Sequence[Frame], source: Sequence[Frame]) -> tuple[tuple[Fram
     placed = []
     for frame in frames:
         shown = read_plane(frame)
-        near = [n for n, sample in enumerate(samples) if _constants(shown[::_EVERY], sample) is not None]
-        found = [n for n in near if _constants(shown, read_plane(source[n])) is not None]
+        near = [n for n, sample in enumerate(samples) if _explains(sample, shown[::_EVERY])]
+        found = [n for n in near if _explains(read_plane(source[n]), shown)]
         if len(found) != 1 or found[0] in taken:
             raise _unpaired(frame, found, source, taken)
         taken[found[0]] = frame
@@ -50,18 +48,13 @@ def paired(frames: Sequence[Frame], source: Sequence[Frame]) -> tuple[tuple[Fram
     return tuple(placed), said
 
 
-def _constants(shown: Array, image: Array) -> int | None:
-    """How many constants are left where a plane explains a frame; None where it does not."""
+def _explains(image: Array, shown: Array) -> bool:
+    """Whether a source plane has all pixels of a frame but for those of a few constants."""
     if shown.shape != image.shape:
-        return None
-    difference = shown.astype(np.int64) - image
-    values, counts = np.unique(difference, return_counts=True)
-    if len(values) > 1 and counts.max() < 2:
-        return None
+        return False
     comparison = compare(Voxels.of(shown.T[:, :, None]), Voxels.of(image.T[:, :, None]))
     split = comparison.split(comparison.offset())
-    few = len(split.constants) <= _MOST_CONSTANTS and split.same_values > len(split.constants)
-    return len(split.constants) if few else None
+    return len(split.constants) <= _MOST_CONSTANTS and split.same_values > len(split.constants)
 
 
 def _at(frame: Frame, source: Frame) -> Frame:

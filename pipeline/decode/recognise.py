@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.decode import colour, overlay
 from pipeline.decode.values import as_table, list_values, value_counts
@@ -34,8 +35,8 @@ WORDS: dict[Kind, str] = {
 }
 _FEW = 16  # so many values are labels whatever they look like
 _MOST_LABELS = 255
-# Share of pixels that equal their right neighbour, background left out: labels lie above, grey values below.
-_FLAT, _ROUGH = 0.75, 0.4
+# Share of values that lie in flat regions. Real images in 8 bits show less than 0.1; only saturated values are flat.
+_FLAT, _ROUGH = 0.8, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +69,21 @@ def recognise(
     if colour.accepts(frames):
         first = frames[0].get("PhotometricInterpretation")
         return Seen("colour", (f"its pixels are colours ({first})",))
-    if inside and outside:
-        raise _unclear("--inside and --outside were both given", "Give the one that is constant.")
-    if outside:
-        return Seen("masked", ("--outside was given",))
+    said = [option for given, option in _options(inside, clean, outside) if given]
+    if outside and len(said) > 1:
+        raise _unclear(f"{' and '.join(said)} were given", "Give the one that is constant.")
+    if said:
+        listed = sorted({f"{g:04X}" for f in frames for g in f.header.overlays})
+        left = [f"its overlays ({', '.join(listed)}) are left alone"] if listed else []
+        return Seen("masked" if outside else "burned", (f"{' and '.join(said)} was given", *left))
     voxels = stored_voxels(frames)
     labels, reason = _are_labels(voxels)
     if overlay.accepts(frames):
         groups = ", ".join(f"{g:04X}" for g in overlay.groups(frames))
-        if labels or inside or clean:
+        if labels:
             raise _unclear(
-                f"it has overlays ({groups}) with bits set, and its pixels are {'labels' if labels else 'to hold a mask'} too",
-                "Say --kind overlay for the overlays, or --kind labels, burned or masked for the pixels.",
+                f"it has overlays ({groups}) with bits set, and its pixels are labels too ({reason})",
+                "Say --kind overlay for the overlays, or --kind labels for the pixels.",
             )
         return Seen("overlay", (f"it has overlays ({groups}) with bits set", reason))
     if labels is None:
@@ -88,11 +92,10 @@ def recognise(
             "Say --kind labels if each value is a label; else say what tells the mask: --clean, --source, --inside or "
             "--outside.",
         )
-    if labels and not inside:
+    if labels:
         return Seen("labels", (reason,))
-    for given, option in ((inside, "--inside or --labels"), (clean, "--clean"), (source, "--source")):
-        if given:
-            return Seen("burned", (f"{option} was given", reason))
+    if source:
+        return Seen("burned", (f"--source was given and this is an image ({reason})",))
     raise refuse(
         Code.NOT_A_MASK,
         f"this is an image ({reason}), and nothing says where the mask in it is",
@@ -101,28 +104,30 @@ def recognise(
     )
 
 
+def _options(inside: bool, clean: bool, outside: bool) -> tuple[tuple[bool, str], ...]:
+    return (inside, "--inside or --labels"), (clean, "--clean"), (outside, "--outside")
+
+
 def _are_labels(voxels: Voxels) -> tuple[bool | None, str]:
     """Whether the values are labels, None where it is unclear; and why."""
-    values, _ = value_counts(voxels)
+    values, counts = value_counts(voxels)
     if values[0] < 0 or len(values) > _MOST_LABELS:
         return False, f"{len(values):,} different values, from {values[0]} to {values[-1]}"
     if len(values) <= _FEW:
         return True, f"only {len(values)} different values: {', '.join(map(str, values))}"
-    flat = _flatness(voxels)
-    reason = f"{len(values)} different values, {flat:.0%} of them like their neighbour"
+    flat = _flatness(voxels, values, int(values[counts.argmax()]))
+    reason = f"{len(values)} different values, {flat:.0%} of them in flat regions"
     return (True if flat >= _FLAT else False if flat <= _ROUGH else None), reason
 
 
-def _flatness(voxels: Voxels) -> float:
-    """The share of voxels that equal their neighbour in the row, the most common value left out."""
-    values, counts = value_counts(voxels)
-    background = values[counts.argmax()]
-    equal = total = 0
+def _flatness(voxels: Voxels, values: NDArray[np.int64], background: int) -> float:
+    """The share of the values, the background left out, that mostly have themselves as the next pixel of the row."""
+    alike = np.zeros(len(values))
     for plane in voxels:
-        counted = plane[:, :-1] != background
-        total += int(np.count_nonzero(counted))
-        equal += int(np.count_nonzero(counted & (plane[:, :-1] == plane[:, 1:])))
-    return equal / total if total else 1.0
+        value = np.searchsorted(values, plane[:, :-1])
+        same = plane[:, :-1] == plane[:, 1:]
+        alike += np.bincount(value.ravel(), np.where(same, 1, -1).ravel(), len(values))
+    return float(np.mean(alike[values != background] >= 0))
 
 
 def _unclear(what: str, hint: str) -> PipelineError:

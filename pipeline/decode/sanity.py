@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import sqrt
@@ -48,34 +49,51 @@ def sanity(mask: Voxels, image: Voxels) -> Sanity | None:
     """mask: any value but 0 is inside; image: on the same grid. None for an empty mask."""
     if mask.shape != image.shape:
         raise ValueError(f"mask {mask.shape} and image {image.shape} are not on one grid")
-    found = [_under(mask, image, (i, j, k)) for i, j, k in product((False, True), repeat=3)]
-    if not found[0].voxels:
-        return None
-    own, mirrored = found[0], tuple(found[1:])
-    return Sanity(own, mirrored, _hint(own, mirrored))
-
-
-def _under(mask: Voxels, image: Voxels, flips: Flips) -> GreyValues:
-    planes = mask.shape[2]
-    voxels = same = total = 0
-    mean = spread = 0.0
-    lowest, highest = float("inf"), float("-inf")
+    columns, _, planes = mask.shape
+    # As bits, so that a mask in which every plane is needed eight times is worked out once.
+    bits = [np.packbits(plane > 0, axis=1) for plane in mask]
+    inside = [np.unpackbits(b, axis=1, count=columns).any() for b in bits]
+    sums = {(i, j, k): _Sum() for i, j, k in product((False, True), repeat=3)}
     for k in range(planes):
-        own = mask.plane(k) > 0
-        total += int(np.count_nonzero(own))
-        turned = own if not any(flips) else _turned(mask.plane(planes - 1 - k if flips[2] else k) > 0, flips)
-        if not turned.any():
+        if not (inside[k] or inside[planes - 1 - k]):
             continue
-        same += int(np.count_nonzero(turned & own))
-        values = image.plane(k)[turned].astype(np.float64)
-        # Planes are joined by their means, so that large grey values lose no digits.
+        values = image.plane(k)
+        own, last = (np.unpackbits(bits[n], axis=1, count=columns).view(np.bool_) for n in (k, planes - 1 - k))
+        for flips, found in sums.items():
+            found.add(values, _turned(last if flips[2] else own, flips), own)
+    if not any(inside):
+        return None
+    rows = [found.grey_values(flips) for flips, found in sums.items()]
+    return Sanity(rows[0], tuple(rows[1:]), _hint(rows[0], rows[1:]))
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Grey values so far. Planes are joined by their means, so that large grey values lose no digits."""
+
+    voxels: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    lowest: float = float("inf")
+    highest: float = float("-inf")
+    shared: int = 0
+
+    def add(self, image: Array, mask: Array, own: Array) -> None:
+        values = image[mask].astype(np.float64)
+        if not len(values):
+            return
         here, count = float(values.mean()), len(values)
-        spread += float(((values - here) ** 2).sum()) + (here - mean) ** 2 * voxels * count / (voxels + count)
-        mean += (here - mean) * count / (voxels + count)
-        voxels += count
-        lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
-    deviation = sqrt(spread / voxels) if voxels else 0.0
-    return GreyValues(flips, voxels, mean, deviation, lowest, highest, 2 * same / (total + voxels) if total else 1.0)
+        total = self.voxels + count
+        self.squares += float(((values - here) ** 2).sum()) + (here - self.mean) ** 2 * self.voxels * count / total
+        self.mean += (here - self.mean) * count / total
+        self.voxels = total
+        self.lowest, self.highest = min(self.lowest, float(values.min())), max(self.highest, float(values.max()))
+        self.shared += int(np.count_nonzero(mask & own))
+
+    def grey_values(self, flips: Flips) -> GreyValues:
+        deviation = sqrt(self.squares / self.voxels)
+        dice = self.shared / self.voxels  # a mirror image has as many voxels as the mask
+        return GreyValues(flips, self.voxels, self.mean, deviation, self.lowest, self.highest, dice)
 
 
 def _turned(plane: Array, flips: Flips) -> Array:
@@ -84,7 +102,7 @@ def _turned(plane: Array, flips: Flips) -> Array:
     return plane[rows, columns]
 
 
-def _hint(own: GreyValues, mirrored: tuple[GreyValues, ...]) -> str:
+def _hint(own: GreyValues, mirrored: Sequence[GreyValues]) -> str:
     telling = [m for m in mirrored if m.dice < _SAME]
     if not telling:
         return "The mask is its own mirror image, nearly: grey values cannot hint at a flip."

@@ -17,7 +17,8 @@ from pipeline.mask import Voxels
 
 Extent = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 _BESIDE = 4  # values to either side that a value is held against
-_STANDS_OUT = 8.0  # times as often as its neighbours
+_STANDS_OUT = 8.0  # times as often as its neighbours,
+_AT_LEAST = 25  # which count as no fewer than this: rare values stand out by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def list_values(shown: Voxels, most: int = 12) -> tuple[ValueRow, ...]:
     """The values that stand out most, the clearest first; all of them where there are no more than `most`."""
     values, counts = value_counts(shown)
     usual = _beside(values, counts)
-    chosen = np.lexsort((values, -counts / np.maximum(usual, 1)))[:most]
+    chosen = np.lexsort((values, -counts / np.maximum(usual, _AT_LEAST)))[:most]
     extents = _extents(shown, [int(values[n]) for n in chosen])
     border = border_value(shown)
     total = int(counts.sum())
@@ -88,7 +89,7 @@ def as_table(rows: Sequence[ValueRow]) -> str:
 def _suggested(count: int, usual: float, border: bool, largest: bool) -> tuple[str, str]:
     if border:
         return "outside", "it fills the border of every plane (background, padding, or outside of a masked original)"
-    if count < _STANDS_OUT * max(usual, 1):
+    if count < _STANDS_OUT * max(usual, _AT_LEAST):
         return "", ""
     often = f"it occurs {count:,} times, the values beside it {usual:,.0f} times"
     return "inside", often + ("; it is also the largest value, where images saturate" if largest else "")
