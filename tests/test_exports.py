@@ -328,9 +328,8 @@ def test_planes_without_a_place_are_paired_with_the_source_by_their_grey_values(
     assert refused(paired, scan([labels]).series[0].frames, real.laid.frames).code is Code.MISSING_PLANE_ATTRIBUTES
 
 
-@pytest.mark.parametrize("kind", ["same", "sc"])
-def test_other_readers_confirm_the_place_of_the_labels_voxel_by_voxel(ct, tmp_path, kind):
-    write(tmp_path / "shown", ct, burn(ct, {1: 2222, 2: 254, 3: 2222}), kind)
+def test_other_readers_confirm_the_place_of_the_labels_voxel_by_voxel(ct, tmp_path):
+    write(tmp_path / "shown", ct, burn(ct, {1: 2222, 2: 254, 3: 2222}))
     series = scan([tmp_path / "shown"]).series[0]
     laid = lay(series.frames, Policy())
     labelled = burned.difference(stored_voxels(laid.frames), Voxels.of(ct.stored), name="liver")
