@@ -91,7 +91,7 @@ def write(
     series = generate_uid(entropy_srcs=[str(folder)])
     for n, frame in enumerate(real.laid.frames):
         dataset = dcmread(frame.path)
-        dataset.StudyID = ""  # longer than its VR allows in some
+        del dataset.StudyID  # longer than its VR allows in some
         if kind == "sc":
             dataset.SOPClassUID, dataset.Modality, dataset.ConversionType = SECONDARY_CAPTURE, "OT", "WSD"
         dataset.SeriesInstanceUID = series

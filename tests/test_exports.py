@@ -10,6 +10,7 @@ import pytest
 from pipeline.crosscheck.panel import Panel
 from pipeline.decode import burned, masked, values
 from pipeline.decode.beside import beside
+from pipeline.decode.exports import decode
 from pipeline.decode.labelled import Named, parse_labels, separate
 from pipeline.decode.pairing import paired
 from pipeline.decode.recognise import recognise
@@ -264,7 +265,8 @@ def test_what_an_export_is_is_told_from_its_values(ct, tmp_path):
     finding = refused(recognise, exports.laid(tmp_path / "half").frames)
     assert finding.code is Code.AMBIGUOUS_EXPORT
     assert "--kind labels" in finding.hint
-    assert recognise(frames, clean=True).kind == "burned"
+    assert recognise(frames, clean=True).kind == recognise(frames, inside=True).kind == "burned"
+    assert recognise(frames, clean=True, outside=True).kind == "masked"
     assert recognise(frames, kind="labels").kind == "labels"
     write(tmp_path / "many", ct, ((np.arange(ct.parts.shape[2]) * 9) + ct.parts.astype(int)).astype(np.uint8))
     assert recognise(exports.laid(tmp_path / "many").frames).kind == "labels"
@@ -285,6 +287,36 @@ def test_what_other_readers_are_to_see_follows_from_the_labels(ct):
             np.testing.assert_array_equal(read(n, plane), shown[:, :, n].T)
         middle = labelled.voxels.plane(7)
         assert (read(7, middle[:, ::-1]) != shown[:, :, 7].T).any()
+
+
+def test_one_door_leads_to_every_decoder(ct, tmp_path):
+    write(tmp_path / "labels", ct, ct.parts.astype(np.uint8))
+    write(tmp_path / "burned", ct, burn(ct, {1: 2222, 2: 2222, 3: 254}))
+    write(tmp_path / "masked", ct, np.where(ct.mask, ct.stored, np.int16(-2000)))
+    image = Voxels.of(ct.stored)
+    shifted = Voxels.of(ct.stored - 1024)
+    named = parse_labels("nose=254,liver=2222")
+    two = np.array([0, 2, 2, 1])[ct.parts]
+    twice = two.copy()
+    twice[(ct.stored == 254) & ~ct.mask] = 1
+
+    def decoded(folder, told, **options):
+        frames = exports.laid(tmp_path / folder).frames
+        (labelled,) = decode(recognise(frames, **told), frames, **options)
+        assert labelled.findings[0].code is Code.EXPORT_RECOGNISED
+        return labelled.voxels.array()
+
+    clear = ~(ct.stored == 254)
+    chosen = decoded("labels", {"inside": True}, inside=parse_labels("nose=3,torso=1"))
+    np.testing.assert_array_equal(chosen, np.array([0, 2, 0, 1])[ct.parts])
+    np.testing.assert_array_equal(decoded("burned", {"clean": True}, clean=image, inside=named)[clear], two[clear])
+    np.testing.assert_array_equal(decoded("burned", {"source": True}, source=shifted, inside=named)[clear], two[clear])
+    np.testing.assert_array_equal(decoded("burned", {"inside": True}, inside=named), twice)
+    for options in ({}, {"clean": image}, {"source": shifted}):
+        np.testing.assert_array_equal(decoded("masked", {"outside": True}, outside=-2000, **options), ct.mask)
+    frames = exports.laid(tmp_path / "burned").frames
+    assert refused(decode, recognise(frames, kind="burned"), frames).code is Code.BAD_LABELS
+    assert refused(decode, recognise(frames, kind="masked"), frames).code is Code.BAD_LABELS
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,10 @@ def difference(
     return Labelled(voxels, segments, tuple(findings), name, expected_values(shown, segments))
 
 
-def select(shown: Voxels, inside: Sequence[Named], *, name: str = "") -> Labelled:
-    """Every voxel with exactly a named value, without an image to tell whose it is. Raises NO_SUCH_VALUE."""
+def select(shown: Voxels, inside: Sequence[Named], *, image: bool = True, name: str = "") -> Labelled:
+    """Every voxel with exactly a named value, nothing telling whose it is. image: whether the rest is an image, so that
+    some may be the image's own. Raises NO_SUCH_VALUE.
+    """
     values = [_whole(n) for n in inside]
     near = {v: 0 for value in values for v in range(value - _NEAR, value + _NEAR + 1)}
     for plane in shown:
@@ -80,8 +82,8 @@ def select(shown: Voxels, inside: Sequence[Named], *, name: str = "") -> Labelle
     segments = numbered(values, inside, name)
     counts = {s.number: near[values[s.number - 1]] for s in segments}
     findings = [
-        taken(segments, counts, "burned in: every voxel with the value that was said"),
-        *(_own(s, near, values) for s in segments),
+        taken(segments, counts, "every voxel with a value that was said"),
+        *(_own(s, near, values) for s in segments if image),
     ]
     voxels = by_value(shown, segments, lambda k, stored: None)
     return Labelled(voxels, segments, tuple(findings), name, expected_values(shown, segments))

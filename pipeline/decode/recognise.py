@@ -1,7 +1,7 @@
 """Which representation of a mask an export has. Its reasons are part of the answer, and what is unclear is refused.
 
 Rules:
-- What the user said holds: --inside and --clean mean burned in, --outside a masked original.
+- What the user said holds: --clean means burned in, --outside a masked original, --inside one of several values.
 - Colour pixels and overlays with a bit set are facts of the files. An overlay beside pixels that are labels themselves
   is two masks: refused until one is chosen.
 - Few values, in flat regions, are labels. Many are an image: then the mask must be told by --clean, --source, --inside
@@ -69,15 +69,14 @@ def recognise(
     if colour.accepts(frames):
         first = frames[0].get("PhotometricInterpretation")
         return Seen("colour", (f"its pixels are colours ({first})",))
-    said = [option for given, option in _options(inside, clean, outside) if given]
-    if outside and len(said) > 1:
-        raise _unclear(f"{' and '.join(said)} were given", "Give the one that is constant.")
-    if said:
-        listed = sorted({f"{g:04X}" for f in frames for g in f.header.overlays})
-        left = [f"its overlays ({', '.join(listed)}) are left alone"] if listed else []
-        return Seen("masked" if outside else "burned", (f"{' and '.join(said)} was given", *left))
+    if inside and outside:
+        raise _unclear("--inside (or --labels) and --outside were both given", "Give the one that is constant.")
+    if outside or clean:
+        return Seen("masked" if outside else "burned", ("--outside was given" if outside else "--clean was given",))
     voxels = stored_voxels(frames)
     labels, reason = _are_labels(voxels)
+    if inside:
+        return Seen("labels" if labels else "burned", ("--inside or --labels was given", reason))
     if overlay.accepts(frames):
         groups = ", ".join(f"{g:04X}" for g in overlay.groups(frames))
         if labels:
@@ -102,10 +101,6 @@ def recognise(
         "Give the same export with masks hidden (--clean), the original images (--source), or the constant: --inside if "
         "the mask has it, --outside if all the rest has it. Values that stand out:\n" + as_table(list_values(voxels)),
     )
-
-
-def _options(inside: bool, clean: bool, outside: bool) -> tuple[tuple[bool, str], ...]:
-    return (inside, "--inside or --labels"), (clean, "--clean"), (outside, "--outside")
 
 
 def _are_labels(voxels: Voxels) -> tuple[bool | None, str]:
