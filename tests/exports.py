@@ -67,7 +67,7 @@ class Real:
         return ndimage.binary_dilation(self.mask, cross) & ~ndimage.binary_erosion(self.mask, cross, border_value=1)
 
 
-def real(samples: Path, modality: str, planes: int = 15) -> Real:
+def real(samples: Path, modality: str, planes: int = 10) -> Real:
     laid = lay(scan([samples / FOLDERS[modality]]).series[0].frames, Policy(as_="image"))
     frames = laid.frames[10 : 10 + planes]
     laid = lay(frames, Policy(as_="image"))

@@ -26,8 +26,6 @@ from tests import exports
 from tests.exports import real as real_series
 from tests.exports import stored, write
 
-INSIDE = (Named("liver", 254),)
-
 
 @pytest.fixture(scope="module", params=["CT", "MR"])
 def real(request, samples):
@@ -84,11 +82,12 @@ def test_voxels_that_cannot_be_told_are_counted_and_decided_only_by_choice(real)
     value = real.open_value()
     shown, image = Voxels.of(burn(real, {1: value, 2: value, 3: value})), Voxels.of(real.stored)
     undecided = real.stored == value
-    outside = burned.difference(shown, image, undecided="outside").voxels.array() > 0
-    inside = burned.difference(shown, image, undecided="inside").voxels.array() > 0
+    said = (Named("", value),)  # the MR's value is that of air, which may be an outside
+    outside = burned.difference(shown, image, inside=said, undecided="outside").voxels.array() > 0
+    inside = burned.difference(shown, image, inside=said, undecided="inside").voxels.array() > 0
     np.testing.assert_array_equal(outside, real.mask & ~undecided)
     np.testing.assert_array_equal(inside, real.mask | undecided)
-    labelled = burned.difference(shown, image)
+    labelled = burned.difference(shown, image, inside=said)
     wrong = (labelled.voxels.array() > 0) != real.mask
     finding = next(f for f in labelled.findings if f.code is Code.UNDECIDED_VOXELS)
     assert finding.severity is Severity.WARNING
@@ -177,13 +176,19 @@ def test_a_masked_original_comes_back_voxel_for_voxel(real, tmp_path, kind, whic
         assert finding.measured == np.count_nonzero(lost)
 
 
-def test_a_masked_original_is_not_taken_for_a_burned_in_one(ct):
-    shown = Voxels.of(np.where(ct.mask, ct.stored, np.int16(-2000)))
+@pytest.mark.parametrize("touching", [False, True])
+def test_a_masked_original_is_not_taken_for_a_burned_in_one(ct, touching):
+    mask = ct.mask.copy()
+    if touching:  # half of the border is inside
+        mask[: mask.shape[0] // 2 + 20] = True
+    shown = Voxels.of(np.where(mask, ct.stored, np.int16(-2000)))
     image = Voxels.of(ct.stored)
     finding = refused(burned.difference, shown, image)
     assert finding.code is Code.AMBIGUOUS_EXPORT
     assert "--outside -2000" in finding.hint
     assert "--inside -2000" in finding.hint
+    said = burned.difference(shown, image, inside=(Named("hole", -2000),))
+    np.testing.assert_array_equal(said.voxels.array(), ~mask)
 
 
 def test_a_masked_original_of_another_image_is_refused(ct):
@@ -204,6 +209,9 @@ def test_other_images_and_equal_ones_are_no_burned_in_masks(ct):
     assert refused(burned.difference, Voxels.of(ct.stored + noise), image).code is Code.OTHER_IMAGE
     assert refused(burned.difference, Voxels.of(ct.stored[:, :, ::-1]), image).code is Code.OTHER_IMAGE
     assert refused(burned.difference, Voxels.of(ct.parts.astype(np.uint8)), image).code is Code.OTHER_IMAGE
+    few = np.where(ct.mask, 100 + ct.stored % 5, ct.stored)
+    shaded = Voxels.of(np.where(ct.mask, few + 2000, few))
+    assert "one single image value" in refused(burned.difference, shaded, Voxels.of(few)).message
     smaller = Voxels.of(ct.stored[:, :-1])
     assert refused(burned.difference, smaller, image).code is Code.OTHER_IMAGE
     brighter = Voxels.of(np.where(ct.mask, ct.stored + 100, ct.stored))
@@ -307,6 +315,11 @@ def test_one_door_leads_to_every_decoder(ct, tmp_path):
         return labelled.voxels.array()
 
     clear = ~(ct.stored == 254)
+    frames = exports.laid(tmp_path / "labels").frames
+    seen = recognise(frames, inside=True)
+    assert seen.kind == "labels"
+    (labelled,) = decode(seen, frames, inside=parse_labels("nose=3"))
+    assert Code.UNDECIDED_VOXELS not in codes(labelled)
     chosen = decoded("labels", {"inside": True}, inside=parse_labels("nose=3,torso=1"))
     np.testing.assert_array_equal(chosen, np.array([0, 2, 0, 1])[ct.parts])
     np.testing.assert_array_equal(decoded("burned", {"clean": True}, clean=image, inside=named)[clear], two[clear])

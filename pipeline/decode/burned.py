@@ -6,7 +6,8 @@ Rules:
 - Where the image has the constant by itself the two look the same: `undecided` says what becomes of these voxels.
 - Without the image, every voxel with exactly the value that was said is the mask. How many of them are the image's own
   cannot be known, and that is said.
-- A constant that fills the border of every plane may as well be the outside of a masked original: refused until said.
+- A constant with much of the planes' borders, or with most of all voxels, may as well be the outside of a masked
+  original: refused until said.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import numpy as np
 from pipeline.decode.comparison import Split, compare, other_image
 from pipeline.decode.labelled import Labelled, Named, by_value, expected_values, numbered, taken
 from pipeline.decode.undecided import Tally, Undecided, said, settle
-from pipeline.decode.values import border_value
-from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.decode.values import border_shares
+from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.mask import Array, Segment, Voxels
 
 # So many constants are believed without having been named. Two images that merely differ have more.
 _MOST_CONSTANTS = 16
+# A mask of this part of the planes' borders is rare; the outside of a masked original has more.
+_MOST_BORDER = 0.25
 _NEAR = 3  # values to either side that tell how often the image itself has a value
 
 
@@ -45,8 +48,8 @@ def difference(
     comparison = compare(shown, image)
     split = comparison.split(comparison.offset() if offset is None else offset)
     values = _constants(split, inside)
-    if not inside and len(values) == 1 and border_value(shown) == values[0]:
-        raise _ambiguous(values[0])
+    if not inside:
+        _refuse_inverted(split, border_shares(shown))
     segments = numbered(values, inside, name)
     shift = split.offset
 
@@ -151,13 +154,19 @@ def _own(segment: Segment, near: dict[int, int], values: Sequence[int]) -> Findi
     )
 
 
-def _ambiguous(value: int) -> PipelineError:
-    return refuse(
-        Code.AMBIGUOUS_EXPORT,
-        f"the voxels that differ all have the value {value}, and so does the whole border of every plane: this may be a "
-        "burned-in mask or the outside of a masked original",
-        f"Say which: --inside {value} if these voxels are the mask, --outside {value} if the others are.",
-    )
+def _refuse_inverted(split: Split, border: dict[int, float]) -> None:
+    """Refuse a constant that may be the outside: only the user knows which of the two is the mask."""
+    total = split.same + split.differing
+    for constant in split.constants:
+        value, share = constant.value, border.get(constant.value, 0)
+        if share > _MOST_BORDER or 2 * constant.voxels > total:
+            raise refuse(
+                Code.AMBIGUOUS_EXPORT,
+                f"of the voxels that differ, {constant.voxels:,} have the value {value}: {constant.voxels / total:.0%} of "
+                f"the export, and the value has {share:.0%} of its planes' borders; it may be a burned-in mask or the "
+                "outside of a masked original",
+                f"Say which: --inside {value} if these voxels are the mask, --outside {value} if the others are.",
+            )
 
 
 def _refuse_missing(missing: Sequence[Named], where: str) -> None:

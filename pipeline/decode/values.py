@@ -2,7 +2,7 @@
 
 Rules:
 - Every voxel is counted. A value stands out when it occurs far more often than the values beside it.
-- A suggestion comes with its reason and a question mark. What fills the border of every plane is offered as outside.
+- A suggestion comes with its reason and a question mark. What has most of the planes' borders is offered as outside.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def list_values(shown: Voxels, most: int = 12) -> tuple[ValueRow, ...]:
     usual = _beside(values, counts)
     chosen = np.lexsort((values, -counts / np.maximum(usual, _AT_LEAST)))[:most]
     extents = _extents(shown, [int(values[n]) for n in chosen])
-    border = border_value(shown)
+    border = border_shares(shown)
     total = int(counts.sum())
     rows = []
     for n in chosen:
         value, count = int(values[n]), int(counts[n])
-        suggestion, reason = _suggested(count, float(usual[n]), value == border, value == values[-1])
+        suggestion, reason = _suggested(count, float(usual[n]), border.get(value, 0), value == values[-1])
         rows.append(ValueRow(value, count, count / total, extents[value], float(usual[n]), suggestion, reason))
     return tuple(rows)
 
@@ -63,15 +63,16 @@ def value_counts(voxels: Voxels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return values, counts
 
 
-def border_value(voxels: Voxels) -> int | None:
-    """The value that the outermost pixels of all planes have; None where they have several."""
-    seen: int | None = None
-    for plane in voxels:
-        for edge in (plane[0], plane[-1], plane[:, 0], plane[:, -1]):
-            seen = int(edge[0]) if seen is None else seen
-            if not bool((edge == seen).all()):
-                return None
-    return seen
+def border_shares(voxels: Voxels) -> dict[int, float]:
+    """The values of the outermost pixels of all planes, and the share of these pixels that each has."""
+    columns, rows, planes = voxels.shape
+    edges = Voxels(
+        (2 * (columns + rows), 1, planes),
+        voxels.dtype,
+        lambda k: np.concatenate([e for p in (voxels.plane(k),) for e in (p[0], p[-1], p[:, 0], p[:, -1])])[None],
+    )
+    values, counts = value_counts(edges)
+    return dict(zip(values.tolist(), (counts / counts.sum()).tolist(), strict=True))
 
 
 def as_table(rows: Sequence[ValueRow]) -> str:
@@ -86,9 +87,12 @@ def as_table(rows: Sequence[ValueRow]) -> str:
     return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
-def _suggested(count: int, usual: float, border: bool, largest: bool) -> tuple[str, str]:
-    if border:
-        return "outside", "it fills the border of every plane (background, padding, or outside of a masked original)"
+def _suggested(count: int, usual: float, border: float, largest: bool) -> tuple[str, str]:
+    if border > 0.5:
+        return (
+            "outside",
+            f"it has {border:.0%} of the planes' borders: background, padding, or outside of a masked original",
+        )
     if count < _STANDS_OUT * max(usual, _AT_LEAST):
         return "", ""
     often = f"it occurs {count:,} times, the values beside it {usual:,.0f} times"
