@@ -167,6 +167,9 @@ def test_a_masked_original_comes_back_voxel_for_voxel(real, tmp_path, kind, whic
     assert recognise(laid.frames, outside=True).kind == "masked"
     labelled = masked.masked(shown, outside, source=Voxels.of(real.stored), name="liver")
     np.testing.assert_array_equal(labelled.voxels.array(), real.mask)
+    shifted = masked.masked(shown, outside, source=Voxels.of(real.stored - 700))
+    np.testing.assert_array_equal(shifted.voxels.array(), real.mask)
+    assert Code.CONSTANT_OFFSET in codes(shifted)
     alone = masked.masked(shown, outside)
     lost = real.mask & (real.stored == outside)
     np.testing.assert_array_equal(alone.voxels.array(), real.mask & ~lost)
@@ -209,6 +212,8 @@ def test_other_images_and_equal_ones_are_no_burned_in_masks(ct):
     assert refused(burned.difference, Voxels.of(ct.stored + noise), image).code is Code.OTHER_IMAGE
     assert refused(burned.difference, Voxels.of(ct.stored[:, :, ::-1]), image).code is Code.OTHER_IMAGE
     assert refused(burned.difference, Voxels.of(ct.parts.astype(np.uint8)), image).code is Code.OTHER_IMAGE
+    other = np.random.default_rng(3).integers(2000, 2030, ct.stored.shape)
+    assert refused(burned.difference, Voxels.of(np.where(ct.mask, other, ct.stored)), image).code is Code.OTHER_IMAGE
     few = np.where(ct.mask, 100 + ct.stored % 5, ct.stored)
     shaded = Voxels.of(np.where(ct.mask, few + 2000, few))
     assert "one single image value" in refused(burned.difference, shaded, Voxels.of(few)).message

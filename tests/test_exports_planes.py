@@ -276,6 +276,12 @@ def test_empty_short_and_doubtful_overlays_are_refused(mr, tmp_path):
         dataset[0x6000, 0x3000].value = dataset[0x6000, 0x3000].value[:100]
 
     write(tmp_path / "short", mr, mr.stored, "same", short)
+
+    def odd(n, dataset):
+        put_overlay(dataset, 0x6000, mr.mask[:, :, n].T[None], origin=(1, 1, 1))
+
+    write(tmp_path / "odd", mr, mr.stored, "same", odd)
+    assert refused(overlay.decode, exports.laid(tmp_path / "odd").frames).code is Code.CORRUPT_FILE
     write(tmp_path / "both", mr, mr.parts.astype(np.uint8), "same", with_overlay(mr.mask))
     assert refused(overlay.decode, exports.laid(tmp_path / "none").frames).code is Code.EMPTY
     assert refused(overlay.decode, exports.laid(tmp_path / "empty").frames).code is Code.EMPTY

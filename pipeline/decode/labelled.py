@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -105,14 +105,11 @@ def _alone(labelled: Labelled, segment: Segment) -> Labelled:
         np.dtype(np.uint8),
         lambda k: (labelled.voxels.plane(k) == segment.number).astype(np.uint8),
     )
-    alone = Segment(
-        1, segment.name, segment.colour, segment.category, segment.type, segment.algorithm, segment.source_value
-    )
     expected = labelled.expected
     number = segment.number
     return Labelled(
         voxels,
-        (alone,),
+        (replace(segment, number=1),),
         labelled.findings,
         segment.name,
         # Other labels are stored as they are, so only this one is put in.

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.decode.labelled import Labelled
-from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.header import EXPLICIT_BIG
 from pipeline.mask import Array, Segment, Voxels
 from pipeline.pixels import read_allocated
@@ -189,14 +189,17 @@ def _may_have(frame: Frame) -> bool:
 
 @lru_cache(maxsize=512)  # bits are few; a series is passed over several times
 def overlays(path: Path) -> dict[int, Overlay]:
-    """The overlays of one file by group."""
+    """The overlays of one file by group. Raises CORRUPT_FILE."""
     from pydicom import dcmread
 
     dataset = dcmread(path, stop_before_pixels=True, force=True)
     found = {}
     for group in GROUPS:
         if (group, 0x0010) in dataset or (group, 0x0100) in dataset:
-            overlay = _overlay(dataset, group)
+            try:
+                overlay = _overlay(dataset, group)
+            except (TypeError, ValueError) as error:
+                raise _unreadable(path, group, error) from error
             if overlay is not None:
                 found[group] = overlay
     return found
@@ -228,6 +231,16 @@ def _overlay(dataset: Any, group: int) -> Overlay | None:
         label=str(value(0x1500, "") or value(0x0022, "")).strip(),
         graphics=str(value(0x0040, "R")).strip() == "G",
         data=b"" if data is None else _little(bytes(data.value), data.VR, dataset),
+    )
+
+
+def _unreadable(path: Path, group: int, error: Exception) -> PipelineError:
+    return refuse(
+        Code.CORRUPT_FILE,
+        f"overlay {group:04X} of {path.name} cannot be read: {error}",
+        "Export the series again; --kind says to read the pixels and leave overlays alone.",
+        where=(path.name,),
+        clause=_CLAUSE,
     )
 
 
