@@ -290,8 +290,10 @@ def test_what_an_export_is_is_told_from_its_values(ct, tmp_path):
 def test_what_other_readers_are_to_see_follows_from_the_labels(ct):
     constants = {1: 2222, 2: 254, 3: 1500}
     shown, image = burn(ct, constants), Voxels.of(ct.stored)
+    several = burned.difference(Voxels.of(shown), image, undecided="outside")
     for labelled in (
-        burned.difference(Voxels.of(shown), image, undecided="outside"),
+        several,
+        separate(several)[1],
         masked.masked(Voxels.of(shown), int(shown[0, 0, 0])),
     ):
         read = labelled.physical(ct.laid.frames)

@@ -17,7 +17,7 @@ from tests.dicom_file import SYNTAXES
 from tests.exports import real as real_series
 from tests.exports import write
 
-COLOURS = np.array([[0, 0, 0], [255, 128, 0], [0, 200, 10], [1, 2, 3]], np.uint8)
+COLOURS = np.array([[0, 0, 0], [255, 128, 0], [0, 200, 10], [200, 200, 3]], np.uint8)
 
 
 @pytest.fixture(scope="module", params=["CT", "MR"])
@@ -78,13 +78,13 @@ def test_exact_colours_are_labels(real, tmp_path, kind, planar):
     np.testing.assert_array_equal(mask.voxels.array(), numbers[real.parts])
     assert [(s.name, s.colour) for s in mask.segments] == [
         ("#00c80a", (0, 200, 10)),
-        ("#010203", (1, 2, 3)),
+        ("#c8c803", (200, 200, 3)),
         ("#ff8000", (255, 128, 0)),
     ]
-    named = colour.decode(laid.frames, inside=parse_labels("tumour=#ff8000,liver=#010203"))
+    named = colour.decode(laid.frames, inside=parse_labels("tumour=#ff8000,liver=#c8c803"))
     np.testing.assert_array_equal(named.voxels.array(), np.array([0, 1, 0, 2])[real.parts])
     assert Code.VALUES_LEFT_OUT in [f.code for f in named.findings]
-    assert refused(colour.decode, laid.frames, inside=parse_labels("liver=#010204")).code is Code.NO_SUCH_VALUE
+    assert refused(colour.decode, laid.frames, inside=parse_labels("liver=#c8c804")).code is Code.NO_SUCH_VALUE
     assert refused(colour.decode, laid.frames, inside=(Named("liver", 3),)).code is Code.BAD_LABELS
 
 
@@ -102,7 +102,7 @@ def test_a_palettes_colours_are_labels_and_its_greys_are_not(mr, tmp_path):
     assert recognise(frames).kind == "colour"
     labelled = colour.decode(frames)
     np.testing.assert_array_equal(labelled.voxels.array(), np.array([0, 3, 1, 2])[mr.parts])
-    assert [s.colour for s in labelled.segments] == [(0, 200, 10), (1, 2, 3), (255, 128, 0)]
+    assert [s.colour for s in labelled.segments] == [(0, 200, 10), (200, 200, 3), (255, 128, 0)]
     assert read_colour(frames[0]).shape == (110, 112, 3)
 
 
