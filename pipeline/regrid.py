@@ -47,6 +47,7 @@ def fit(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_
 
 
 def inverse(mapping: Mapping) -> Mapping:
+    """The index map the other way round."""
     return np.asarray(np.rint(np.linalg.inv(mapping)), np.int64)
 
 
@@ -57,7 +58,7 @@ def onto(voxels: Voxels, mapping: Mapping, shape: tuple[int, int, int], padding:
         _paste(voxels.array(), block, mapping, (0, 1, 2))
         return Voxels.of(block)
     sign, offset = int(mapping[2, 2]), int(mapping[2, 3])
-    columns, rows, planes = shape
+    columns, rows, _ = shape
 
     def plane(k: int) -> Array:
         out = np.full((columns, rows), padding, voxels.dtype, order="F")
@@ -95,9 +96,7 @@ def nearest(voxels: Voxels, ours_lps: Matrix, theirs_lps: Matrix, shape: tuple[i
     return Voxels(shape, voxels.dtype, lambda k: plane(k)[0]), travelled
 
 
-def apart_in_words(
-    ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]
-) -> str:
+def apart_in_words(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]) -> str:
     """How the boxes of two grids lie to each other, along the patient's axes, in mm. LPS."""
     boxes = []
     for lps, shape in ((ours_lps, ours_shape), (theirs_lps, theirs_shape)):
