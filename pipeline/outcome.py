@@ -2,8 +2,9 @@
 
 Rules:
 - Everything a report, a person or another program needs is in it; nothing else is asked later.
-- Keys known from BIDS and dcm2niix keep their names; our own blocks are Verdict, Geometry, Slices, CrossCheck,
-  Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
+- Keys known from BIDS and dcm2niix keep their names; our own blocks are Verdict, Geometry, Slices, Planes,
+  CrossCheck, Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
+- Affine and Shape are of the file; GridShape, GridAffineLPS, CornersLPS, Slices and Planes of the order as acquired.
 - No patient name, id or birth date, and no path: files appear by name.
 """
 
@@ -15,7 +16,7 @@ import platform
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,6 +120,7 @@ def build_record(
         record["Labels"] = [_label(s) for s in product.volume.segments]
     record["Geometry"] = _geometry(product, affine_ras, proofs)
     record["Slices"] = [_slice(k, frame) for k, frame in enumerate(product.frames)]
+    record["Planes"] = _planes(proofs.stack)
     record |= product.extra
     record["CrossCheck"] = [a.as_json() for a in agreements]
     record["Findings"] = [f.as_json() for f in findings]
@@ -190,8 +192,29 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
         "SformCode": 1,
         "QformCode": proofs.qform_code,
         "CornersLPS": grid.corners().tolist(),
+        "GridShape": list(grid.shape),
+        "GridAffineLPS": grid.lps.tolist(),
     }
+    first = next(iter(product.frames), None)
+    if first is not None and first.plane is not None:
+        record["FirstPlane"] = _camel_case(asdict(first.plane))
     return record | ({"Assumed": product.assumed} if product.assumed else {})
+
+
+def _planes(stack: Stack) -> dict[str, Any]:
+    """Where every acquired plane lies, ascending along the normal, in mm from the first; Index is its k."""
+    offsets = np.round(stack.offsets, 6) + 0.0
+    return {
+        "Index": stack.index.tolist(),
+        "AlongNormalMm": offsets[:, 2].tolist(),
+        "AlongRowMm": offsets[:, 0].tolist(),
+        "AlongColumnMm": offsets[:, 1].tolist(),
+        "ResidualMm": np.round(stack.residuals, 6).tolist(),
+    }
+
+
+def _camel_case(values: dict[str, Any]) -> dict[str, Any]:
+    return {"".join(word.capitalize() for word in name.split("_")): value for name, value in values.items()}
 
 
 def _slice(k: int, frame: Frame | None) -> dict[str, Any]:

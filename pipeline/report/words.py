@@ -1,0 +1,231 @@
+"""What a record says, in sentences for someone who never saw DICOM.
+
+Rules:
+- The first sentence answers the question the reader has: does it lie where it should, and who says so.
+- What was not proven is said as plainly as what was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.explain import explain, explain_affine
+from pipeline.geometry import LPS_TO_RAS, Grid, Plane, axis_codes
+from pipeline.report.record import Record
+from pipeline.report.volume import Volume
+
+_CARE_DEGREES = 0.05
+_SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
+_OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """word: for the eye. sentence: the answer. proven: each (holds, sentence). open: what nobody proved."""
+
+    word: str
+    sentence: str
+    proven: tuple[tuple[bool, str], ...]
+    open: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of an explanation. kind: "head", "text" or "lines" (aligned)."""
+
+    kind: str
+    text: str
+
+
+def verdict_of(record: Record) -> Verdict:
+    """The answer at the top of a page."""
+    if record.file is None:
+        message = str(record.findings[0].get("Message", "")) if record.findings else "no reason was recorded"
+        sentence = f"Nothing was converted, and no file was written: {message.rstrip('.')}."
+        return Verdict("REFUSED", sentence, (), ())
+    geometry, witnesses = record.values["Geometry"], record.values.get("CrossCheck", [])
+    confirming = [w for w in witnesses if w["Status"] in ("AGREES", "REORDERED")]
+    disputing = [w for w in witnesses if w["Status"] == "DIFFERS"]
+    assumed = str(geometry.get("Assumed", ""))
+    count = len(record.values["Planes"]["Index"])
+    planes = f"each of its {count} planes" if count > 1 else "its one plane"
+    worst = geometry["CornerResidualMm"]
+    place = f"{planes} lies within {_mm(worst)} of where its own DICOM header puts it"
+    lies = f"This {record.noun} lies where its DICOM series says it should"
+    if record.verdict == "DISPUTED":
+        who = _listed([w["Witness"] for w in disputing])
+        sentence = f"Do not rely on this {record.noun} yet: {who} puts it elsewhere, and no known reason explains why."
+    elif record.verdict == "VERIFIED":
+        who = _listed([w["Witness"] for w in confirming])
+        others = "an independent reader," if len(confirming) == 1 else f"{len(confirming)} independent readers,"
+        sentence = f"{lies}: {place}, and {others} {who}, put{'s' * (len(confirming) == 1)} it in the same place."
+    elif assumed:
+        sentence = f"This {record.noun} may lie right, but its place was partly assumed and not given: {assumed}."
+    else:
+        sentence = f"{lies}: {place}. But no other reader could confirm it."
+    limit = f" (allowed: {_mm(_limit_of(record))})"
+    header_mm = geometry["HeaderDeviationMm"]
+    proven = [
+        (not assumed, f"{_capital(place)}{limit}."),
+        (True, f"The file was read back after writing and is what was meant, bit for bit; its header is exact to {_mm(header_mm)}."),
+        *((_holds(w), _witness(w, record)) for w in witnesses),
+    ]  # fmt: skip
+    if not witnesses:
+        proven.append((False, f"No other reader was asked: {_why_nobody(record)}."))
+    return Verdict(record.verdict, sentence, tuple(proven), _not_proven(record))
+
+
+def explanation(record: Record) -> tuple[Block, ...]:
+    """The affine derived from this series' own numbers, and, where the file has another order, how that follows."""
+    geometry = record.values["Geometry"]
+    grid = Grid(tuple(geometry["GridShape"]), np.array(geometry["GridAffineLPS"]))
+    affine = np.array(geometry["Affine"])
+    shape = record.values["Shape"]
+    if "FirstPlane" not in geometry:
+        return (
+            Block("text", "The planes of this file are not those of the series (they were resampled), so only the file's own affine is told."),
+            *blocks(explain_affine(affine, shape, title="The file")),
+        )  # fmt: skip
+    told = blocks(explain(grid, _plane(geometry["FirstPlane"])))
+    if np.allclose(grid.ras, affine, rtol=0, atol=1e-9):
+        return told
+    return (
+        *told,
+        Block("head", f"The file is stored in another order, {geometry['AxisCodes']}, as it was asked for"),
+        *blocks(explain_affine(affine, shape, title="The file")),
+    )
+
+
+def blocks(text: str) -> tuple[Block, ...]:
+    """Lines of `explain` as headings, paragraphs and aligned lines, so that they can be wrapped on a narrow screen."""
+    found: list[Block] = []
+    lines = [*text.split("\n"), ""]
+    for n, line in enumerate(lines[:-1]):
+        if not line:
+            found.append(Block("end", ""))
+            continue
+        indented = line.startswith("  ")
+        headed = not indented and lines[n + 1].startswith("  ") and line[-1] not in ".:,"
+        kind = "lines" if indented else "head" if headed else "text"
+        if found and found[-1].kind == kind and kind != "head":
+            found[-1] = Block(kind, found[-1].text + ("\n" if indented else " ") + line)
+        else:
+            found.append(Block(kind, line))
+    return tuple(b for b in found if b.kind != "end")
+
+
+def lean(block: Volume, record: Record) -> list[str]:
+    """What a reader of the pictures has to know of a block that does not stand along the patient."""
+    shear = float(record.values["Geometry"].get("ShearDegrees", 0.0))
+    off = block.lean_degrees
+    said = []
+    if off > _CARE_DEGREES:
+        said.append(
+            f"The {record.noun} is oblique: its axes lean up to {off:.1f}° from the patient's. The pictures follow its own "
+            "axes, voxel for voxel, so a letter means “mostly towards”."
+        )
+    if shear > _CARE_DEGREES:
+        said.append(
+            f"The stack of planes leans by {shear:.1f}° (gantry tilt). The pictures draw it upright; the file keeps the lean."
+        )
+    return said
+
+
+def planes_in_words(record: Record) -> str:
+    """The strip in a sentence: how many planes, how far apart, what is missing or doubled, and the lean."""
+    planes, geometry = record.values["Planes"], record.values["Geometry"]
+    places = np.array(planes["AlongNormalMm"])
+    if len(places) < 2:
+        return "One plane: a place, but no step to the next one."
+    gaps = np.diff(places)
+    steps = np.diff(planes["Index"])
+    apart = f"{len(places)} planes, {_mm(float(gaps.min()))} to {_mm(float(gaps.max()))} apart"
+    if float(np.ptp(gaps)) < 1e-3:
+        apart = f"{len(places)} planes, every one {_mm(float(gaps.mean()))} from the next"
+    missing = int((steps - 1).sum())
+    doubled = [f for f in record.findings if f.get("Code") == "DUPLICATE_DROPPED"]
+    words = [apart, f"{missing} missing" if missing else "none missing"]
+    words.append(f"{len(doubled)} doubled and dropped" if doubled else "none doubled")
+    shear = float(geometry.get("ShearDegrees", 0.0))
+    across = max(float(np.ptp(planes["AlongRowMm"])), float(np.ptp(planes["AlongColumnMm"])))
+    leans = max(shear, float(np.degrees(np.arctan2(across, np.ptp(places)))))
+    words.append(f"the stack leans by {leans:.2f}°" if leans > _CARE_DEGREES else "the stack is upright")
+    return ", ".join(words) + "."
+
+
+def strip_ends(record: Record) -> tuple[str, str]:
+    """What lies at the two ends of the strip: the patient's directions the first and the last plane look to."""
+    towards = axis_codes(LPS_TO_RAS @ np.array(record.values["Geometry"]["GridAffineLPS"]))[2]
+    return f"first plane, towards the {_SIDES[_OPPOSITE[towards]]}", f"last plane, towards the {_SIDES[towards]}"
+
+
+def _limit_of(record: Record) -> float:
+    policy = record.values.get("Policy", {})
+    smallest = min(record.values["Geometry"]["SpacingMm"])
+    return min(float(policy.get("CornerLimitMm", 0.1)), float(policy.get("CornerLimitFraction", 0.1)) * smallest)
+
+
+def _holds(witness: dict[str, Any]) -> bool:
+    return witness["Status"] in ("AGREES", "REORDERED")
+
+
+def _witness(witness: dict[str, Any], record: Record) -> str:
+    who = f"{witness['Witness']} {witness['Version']}".strip()
+    words = str(witness["Words"])
+    if not _holds(witness):
+        if witness["Status"] == "KNOWN_WRONG":
+            return f"{who} is wrong about this series for a known reason: {words}."
+        return f"{who} DIFFERS: {words}." if witness["Status"] == "DIFFERS" else f"{who}: {words}."
+    differing = witness["VoxelsDiffering"]
+    compared = "; its voxels were not compared" if differing is None else f", and {differing or 'none'} of its voxels differ"
+    order = ", in another storage order" if witness["Status"] == "REORDERED" else ""
+    return f"{who} read the same DICOM files by itself and agrees to {_mm(witness['MaxCornerMm'])}{order}{compared}."
+
+
+def _why_nobody(record: Record) -> str:
+    if record.values.get("Policy", {}).get("Crosscheck") == "off":
+        return "the cross-check was turned off"
+    return "what was done here is something no other reader does (see the findings)"
+
+
+def _not_proven(record: Record) -> tuple[str, ...]:
+    said = [
+        f"That the {record.noun} shows the right thing. Only eyes can tell: look at the pictures."
+        if not record.is_mask
+        else "That the outline follows the right structure. Only eyes can tell: look at the pictures.",
+        "That the DICOM headers are true of the patient. If the scanner was told a wrong position, that was kept.",
+    ]
+    if record.is_mask:
+        said.append("That another image lies under this mask. verimask check MASK IMAGE compares the two grids.")
+    return tuple(said)
+
+
+def _plane(values: dict[str, Any]) -> Plane:
+    return Plane(
+        position=tuple(values["Position"]),
+        row_cosine=tuple(values["RowCosine"]),
+        column_cosine=tuple(values["ColumnCosine"]),
+        row_spacing=values["RowSpacing"],
+        column_spacing=values["ColumnSpacing"],
+        rows=values["Rows"],
+        columns=values["Columns"],
+    )
+
+
+def _mm(length: float) -> str:
+    """Four decimals at most; what is smaller than they show is said to be."""
+    if 0 < abs(length) < 1e-4:
+        return "less than 0.0001 mm"
+    return f"{length:.4f}".rstrip("0").rstrip(".") + " mm"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
