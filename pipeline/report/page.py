@@ -91,7 +91,7 @@ def report(
         source_findings=_source_findings(record, file, given),
         strip=tables.strip(record),
         strip_words=words.planes_in_words(record),
-        strip_ends=words.strip_ends(record),
+        strip_ends=tables.strip_ends(record),
         software=", ".join(f"{name} {version}" for name, version in record.values["Provenance"]["Versions"].items()),
         witnesses=named,
         corners=corners,
@@ -113,7 +113,7 @@ def thumbnail(record: Record) -> Picture:
     block = of_file(check_file(record))
     segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()
     middle = middle_of(block if segments else None, block.voxels.shape)
-    box = _box(block) if segments else None
+    box = _with_margin(block, _extent(block)) if segments else None
     return draw(cut(block, 2, middle[2], "radiological", box), block, segments, None, window_of(block))
 
 
@@ -168,25 +168,32 @@ def _montage(
 ) -> list[View]:
     """Planes as stored, evenly through the whole mask from its first to its last, cut down to what it fills."""
     axis = block.stacked_along
-    box = _box(block) if segments else tuple((0, n - 1) for n in block.voxels.shape)
-    low, high = box[axis]
+    i, j, k = block.voxels.shape
+    extent = _extent(block) if segments else ((0, i - 1), (0, j - 1), (0, k - 1))
+    box = _with_margin(block, extent)
+    low, high = extent[axis]
     chosen = np.unique(np.linspace(low, high, min(_MOST_TILES, high - low + 1)).round().astype(int))
     if block.order.flipped[axis]:
         chosen = chosen[::-1]
-    cuts = [cut(block, axis, int(n), convention, box) for n in chosen]  # type: ignore[arg-type]
+    cuts = [cut(block, axis, int(n), convention, box) for n in chosen]
     return [View(draw(c, block, segments, source, window), None, f"{block.file_plane(c.index)}") for c in cuts]
 
 
-def _box(block: Volume) -> Box:
-    """First and last index of the voxels that are not 0, with a margin within the planes; the whole block where all are."""
+def _extent(block: Volume) -> Box:
+    """First and last index of the voxels that are not 0 along each axis; of the whole block where none are."""
     found = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
         filled = np.flatnonzero((block.voxels != 0).any(axis=others))
-        last = block.voxels.shape[axis] - 1
-        margin = 0 if axis == block.stacked_along else int(np.ceil(_MARGIN_MM / block.spacing[axis]))
-        low, high = (int(filled[0]), int(filled[-1])) if filled.size else (0, last)
-        found.append((max(low - margin, 0), min(high + margin, last)))
+        found.append((int(filled[0]), int(filled[-1])) if filled.size else (0, block.voxels.shape[axis] - 1))
+    return found[0], found[1], found[2]
+
+
+def _with_margin(block: Volume, extent: Box) -> Box:
+    found = []
+    for (low, high), spacing, count in zip(extent, block.spacing, block.voxels.shape, strict=True):
+        margin = int(np.ceil(_MARGIN_MM / spacing))
+        found.append((max(low - margin, 0), min(high + margin, count - 1)))
     return found[0], found[1], found[2]
 
 
@@ -212,11 +219,12 @@ def _source_findings(record: Record, file: Path, given: Source | None) -> list[t
     """(severity, sentence) of how mask and source lie to each other."""
     if given is None:
         return []
-    found = [(f.severity.value, f.message) for f in compare(Placed.of_file(file), given.placed)]
+    told = compare(Placed.of_file(file), given.placed)
+    found = [(f.severity.value, f.message) for f in told if f.severity is not Severity.INFO]
     ours, theirs = str(record.values.get("FrameOfReferenceUID", "")), given.frame_of_reference
     if ours and theirs and ours != theirs:
-        told = "the source has another Frame of Reference than the mask: nothing says that their numbers mean one place"
-        found.insert(0, (Severity.ERROR.value, told))
+        other = "the source has another Frame of Reference than the mask: nothing says that their numbers mean one place"
+        found.insert(0, (Severity.ERROR.value, other))
     if not any(severity == "error" for severity, _ in found):
         found.insert(0, ("same", f"{given.placed.name} lies on the same grid as this {record.noun}, voxel for voxel"))
     return found

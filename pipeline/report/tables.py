@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import LPS_TO_RAS, Grid, corner_indices
+from pipeline.geometry import LPS_TO_RAS, Grid, axis_codes, corner_indices
 from pipeline.labels import LabelRow, label_table
 from pipeline.mask import Mask, Segment, Voxels
 from pipeline.nifti import Header
 from pipeline.report.record import Record
 from pipeline.report.volume import Volume
 
-_SIDES = (("left", "right"), ("back", "front"), ("feet", "head"))
+SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
+OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
 _DOUBLED = 0.25  # of the step
 
 
 @dataclass(frozen=True, slots=True)
 class Corner:
-    """One of the eight outermost voxels. theirs: (R, A, S) mm of each witness and its distance, or None."""
+    """One of the eight outermost voxels. where: on the nearest patient axes. theirs: (R, A, S) mm of each witness and its distance, or None."""
 
     where: str
     index: tuple[int, ...]
@@ -50,12 +51,13 @@ def corners(record: Record) -> tuple[list[str], list[Corner]]:
     shape = geometry["GridShape"]
     indices = corner_indices(shape)
     ours = indices @ (LPS_TO_RAS @ lps)[:3, :3].T + (LPS_TO_RAS @ lps)[:3, 3]
+    codes = axis_codes(LPS_TO_RAS @ lps)
     witnesses = [w for w in record.values.get("CrossCheck", []) if w.get("AffineRAS") and w.get("IndexMap")]
     theirs = [_their_points(w, indices) for w in witnesses]
     found = []
     for n, index in enumerate(indices):
-        toward = ours[n] - ours.mean(axis=0)
-        where = " ".join(_SIDES[a][int(toward[a] > 0)] for a in range(3) if abs(toward[a]) > 1e-6)
+        ends = [code if at else OPPOSITE[code] for code, at in zip(codes, index, strict=True)]
+        where = " ".join(SIDES[letter] for letter in sorted(ends, key="RLAPSI".index))
         given = tuple((tuple(t[n].tolist()), float(np.linalg.norm(t[n] - ours[n]))) for t in theirs)
         found.append(Corner(where, tuple(index.tolist()), tuple(ours[n].tolist()), given))
     return [f"{w['Witness']} {w['Version']}" for w in witnesses], found
@@ -93,6 +95,12 @@ def strip(record: Record) -> list[Tick]:
             y = float(across[a] + part * (across[b] - across[a]))
             ticks.append(Tick(x, y, "missing", f"plane {k} is missing in the series"))
     return sorted(ticks, key=lambda t: t.x)
+
+
+def strip_ends(record: Record) -> tuple[str, str]:
+    """What lies at the two ends of the strip: the patient's directions the first and the last plane look to."""
+    towards = axis_codes(LPS_TO_RAS @ np.array(record.values["Geometry"]["GridAffineLPS"]))[2]
+    return f"first plane, towards the {SIDES[OPPOSITE[towards]]}", f"last plane, towards the {SIDES[towards]}"
 
 
 def header_rows(header: Header) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from pipeline import nifti
 from pipeline.findings import Code, refuse
 from pipeline.mask import Segment, Voxels
 from pipeline.report.pictures import Convention, colour_of, grey_bytes
-from pipeline.report.volume import Source, Volume
+from pipeline.report.volume import Source, Volume, middle_of
 
 SCRIPT = Path(__file__).parent / "viewer" / "niivue.js"
 _MOST_VOXELS = 16_000_000
@@ -56,7 +56,9 @@ def embedded(
         volumes.append({"name": "image.nii.gz", "base64": _base64(image)})
     if segments:
         volumes.append({"name": "mask.nii.gz", "base64": _base64(_gzipped(file)), "labels": _labels(segments)})
-    data = {"volumes": volumes, "radiological": convention == "radiological"}
+    middle = middle_of(block if segments else None, block.voxels.shape)
+    at = (block.ras @ np.array([*middle, 1.0]))[:3].tolist()
+    data = {"volumes": volumes, "radiological": convention == "radiological", "at": at}
     note = "" if thinned == 1 else f"The image is drawn with every {_ORDINAL.get(thinned, f'{thinned}th')} voxel along each axis here."
     return Embedded(script, json.dumps(data).replace("<", "\\u003c"), note)
 

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.explain import explain, explain_affine
-from pipeline.geometry import LPS_TO_RAS, Grid, Plane, axis_codes
+from pipeline.geometry import Grid, Plane
 from pipeline.report.record import Record
 from pipeline.report.volume import Volume
 
 _CARE_DEGREES = 0.05
-_SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
-_OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def verdict_of(record: Record) -> Verdict:
     count = len(record.values["Planes"]["Index"])
     planes = f"each of its {count} planes" if count > 1 else "its one plane"
     worst = geometry["CornerResidualMm"]
-    place = f"{planes} lies within {_mm(worst)} of where its own DICOM header puts it"
+    place = f"{planes} lies {_within(worst)} of where its own DICOM header puts it"
     lies = f"This {record.noun} lies where its DICOM series says it should"
     if record.verdict == "DISPUTED":
         who = _listed([w["Witness"] for w in disputing])
@@ -71,7 +69,7 @@ def verdict_of(record: Record) -> Verdict:
     header_mm = geometry["HeaderDeviationMm"]
     proven = [
         (not assumed, f"{_capital(place)}{limit}."),
-        (True, f"The file was read back after writing and is what was meant, bit for bit; its header is exact to {_mm(header_mm)}."),
+        (True, f"The file was read back after writing and is what was meant, bit for bit; its header places every corner {_within(header_mm)}."),
         *((_holds(w), _witness(w, record)) for w in witnesses),
     ]  # fmt: skip
     if not witnesses:
@@ -109,7 +107,7 @@ def blocks(text: str) -> tuple[Block, ...]:
             found.append(Block("end", ""))
             continue
         indented = line.startswith("  ")
-        headed = not indented and lines[n + 1].startswith("  ") and line[-1] not in ".:,"
+        headed = line[0].isupper() and lines[n + 1].startswith("  ") and line[-1] not in ".:,"
         kind = "lines" if indented else "head" if headed else "text"
         if found and found[-1].kind == kind and kind != "head":
             found[-1] = Block(kind, found[-1].text + ("\n" if indented else " ") + line)
@@ -157,12 +155,6 @@ def planes_in_words(record: Record) -> str:
     return ", ".join(words) + "."
 
 
-def strip_ends(record: Record) -> tuple[str, str]:
-    """What lies at the two ends of the strip: the patient's directions the first and the last plane look to."""
-    towards = axis_codes(LPS_TO_RAS @ np.array(record.values["Geometry"]["GridAffineLPS"]))[2]
-    return f"first plane, towards the {_SIDES[_OPPOSITE[towards]]}", f"last plane, towards the {_SIDES[towards]}"
-
-
 def _limit_of(record: Record) -> float:
     policy = record.values.get("Policy", {})
     smallest = min(record.values["Geometry"]["SpacingMm"])
@@ -183,7 +175,7 @@ def _witness(witness: dict[str, Any], record: Record) -> str:
     differing = witness["VoxelsDiffering"]
     compared = "; its voxels were not compared" if differing is None else f", and {differing or 'none'} of its voxels differ"
     order = ", in another storage order" if witness["Status"] == "REORDERED" else ""
-    return f"{who} read the same DICOM files by itself and agrees to {_mm(witness['MaxCornerMm'])}{order}{compared}."
+    return f"{who} read the same DICOM files by itself and agrees {_within(witness['MaxCornerMm'])}{order}{compared}."
 
 
 def _why_nobody(record: Record) -> str:
@@ -193,14 +185,13 @@ def _why_nobody(record: Record) -> str:
 
 
 def _not_proven(record: Record) -> tuple[str, ...]:
+    right = "Does the outline follow the right structure?" if record.is_mask else "Does it show the right thing?"
     said = [
-        f"That the {record.noun} shows the right thing. Only eyes can tell: look at the pictures."
-        if not record.is_mask
-        else "That the outline follows the right structure. Only eyes can tell: look at the pictures.",
-        "That the DICOM headers are true of the patient. If the scanner was told a wrong position, that was kept.",
+        f"{right} Only eyes can tell: look at the pictures.",
+        "Are the DICOM headers true of the patient? If the scanner was told a wrong position, that was kept.",
     ]
     if record.is_mask:
-        said.append("That another image lies under this mask. verimask check MASK IMAGE compares the two grids.")
+        said.append("Does it fit some other image? verimask check MASK IMAGE compares the two grids.")
     return tuple(said)
 
 
@@ -217,10 +208,13 @@ def _plane(values: dict[str, Any]) -> Plane:
 
 
 def _mm(length: float) -> str:
-    """Four decimals at most; what is smaller than they show is said to be."""
-    if 0 < abs(length) < 1e-4:
-        return "less than 0.0001 mm"
+    """Four decimals at most."""
     return f"{length:.4f}".rstrip("0").rstrip(".") + " mm"
+
+
+def _within(length: float) -> str:
+    """An upper bound to four decimals: never less than was measured, never nothing."""
+    return f"within {_mm(max(np.ceil(length * 1e4) / 1e4, 1e-4))}"
 
 
 def _capital(text: str) -> str:
