@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.compare import Placed, compare
 from pipeline.findings import Severity
+from pipeline.labels import LabelRow
 from pipeline.mask import Segment
 from pipeline.nifti import read_header
 from pipeline.report import tables, viewer, words
@@ -82,15 +83,16 @@ def report(
         record=record,
         verdict=words.verdict_of(record),
         views=views,
-        frame=(max(v.picture.cut.width for v in views), max(v.picture.cut.height for v in views)),
+        frame=_frame(views),
         montage=_montage(block, segments, shown, window, convention),
-        legend=[(hex_of(colour_of(s)), row) for s, row in zip(segments, tables.labels(block, segments), strict=True)],
+        legend=_legend(block, segments),
         convention=convention,
         seen=_seen(record, given, block, window),
         source=given,
         source_findings=_source_findings(record, file, given),
         strip=tables.strip(record),
         strip_words=words.planes_in_words(record),
+        worst=words.within(record.values["Geometry"]["CornerResidualMm"]),
         strip_ends=tables.strip_ends(record),
         software=", ".join(f"{name} {version}" for name, version in record.values["Provenance"]["Versions"].items()),
         witnesses=named,
@@ -159,6 +161,12 @@ def _views(
     return views
 
 
+def _frame(views: list[View]) -> tuple[float, float]:
+    """(width, height) mm that hold every view at one scale, never so narrow that the ruler does not fit."""
+    width, height = max(v.picture.cut.width for v in views), max(v.picture.cut.height for v in views)
+    return max(width, 0.6 * height), height
+
+
 def _montage(
     block: Volume,
     segments: tuple[Segment, ...],
@@ -203,6 +211,12 @@ def _plane_words(block: Volume, where: Cut) -> str:
     return f"at {towards} {abs(centre[where.axis]):.1f} mm"
 
 
+def _legend(block: Volume, segments: tuple[Segment, ...]) -> list[tuple[str, LabelRow]]:
+    """Colour and numbers of every label; empty for an image."""
+    rows = tables.labels(block, segments) if segments else ()
+    return [(hex_of(colour_of(s)), row) for s, row in zip(segments, rows, strict=True)]
+
+
 def _seen(record: Record, given: Source | None, block: Volume, window: tuple[float, float] | None) -> list[str]:
     """What is to be known of the pictures."""
     said = words.lean(block, record)
@@ -226,7 +240,7 @@ def _source_findings(record: Record, file: Path, given: Source | None) -> list[t
         other = "the source has another Frame of Reference than the mask: nothing says that their numbers mean one place"
         found.insert(0, (Severity.ERROR.value, other))
     if not any(severity == "error" for severity, _ in found):
-        found.insert(0, ("same", f"{given.placed.name} lies on the same grid as this {record.noun}, voxel for voxel"))
+        found.insert(0, ("same", f"the source image, {given.placed.name}, lies on the same grid as this {record.noun}, voxel for voxel"))
     return found
 
 

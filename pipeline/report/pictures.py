@@ -135,11 +135,14 @@ def hex_of(colour: Colour) -> str:
 
 
 def window_of(volume: Volume, modality: str = "") -> tuple[float, float]:
-    """The values drawn black and white, after slope and intercept: soft tissue for CT, else all but the outermost 1 %."""
+    """The values drawn black and white, after slope and intercept: soft tissue for CT, else all but the outermost 1 %.
+
+    CT with air in it, that is: then the numbers are Hounsfield units. modality: "" where it is not known.
+    """
     steps = tuple(slice(None, None, max(1, n // 96)) for n in volume.voxels.shape)
     some = volume.voxels[steps].astype(np.float64) * volume.slope + volume.intercept
     some = some[np.isfinite(some)]
-    if modality == "CT" or (modality == "" and some.size and -1100 <= some.min() <= -900):
+    if modality in ("CT", "") and some.size and some.min() <= -900:
         return -160.0, 240.0
     low, high = np.percentile(some, (1, 99)) if some.size else (0.0, 1.0)
     return float(low), float(max(high, low + 1e-6))

@@ -46,35 +46,52 @@ def verdict_of(record: Record) -> Verdict:
         sentence = f"Nothing was converted, and no file was written: {message.rstrip('.')}."
         return Verdict("REFUSED", sentence, (), ())
     geometry, witnesses = record.values["Geometry"], record.values.get("CrossCheck", [])
-    confirming = [w for w in witnesses if w["Status"] in ("AGREES", "REORDERED")]
-    disputing = [w for w in witnesses if w["Status"] == "DIFFERS"]
     assumed = str(geometry.get("Assumed", ""))
     count = len(record.values["Planes"]["Index"])
     planes = f"each of its {count} planes" if count > 1 else "its one plane"
-    worst = geometry["CornerResidualMm"]
-    place = f"{planes} lies {_within(worst)} of where its own DICOM header puts it"
-    lies = f"This {record.noun} lies where its DICOM series says it should"
-    if record.verdict == "DISPUTED":
-        who = _listed([w["Witness"] for w in disputing])
-        sentence = f"Do not rely on this {record.noun} yet: {who} puts it elsewhere, and no known reason explains why."
-    elif record.verdict == "VERIFIED":
-        who = _listed([w["Witness"] for w in confirming])
-        others = "an independent reader," if len(confirming) == 1 else f"{len(confirming)} independent readers,"
-        sentence = f"{lies}: {place}, and {others} {who}, put{'s' * (len(confirming) == 1)} it in the same place."
-    elif assumed:
-        sentence = f"This {record.noun} may lie right, but its place was partly assumed and not given: {assumed}."
-    else:
-        sentence = f"{lies}: {place}. But no other reader could confirm it."
+    place = f"{planes} lies {within(geometry['CornerResidualMm'])} of where its own DICOM header puts it"
     limit = f" (allowed: {_mm(_limit_of(record))})"
     header_mm = geometry["HeaderDeviationMm"]
     proven = [
         (not assumed, f"{_capital(place)}{limit}."),
-        (True, f"The file was read back after writing and is what was meant, bit for bit; its header places every corner {_within(header_mm)}."),
+        (True, f"The file was read back after writing and is what was meant, bit for bit; its header places every corner {within(header_mm)}."),
         *((_holds(w), _witness(w, record)) for w in witnesses),
     ]  # fmt: skip
     if not witnesses:
         proven.append((False, f"No other reader was asked: {_why_nobody(record)}."))
-    return Verdict(record.verdict, sentence, tuple(proven), _not_proven(record))
+    return Verdict(record.verdict, _answer(record, place, assumed), tuple(proven), _not_proven(record))
+
+
+def _answer(record: Record, place: str, assumed: str) -> str:
+    """The one sentence. place: how well the planes fit. assumed: why places are assumed, or nothing."""
+    witnesses = record.values.get("CrossCheck", [])
+    codes = {f.get("Code") for f in record.findings}
+    lies = f"This {record.noun} lies where its DICOM series says it should: {place}"
+    if record.verdict == "DISPUTED":
+        who = _listed([w["Witness"] for w in witnesses if w["Status"] == "DIFFERS"])
+        return f"Do not rely on this {record.noun} yet: {who} puts it elsewhere, and no known reason explains why."
+    if assumed:
+        return f"This {record.noun} may lie right, but its place was partly assumed and not given: {assumed}."
+    if "RESAMPLED" in codes:
+        return (
+            f"This {record.noun} was moved onto another grid (resampled), as it was asked for, so its voxels are not those "
+            "of the series any more, and no other reader can confirm them."
+        )
+    missing = _missing(record)
+    if missing:
+        planes = "1 plane that the series lacks was" if missing == 1 else f"{missing} planes that the series lacks were"
+        lies = f"{lies}. But {planes} filled with nothing"
+    if record.verdict == "UNCONFIRMED":
+        return f"{lies}, and no other reader could confirm it." if missing else f"{lies}. But no other reader confirmed it."
+    who = [w["Witness"] for w in witnesses if _holds(w)]
+    others = "an independent reader," if len(who) == 1 else f"{len(who)} independent readers,"
+    return f"{lies}, and {others} {_listed(who)}, put{'s' * (len(who) == 1)} it in the same place."
+
+
+def _missing(record: Record) -> int:
+    """Planes of the grid that the series has not."""
+    index = record.values["Planes"]["Index"]
+    return int(index[-1]) + 1 - len(index) if len(index) else 0
 
 
 def explanation(record: Record) -> tuple[Block, ...]:
@@ -140,11 +157,10 @@ def planes_in_words(record: Record) -> str:
     if len(places) < 2:
         return "One plane: a place, but no step to the next one."
     gaps = np.diff(places)
-    steps = np.diff(planes["Index"])
     apart = f"{len(places)} planes, {_mm(float(gaps.min()))} to {_mm(float(gaps.max()))} apart"
     if float(np.ptp(gaps)) < 1e-3:
         apart = f"{len(places)} planes, every one {_mm(float(gaps.mean()))} from the next"
-    missing = int((steps - 1).sum())
+    missing = _missing(record)
     doubled = [f for f in record.findings if f.get("Code") == "DUPLICATE_DROPPED"]
     words = [apart, f"{missing} missing" if missing else "none missing"]
     words.append(f"{len(doubled)} doubled and dropped" if doubled else "none doubled")
@@ -175,7 +191,7 @@ def _witness(witness: dict[str, Any], record: Record) -> str:
     differing = witness["VoxelsDiffering"]
     compared = "; its voxels were not compared" if differing is None else f", and {differing or 'none'} of its voxels differ"
     order = ", in another storage order" if witness["Status"] == "REORDERED" else ""
-    return f"{who} read the same DICOM files by itself and agrees {_within(witness['MaxCornerMm'])}{order}{compared}."
+    return f"{who} read the same DICOM files by itself and agrees {within(witness['MaxCornerMm'])}{order}{compared}."
 
 
 def _why_nobody(record: Record) -> str:
@@ -212,7 +228,7 @@ def _mm(length: float) -> str:
     return f"{length:.4f}".rstrip("0").rstrip(".") + " mm"
 
 
-def _within(length: float) -> str:
+def within(length: float) -> str:
     """An upper bound to four decimals: never less than was measured, never nothing."""
     return f"within {_mm(max(np.ceil(length * 1e4) / 1e4, 1e-4))}"
 
