@@ -110,7 +110,9 @@ def _place(pixels: Array, tint: Array, within: float = 12) -> Array:
 
 @pytest.mark.parametrize("convention", ["radiological", "neurological"])
 @pytest.mark.parametrize("name", _INPUTS)
-def test_the_left_marker_appears_at_the_letter_l(show: Any, records: dict[str, Path], name: str, convention: Any) -> None:
+def test_the_left_marker_appears_at_the_letter_l(
+    show: Any, records: dict[str, Path], name: str, convention: Any
+) -> None:
     one = show(report(records[name], convention=convention))
     one.page.uncheck("#cross")
     for view in ("axial", "coronal"):
@@ -139,7 +141,9 @@ def test_the_nose_appears_at_the_letter_a(show: Any, records: dict[str, Path], n
 
 def test_aspect_and_scale_are_true(show: Any, records: dict[str, Path]) -> None:
     one = show(report(records["coronal"]))
-    ruler = one.page.locator('.quad svg[data-view="axial"] .ruler').evaluate("e => e.getBBox().width * e.getScreenCTM().a")
+    ruler = one.page.locator('.quad svg[data-view="axial"] .ruler').evaluate(
+        "e => e.getBBox().width * e.getScreenCTM().a"
+    )
     for view in ("axial", "sagittal", "coronal"):
         box = one.page.locator(f'.quad svg[data-view="{view}"] image').bounding_box()
         # a coronal input: columns run left-right, rows head-feet, planes front-back
@@ -151,7 +155,9 @@ def test_aspect_and_scale_are_true(show: Any, records: dict[str, Path]) -> None:
 
 def test_views_lie_as_itk_snap_has_them(show: Any, records: dict[str, Path]) -> None:
     one = show(report(records["HFS"]))
-    axial, sagittal, coronal, legend = (one.middle(f".quad .{name}") for name in ("axial", "sagittal", "coronal", "legend"))
+    axial, sagittal, coronal, legend = (
+        one.middle(f".quad .{name}") for name in ("axial", "sagittal", "coronal", "legend")
+    )
     assert axial[0] < sagittal[0]
     assert coronal[1] > sagittal[1]
     assert axial[1] == pytest.approx(sagittal[1], abs=2)
@@ -170,14 +176,16 @@ def test_nothing_runs_over_the_edge_of_a_screen(show: Any, records: dict[str, Pa
 
 
 def test_letters_stand_out_from_their_ground(show: Any, records: dict[str, Path]) -> None:
-    contrast = """() => [...document.querySelectorAll('body *')].filter(e => e.children.length === 0 && e.textContent.trim()
-        && !e.closest('svg,style,script,.pane,.tile') && e.offsetParent).map(e => {
-      const parse = c => c.match(/[\\d.]+/g).map(Number);
-      let ground = e; while (ground && parse(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
-      const light = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-        .reduce((sum, v, n) => sum + v * [.2126, .7152, .0722][n], 0);
-      const pair = [light(parse(getComputedStyle(e).color)), light(ground ? parse(getComputedStyle(ground).backgroundColor) : [255, 255, 255])];
-      return (Math.max(...pair) + .05) / (Math.min(...pair) + .05); })"""
+    contrast = """() => {
+      const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+      const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+      const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+      const ground = (e) => !e ? [255, 255, 255] : parse(getComputedStyle(e).backgroundColor)[3] === 0
+        ? ground(e.parentElement) : parse(getComputedStyle(e).backgroundColor);
+      return [...document.querySelectorAll("body *")]
+        .filter((e) => !e.children.length && e.textContent.trim() && e.offsetParent && !e.closest("svg, .pane, .tile"))
+        .map((e) => [light(parse(getComputedStyle(e).color)), light(ground(e))])
+        .map((pair) => (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05)); }"""
     for scheme in ("light", "dark"):
         one = show(report(records["HFS"]), scheme=scheme)
         ratios = one.page.evaluate(contrast)
@@ -219,7 +227,10 @@ def test_the_live_viewer_draws_and_scrolls(show: Any, records: dict[str, Path], 
     for _ in range(4):
         one.page.mouse.wheel(0, 120)
         one.page.wait_for_timeout(150)
-    before, after = (np.array([float(n) for n in text.split()[1::2]]) for text in (place, one.page.locator("#live-place").text_content()))
+    before, after = (
+        np.array([float(n) for n in text.split()[1::2]])
+        for text in (place, one.page.locator("#live-place").text_content())
+    )
     assert np.abs(after - before)[:2].max() < 0.7  # through the axial cut: only the height changes
     assert abs(after - before)[2] > 1
     assert (one.pixels("#live-canvas") != pixels).any()

@@ -82,7 +82,10 @@ def test_everything_is_in_the_page(verified: Path) -> None:
 
 def test_the_first_sentence_says_what_was_proven(verified: Path) -> None:
     text = _text(report(verified))
-    assert "VERIFIED This mask lies where its DICOM series says it should: each of its 26 planes lies within 0.0001 mm" in text
+    assert (
+        "VERIFIED This mask lies where its DICOM series says it should: each of its 26 planes lies within 0.0001 mm"
+        in text
+    )
     assert "independent reader" in text
     assert "What no program can check" in text
 
@@ -107,7 +110,12 @@ def test_a_disputed_result_warns_first(tmp_path: Path, verified: Path) -> None:
 
 def test_a_refusal_has_a_page_without_pictures(tmp_path: Path) -> None:
     path = tmp_path / "liver.json"
-    finding = {"Code": "GANTRY_TILT", "Severity": "error", "Message": "the planes lean by 15°", "Hint": "Say --on-tilt shear."}
+    finding = {
+        "Code": "GANTRY_TILT",
+        "Severity": "error",
+        "Message": "the planes lean by 15°",
+        "Hint": "Say --on-tilt shear.",
+    }
     path.write_text(json.dumps({"Verdict": "REFUSED", "Exit": 10, "Findings": [finding]}), "utf-8")
     page = report(path)
     assert "Nothing was converted, and no file was written: the planes lean by 15°." in _text(page)
@@ -123,7 +131,9 @@ def test_whatever_a_file_says_is_escaped(tmp_path: Path) -> None:
         for label in record["Labels"]:
             label["Name"] = evil
         record["CrossCheck"][0] |= {"Witness": evil, "Words": evil}
-        record["Findings"] = [{"Code": evil, "Severity": evil, "Message": evil, "Hint": evil, "Where": [evil], "Clause": evil}]
+        record["Findings"] = [
+            {"Code": evil, "Severity": evil, "Message": evil, "Hint": evil, "Where": [evil], "Clause": evil}
+        ]
         record["Provenance"]["Command"] = [evil]
         record["Slices"][0]["File"] = evil
 
@@ -284,7 +294,9 @@ def test_corners_of_every_witness_stand_beside_ours(verified: Path, tmp_path: Pa
     text = _text(report(verified))
     assert text.count(first) >= 1 + len(witnesses)
     path = _copied(verified, tmp_path)
-    _edited(path, lambda r: r["CrossCheck"][0]["AffineRAS"][1].__setitem__(3, r["CrossCheck"][0]["AffineRAS"][1][3] + 5))
+    _edited(
+        path, lambda r: r["CrossCheck"][0]["AffineRAS"][1].__setitem__(3, r["CrossCheck"][0]["AffineRAS"][1][3] + 5)
+    )
     assert _text(report(path)).count("5.0000") == 8
 
 
@@ -369,7 +381,9 @@ def test_the_outline_lies_over_the_source(tmp_path: Path) -> None:
 def test_a_source_as_nifti_gives_the_same_pictures(tmp_path: Path) -> None:
     path, source = _with_source(tmp_path)
     convert([source], tmp_path / "scan.nii.gz", policy=Policy(as_="image", crosscheck="off", orient="RAS"))
-    as_dicom, as_nifti = (re.findall(r'href="(data:image[^"]+)"', report(path, source=s)) for s in (source, tmp_path / "scan.nii.gz"))
+    as_dicom, as_nifti = (
+        re.findall(r'href="(data:image[^"]+)"', report(path, source=s)) for s in (source, tmp_path / "scan.nii.gz")
+    )
     assert as_dicom == as_nifti
 
 

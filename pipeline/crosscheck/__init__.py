@@ -149,7 +149,9 @@ def _differing(
 ) -> Agreement:
     status: Status = "KNOWN_WRONG" if known_wrong else "DIFFERS"
     because = f", as it is known to: {'; '.join(known_wrong)}" if known_wrong else ""
-    return Agreement(told.witness, told.version, status, words + because, corner_mm, differing, matrix, _rows(told.affine_ras))
+    return Agreement(
+        told.witness, told.version, status, words + because, corner_mm, differing, matrix, _rows(told.affine_ras)
+    )
 
 
 def _rows(affine: Matrix | None) -> tuple[tuple[float, ...], ...] | None:

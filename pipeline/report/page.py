@@ -225,7 +225,9 @@ def _seen(record: Record, given: Source | None, block: Volume, window: tuple[flo
     if window is not None:
         said.append(f"Grey runs from {window[0]:g} (black) to {window[1]:g} (white).")
     if given is None and record.is_mask:
-        said.append("No source image was given, so the mask is shown alone. With --source its outline is drawn over it.")
+        said.append(
+            "No source image was given, so the mask is shown alone. With --source its outline is drawn over it."
+        )
     return said
 
 
@@ -237,10 +239,18 @@ def _source_findings(record: Record, file: Path, given: Source | None) -> list[t
     found = [(f.severity.value, f.message) for f in told if f.severity is not Severity.INFO]
     ours, theirs = str(record.values.get("FrameOfReferenceUID", "")), given.frame_of_reference
     if ours and theirs and ours != theirs:
-        other = "the source has another Frame of Reference than the mask: nothing says that their numbers mean one place"
+        other = (
+            "the source has another Frame of Reference than the mask: nothing says that their numbers mean one place"
+        )
         found.insert(0, (Severity.ERROR.value, other))
     if not any(severity == "error" for severity, _ in found):
-        found.insert(0, ("same", f"the source image, {given.placed.name}, lies on the same grid as this {record.noun}, voxel for voxel"))
+        found.insert(
+            0,
+            (
+                "same",
+                f"the source image, {given.placed.name}, lies on the same grid as this {record.noun}, voxel for voxel",
+            ),
+        )
     return found
 
 

@@ -56,11 +56,11 @@ class Cut:
 
     @property
     def width(self) -> float:
-        return self.ijk.shape[1] * self.size[1]
+        return float(self.ijk.shape[1] * self.size[1])
 
     @property
     def height(self) -> float:
-        return self.ijk.shape[0] * self.size[0]
+        return float(self.ijk.shape[0] * self.size[0])
 
     def place(self, ijk: Sequence[int]) -> tuple[float, float]:
         """(x, y) mm of a voxel's centre in the picture."""
@@ -83,14 +83,11 @@ class Picture:
 
 def cut(volume: Volume, axis: int, index: int, convention: Convention, box: Box | None = None) -> Cut:
     """The cut across an axis (0 sagittal, 1 coronal, 2 axial). box: first and last index along each axis, both in."""
-    box = box or tuple((0, n - 1) for n in volume.voxels.shape)  # type: ignore[assignment]
-    assert box is not None
-    ranges = [np.arange(low, high + 1) for low, high in box]
+    ranges = [np.arange(low, high + 1) for low, high in box or [(0, n - 1) for n in volume.voxels.shape]]
     columns, rows = {0: (1, 2), 1: (0, 2), 2: (0, 1)}[axis]
     across, down = ranges[columns], ranges[rows]
-    letters = ["RL", "AP", "IS"]
-    left, right = letters[columns]
-    top, bottom = letters[rows]
+    ends = (("R", "L"), ("A", "P"), ("I", "S"))
+    (left, right), (top, bottom) = ends[columns], ends[rows]
     if columns == 0 and convention == "neurological":
         across, (left, right) = across[::-1], (right, left)
     if rows == 2:
@@ -177,9 +174,7 @@ def _coloured(grey: Array, labels: Array, segments: Sequence[Segment], strength:
 
 def _outlines(labels: Array, segments: Sequence[Segment]) -> tuple[tuple[str, str, str], ...]:
     present = set(np.unique(labels).tolist())
-    return tuple(
-        (hex_of(colour_of(s)), edges(labels == s.number), s.name) for s in segments if s.number in present
-    )
+    return tuple((hex_of(colour_of(s)), edges(labels == s.number), s.name) for s in segments if s.number in present)
 
 
 def edges(inside: NDArray[np.bool_]) -> str:

@@ -112,7 +112,10 @@ def header_rows(header: Header) -> list[tuple[str, str]]:
         ("datatype", header.dtype.name),
         ("scl_slope, scl_inter", f"{header.slope:g}, {header.intercept:g}"),
         ("sform_code", f"{header.sform_code} (programs use {used})"),
-        ("qform_code", f"{header.qform_code}" + ("" if header.qform_code else " (left out: it cannot hold this affine)")),
+        (
+            "qform_code",
+            f"{header.qform_code}" + ("" if header.qform_code else " (left out: it cannot hold this affine)"),
+        ),
         ("srow_x", _row(header.sform[0])),
         ("srow_y", _row(header.sform[1])),
         ("srow_z", _row(header.sform[2])),
@@ -124,7 +127,16 @@ def header_rows(header: Header) -> list[tuple[str, str]]:
 
 def dicom_rows(record: Record) -> list[tuple[str, str]]:
     """What the record keeps of the DICOM header: everything plain before its own blocks."""
-    own = {"Schema", "Verdict", "Output", "ConversionSoftware", "ConversionSoftwareVersion", "Shape", "DataType", "Type"}
+    own = {
+        "Schema",
+        "Verdict",
+        "Output",
+        "ConversionSoftware",
+        "ConversionSoftwareVersion",
+        "Shape",
+        "DataType",
+        "Type",
+    }
     return [
         (key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))
         for key, value in record.values.items()

@@ -59,7 +59,11 @@ def embedded(
     middle = middle_of(block if segments else None, block.voxels.shape)
     at = (block.ras @ np.array([*middle, 1.0]))[:3].tolist()
     data = {"volumes": volumes, "radiological": convention == "radiological", "at": at}
-    note = "" if thinned == 1 else f"The image is drawn with every {_ORDINAL.get(thinned, f'{thinned}th')} voxel along each axis here."
+    note = (
+        ""
+        if thinned == 1
+        else f"The image is drawn with every {_ORDINAL.get(thinned, f'{thinned}th')} voxel along each axis here."
+    )
     return Embedded(script, json.dumps(data).replace("<", "\\u003c"), note)
 
 

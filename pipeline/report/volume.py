@@ -19,12 +19,12 @@ from pipeline import parts
 from pipeline.compare import Placed
 from pipeline.findings import Code, refuse
 from pipeline.geometry import Matrix
+from pipeline.mask import Array
 from pipeline.nifti import read_header, read_planes
 from pipeline.orders import Order, order_for
 from pipeline.policy import Policy
 from pipeline.product import of_part
 from pipeline.series import Series, choose, scan
-from pipeline.mask import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +75,7 @@ class Volume:
         """Values of this block where another has its voxels, (..., 3) indices of that one, and where there are any."""
         to_here = np.linalg.inv(self.ras) @ other.ras
         here = np.rint(ijk @ to_here[:3, :3].T + to_here[:3, 3]).astype(np.int64)
-        inside = ((here >= 0) & (here < self.voxels.shape)).all(axis=-1)
+        inside = np.asarray(((here >= 0) & (here < self.voxels.shape)).all(axis=-1))
         return self.at(np.where(inside[..., None], here, 0)), inside
 
 
@@ -146,7 +146,7 @@ def middle_of(mask: Volume | None, shape: Sequence[int]) -> tuple[int, int, int]
             counts[1] += inside.sum(axis=0)
             counts[2][k] = inside.sum()
     found = [
-        int(round(float(np.arange(n) @ c / c.sum()))) if c.sum() else (n - 1) // 2
+        round(float(np.arange(n) @ c / c.sum())) if c.sum() else (n - 1) // 2
         for n, c in zip(shape, counts, strict=True)
     ]
     # A centroid may lie outside of what it is the centre of: then the nearest plane with voxels is shown.

@@ -51,12 +51,12 @@ def verdict_of(record: Record) -> Verdict:
     planes = f"each of its {count} planes" if count > 1 else "its one plane"
     place = f"{planes} lies {within(geometry['CornerResidualMm'])} of where its own DICOM header puts it"
     limit = f" (allowed: {_mm(_limit_of(record))})"
-    header_mm = geometry["HeaderDeviationMm"]
+    header = within(geometry["HeaderDeviationMm"])
     proven = [
         (not assumed, f"{_capital(place)}{limit}."),
-        (True, f"The file was read back after writing and is what was meant, bit for bit; its header places every corner {within(header_mm)}."),
-        *((_holds(w), _witness(w, record)) for w in witnesses),
-    ]  # fmt: skip
+        (True, f"Read back after writing, the file is what was meant, bit for bit; its header is right {header}."),
+        *((_holds(w), _witness(w)) for w in witnesses),
+    ]
     if not witnesses:
         proven.append((False, f"No other reader was asked: {_why_nobody(record)}."))
     return Verdict(record.verdict, _answer(record, place, assumed), tuple(proven), _not_proven(record))
@@ -82,10 +82,15 @@ def _answer(record: Record, place: str, assumed: str) -> str:
         planes = "1 plane that the series lacks was" if missing == 1 else f"{missing} planes that the series lacks were"
         lies = f"{lies}. But {planes} filled with nothing"
     if record.verdict == "UNCONFIRMED":
-        return f"{lies}, and no other reader could confirm it." if missing else f"{lies}. But no other reader confirmed it."
-    who = [w["Witness"] for w in witnesses if _holds(w)]
-    others = "an independent reader," if len(who) == 1 else f"{len(who)} independent readers,"
-    return f"{lies}, and {others} {_listed(who)}, put{'s' * (len(who) == 1)} it in the same place."
+        return (
+            f"{lies}, and no other reader could confirm it."
+            if missing
+            else f"{lies}. But no other reader confirmed it."
+        )
+    agreeing = [w["Witness"] for w in witnesses if _holds(w)]
+    one = len(agreeing) == 1
+    others = "an independent reader," if one else f"{len(agreeing)} independent readers,"
+    return f"{lies}, and {others} {_listed(agreeing)}, put{'s' * one} it in the same place."
 
 
 def _missing(record: Record) -> int:
@@ -101,10 +106,8 @@ def explanation(record: Record) -> tuple[Block, ...]:
     affine = np.array(geometry["Affine"])
     shape = record.values["Shape"]
     if "FirstPlane" not in geometry:
-        return (
-            Block("text", "The planes of this file are not those of the series (they were resampled), so only the file's own affine is told."),
-            *blocks(explain_affine(affine, shape, title="The file")),
-        )  # fmt: skip
+        why = "The planes of this file are not those of the series, so only the file's own affine is told."
+        return (Block("text", why), *blocks(explain_affine(affine, shape, title="The file")))
     told = blocks(explain(grid, _plane(geometry["FirstPlane"])))
     if np.allclose(grid.ras, affine, rtol=0, atol=1e-9):
         return told
@@ -174,14 +177,15 @@ def planes_in_words(record: Record) -> str:
 def _limit_of(record: Record) -> float:
     policy = record.values.get("Policy", {})
     smallest = min(record.values["Geometry"]["SpacingMm"])
-    return min(float(policy.get("CornerLimitMm", 0.1)), float(policy.get("CornerLimitFraction", 0.1)) * smallest)
+    limit = min(float(policy.get("CornerLimitMm", 0.1)), float(policy.get("CornerLimitFraction", 0.1)) * smallest)
+    return float(limit)
 
 
 def _holds(witness: dict[str, Any]) -> bool:
     return witness["Status"] in ("AGREES", "REORDERED")
 
 
-def _witness(witness: dict[str, Any], record: Record) -> str:
+def _witness(witness: dict[str, Any]) -> str:
     who = f"{witness['Witness']} {witness['Version']}".strip()
     words = str(witness["Words"])
     if not _holds(witness):
@@ -189,7 +193,9 @@ def _witness(witness: dict[str, Any], record: Record) -> str:
             return f"{who} is wrong about this series for a known reason: {words}."
         return f"{who} DIFFERS: {words}." if witness["Status"] == "DIFFERS" else f"{who}: {words}."
     differing = witness["VoxelsDiffering"]
-    compared = "; its voxels were not compared" if differing is None else f", and {differing or 'none'} of its voxels differ"
+    compared = (
+        "; its voxels were not compared" if differing is None else f", and {differing or 'none'} of its voxels differ"
+    )
     order = ", in another storage order" if witness["Status"] == "REORDERED" else ""
     return f"{who} read the same DICOM files by itself and agrees {within(witness['MaxCornerMm'])}{order}{compared}."
 
