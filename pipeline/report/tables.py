@@ -26,12 +26,15 @@ _DOUBLED = 0.25  # of the step
 
 @dataclass(frozen=True, slots=True)
 class Corner:
-    """One of the eight outermost voxels. where: on the nearest patient axes. theirs: (R, A, S) mm of each witness and its distance, or None."""
+    """One of the eight outermost voxels. where: on the nearest patient axes. ours: (R, A, S) mm.
+
+    theirs: the same of each witness, and its distance in mm.
+    """
 
     where: str
     index: tuple[int, ...]
     ours: tuple[float, ...]
-    theirs: tuple[tuple[tuple[float, ...], float] | None, ...]
+    theirs: tuple[tuple[tuple[float, ...], float], ...]
 
 
 @dataclass(frozen=True, slots=True)
