@@ -87,6 +87,7 @@ def test_the_first_sentence_says_what_was_proven(verified: Path) -> None:
         in text
     )
     assert "independent reader" in text
+    assert "bit for bit; its header is right within 0.0001 mm." in text
     assert "What no program can check" in text
 
 
@@ -326,6 +327,14 @@ def test_missing_planes_and_a_lean_are_said_and_drawn(tmp_path: Path) -> None:
     assert places[-1] - places[0] == pytest.approx(25 * 2 * np.tan(np.radians(9)), rel=1e-3)
 
 
+def test_planes_at_one_place_are_said_and_drawn(tmp_path: Path) -> None:
+    path = _made(tmp_path)
+    page = report(_edited(path, lambda r: r["Planes"]["AlongNormalMm"].__setitem__(5, 8.3)))
+    assert page.count('class="double"') == 1
+    assert "1 at the place of another" in _text(page)
+    assert "none doubled" not in _text(page)
+
+
 def test_the_affine_is_told_with_this_series_numbers(tmp_path: Path) -> None:
     path = _made(tmp_path, policy=Policy(crosscheck="off", orient="RAS"), iop=phantom.ORIENTATIONS["sagittal"])
     text = _text(report(path))
@@ -402,6 +411,32 @@ def test_a_source_in_another_space_is_told_to_be(tmp_path: Path) -> None:
     text = _text(report(path, source=source))
     assert "another Frame of Reference than the mask" in text
     assert "lies on the same grid" not in text
+
+
+def test_another_grid_is_looked_up_at_the_voxels_of_the_mask() -> None:
+    def filled(spec: phantom.Spec) -> Volume:
+        points = spec.point(np.stack(np.meshgrid(*map(np.arange, spec.shape), indexing="ij"), -1))
+        return Volume.of(points @ (1.0, 100.0, 10_000.0), Grid(spec.shape, spec.lps).ras)
+
+    mask = filled(replace(_SPEC, iop=phantom.ORIENTATIONS["oblique"]))
+    fine = replace(
+        _SPEC, iop=phantom.ORIENTATIONS["coronal"], shape=(90, 120, 80), row_spacing=0.7, column_spacing=0.6, step=0.9
+    )
+    source = filled(replace(fine, origin=(-35.0, -50.0, 170.0)))
+    ijk = cut(mask, 2, 13, "radiological").ijk
+    values, inside = source.seen_from(mask, ijk)
+    truth = mask.at(ijk)
+    assert 0.3 < inside.mean() < 1
+    assert np.abs(values - truth)[inside].max() <= 0.5 * (0.6 * 1 + 0.9 * 100 + 0.7 * 10_000)
+    points = (mask.ras @ np.insert(ijk.reshape(-1, 3), 3, 1, axis=1).T).T.reshape(*ijk.shape[:2], 4)
+    low, high = fine_box(source)
+    assert (inside == ((points[..., :3] >= low) & (points[..., :3] <= high)).all(axis=-1)).all()
+
+
+def fine_box(volume: Volume) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The lowest and highest RAS mm of an axis-parallel block, to its voxels' outer edges."""
+    ends = np.array([[-0.5, -0.5, -0.5, 1], [n - 0.5 for n in volume.voxels.shape] + [1]]) @ volume.ras.T
+    return ends[:, :3].min(axis=0), ends[:, :3].max(axis=0)
 
 
 def test_two_possible_sources_are_asked_about(tmp_path: Path) -> None:

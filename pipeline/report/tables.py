@@ -21,7 +21,7 @@ from pipeline.report.volume import Volume
 
 SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
 OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
-_DOUBLED = 0.25  # of the step
+DOUBLED = 0.25  # of the step; planes nearer than this lie at one place
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def strip(record: Record) -> list[Tick]:
     step = float(record.values["Geometry"]["StepMm"])
     ticks = []
     for n, k in enumerate(index.tolist()):
-        near = n > 0 and along[n] - along[n - 1] < _DOUBLED * step
+        near = n > 0 and along[n] - along[n - 1] < DOUBLED * step
         off = planes["ResidualMm"][n]
         title = f"plane {k}: {along[n]:.3f} mm from the first, {off:.4f} mm from its place on the grid"
         ticks.append(Tick(float(along[n]), float(across[n]), "double" if near else "plane", title))

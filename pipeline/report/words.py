@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.explain import explain, explain_affine
 from pipeline.geometry import Grid, Plane
 from pipeline.report.record import Record
+from pipeline.report.tables import DOUBLED
 from pipeline.report.volume import Volume
 
 _CARE_DEGREES = 0.05
@@ -164,9 +165,11 @@ def planes_in_words(record: Record) -> str:
     if float(np.ptp(gaps)) < 1e-3:
         apart = f"{len(places)} planes, every one {_mm(float(gaps.mean()))} from the next"
     missing = _missing(record)
-    doubled = [f for f in record.findings if f.get("Code") == "DUPLICATE_DROPPED"]
+    dropped = sum(f.get("Code") == "DUPLICATE_DROPPED" for f in record.findings)
+    close = int((gaps < DOUBLED * float(geometry["StepMm"])).sum())
     words = [apart, f"{missing} missing" if missing else "none missing"]
-    words.append(f"{len(doubled)} doubled and dropped" if doubled else "none doubled")
+    words += [f"{close} at the place of another"] if close else []
+    words.append(f"{dropped} doubled and dropped" if dropped else "none doubled" if not close else "none dropped")
     shear = float(geometry.get("ShearDegrees", 0.0))
     across = max(float(np.ptp(planes["AlongRowMm"])), float(np.ptp(planes["AlongColumnMm"])))
     leans = max(shear, float(np.degrees(np.arctan2(across, np.ptp(places)))))
