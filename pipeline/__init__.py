@@ -10,10 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Code", "Finding", "Grid", "Outcome", "PipelineError", "Plane", "Policy", "convert", "scan"]
+__all__ = [
+    "Code",
+    "Finding",
+    "Grid",
+    "Outcome",
+    "PipelineError",
+    "Plane",
+    "Policy",
+    "Request",
+    "convert",
+    "convert_all",
+    "scan",
+]
 
 if TYPE_CHECKING:
-    from pipeline.conversion import convert
+    from pipeline.conversion import Request, convert, convert_all
     from pipeline.findings import Code, Finding, PipelineError
     from pipeline.geometry import Grid, Plane
     from pipeline.outcome import Outcome
@@ -22,6 +34,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "convert": "conversion",
+    "convert_all": "conversion",
+    "Request": "conversion",
     "Code": "findings",
     "Finding": "findings",
     "PipelineError": "findings",

@@ -1,90 +1,254 @@
 """The stages in order: scan, choose, lay, decode, write, read back, cross-check. The only module that knows them all.
 
 Rules:
-- One series, or one part of it, becomes one file; many become a folder of files, each with its own Outcome.
+- One volume becomes one file; many become a folder of files, each with its own Outcome.
 - A file that begins like DICOM and cannot be read may be a plane of the series: it refuses the conversion.
+- What one input refuses does not keep others from being converted, where many were asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline import parts as parts_
 from pipeline.crosscheck.panel import Panel
-from pipeline.findings import Code, PipelineError, Severity, refuse
+from pipeline.decode import rtstruct, seg
+from pipeline.decode.image import decode_image, decode_mask
+from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.finish import Progress, checked_target, finish, silent, with_suffix
+from pipeline.laying import Laid, lay
+from pipeline.mask import Mask, Voxels
+from pipeline.masks import of_bundle, of_rtstruct, of_seg
+from pipeline.mimics.bundle import is_bundle
 from pipeline.names import file_names
 from pipeline.outcome import Outcome
 from pipeline.parts import Part
 from pipeline.policy import Policy
 from pipeline.product import Product, of_part, of_time
-from pipeline.series import Scan, Series, choose, scan
+from pipeline.series import Scan, Series, choose, nothing_convertible, scan
+from pipeline.sources import find_source, place_on
+
+Path_ = str | Path
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is wanted of the inputs. series: UID, number or description. part: number or name of one of several volumes.
+
+    source: folders or files of the images the mask was drawn on. like: a NIfTI file whose grid the mask is to have.
+    wanted: names or numbers of ROIs, segments or masks; all when None.
+    """
+
+    series: str | None = None
+    part: str | None = None
+    source: tuple[Path, ...] = ()
+    like: Path | None = None
+    wanted: tuple[str, ...] | None = None
 
 
 def convert(
-    inputs: Sequence[str | Path],
-    output: str | Path,
+    inputs: Sequence[Path_],
+    output: Path_,
     *,
-    series: str | None = None,
-    part: str | None = None,
+    request: Request | None = None,
     policy: Policy | None = None,
     progress: Progress = silent,
     command: Sequence[str] = (),
 ) -> Outcome:
-    """One series among the inputs (folders or files) to one NIfTI file with its proof beside it.
+    """One mask or image among the inputs (folders or files) to one NIfTI file with its proof beside it.
 
-    output: a path ending in .nii or .nii.gz. series: UID, number or description, where there are several. part: number
-    or name of one volume, where the series holds several. Raises PipelineError for every refusal; then no file is left.
+    output: a path ending in .nii or .nii.gz. request: which, where there are several, and on which grid.
+    Raises PipelineError for every refusal; then no file is left.
     """
-    policy = policy or Policy()
+    policy, request = policy or Policy(), request or Request()
     target = checked_target(Path(output))
     with Panel(policy) as panel:
-        found = scan([Path(p) for p in inputs], lambda n: progress("reading headers", n, 0))
-        _refuse_broken(found)
-        chosen = choose(found, series)
-        product = of_part(chosen, _chosen_part(chosen, part), policy)
+        found, products = _everything([Path(p) for p in inputs], request, policy, progress)
+        if len(products) > 1:
+            raise _several(products)
+        product = _on_source(products[0], found, request, policy)
         target = with_suffix(target, "resampled" if _resampled(product) else "")
-        return finish(product, target, policy, panel, others=found.left_out, progress=progress, command=command)
+        others = () if found is None else found.left_out
+        return finish(
+            product, target, policy, panel, like=request.like, others=others, progress=progress, command=command
+        )
 
 
 def convert_all(
-    inputs: Sequence[str | Path],
-    folder: str | Path,
+    inputs: Sequence[Path_],
+    folder: Path_,
     *,
+    request: Request | None = None,
     policy: Policy | None = None,
     progress: Progress = silent,
     command: Sequence[str] = (),
 ) -> tuple[list[Outcome], list[PipelineError]]:
-    """Every volume of every series among the inputs to a folder: what was done, and what was refused."""
-    policy = policy or Policy()
+    """Every mask or image among the inputs to a folder: what was done, and what was refused."""
+    policy, request = policy or Policy(), request or Request()
     target = Path(folder)
     done: list[Outcome] = []
     refused: list[PipelineError] = []
     with Panel(policy) as panel:
-        found = scan([Path(p) for p in inputs], lambda n: progress("reading headers", n, 0))
-        refused += [PipelineError(f) for f in found.left_out if f.severity is Severity.ERROR]
-        wanted = [s for s in found.series if s.kind != "other"]
         try:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise refuse(Code.OUTPUT_NAME, f"the folder {target} cannot be made: {error.strerror}") from error
-        for series, name in zip(wanted, file_names(wanted), strict=True):
-            for part in _wanted_parts(series, policy):
-                try:
-                    product = of_part(series, part, policy) if isinstance(part, Part) else part
-                    suffix = "_".join(p for p in (product.suffix, "resampled" if _resampled(product) else "") if p)
-                    path = with_suffix(target / f"{name}.nii.gz", suffix)
-                    done.append(finish(product, path, policy, panel, progress=progress, command=command))
-                except PipelineError as error:
-                    refused.append(_naming(series, error))
+        for name, found, item in _each([Path(p) for p in inputs], request, policy, progress):
+            if isinstance(item, PipelineError):
+                refused.append(item)
+                continue
+            try:
+                product = _on_source(item, found, request, policy)
+                suffix = "_".join(p for p in (product.suffix, "resampled" if _resampled(product) else "") if p)
+                path = _unused(with_suffix(target / f"{name}.nii.gz", suffix), done)
+                done.append(finish(product, path, policy, panel, like=request.like, progress=progress, command=command))
+            except PipelineError as error:
+                refused.append(_naming(item.series, error))
     return done, refused
+
+
+def _unused(path: Path, done: Sequence[Outcome]) -> Path:
+    """Another name where this run has already written one: two masks of a study may be called the same."""
+    written = {made.output for made in done}
+    names = (with_suffix(path, str(n)) for n in range(2, len(written) + 3))
+    return path if path not in written else next(p for p in names if p not in written)
+
+
+def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy) -> tuple[Series, Laid]:
+    """One series of planes among the inputs, laid on its grid; for what explains and compares."""
+    found = scan(inputs)
+    _refuse_broken(found.left_out)
+    chosen = choose(found, series)
+    return chosen, lay(_chosen_part(chosen, part).frames, policy, chosen.title)
+
+
+def image_of(laid: Laid) -> Voxels:
+    """The stored grey values of a laid series, on its grid."""
+    decoded = decode_image(laid.frames, padded=not laid.whole)
+    return laid.place(decoded.voxels, decoded.padding)
+
+
+def mask_of(series: Series, laid: Laid, policy: Policy) -> Voxels:
+    """The labels of a laid mask series, on its grid."""
+    return laid.place(decode_mask(laid.frames, policy, series.description).voxels, 0)
+
+
+def _everything(
+    inputs: list[Path], request: Request, policy: Policy, progress: Progress
+) -> tuple[Scan | None, list[Product]]:
+    """The products of the one bundle or the one chosen series."""
+    bundles = [p for p in inputs if is_bundle(p)]
+    if bundles:
+        return None, of_bundle(bundles[0], request.wanted, policy)
+    found = scan(inputs, lambda n: progress("reading headers", n, 0))
+    _refuse_broken(found.left_out)
+    chosen = choose(found, request.series)
+    if chosen.kind == "image":
+        return found, [of_part(chosen, _chosen_part(chosen, request.part), policy)]
+    products = _of_masks(chosen, found, request, policy)
+    _refuse_broken(products[0].findings)
+    return found, products
+
+
+def _each(
+    inputs: list[Path], request: Request, policy: Policy, progress: Progress
+) -> Iterator[tuple[str, Scan | None, Product | PipelineError]]:
+    """File name, scan, and product or refusal, of everything among the inputs."""
+    for path in (p for p in inputs if is_bundle(p)):
+        for product in of_bundle(path, request.wanted, policy):
+            yield path.resolve().name, None, product
+    rest = [p for p in inputs if not is_bundle(p)]
+    if not rest:
+        return
+    found = scan(rest, lambda n: progress("reading headers", n, 0))
+    for broken in (f for f in found.left_out if f.severity is Severity.ERROR):
+        yield "", found, PipelineError(broken)
+    convertible = [s for s in found.series if s.kind != "other"]
+    if not convertible:
+        raise nothing_convertible(found)
+    wanted = convertible if request.series is None else [choose(found, request.series)]
+    for series, name in zip(wanted, file_names(wanted), strict=True):
+        try:
+            products: Sequence[Product | PipelineError] = (
+                _of_parts(series, request, policy)
+                if series.kind == "image"
+                else _of_masks(series, found, request, policy)
+            )
+        except PipelineError as error:
+            products = [_naming(series, error)]
+        for item in products:
+            yield name, found, item
+        first = products[0] if products else None
+        if isinstance(first, Product):
+            for broken in (f for f in first.findings if f.severity is Severity.ERROR):
+                yield name, found, _naming(series, PipelineError(broken))
+
+
+def _of_parts(series: Series, request: Request, policy: Policy) -> list[Product | PipelineError]:
+    """All volumes of an image series, or one 4-D product where they are volumes over time of an image."""
+    parts = parts_.split(series.frames) if request.part is None else [_chosen_part(series, request.part)]
+    if len(parts) > 1 and policy.as_ == "image" and all(p.over_time for p in parts):
+        try:
+            over_time = of_time(series, parts, policy)
+        except PipelineError:
+            over_time = None  # each part says for itself what is wrong with it
+        if over_time is not None:
+            return [over_time]
+    made: list[Product | PipelineError] = []
+    for part in parts:
+        try:
+            made.append(of_part(series, part, policy))
+        except PipelineError as error:
+            made.append(_naming(series, error))
+    return made
+
+
+def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> list[Product]:
+    """The masks of a SEG series or a structure set, on their source's grid where it is known."""
+    if series.kind == "seg":
+        source = find_source(
+            found,
+            request.source,
+            policy,
+            series_uids=seg.referenced_series_uids(series),
+            frame_of_reference_uid=series.frame_of_reference_uid,
+        )
+        return of_seg(series, source, request.wanted, policy)
+    if series.kind == "rtstruct":
+        source = find_source(
+            found,
+            request.source,
+            policy,
+            series_uids=rtstruct.referenced_series_uids(series),
+            image_uids=rtstruct.referenced_image_uids(series),
+        )
+        return of_rtstruct(series, source, request.wanted, policy)
+    raise refuse(
+        Code.NOT_CONVERTIBLE,
+        f"{series.title} is of kind {series.kind} ({series.modality or 'no modality'}): neither planes, SEG nor RTSTRUCT",
+    )
+
+
+def _on_source(product: Product, found: Scan | None, request: Request, policy: Policy) -> Product:
+    """A mask of planes or of a bundle on the grid of the source that was given; others are there already."""
+    if not request.source or product.series.kind in ("seg", "rtstruct"):
+        return product
+    if not isinstance(product.volume, Mask):
+        raise refuse(Code.NOT_A_MASK, "--source is for masks; an image has a grid of its own", "Leave --source out.")
+    source = find_source(
+        found or Scan((), ()),
+        request.source,
+        policy,
+        frame_of_reference_uid=product.grid.frame_of_reference_uid,
+    )
+    assert source is not None  # a given source is found, or refused
+    return place_on(product, source, policy)
 
 
 def _chosen_part(series: Series, wanted: str | None) -> Part:
     """The one volume to convert. Raises SEVERAL_VOLUMES, NO_SUCH_PART."""
-    _refuse_unknown_kind(series)
     parts = parts_.split(series.frames)
     if wanted is not None:
         matches = [p for p in parts if wanted in (str(p.number), p.name)]
@@ -109,33 +273,19 @@ def _chosen_part(series: Series, wanted: str | None) -> Part:
     )
 
 
-def _wanted_parts(series: Series, policy: Policy) -> Sequence[Part | Product]:
-    """All parts of a series, or one 4-D product where they are volumes over time of an image."""
-    if series.kind != "image":
-        return [Part(1, "", series.frames)]
-    parts = parts_.split(series.frames)
-    if len(parts) > 1 and policy.as_ == "image" and all(p.over_time for p in parts):
-        try:
-            over_time = of_time(series, parts, policy)
-        except PipelineError:
-            over_time = None  # each part says for itself what is wrong with it
-        if over_time is not None:
-            return [over_time]
-    return parts
+def _several(products: Sequence[Product]) -> PipelineError:
+    return refuse(
+        Code.SEVERAL_MASKS,
+        f"there are {len(products)} masks here, and one file holds one",
+        "Give -o a folder (ending in /) for one file each, or choose with --rois:\n"
+        + "\n".join(f"  {p.volume.name}" for p in products),
+    )
 
 
-def _refuse_unknown_kind(series: Series) -> None:
-    if series.kind != "image":
-        raise refuse(
-            Code.NOT_CONVERTIBLE,
-            f"{series.title} is of kind {series.kind} ({series.modality or 'no modality'}), not a series of planes",
-        )
-
-
-def _refuse_broken(found: Scan) -> None:
-    broken = next((f for f in found.left_out if f.severity is Severity.ERROR), None)
+def _refuse_broken(findings: Sequence[Finding]) -> None:
+    broken = next((f for f in findings if f.severity is Severity.ERROR), None)
     if broken is not None:
-        raise PipelineError(broken, tuple(f for f in found.left_out if f is not broken))
+        raise PipelineError(broken, tuple(f for f in findings if f is not broken))
 
 
 def _resampled(product: Product) -> bool:

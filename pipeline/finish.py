@@ -8,21 +8,24 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from pipeline import nifti, orient
+from pipeline import nifti, regrid
 from pipeline.crosscheck import Agreement
 from pipeline.crosscheck.panel import Panel
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.geometry import Matrix, reorder
+from pipeline.geometry import Grid
+from pipeline.labelfiles import label_file, label_text
+from pipeline.labels import label_table
+from pipeline.layout import Layout, lay_out
 from pipeline.mask import Array, Mask, Voxels
 from pipeline.outcome import Outcome, Proofs, build_record, sha256, sidecar_of, verdict_of, write_record
 from pipeline.policy import Policy
-from pipeline.product import Product
-from pipeline.series import Frame
+from pipeline.product import Physical, Product
 
 Progress = Callable[[str, int, int], None]
 
@@ -37,40 +40,49 @@ def finish(
     policy: Policy,
     panel: Panel,
     *,
+    like: Path | None = None,
     others: Sequence[Finding] = (),
     progress: Progress = silent,
     command: Sequence[str] = (),
 ) -> Outcome:
-    """Write a product to `target` with its record beside it. others: findings made before it, such as files left out."""
+    """Write a product to `target` with its record beside it.
+
+    like: a NIfTI file whose grid and header it is to have. others: findings made before, such as files left out.
+    """
     destination = free_target(target, policy)
     if destination is None:
         return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), {"Verdict": "SKIPPED"})
-    asked = product.shown if product.volumes == 1 else None
-    if asked is not None:
-        panel.begin(asked, voxels=product.physical is not None)
-    voxels, affine, back = _oriented(product, policy)
-    shape = (*voxels.shape[:2], product.grid.shape[2], product.volumes) if product.volumes > 1 else voxels.shape
+    witnessed = product.witnessed
+    if witnessed is not None and product.volumes == 1:
+        panel.begin(witnessed.frames, voxels=witnessed.physical is not None)
+    layout = lay_out(product, policy, like)
+    dtype = layout.voxels.dtype
     with _both_in_place(destination, policy) as (image_part, record_part):
-        written = _write(image_part, product, voxels, affine, shape, policy, progress)
-        header_mm = nifti.prove(image_part, affine, shape, voxels.dtype, written.checksums, policy.header_limit_mm)
+        written = _write(image_part, product, layout, policy, progress)
+        header_mm = nifti.prove(
+            image_part, layout.affine, layout.shape, dtype, written.checksums, policy.header_limit_mm
+        )
         progress("cross-checking", 0, 0)
-        agreements = _agreements(product, panel, lambda: back(nifti.read_planes(image_part)), policy)
+        agreements = _agreements(product, layout, panel, image_part, policy)
         verdict = verdict_of(agreements)
         if verdict == "VERIFIED" and product.assumed:
             verdict = "UNCONFIRMED"
-        findings = (*others, *product.findings)
+        findings = (*others, *product.findings, *layout.findings)
         if verdict == "DISPUTED" and not policy.keep_disputed:
             raise _disputed(agreements, findings)
-        proofs = Proofs(product.stack, header_mm, written.qform_deviation_mm, written.qform_code)
-        mask = product.volume if isinstance(product.volume, Mask) else None
+        proofs = Proofs(product.proof, header_mm, written.qform_deviation_mm, written.qform_code)
+        labels = label_table(product.volume) if isinstance(product.volume, Mask) else None
+        if labels is not None and not any(row.voxels for row in labels) and not policy.allow_empty:
+            raise _empty(product)
         record = build_record(
             verdict=verdict,
             output=destination,
             product=product,
-            affine_ras=affine,
-            shape=shape,
+            affine_ras=layout.affine,
+            shape=layout.shape,
             proofs=proofs,
-            dtype=str(voxels.dtype),
+            labels=labels or (),
+            dtype=str(dtype),
             agreements=agreements,
             findings=findings,
             policy=policy,
@@ -78,13 +90,14 @@ def finish(
             command=command,
         )
         write_record(record_part, record)
+        _write_labels(product, destination, policy)
     return Outcome(
         verdict=verdict,
         output=destination,
         series=product.series.title,
-        shape=shape,
-        dtype=str(voxels.dtype),
-        segments=None if mask is None else mask.segments,
+        shape=layout.shape,
+        dtype=str(dtype),
+        labels=labels,
         proofs=proofs,
         agreements=agreements,
         findings=findings,
@@ -107,7 +120,8 @@ def checked_target(output: Path) -> Path:
 
 def free_target(target: Path, policy: Policy) -> Path | None:
     """The path to write to: `target`, or one with a suffix; None to skip. Raises OUTPUT_EXISTS."""
-    taken = [p for p in (target, sidecar_of(target)) if p.exists()]
+    beside = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
+    taken = [p for p in (target, sidecar_of(target), *beside) if p.exists()]
     if not taken or policy.write == "overwrite":
         return target
     if policy.write == "skip":
@@ -130,79 +144,65 @@ def with_suffix(target: Path, suffix: str) -> Path:
     return target if not suffix or stem.endswith(suffix) else target.with_name(f"{stem}_{suffix}{ending}")
 
 
-def _oriented(product: Product, policy: Policy) -> tuple[Voxels, Matrix, Callable[[Iterable[Array]], Iterable[Array]]]:
-    """Voxels and RAS affine in the order of the file, and the way back from the file's planes to the grid's."""
-    voxels, grid = product.volume.voxels, product.grid
-    if policy.orient == "source":
-        return voxels, grid.ras, lambda planes: planes
-    if product.volumes > 1:
-        raise refuse(Code.BAD_ORIENTATION, "4-D images are written in the acquired order only", "Leave --orient out.")
-    mapping = orient.mapping_to(grid, orient.checked_codes(policy.orient))
-    turned = orient.reordered(voxels, mapping)
-
-    def back(planes: Iterable[Array]) -> Iterable[Array]:
-        block = np.stack(list(planes)).transpose(2, 1, 0)
-        return Voxels.of(reorder(block, mapping))
-
-    return turned, orient.reordered_affine(grid, mapping), back
-
-
-def _write(
-    path: Path,
-    product: Product,
-    voxels: Voxels,
-    affine: Matrix,
-    shape: tuple[int, ...],
-    policy: Policy,
-    progress: Progress,
-) -> nifti.Written:
+def _write(path: Path, product: Product, layout: Layout, policy: Policy, progress: Progress) -> nifti.Written:
     volume = product.volume
     slope, intercept = (1.0, 0.0) if isinstance(volume, Mask) else (volume.slope, volume.intercept)
     header, deviation = nifti.pack_header(
-        affine,
-        shape,
-        voxels.dtype,
+        layout.affine,
+        layout.shape,
+        layout.voxels.dtype,
         slope=slope,
         intercept=intercept,
         label=isinstance(volume, Mask),
         description="verimask",
         limit_mm=policy.qform_limit_mm,
+        like=layout.geometry,
     )
+    planes = layout.voxels.shape[2]
     try:
         with nifti.opened(path, "wb", gzipped=path.name.endswith(".gz.part")) as file:
-            checksums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]))
+            checksums = nifti.write(file, header, layout.voxels, lambda k: progress("writing", k, planes))
     except OSError as error:
         raise refuse(Code.CANNOT_WRITE, f"writing failed: {error.strerror or error}", "Is the disk full?") from error
-    return nifti.Written(checksums, deviation, int(deviation <= policy.qform_limit_mm))
+    return nifti.Written(checksums, deviation, nifti.parse_header(header).qform_code)
 
 
-def _agreements(
-    product: Product, panel: Panel, planes: Callable[[], Iterable[Array]], policy: Policy
-) -> tuple[Agreement, ...]:
+def _agreements(product: Product, layout: Layout, panel: Panel, path: Path, policy: Policy) -> tuple[Agreement, ...]:
     """What the witnesses say; volume by volume where there are several."""
-    if product.shown is None or policy.crosscheck == "off":
+    witnessed = product.witnessed
+    if witnessed is None or policy.crosscheck == "off":
         return ()
+    grid = witnessed.stack.grid
     if product.volumes == 1:
-        return panel.verdicts(product.stack, product.grid, product.shown, product.physical, planes)
+        return panel.verdicts(
+            grid, witnessed.stack, witnessed.frames, witnessed.physical, lambda: _back(path, layout, grid)
+        )
     count = product.grid.shape[2]
-    starts = range(0, count * product.volumes, count)
-    per_volume = [_of_volume(product, panel, planes, start, product.shown[start : start + count]) for start in starts]
+    per_volume = []
+    for start in range(0, count * product.volumes, count):
+        frames = witnessed.frames[start : start + count]
+        panel.begin(frames, voxels=witnessed.physical is not None)
+        planes = list(nifti.read_planes(path))[start : start + count]
+        physical = None if witnessed.physical is None else partial(_later, witnessed.physical, start)
+        per_volume.append(panel.verdicts(grid, witnessed.stack, frames, physical, partial(iter, planes)))
     return tuple(_worst(same) for same in zip(*per_volume, strict=True))
 
 
-def _of_volume(
-    product: Product, panel: Panel, planes: Callable[[], Iterable[Array]], start: int, frames: Sequence[Frame]
-) -> tuple[Agreement, ...]:
-    """The witnesses of one volume of a 4-D image, whose planes begin at `start`."""
-    physical = product.physical
-    panel.begin(frames, voxels=physical is not None)
-    return panel.verdicts(
-        product.stack,
-        product.grid,
-        frames,
-        None if physical is None else lambda k, plane: physical(start + k, plane),
-        lambda: (plane for n, plane in enumerate(planes()) if start <= n < start + len(frames)),
-    )
+def _later(physical: Physical, start: int, k: int, plane: Array) -> Array:
+    return physical(start + k, plane)
+
+
+def _back(path: Path, layout: Layout, grid: Grid) -> Iterable[Array]:
+    """The planes of the written file in the order of the grid that witnesses are held against."""
+    fit = regrid.fit(grid.ras, grid.shape, layout.affine, layout.shape)
+    planes = nifti.read_planes(path)
+    if fit is None or ((fit.mapping == np.eye(4)).all() and layout.shape == grid.shape):
+        return planes
+    columns, rows, count = layout.voxels.shape
+    block = np.empty((count, rows, columns), layout.voxels.dtype)
+    for k, plane in enumerate(planes):
+        block[k] = plane
+    return regrid.onto(Voxels.of(block.T), regrid.inverse(fit.mapping), grid.shape)
 
 
 def _worst(agreements: Sequence[Agreement]) -> Agreement:
@@ -214,16 +214,37 @@ def _worst(agreements: Sequence[Agreement]) -> Agreement:
 def _both_in_place(target: Path, policy: Policy) -> Iterator[tuple[Path, Path]]:
     """Temporary paths for the image and its record; the record is moved first, so an image never lacks its proof."""
     overwrite = policy.write == "overwrite"
-    with ExitStack() as both:
-        image = both.enter_context(nifti.in_place(target, overwrite=overwrite))
-        record = both.enter_context(nifti.in_place(sidecar_of(target), overwrite=overwrite))
-        yield image, record
+    moved = False
+    try:
+        with nifti.in_place(target, overwrite=overwrite) as image:
+            with nifti.in_place(sidecar_of(target), overwrite=overwrite) as record:
+                yield image, record
+            moved = True
+    except BaseException:
+        if moved:  # the image could not follow: a record of nothing would stay
+            sidecar_of(target).unlink(missing_ok=True)
+        raise
 
 
-def _hashes(product: Product, image: Path, target: Path) -> dict[str, str]:
-    paths = [h.path for h in product.series.headers] if not product.shown else [f.path for f in product.shown]
+def _write_labels(product: Product, target: Path, policy: Policy) -> None:
+    if policy.labels_file == "none" or not isinstance(product.volume, Mask):
+        return
+    with nifti.in_place(label_file(target, policy.labels_file), overwrite=policy.write == "overwrite") as part:
+        part.write_text(label_text(product.volume.segments, policy.labels_file), "utf-8")
+
+
+def _hashes(product: Product, image: Path, target: Path) -> dict[Path, str]:
+    paths = product.inputs or [h.path for h in product.series.headers]
     digests = sha256([*paths, image])
-    return {target.name if path == image else path.name: digest for path, digest in digests.items()}
+    return {target if path == image else path: digest for path, digest in digests.items()}
+
+
+def _empty(product: Product) -> PipelineError:
+    return refuse(
+        Code.EMPTY,
+        f"the mask “{product.volume.name}” has no voxel",
+        "Was anything drawn, and is it the right one? --allow-empty writes it all the same.",
+    )
 
 
 def _disputed(agreements: Sequence[Agreement], findings: Sequence[Finding]) -> PipelineError:

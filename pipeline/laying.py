@@ -53,6 +53,11 @@ class Laid:
         return found
 
     @property
+    def whole(self) -> bool:
+        """Whether the file's grid is the acquired planes and nothing else."""
+        return self.plan is None and None not in self.slots
+
+    @property
     def at_k(self) -> tuple[Frame | None, ...]:
         """For each k of the file's grid, the frame whose plane lies there; all None once resampled along the normal."""
         if self.plan is None:

@@ -24,10 +24,11 @@ import numpy as np
 
 from pipeline.crosscheck import Agreement
 from pipeline.findings import Exit, Finding
-from pipeline.geometry import LPS_TO_RAS, Matrix, Stack, axis_codes
+from pipeline.geometry import LPS_TO_RAS, Matrix, axis_codes
+from pipeline.labels import LabelRow
 from pipeline.mask import Mask, Segment
 from pipeline.policy import Policy
-from pipeline.product import Product
+from pipeline.product import Product, Proof
 from pipeline.series import Frame
 
 SCHEMA = "verimask outcome 1"
@@ -52,9 +53,9 @@ _BIDS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proofs:
-    """The two numbers that do not depend on anybody else. header_mm: the sform read back against the grid."""
+    """The two numbers that do not depend on anybody else. planes: proof 1. header_mm: the sform read back."""
 
-    stack: Stack
+    planes: Proof
     header_mm: float
     qform_deviation_mm: float
     qform_code: int
@@ -69,7 +70,7 @@ class Outcome:
     series: str
     shape: tuple[int, ...]
     dtype: str
-    segments: tuple[Segment, ...] | None
+    labels: tuple[LabelRow, ...] | None
     proofs: Proofs | None
     agreements: tuple[Agreement, ...]
     findings: tuple[Finding, ...]
@@ -100,11 +101,12 @@ def build_record(
     affine_ras: Matrix,
     shape: tuple[int, ...],
     proofs: Proofs,
+    labels: Sequence[LabelRow],
     dtype: str,
     agreements: Sequence[Agreement],
     findings: Sequence[Finding],
     policy: Policy,
-    hashes: dict[str, str],
+    hashes: dict[Path, str],
     command: Sequence[str],
 ) -> dict[str, Any]:
     """The JSON of a conversion, in the order a person reads it."""
@@ -117,17 +119,22 @@ def build_record(
     record["Shape"], record["DataType"] = list(shape), dtype
     if isinstance(product.volume, Mask):
         record["Type"] = "Mask"
-        record["Labels"] = [_label(s) for s in product.volume.segments]
+        same = bool((affine_ras == product.grid.ras).all())
+        rows = zip(labels, product.volume.segments, strict=True)
+        record["Labels"] = [_label(row, segment, same_order=same) for row, segment in rows]
     record["Geometry"] = _geometry(product, affine_ras, proofs)
     record["Slices"] = [_slice(k, frame) for k, frame in enumerate(product.frames)]
-    record["Planes"] = _planes(proofs.stack)
+    record["Planes"] = _planes(product)
     record |= product.extra
     record["CrossCheck"] = [a.as_json() for a in agreements]
     record["Findings"] = [f.as_json() for f in findings]
     record["Policy"] = policy.as_json()
     record["Provenance"] = {
-        "Inputs": [{"File": name, "SHA256": digest} for name, digest in sorted(hashes.items()) if name != output.name],
-        "OutputSHA256": hashes[output.name],
+        "Inputs": [
+            {"File": name, "SHA256": digest}
+            for name, digest in sorted((path.name, digest) for path, digest in hashes.items() if path != output)
+        ],
+        "OutputSHA256": hashes[output],
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in command],
         "Versions": versions(),
     }
@@ -135,6 +142,7 @@ def build_record(
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
+    """The record as a JSON file, UTF-8."""
     path.write_text(as_text(record) + "\n", encoding="utf-8")
 
 
@@ -152,6 +160,7 @@ def sha256(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def versions() -> dict[str, str]:
+    """Of Python and of every package a result may depend on, where installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
@@ -173,7 +182,7 @@ def _digest(path: Path) -> str:
 
 
 def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str, Any]:
-    stack, grid = proofs.stack, product.grid
+    planes, grid = proofs.planes, product.grid
     record = {
         "Affine": affine_ras.tolist(),
         "Frame": "RAS",
@@ -183,9 +192,9 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
         "SpacingMm": [float(n) for n in np.linalg.norm(affine_ras[:3, :3], axis=0)],
         "StepMm": grid.spacing[2],
         "Handedness": "right" if np.linalg.det(affine_ras[:3, :3]) > 0 else "left",
-        "CornerResidualMm": stack.residual_mm,
-        "IrregularityMm": stack.irregularity_mm,
-        "StraightenedMm": stack.straightened_mm,
+        "CornerResidualMm": planes.residual_mm,
+        "IrregularityMm": planes.irregularity_mm,
+        "StraightenedMm": planes.straightened_mm,
         "ShearDegrees": grid.shear_degrees,
         "HeaderDeviationMm": proofs.header_mm,
         "QformDeviationMm": proofs.qform_deviation_mm,
@@ -201,15 +210,20 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
     return record | ({"Assumed": product.assumed} if product.assumed else {})
 
 
-def _planes(stack: Stack) -> dict[str, Any]:
-    """Where every acquired plane lies, ascending along the normal, in mm from the first; Index is its k."""
-    offsets = np.round(stack.offsets, 6) + 0.0
+def _planes(product: Product) -> dict[str, Any]:
+    """Where the first pixel of every plane lies, in mm from the first one, along its rows, columns and normal."""
+    frames = product.frames[: product.grid.shape[2]]
+    placed = [(k, frame.plane) for k, frame in enumerate(frames) if frame is not None and frame.plane is not None]
+    along = np.zeros((0, 3))
+    if placed:
+        first = placed[0][1]
+        axes = np.array([first.row_cosine, first.column_cosine, first.normal])
+        along = np.round((np.array([p.position for _, p in placed]) - first.position) @ axes.T, 6) + 0.0
     return {
-        "Index": stack.index.tolist(),
-        "AlongNormalMm": offsets[:, 2].tolist(),
-        "AlongRowMm": offsets[:, 0].tolist(),
-        "AlongColumnMm": offsets[:, 1].tolist(),
-        "ResidualMm": np.round(stack.residuals, 6).tolist(),
+        "Index": [k for k, _ in placed],
+        "AlongNormalMm": along[:, 2].tolist(),
+        "AlongRowMm": along[:, 0].tolist(),
+        "AlongColumnMm": along[:, 1].tolist(),
     }
 
 
@@ -228,10 +242,16 @@ def _slice(k: int, frame: Frame | None) -> dict[str, Any]:
     return record
 
 
-def _label(segment: Segment) -> dict[str, Any]:
-    record: dict[str, Any] = {"Value": segment.number, "Name": segment.name}
+def _label(row: LabelRow, segment: Segment, *, same_order: bool) -> dict[str, Any]:
+    """One line of the label table. Its extent is told only where the file keeps the grid's order of indices."""
+    record = {"Value": row.value, "Name": row.name} | row.as_json()
+    if not same_order:
+        del record["Extent"]
     if segment.source_value is not None and segment.source_value != segment.number:
         record["StoredValue"] = segment.source_value
     if segment.colour is not None:
         record["Colour"] = list(segment.colour)
-    return record
+    for key, concept in (("Category", segment.category), ("SegmentType", segment.type)):
+        if concept is not None:
+            record[key] = {"Value": concept.value, "Scheme": concept.scheme, "Meaning": concept.meaning}
+    return record | ({"Algorithm": segment.algorithm} if segment.algorithm else {})

@@ -2,9 +2,10 @@
 
 Rules:
 - What cannot be one grid is apart first: size, Frame of Reference, orientation, pixel spacing. Rounding splits nothing.
-- Planes that share positions are apart by the first attribute of `_ATTRIBUTES` that gives every position once; which one
-  it was is the part's name. Failing that, whole volumes that follow each other by Instance Number are parts. Where
-  nothing tells them apart, they stay together, and the duplicate is refused by name.
+- Planes that share positions are apart by the folder they lie in (one export a mask), or by the first attribute of
+  `_ATTRIBUTES` that gives every position once; which one it was is the part's name. Failing that, whole volumes that
+  follow each other by Instance Number are parts. Where nothing tells them apart, they stay together, and the duplicate is
+  refused by name.
 - Parts are in a fixed order, and their names do not depend on file names. Planes that belong nowhere are named.
 """
 
@@ -53,9 +54,8 @@ class Part:
 
 
 def split(frames: Sequence[Frame]) -> list[Part]:
-    """The volumes of one series; a single part where it is one already. Frames without a plane stay with the first."""
-    without = [f for f in frames if f.plane is None]
-    if without:
+    """The volumes of one series; a single part where it is one already, or where its planes are refused anyway."""
+    if any(f.plane is None or "MOSAIC" in (f.get("ImageType") or ()) for f in frames):
         return [Part(1, "", tuple(frames))]
     groups: list[tuple[str, list[Frame], bool]] = []
     geometric = _by_geometry(frames)
@@ -116,8 +116,13 @@ def _kind_of(group: Sequence[Frame], groups: Sequence[Sequence[Frame]]) -> str:
 
 def _by_attribute(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
     """Volumes at the same positions, by the first attribute that tells them apart wholly."""
-    if not _shares_positions(frames):
-        return [("", frames)]
+    if not _shares_positions(frames) or len({_place(f) for f in frames}) == 1:
+        return [("", frames)]  # a volume; or planes over time at one place, which are none
+    folders: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        folders[frame.path.parent.name].append(frame)
+    if len(folders) > 1 and not any(_shares_positions(g) for g in folders.values()):
+        return [(f"folder {name}", folders[name]) for name in sorted(folders)]
     for keyword, word in _ATTRIBUTES:
         values: dict[Hashable, list[Frame]] = defaultdict(list)
         for frame in frames:

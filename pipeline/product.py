@@ -1,15 +1,16 @@
 """One volume ready to be written: what every kind of input becomes before it is a file.
 
 Rules:
-- A product carries its proof: the stack of the planes its grid was fitted to, or the grid's own source.
-- `shown` is what witnesses may be shown to judge it: frames in the order of the grid's k. None where no other reader
-  can see what was done (planes filled, voxels resampled); then the result stays unconfirmed.
+- A product carries its proof: how far the planes it came from lie from the grid it is on, by their own equations.
+- `witnessed` is what other readers may be shown to judge it: DICOM planes and the grid they make. None where no other
+  reader can see what was done (planes filled, voxels resampled); then the result stays unconfirmed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.decode.image import Decoded, decode_image, decode_mask
@@ -24,24 +25,50 @@ from pipeline.series import Frame, Series
 Physical = Callable[[int, Array], Array]
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Proof 1 in mm. residual: worst corner of any plane, by its own equation, against the grid. irregularity: the same
+    before axes were made orthonormal; straightened: what that moved; kept_skew: what it would have."""
+
+    residual_mm: float
+    irregularity_mm: float = 0.0
+    straightened_mm: float = 0.0
+    kept_skew_mm: float = 0.0
+
+    @classmethod
+    def of(cls, stack: Stack) -> Proof:
+        return cls(stack.residual_mm, stack.irregularity_mm, stack.straightened_mm, stack.kept_skew_mm)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Witnessed:
+    """What witnesses are shown. frames: in the order of the grid's k, volume after volume. physical: see decode.image;
+    None where they can only be asked for the affine. of_source: the planes are those of the source images."""
+
+    frames: tuple[Frame, ...]
+    stack: Stack
+    physical: Physical | None
+    of_source: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Product:
     """A mask or image on its grid, with its proof and its origin.
 
-    frames: for each k, the frame whose plane lies there, or None. physical: see decode.image; None where a witness
-    can only be asked for its affine. volumes: how many 3-D volumes follow each other in the voxels (4-D). suffix: for
-    the file name. assumed: why places are assumed, "" where they are given. extra: further blocks of the record.
+    frames: for each k, the frame whose plane lies there, or None. volumes: how many 3-D volumes follow each other in
+    the voxels (4-D). suffix: for the file name. inputs: files it was made of, where not the series' own. assumed: why
+    places are assumed, "" where they are given. extra: further blocks of the record.
     """
 
     volume: Mask | Image
     series: Series
-    stack: Stack
+    proof: Proof
     frames: tuple[Frame | None, ...]
     findings: tuple[Finding, ...] = ()
-    shown: tuple[Frame, ...] | None = None
-    physical: Physical | None = None
+    witnessed: Witnessed | None = None
     volumes: int = 1
     suffix: str = ""
+    inputs: tuple[Path, ...] = ()
     assumed: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -49,30 +76,28 @@ class Product:
     def grid(self) -> Grid:
         return self.volume.grid
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the file: with a fourth number where there are several volumes."""
-        return self.grid.shape if self.volumes == 1 else (*self.grid.shape, self.volumes)
-
 
 def of_part(series: Series, part: Part, policy: Policy) -> Product:
     """One volume of an image series."""
     laid = lay(part.frames, policy, series.title)
-    whole = laid.plan is None and None not in laid.slots
     name = " ".join(p for p in (series.description, part.name) if p)
-    decoded = _decode(laid.frames, policy, name, padded=not whole)
-    volume = decoded.on(laid.grid, laid.place(decoded.voxels, decoded.padding), name)
+    decoded = _decode(laid.frames, policy, name, padded=not laid.whole)
+    return of_laid(series, laid, decoded, name, part)
+
+
+def of_laid(series: Series, laid: Laid, decoded: Decoded, name: str, part: Part | None = None) -> Product:
+    """Decoded voxels of laid frames on the grid of the file."""
+    seen = laid.whole and not laid.assumed
     return Product(
-        volume=volume,
+        volume=decoded.on(laid.grid, laid.place(decoded.voxels, decoded.padding), name),
         series=series,
-        stack=laid.stack,
+        proof=Proof.of(laid.stack),
         frames=laid.at_k,
         findings=(*laid.findings, *decoded.findings),
-        shown=laid.frames if whole and not laid.assumed else None,
-        physical=decoded.physical,
-        suffix=f"part-{part.number}" if part.name else "",
+        witnessed=Witnessed(laid.frames, laid.stack, decoded.physical) if seen else None,
+        suffix=f"part-{part.number}" if part and part.name else "",
         assumed=laid.assumed,
-        extra={"Part": part.name} if part.name else {},
+        extra={"Part": part.name} if part and part.name else {},
     )
 
 
@@ -80,21 +105,20 @@ def of_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product | 
     """Parts on one grid as one 4-D image, volume after volume; None where their grids differ."""
     laid = [lay(part.frames, policy, series.title) for part in parts]
     first = laid[0]
-    if any(not _same_grid(first, other) for other in laid) or any(p.plan is not None or None in p.slots for p in laid):
+    if any(not _same_grid(first, other) for other in laid) or not all(p.whole for p in laid):
         return None
-    frames = [frame for volume in laid for frame in volume.frames]
+    frames = tuple(frame for volume in laid for frame in volume.frames)
     decoded = decode_image(frames)
     columns, rows, _ = first.grid.shape
     voxels = Voxels((columns, rows, len(frames)), decoded.voxels.dtype, decoded.voxels.plane)
-    volume = Image(voxels, first.grid, decoded.slope, decoded.intercept, series.description)
+    worst = max((p.stack for p in laid), key=lambda s: s.residual_mm)
     return Product(
-        volume=volume,
+        volume=Image(voxels, first.grid, decoded.slope, decoded.intercept, series.description),
         series=series,
-        stack=max((p.stack for p in laid), key=lambda s: s.residual_mm),
-        frames=tuple(frames),
+        proof=Proof.of(worst),
+        frames=frames,
         findings=(*(f for p in laid for f in p.findings), *decoded.findings),
-        shown=tuple(frames),
-        physical=decoded.physical,
+        witnessed=Witnessed(frames, worst, decoded.physical),
         volumes=len(parts),
         extra={"Volumes": [p.name for p in parts]},
     )

@@ -25,16 +25,12 @@ def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -
     if outcome.verdict == "SKIPPED":
         return [_paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there"]
     size = " × ".join(map(str, outcome.shape))
-    labels = (
-        ""
-        if outcome.segments is None
-        else "  labels " + ", ".join(map(str, [0, *(s.number for s in outcome.segments)]))
-    )
+    labels = "" if outcome.labels is None else "  labels " + _range([0, *(row.value for row in outcome.labels)])
     head = f"{_paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}"
     hang = " " * (len(outcome.verdict) + _HANG)
     lines = [head]
     if outcome.proofs is not None:
-        residual = outcome.proofs.stack.residual_mm
+        residual = outcome.proofs.planes.residual_mm
         lines += _wrapped(
             f"every plane within {residual:.4f} mm of its own DICOM equation; read back bit for bit", hang, width
         )
@@ -43,15 +39,12 @@ def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -
         lines += _wrapped(agreement_words(agreement, voxels), hang, width)
     if not outcome.agreements:
         off = outcome.record.get("Policy", {}).get("Crosscheck") == "off"
-        why = (
-            "no other reader was asked (--crosscheck off)"
-            if off
-            else "no other reader can judge this: see the warnings"
-        )
+        why = "no other reader was asked (--crosscheck off)" if off else "no other reader here can judge this"
         lines += _wrapped(why, hang, width)
     for finding in outcome.findings:
         if finding.severity is not Severity.INFO or finding.code.stage != "SCAN":
             lines += _wrapped(_finding_words(finding), hang, width)
+    lines += _label_lines(outcome, hang)
     left_out = sum(f.code.stage == "SCAN" and f.severity is Severity.INFO for f in outcome.findings)
     if left_out:
         lines += _wrapped(
@@ -60,6 +53,28 @@ def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -
             width,
         )
     return lines
+
+
+def _range(values: list[int]) -> str:
+    return ", ".join(map(str, values)) if len(values) < 12 else f"0 to {max(values)} ({len(values) - 1} of them)"
+
+
+def _label_lines(outcome: Outcome, hang: str) -> list[str]:
+    """The label table, aligned; centroids in RAS mm, as NIfTI viewers show them."""
+    rows = [("label", "name", "voxels", "ml", "centroid RAS mm", "pieces")]
+    for row in outcome.labels or ():
+        centre = "-" if row.centroid_ras_mm is None else "  ".join(f"{c:.1f}" for c in row.centroid_ras_mm)
+        pieces = "-" if row.components is None else str(row.components)
+        name = textwrap.shorten(row.name, 32, placeholder="…")
+        rows.append((str(row.value), name, f"{row.voxels:,}".replace(",", " "), f"{row.volume_ml:.3g}", centre, pieces))
+    if len(rows) == 1:
+        return []
+    widths = [max(len(r[c]) for r in rows) for c in range(6)]
+    right = (True, False, True, True, True, True)
+    return [
+        (hang + "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True))).rstrip()
+        for row in rows
+    ]
 
 
 def agreement_words(agreement: Agreement, voxels: int) -> str:

@@ -61,25 +61,25 @@ class Panel:
 
     def verdicts(
         self,
-        laid: Stack,
         grid: Grid,
+        stack: Stack,
         frames: Sequence[Frame],
         physical: Physical | None,
         planes: Callable[[], Iterable[Array]],
     ) -> tuple[Agreement, ...]:
-        """Every witness's agreement. planes(): the planes of the written file, read anew for each."""
+        """Every witness's agreement on a grid. stack: of the frames. planes(): the file's, read anew for each."""
         if self._job is None or self._policy.crosscheck == "off":
             return ()
         told = [child.receive() for child in self._children.values()]
         if self._job.voxels and find_spec("dcm2niix"):
             told.append(dcm2niix.ask(self._job, philips="philips" in str(frames[0].get("Manufacturer", "")).casefold()))
-        slack = laid.residual_mm + 2 * laid.kept_skew_mm
+        slack = stack.residual_mm + 2 * stack.kept_skew_mm
         agreements = []
         for testimony in told:
             limit = (
                 self._policy.dcm2niix_limit_mm if testimony.witness == dcm2niix.NAME else self._policy.witness_limit_mm
             )
-            rules = _known_wrong(testimony, laid, frames)
+            rules = _known_wrong(testimony, stack, frames)
             agreements.append(judge(testimony, grid, limit + slack, physical, planes(), rules))
         return (*agreements, *self._absent)
 

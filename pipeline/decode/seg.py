@@ -40,7 +40,19 @@ class Decoded:
 
 
 def accepts(series: Series) -> bool:
+    """Whether this decoder reads a series of this kind."""
     return series.kind == "seg"
+
+
+def referenced_series_uids(series: Series) -> tuple[str, ...]:
+    """Series Instance UIDs of the images the segmentation was made on (PS3.3 C.12.4), each once."""
+    from pydicom import dcmread
+
+    found: list[str] = []
+    for header in series.headers:
+        dataset = dcmread(header.path, stop_before_pixels=True, force=True)
+        found += [str(item.get("SeriesInstanceUID", "")) for item in dataset.get("ReferencedSeriesSequence") or ()]
+    return tuple(dict.fromkeys(uid for uid in found if uid))
 
 
 def segments_of(series: Series) -> list[Segment]:

@@ -28,11 +28,15 @@ from pipeline.policy import Policy
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """Where an image set lies. flipped: plane k of the grid is plane (last - k) of Mimics' buffer."""
+    """Where an image set lies. flipped: plane k of the grid is plane (last - k) of Mimics' buffer.
+
+    residual_mm: the largest distance of a probed centre's plane to the grid, at its corners.
+    """
 
     grid: Grid
     flipped: bool
     findings: tuple[Finding, ...]
+    residual_mm: float
 
     def turned(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
         """An (i, j, k) buffer of Mimics in the grid's order, or the reverse. A view."""
@@ -65,7 +69,7 @@ def grid_of(image: BundleImage, *, units_mm_per_unit: float | None = None, polic
         findings.append(_straightened(image, laid.straightened_mm, limit))
     grid = Grid(laid.grid.shape, laid.grid.lps, image.frame_of_reference_uid)
     findings += compare_with_tags(grid, image, flipped=flipped, limit_mm=limit, policy=policy)
-    return Placed(grid, flipped, tuple(findings))
+    return Placed(grid, flipped, tuple(findings), laid.residual_mm)
 
 
 def masks_of(

@@ -17,7 +17,6 @@ import numpy as np
 
 from pipeline.compare import Placed, compare
 from pipeline.findings import Severity
-from pipeline.labels import LabelRow
 from pipeline.mask import Segment
 from pipeline.nifti import read_header
 from pipeline.report import tables, viewer, words
@@ -85,7 +84,7 @@ def report(
         views=views,
         frame=_frame(views),
         montage=_montage(block, segments, shown, window, convention),
-        legend=_legend(block, segments),
+        legend=_legend(record, segments),
         convention=convention,
         seen=_seen(record, given, block, window),
         source=given,
@@ -211,10 +210,9 @@ def _plane_words(block: Volume, where: Cut) -> str:
     return f"at {towards} {abs(centre[where.axis]):.1f} mm"
 
 
-def _legend(block: Volume, segments: tuple[Segment, ...]) -> list[tuple[str, LabelRow]]:
+def _legend(record: Record, segments: tuple[Segment, ...]) -> list[tuple[str, dict[str, Any]]]:
     """Colour and numbers of every label; empty for an image."""
-    rows = tables.labels(block, segments) if segments else ()
-    return [(hex_of(colour_of(s)), row) for s, row in zip(segments, rows, strict=True)]
+    return [(hex_of(colour_of(s)), row) for s, row in zip(segments, record.values.get("Labels", []), strict=True)]
 
 
 def _seen(record: Record, given: Source | None, block: Volume, window: tuple[float, float] | None) -> list[str]:

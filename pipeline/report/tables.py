@@ -1,4 +1,4 @@
-"""The numbers of a page: corners, labels, headers, and the strip of planes.
+"""The numbers of a page: corners, headers, and the strip of planes.
 
 Rules:
 - Points are RAS mm as in the NIfTI file. A witness's corner is its own affine at its own index of the same voxel.
@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import LPS_TO_RAS, Grid, axis_codes, corner_indices
-from pipeline.labels import LabelRow, label_table
-from pipeline.mask import Mask, Segment, Voxels
+from pipeline.geometry import LPS_TO_RAS, axis_codes, corner_indices
 from pipeline.nifti import Header
 from pipeline.report.record import Record
-from pipeline.report.volume import Volume
 
 SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
 OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
@@ -66,18 +63,6 @@ def corners(record: Record) -> tuple[list[str], list[Corner]]:
     return [f"{w['Witness']} {w['Version']}" for w in witnesses], found
 
 
-def labels(block: Volume, segments: tuple[Segment, ...]) -> tuple[LabelRow, ...]:
-    """A row for every segment, from the voxels of the file."""
-    voxels, ras = block.voxels, block.ras
-    if np.linalg.det(ras[:3, :3]) < 0:  # a very oblique block may come out left-handed; a grid is right-handed
-        flip = np.diag([1.0, 1.0, -1.0, 1.0])
-        flip[2, 3] = voxels.shape[2] - 1
-        voxels, ras = voxels[:, :, ::-1], ras @ flip
-    columns, rows, planes = voxels.shape
-    grid = Grid((columns, rows, planes), LPS_TO_RAS @ ras)
-    return label_table(Mask(Voxels.of(voxels), grid, segments))
-
-
 def strip(record: Record) -> list[Tick]:
     """Every plane where it lies, and every place of the grid that has none."""
     planes = record.values["Planes"]
@@ -88,15 +73,14 @@ def strip(record: Record) -> list[Tick]:
     ticks = []
     for n, k in enumerate(index.tolist()):
         near = n > 0 and along[n] - along[n - 1] < DOUBLED * step
-        off = planes["ResidualMm"][n]
-        title = f"plane {k}: {along[n]:.3f} mm from the first, {off:.4f} mm from its place on the grid"
+        title = f"plane {k}, {along[n]:.3f} mm from the first"
         ticks.append(Tick(float(along[n]), float(across[n]), "double" if near else "plane", title))
     for a, b in zip(range(len(index)), range(1, len(index)), strict=False):
         for k in range(int(index[a]) + 1, int(index[b])):
             part = (k - index[a]) / (index[b] - index[a])
             x = float(along[a] + part * (along[b] - along[a]))
             y = float(across[a] + part * (across[b] - across[a]))
-            ticks.append(Tick(x, y, "missing", f"plane {k} is missing in the series"))
+            ticks.append(Tick(x, y, "missing", f"plane {k} has no frame in the series"))
     return sorted(ticks, key=lambda t: t.x)
 
 

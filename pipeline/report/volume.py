@@ -130,7 +130,8 @@ def _series(path: Path, record: dict[str, object], wanted: str | None) -> Series
     images = [s for s in found.series if s.kind == "image"]
     others = [s for s in images if s.uid != record.get("SeriesInstanceUID")] or images
     reference = record.get("FrameOfReferenceUID")
-    same = [s for s in others if reference and s.frame_of_reference_uid == reference] or others
+    named = [s for s in others if s.uid == record.get("SourceSeriesInstanceUID")]
+    same = named or [s for s in others if reference and s.frame_of_reference_uid == reference] or others
     if wanted is None and len(same) == 1:
         return same[0]
     return choose(replace(found, series=tuple(same)), wanted)

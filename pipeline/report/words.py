@@ -49,8 +49,11 @@ def verdict_of(record: Record) -> Verdict:
     geometry, witnesses = record.values["Geometry"], record.values.get("CrossCheck", [])
     assumed = str(geometry.get("Assumed", ""))
     count = len(record.values["Planes"]["Index"])
+    fit = within(geometry["CornerResidualMm"])
     planes = f"each of its {count} planes" if count > 1 else "its one plane"
-    place = f"{planes} lies {within(geometry['CornerResidualMm'])} of where its own DICOM header puts it"
+    place = f"{planes} lies {fit} of where its own DICOM header puts it"
+    if not count:
+        place = f"its grid fits what its source says of every plane {fit}"
     limit = f" (allowed: {_mm(_limit_of(record))})"
     header = within(geometry["HeaderDeviationMm"])
     proven = [
@@ -78,7 +81,7 @@ def _answer(record: Record, place: str, assumed: str) -> str:
             f"This {record.noun} was moved onto another grid (resampled), as it was asked for, so its voxels are not those "
             "of the series any more, and no other reader can confirm them."
         )
-    missing = _missing(record)
+    missing = without_frame(record) if "PLANES_FILLED" in codes else 0
     if missing:
         planes = "1 plane that the series lacks was" if missing == 1 else f"{missing} planes that the series lacks were"
         lies = f"{lies}. But {planes} filled with nothing"
@@ -94,10 +97,10 @@ def _answer(record: Record, place: str, assumed: str) -> str:
     return f"{lies}, and {others} {_listed(agreeing)}, put{'s' * one} it in the same place."
 
 
-def _missing(record: Record) -> int:
-    """Planes of the grid that the series has not."""
+def without_frame(record: Record) -> int:
+    """Planes of the grid between the first and the last that have no frame of the series."""
     index = record.values["Planes"]["Index"]
-    return int(index[-1]) + 1 - len(index) if len(index) else 0
+    return int(index[-1]) + 1 - int(index[0]) - len(index) if index else 0
 
 
 def explanation(record: Record) -> tuple[Block, ...]:
@@ -158,16 +161,22 @@ def planes_in_words(record: Record) -> str:
     """The strip in a sentence: how many planes, how far apart, what is missing or doubled, and the lean."""
     planes, geometry = record.values["Planes"], record.values["Geometry"]
     places = np.array(planes["AlongNormalMm"])
-    if len(places) < 2:
+    if not len(places):
+        return "The planes of this file are not those of a DICOM series, so there is nothing to draw."
+    if len(places) == 1:
         return "One plane: a place, but no step to the next one."
     gaps = np.diff(places)
     apart = f"{len(places)} planes, {_mm(float(gaps.min()))} to {_mm(float(gaps.max()))} apart"
     if float(np.ptp(gaps)) < 1e-3:
         apart = f"{len(places)} planes, every one {_mm(float(gaps.mean()))} from the next"
-    missing = _missing(record)
+    missing = without_frame(record)
+    filled = any(f.get("Code") == "PLANES_FILLED" for f in record.findings)
     dropped = sum(f.get("Code") == "DUPLICATE_DROPPED" for f in record.findings)
     close = int((gaps < DOUBLED * float(geometry["StepMm"])).sum())
-    words = [apart, f"{missing} missing" if missing else "none missing"]
+    words = [
+        apart,
+        "none missing" if not missing else f"{missing} missing" if filled else f"{missing} without a frame, empty",
+    ]
     words += [f"{close} at the place of another"] if close else []
     words.append(f"{dropped} doubled and dropped" if dropped else "none doubled" if not close else "none dropped")
     shear = float(geometry.get("ShearDegrees", 0.0))

@@ -1,0 +1,236 @@
+"""verimask convert"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.commands import say
+
+if TYPE_CHECKING:
+    from pipeline.conversion import Request
+    from pipeline.findings import PipelineError
+    from pipeline.outcome import Outcome
+    from pipeline.policy import Policy
+
+
+def add(commands: Any, epilog: str) -> None:
+    """Its options."""
+    p = commands.add_parser(
+        "convert",
+        help="a mask or image series to NIfTI, proven and cross-checked",
+        description="Convert a DICOM series, SEG, structure set or Mimics bundle to NIfTI. The affine is proven against "
+        "every plane's own\nequation, the file is read back, and dicom2nifti is asked for its opinion, before the file "
+        "is moved into place.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=epilog,
+    )
+    p.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="folder of DICOM files (any depth), the files, or a bundle"
+    )
+    p.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="liver.nii.gz or liver.nii; a folder (ending in /) for everything",
+    )
+    _add_which(p)
+    _add_where(p)
+    _add_irregular(p)
+    _add_checks(p)
+    say.add_common(p)
+    p.set_defaults(run=run)
+
+
+def _add_which(p: argparse.ArgumentParser) -> None:
+    g = p.add_argument_group("which, and what of it")
+    g.add_argument("--series", metavar="WHICH", help="UID, number or description, where there are several")
+    g.add_argument("--part", metavar="WHICH", help="number or name of one volume, where the series holds several")
+    g.add_argument("--rois", metavar="NAME,…", help="names or numbers of ROIs, segments or masks; all by default")
+    g.add_argument(
+        "--as",
+        dest="as_",
+        choices=("mask", "image"),
+        default="mask",
+        help="labels as stored (default), or grey values with their rescale",
+    )
+    g.add_argument("--keep-values", action="store_true", help="keep 0/255 instead of writing 0/1")
+    g.add_argument("--allow-empty", action="store_true", help="write a mask that holds one value only")
+    g.add_argument(
+        "--fractional",
+        type=_fractional,
+        default=0.5,
+        metavar="PART|keep",
+        help="fractional SEG: from which part of its maximum a voxel is inside (0.5), or keep the values",
+    )
+    g.add_argument(
+        "--combine",
+        choices=("auto", "separate", "merge"),
+        default="auto",
+        help="segments: one file where none overlap (default), one file each, or one file or refuse",
+    )
+    g.add_argument("--interpolate", action="store_true", help="RTSTRUCT: fill between contours that lie between planes")
+    g.add_argument(
+        "--mm-per-unit", type=float, metavar="MM", help="Mimics bundle: length of its unit, where it does not say"
+    )
+
+
+def _add_where(p: argparse.ArgumentParser) -> None:
+    g = p.add_argument_group("on which grid")
+    g.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="the images the mask was drawn on: it is put on their grid",
+    )
+    g.add_argument(
+        "--like", metavar="IMAGE.nii.gz", help="write on this file's grid, voxel for voxel and header bit for bit"
+    )
+    g.add_argument(
+        "--resample",
+        choices=("refuse", "nearest"),
+        default="refuse",
+        help="where --source or --like do not fit in whole voxels: refuse, or take the nearest voxels",
+    )
+    g.add_argument(
+        "--orient",
+        default="source",
+        metavar="CODE",
+        help="order of the axes, such as RAS or LPS; no voxel is resampled",
+    )
+
+
+def _add_irregular(p: argparse.ArgumentParser) -> None:
+    g = p.add_argument_group("where the planes are not regular")
+    g.add_argument(
+        "--on-tilt",
+        choices=("refuse", "shear", "resample"),
+        default="refuse",
+        help="gantry tilt: refuse, keep every voxel in a sheared affine, or resample upright",
+    )
+    g.add_argument(
+        "--on-gap",
+        choices=("refuse", "fill", "nearest", "resample"),
+        default="refuse",
+        help="missing or uneven planes: refuse, put empty planes, repeat the nearest, or resample evenly",
+    )
+    g.add_argument(
+        "--on-duplicate",
+        choices=("refuse", "drop", "first", "last"),
+        default="refuse",
+        help="planes at one place: refuse, drop those with the same pixels, or let the first or last Instance Number win",
+    )
+
+
+def _add_checks(p: argparse.ArgumentParser) -> None:
+    g = p.add_argument_group("proof and output")
+    g.add_argument(
+        "--crosscheck",
+        choices=("affine", "voxels", "off"),
+        default="affine",
+        help="what dicom2nifti is asked: its affine (default), every voxel (and every other reader installed), nothing",
+    )
+    g.add_argument(
+        "--labels-file",
+        choices=("none", "bids", "itksnap", "slicer"),
+        default="none",
+        help="also write the names and colours of the labels as this program reads them",
+    )
+    g.add_argument("--keep-disputed", action="store_true", help="keep a file that a witness disputes")
+    g.add_argument("--strict", action="store_true", help="exit 13 when no witness could confirm the result")
+    g.add_argument(
+        "-w",
+        "--write",
+        choices=("refuse", "suffix", "skip", "overwrite"),
+        default="refuse",
+        help="where the output exists: refuse (default), write beside it, pass over, replace",
+    )
+
+
+def run(options: argparse.Namespace, given: list[str]) -> int:
+    """Run it; the exit code."""
+    from pathlib import Path
+
+    from pipeline.conversion import convert, convert_all
+
+    progress = say.Progress(options)
+    common: dict[str, Any] = {
+        "request": _request(options),
+        "policy": _policy(options),
+        "progress": progress,
+        "command": ["verimask", *given],
+    }
+    if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
+        done, refused = convert_all(options.inputs, options.output, **common)
+        progress.clear()
+        return _report_many(done, refused, options)
+    made = convert(options.inputs, options.output, **common)
+    progress.clear()
+    if options.json:
+        say.json(made.record)
+    else:
+        say.outcome(made, options)
+    return _exit_of(made, options)
+
+
+def _request(options: argparse.Namespace) -> Request:
+    from pathlib import Path
+
+    from pipeline.conversion import Request
+
+    return Request(
+        series=options.series,
+        part=options.part,
+        source=tuple(Path(s) for s in options.source),
+        like=Path(options.like) if options.like else None,
+        wanted=tuple(n.strip() for n in options.rois.split(",")) if options.rois else None,
+    )
+
+
+def _policy(options: argparse.Namespace) -> Policy:
+    from dataclasses import fields
+
+    from pipeline.policy import Policy
+
+    names = {f.name for f in fields(Policy)}
+    return Policy(**{name: value for name, value in vars(options).items() if name in names})
+
+
+def _report_many(done: Sequence[Outcome], refused: Sequence[PipelineError], options: argparse.Namespace) -> int:
+    from pipeline.findings import Exit
+    from pipeline.render import summary_lines
+
+    if options.json:
+        say.json([*(o.record for o in done), *(say.refusal_record(e) for e in refused)])
+    else:
+        for made in done:
+            say.outcome(made, options)
+        for error in refused:
+            say.refusal(error)
+        say.lines(summary_lines(done, refused), options)
+    if not refused:
+        return max((_exit_of(o, options) for o in done), default=int(Exit.NOTHING_TO_CONVERT))
+    return int(Exit.PARTLY_DONE if done else refused[0].exit)
+
+
+def _exit_of(made: Outcome, options: argparse.Namespace) -> int:
+    from pipeline.findings import Exit
+
+    if options.strict and made.verdict == "UNCONFIRMED":
+        return int(Exit.UNCONFIRMED)
+    return int(made.exit)
+
+
+def _fractional(text: str) -> float | str:
+    if text == "keep":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is neither a part above 0 and up to 1, nor keep")
+    return value

@@ -1,0 +1,66 @@
+"""verimask diagnose"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipeline.commands import say
+
+
+def add(commands: Any) -> None:
+    """Its options."""
+    p = commands.add_parser(
+        "diagnose",
+        help="what is wrong with a NIfTI file somebody made, and the right one",
+        description="Compare a NIfTI file with the DICOM series it was made from, and find the smallest set of mistakes "
+        "that explains it.",
+    )
+    p.add_argument("wrong", metavar="WRONG.nii.gz", help="the NIfTI file")
+    p.add_argument("--source", action="append", required=True, metavar="DIR", help="the DICOM series it should lie on")
+    p.add_argument(
+        "--mask-series", metavar="DIR", help="the DICOM series of the mask itself, so that voxels can be compared"
+    )
+    p.add_argument("--fix", metavar="OUT.nii.gz", help="write the right file, where the voxels are all there")
+    say.add_common(p)
+    p.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, given: list[str]) -> int:
+    """Run it; the exit code."""
+    from pipeline.conversion import image_of, laid_series, mask_of
+    from pipeline.diagnose import diagnose, fix
+    from pipeline.findings import Exit
+    from pipeline.mistakes import Context
+    from pipeline.nifti_mask import read_array, write_fixed
+    from pipeline.policy import Policy
+
+    path = Path(options.wrong)
+    header, array = read_array(path)
+    policy = Policy(on_tilt="shear", allow_empty=True)
+    series, laid = laid_series([Path(s) for s in options.source], None, None, policy)
+    if options.mask_series:
+        series, laid = laid_series([Path(options.mask_series)], None, None, policy)
+        truth = mask_of(series, laid, policy).array()
+    else:
+        truth = image_of(laid).array()
+    context = Context(
+        slice_thickness_mm=series.get("SliceThickness"),
+        spacing_between_slices_mm=series.get("SpacingBetweenSlices"),
+        irregularity_mm=laid.stack.residual_mm + laid.stack.straightened_mm,
+    )
+    found = diagnose(header.affine, header.shape, laid.grid, array=array, truth=truth, context=context)
+    if found.status == "unexplained" and not options.mask_series:
+        # The file may be a mask, whose voxels the image cannot confirm: then the affine alone is judged.
+        found = diagnose(header.affine, header.shape, laid.grid, context=context)
+    if options.json:
+        say.json(found.as_json())
+    else:
+        say.lines([f"{path.name}, held against {series.title}", *found.lines()], options)
+    if options.fix:
+        right, grid = fix(found, array, laid.grid)
+        write_fixed(Path(options.fix), right, grid, header, policy)
+        if not options.json:
+            say.lines([f"wrote {Path(options.fix).name}"], options)
+    return int(Exit.VERIFIED if found.status == "correct" or options.fix else Exit.MISMATCH)

@@ -1,0 +1,88 @@
+"""verimask export"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.commands import say
+
+if TYPE_CHECKING:
+    from pipeline.findings import Finding
+    from pipeline.mask import Mask
+
+
+def add(commands: Any) -> None:
+    """Its options."""
+    p = commands.add_parser(
+        "export",
+        help="a mask back out as a DICOM series or DICOM SEG",
+        description="Write a NIfTI mask or a Mimics bundle as DICOM, on the planes of its source images.",
+    )
+    p.add_argument("mask", metavar="MASK.nii.gz|BUNDLE")
+    p.add_argument("--source", action="append", default=[], metavar="DIR", help="the images the mask was drawn on")
+    p.add_argument(
+        "--to", choices=("series", "seg"), default="series", help="one instance a plane (default), or one SEG"
+    )
+    p.add_argument("-o", "--output", required=True, metavar="DIR", help="new folder")
+    p.add_argument("--segments", metavar="TOML", help="names, codes and colours of the segments, for --to seg")
+    p.add_argument("--mask-name", metavar="NAME", help="which mask of the bundle, where it holds several")
+    say.add_common(p)
+    p.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run it; the exit code."""
+    from pipeline.encode.seg import write_seg
+    from pipeline.encode.series import write_series
+    from pipeline.findings import Code, refuse
+    from pipeline.policy import Policy
+    from pipeline.series import Scan
+    from pipeline.sources import find_source, mask_on
+
+    policy = Policy()
+    mask = _mask(Path(options.mask), options.mask_name, policy)
+    findings: list[Finding] = []
+    frames = None
+    if options.source:
+        source = find_source(Scan((), ()), [Path(s) for s in options.source], policy)
+        assert source is not None  # a given source is found, or refused
+        mask = mask_on(mask, source, policy)
+        frames = source.laid.frames
+    out = Path(options.output)
+    if options.to == "seg":
+        if frames is None:
+            raise refuse(Code.NO_SOURCE, "a SEG refers to the images it was made on", "Give them with --source.")
+        out.mkdir(parents=True, exist_ok=True)
+        toml = Path(options.segments) if options.segments else None
+        seg = write_seg([mask], frames, out / "segmentation.dcm", toml=toml, policy=policy)
+        findings += seg.findings
+        said = f"wrote {out / 'segmentation.dcm'}"
+    else:
+        series = write_series(mask, frames, out, policy=policy)
+        said = f"wrote {len(series.files)} instances to {out}"
+    if options.json:
+        say.json({"Written": out.name, "Findings": [f.as_json() for f in findings]})
+    else:
+        say.lines([said, *(f"note: {f.message}" for f in findings)], options)
+    return 0
+
+
+def _mask(path: Path, name: str | None, policy: Any) -> Mask:
+    from pipeline.findings import Code, refuse
+    from pipeline.mimics.bundle import is_bundle
+    from pipeline.nifti_mask import read_mask
+
+    if not is_bundle(path):
+        return read_mask(path)
+    from pipeline.masks import of_bundle
+
+    products = of_bundle(path, None if name is None else [name], policy)
+    if len(products) != 1:
+        raise refuse(
+            Code.SEVERAL_MASKS,
+            f"the bundle holds {len(products)} masks",
+            "Choose one with --mask-name: " + ", ".join(p.volume.name for p in products),
+        )
+    return products[0].volume  # type: ignore[return-value]  # a bundle holds masks only

@@ -1,0 +1,94 @@
+"""How commands speak: results on standard output, progress and refusals on standard error, JSON alone when asked."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from pipeline.findings import PipelineError
+    from pipeline.outcome import Outcome
+
+
+def add_common(p: argparse.ArgumentParser) -> None:
+    """The options every command has."""
+    p.add_argument("--json", action="store_true", help="print the facts as JSON on standard output, and nothing else")
+    p.add_argument("-q", "--quiet", action="store_true", help="print refusals only")
+
+
+def lines(text: Iterable[str], options: argparse.Namespace | None = None) -> None:
+    """Print lines, unless --quiet."""
+    text = list(text)
+    if text and (options is None or not options.quiet):
+        print("\n".join(text))
+
+
+def json(record: Any) -> None:
+    """Print one JSON document."""
+    from pipeline.outcome import as_text
+
+    print(as_text(record))
+
+
+def outcome(made: Outcome, options: argparse.Namespace) -> None:
+    """Print what came of a conversion, unless --quiet."""
+    from pipeline.render import outcome_lines
+
+    lines(outcome_lines(made, colour=colour(sys.stdout), width=width()), options)
+
+
+def refusal(error: PipelineError) -> None:
+    """Print a refusal on standard error."""
+    from pipeline.render import refusal_lines
+
+    print("\n".join(refusal_lines(error, colour=colour(sys.stderr), width=width())), file=sys.stderr)
+
+
+def refusal_record(error: PipelineError) -> dict[str, Any]:
+    """A refusal as JSON."""
+    return {
+        "Verdict": "REFUSED",
+        "Exit": int(error.exit),
+        "Findings": [error.finding.as_json(), *(f.as_json() for f in error.others)],
+    }
+
+
+def colour(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that wants colour (NO_COLOR is honoured)."""
+    import os
+
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int:
+    """Columns to wrap to."""
+    import shutil
+
+    return min(shutil.get_terminal_size((100, 24)).columns, 120)
+
+
+class Progress:
+    """One line on a terminal that rewrites itself, for work that takes over a second; nothing when piped."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        from time import monotonic
+
+        self._now = monotonic
+        self._start = self._last = monotonic()
+        self._on = sys.stderr.isatty() and not (options.quiet or options.json)
+        self._shown = False
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = self._now()
+        if not self._on or now - self._start < 1 or now - self._last < 0.1:
+            return
+        self._last, self._shown = now, True
+        count = f" {done} of {total}" if total else f" {done}" if done else ""
+        print(f"\r\033[K{stage}{count}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

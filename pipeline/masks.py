@@ -1,0 +1,131 @@
+"""Masks that are not a series of planes: DICOM SEG, RT structure sets and Mimics bundles, each as products.
+
+Rules:
+- The decoders know the formats; here their masks get their proof, their origin and their place in the record.
+- An ROI that cannot be filled is an error among the findings while the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.decode import rtstruct, seg
+from pipeline.findings import Code, refuse
+from pipeline.geometry import Grid
+from pipeline.mask import Image, Mask
+from pipeline.mimics.bundle import read_bundle
+from pipeline.mimics.grid import grid_of, masks_of
+from pipeline.names import safe
+from pipeline.policy import Policy
+from pipeline.product import Product, Proof
+from pipeline.series import Frame, Series
+from pipeline.sources import Source
+
+
+def of_seg(series: Series, source: Source | None, wanted: Sequence[str] | None, policy: Policy) -> list[Product]:
+    """The masks of a SEG series, on the source's grid or on the one its frames span."""
+    numbers = None if wanted is None else [int(w) if w.isdigit() else w for w in wanted]
+    decoded = seg.decode(
+        series,
+        None if source is None else source.grid,
+        policy=policy,
+        fractional=policy.fractional,
+        wanted=numbers,
+        combine=policy.combine,
+    )
+    volumes: list[Mask | Image] = [*decoded.masks, *decoded.images]
+    residual = max(decoded.residual_mm, 0.0 if source is None else source.laid.stack.residual_mm)
+    return [
+        Product(
+            volume=volume,
+            series=series,
+            proof=Proof(residual),
+            frames=_frames(volume.grid, source),
+            findings=decoded.findings,
+            witnessed=None if source is None else source.witnessed,
+            suffix=_suffix(volume.name, number, len(volumes)),
+            extra=_origin("SEG", source),
+        )
+        for number, volume in enumerate(volumes, 1)
+    ]
+
+
+def of_rtstruct(series: Series, source: Source | None, wanted: Sequence[str] | None, policy: Policy) -> list[Product]:
+    """One mask an ROI, filled on the source's grid. Raises NO_SOURCE without one."""
+    if source is None:
+        raise refuse(
+            Code.NO_SOURCE,
+            f"{series.title} is a structure set: contours, which need the images they were drawn on",
+            "Give their folder with --source, or put it among the inputs.",
+            where=tuple(rtstruct.referenced_series_uids(series)),
+            clause="PS3.3 C.8.8.6",
+        )
+    decoded = rtstruct.decode(
+        series,
+        source.grid,
+        policy=policy,
+        wanted=wanted,
+        interpolate=policy.interpolate,
+        image_uids=source.image_uids,
+    )
+    return [
+        Product(
+            volume=mask,
+            series=series,
+            proof=Proof.of(source.laid.stack),
+            frames=source.laid.at_k,
+            findings=tuple(decoded.findings),
+            witnessed=source.witnessed,
+            suffix=_suffix(mask.name, number, len(decoded.masks)),
+            extra={**_origin("RTSTRUCT", source), "Roi": report.as_json()},
+        )
+        for number, (mask, report) in enumerate(zip(decoded.masks, decoded.reports, strict=True), 1)
+    ]
+
+
+def of_bundle(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[Product]:
+    """The masks of a Mimics bundle, on the grids of their image sets."""
+    bundle = read_bundle(path)
+    masks, findings = masks_of(bundle, units_mm_per_unit=policy.mm_per_unit, policy=policy)
+    chosen = [m for m in masks if wanted is None or m.name in wanted]
+    missing = [w for w in wanted or () if w not in {m.name for m in masks}]
+    if missing:
+        raise refuse(
+            Code.NO_SUCH_SEGMENT,
+            f"there is no mask {', '.join(missing)} in the bundle",
+            "There are: " + ", ".join(m.name for m in masks),
+        )
+    folder = path if path.is_dir() else path.parent
+    inputs = tuple(sorted(p for p in folder.iterdir() if p.is_file()))
+    series = Series("", "other", (), ())
+    worst = max(
+        (grid_of(i, units_mm_per_unit=policy.mm_per_unit, policy=policy).residual_mm for i in bundle.images),
+        default=0.0,
+    )
+    return [
+        Product(
+            volume=mask,
+            series=series,
+            proof=Proof(worst),
+            frames=(None,) * mask.grid.shape[2],
+            findings=findings,
+            suffix=_suffix(mask.name, number, len(chosen)),
+            inputs=inputs,
+            extra={"MaskSource": f"Mimics bundle, {bundle.mimics}"},
+        )
+        for number, mask in enumerate(chosen, 1)
+    ]
+
+
+def _frames(grid: Grid, source: Source | None) -> tuple[Frame | None, ...]:
+    return (None,) * grid.shape[2] if source is None else source.laid.at_k
+
+
+def _suffix(name: str, number: int, of: int) -> str:
+    return f"seg-{safe(name) or number}" if of > 1 or name else ""
+
+
+def _origin(kind: str, source: Source | None) -> dict[str, Any]:
+    return {"MaskSource": kind} | ({} if source is None else {"SourceSeriesInstanceUID": source.series.uid})

@@ -1,0 +1,190 @@
+"""The images a mask was drawn on, and the mask on their grid.
+
+Rules:
+- A source is named by the mask (Referenced Series UID), by its Frame of Reference, or by being the only one given.
+- A mask goes onto the source's grid in whole voxels within the corner limit: planes are placed and empty ones added.
+  Anything else is refused with the distance in words, unless resampling to the nearest voxel was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline import parts, regrid
+from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.geometry import Grid
+from pipeline.laying import Laid, lay
+from pipeline.mask import Mask
+from pipeline.policy import Policy
+from pipeline.product import Product, Witnessed
+from pipeline.series import Scan, Series, scan, table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """An image series laid on its grid."""
+
+    series: Series
+    laid: Laid
+
+    @property
+    def grid(self) -> Grid:
+        return self.laid.grid
+
+    @property
+    def image_uids(self) -> tuple[str, ...]:
+        """SOP Instance UID of the plane at every k, "" where there is none."""
+        return tuple("" if f is None else f.sop_instance_uid for f in self.laid.at_k)
+
+    @property
+    def witnessed(self) -> Witnessed | None:
+        return Witnessed(self.laid.frames, self.laid.stack, None, of_source=True) if self.laid.whole else None
+
+
+def find_source(
+    found: Scan,
+    given: Sequence[Path],
+    policy: Policy,
+    *,
+    series_uids: Collection[str] = (),
+    image_uids: Collection[str] = (),
+    frame_of_reference_uid: str = "",
+) -> Source | None:
+    """The source among `given` (folders or files), or, named by the mask, among the series found with it; None if none.
+
+    Raises SEVERAL_SERIES where several could be it, NO_SOURCE where `given` holds none.
+    """
+    among = scan(given).series if given else found.series
+    images = [s for s in among if s.kind == "image"]
+    named = [s for s in images if s.uid in series_uids]
+    named = named or [s for s in images if any(f.sop_instance_uid in image_uids for f in s.frames)]
+    if not named and given:
+        framed = [s for s in images if frame_of_reference_uid and s.frame_of_reference_uid == frame_of_reference_uid]
+        named = framed or images
+        if not images:
+            raise refuse(
+                Code.NO_SOURCE,
+                "there is no image series among what --source names",
+                "Give the folder of the images the mask was drawn on.\n" + table(among),
+            )
+    if not named:
+        return None
+    if len(named) > 1:
+        raise refuse(
+            Code.SEVERAL_SERIES,
+            f"{len(named)} series could be the source of this mask",
+            "Give --source the folder of just one:\n" + table(named),
+        )
+    return Source(named[0], _laid(named[0], policy))
+
+
+def mask_on(mask: Mask, source: Source, policy: Policy) -> Mask:
+    """A mask on the grid of its source, with the source's Frame of Reference where it names none. Raises as `place_on`."""
+    return _moved(mask, source, policy)[0]
+
+
+def place_on(product: Product, source: Source, policy: Policy) -> Product:
+    """A product's mask on the grid of its source. Raises FRAME_OF_REFERENCE_DIFFERS, OFF_SOURCE_GRID, OUTSIDE_SOURCE."""
+    assert isinstance(product.volume, Mask)
+    mask, moved, found = _moved(product.volume, source, policy)
+    resampled = any(f.code is Code.RESAMPLED for f in found)
+    extra: dict[str, Any] = {"SourceSeriesInstanceUID": source.series.uid, "MovedToSourceMm": moved}
+    return replace(
+        product,
+        volume=mask,
+        proof=replace(product.proof, residual_mm=max(product.proof.residual_mm, source.laid.stack.residual_mm)),
+        frames=source.laid.at_k,
+        findings=(*product.findings, *found),
+        witnessed=None if resampled else product.witnessed or source.witnessed,
+        extra={**product.extra, **extra},
+    )
+
+
+def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, list[Finding]]:
+    grid = source.grid
+    findings = _frames_of_reference(mask.grid, grid)
+    limit = policy.corner_limit(min(grid.spacing))
+    fit = regrid.fit(mask.grid.lps, mask.grid.shape, grid.lps, grid.shape)
+    if fit is not None and fit.moved_mm <= limit:
+        outside = 0 if fit.whole else regrid.lost(mask.voxels, fit.mapping, grid.shape)
+        if outside:
+            raise refuse(
+                Code.OUTSIDE_SOURCE,
+                f"{outside} voxels of the mask lie outside of the source images",
+                "Are these the images it was drawn on? " + _apart(mask.grid, grid),
+                measured=outside,
+                limit=0,
+                unit="voxels",
+            )
+        voxels, moved = regrid.onto(mask.voxels, fit.mapping, grid.shape), fit.moved_mm
+    elif policy.resample == "nearest":
+        voxels, moved = regrid.nearest(mask.voxels, mask.grid.lps, grid.lps, grid.shape)
+        findings.append(
+            Finding(
+                Code.RESAMPLED,
+                f"labels were taken from the nearest voxel, at most {moved:.3f} mm away",
+                severity=Severity.WARNING,
+            )
+        )
+    else:
+        raise _off_grid(fit, mask.grid, grid, limit)
+    return Mask(voxels, grid, mask.segments, mask.name), moved, findings
+
+
+def _laid(series: Series, policy: Policy) -> Laid:
+    volumes = parts.split(series.frames)
+    if len(volumes) > 1:
+        raise refuse(
+            Code.SEVERAL_VOLUMES,
+            f"the source, {series.title}, holds {len(volumes)} volumes, and a mask lies on one",
+            "Give --source only the files of the one:\n" + parts.table(volumes),
+        )
+    return lay(series.frames, replace(policy, as_="image"), series.title)
+
+
+def _frames_of_reference(mask: Grid, source: Grid) -> list[Finding]:
+    ours, theirs = mask.frame_of_reference_uid, source.frame_of_reference_uid
+    if ours and theirs and ours != theirs:
+        raise refuse(
+            Code.FRAME_OF_REFERENCE_DIFFERS,
+            "the mask and the source images are in different Frames of Reference: their coordinates do not compare",
+            "Give --source the series the mask was drawn on.",
+            where=(ours, theirs),
+            clause="PS3.3 C.7.4.1",
+        )
+    if ours and theirs:
+        return []
+    who = "neither names" if not ours and not theirs else "the mask names no" if not ours else "the source names no"
+    return [
+        Finding(
+            Code.FRAME_OF_REFERENCE_DIFFERS,
+            f"{who} Frame of Reference UID (0020,0052); coordinates were taken as they are",
+            "Look at the mask over the image.",
+            Severity.WARNING,
+            clause="PS3.3 C.7.4.1",
+        )
+    ]
+
+
+def _off_grid(fit: regrid.Fit | None, mask: Grid, source: Grid, limit: float) -> Exception:
+    apart = _apart(mask, source)
+    if fit is None:
+        ours, theirs = ("\\".join(f"{n:.4g}" for n in g.spacing) for g in (mask, source))
+        said = f"the mask's voxels ({ours} mm) are not those of the source ({theirs} mm), in size or direction; {apart}"
+        details: dict[str, Any] = {}
+    else:
+        said = f"the mask lies {fit.moved_mm:.3f} mm beside the voxels of the source; {apart}"
+        details = {"measured": fit.moved_mm, "limit": limit, "unit": "mm"}
+    return refuse(
+        Code.OFF_SOURCE_GRID,
+        said,
+        "Give --source the series the mask was drawn on; --resample nearest takes the nearest voxels and says how far.",
+        **details,
+    )
+
+
+def _apart(mask: Grid, source: Grid) -> str:
+    return regrid.apart_in_words(mask.lps, mask.shape, source.lps, source.shape)
