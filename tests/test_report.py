@@ -98,6 +98,15 @@ def test_a_result_nobody_confirmed_says_so(tmp_path: Path) -> None:
     assert "independent reader" not in text
 
 
+def test_what_witnesses_were_not_shown_is_said(tmp_path: Path, verified: Path) -> None:
+    path = _copied(verified, tmp_path)
+    assert "source images" not in _text(report(path))
+    text = _text(report(_edited(path, lambda r: r.update(MaskSource="RTSTRUCT"))))
+    assert "its source images in the same place." in text
+    assert "read the source images by itself" in text
+    assert "The RTSTRUCT itself was read by verimask alone; no other reader was shown it." in text
+
+
 def test_a_disputed_result_warns_first(tmp_path: Path, verified: Path) -> None:
     path = _copied(verified, tmp_path)
 

@@ -59,8 +59,15 @@ def verdict_of(record: Record) -> Verdict:
     proven = [
         (not assumed, f"{_capital(place)}{limit}."),
         (True, f"Read back after writing, the file is what was meant, bit for bit; its header is right {header}."),
-        *((_holds(w), _witness(w)) for w in witnesses),
+        *(
+            (_holds(w), _witness(w, "the source images" if _from_other(record) else "the same DICOM files"))
+            for w in witnesses
+        ),
     ]
+    if _from_other(record):
+        proven.append(
+            (False, f"The {_from_other(record)} itself was read by verimask alone; no other reader was shown it.")
+        )
     if not witnesses:
         proven.append((False, f"No other reader was asked: {_why_nobody(record)}."))
     return Verdict(record.verdict, _answer(record, place, assumed), tuple(proven), _not_proven(record))
@@ -94,7 +101,13 @@ def _answer(record: Record, place: str, assumed: str) -> str:
     agreeing = [w["Witness"] for w in witnesses if _holds(w)]
     one = len(agreeing) == 1
     others = "an independent reader," if one else f"{len(agreeing)} independent readers,"
-    return f"{lies}, and {others} {_listed(agreeing)}, put{'s' * one} it in the same place."
+    it = "its source images" if _from_other(record) else "it"
+    return f"{lies}, and {others} {_listed(agreeing)}, put{'s' * one} {it} in the same place."
+
+
+def _from_other(record: Record) -> str:
+    """What a mask was read from where that is no image series, such as a SEG, which the witnesses were not shown."""
+    return str(record.values.get("MaskSource", ""))
 
 
 def without_frame(record: Record) -> int:
@@ -197,7 +210,7 @@ def _holds(witness: dict[str, Any]) -> bool:
     return witness["Status"] in ("AGREES", "REORDERED")
 
 
-def _witness(witness: dict[str, Any]) -> str:
+def _witness(witness: dict[str, Any], what: str) -> str:
     who = f"{witness['Witness']} {witness['Version']}".strip()
     words = str(witness["Words"])
     if not _holds(witness):
@@ -209,7 +222,7 @@ def _witness(witness: dict[str, Any]) -> str:
         "; its voxels were not compared" if differing is None else f", and {differing or 'none'} of its voxels differ"
     )
     order = ", in another storage order" if witness["Status"] == "REORDERED" else ""
-    return f"{who} read the same DICOM files by itself and agrees {within(witness['MaxCornerMm'])}{order}{compared}."
+    return f"{who} read {what} by itself and agrees {within(witness['MaxCornerMm'])}{order}{compared}."
 
 
 def _why_nobody(record: Record) -> str:
