@@ -128,6 +128,7 @@ def colour_of(segment: Segment) -> Colour:
 
 
 def hex_of(colour: Colour) -> str:
+    """(230, 159, 0) -> #e69f00"""
     return "#" + "".join(f"{part:02x}" for part in colour)
 
 
@@ -209,6 +210,7 @@ def _pillow() -> Any:
 
 
 def lacking(package: str, error: ImportError) -> Exception:
+    """The refusal where a package of the extra is not installed."""
     return refuse(
         Code.NO_REPORT_PACKAGE,
         f"a page is made with {package}, which cannot be imported ({error})",
