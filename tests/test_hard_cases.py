@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nibabel
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.conversion import Request, convert
-from pipeline.findings import PipelineError
+from pipeline.findings import Code, PipelineError
 from pipeline.outcome import Outcome
 from pipeline.policy import Policy
 from tests.hard_cases import CASES, HardCase
@@ -46,3 +47,17 @@ def test_refused_by_name(tmp_path: Path, case: HardCase) -> None:
         converted(case, tmp_path)
     assert refused.value.finding.code.name == case.expected
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+# Codes that nothing gives yet, each with the reason.
+EXCEPTIONS: dict[str, str] = {}
+
+
+def test_every_code_has_a_case_or_a_test() -> None:
+    given = {c.expected for c in CASES} | {code for c in CASES for code in c.findings}
+    texts = {
+        p.name: p.read_text("utf-8") for p in Path(__file__).parent.glob("test_*.py") if p.name != Path(__file__).name
+    }
+    for code in sorted(c.name for c in Code if c.stage in ("SCAN", "SERIES", "GEOMETRY", "MASK")):
+        named = [name for name, text in texts.items() if re.search(rf"\b{code}\b", text)]
+        if not (code in given or named or code in EXCEPTIONS): print("MISSING", code)
