@@ -27,6 +27,7 @@ class NoTiles(Exception):
 
 
 def is_mosaic(header: Header) -> bool:
+    """Whether Image Type says that the instance is a sheet of tiles."""
     return "MOSAIC" in (header.get("ImageType") or ())
 
 

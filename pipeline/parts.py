@@ -63,7 +63,7 @@ class Part:
 
 
 def split(frames: Sequence[Frame]) -> list[Part]:
-    """The volumes of one series; a single part where it is one already."""
+    """The volumes of one series; a single part where it is one already, or where its planes are refused."""
     placed, unplaced = _with_and_without(frames)
     if not placed or any(f.plane is None or f.plane.cosine_error > _NO_COSINES for f in placed):
         return [Part(1, "", tuple(frames))]
@@ -163,8 +163,13 @@ def _label(group: Sequence[Frame], word: str, number: int, count: int) -> str:
 def _by_attribute(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
     """Volumes at the same positions, by the first attribute or two that tell them apart wholly."""
     most = max(Counter(_places(frames)).values())
-    if most == 1:
-        return [("", frames)]
+    if most in (1, len(frames)):
+        return [("", frames)]  # a volume; or planes over time at one place, which are none
+    folders: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        folders[frame.path.parent.name].append(frame)
+    if len(folders) > 1 and all(max(Counter(_places(g)).values()) == 1 for g in folders.values()):
+        return [(f"folder {name}", folders[name]) for name in sorted(folders)]
     varying = [(k, word) for k, word in _ATTRIBUTES if 1 < len({_value(f, k) for f in frames}) <= most]
     for chosen in [*((one,) for one in varying), *combinations(varying, 2)]:
         volumes: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)

@@ -131,7 +131,7 @@ def _few() -> list[HardCase]:
         HardCase("2 planes", "2 or 3 slices", few(2)),
         HardCase("3 planes", "2 or 3 slices", few(3)),
         HardCase(
-            "all planes at one place", "one position", SMALL, moved(lambda k: (0, 0, -2.0 * k)), "SEVERAL_VOLUMES"
+            "all planes at one place", "one position", SMALL, moved(lambda k: (0, 0, -2.0 * k)), "DUPLICATE_POSITION"
         ),
         HardCase(
             "all planes at one place, unnumbered",

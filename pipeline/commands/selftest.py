@@ -9,6 +9,7 @@ from pipeline.commands import say
 
 
 def add(commands: Any) -> None:
+    """Its options."""
     p = commands.add_parser(
         "selftest",
         help="try this installation: masks out as DICOM and back, voxel for voxel",
@@ -19,6 +20,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run it; the exit code."""
     from pipeline.findings import Exit
     from pipeline.outcome import versions
     from pipeline.selftest import selftest

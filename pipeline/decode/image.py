@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
-from pipeline.pixels import read_plane, stored_type
+from pipeline.pixels import stored_voxels
 from pipeline.policy import Policy
 from pipeline.series import Frame
 
@@ -51,7 +51,7 @@ class Decoded:
 
 def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Decoded:
     """Frames to labels, in their order. Raises NOT_A_MASK, EMPTY, COLOUR, UNSUPPORTED_PIXELS."""
-    stored = _stored(frames)
+    stored = stored_voxels(frames)
     values = _distinct(stored, frames)
     if len(values) == 1 and not policy.allow_empty:
         raise refuse(
@@ -59,7 +59,7 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
             f"every voxel of the {len(frames)} planes is {values[0]}: there is no mask in this series",
             "Was the mask visible when it was exported? --allow-empty writes it all the same.",
         )
-    findings = _rescale_ignored(frames)
+    findings = [*_rescale_ignored(frames), *_notes(frames)]
     label_of = {value: value for value in values}
     if values == [0, 255] and not policy.keep_values:
         label_of[255] = 1
@@ -79,11 +79,10 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
     )
     dtype = smallest_unsigned(max(label_of.values()))
     voxels = Voxels(stored.shape, dtype, _relabelled(stored, label_of, dtype))
-    source = np.zeros(max(label_of.values()) + 1)
-    source[list(label_of.values())] = list(label_of)
+    scale = next((value / label for value, label in label_of.items() if label), 1.0)  # 255 where it became 1
     slopes = _slopes(frames)
     return Decoded(
-        voxels, tuple(findings), lambda n, plane: source[plane] * slopes[n][0] + slopes[n][1], segments=segments
+        voxels, tuple(findings), lambda n, plane: plane * scale * slopes[n][0] + slopes[n][1], segments=segments
     )
 
 
@@ -92,7 +91,7 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
 
     Raises COLOUR, UNSUPPORTED_PIXELS.
     """
-    stored = _stored(frames)
+    stored = stored_voxels(frames)
     slopes = _slopes(frames)
     findings = _notes(frames)
     if len(set(slopes)) == 1:
@@ -122,12 +121,6 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
     voxels = Voxels(stored.shape, np.dtype(np.float32), computed)
     padding = min(float(plane.min()) for plane in voxels) if padded else 0.0
     return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=padding)
-
-
-def _stored(frames: Sequence[Frame]) -> Voxels:
-    dtype = stored_type(frames)
-    columns, rows = int(frames[0].get("Columns")), int(frames[0].get("Rows"))
-    return Voxels((columns, rows, len(frames)), dtype, lambda n: read_plane(frames[n]).astype(dtype, copy=False))
 
 
 def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
@@ -189,8 +182,7 @@ def _rescale_ignored(frames: Sequence[Frame]) -> list[Finding]:
             f"Rescale Slope {slope:g} and Intercept {intercept:g} were not applied: a mask's stored values are its labels",
             severity=Severity.INFO,
             clause="PS3.3 C.11.1",
-        ),
-        *_notes(frames),
+        )
     ]
 
 
