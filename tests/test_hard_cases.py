@@ -49,15 +49,30 @@ def test_refused_by_name(tmp_path: Path, case: HardCase) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
 
 
-# Codes that nothing gives yet, each with the reason.
-EXCEPTIONS: dict[str, str] = {}
+# Codes without a case or a test, each with the reason.
+_OF_MASKS = "of segments, ROIs and their source, not of planes; no test gives it yet"
+EXCEPTIONS = {
+    "REORIENTED": "nothing gives it: the order asked for stands in the policy, and the axis codes in the record",
+    "MODALITY_LUT_IGNORED": "nothing gives it yet: a Modality LUT Sequence is not read",
+    **dict.fromkeys(
+        (
+            "MASKS_MERGED",
+            "NO_SOURCE",
+            "NO_SUCH_ROI",
+            "OFF_IMAGE_GRID",
+            "OUTSIDE_SOURCE",
+            "SEVERAL_MASKS",
+            "VALUES_TAKEN",
+        ),
+        _OF_MASKS,
+    ),
+}
 
 
 def test_every_code_has_a_case_or_a_test() -> None:
     given = {c.expected for c in CASES} | {code for c in CASES for code in c.findings}
-    texts = {
-        p.name: p.read_text("utf-8") for p in Path(__file__).parent.glob("test_*.py") if p.name != Path(__file__).name
-    }
-    for code in sorted(c.name for c in Code if c.stage in ("SCAN", "SERIES", "GEOMETRY", "MASK")):
-        named = [name for name, text in texts.items() if re.search(rf"\b{code}\b", text)]
-        if not (code in given or named or code in EXCEPTIONS): print("MISSING", code)
+    here = Path(__file__)
+    texts = [p.read_text("utf-8") for p in here.parent.glob("test_*.py") if p.name != here.name]
+    wanted = {c.name for c in Code if c.stage in ("SCAN", "SERIES", "GEOMETRY", "MASK")}
+    shown = {code for code in wanted if code in given or any(re.search(rf"\b{code}\b", text) for text in texts)}
+    assert wanted - shown - set(EXCEPTIONS) == set()
