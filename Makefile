@@ -28,8 +28,9 @@ demo: $(READY) ## convert the sample series in data/ and show the verdicts
 test: $(READY) ## the tests
 	$(RUN)/python -m pytest -n auto
 
-regress: $(READY) ## every case of data/cases.toml against data/golden, with every witness
+regress: $(READY) ## every case of data/cases.toml against data/golden, with every witness; and the hard cases
 	$(RUN)/python -m tests.regress $(if $(VERIMASK_SAMPLES),,--root sample)
+	$(RUN)/python -m pytest tests/test_hard_cases.py tests/test_irregular_samples.py tests/test_known_wrong.py
 
 compare: $(READY) ## every hard case through four readers, against the truth; writes docs/compare.md
 	$(RUN)/python -m tests.compare docs/compare.md

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -333,8 +334,10 @@ def _mixed_size(planes: Sequence[Plane], names: Sequence[str]) -> Finding | None
 
 
 def _mixed_spacing(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
-    """Spacings that differ by so much that the far corner moves beyond the limit."""
-    base = planes[0]
+    """Spacings that differ by so much that the far corner moves beyond the limit; the rarer one is named."""
+    usual, _ = Counter((p.row_spacing, p.column_spacing) for p in planes).most_common(1)[0]
+    first = next(k for k, p in enumerate(planes) if (p.row_spacing, p.column_spacing) == usual)
+    base = planes[first]
     moved = [
         max(
             abs(p.column_spacing - base.column_spacing) * (p.columns - 1),
@@ -348,11 +351,11 @@ def _mixed_spacing(planes: Sequence[Plane], names: Sequence[str], policy: Policy
         return None
     return Finding(
         Code.MIXED_SPACING,
-        f"{names[k]} has pixels of {planes[k].row_spacing:g} \\ {planes[k].column_spacing:g} mm, {names[0]} of "
+        f"{names[k]} has pixels of {planes[k].row_spacing:g} \\ {planes[k].column_spacing:g} mm, {names[first]} of "
         f"{base.row_spacing:g} \\ {base.column_spacing:g} mm",
         "Two images share the series, or Pixel Spacing (0028,0030) was changed in some files.",
         clause="PS3.3 10.7.1.3",
-        where=(names[0], names[k]),
+        where=(names[k], names[first]),
         measured=moved[k],
         limit=limit,
         unit="mm",

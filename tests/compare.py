@@ -40,7 +40,7 @@ is given the options that stand in the name of the case; it is run without its w
 | **V n** | right places, and n values that nobody acquired |
 | **L n%** | right places, and that share of the voxels left out without a word |
 | **I** | the files give no place, and one was invented |
-| T | a file resampled upright or evenly stands beside a wrong one; neither is measured here |
+| T (W n) | two files: one that is n mm off, and one resampled upright or evenly, not measured and counted as right |
 | R | refused, with the reason; C: crashed, or words that tell nothing |
 """
 
@@ -97,9 +97,9 @@ def theirs(peer: Peer, case: HardCase, folder: Path, out: Path) -> str:
     if "crashed" in answer:
         return "C"
     files = [Path(f) for f in answer["files"]]
-    if any(f.stem.split("_")[-1].startswith(("Tilt", "Eq")) for f in files):
-        return "T"
-    return judged(case, folder, files)
+    mended = [f for f in files if "_Tilt" in f.stem or "_Eq" in f.stem]
+    plain = judged(case, folder, [f for f in files if f not in mended])
+    return f"T ({plain})" if mended else plain
 
 
 def _keys(acquired: Sequence[Acquired], stored: bool) -> set[int]:

@@ -144,7 +144,7 @@ def _few() -> list[HardCase]:
 
 
 def _tilted() -> list[HardCase]:
-    # Signed: dcm2niix mends the tilt of nothing else, and writes a second file then.
+    # Signed: of 16-bit images dcm2niix mends no others, by a second file.
     steep, slight = replace(SMALL, tilt_degrees=15, signed=True), replace(SMALL, tilt_degrees=2.5)
     told = tags(GantryDetectorTilt="15")
     oblique = replace(steep, iop=ORIENTATIONS["oblique sagittal"], tilt_degrees=-11)
@@ -176,7 +176,7 @@ def _tilted() -> list[HardCase]:
 
 
 def _gaps() -> list[HardCase]:
-    long = replace(SMALL, shape=(11, 9, 8))
+    long = replace(SMALL, shape=(11, 9, 8), signed=True)  # see _tilted
     micro = replace(long, row_spacing=0.08, column_spacing=0.09, step=0.1)
     missing, uneven = "one slice missing, 2 mm", "spacing 2 → 5 mm in one stack"
     two_steps = moved(lambda k: (0, 0, 3.0 * max(k - 3, 0)))

@@ -157,7 +157,7 @@ def interpolated(
         values = np.full(len(points), np.nan)
         for k, plane in enumerate(planes):
             here = above + offset == k
-            values[here] = _bilinear(plane, points[here])
+            values[here] = bilinear(plane, points[here])
         share = np.where(np.abs(share) < 1e-3, 0, np.where(np.abs(share - 1) < 1e-3, 1, share))
         result += np.where(share == 0, 0, values) * share
     between = (weight > 1e-3) & (weight < 1 - 1e-3)
@@ -166,7 +166,8 @@ def interpolated(
     return result
 
 
-def _bilinear(plane: Acquired, points: NDArray[np.float64]) -> NDArray[np.float64]:
+def bilinear(plane: Acquired, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) physical values at the projections of (n, 3) LPS points onto the plane; NaN outside."""
     rows, columns = plane.stored.shape
     i, j = np.round(plane.indices(points), 4).T
     inside = (i >= 0) & (i <= columns - 1) & (j >= 0) & (j <= rows - 1)
