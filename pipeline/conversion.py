@@ -27,7 +27,7 @@ from pipeline.outcome import Outcome
 from pipeline.parts import Part
 from pipeline.policy import Policy
 from pipeline.product import Product, of_part, of_time
-from pipeline.series import Scan, Series, choose, scan
+from pipeline.series import Scan, Series, choose, nothing_convertible, scan
 from pipeline.sources import find_source, place_on
 
 Path_ = str | Path
@@ -165,9 +165,10 @@ def _each(
     found = scan(rest, lambda n: progress("reading headers", n, 0))
     for broken in (f for f in found.left_out if f.severity is Severity.ERROR):
         yield "", found, PipelineError(broken)
-    wanted = [s for s in found.series if s.kind != "other"]
-    if request.series is not None:
-        wanted = [choose(found, request.series)]
+    convertible = [s for s in found.series if s.kind != "other"]
+    if not convertible:
+        raise nothing_convertible(found)
+    wanted = convertible if request.series is None else [choose(found, request.series)]
     for series, name in zip(wanted, file_names(wanted), strict=True):
         try:
             products: Sequence[Product | PipelineError] = (
@@ -241,7 +242,6 @@ def _on_source(product: Product, found: Scan | None, request: Request, policy: P
         request.source,
         policy,
         frame_of_reference_uid=product.grid.frame_of_reference_uid,
-        of=product.series,
     )
     assert source is not None  # a given source is found, or refused
     return place_on(product, source, policy)

@@ -8,7 +8,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from pipeline.crosscheck import Agreement
 from pipeline.crosscheck.panel import Panel
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid
+from pipeline.labelfiles import label_file, label_text
 from pipeline.labels import label_table
 from pipeline.layout import Layout, lay_out
 from pipeline.mask import Array, Mask, Voxels
@@ -71,6 +72,8 @@ def finish(
             raise _disputed(agreements, findings)
         proofs = Proofs(product.proof, header_mm, written.qform_deviation_mm, written.qform_code)
         labels = label_table(product.volume) if isinstance(product.volume, Mask) else None
+        if labels is not None and not any(row.voxels for row in labels) and not policy.allow_empty:
+            raise _empty(product)
         record = build_record(
             verdict=verdict,
             output=destination,
@@ -87,6 +90,7 @@ def finish(
             command=command,
         )
         write_record(record_part, record)
+        _write_labels(product, destination, policy)
     return Outcome(
         verdict=verdict,
         output=destination,
@@ -116,7 +120,8 @@ def checked_target(output: Path) -> Path:
 
 def free_target(target: Path, policy: Policy) -> Path | None:
     """The path to write to: `target`, or one with a suffix; None to skip. Raises OUTPUT_EXISTS."""
-    taken = [p for p in (target, sidecar_of(target)) if p.exists()]
+    beside = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
+    taken = [p for p in (target, sidecar_of(target), *beside) if p.exists()]
     if not taken or policy.write == "overwrite":
         return target
     if policy.write == "skip":
@@ -209,16 +214,37 @@ def _worst(agreements: Sequence[Agreement]) -> Agreement:
 def _both_in_place(target: Path, policy: Policy) -> Iterator[tuple[Path, Path]]:
     """Temporary paths for the image and its record; the record is moved first, so an image never lacks its proof."""
     overwrite = policy.write == "overwrite"
-    with ExitStack() as both:
-        image = both.enter_context(nifti.in_place(target, overwrite=overwrite))
-        record = both.enter_context(nifti.in_place(sidecar_of(target), overwrite=overwrite))
-        yield image, record
+    moved = False
+    try:
+        with nifti.in_place(target, overwrite=overwrite) as image:
+            with nifti.in_place(sidecar_of(target), overwrite=overwrite) as record:
+                yield image, record
+            moved = True
+    except BaseException:
+        if moved:  # the image could not follow: a record of nothing would stay
+            sidecar_of(target).unlink(missing_ok=True)
+        raise
 
 
-def _hashes(product: Product, image: Path, target: Path) -> dict[str, str]:
+def _write_labels(product: Product, target: Path, policy: Policy) -> None:
+    if policy.labels_file == "none" or not isinstance(product.volume, Mask):
+        return
+    with nifti.in_place(label_file(target, policy.labels_file), overwrite=policy.write == "overwrite") as part:
+        part.write_text(label_text(product.volume.segments, policy.labels_file), "utf-8")
+
+
+def _hashes(product: Product, image: Path, target: Path) -> dict[Path, str]:
     paths = product.inputs or [h.path for h in product.series.headers]
     digests = sha256([*paths, image])
-    return {target.name if path == image else path.name: digest for path, digest in digests.items()}
+    return {target if path == image else path: digest for path, digest in digests.items()}
+
+
+def _empty(product: Product) -> PipelineError:
+    return refuse(
+        Code.EMPTY,
+        f"the mask “{product.volume.name}” has no voxel",
+        "Was anything drawn, and is it the right one? --allow-empty writes it all the same.",
+    )
 
 
 def _disputed(agreements: Sequence[Agreement], findings: Sequence[Finding]) -> PipelineError:

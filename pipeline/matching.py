@@ -67,6 +67,7 @@ def fewest_differing(array: Array, truth: Array) -> tuple[Order, int] | None:
 
 
 def is_uniform(array: Array) -> bool:
+    """Whether one value fills it."""
     return bool(array.size and (array == array.flat[0]).all())
 
 

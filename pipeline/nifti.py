@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -64,7 +65,10 @@ class GeometryBits:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one write gave. checksums: CRC-32 of every plane as it went in. qform_deviation_mm: qform against sform."""
+    """What one write gave. checksums: CRC-32 of the header and of every plane as they went in.
+
+    qform_deviation_mm: of the qform from the sform at the worst corner.
+    """
 
     checksums: tuple[int, ...]
     qform_deviation_mm: float
@@ -159,11 +163,11 @@ def parse_header(raw: bytes) -> Header:
 
 
 def write(file: IO[bytes], header: bytes, voxels: Voxels, progress: Callable[[int], None]) -> tuple[int, ...]:
-    """Write header and planes to an open stream; the CRC-32 of every plane as it went in."""
+    """Write header and planes to an open stream; the CRC-32 of the header and of every plane as they went in."""
     from isal import isal_zlib
 
     file.write(header)
-    checksums = []
+    checksums = [isal_zlib.crc32(header)]
     for k, plane in enumerate(voxels):
         data = np.ascontiguousarray(plane).data.cast("B")
         checksums.append(isal_zlib.crc32(data))
@@ -174,15 +178,21 @@ def write(file: IO[bytes], header: bytes, voxels: Voxels, progress: Callable[[in
 
 @contextmanager
 def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int = 2) -> Iterator[IO[bytes]]:
-    """A plain or gzip stream. Gzip is one member of blocks deflated in two threads, without a time stamp."""
+    """A plain or gzip stream. Gzip is one member of blocks deflated in two threads, without a time stamp.
+
+    Raises CORRUPT_FILE from the block that reads gzip which is cut off or damaged.
+    """
     if not gzipped:
         with path.open(mode) as plain:
             yield plain
         return
-    from isal import igzip_threaded
+    from isal import igzip_threaded, isal_zlib
 
-    with igzip_threaded.open(path, mode, compresslevel=level, threads=2) as stream:
-        yield stream
+    try:
+        with igzip_threaded.open(path, mode, compresslevel=level, threads=2) as stream:
+            yield stream
+    except (EOFError, BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]
+        raise refuse(Code.CORRUPT_FILE, f"{path.name} is damaged gzip: {error}", where=(path.name,)) from error
 
 
 def is_gzip(path: Path) -> bool:
@@ -236,19 +246,24 @@ def prove(
     """Proof 2: read the file back and hold it against what went in.
 
     Its own 348 bytes must give the shape, the type, and an sform within `limit_mm` of the RAS affine at every corner;
-    every plane must have the checksum it was written with. Returns the sform's distance in mm. Raises READ_BACK_DIFFERS.
+    the header and every plane must have the checksum they were written with. Returns the sform's distance in mm.
+    Raises READ_BACK_DIFFERS, and CORRUPT_FILE for a file that is not whole.
     """
     from isal import isal_zlib
 
-    header = read_header(path)
+    with opened(path, "rb", gzipped=is_gzip(path)) as file:
+        raw = file.read(_OFFSET)
+    header = parse_header(raw)
+    same_header = isal_zlib.crc32(raw) == checksums[0]
     distance = _corner_distance(header.affine, affine, shape)
     planes = tuple(isal_zlib.crc32(plane.data.cast("B")) for plane in read_planes(path))
-    wrong = [k for k, (a, b) in enumerate(zip(planes, checksums, strict=False)) if a != b]
-    if header.shape != shape or header.dtype != dtype or len(planes) != len(checksums) or wrong:
+    wrong = [k for k, (a, b) in enumerate(zip(planes, checksums[1:], strict=False)) if a != b]
+    same_grid = header.shape == shape and header.dtype == dtype and len(planes) == len(checksums) - 1
+    if not (same_header and same_grid) or wrong:
         raise refuse(
             Code.READ_BACK_DIFFERS,
             f"{path.name} read back is not what was written: shape {header.shape}, type {header.dtype}, "
-            f"{len(wrong)} of {len(checksums)} planes differ",
+            f"{'the same' if same_header else 'another'} header, {len(wrong)} of {len(checksums) - 1} planes differ",
             "The disk or memory of this machine may be faulty; nothing was kept.",
             where=tuple(f"plane {k}" for k in wrong[:5]),
         )
@@ -273,7 +288,7 @@ def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
         if overwrite:
             temporary.replace(target)
         else:
-            os.link(temporary, target)  # fails where the target appeared meanwhile; rename would not
+            _move(temporary, target)
     except FileExistsError as error:
         raise refuse(
             Code.OUTPUT_EXISTS, f"{target.name} appeared while it was being written; it was left alone"
@@ -283,8 +298,19 @@ def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
             Code.CANNOT_WRITE, f"{target.name} cannot be written: {error.strerror or error}", where=(target.name,)
         ) from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             temporary.unlink()
+
+
+def _move(temporary: Path, target: Path) -> None:
+    """Rename, but fail where the target appeared meanwhile."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # exFAT and some network folders have no links: take the name, then replace our own empty file
+        target.open("xb").close()
+        temporary.replace(target)
 
 
 def _quaternion(sform: Matrix, shape: tuple[int, ...]) -> tuple[float, Matrix, Matrix]:

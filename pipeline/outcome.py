@@ -105,7 +105,7 @@ def build_record(
     agreements: Sequence[Agreement],
     findings: Sequence[Finding],
     policy: Policy,
-    hashes: dict[str, str],
+    hashes: dict[Path, str],
     command: Sequence[str],
 ) -> dict[str, Any]:
     """The JSON of a conversion, in the order a person reads it."""
@@ -128,8 +128,11 @@ def build_record(
     record["Findings"] = [f.as_json() for f in findings]
     record["Policy"] = policy.as_json()
     record["Provenance"] = {
-        "Inputs": [{"File": name, "SHA256": digest} for name, digest in sorted(hashes.items()) if name != output.name],
-        "OutputSHA256": hashes[output.name],
+        "Inputs": [
+            {"File": name, "SHA256": digest}
+            for name, digest in sorted((path.name, digest) for path, digest in hashes.items() if path != output)
+        ],
+        "OutputSHA256": hashes[output],
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in command],
         "Versions": versions(),
     }
@@ -137,6 +140,7 @@ def build_record(
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
+    """The record as a JSON file, UTF-8."""
     path.write_text(as_text(record) + "\n", encoding="utf-8")
 
 
@@ -154,6 +158,7 @@ def sha256(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def versions() -> dict[str, str]:
+    """Of Python and of every package a result may depend on, where installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}

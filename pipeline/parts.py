@@ -54,9 +54,8 @@ class Part:
 
 
 def split(frames: Sequence[Frame]) -> list[Part]:
-    """The volumes of one series; a single part where it is one already. Frames without a plane stay with the first."""
-    without = [f for f in frames if f.plane is None]
-    if without:
+    """The volumes of one series; a single part where it is one already, or where its planes are refused anyway."""
+    if any(f.plane is None or "MOSAIC" in (f.get("ImageType") or ()) for f in frames):
         return [Part(1, "", tuple(frames))]
     groups: list[tuple[str, list[Frame], bool]] = []
     geometric = _by_geometry(frames)
@@ -117,8 +116,8 @@ def _kind_of(group: Sequence[Frame], groups: Sequence[Sequence[Frame]]) -> str:
 
 def _by_attribute(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
     """Volumes at the same positions, by the first attribute that tells them apart wholly."""
-    if not _shares_positions(frames):
-        return [("", frames)]
+    if not _shares_positions(frames) or len({_place(f) for f in frames}) == 1:
+        return [("", frames)]  # a volume; or planes over time at one place, which are none
     folders: dict[str, list[Frame]] = defaultdict(list)
     for frame in frames:
         folders[frame.path.parent.name].append(frame)

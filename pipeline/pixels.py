@@ -4,7 +4,8 @@ Rules:
 - Stored values only: never rescaled, never inverted (MONOCHROME1), never windowed.
 - A plane is (rows, columns), C-contiguous, in the machine's byte order, signed as Pixel Representation says.
 - Bits outside Bits Stored are not part of the value (PS3.5 8.1.1): they are cleared, or the sign is extended over them.
-- Native frames are read at their offset; compressed and deflated ones are decoded by pydicom's plugins.
+- Native frames are read at their offset; compressed and deflated ones are decoded by pydicom's plugins, and so are
+  8-bit pixels in big-endian words.
 """
 
 from __future__ import annotations
@@ -28,9 +29,18 @@ def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
 
 
 def read_plane(frame: Frame) -> Array:
-    """The stored values of one frame: (rows, columns). Raises CORRUPT_FILE, UNSUPPORTED_PIXELS."""
+    """The stored values of one frame: (rows, columns). Raises COLOUR, CORRUPT_FILE, NO_SUCH_INPUT, UNSUPPORTED_PIXELS."""
     dtype = _frame_type(frame)
-    raw = _decoded(frame) if frame.header.pixel_offset is None else _native(frame, dtype)
+    try:
+        by_pydicom = frame.header.pixel_offset is None or _in_swapped_words(frame, dtype)
+        raw = _decoded(frame) if by_pydicom else _native(frame, dtype)
+    except OSError as error:
+        raise refuse(
+            Code.NO_SUCH_INPUT,
+            f"{frame.name} was there, but its pixels cannot be read: {error.strerror or error}",
+            "Was it moved, or a network folder or medium taken away, during the conversion?",
+            where=(frame.name,),
+        ) from error
     return _value_bits(raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype), frame)
 
 
@@ -51,7 +61,24 @@ def _frame_type(frame: Frame) -> np.dtype[Any]:
             where=(frame.name,),
             clause="PS3.3 C.7.6.3",
         )
-    return np.dtype(f"{'i' if int(frame.get('PixelRepresentation', 0)) else 'u'}{bits // 8}")
+    if frame.get("PixelRepresentation") not in (0, 1):
+        raise refuse(
+            Code.UNSUPPORTED_PIXELS,
+            f"{frame.name} does not say whether its pixel values are signed: Pixel Representation (0028,0103) is missing",
+            "Floating-point pixels have none and are not read here; in any other file the attribute was lost.",
+            where=(frame.name,),
+            clause="PS3.3 C.7.6.3",
+        )
+    return np.dtype(f"{'ui'[frame.get('PixelRepresentation')]}{bits // 8}")
+
+
+def _in_swapped_words(frame: Frame, dtype: np.dtype[Any]) -> bool:
+    """8-bit pixels in big endian with VR OW: the bytes of every word are swapped (PS3.5 8.1.2), over frames of odd size too."""
+    if dtype.itemsize > 1 or frame.header.transfer_syntax != EXPLICIT_BIG:
+        return False
+    with frame.path.open("rb") as file:
+        file.seek((frame.header.pixel_offset or 0) - 8)  # tag, VR, two reserved bytes, length, then the value
+        return file.read(2) == b"OW"
 
 
 def _native(frame: Frame, dtype: np.dtype[Any]) -> Array:
@@ -91,6 +118,8 @@ def _decoded(frame: Frame) -> Array:
             "Re-export it uncompressed (Explicit VR Little Endian).",
             where=(frame.name,),
         ) from error
+    except OSError:
+        raise
     except Exception as error:  # plugins raise what they like; every failure to decode is the same news to a user
         raise refuse(
             Code.CORRUPT_FILE,

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Policy:
+    """Tolerances and choices of one conversion; the comment beside each is its reason."""
+
     # A plane may lie this far from the written grid. Real scanners jitter by up to 0.055 mm and the smallest real
     # defect seen (a missing plane) shows 0.31 mm; in 0.1 mm micro-CT a gap needs the fraction.
     corner_limit_mm: float = 0.1
@@ -45,6 +47,7 @@ class Policy:
     allow_empty: bool = False
     crosscheck: Literal["affine", "voxels", "off"] = "affine"
     keep_disputed: bool = False
+    labels_file: Literal["none", "bids", "itksnap", "slicer"] = "none"
     write: Literal["refuse", "suffix", "skip", "overwrite"] = "refuse"
 
     def corner_limit(self, smallest_spacing_mm: float) -> float:

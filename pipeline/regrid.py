@@ -47,6 +47,7 @@ def fit(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_
 
 
 def inverse(mapping: Mapping) -> Mapping:
+    """The index map the other way round."""
     return np.asarray(np.rint(np.linalg.inv(mapping)), np.int64)
 
 

@@ -131,7 +131,9 @@ def scan(inputs: Sequence[Path], progress: Callable[[int], None] = lambda done: 
         try:
             header = read_header(path)
         except NotDicom:
-            left_out.append(_left_out(path, "not DICOM"))
+            empty = path.stat().st_size == 0
+            reason, severity = ("it is empty", Severity.WARNING) if empty else ("not DICOM", Severity.INFO)
+            left_out.append(_left_out(path, reason, severity))
         except PipelineError as error:
             left_out.append(error.finding)
         except OSError as error:
@@ -186,12 +188,19 @@ def choose(found: Scan, wanted: str | None) -> Series:
         raise refuse(code, said, "Name one by UID, number or description:\n" + table(found.series))
     if len(candidates) == 1:
         return candidates[0]
+    if not candidates:
+        raise nothing_convertible(found)
     raise refuse(
         Code.SEVERAL_SERIES,
         f"there are {len(candidates)} series here, and one file holds one series",
         "Choose with --series UID, NUMBER or DESCRIPTION, or give -o a folder (ending in /) to get all of them:\n"
         + table(found.series),
     )
+
+
+def nothing_convertible(found: Scan) -> PipelineError:
+    """The refusal where there are series, but none of images."""
+    return refuse(Code.NOT_CONVERTIBLE, "no series here holds an image or a mask", "Found:\n" + table(found.series))
 
 
 def table(series: Sequence[Series]) -> str:
@@ -220,7 +229,7 @@ def _why_not(header: Header) -> Finding | None:
         return _left_out(header.path, "a DICOMDIR (the files it lists are found by themselves)")
     if sop_class.startswith(_STORAGE):
         return _cut_off(header.path, "has no Series Instance UID (0020,000E), which every image has")
-    return _left_out(header.path, "no Series Instance UID (0020,000E)")
+    return _left_out(header.path, "no Series Instance UID (0020,000E)", Severity.WARNING)
 
 
 def _cut_off(path: Path, what: str) -> Finding:
@@ -228,9 +237,9 @@ def _cut_off(path: Path, what: str) -> Finding:
     return Finding(Code.CORRUPT_FILE, f"{path.name} {what}", hint, where=(path.name,))
 
 
-def _left_out(path: Path, reason: str) -> Finding:
+def _left_out(path: Path, reason: str, severity: Severity = Severity.INFO) -> Finding:
     said = f"{path.name} was left out: {reason}"
-    return Finding(Code.FILE_LEFT_OUT, said, severity=Severity.INFO, where=(path.name,))
+    return Finding(Code.FILE_LEFT_OUT, said, severity=severity, where=(path.name,))
 
 
 def _without_copies(headers: list[Header]) -> tuple[list[Header], list[Finding]]:

@@ -52,14 +52,13 @@ def find_source(
     series_uids: Collection[str] = (),
     image_uids: Collection[str] = (),
     frame_of_reference_uid: str = "",
-    of: Series | None = None,
 ) -> Source | None:
     """The source among `given` (folders or files), or, named by the mask, among the series found with it; None if none.
 
     Raises SEVERAL_SERIES where several could be it, NO_SOURCE where `given` holds none.
     """
     among = scan(given).series if given else found.series
-    images = [s for s in among if s.kind == "image" and (of is None or s.uid != of.uid)]
+    images = [s for s in among if s.kind == "image"]
     named = [s for s in images if s.uid in series_uids]
     named = named or [s for s in images if any(f.sop_instance_uid in image_uids for f in s.frames)]
     if not named and given:

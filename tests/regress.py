@@ -13,11 +13,11 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from pipeline import PipelineError, Policy, convert
+from pipeline import PipelineError, Policy, Request, convert
 from pipeline.geometry import LPS_TO_RAS, Grid, index_map
 from pipeline.nifti import read_planes
 from pipeline.outcome import as_text
@@ -27,12 +27,12 @@ GOLDEN = DATA / "golden"
 _TRUTH_MM = 1e-4  # how far from the truth of the headers a corner may lie, rounded cosines aside
 
 
-def run(case: Case, folder: Path) -> dict[str, Any]:
+def run(case: Case, folder: Path, crosscheck: Literal["voxels", "off"] = "voxels") -> dict[str, Any]:
     """What a case gives: verdict, grid, digest of the voxels and what each witness said; or the refusal's code."""
     target = folder / f"{case.id}.nii.gz"
-    policy = Policy(as_="image" if case.as_ == "image" else "mask", crosscheck="voxels")
+    policy = Policy(as_="image" if case.as_ == "image" else "mask", crosscheck=crosscheck)
     try:
-        outcome = convert([case.folder()], target, series=case.series_uid, policy=policy)
+        outcome = convert([case.folder()], target, request=Request(series=case.series_uid), policy=policy)
     except PipelineError as error:
         if target.exists():
             raise AssertionError(f"{case.id}: refused, yet it left a file") from error

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.conversion import lay
 from pipeline.decode import rtstruct
 from pipeline.findings import Code, Exit, PipelineError, Severity
 from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder
+from pipeline.laying import lay
 from pipeline.policy import Policy
 from pipeline.series import Series, scan
 from tests.rtphantom import (
@@ -460,7 +460,7 @@ def test_the_source_is_found_and_its_planes_are_the_grid(tmp_path):
 
 
 def source_of(image: Series) -> tuple[Grid, list[str]]:
-    laid = lay(image, Policy())
+    laid = lay(image.frames, Policy())
     return laid.grid, [frame.sop_instance_uid for frame in laid.frames]
 
 

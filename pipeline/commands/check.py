@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
+    """Its options."""
     p = commands.add_parser(
         "check",
         help="whether a mask and an image share one grid, and exactly how not",
@@ -28,6 +29,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run it; the exit code."""
     from pipeline.findings import Exit, Severity
     from pipeline.pairs import Pairs, pairs, pairs_of_dataset
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any, epilog: str) -> None:
+    """Its options."""
     p = commands.add_parser(
         "convert",
         help="a mask or image series to NIfTI, proven and cross-checked",
@@ -132,6 +133,12 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
         default="affine",
         help="what dicom2nifti is asked: its affine (default), every voxel (and every other reader installed), nothing",
     )
+    g.add_argument(
+        "--labels-file",
+        choices=("none", "bids", "itksnap", "slicer"),
+        default="none",
+        help="also write the names and colours of the labels as this program reads them",
+    )
     g.add_argument("--keep-disputed", action="store_true", help="keep a file that a witness disputes")
     g.add_argument("--strict", action="store_true", help="exit 13 when no witness could confirm the result")
     g.add_argument(
@@ -144,6 +151,7 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
+    """Run it; the exit code."""
     from pathlib import Path
 
     from pipeline.conversion import convert, convert_all

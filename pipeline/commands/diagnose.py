@@ -10,6 +10,7 @@ from pipeline.commands import say
 
 
 def add(commands: Any) -> None:
+    """Its options."""
     p = commands.add_parser(
         "diagnose",
         help="what is wrong with a NIfTI file somebody made, and the right one",
@@ -27,6 +28,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
+    """Run it; the exit code."""
     from pipeline.conversion import image_of, laid_series, mask_of
     from pipeline.diagnose import diagnose, fix
     from pipeline.findings import Exit

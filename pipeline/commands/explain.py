@@ -9,6 +9,7 @@ from pipeline.commands import say
 
 
 def add(commands: Any) -> None:
+    """Its options."""
     p = commands.add_parser(
         "explain",
         help="where the voxels are, in words and numbers",
@@ -22,6 +23,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run it; the exit code."""
     from pathlib import Path
 
     from pipeline.explain import explain, explain_affine

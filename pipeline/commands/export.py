@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
+    """Its options."""
     p = commands.add_parser(
         "export",
         help="a mask back out as a DICOM series or DICOM SEG",
@@ -32,6 +33,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run it; the exit code."""
     from pipeline.encode.seg import write_seg
     from pipeline.encode.series import write_series
     from pipeline.findings import Code, refuse

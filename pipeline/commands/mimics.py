@@ -10,6 +10,7 @@ from pipeline.commands import say
 
 
 def add(commands: Any) -> None:
+    """Its options."""
     p = commands.add_parser(
         "mimics-script",
         help="print the script to run inside Mimics",
@@ -34,12 +35,14 @@ def add(commands: Any) -> None:
 
 
 def run_script(options: argparse.Namespace, _: list[str]) -> int:
+    """Print the script."""
     name = "import_masks.py" if options.back else "export_masks.py"
     print((Path(__file__).parents[1] / "mimics" / name).read_text("utf-8"), end="")
     return 0
 
 
 def run_back(options: argparse.Namespace, _: list[str]) -> int:
+    """Write the folder for import_masks.py."""
     from pipeline.findings import Code, refuse
     from pipeline.mimics.back import to_mimics
     from pipeline.mimics.bundle import read_bundle

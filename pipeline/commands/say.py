@@ -19,30 +19,35 @@ def add_common(p: argparse.ArgumentParser) -> None:
 
 
 def lines(text: Iterable[str], options: argparse.Namespace | None = None) -> None:
+    """Print lines, unless --quiet."""
     text = list(text)
     if text and (options is None or not options.quiet):
         print("\n".join(text))
 
 
 def json(record: Any) -> None:
+    """Print one JSON document."""
     from pipeline.outcome import as_text
 
     print(as_text(record))
 
 
 def outcome(made: Outcome, options: argparse.Namespace) -> None:
+    """Print what came of a conversion, unless --quiet."""
     from pipeline.render import outcome_lines
 
     lines(outcome_lines(made, colour=colour(sys.stdout), width=width()), options)
 
 
 def refusal(error: PipelineError) -> None:
+    """Print a refusal on standard error."""
     from pipeline.render import refusal_lines
 
     print("\n".join(refusal_lines(error, colour=colour(sys.stderr), width=width())), file=sys.stderr)
 
 
 def refusal_record(error: PipelineError) -> dict[str, Any]:
+    """A refusal as JSON."""
     return {
         "Verdict": "REFUSED",
         "Exit": int(error.exit),
@@ -51,12 +56,14 @@ def refusal_record(error: PipelineError) -> dict[str, Any]:
 
 
 def colour(stream: TextIO) -> bool:
+    """Whether a stream is a terminal that wants colour (NO_COLOR is honoured)."""
     import os
 
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
 def width() -> int:
+    """Columns to wrap to."""
     import shutil
 
     return min(shutil.get_terminal_size((100, 24)).columns, 120)
@@ -82,5 +89,6 @@ class Progress:
         print(f"\r\033[K{stage}{count}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
+        """Take the line away."""
         if self._shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)

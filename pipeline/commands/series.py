@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
+    """Its options."""
     p = commands.add_parser(
         "series",
         help="what is in a folder: series, ROIs, segments",
@@ -24,6 +25,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run it; the exit code."""
     from pathlib import Path
 
     from pipeline.series import scan, table
@@ -43,7 +45,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         lines += ["  " + finding.message for finding in found.left_out]
     elif found.left_out:
         count = len(found.left_out)
-        lines.append(f"  {count} file{'s' * (count > 1)} left out (--left-out lists them)")
+        lines.append(f"  {count} file{'s' * (count > 1)} left out (--left-out lists {'them' if count > 1 else 'it'})")
     say.lines(lines, options)
     return 0
 

@@ -78,6 +78,7 @@ class Agreement:
 
 
 def absent(witness: str, extra: str) -> Agreement:
+    """A witness that is not installed; extra: of the package, that brings it."""
     return Agreement(witness, "", "ABSENT", f"not installed; pip install 'verimask[{extra}]' adds it")
 
 

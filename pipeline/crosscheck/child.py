@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Child:
 
     def __init__(self, module: str, witness: str) -> None:
         self.witness = witness
+        self._unanswered = 0
         self._folder = tempfile.TemporaryDirectory(prefix="verimask-")
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, self._folder.name],
@@ -39,6 +41,7 @@ class Child:
     def send(self, job: Job) -> None:
         """Hand over a job; its answer is read by `receive`."""
         assert self._process.stdin is not None
+        self._unanswered += 1
         try:
             self._process.stdin.write(json.dumps(asdict(job)) + "\n")
             self._process.stdin.flush()
@@ -46,9 +49,11 @@ class Child:
             pass  # the child is dead, and `receive` says so
 
     def receive(self) -> Testimony:
-        """The answer to the last job sent."""
+        """The answer to the last job sent; those to jobs given up before are passed over."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        for _ in range(self._unanswered):
+            line = self._process.stdout.readline()
+        self._unanswered = 0
         if not line:
             code = self._process.wait()
             return Testimony(self.witness, "", refusal=f"its process ended with status {code}")
@@ -64,7 +69,8 @@ class Child:
     def close(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # it may have died with a job unread
+            self._process.stdin.close()
         self._process.stdout.close()
         try:
             self._process.wait(timeout=5)

@@ -35,5 +35,5 @@ def ask(job: Job, *, philips: bool) -> Testimony:
             said = next((line for line in done.stdout.splitlines() if "Error" in line or "Warning" in line), "")
             return Testimony(NAME, version(NAME), refusal=f"wrote {len(outputs)} files for one series. {said}".strip())
         image = nibabel.load(outputs[0])
-        array = np.array(image.dataobj) if job.voxels else None
+        array = np.array(np.asanyarray(image.dataobj)) if job.voxels else None
         return Testimony(NAME, version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)

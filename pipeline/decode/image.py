@@ -59,7 +59,7 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
             f"every voxel of the {len(frames)} planes is {values[0]}: there is no mask in this series",
             "Was the mask visible when it was exported? --allow-empty writes it all the same.",
         )
-    findings = _rescale_ignored(frames)
+    findings = [*_rescale_ignored(frames), *_notes(frames)]
     label_of = {value: value for value in values}
     if values == [0, 255] and not policy.keep_values:
         label_of[255] = 1
@@ -79,11 +79,10 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
     )
     dtype = smallest_unsigned(max(label_of.values()))
     voxels = Voxels(stored.shape, dtype, _relabelled(stored, label_of, dtype))
-    source = np.zeros(max(label_of.values()) + 1)
-    source[list(label_of.values())] = list(label_of)
+    scale = next((value / label for value, label in label_of.items() if label), 1.0)  # 255 where it became 1
     slopes = _slopes(frames)
     return Decoded(
-        voxels, tuple(findings), lambda n, plane: source[plane] * slopes[n][0] + slopes[n][1], segments=segments
+        voxels, tuple(findings), lambda n, plane: plane * scale * slopes[n][0] + slopes[n][1], segments=segments
     )
 
 
@@ -189,8 +188,7 @@ def _rescale_ignored(frames: Sequence[Frame]) -> list[Finding]:
             f"Rescale Slope {slope:g} and Intercept {intercept:g} were not applied: a mask's stored values are its labels",
             severity=Severity.INFO,
             clause="PS3.3 C.11.1",
-        ),
-        *_notes(frames),
+        )
     ]
 
 

@@ -64,6 +64,7 @@ class Decoded(NamedTuple):
 
 
 def accepts(series: Series) -> bool:
+    """Whether this decoder reads a series of this kind."""
     return series.kind == "rtstruct"
 
 

@@ -40,6 +40,7 @@ class Decoded:
 
 
 def accepts(series: Series) -> bool:
+    """Whether this decoder reads a series of this kind."""
     return series.kind == "seg"
 
 

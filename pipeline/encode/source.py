@@ -108,6 +108,7 @@ def reference(frame: Frame) -> Dataset:
 
 @lru_cache(maxsize=2)  # the frames of a multi-frame instance follow each other
 def source_dataset(path: Path) -> Dataset:
+    """Everything a source file says but its pixels."""
     from pydicom import dcmread
 
     return dcmread(path, stop_before_pixels=True, force=True)

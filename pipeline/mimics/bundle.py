@@ -137,6 +137,8 @@ class BundleMask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
+    """What one export from Mimics holds. left_out: name and reason of masks that were not exported."""
+
     path: Path
     mimics: str
     images: tuple[BundleImage, ...]

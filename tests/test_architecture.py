@@ -1,0 +1,100 @@
+"""The shape of the code: floors, what may lean on what, sizes, and words where a reader needs them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted((ROOT / "pipeline").rglob("*.py"))
+WITNESSES = {"dicom2nifti", "SimpleITK", "dcm2niix"}
+READERS = {"pydicom", "nibabel", "highdicom"}
+INSIDE_MIMICS = {"export_masks.py", "import_masks.py"}  # scripts of one file each, read and run by hand in Mimics
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported(path: Path) -> set[str]:
+    """The whole names of all modules a file imports, in functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
+
+
+def test_the_floors_hold() -> None:
+    """The contract of .importlinter, a module without a floor among its failures."""
+    pytest.importorskip("importlinter")
+    code = "import sys; from importlinter.cli import lint_imports_command as c; sys.argv=['lint-imports']; c()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 kept, 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_what_is_judged_does_not_lean_on_its_judge(path: Path) -> None:
+    if "crosscheck" in path.parts:
+        assert not packages(path) & READERS or path.stem in ("dicom2nifti", "dcm2niix")
+        return
+    assert not packages(path) & WITNESSES
+    assert not packages(path) & {"nibabel"}, "nibabel judges our files; it does not write or read them here"
+
+
+@pytest.mark.parametrize("name", ["geometry", "mask", "findings", "policy", "irregular", "nifti"])
+def test_the_ground_floor_knows_no_dicom(name: str) -> None:
+    assert not packages(ROOT / "pipeline" / f"{name}.py") & (READERS | WITNESSES)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_is_short_and_opens_with_what_it_is(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert path.name in INSIDE_MIMICS or len(text.splitlines()) <= 400  # about 350 is meant; beyond it asks to be two
+    assert path.name == "__main__.py" or ast.get_docstring(ast.parse(text))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_what_is_public_is_explained(path: Path) -> None:
+    """Functions and classes of the library, but for the two that start a witness's process, and enumerations."""
+    tree = ast.parse(path.read_text("utf-8"))
+    silent = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and ast.get_docstring(node) is None
+        and not (isinstance(node, ast.ClassDef) and any(getattr(b, "id", "") in ("str", "IntEnum") for b in node.bases))
+        and node.name not in ("start", "main")
+    ]
+    assert path.name in INSIDE_MIMICS or silent == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_command_line_prints(path: Path) -> None:
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert "print" not in calls or path.name in {"cli.py", *INSIDE_MIMICS} or path.parent.name == "commands"
+
+
+def test_the_public_names_are_there() -> None:
+    import pipeline
+
+    for name in pipeline.__all__:
+        assert getattr(pipeline, name).__doc__
+    with pytest.raises(AttributeError, match="nonsense"):
+        pipeline.nonsense  # noqa: B018

@@ -1,0 +1,193 @@
+"""Every command but convert, end to end, as a user types it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from pipeline.cli import main
+from tests.phantom import ORIENTATIONS, Spec, Truth, write
+
+SPEC = Spec(shape=(13, 11, 7), row_spacing=1.4, column_spacing=1.1, step=2.5)
+FAKE = Path(__file__).parent / "fake_mimics.py"
+SCRIPTS = Path(__file__).parents[1] / "pipeline" / "mimics"
+# The thread's spine as its words have it: a coronal series, and a buffer whose axes run left, back and head.
+CORONAL_SPINE = {"row": [1, 0, 0], "column": [0, 0, -1], "axes": [[0, 1], [2, 1], [1, -1]]}
+AXIAL_SPINE = {"row": [1, 0, 0], "column": [0, -1, 0], "axes": [[0, 1], [1, -1], [2, -1]]}
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as left:
+        main([str(a) for a in arguments])
+    printed = capsys.readouterr()
+    return int(left.value.code or 0), printed.out, printed.err
+
+
+def converted(capsys: pytest.CaptureFixture[str], *arguments: object) -> None:
+    code, _, err = said(capsys, "convert", *arguments, "--crosscheck", "off")
+    assert code == 0, err
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Truth:
+    return write(tmp_path / "series", SPEC, iop=ORIENTATIONS["double oblique"], description="body")
+
+
+def test_explain_a_series_and_a_file(truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "explain", truth.folder)
+    assert code == 0
+    assert "dicom2nifti stores LAS" in out
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii.gz")
+    code, out, _ = said(capsys, "explain", tmp_path / "a.nii.gz", "--json")
+    assert code == 0
+    assert np.allclose(json.loads(out)["Affine"], truth.ras, atol=1e-4)
+
+
+def test_diagnose_names_what_was_done_and_fixes_it(
+    truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lps_kept = nibabel.Nifti1Image(truth.ijk.astype(np.uint8), truth.lps)
+    nibabel.save(lps_kept, tmp_path / "wrong.nii.gz")
+    code, out, err = said(
+        capsys, "diagnose", tmp_path / "wrong.nii.gz", "--source", truth.folder, "--mask-series", truth.folder
+    )
+    assert (code, err) == (12, "")
+    assert "LPS" in out
+    fixed = tmp_path / "right.nii.gz"
+    code, _, err = said(
+        capsys,
+        *("diagnose", tmp_path / "wrong.nii.gz", "--source", truth.folder),
+        *("--mask-series", truth.folder, "--fix", fixed),
+    )
+    assert (code, err) == (0, "")
+    image = nibabel.load(fixed)
+    assert np.array_equal(np.asarray(image.dataobj), truth.ijk)
+    assert np.allclose(image.affine, truth.ras, atol=1e-4)
+    assert said(capsys, "diagnose", fixed, "--source", truth.folder, "--mask-series", truth.folder)[0] == 0
+
+
+def test_check_tells_one_grid_from_another(truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii.gz")
+    assert said(capsys, "check", tmp_path / "a.nii.gz", truth.folder)[0] == 0
+    image = nibabel.load(tmp_path / "a.nii.gz")
+    moved = image.affine.copy()
+    moved[0, 3] += 2.5
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), moved), tmp_path / "b.nii.gz")
+    code, out, _ = said(capsys, "check", tmp_path / "a.nii.gz", tmp_path / "b.nii.gz")
+    assert code == 12
+    assert "2.5" in out
+    for name, path in (("imagesTr/c_0000", "b"), ("labelsTr/c", "a")):
+        target = tmp_path / "set" / f"{name}.nii.gz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((tmp_path / f"{path}.nii.gz").read_bytes())
+    assert said(capsys, "check", tmp_path / "set")[0] == 12
+    assert said(capsys, "check", tmp_path / "a.nii.gz", tmp_path / "missing.nii.gz")[0] == 5
+
+
+@pytest.mark.parametrize("to", ["series", "seg"])
+def test_export_and_back(to: str, truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if to == "seg":
+        pytest.importorskip("highdicom")
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii.gz")
+    code, _, err = said(
+        capsys, "export", tmp_path / "a.nii.gz", "--source", truth.folder, "--to", to, "-o", tmp_path / "dicom"
+    )
+    assert (code, err) == (0, "")
+    converted(capsys, tmp_path / "dicom", "--source", truth.folder, "-o", tmp_path / "b.nii.gz")
+    one, two = nibabel.load(tmp_path / "a.nii.gz"), nibabel.load(tmp_path / "b.nii.gz")
+    assert np.array_equal(np.asarray(one.dataobj), np.asarray(two.dataobj))
+    assert np.array_equal(one.affine, two.affine)
+
+
+def bundle(folder: Path, *arguments: str, **knobs: object) -> Path:
+    """What the export script leaves behind in the stand-in for Mimics."""
+    done = subprocess.run(
+        [sys.executable, str(FAKE), str(SCRIPTS / "export_masks.py"), str(folder), *arguments],
+        env={**os.environ, "FAKE_MIMICS": json.dumps(knobs)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def clean_series(folder: Path) -> Path:
+    record = json.loads((folder / "bundle.json").read_text("utf-8"))
+    return folder / str(record["images"][0]["dicom"])
+
+
+@pytest.mark.parametrize("spine", [AXIAL_SPINE, CORONAL_SPINE], ids=["as quoted", "coronal"])
+def test_a_bundle_lies_on_its_source(
+    spine: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = bundle(tmp_path / "bundle", "--dicom", "bone", **spine)
+    converted(capsys, made, "--source", clean_series(made), "-o", tmp_path / "bone.nii.gz")
+    record = json.loads((made / "bundle.json").read_text("utf-8"))
+    (mask,) = record["masks"]
+    shape = mask["shape"]
+    buffer = np.frombuffer(gzip.decompress((made / mask["file"]).read_bytes()), np.uint8).reshape(shape)
+    probes = {tuple(p[:3]): np.array(p[3:]) for p in record["images"][0]["probes"]}
+    origin = probes[0, 0, 0]
+    ends = [tuple(n - 1 if a == axis else 0 for a, n in enumerate(shape)) for axis in range(3)]
+    steps = np.column_stack([(probes[end] - origin) / max(end) for end in ends])
+    image = nibabel.load(tmp_path / "bone.nii.gz")
+    file, inverse = np.asarray(image.dataobj), np.linalg.inv(image.affine)
+    assert file.sum() == buffer.sum() > 0
+    for index in np.argwhere(buffer):
+        lps = origin + steps @ index
+        exact = inverse @ (*(lps * (-1, -1, 1)), 1)
+        assert np.abs(exact - np.rint(exact)).max() < 1e-3
+        assert file[tuple(np.rint(exact[:3]).astype(int))] == 1
+
+
+def test_the_scripts_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "mimics-script")
+    assert (code, out) == (0, (SCRIPTS / "export_masks.py").read_text("utf-8"))
+    assert said(capsys, "mimics-script", "--import")[1] == (SCRIPTS / "import_masks.py").read_text("utf-8")
+
+
+def test_a_mask_goes_back_into_mimics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = bundle(tmp_path / "bundle", "bone", **CORONAL_SPINE)
+    converted(capsys, made, "-o", tmp_path / "bone.nii.gz")
+    code, _, err = said(capsys, "to-mimics", tmp_path / "bone.nii.gz", made, "-o", tmp_path / "back")
+    assert (code, err) == (0, "")
+    state = tmp_path / "state.json"
+    done = subprocess.run(
+        [sys.executable, str(FAKE), str(SCRIPTS / "import_masks.py"), str(tmp_path / "back")],
+        env={**os.environ, "FAKE_MIMICS": json.dumps(CORONAL_SPINE), "FAKE_MIMICS_STATE": str(state)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    left: Sequence[dict[str, object]] = json.loads(state.read_text("utf-8"))["masks"]
+    bones = [m for m in left if str(m["name"]).startswith("bone")]
+    assert len(bones) == 2
+    assert bones[0]["data"] == bones[1]["data"]
+    assert bones[0]["color"] == pytest.approx(bones[1]["color"], abs=0.5 / 255)
+
+
+def test_an_empty_mask_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = bundle(tmp_path / "bundle", "nothing")
+    code, _, err = said(capsys, "convert", made, "-o", tmp_path / "n.nii.gz")
+    assert code == 10
+    assert "EMPTY" in err
+    assert not (tmp_path / "n.nii.gz").exists()
+
+
+def test_selftest_passes_here(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = said(capsys, "selftest", "--json")
+    record = json.loads(out)
+    assert (code, record["Failed"]) == (0, 0)
+    assert len(record["Checks"]) == 20
+    assert all(check["Passed"] or check["Route"] == "SEG and back" for check in record["Checks"])

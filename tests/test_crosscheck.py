@@ -1,0 +1,385 @@
+"""The witnesses as they are installed: what each says of phantoms, how it is judged, and what a dispute does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import permutations, product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+
+from pipeline import Code, Grid, PipelineError, Policy, convert
+from pipeline.crosscheck import Agreement, Job, dcm2niix, judge, order_in_words, panel
+from pipeline.crosscheck import Testimony as Told  # a class called Test… would be collected
+from pipeline.crosscheck.child import Child
+from pipeline.crosscheck.dicom2nifti import _rewrite
+from pipeline.crosscheck.panel import Panel
+from pipeline.findings import Exit
+from pipeline.finish import finish
+from pipeline.geometry import LPS_TO_RAS
+from pipeline.parts import split
+from pipeline.product import Product, of_part
+from pipeline.series import Frame, choose, scan
+from tests.phantom import ORIENTATIONS, Spec, Truth, write
+
+WITNESSES = ("dicom2nifti", "SimpleITK", "dcm2niix")
+SPEC = Spec(shape=(9, 7, 6), row_spacing=1.3, column_spacing=0.8, step=2.1, content="index")
+IMAGE = Policy(as_="image", crosscheck="voxels")
+
+
+@pytest.fixture(scope="module")
+def witnesses() -> Iterator[Panel]:
+    """All of them, started once. Skipped by name where one is not installed."""
+    for name in WITNESSES:
+        pytest.importorskip(name)
+    with Panel(IMAGE) as shared:
+        yield shared
+
+
+@pytest.fixture(scope="module")
+def affine_only() -> Iterator[Panel]:
+    with Panel(replace(IMAGE, crosscheck="affine")) as shared:
+        yield shared
+
+
+def product_of(truth: Truth, policy: Policy = IMAGE) -> Product:
+    """The one volume of a series, laid and decoded."""
+    series = choose(scan([truth.folder]), None)
+    (part,) = split(series.frames)
+    return of_part(series, part, policy)
+
+
+def frames_of(product: Product) -> tuple[Frame, ...]:
+    assert product.witnessed is not None
+    return product.witnessed.frames
+
+
+def job_of(product: Product) -> Job:
+    frames = frames_of(product)
+    return Job(tuple(str(f.path) for f in frames), tuple(f.number for f in frames), True)
+
+
+def verdicts(product: Product, asked: Panel) -> dict[str, Agreement]:
+    frames, voxels = frames_of(product), product.volume.voxels
+    asked.begin(frames, voxels=True)
+    assert product.witnessed is not None
+    stack, physical = product.witnessed.stack, product.witnessed.physical
+    told = asked.verdicts(product.grid, stack, frames, physical, lambda: iter(voxels))
+    return {agreement.witness: agreement for agreement in told}
+
+
+def edited(**values: object) -> Callable[[int, Dataset], None]:
+    def edit(_: int, dataset: Dataset) -> None:
+        for keyword, value in values.items():
+            setattr(dataset, keyword, value)
+
+    return edit
+
+
+# What the witnesses say
+
+
+@pytest.mark.parametrize("orientation", ["HFS", "rows upward", "sagittal", "coronal", "steep oblique", "HFDL"])
+def test_all_confirm_a_regular_series_voxel_for_voxel(tmp_path: Path, witnesses: Panel, orientation: str) -> None:
+    truth = write(tmp_path, SPEC, iop=ORIENTATIONS[orientation], stored="shuffled", instance_numbers="against")
+    told = verdicts(product_of(truth), witnesses)
+    assert set(told) == set(WITNESSES)
+    for agreement in told.values():
+        assert agreement.confirms, agreement
+        assert agreement.voxels_differing == 0
+        assert agreement.max_corner_mm is not None
+        assert agreement.max_corner_mm < (5e-3 if agreement.witness == "dcm2niix" else 1e-3)
+        assert agreement.version
+
+
+@pytest.mark.parametrize("as_", ["mask", "image"])
+def test_values_agree_after_the_rescale_the_witnesses_apply(tmp_path: Path, witnesses: Panel, as_: str) -> None:
+    """0/255 written as 0/1, stored signed, rescaled by 2 and -10: three readers, three types, one meaning."""
+    truth = write(tmp_path, SPEC, content="mask", labels=(255,), rescale=((2.0, -10.0),), radius_mm=4, signed=True)
+    policy = replace(IMAGE, as_=as_)
+    for agreement in verdicts(product_of(truth, policy), witnesses).values():
+        assert agreement.confirms, agreement
+        assert agreement.voxels_differing == 0
+
+
+def test_the_affine_alone_gives_the_same_verdict(tmp_path: Path, witnesses: Panel, affine_only: Panel) -> None:
+    product = product_of(write(tmp_path, SPEC, iop=ORIENTATIONS["oblique sagittal"]))
+    deep, shallow = verdicts(product, witnesses)["dicom2nifti"], verdicts(product, affine_only)["dicom2nifti"]
+    assert (shallow.status, shallow.max_corner_mm, shallow.index_map) == (
+        deep.status,
+        deep.max_corner_mm,
+        deep.index_map,
+    )
+    assert (deep.voxels_differing, shallow.voxels_differing) == (0, None)
+
+
+def _with_empty_tr(_: int, dataset: Dataset) -> None:
+    dataset.RepetitionTime = dataset.EchoTime = None
+
+
+LENIENT = {
+    "constant instance number": {"instance_numbers": "constant"},
+    "shuffled instance numbers": {"instance_numbers": "shuffled"},
+    "no instance number": {"instance_numbers": "missing"},
+    "no modality": {"edit": edited(Modality="")},
+    "empty repetition time": {"edit": _with_empty_tr, "kind": "mr", "instance_numbers": "constant"},
+    "three planes": {"shape": (9, 7, 3)},
+    "two planes": {"shape": (9, 7, 2)},
+    "one plane": {"shape": (9, 7, 1)},
+}
+
+
+@pytest.mark.parametrize("why", LENIENT)
+def test_dicom2nifti_is_asked_again_where_it_refuses_what_it_need_not(
+    tmp_path: Path, witnesses: Panel, why: str
+) -> None:
+    truth = write(tmp_path, SPEC, iop=ORIENTATIONS["double oblique"], **LENIENT[why])
+    before = [path.read_bytes() for path in truth.paths]
+    told = verdicts(product_of(truth), witnesses)["dicom2nifti"]
+    assert told.confirms, told
+    assert told.voxels_differing == 0
+    if why not in ("no modality", "constant instance number"):  # these it takes, in the order it is given
+        assert "asked again" in told.words
+        assert "after it refused with" in told.words
+    assert [path.read_bytes() for path in truth.paths] == before
+
+
+def test_nothing_that_places_a_plane_is_rewritten(tmp_path: Path) -> None:
+    truth = write(tmp_path, SPEC, kind="mr", iop=ORIENTATIONS["double oblique"], edit=_with_empty_tr)
+    datasets = [dcmread(path) for path in truth.paths]
+    originals = [dcmread(path) for path in truth.paths]
+    for dataset in datasets:
+        del dataset.Modality
+    _rewrite(datasets)
+    touched = {"InstanceNumber", "Modality", "RepetitionTime", "EchoTime"}
+    for k, (dataset, original) in enumerate(zip(datasets, originals, strict=True)):
+        assert (dataset.InstanceNumber, dataset.Modality) == (k + 1, "OT")
+        assert "RepetitionTime" not in dataset
+        kept = {e.keyword: e for e in dataset if e.keyword not in touched}
+        assert kept == {e.keyword: e for e in original if e.keyword not in touched}
+        assert {"ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"} <= set(kept)
+
+
+def test_a_refusal_is_quoted(tmp_path: Path, witnesses: Panel) -> None:
+    truth = write(tmp_path, SPEC, edit=edited(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
+    told = verdicts(product_of(truth), witnesses)
+    assert told["dicom2nifti"].status == "REFUSED"
+    assert told["dicom2nifti"].words.startswith("refuses: ")
+    assert "Error" in told["dicom2nifti"].words
+    assert told["dicom2nifti"].max_corner_mm is None
+    assert told["SimpleITK"].confirms
+
+
+def test_some_frames_of_a_file_are_not_shown_to_dicom2nifti(tmp_path: Path, witnesses: Panel) -> None:
+    product = product_of(write(tmp_path, SPEC, kind="enhanced ct"))
+    job = job_of(product)
+    some = replace(job, files=job.files[:4], frame_numbers=job.frame_numbers[:4])
+    told = witnesses._children["dicom2nifti"].ask(some)
+    assert "only some frames" in told.refusal
+
+
+# Where they are known to be wrong
+
+
+@pytest.mark.parametrize("stored", ["against", "shuffled"])
+def test_dicom2nifti_and_frames_in_another_order_than_their_stack(
+    tmp_path: Path, witnesses: Panel, stored: str
+) -> None:
+    """As installed, it is wrong or refuses; if a later version is right, the rule can go."""
+    product = product_of(write(tmp_path, SPEC, kind="enhanced ct", stored=stored))
+    told = verdicts(product, witnesses)["dicom2nifti"]
+    if stored == "against":
+        assert told.status == "KNOWN_WRONG", told
+        assert told.voxels_differing is not None
+        assert told.voxels_differing > 0
+        assert "In-Stack Position Number" in told.words
+    assert not told.confirms
+    in_order = verdicts(product_of(write(tmp_path / "in order", SPEC, kind="enhanced ct")), witnesses)["dicom2nifti"]
+    assert in_order.confirms
+    assert in_order.voxels_differing == 0
+
+
+def test_simpleitk_inverts_monochrome1(tmp_path: Path, witnesses: Panel) -> None:
+    told = verdicts(product_of(write(tmp_path, SPEC, photometric="MONOCHROME1")), witnesses)
+    assert told["SimpleITK"].status == "KNOWN_WRONG", told["SimpleITK"]
+    assert told["SimpleITK"].voxels_differing == 9 * 7 * 6
+    assert told["SimpleITK"].max_corner_mm is not None
+    assert told["SimpleITK"].max_corner_mm < 1e-3
+    assert told["dicom2nifti"].confirms
+    assert told["dcm2niix"].confirms
+
+
+def test_dcm2niix_takes_its_step_from_the_first_gap(tmp_path: Path, witnesses: Panel) -> None:
+    def shift_first(k: int, dataset: Dataset) -> None:
+        if k == 0:
+            x, y, z = dataset.ImagePositionPatient
+            dataset.ImagePositionPatient = [x, y, float(z) + 0.03]
+
+    told = verdicts(product_of(write(tmp_path, SPEC, edit=shift_first)), witnesses)
+    assert told["dcm2niix"].status == "KNOWN_WRONG", told["dcm2niix"]
+    assert told["dcm2niix"].max_corner_mm is not None
+    assert told["dcm2niix"].max_corner_mm > 0.1
+    assert told["dicom2nifti"].confirms
+    assert told["SimpleITK"].confirms
+
+
+# How they are judged
+
+
+def grid_of(shape: tuple[int, int, int] = (5, 4, 3)) -> Grid:
+    lps = np.eye(4)
+    lps[:3, :3] = np.diag((0.8, 1.3, 2.1))
+    lps[:3, 3] = (-31.5, 12.25, 7)
+    return Grid(shape, lps)
+
+
+def told_of(grid: Grid, array: np.ndarray | None = None, shift: tuple[float, float, float] = (0, 0, 0)) -> Told:
+    lps = grid.lps.copy()
+    lps[:3, 3] += shift
+    return Told("witness", "1", LPS_TO_RAS @ lps, grid.shape, array)
+
+
+def judged(told: Told, array: np.ndarray, known_wrong: tuple[str, ...] = ()) -> Agreement:
+    planes = [array[:, :, k].T for k in range(array.shape[2])]
+    return judge(told, grid_of(), 1e-3, lambda k, plane: plane, planes, known_wrong)
+
+
+VALUES = np.arange(60).reshape(3, 4, 5).T
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 60])
+def test_differing_voxels_are_counted_exactly(tmp_path: Path, witnesses: Panel, count: int) -> None:
+    product = product_of(write(tmp_path, SPEC, shape=(5, 4, 3), iop=ORIENTATIONS["rows upward"]))
+    planes = [plane.astype(np.int64) for plane in product.volume.voxels]
+    changed = np.random.default_rng(3).choice(60, count, replace=False)
+    for k, j, i in zip(*np.unravel_index(changed, (3, 4, 5)), strict=True):
+        planes[k][j, i] += 1
+    for witness in ("dicom2nifti", "SimpleITK"):
+        told = witnesses._children[witness].ask(job_of(product))
+        assert product.witnessed is not None
+        agreement = judge(told, product.grid, 1e-3, product.witnessed.physical, planes)
+        assert agreement.voxels_differing == count
+        assert agreement.status == ("DIFFERS" if count else agreement.status)
+        assert agreement.confirms == (count == 0)
+        assert count == 0 or f"{count} voxels differ" in agreement.words
+
+
+def test_two_planes_swapped_differ(tmp_path: Path) -> None:
+    assert judged(told_of(grid_of(), VALUES), VALUES[:, :, [1, 0, 2]]).voxels_differing == 40
+
+
+@pytest.mark.parametrize("known_wrong", [(), ("wander",)])
+def test_a_grid_a_hundredth_of_a_millimetre_away_differs(known_wrong: tuple[str, ...]) -> None:
+    agreement = judged(told_of(grid_of(), VALUES, (0.006, 0, -0.008)), VALUES, known_wrong)
+    assert agreement.status == ("KNOWN_WRONG" if known_wrong else "DIFFERS")
+    assert agreement.max_corner_mm == pytest.approx(0.01)
+    assert "lies 0.0100 mm away" in agreement.words
+    assert all(rule in agreement.words for rule in known_wrong)
+    assert judged(told_of(grid_of(), VALUES, (0, 0, 0.0009)), VALUES).status == "AGREES"
+
+
+@pytest.mark.parametrize("shift", [(0.8, 0, 0), (0, 0, -2.1), (0, 0.7, 0)])
+def test_a_grid_a_voxel_away_is_another_place(shift: tuple[float, float, float]) -> None:
+    agreement = judged(told_of(grid_of(), VALUES, shift), VALUES)
+    assert (agreement.status, agreement.max_corner_mm) == ("DIFFERS", None)
+    assert "another place" in agreement.words
+
+
+@pytest.mark.parametrize("shape", [(5, 4, 2), (4, 5, 3), (5, 4, 3, 2)])
+def test_another_shape_is_another_place(shape: tuple[int, ...]) -> None:
+    told = replace(told_of(grid_of()), shape=shape)
+    assert judged(told, VALUES).status == "DIFFERS"
+
+
+@pytest.mark.parametrize("axes", list(permutations(range(3))))
+def test_every_order_of_one_grid_agrees(axes: tuple[int, int, int]) -> None:
+    grid = grid_of()
+    for signs in product((1, -1), repeat=3):
+        array = VALUES.transpose(axes)[tuple(slice(None, None, s) for s in signs)]
+        turn = np.zeros((4, 4))
+        turn[3, 3] = 1
+        for theirs, (ours, sign) in enumerate(zip(axes, signs, strict=True)):
+            turn[ours, theirs] = sign
+            turn[ours, 3] = 0 if sign > 0 else grid.shape[ours] - 1
+        told = Told("witness", "1", LPS_TO_RAS @ grid.lps @ turn, array.shape, array)
+        agreement = judged(told, VALUES)
+        same = axes == (0, 1, 2) and signs == (1, 1, 1)
+        assert agreement.status == ("AGREES" if same else "REORDERED")
+        assert agreement.voxels_differing == 0
+        assert ("same order" in agreement.words) == same
+        assert ("bottom-up" in agreement.words) == (signs[axes.index(1)] < 0)
+
+
+def test_orders_in_words() -> None:
+    assert order_in_words(np.eye(4, dtype=np.int64)) == "same order"
+    assert order_in_words(np.diag([1, -1, 1, 1])) == "rows stored bottom-up"
+    assert order_in_words(np.diag([-1, 1, -1, 1])) == "columns stored right to left, planes in reverse"
+    swapped = np.eye(4, dtype=np.int64)[[2, 0, 1, 3]]
+    assert order_in_words(swapped).startswith("axes in the order row, plane, column")
+
+
+# What becomes of a conversion
+
+
+def test_a_witness_that_dies_is_a_refusal(tmp_path: Path) -> None:
+    product = product_of(write(tmp_path, SPEC))
+    with Child("pipeline.crosscheck.dicom2nifti", "dicom2nifti") as child:
+        child._process.kill()
+        child._process.wait()
+        for _ in range(2):
+            assert child.ask(job_of(product)).refusal == "its process ended with status -9"
+    with Child("pipeline.crosscheck.nobody", "nobody") as child:
+        assert child.ask(job_of(product)).refusal == "its process ended with status 1"
+
+
+def test_a_witness_that_dies_leaves_the_result_unconfirmed(tmp_path: Path) -> None:
+    truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
+    with Panel(Policy()) as asked:
+        asked._children["dicom2nifti"]._process.kill()
+        outcome = finish(product_of(truth, Policy()), tmp_path / "out.nii", Policy(), asked)
+    assert (outcome.verdict, outcome.exit) == ("UNCONFIRMED", Exit.VERIFIED)
+    assert outcome.agreements[0].status == "REFUSED"
+    assert (tmp_path / "out.nii").exists()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_dispute_leaves_no_file_unless_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool) -> None:
+    """A real difference: dicom2nifti on reversed frames, with the rule that explains it taken away."""
+    monkeypatch.setattr(panel, "_known_wrong", lambda *_: [])
+    truth = write(tmp_path / "in", SPEC, kind="enhanced ct", stored="against")
+    policy = Policy(as_="image", crosscheck="voxels", keep_disputed=keep)
+    if keep:
+        outcome = convert([truth.folder], tmp_path / "out.nii.gz", policy=policy)
+        assert (outcome.verdict, outcome.exit) == ("DISPUTED", Exit.DISPUTED)
+        assert {p.name for p in tmp_path.iterdir()} == {"in", "out.nii.gz", "out.json"}
+        return
+    with pytest.raises(PipelineError) as caught:
+        convert([truth.folder], tmp_path / "out.nii.gz", policy=policy)
+    assert (caught.value.finding.code, caught.value.exit) == (Code.WITNESS_DIFFERS, Exit.DISPUTED)
+    assert "dicom2nifti" in caught.value.finding.message
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_witnesses_that_are_not_installed_are_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel, "find_spec", lambda name: None)
+    truth = write(tmp_path / "in", SPEC)
+    outcome = convert([truth.folder], tmp_path / "out.nii.gz", policy=IMAGE)
+    told = {a.witness: a for a in outcome.agreements}
+    assert {name: a.status for name, a in told.items() if name != "dicom2nifti"} == {
+        "SimpleITK": "ABSENT",
+        "dcm2niix": "ABSENT",
+    }
+    assert "verimask[witnesses]" in told["SimpleITK"].words
+    assert (outcome.verdict, told["dicom2nifti"].voxels_differing) == ("VERIFIED", 0)
+
+
+def test_dcm2niix_that_splits_a_series_refuses(tmp_path: Path) -> None:
+    pytest.importorskip("dcm2niix")
+    one = write(tmp_path / "1", SPEC, seed="one")
+    two = write(tmp_path / "2", SPEC, seed="two", series_number=8)
+    files = tuple(map(str, (*one.paths, *two.paths)))
+    told = dcm2niix.ask(Job(files, (1,) * len(files), False), philips=False)
+    assert told.refusal.startswith("wrote 2 files for one series")

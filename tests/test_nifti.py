@@ -1,0 +1,380 @@
+"""The NIfTI file against nibabel and SimpleITK, and the proof that reads it back against files that are not right."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from pipeline import nifti
+from pipeline.findings import Code, PipelineError
+from pipeline.geometry import Grid, corner_indices
+from pipeline.mask import Voxels
+
+LIMIT_MM = 1e-2
+TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f4")
+SHAPE = (5, 4, 3)
+
+
+@st.composite
+def grids(draw: st.DrawFn, lean: float = 0.0, largest: int = 6) -> Grid:
+    """Any rotation, anisotropic spacing and origin; a lean of the planes where asked."""
+    turn = Rotation.from_euler("zyx", draw(st.tuples(*[st.floats(-180, 180)] * 3)), degrees=True).as_matrix()
+    axes = turn @ np.diag(draw(st.tuples(*[st.floats(0.05, 9)] * 3)))
+    axes[:, 2] += axes[:, 1] * lean
+    lps = np.eye(4)
+    lps[:3, :3], lps[:3, 3] = axes, draw(st.tuples(*[st.floats(-700, 700)] * 3))
+    return Grid(draw(st.tuples(*[st.integers(1, largest)] * 3)), lps)
+
+
+def grid_of(shape: tuple[int, int, int] = SHAPE) -> Grid:
+    """A double oblique one."""
+    lps = np.eye(4)
+    turn = Rotation.from_euler("zyx", (14, -22, 31), degrees=True).as_matrix()
+    lps[:3, :3], lps[:3, 3] = turn * (0.7, 1.3, 2.9), (-81.3, 17.2, 211.9)
+    return Grid(shape, lps)
+
+
+def numbered(shape: tuple[int, int, int], dtype: str) -> np.ndarray:
+    """A unique value for every voxel, where the type has enough of them."""
+    return (np.arange(1, np.prod(shape) + 1).reshape(shape[::-1]).T % 127).astype(dtype)
+
+
+def write(
+    path: Path, grid: Grid, array: np.ndarray, *, slope: float = 1, intercept: float = 0, label: bool = True
+) -> tuple[int, ...]:
+    header, _ = nifti.pack_header(
+        grid.ras,
+        grid.shape,
+        array.dtype,
+        slope=slope,
+        intercept=intercept,
+        label=label,
+        description="verimask",
+        limit_mm=LIMIT_MM,
+    )
+    with nifti.opened(path, "wb", gzipped=path.suffix == ".gz") as file:
+        return nifti.write(file, header, Voxels.of(array), lambda done: None)
+
+
+def worst_mm(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> float:
+    corners = np.column_stack([corner_indices(shape), np.ones(8)])
+    return float(np.linalg.norm(corners @ (one - other).T, axis=1).max())
+
+
+@settings(max_examples=40, deadline=None)
+@given(grids(), st.sampled_from(TYPES), st.booleans())
+def test_the_header_is_what_nibabel_reads(
+    tmp_path_factory: pytest.TempPathFactory, grid: Grid, dtype: str, label: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "header.nii"
+    array = numbered(grid.shape, dtype)
+    write(path, grid, array, slope=2.5, intercept=-7, label=label)
+    image = nibabel.load(path)
+    header = image.header
+    assert image.shape == grid.shape
+    assert header.get_data_dtype() == np.dtype(dtype)
+    assert worst_mm(header.get_sform(), grid.ras, grid.shape) < 2e-4
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
+    assert worst_mm(header.get_qform(), header.get_sform(), grid.shape) < LIMIT_MM
+    assert np.allclose(header.get_zooms(), grid.spacing, rtol=1e-6)
+    assert header.get_xyzt_units()[0] == "mm"
+    assert header.get_intent(code_repr="code")[0] == (1002 if label else 0)
+    assert (image.dataobj.slope, image.dataobj.inter) == (2.5, -7)
+    assert bytes(header["descrip"]).rstrip(b"\0") == b"verimask"
+    assert (np.asarray(image.dataobj.get_unscaled()) == array).all()
+    assert header["sizeof_hdr"] == 348
+    assert not header.extensions
+
+
+@settings(max_examples=40, deadline=None)
+@given(grids(lean=0.1), grids())
+def test_our_own_parser_reads_what_nibabel_reads(
+    tmp_path_factory: pytest.TempPathFactory, leaning: Grid, upright: Grid
+) -> None:
+    for grid in (leaning, upright):
+        path = tmp_path_factory.getbasetemp() / "parsed.nii"
+        write(path, grid, numbered(grid.shape, "i2"), slope=0.5, intercept=3)
+        ours, image = nifti.read_header(path), nibabel.load(path)
+        theirs = image.header
+        assert ours.shape == grid.shape
+        assert (ours.sform_code, ours.qform_code) == (int(theirs["sform_code"]), int(theirs["qform_code"]))
+        assert np.allclose(ours.sform, theirs.get_sform(), atol=1e-12)
+        assert np.allclose(ours.qform, theirs.get_qform(coded=False), atol=1e-4, rtol=1e-5)
+        assert (ours.slope, ours.intercept) == (image.dataobj.slope, image.dataobj.inter) == (0.5, 3)
+        assert (ours.intent, ours.units, ours.description) == (1002, 2, "verimask")
+        assert ours.vox_offset == 352
+
+
+@settings(max_examples=30, deadline=None)
+@given(grids(lean=0.1))
+def test_a_sheared_grid_has_an_sform_only(grid: Grid) -> None:
+    raw, deviation = nifti.pack_header(
+        grid.ras,
+        (30, 40, 20),
+        np.dtype("u1"),
+        slope=1,
+        intercept=0,
+        label=True,
+        description="",
+        limit_mm=0.01 * min(grid.spacing),
+    )
+    header = nifti.parse_header(raw)
+    assert deviation > 0.01 * min(grid.spacing)
+    assert (header.sform_code, header.qform_code) == (1, 0)
+    assert worst_mm(header.affine, grid.ras, (30, 40, 20)) < 2e-4
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_both_byte_orders_are_parsed(tmp_path: Path, order: str) -> None:
+    grid, array = grid_of(), numbered(SHAPE, "u2")
+    affine = grid.ras.astype(np.float32)
+    image = nibabel.Nifti1Image(array.astype(order + "u2"), affine, nibabel.Nifti1Header(endianness=order))
+    image.set_data_dtype(order + "u2")
+    image.set_sform(affine, code=1)
+    image.to_filename(tmp_path / "swapped.nii")
+    header = nifti.read_header(tmp_path / "swapped.nii")
+    assert header.dtype == np.dtype(order + "u2")
+    assert worst_mm(header.affine, grid.ras, SHAPE) < 1e-4
+    read = np.stack(list(nifti.read_planes(tmp_path / "swapped.nii")))
+    assert (array == read.T).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x5c\x01\0\0" + bytes(344), b"no header at all" * 30, bytes(348)])
+def test_what_is_no_nifti_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "other.nii"
+    path.write_bytes(content)
+    with pytest.raises(PipelineError) as caught:
+        nifti.read_header(path)
+    assert caught.value.finding.code is Code.CORRUPT_FILE
+
+
+def test_a_type_that_is_not_read_is_refused(tmp_path: Path) -> None:
+    nibabel.Nifti1Image(np.zeros(SHAPE, np.complex64), np.eye(4)).to_filename(tmp_path / "complex.nii")
+    with pytest.raises(PipelineError, match="datatype 32"):
+        nifti.read_header(tmp_path / "complex.nii")
+
+
+def test_a_side_too_long_for_the_header_is_refused() -> None:
+    with pytest.raises(PipelineError) as caught:
+        nifti.pack_header(
+            np.eye(4), (32768, 1, 1), np.dtype("u1"), slope=1, intercept=0, label=True, description="", limit_mm=1
+        )
+    assert (caught.value.finding.code, caught.value.finding.measured) == (Code.TOO_LARGE, 32768)
+
+
+def test_gzip_is_one_member_without_time_or_name(tmp_path: Path) -> None:
+    shape = (301, 207, 41)  # 2.5 MB: several blocks of the threads
+    array = np.random.default_rng(5).integers(0, 7, shape).astype("u1")
+    write(tmp_path / "large.nii.gz", grid_of(shape), array)
+    raw = (tmp_path / "large.nii.gz").read_bytes()
+    assert raw[:3] == b"\x1f\x8b\x08"
+    assert raw[3] == 0  # no file name, comment or extra field
+    assert raw[4:8] == bytes(4)
+    member = zlib.decompressobj(wbits=31)
+    data = member.decompress(raw)
+    assert member.eof
+    assert member.unused_data == b""
+    assert data[352:] == array.tobytes(order="F")
+    assert gzip.decompress(raw) == data
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_the_same_voxels_give_the_same_bytes(tmp_path: Path, ending: str) -> None:
+    array = np.random.default_rng(5).integers(0, 7, (150, 107, 31)).astype("u1")
+    for name in "ab":
+        write(tmp_path / f"{name}{ending}", grid_of(array.shape), array)
+    assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_proof_holds_for_what_was_written(tmp_path: Path, dtype: str, ending: str) -> None:
+    path, grid, array = tmp_path / f"a{ending}", grid_of(), numbered(SHAPE, dtype)
+    checksums = write(path, grid, array)
+    assert nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4) < 2e-5
+    assert np.stack(list(nifti.read_planes(path))).T.tobytes() == array.tobytes()
+
+
+def spoilt(change: Callable[[bytearray], None]) -> Callable[[bytes], bytes]:
+    def apply(raw: bytes) -> bytes:
+        data = bytearray(raw)
+        change(data)
+        return bytes(data)
+
+    return apply
+
+
+def _flip(at: int) -> Callable[[bytes], bytes]:
+    return spoilt(lambda data: data.__setitem__(at, data[at] ^ 1))
+
+
+def _swap_planes(data: bytearray) -> None:
+    data[352:372], data[372:392] = data[372:392], data[352:372]
+
+
+SPOILT = {
+    "first voxel": _flip(352),
+    "last voxel": _flip(-1),
+    "one voxel in the middle": _flip(352 + 33),
+    "two planes swapped": spoilt(_swap_planes),
+    "another shape": spoilt(lambda data: data.__setitem__(slice(42, 46), struct.pack("<2h", 4, 5))),
+    "fewer planes": lambda raw: spoilt(lambda data: data.__setitem__(slice(46, 48), struct.pack("<h", 2)))(raw)[:-20],
+    "another type": spoilt(lambda data: data.__setitem__(slice(70, 72), struct.pack("<h", 256))),
+    "origin moved by a millimetre": spoilt(
+        lambda data: data.__setitem__(slice(292, 296), struct.pack("<f", struct.unpack("<f", data[292:296])[0] + 1))
+    ),
+    "column direction negated": spoilt(lambda data: data.__setitem__(283, data[283] ^ 0x80)),
+    "sform switched off": spoilt(lambda data: data.__setitem__(slice(254, 256), b"\0\0")),
+    "slope doubled": spoilt(lambda data: data.__setitem__(slice(112, 116), struct.pack("<f", 2))),
+    "qform turned": spoilt(lambda data: data.__setitem__(slice(256, 260), struct.pack("<f", 0.9))),
+}
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("how", SPOILT)
+def test_proof_refuses_what_was_changed(tmp_path: Path, how: str, ending: str) -> None:
+    path, grid, array = tmp_path / f"a{ending}", grid_of(), numbered(SHAPE, "u1")
+    checksums = write(path, grid, array)
+    whole = path.read_bytes() if ending == ".nii" else gzip.decompress(path.read_bytes())
+    changed = SPOILT[how](whole)
+    assert changed != whole
+    path.write_bytes(changed if ending == ".nii" else gzip.compress(changed))
+    with pytest.raises(PipelineError) as caught:
+        nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
+    assert caught.value.finding.code is Code.READ_BACK_DIFFERS
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("change", [lambda raw: raw[:-3], lambda raw: raw + b"\0", lambda raw: raw[:400]])
+def test_proof_refuses_a_file_that_ends_early_or_late(
+    tmp_path: Path, change: Callable[[bytes], bytes], ending: str
+) -> None:
+    path, grid, array = tmp_path / f"a{ending}", grid_of((11, 13, 7)), numbered((11, 13, 7), "u1")
+    checksums = write(path, grid, array)
+    whole = path.read_bytes() if ending == ".nii" else gzip.decompress(path.read_bytes())
+    path.write_bytes(change(whole) if ending == ".nii" else gzip.compress(change(whole)))
+    with pytest.raises(PipelineError) as caught:
+        nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
+    assert caught.value.finding.code is Code.CORRUPT_FILE
+
+
+@pytest.mark.parametrize("at", [0.3, 0.6, 0.9, 1.0])
+def test_proof_refuses_gzip_that_is_cut_off_or_damaged(tmp_path: Path, at: float) -> None:
+    path, shape = tmp_path / "a.nii.gz", (31, 23, 17)
+    array = np.random.default_rng(5).integers(0, 200, shape).astype("u1")
+    checksums = write(path, grid_of(shape), array)
+    raw = path.read_bytes()
+    place = int(at * (len(raw) - 3))
+    for damaged in (raw[:place], raw[:place] + bytes([raw[place] ^ 4]) + raw[place + 1 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(PipelineError) as caught:
+            nifti.prove(path, grid_of(shape).ras, shape, array.dtype, checksums, 2e-4)
+        assert caught.value.finding.code in (Code.CORRUPT_FILE, Code.READ_BACK_DIFFERS)
+
+
+def test_a_grid_too_far_from_the_patient_is_refused(tmp_path: Path) -> None:
+    """float32 holds 1e6 mm to 0.06 mm only."""
+    lps = grid_of().lps.copy()
+    lps[:3, 3] += 1e6 + 0.0123
+    grid, path, array = Grid(SHAPE, lps), tmp_path / "a.nii", numbered(SHAPE, "u1")
+    checksums = write(path, grid, array)
+    with pytest.raises(PipelineError) as caught:
+        nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
+    finding = caught.value.finding
+    assert finding.code is Code.READ_BACK_DIFFERS
+    assert finding.measured is not None
+    assert 2e-4 < finding.measured < 0.2
+
+
+def test_in_place_moves_what_is_whole(tmp_path: Path) -> None:
+    with nifti.in_place(tmp_path / "a.nii", overwrite=False) as part:
+        part.write_bytes(b"whole")
+        assert not (tmp_path / "a.nii").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nii"]
+    assert (tmp_path / "a.nii").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, PipelineError])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_in_place_leaves_nothing_behind_on_failure(tmp_path: Path, error: type[BaseException], overwrite: bool) -> None:
+    (tmp_path / "old.nii").write_bytes(b"old")
+
+    def fail() -> None:
+        with nifti.in_place(tmp_path / ("old.nii" if overwrite else "new.nii"), overwrite=overwrite) as part:
+            part.write_bytes(b"half")
+            raise error("midway")
+
+    with pytest.raises(error):
+        fail()
+    assert [p.name for p in tmp_path.iterdir()] == ["old.nii"]
+    assert (tmp_path / "old.nii").read_bytes() == b"old"
+
+
+def without_links(*_: Any, **__: Any) -> None:
+    raise PermissionError(1, "Operation not permitted")  # what exFAT and many network folders answer
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_in_place_never_replaces_what_appeared_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", without_links)
+    target = tmp_path / "a.nii"
+
+    def race() -> None:
+        with nifti.in_place(target, overwrite=False) as part:
+            part.write_bytes(b"ours")
+            target.write_bytes(b"theirs")
+
+    with pytest.raises(PipelineError) as caught:
+        race()
+    assert caught.value.finding.code is Code.OUTPUT_EXISTS
+    assert target.read_bytes() == b"theirs"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nii"]
+
+
+def test_in_place_works_on_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", without_links)
+    with nifti.in_place(tmp_path / "a.nii", overwrite=False) as part:
+        part.write_bytes(b"whole")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.nii"]
+    assert (tmp_path / "a.nii").read_bytes() == b"whole"
+
+
+def test_in_place_overwrites_when_told(tmp_path: Path) -> None:
+    (tmp_path / "a.nii").write_bytes(b"old")
+    with nifti.in_place(tmp_path / "a.nii", overwrite=True) as part:
+        part.write_bytes(b"new")
+        assert (tmp_path / "a.nii").read_bytes() == b"old"
+    assert (tmp_path / "a.nii").read_bytes() == b"new"
+
+
+@settings(max_examples=30, deadline=None)
+@given(grids(largest=9), st.data())
+def test_nibabel_and_simpleitk_put_every_voxel_where_the_grid_says(
+    tmp_path_factory: pytest.TempPathFactory, grid: Grid, data: st.DataObject
+) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    path = tmp_path_factory.getbasetemp() / "seen.nii.gz"
+    array = np.arange(1, np.prod(grid.shape) + 1).reshape(grid.shape[::-1]).T.astype("u2")
+    write(path, grid, array)
+    seen, image = nibabel.load(path), sitk.ReadImage(str(path))
+    for _ in range(4):
+        index = data.draw(st.tuples(*[st.integers(0, n - 1) for n in grid.shape]))
+        world = grid.points(index)
+        assert np.allclose(nibabel.affines.apply_affine(seen.affine, index) * (-1, -1, 1), world, atol=5e-4)
+        assert np.allclose(image.TransformIndexToPhysicalPoint(index), world, atol=5e-4)
+        assert int(seen.dataobj[index]) == image.GetPixel(*index) == array[index]
