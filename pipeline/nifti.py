@@ -15,15 +15,19 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from gzip import BadGzipFile
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import IO, Any, Literal
 
 import numpy as np
 
+from pipeline.beside import Beside
 from pipeline.findings import Code, refuse
 from pipeline.geometry import Matrix, corner_indices
+from pipeline.gzipped import GzipWriter
 from pipeline.mask import Array, Voxels
+from pipeline.readback import ReadBack, read_back
 
 INTENT_LABEL = 1002
 _FIELDS = struct.Struct("<i10s18sihBB8h3f4h8f3fhBB4f2i80s24s2h6f12f16s4s")
@@ -162,8 +166,17 @@ def parse_header(raw: bytes) -> Header:
     )
 
 
-def write(file: IO[bytes], header: bytes, voxels: Voxels, progress: Callable[[int], None]) -> tuple[int, ...]:
-    """Write header and planes to an open stream; the CRC-32 of the header and of every plane as they went in."""
+def write(
+    file: IO[bytes],
+    header: bytes,
+    voxels: Voxels,
+    progress: Callable[[int], None],
+    seen: Callable[[Array], None] = lambda plane: None,
+) -> tuple[int, ...]:
+    """Write header and planes to an open stream; the CRC-32 of the header and of every plane as they went in.
+
+    seen: is shown every plane as it passes.
+    """
     from isal import isal_zlib
 
     file.write(header)
@@ -172,13 +185,14 @@ def write(file: IO[bytes], header: bytes, voxels: Voxels, progress: Callable[[in
         data = np.ascontiguousarray(plane).data.cast("B")
         checksums.append(isal_zlib.crc32(data))
         file.write(data)
+        seen(plane)
         progress(k + 1)
     return tuple(checksums)
 
 
 @contextmanager
-def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int = 2) -> Iterator[IO[bytes]]:
-    """A plain or gzip stream. Gzip is one member of blocks deflated in two threads, without a time stamp.
+def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int | None = 2) -> Iterator[IO[bytes]]:
+    """A plain or gzip stream. level: see `GzipWriter`; what is written to it must not change until it is closed.
 
     Raises CORRUPT_FILE from the block that reads gzip which is cut off or damaged.
     """
@@ -186,10 +200,16 @@ def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int =
         with path.open(mode) as plain:
             yield plain
         return
+    if mode == "wb":
+        with path.open(mode) as plain, GzipWriter(plain, level) as stream:
+            yield stream  # type: ignore[misc]
+        return
+    from gzip import BadGzipFile
+
     from isal import igzip_threaded, isal_zlib
 
     try:
-        with igzip_threaded.open(path, mode, compresslevel=level, threads=2) as stream:
+        with igzip_threaded.open(path, mode) as stream:
             yield stream
     except (EOFError, BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]
         raise refuse(Code.CORRUPT_FILE, f"{path.name} is damaged gzip: {error}", where=(path.name,)) from error
@@ -242,8 +262,9 @@ def prove(
     dtype: np.dtype[Any],
     checksums: tuple[int, ...],
     limit_mm: float,
+    back: ReadBack | None = None,
 ) -> float:
-    """Proof 2: read the file back and hold it against what went in.
+    """Proof 2: the file read back, held against what went in. back: what it held; read now when None.
 
     Its own 348 bytes must give the shape, the type, and an sform within `limit_mm` of the RAS affine at every corner;
     the header and every plane must have the checksum they were written with. Returns the sform's distance in mm.
@@ -251,14 +272,15 @@ def prove(
     """
     from isal import isal_zlib
 
-    with opened(path, "rb", gzipped=is_gzip(path)) as file:
-        raw = file.read(_OFFSET)
-    header = parse_header(raw)
-    same_header = isal_zlib.crc32(raw) == checksums[0]
+    back = back or reading_back(path, shape, dtype, gzipped=is_gzip(path)).result()
+    header = parse_header(back.start)
+    same_header = isal_zlib.crc32(back.start) == checksums[0]
     distance = _corner_distance(header.affine, affine, shape)
-    planes = tuple(isal_zlib.crc32(plane.data.cast("B")) for plane in read_planes(path))
-    wrong = [k for k, (a, b) in enumerate(zip(planes, checksums[1:], strict=False)) if a != b]
-    same_grid = header.shape == shape and header.dtype == dtype and len(planes) == len(checksums) - 1
+    wrong = [k for k, (a, b) in enumerate(zip(back.checksums, checksums[1:], strict=False)) if a != b]
+    same_grid = header.shape == shape and header.dtype == dtype
+    ends = back.broken or ("" if len(back.checksums) == len(checksums) - 1 and not back.rest else "early or late")
+    if ends and same_header and same_grid:
+        raise refuse(Code.CORRUPT_FILE, f"{path.name} read back does not end as written: {ends}", where=(path.name,))
     if not (same_header and same_grid) or wrong:
         raise refuse(
             Code.READ_BACK_DIFFERS,
@@ -277,6 +299,17 @@ def prove(
             unit="mm",
         )
     return distance
+
+
+def reading_back(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, gzipped: bool, written: Event | None = None
+) -> Beside[ReadBack]:
+    """Start to read back what is written to a path, beside its writing. written: set when that has ended; now if None."""
+    if written is None:
+        written = Event()
+        written.set()
+    plane_bytes = shape[0] * shape[1] * dtype.itemsize
+    return Beside(partial(read_back, path, _OFFSET, plane_bytes, written, gzipped=gzipped))
 
 
 @contextmanager

@@ -75,9 +75,8 @@ class Tool:
         return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, size)
 
 
-def ours(suffix: str, *options: str, name: str = "") -> Tool:
-    label = " ".join(["verimask", *options]) if not name else name
-    return Tool(label, lambda s, t: [*_OURS, str(s), "-o", str(t), "-q", *options], f"out{suffix}")
+def ours(name: str, suffix: str, *options: str) -> Tool:
+    return Tool(name, lambda s, t: [*_OURS, str(s), "-o", str(t), "-q", *options], f"out{suffix}")
 
 
 def reference(name: str, suffix: str, *options: str) -> Tool:
@@ -94,7 +93,10 @@ def scripted(name: str, script: str, suffix: str) -> Tool:
 def tools_for(name: str, suffix: str) -> list[Tool]:
     """Ours by default and with the cross-check off, then the others; the first of the others is the reference."""
     image = [] if name.startswith("mask") else ["--as", "image"]
-    mine = [ours(suffix, *image, name="verimask"), ours(suffix, *image, "--crosscheck", "off", name="verimask --crosscheck off")]
+    mine = [
+        ours("verimask", suffix, *image),
+        ours("verimask --crosscheck off", suffix, *image, "--crosscheck", "off"),
+    ]
     if suffix == ".nii":
         theirs = [reference("dcm2niix -z n", suffix, "-z", "n")]
     else:
@@ -120,7 +122,9 @@ def check_same(ours_: Path, theirs: Path) -> None:
         tuple(slice(None, None, whole[row, axis]) for row, axis in enumerate(axes))
     ]
     mine = np.asanyarray(one.dataobj)
-    if mine.shape != turned.shape or any(not np.array_equal(mine[..., k], turned[..., k]) for k in range(mine.shape[2])):
+    if mine.shape != turned.shape or any(
+        not np.array_equal(mine[..., k], turned[..., k]) for k in range(mine.shape[2])
+    ):
         raise SystemExit(f"{theirs} holds other voxels than {ours_}")
 
 

@@ -125,7 +125,9 @@ def _compressed(folder: Path, source: Path, kind: str) -> None:
     for path in sorted(source.iterdir()):
         dataset = dcmread(path)
         # GDCM encodes RLE a hundred times faster than pydicom itself, and frames of this size safely.
-        dataset.compress(_COMPRESSED[kind], encoding_plugin="gdcm" if kind == "rle" else "", generate_instance_uid=False)
+        dataset.compress(
+            _COMPRESSED[kind], encoding_plugin="gdcm" if kind == "rle" else "", generate_instance_uid=False
+        )
         dataset.save_as(folder / path.name, enforce_file_format=True)
 
 
@@ -139,7 +141,11 @@ def _batch(folder: Path) -> None:
         other = folder / f"series{number:03d}"
         other.mkdir()
         for name, data in files:
-            head = data[:4096].replace(b".7.1000", b".7.%d" % (1000 + number)).replace(b"IS\x04\x001000", b"IS\x04\x00%d" % (1000 + number))
+            head = (
+                data[:4096]
+                .replace(b".7.1000", b".7.%d" % (1000 + number))
+                .replace(b"IS\x04\x001000", b"IS\x04\x00%d" % (1000 + number))
+            )
             (other / name).write_bytes(head + data[4096:])
 
 
@@ -155,9 +161,7 @@ def _seg(folder: Path, source: Path) -> None:
     ]
     measures = _made(PixelSpacing=list(SPACING), SliceThickness=STEP, SpacingBetweenSlices=STEP)
     turn = _made(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
-    dataset.SharedFunctionalGroupsSequence = [
-        _made(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[turn])
-    ]
+    dataset.SharedFunctionalGroupsSequence = [_made(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[turn])]
     groups, pixels = [], []
     for n in range(5):
         for k, image in enumerate(images):
