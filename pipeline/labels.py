@@ -85,7 +85,7 @@ class Counter:
         rows = found.starts // found.columns
         first = found.starts - rows * found.columns
         last = first + found.lengths - 1
-        for value in np.unique(found.values).tolist():
+        for value in sorted(set(found.values.tolist())):
             here = found.values == value
             of, to, at, lengths = first[here], last[here], rows[here], found.lengths[here]
             count = int(lengths.sum())

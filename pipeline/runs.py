@@ -49,36 +49,31 @@ class Pieces:
     def __init__(self) -> None:
         self._last: Runs | None = None
         self._piece = np.zeros(0, np.int64)  # of each run of the last plane, from 0 without gaps
+        self._values: Array = np.zeros(0, np.uint8)  # the label of each piece of the last plane
         self._ended: dict[int, int] = {}
 
     def add(self, runs: Runs) -> None:
         """The runs of the next plane; all planes have one size."""
-        known = int(self._piece.max(initial=-1)) + 1
+        known = len(self._values)
         one, other = _touching(runs, runs, runs.columns)
         edges = [(one + known, other + known)]
         if self._last is not None:
             before, now = _touching(self._last, runs, 0)
             edges.append((self._piece[before], now + known))
         joined = _joined(known + len(runs.starts), *(np.concatenate(side) for side in zip(*edges, strict=True)))
-        self._end(np.setdiff1d(joined[:known], joined[known:]))
+        goes_on = np.zeros(len(joined), np.bool_)
+        goes_on[joined[known:]] = True
+        roots = np.flatnonzero(joined[:known] == np.arange(known))
+        _count(self._ended, self._values[roots[~goes_on[roots]]])
         self._last, self._piece = runs, np.unique(joined[known:], return_inverse=True)[1]
+        self._values = np.zeros(int(self._piece.max(initial=-1)) + 1, runs.values.dtype)
+        self._values[self._piece] = runs.values
 
     def counts(self) -> dict[int, int]:
         """Label to number of pieces, of the planes so far."""
         counts = dict(self._ended)
-        _count(counts, self._values_of(np.unique(self._piece)))
+        _count(counts, self._values)
         return counts
-
-    def _end(self, pieces: Indices) -> None:
-        _count(self._ended, self._values_of(pieces))
-
-    def _values_of(self, pieces: Indices) -> Array:
-        """The label of each piece of the last plane."""
-        if self._last is None:
-            return np.zeros(0, np.uint8)
-        values = np.zeros(int(self._piece.max(initial=-1)) + 1, self._last.values.dtype)
-        values[self._piece] = self._last.values
-        return values[pieces]
 
 
 def _count(counts: dict[int, int], values: Array) -> None:

@@ -11,14 +11,12 @@ Rules:
 from __future__ import annotations
 
 from contextlib import ExitStack
-from importlib.metadata import version
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 from pipeline.crosscheck import Job, Testimony
-from pipeline.crosscheck.child import Child, in_words, serve
+from pipeline.crosscheck.child import Child, in_words, serve, version
 
 NAME = "dicom2nifti"
 _LIFTED = ("slicecount", "orientation", "orthogonal", "slice_increment", "multiframe_implicit")
@@ -47,6 +45,8 @@ def _testify(job: Job) -> Testimony:
 
 
 def _convert(job: Job, *, lenient: bool) -> Testimony:
+    from unittest import mock
+
     from dicom2nifti import common, convert_dicom, settings
     from nibabel.nifti1 import Nifti1Image
 
