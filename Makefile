@@ -7,7 +7,7 @@ SAMPLES ?= $(wildcard ../shared/samples)
 export VERIMASK_SAMPLES := $(abspath $(SAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress golden data check lowest convert clean
+.PHONY: help setup demo test regress golden bench data check lowest convert clean
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ regress: $(READY) ## every case of data/cases.toml against data/golden, with eve
 
 golden: $(READY) ## rewrite data/golden; review the difference
 	$(RUN)/python -m tests.regress --update
+
+bench: $(READY) ## measure beside other tools and rewrite docs/benchmarks.md (an hour, 10 GB in ~/.cache)
+	$(RUN)/python -m tests.bench
 
 data: $(READY) ## rewrite the sample series of data/
 	$(RUN)/python -m tests.phantom data/

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -262,3 +263,7 @@ def _made(**values: object) -> Dataset:
     for keyword, value in values.items():
         setattr(dataset, keyword, Sequence(value) if keyword.endswith("Sequence") else value)  # type: ignore[arg-type]
     return dataset
+
+
+if __name__ == "__main__":
+    folder_of(Path(sys.argv[1]), sys.argv[2])

@@ -10,7 +10,10 @@ Rules:
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -28,9 +31,22 @@ def start() -> Child:
 
 
 def main() -> None:
+    _import_later("scipy.ndimage")  # a third of its import, for resampling, which is not asked of it
     import dicom2nifti  # noqa: F401  (paid while the parent reads headers)
 
     serve(NAME, lambda: version(NAME), _testify)
+
+
+def _import_later(name: str) -> None:
+    """Put a module in the place of another that imports it when something of it is used."""
+
+    def load(attribute: str) -> Any:
+        sys.modules.pop(name, None)
+        return getattr(import_module(name), attribute)
+
+    placeholder = ModuleType(name)
+    placeholder.__dict__["__getattr__"] = load
+    sys.modules[name] = placeholder
 
 
 def _testify(job: Job) -> Testimony:
