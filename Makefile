@@ -7,7 +7,7 @@ SAMPLES ?= $(wildcard ../shared/samples)
 export VERIMASK_SAMPLES := $(abspath $(SAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress golden bench data check lowest convert clean
+.PHONY: help setup demo test regress compare golden bench data check lowest convert clean
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: $(READY) ## the tests
 
 regress: $(READY) ## every case of data/cases.toml against data/golden, with every witness
 	$(RUN)/python -m tests.regress $(if $(VERIMASK_SAMPLES),,--root sample)
+
+compare: $(READY) ## every hard case through four readers, against the truth; writes docs/compare.md
+	$(RUN)/python -m tests.compare docs/compare.md
 
 golden: $(READY) ## rewrite data/golden; review the difference
 	$(RUN)/python -m tests.regress --update

@@ -267,7 +267,7 @@ def _chosen_part(series: Series, wanted: str | None) -> Part:
     if len(parts) == 1:
         return parts[0]
     raise refuse(
-        Code.SEVERAL_VOLUMES,
+        parts[0].code,
         f"{series.title} holds {len(parts)} volumes, and one file holds one",
         "Choose one with --part NUMBER or NAME, or give -o a folder (ending in /) for all of them:\n"
         + parts_.table(parts),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.findings import Code, Finding, Severity
 from pipeline.geometry import Matrix, Plane, Stack, axis_codes
@@ -19,6 +20,7 @@ from pipeline.policy import Policy
 
 _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
 _LEANS_DEGREES = 0.005  # above what is kept as printed; a mended or upright stack leans less
+_STANDS_OUT = 4.0  # how many times further than any other a displaced plane lies from the line through them
 _SAME_PLACE_MM = 1e-3  # closer than the precision positions are printed with: one place
 
 
@@ -37,48 +39,71 @@ def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: P
 
     planes, names: in the order of the stack's k.
     """
-    limit = policy.corner_limit(min(p for p in stack.grid.spacing[:2]))
-    found: list[Finding] = []
-    if stack.irregularity_mm > limit:
-        found.append(_which(stack, planes, names, limit))
-    if stack.grid.shear_degrees > _LEANS_DEGREES and len(planes) > 1 and (not found or found[0].code not in _NO_STACK):
+    limit = policy.corner_limit(min(stack.grid.spacing[:2]))
+    found = _defects(stack, planes, names, limit) if stack.irregularity_mm > limit else []
+    if stack.grid.shear_degrees > _LEANS_DEGREES and len(planes) > 1 and not any(f.code in _NO_STACK for f in found):
         found.append(tilt(stack, policy))
     return found
 
 
+# A lean is not to be told of planes that make no stack.
 _NO_STACK = {Code.DUPLICATE_POSITION, Code.SEVERAL_VOLUMES, Code.DISPLACED_PLANE, Code.OFF_GRID, Code.MIXED_ORIENTATION}
 
 
 def missing_between(stack: Stack, limit_mm: float) -> list[int] | None:
-    """(planes - 1,) how many planes are missing after each k, if every gap is a whole number of the smallest; or None.
+    """(planes - 1,) how many planes are missing after each k, if every gap is a whole number of the smallest; or None."""
+    return _whole_gaps(stack.offsets, limit_mm)
 
-    The smallest gap is refined over all gaps, so that its rounding does not add up over a long one.
-    """
-    distances = stack.offsets[:, 2]
+
+def _whole_gaps(offsets: Matrix, limit_mm: float) -> list[int] | None:
+    """See `missing_between`. The smallest gap is refined over all, so that its rounding does not add up over a long one."""
+    distances = offsets[:, 2]
     gaps = np.diff(distances)
     if len(gaps) < 2 or gaps.min() <= _SAME_PLACE_MM:
         return None
     counts = np.rint(gaps / gaps.min())
     index = np.concatenate([[0], np.cumsum(counts)])
-    step = float(np.polyfit(index, distances, 1)[0])
-    lean = stack.offsets[:, :2] - np.outer(index, np.polyfit(index, stack.offsets[:, :2], 1)[0])
-    off = max(float(np.ptp(distances - index * step)), float(np.ptp(lean, axis=0).max()))
-    return [int(n) - 1 for n in counts] if off / 2 <= limit_mm and counts.max() > 1 else None
+    off = [np.ptp(column - index * np.polyfit(index, column, 1)[0]) for column in offsets.T]
+    return [int(n) - 1 for n in counts] if max(off) / 2 <= limit_mm and counts.max() > 1 else None
 
 
-def _which(stack: Stack, planes: Sequence[Plane], names: Sequence[str], limit: float) -> Finding:
+def _defects(stack: Stack, planes: Sequence[Plane], names: Sequence[str], limit: float) -> list[Finding]:
+    """What keeps the planes off one grid: one defect, or those of a pair, the one that must be mended first in front."""
     distances = stack.offsets[:, 2]
-    gaps = np.diff(distances)
-    doubled = [k for k, gap in enumerate(gaps) if gap <= _SAME_PLACE_MM]
+    found: list[Finding] = []
+    doubled = [k for k, gap in enumerate(np.diff(distances)) if gap <= _SAME_PLACE_MM]
     if doubled:
-        return _duplicates(distances, names, doubled)
-    if (missing := missing_between(stack, limit)) is not None:
-        return _missing(missing, gaps, names, stack, limit)
-    if (turned := _turned(planes, names, limit)) is not None:
-        return turned
-    if (displaced := _displaced(stack, names, limit)) is not None:
-        return displaced
-    return _uneven(gaps, names, stack, limit)
+        found.append(_duplicates(distances, names, doubled))
+        if found[0].code is Code.SEVERAL_VOLUMES:
+            return found
+    alone = [k for k in range(len(planes)) if k - 1 not in doubled]
+    offsets, names = stack.offsets[alone], [names[k] for k in alone]
+    if (turned := _turned([planes[k] for k in alone], names, limit)) is not None:
+        return [*found, turned]
+    gaps = np.diff(offsets[:, 2])
+    missing = _whole_gaps(offsets, limit)
+    if missing is not None:
+        return [*found, _missing(missing, gaps, names, stack, limit)]
+    for counts in _likely_steps(gaps):
+        displaced = _displaced(offsets, np.concatenate([[0], np.cumsum(counts)]), names, limit)
+        if displaced is not None:
+            found.append(displaced)
+            if counts.max() > 1:
+                found.append(_missing([int(n) - 1 for n in counts], gaps, names, stack, limit))
+            return found
+    if not doubled or (len(gaps) > 1 and np.ptp(gaps) > limit):
+        found.append(_uneven(gaps, offsets, names, stack, limit))
+    return found
+
+
+def _likely_steps(gaps: Matrix) -> list[NDArray[np.int64]]:
+    """How many steps each gap may hold, where one displaced plane spoils the two beside it: one, or so many of the median."""
+    counts = [np.ones(len(gaps), int)]
+    if len(gaps) > 3:
+        in_medians = np.rint(gaps / np.median(gaps)).astype(int)
+        if in_medians.min() > 0 and in_medians.max() > 1:
+            counts.append(in_medians)
+    return counts
 
 
 def _duplicates(distances: Matrix, names: Sequence[str], doubled: list[int]) -> Finding:
@@ -132,24 +157,23 @@ def _missing(missing: list[int], gaps: Matrix, names: Sequence[str], stack: Stac
     )
 
 
-def _displaced(stack: Stack, names: Sequence[str], limit: float) -> Finding | None:
-    """One plane off where all others fit: fit the line without each suspect and see."""
-    count = len(names)
-    if count < 4:
+def _displaced(offsets: Matrix, index: NDArray[np.int64], names: Sequence[str], limit: float) -> Finding | None:
+    """One plane off where all others fit: fit the line without each in turn and see. index: (planes,) the k of each.
+
+    It must stand out from the others, or a step that drifts would be taken for a displaced end.
+    """
+    if len(names) < 4:
         return None
-    index = np.arange(count)
-    suspects = np.argsort(-stack.residuals)[:3]
-    for k in sorted(int(s) for s in suspects):
-        rest = index != k
-        line = np.polyfit(index[rest], stack.offsets[rest], 1)
-        off = np.linalg.norm(stack.offsets - (np.outer(index, line[0]) + line[1]), axis=1)
-        if off[rest].max() <= limit < off[k]:
-            along = abs(float(stack.offsets[k, 2] - (k * line[0, 2] + line[1, 2])))
-            within = float(np.linalg.norm(stack.offsets[k, :2] - (k * line[0, :2] + line[1, :2])))
+    for k in range(len(names)):
+        rest = np.arange(len(names)) != k
+        line = np.polyfit(index[rest], offsets[rest], 1)
+        away = offsets - (np.outer(index, line[0]) + line[1])
+        off = np.linalg.norm(away, axis=1)
+        if off[rest].max() <= limit < off[k] and off[k] > _STANDS_OUT * off[rest].max():
             return Finding(
                 Code.DISPLACED_PLANE,
-                f"{names[k]} (plane {k}) lies {off[k]:.3f} mm from where its neighbours put it: {within:.3f} mm in "
-                f"its plane, {along:.3f} mm along the normal",
+                f"{names[k]} (plane {k}) lies {off[k]:.3f} mm from where its neighbours put it: "
+                f"{np.linalg.norm(away[k, :2]):.3f} mm in its plane, {abs(away[k, 2]):.3f} mm along the normal",
                 "Its Image Position (Patient) (0020,0032) was probably changed or mistyped.",
                 clause=_PLANE_CLAUSE,
                 where=(names[k],),
@@ -182,7 +206,7 @@ def _turned(planes: Sequence[Plane], names: Sequence[str], limit: float) -> Find
     )
 
 
-def _uneven(gaps: Matrix, names: Sequence[str], stack: Stack, limit: float) -> Finding:
+def _uneven(gaps: Matrix, offsets: Matrix, names: Sequence[str], stack: Stack, limit: float) -> Finding:
     change = np.abs(np.diff(gaps))
     low, high = float(gaps.min()), float(gaps.max())
     details = {
@@ -205,7 +229,7 @@ def _uneven(gaps: Matrix, names: Sequence[str], stack: Stack, limit: float) -> F
             Code.OFF_GRID,
             f"the planes do not lie on one grid: the worst corner is off by {stack.irregularity_mm:.3f} mm",
             "Positions within the planes wander; Image Position (Patient) (0020,0032) is inconsistent.",
-            where=(names[int(np.argmax(stack.residuals))],),
+            where=(names[int(np.argmax(np.linalg.norm(_off_line(offsets), axis=1)))],),
             **details,  # type: ignore[arg-type]
         )
     k = int(np.argmax(change)) + 1
@@ -218,6 +242,13 @@ def _uneven(gaps: Matrix, names: Sequence[str], stack: Stack, limit: float) -> F
         where=tuple(names[k - 1 : k + 2]),
         **details,  # type: ignore[arg-type]
     )
+
+
+def _off_line(offsets: Matrix) -> Matrix:
+    """(planes, 3) how far each plane is from evenly stacked."""
+    index = np.arange(len(offsets))
+    slope, start = np.polyfit(index, offsets, 1)
+    return np.asarray(offsets - np.outer(index, slope) - start)
 
 
 def tilt(stack: Stack, policy: Policy) -> Finding:

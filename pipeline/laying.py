@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline import irregular, resample
+from pipeline import assumed, irregular, resample
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import GeometryError, Grid, Plane, Stack, stack
 from pipeline.mask import Array, Voxels
@@ -78,17 +78,20 @@ class Laid:
         return Voxels(self.grid.shape, acquired.dtype, plane)
 
 
-def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series") -> Laid:
-    """Frames on one grid, or the refusal that names what is wrong with them."""
-    _refuse_unplaced(frames, title)
+def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series", source: Laid | None = None) -> Laid:
+    """Frames on one grid, or the refusal that names what is wrong with them.
+
+    source: what the frames were drawn on; where they have no place, theirs are taken from it (see `assumed.paired`).
+    """
+    frames, told = _placed(frames, policy, title, source)
     refusal = irregular.before(_planes(frames), [f.name for f in frames], policy)
     if refusal is not None:
         raise PipelineError(refusal)
     frames, dropped = _without_duplicates(frames, policy)
-    assumed = _assumed_thickness(frames[0]) if len(frames) == 1 else None
-    laid = _stacked(frames, policy, assumed[0] if assumed else 1.0)
+    thickness = _assumed_thickness(frames[0]) if len(frames) == 1 else None
+    laid = _stacked(frames, policy, thickness[0] if thickness else 1.0)
     ordered = [frames[n] for n in laid.order]
-    findings = [*dropped, *([assumed[1]] if assumed else [])]
+    findings = [*told, *dropped, *([thickness[1]] if thickness else [])]
     defects = irregular.after(laid, _planes(ordered), [f.name for f in ordered], policy)
     plan = None
     if defects:
@@ -99,7 +102,26 @@ def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series") -> 
     if plan is not None:
         plan = replace(plan, grid=replace(plan.grid, frame_of_reference_uid=reference))
     findings += irregular.notes(laid, _planes(ordered), policy) if plan is None else []
-    return Laid(tuple(ordered), laid, (*findings, *_contradictions(laid, ordered)), plan)
+    findings += _contradictions(laid, ordered)
+    return Laid(tuple(ordered), laid, tuple(findings), plan, told[0].message if told else "")
+
+
+def _placed(
+    frames: Sequence[Frame], policy: Policy, title: str, source: Laid | None
+) -> tuple[Sequence[Frame], list[Finding]]:
+    """Frames that all have a plane, and what was assumed for it. Raises MOSAIC, MISSING_PLANE_ATTRIBUTES."""
+    if policy.as_ == "mask" and any(f.tile for f in frames):
+        raise _mosaic(
+            frames, title, "its tiles are image slices, and no mask comes as a mosaic", "For the image use --as image."
+        )
+    if all(f.plane is not None for f in frames):
+        return frames, []
+    if policy.assume_spacing and (spaced := assumed.by_spacing(frames)) is not None:
+        return spaced[0], [spaced[1]]
+    if source is not None and source.plan is None and None not in source.slots:
+        placed, finding = assumed.paired(frames, source.frames, source.grid.spacing[2])
+        return placed, [finding]
+    raise _unplaced(frames, title)
 
 
 def _mended(
@@ -187,25 +209,30 @@ def _stacked(frames: Sequence[Frame], policy: Policy, assumed_step_mm: float, mi
         ) from error
 
 
-def _refuse_unplaced(frames: Sequence[Frame], title: str) -> None:
+def _unplaced(frames: Sequence[Frame], title: str) -> PipelineError:
     if any("MOSAIC" in (f.get("ImageType") or ()) for f in frames):
-        raise refuse(
-            Code.MOSAIC,
-            f"{title} is a Siemens mosaic: every file is a sheet of slices, without a position for each",
-            "Export it from the scanner as single slices or as enhanced multi-frame.",
-            where=(frames[0].name,),
-            clause="PS3.3 C.7.6.2: one position a frame",
-        )
+        reason = next(f.why_no_plane for f in frames if f.plane is None)
+        return _mosaic(frames, title, reason, "Export it from the scanner as single slices or as enhanced multi-frame.")
     without = [f for f in frames if f.plane is None]
-    if without:
-        raise refuse(
-            Code.MISSING_PLANE_ATTRIBUTES,
-            f"{len(without)} of {len(frames)} planes have no place in the patient: in {without[0].name}, {without[0].why_no_plane}",
-            "Nothing is invented here. Export the series with its geometry, not as plain Secondary Capture; or give "
-            "the images it was drawn on with --source, and their planes are taken where they pair beyond doubt.",
-            where=tuple(f.name for f in without[:5]),
-            clause="PS3.3 C.7.6.2",
-        )
+    hint = "--assume-spacing lays its frames evenly from the first; " if assumed.by_spacing(frames) else ""
+    return refuse(
+        Code.MISSING_PLANE_ATTRIBUTES,
+        f"{len(without)} of {len(frames)} planes have no place in the patient: in {without[0].name}, {without[0].why_no_plane}",
+        "Nothing is invented here. Export the series with its geometry, not as plain Secondary Capture; "
+        f"{hint}or give the images it was drawn on with --source, and their planes are taken where they pair beyond doubt.",
+        where=tuple(f.name for f in without[:5]),
+        clause="PS3.3 C.7.6.2",
+    )
+
+
+def _mosaic(frames: Sequence[Frame], title: str, reason: str, hint: str) -> PipelineError:
+    return refuse(
+        Code.MOSAIC,
+        f"{title} is a Siemens mosaic, a sheet of slices without a position for each: {reason}",
+        hint,
+        where=(frames[0].name,),
+        clause="PS3.3 C.7.6.2: one position a frame",
+    )
 
 
 def _without_duplicates(frames: Sequence[Frame], policy: Policy) -> tuple[list[Frame], list[Finding]]:

@@ -213,6 +213,8 @@ def _slice(k: int, frame: Frame | None) -> dict[str, Any]:
         record["Frame"] = frame.number
     if frame.plane is not None:
         record["PositionLPS"] = list(frame.plane.position)
+    if frame.pairing:
+        record["Pairing"] = frame.pairing
     return record
 
 

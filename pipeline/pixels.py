@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 
 from pipeline.findings import Code, refuse
 from pipeline.header import EXPLICIT_BIG
-from pipeline.mask import Array
+from pipeline.mask import Array, Voxels
 from pipeline.series import Frame
 
 
@@ -28,8 +29,51 @@ def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
     return np.result_type(*{_frame_type(frame) for frame in frames})
 
 
+def stored_voxels(frames: Sequence[Frame]) -> Voxels:
+    """The stored values of frames of one size, in their order, read when asked for. Raises as `stored_type` does."""
+    dtype = stored_type(frames)
+    columns, rows = int(frames[0].get("Columns")), int(frames[0].get("Rows"))
+    return Voxels((columns, rows, len(frames)), dtype, lambda n: read_plane(frames[n]).astype(dtype, copy=False))
+
+
+def is_colour(frame: Frame) -> bool:
+    """Whether a pixel is a colour: three samples, or an index into a palette."""
+    return int(frame.get("SamplesPerPixel", 1)) != 1 or frame.get("PhotometricInterpretation") == "PALETTE COLOR"
+
+
+def read_colour(frame: Frame) -> Array:
+    """Red, green and blue of one frame: (rows, columns, 3), unsigned; a palette's own 8 or 16 bits.
+
+    YBR is turned into RGB, and any planar configuration into this one. Raises COLOUR, CORRUPT_FILE, UNSUPPORTED_PIXELS.
+    """
+    if not is_colour(frame):
+        raise refuse(Code.COLOUR, f"{frame.name} has grey values, no colours", where=(frame.name,))
+    pixels = _decoded(frame, raw=False)
+    if frame.get("PhotometricInterpretation") != "PALETTE COLOR":
+        return pixels
+    from pydicom.pixels import apply_color_lut
+
+    try:
+        return np.ascontiguousarray(apply_color_lut(pixels, _dataset(frame.path)))
+    except Exception as error:  # a palette can be broken in many ways, and each is the same news to a user
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"the palette of {frame.name} cannot be used: {error}",
+            "Export the series again, in RGB or in grey values.",
+            where=(frame.name,),
+            clause="PS3.3 C.7.6.3.1.5",
+        ) from error
+
+
 def read_plane(frame: Frame) -> Array:
     """The stored values of one frame: (rows, columns). Raises COLOUR, CORRUPT_FILE, NO_SUCH_INPUT, UNSUPPORTED_PIXELS."""
+    if frame.tile:
+        return _tile(frame)
+    return _value_bits(read_allocated(frame), frame)
+
+
+def read_allocated(frame: Frame) -> Array:
+    """All bits allocated of one frame, those that are not the value too: (rows, columns)."""
     dtype = _frame_type(frame)
     try:
         by_pydicom = frame.header.pixel_offset is None or _in_swapped_words(frame, dtype)
@@ -41,7 +85,15 @@ def read_plane(frame: Frame) -> Array:
             "Was it moved, or a network folder or medium taken away, during the conversion?",
             where=(frame.name,),
         ) from error
-    return _value_bits(raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype), frame)
+    return raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)
+
+
+def _tile(frame: Frame) -> Array:
+    """One tile of a mosaic: they lie row by row, from the top left."""
+    sheet = read_plane(replace(frame, tile=0, values=None))
+    rows, columns = int(frame.get("Rows")), int(frame.get("Columns"))
+    down, across = divmod(frame.tile - 1, sheet.shape[1] // columns)
+    return np.ascontiguousarray(sheet[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns])
 
 
 def _frame_type(frame: Frame) -> np.dtype[Any]:
@@ -103,14 +155,15 @@ def _native(frame: Frame, dtype: np.dtype[Any]) -> Array:
     return plane.astype(dtype, copy=False).reshape(rows, columns)
 
 
-def _decoded(frame: Frame) -> Array:
-    """Through pydicom's decoders: compressed, and deflated native."""
+def _decoded(frame: Frame, *, raw: bool = True) -> Array:
+    """Through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB)."""
     from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
 
     try:
         dataset = _dataset(frame.path)
-        decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
-        array, _ = decoder.as_array(dataset, index=frame.number - 1, raw=True)
+        decoder = get_decoder(UID(frame.header.transfer_syntax))
+        array, _ = decoder.as_array(dataset, index=frame.number - 1, raw=raw)
     except NotImplementedError as error:
         raise refuse(
             Code.UNSUPPORTED_PIXELS,

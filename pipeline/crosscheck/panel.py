@@ -54,7 +54,8 @@ class Panel:
 
     def begin(self, frames: Sequence[Frame], *, voxels: bool) -> None:
         """Tell every witness the files, in our order; they work while we write. voxels: whether they can be compared."""
-        deep = voxels and self._policy.crosscheck == "voxels"
+        # The order of a mosaic's tiles shows in the voxels alone: its affine is that of a whole block either way.
+        deep = voxels and (self._policy.crosscheck == "voxels" or any(f.tile for f in frames))
         self._job = Job(tuple(str(f.path) for f in frames), tuple(f.number for f in frames), deep)
         for child in self._children.values():
             child.send(self._job)
@@ -91,6 +92,11 @@ def _known_wrong(told: Testimony, laid: Stack, frames: Sequence[Frame]) -> list[
         rules.append("drop the shear of a tilted gantry")
     if told.witness == dicom2nifti.NAME and _stack_order_differs(frames):
         rules.append("place enhanced frames by In-Stack Position Number but take the affine from the file's order")
+    if frames[0].tile:
+        if told.witness == dicom2nifti.NAME and int(np.argmax(np.abs(laid.grid.lps[:3, 2]))) != 2:
+            rules.append("mirror the slices of sagittal and coronal mosaics")
+        if told.witness == simpleitk.NAME:
+            rules.append("read a mosaic as one sheet")
     if told.witness == simpleitk.NAME and any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
         rules.append("invert MONOCHROME1")
     if told.witness == dcm2niix.NAME and len(frames) > 2:

@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
-from pipeline.pixels import read_plane, stored_type
+from pipeline.pixels import stored_voxels
 from pipeline.policy import Policy
 from pipeline.series import Frame
 
@@ -51,7 +51,7 @@ class Decoded:
 
 def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Decoded:
     """Frames to labels, in their order. Raises NOT_A_MASK, EMPTY, COLOUR, UNSUPPORTED_PIXELS."""
-    stored = _stored(frames)
+    stored = stored_voxels(frames)
     values = _distinct(stored, frames)
     if len(values) == 1 and not policy.allow_empty:
         raise refuse(
@@ -91,7 +91,7 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
 
     Raises COLOUR, UNSUPPORTED_PIXELS.
     """
-    stored = _stored(frames)
+    stored = stored_voxels(frames)
     slopes = _slopes(frames)
     findings = _notes(frames)
     if len(set(slopes)) == 1:
@@ -121,12 +121,6 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
     voxels = Voxels(stored.shape, np.dtype(np.float32), computed)
     padding = min(float(plane.min()) for plane in voxels) if padded else 0.0
     return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=padding)
-
-
-def _stored(frames: Sequence[Frame]) -> Voxels:
-    dtype = stored_type(frames)
-    columns, rows = int(frames[0].get("Columns")), int(frames[0].get("Rows"))
-    return Voxels((columns, rows, len(frames)), dtype, lambda n: read_plane(frames[n]).astype(dtype, copy=False))
 
 
 def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
