@@ -7,7 +7,7 @@ SAMPLES ?= $(wildcard ../shared/samples)
 export VERIMASK_SAMPLES := $(abspath $(SAMPLES))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress compare golden data check lowest convert clean
+.PHONY: help setup demo test regress compare golden bench data check lowest convert clean viewer
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ compare: $(READY) ## every hard case through four readers, against the truth; wr
 golden: $(READY) ## rewrite data/golden; review the difference
 	$(RUN)/python -m tests.regress --update
 
+bench: $(READY) ## measure beside other tools and rewrite docs/benchmarks.md (an hour, 10 GB in ~/.cache)
+	$(RUN)/python -m tests.bench
+
 data: $(READY) ## rewrite the sample series of data/
 	$(RUN)/python -m tests.phantom data/
 
@@ -51,11 +54,16 @@ lowest: .ci/lowest.lock ## the tests with the lowest direct versions that are al
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/lowest.lock
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	.venv-lowest/bin/python -m pytest -n auto
+	.venv-lowest/bin/python -m pytest -n auto --ignore tests/test_browser.py --ignore tests/test_readme.py
+
+viewer: pipeline/report/viewer/niivue.js ## the live viewer of the report page, from npm
+pipeline/report/viewer/niivue.js: pipeline/report/viewer/package-lock.json pipeline/report/viewer/bundle.mjs
+	cd pipeline/report/viewer && npm ci --omit=optional --ignore-scripts --no-audit --no-fund && npm run --silent build
 
 convert: $(READY) ## convert one: make convert SERIES=folder OUT=liver.nii.gz
 	$(RUN)/verimask convert "$(SERIES)" -o "$(OUT)"
 
 clean: ## remove what was made here
+	rm -rf pipeline/report/viewer/niivue.js pipeline/report/viewer/node_modules
 	rm -rf $(VENV) .venv-lowest demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

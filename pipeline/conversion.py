@@ -14,14 +14,12 @@ from pathlib import Path
 
 from pipeline import parts as parts_
 from pipeline.crosscheck.panel import Panel
-from pipeline.decode import rtstruct, seg
 from pipeline.decode.image import decode_image, decode_mask
 from pipeline.exported import Told, of_planes
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.finish import Progress, checked_target, finish, silent, with_suffix
 from pipeline.laying import Laid, lay
 from pipeline.mask import Mask, Voxels
-from pipeline.masks import merged, of_bundle, of_rtstruct, of_seg
 from pipeline.mimics.bundle import is_bundle
 from pipeline.names import file_names
 from pipeline.outcome import Outcome
@@ -150,6 +148,8 @@ def _everything(
     """The products of the one bundle or the one chosen series."""
     bundles = [p for p in inputs if is_bundle(p)]
     if bundles:
+        from pipeline.masks import of_bundle
+
         return None, of_bundle(bundles[0], request.wanted, policy)
     found = scan(inputs, lambda n: progress("reading headers", n, 0))
     _refuse_broken(found.left_out)
@@ -165,6 +165,8 @@ def _all_in_one(
     inputs: list[Path], request: Request, policy: Policy, progress: Progress
 ) -> tuple[Scan | None, Product]:
     """Every mask among the inputs as one of several labels. Raises what refuses any of them, and SEGMENTS_OVERLAP."""
+    from pipeline.masks import merged
+
     found: Scan | None = None
     products = []
     for _, found, item in _each(inputs, request, policy, progress):
@@ -181,6 +183,8 @@ def _each(
 ) -> Iterator[tuple[str, Scan | None, Product | PipelineError]]:
     """File name, scan, and product or refusal, of everything among the inputs."""
     for path in (p for p in inputs if is_bundle(p)):
+        from pipeline.masks import of_bundle
+
         for product in of_bundle(path, request.wanted, policy):
             yield path.resolve().name, None, product
     rest = [p for p in inputs if not is_bundle(p)]
@@ -246,6 +250,9 @@ def _of_parts(series: Series, found: Scan, request: Request, policy: Policy) -> 
 
 def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> list[Product]:
     """The masks of a SEG series or a structure set, on their source's grid where it is known."""
+    from pipeline.decode import rtstruct, seg
+    from pipeline.masks import of_rtstruct, of_seg
+
     if series.kind == "seg":
         source = find_source(
             found,

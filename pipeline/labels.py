@@ -1,7 +1,7 @@
 """What the labels of a mask are: a table of numbers about each, and files of names other programs read.
 
 Rules:
-- Numbers are counted plane by plane; only connected components need a label's own box in memory.
+- Numbers are counted plane by plane, connected components too; no more than a plane is held.
 - A centroid is the mean of voxel centres, in mm, in both worlds: LPS as DICOM has it, RAS as NIfTI has it.
 - Components touch by faces. A volume is voxels times the voxel's volume, which is right for sheared grids too.
 - A label without a colour gets one by its value from a fixed list, so that files made apart agree.
@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.geometry import Vector
 from pipeline.mask import Array, Mask, Segment
+from pipeline.runs import Pieces, runs_of
 
 Colour = tuple[int, int, int]
 # Far apart in hue and lightness, neighbours in the list most of all.
@@ -66,43 +67,60 @@ class _Sum:
     high: Array
 
 
+class Counter:
+    """Counts the labels of a mask while its planes go by, in their order."""
+
+    def __init__(self, mask: Mask, *, components: bool = True) -> None:
+        self._mask = mask
+        self._sums: dict[int, _Sum] = {}
+        self._pieces = Pieces() if components else None
+        self._next = 0
+
+    def add(self, plane: Array) -> None:
+        """The next (rows, columns) plane."""
+        k, self._next = self._next, self._next + 1
+        found = runs_of(plane)
+        if self._pieces is not None:
+            self._pieces.add(found)
+        rows = found.starts // found.columns
+        first = found.starts - rows * found.columns
+        last = first + found.lengths - 1
+        for value in sorted(set(found.values.tolist())):
+            here = found.values == value
+            of, to, at, lengths = first[here], last[here], rows[here], found.lengths[here]
+            count = int(lengths.sum())
+            indices = np.array([((of + to) * lengths).sum() / 2, at @ lengths, k * count])
+            low, high = np.array([of.min(), at[0], k]), np.array([to.max(), at[-1], k])
+            known = self._sums.get(value)
+            if known is None:
+                self._sums[value] = _Sum(count, indices, low, high)
+            else:
+                known.voxels += count
+                known.indices = known.indices + indices
+                known.low, known.high = np.minimum(known.low, low), np.maximum(known.high, high)
+
+    def rows(self) -> tuple[LabelRow, ...]:
+        """A row for every segment of the mask, in their order, empty ones too."""
+        mask = self._mask
+        pieces = None if self._pieces is None else self._pieces.counts()
+        voxel_ml = abs(float(np.linalg.det(mask.grid.lps[:3, :3]))) / 1000
+        return tuple(_row(mask, segment, self._sums.get(segment.number), voxel_ml, pieces) for segment in mask.segments)
+
+
 def label_table(mask: Mask, *, components: bool = True) -> tuple[LabelRow, ...]:
-    """A row for every segment of the mask, in their order, empty ones too."""
-    sums: dict[int, _Sum] = {}
-    for k, plane in enumerate(mask.voxels):
-        _add(sums, plane, k)
-    voxel_ml = abs(float(np.linalg.det(mask.grid.lps[:3, :3]))) / 1000
-    return tuple(_row(mask, segment, sums.get(segment.number), voxel_ml, components) for segment in mask.segments)
+    """A row for every segment of the mask, in their order, empty ones too. Every plane is asked for once."""
+    counter = Counter(mask, components=components)
+    for plane in mask.voxels:
+        counter.add(plane)
+    return counter.rows()
 
 
-def _add(sums: dict[int, _Sum], plane: Array, k: int) -> None:
-    occupied = np.asarray(plane.any(axis=1))
-    if not occupied.any():
-        return
-    first = int(occupied.argmax())
-    block = plane[first : len(occupied) - int(occupied[::-1].argmax())]
-    values = np.flatnonzero(np.bincount(block.ravel())) if block.dtype.itemsize < 4 else np.unique(block)
-    for value in values.tolist():
-        if value == 0:
-            continue
-        inside = block == value
-        by_column, by_row = np.count_nonzero(inside, axis=0), np.count_nonzero(inside, axis=1)
-        columns, rows = np.flatnonzero(by_column), np.flatnonzero(by_row) + first
-        count = int(by_row.sum())
-        indices = np.array([columns @ by_column[columns], rows @ by_row[rows - first], k * count], float)
-        low, high = np.array([columns[0], rows[0], k]), np.array([columns[-1], rows[-1], k])
-        known = sums.get(value)
-        if known is None:
-            sums[value] = _Sum(count, indices, low, high)
-        else:
-            known.voxels += count
-            known.indices = known.indices + indices
-            known.low, known.high = np.minimum(known.low, low), np.maximum(known.high, high)
-
-
-def _row(mask: Mask, segment: Segment, total: _Sum | None, voxel_ml: float, components: bool) -> LabelRow:
+def _row(
+    mask: Mask, segment: Segment, total: _Sum | None, voxel_ml: float, pieces: Mapping[int, int] | None
+) -> LabelRow:
+    count = None if pieces is None else pieces.get(segment.number, 0)
     if total is None:
-        return LabelRow(segment.name, segment.number, 0, 0.0, None, None, None, 0 if components else None)
+        return LabelRow(segment.name, segment.number, 0, 0.0, None, None, None, count)
     x, y, z = (float(v) for v in mask.grid.points(total.indices / total.voxels))
     (i, j, k) = ((int(a), int(b)) for a, b in zip(total.low, total.high, strict=True))
     return LabelRow(
@@ -113,16 +131,8 @@ def _row(mask: Mask, segment: Segment, total: _Sum | None, voxel_ml: float, comp
         centroid_lps_mm=(x, y, z),
         centroid_ras_mm=(-x, -y, z),
         extent=(i, j, k),
-        components=_components(mask, segment.number, (i, j, k)) if components else None,
+        components=count,
     )
-
-
-def _components(mask: Mask, value: int, extent: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]) -> int:
-    from scipy import ndimage
-
-    (i0, i1), (j0, j1), (k0, k1) = extent
-    box = np.stack([mask.voxels.plane(k)[j0 : j1 + 1, i0 : i1 + 1] == value for k in range(k0, k1 + 1)])
-    return int(ndimage.label(box)[1])
 
 
 def dseg_tsv(segments: Sequence[Segment]) -> str:

@@ -15,15 +15,20 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from gzip import BadGzipFile
+from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import IO, Any, Literal
 
 import numpy as np
 
+from pipeline.beside import Beside
 from pipeline.findings import Code, refuse
-from pipeline.geometry import Matrix, corner_indices
+from pipeline.geometry import Matrix
+from pipeline.gzipped import GzipWriter
 from pipeline.mask import Array, Voxels
+from pipeline.quaternion import corner_distance, qform, quaternion
+from pipeline.readback import ReadBack, read_back
 
 INTENT_LABEL = 1002
 _FIELDS = struct.Struct("<i10s18sihBB8h3f4h8f3fhBB4f2i80s24s2h6f12f16s4s")
@@ -102,12 +107,12 @@ def pack_header(
             clause="NIfTI-1 dim[]",
         )
     sform = affine.astype(np.float32).astype(np.float64)
-    qfac, quaternion, zooms = _quaternion(sform, shape)
+    qfac, turn, zooms = quaternion(sform, shape)
     offset = sform[:3, 3]
-    deviation = _corner_distance(sform, _qform(qfac, quaternion, zooms, offset), shape)
+    deviation = corner_distance(sform, qform(qfac, turn, zooms, offset), shape)
     held = deviation <= limit_mm
     if not held:
-        qfac, quaternion, offset = 0.0, np.zeros(3), np.zeros(3)
+        qfac, turn, offset = 0.0, np.zeros(3), np.zeros(3)
     dims = (len(shape), *shape, *[1] * (7 - len(shape)))
     raw = _FIELDS.pack(
         348, b"", b"", 0, 0, ord("r"), 0,
@@ -120,7 +125,7 @@ def pack_header(
         0.0, 0.0, 0.0, 0.0, 0, 0,
         description.encode("ascii", "replace")[:79], b"",
         int(held), 1,
-        *quaternion, *offset,
+        *turn, *offset,
         *sform[:3].ravel(),
         b"", b"n+1\0",
     )  # fmt: skip
@@ -140,7 +145,7 @@ def parse_header(raw: bytes) -> Header:
     vox_offset, slope, intercept = fields[30:33]
     units = fields[35]
     description, (qform_code, sform_code) = fields[42], fields[44:46]
-    quaternion, offset, rows = fields[46:49], fields[49:52], fields[52:64]
+    turn, offset, rows = fields[46:49], fields[49:52], fields[52:64]
     sform = np.eye(4)
     sform[:3] = np.array(rows).reshape(3, 4)
     types = {number: np.dtype(order + name) for name, number in _TYPES.items()}
@@ -150,7 +155,7 @@ def parse_header(raw: bytes) -> Header:
         shape=tuple(int(n) for n in dims[1 : dims[0] + 1]),
         dtype=types[datatype],
         sform=sform,
-        qform=_qform(pixdim[0], np.array(quaternion), np.array(pixdim[1:4]), np.array(offset)),
+        qform=qform(pixdim[0], np.array(turn), np.array(pixdim[1:4]), np.array(offset)),
         sform_code=sform_code,
         qform_code=qform_code,
         slope=slope,
@@ -162,8 +167,17 @@ def parse_header(raw: bytes) -> Header:
     )
 
 
-def write(file: IO[bytes], header: bytes, voxels: Voxels, progress: Callable[[int], None]) -> tuple[int, ...]:
-    """Write header and planes to an open stream; the CRC-32 of the header and of every plane as they went in."""
+def write(
+    file: IO[bytes],
+    header: bytes,
+    voxels: Voxels,
+    progress: Callable[[int], None],
+    seen: Callable[[Array], None] = lambda plane: None,
+) -> tuple[int, ...]:
+    """Write header and planes to an open stream; the CRC-32 of the header and of every plane as they went in.
+
+    seen: is shown every plane as it passes.
+    """
     from isal import isal_zlib
 
     file.write(header)
@@ -172,13 +186,14 @@ def write(file: IO[bytes], header: bytes, voxels: Voxels, progress: Callable[[in
         data = np.ascontiguousarray(plane).data.cast("B")
         checksums.append(isal_zlib.crc32(data))
         file.write(data)
+        seen(plane)
         progress(k + 1)
     return tuple(checksums)
 
 
 @contextmanager
-def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int = 2) -> Iterator[IO[bytes]]:
-    """A plain or gzip stream. Gzip is one member of blocks deflated in two threads, without a time stamp.
+def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int | None = 2) -> Iterator[IO[bytes]]:
+    """A plain or gzip stream. level: see `GzipWriter`; what is written to it must not change until it is closed.
 
     Raises CORRUPT_FILE from the block that reads gzip which is cut off or damaged.
     """
@@ -186,10 +201,16 @@ def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int =
         with path.open(mode) as plain:
             yield plain
         return
+    if mode == "wb":
+        with path.open(mode) as plain, GzipWriter(plain, level) as stream:
+            yield stream  # type: ignore[misc]
+        return
+    from gzip import BadGzipFile
+
     from isal import igzip_threaded, isal_zlib
 
     try:
-        with igzip_threaded.open(path, mode, compresslevel=level, threads=2) as stream:
+        with igzip_threaded.open(path, mode) as stream:
             yield stream
     except (EOFError, BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]
         raise refuse(Code.CORRUPT_FILE, f"{path.name} is damaged gzip: {error}", where=(path.name,)) from error
@@ -242,8 +263,9 @@ def prove(
     dtype: np.dtype[Any],
     checksums: tuple[int, ...],
     limit_mm: float,
+    back: ReadBack | None = None,
 ) -> float:
-    """Proof 2: read the file back and hold it against what went in.
+    """Proof 2: the file read back, held against what went in. back: what it held; read now when None.
 
     Its own 348 bytes must give the shape, the type, and an sform within `limit_mm` of the RAS affine at every corner;
     the header and every plane must have the checksum they were written with. Returns the sform's distance in mm.
@@ -251,14 +273,15 @@ def prove(
     """
     from isal import isal_zlib
 
-    with opened(path, "rb", gzipped=is_gzip(path)) as file:
-        raw = file.read(_OFFSET)
-    header = parse_header(raw)
-    same_header = isal_zlib.crc32(raw) == checksums[0]
-    distance = _corner_distance(header.affine, affine, shape)
-    planes = tuple(isal_zlib.crc32(plane.data.cast("B")) for plane in read_planes(path))
-    wrong = [k for k, (a, b) in enumerate(zip(planes, checksums[1:], strict=False)) if a != b]
-    same_grid = header.shape == shape and header.dtype == dtype and len(planes) == len(checksums) - 1
+    back = back or reading_back(path, shape, dtype, gzipped=is_gzip(path)).result()
+    header = parse_header(back.start)
+    same_header = isal_zlib.crc32(back.start) == checksums[0]
+    distance = corner_distance(header.affine, affine, shape)
+    wrong = [k for k, (a, b) in enumerate(zip(back.checksums, checksums[1:], strict=False)) if a != b]
+    same_grid = header.shape == shape and header.dtype == dtype
+    ends = back.broken or ("" if len(back.checksums) == len(checksums) - 1 and not back.rest else "early or late")
+    if ends and same_header and same_grid:
+        raise refuse(Code.CORRUPT_FILE, f"{path.name} read back does not end as written: {ends}", where=(path.name,))
     if not (same_header and same_grid) or wrong:
         raise refuse(
             Code.READ_BACK_DIFFERS,
@@ -277,6 +300,17 @@ def prove(
             unit="mm",
         )
     return distance
+
+
+def reading_back(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, gzipped: bool, written: Event | None = None
+) -> Beside[ReadBack]:
+    """Start to read back what is written to a path, beside its writing. written: set when that has ended; now if None."""
+    if written is None:
+        written = Event()
+        written.set()
+    plane_bytes = shape[0] * shape[1] * dtype.itemsize
+    return Beside(partial(read_back, path, _OFFSET, plane_bytes, written, gzipped=gzipped))
 
 
 @contextmanager
@@ -311,59 +345,3 @@ def _move(temporary: Path, target: Path) -> None:
     except OSError:  # exFAT and some network folders have no links: take the name, then replace our own empty file
         target.open("xb").close()
         temporary.replace(target)
-
-
-def _quaternion(sform: Matrix, shape: tuple[int, ...]) -> tuple[float, Matrix, Matrix]:
-    """qfac, (b, c, d) and zooms of the qform nearest to an affine (NIfTI-1, method 2), as float32 can hold them.
-
-    Near half turns, where most axial images are, a small error of b, c, d is a large one of the angle, since
-    a = sqrt(1 - b² - c² - d²). So the neighbouring floats are tried too, and the best set is taken.
-    """
-    zooms = np.linalg.norm(sform[:3, :3], axis=0)
-    rotation = sform[:3, :3] / zooms
-    qfac = 1.0 if np.linalg.det(rotation) > 0 else -1.0
-    rotation[:, 2] *= qfac
-    u, _, vt = np.linalg.svd(rotation)
-    r = u @ vt
-    # The eigenvector of the largest eigenvalue is the unit quaternion, stable for every rotation.
-    k = np.array(
-        [
-            [r[0, 0] + r[1, 1] + r[2, 2], r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]],
-            [r[2, 1] - r[1, 2], r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0]],
-            [r[0, 2] - r[2, 0], r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1]],
-            [r[1, 0] - r[0, 1], r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1]],
-        ]
-    )
-    exact = np.linalg.eigh(k)[1][:, 3]
-    exact = exact if exact[0] >= 0 else -exact
-    near = exact[1:].astype(np.float32)
-    floats = [[np.nextafter(x, np.float32(s)) if s else x for s in (-2, 0, 2)] for x in near]
-    choices = np.array(np.meshgrid(*floats, indexing="ij"), np.float64).reshape(3, -1).T
-    choices = np.concatenate([near[None].astype(np.float64), choices])
-    zooms = zooms.astype(np.float32).astype(np.float64)
-    errors = [_corner_distance(sform, _qform(qfac, q, zooms, sform[:3, 3]), shape) for q in choices]
-    return qfac, choices[int(np.argmin(errors))], zooms
-
-
-def _qform(qfac: float, quaternion: Matrix, zooms: Matrix, offset: Matrix) -> Matrix:
-    b, c, d = (float(x) for x in quaternion)
-    squared = b * b + c * c + d * d
-    a = max(1.0 - squared, 0.0) ** 0.5
-    if squared > 1.0:
-        b, c, d = b / squared**0.5, c / squared**0.5, d / squared**0.5
-    rotation = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )
-    affine = np.eye(4)
-    affine[:3, :3] = rotation * np.asarray(zooms) * (1.0, 1.0, -1.0 if qfac < 0 else 1.0)
-    affine[:3, 3] = offset
-    return affine
-
-
-def _corner_distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
-    difference = one - other
-    return float(np.linalg.norm(corner_indices(shape[:3]) @ difference[:3, :3].T + difference[:3, 3], axis=1).max())

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import re
+import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +35,7 @@ from pipeline.series import Frame
 SCHEMA = "verimask outcome 1"
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
 
+_VERSIONED = ("verimask", "pydicom", "numpy", "isal", "dicom2nifti", "SimpleITK", "dcm2niix")
 _BIDS = {
     "Modality": "Modality",
     "Manufacturer": "Manufacturer",
@@ -153,23 +155,23 @@ def as_text(record: Any) -> str:
 
 
 def sha256(paths: Iterable[Path]) -> dict[Path, str]:
-    """Digests of files, two at a time: hashing leaves the interpreter free."""
-    distinct = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(distinct, pool.map(_digest, distinct), strict=True))
+    """Digests of files, each read once."""
+    return {path: _digest(path) for path in dict.fromkeys(paths)}
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of every package a result may depend on, where installed."""
-    from importlib.metadata import PackageNotFoundError, version
+    """Of Python and of the packages a result may depend on, by the metadata folders beside them.
 
-    found = {"python": platform.python_version()}
-    for package in ("verimask", "pydicom", "numpy", "isal", "dicom2nifti", "SimpleITK", "dcm2niix"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    Read from the folders' names: importing importlib.metadata costs more than converting a small mask.
+    """
+    found = {}
+    for folder in filter(os.path.isdir, reversed(sys.path)):  # the first on the path counts
+        for name in os.listdir(folder):
+            package, dash, rest = name.partition("-")
+            if dash and rest.endswith((".dist-info", ".egg-info")):
+                found[package.casefold()] = rest.removesuffix(".dist-info").removesuffix(".egg-info").split("-")[0]
+    named = {package: found[package.casefold()] for package in _VERSIONED if package.casefold() in found}
+    return {"python": platform.python_version()} | named
 
 
 def _digest(path: Path) -> str:

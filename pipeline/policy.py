@@ -47,6 +47,7 @@ class Policy:
     keep_values: bool = False
     allow_empty: bool = False
     crosscheck: Literal["affine", "voxels", "off"] = "affine"
+    gzip_level: int | None = None  # by the kind of voxels: see `gzipped`
     keep_disputed: bool = False
     labels_file: Literal["none", "bids", "itksnap", "slicer"] = "none"
     write: Literal["refuse", "suffix", "skip", "overwrite"] = "refuse"

@@ -237,3 +237,26 @@ def test_a_folder_of_masks_becomes_one(tmp_path: Path, capsys: pytest.CaptureFix
     assert (file[3:8, 2:4] == value["liver"]).all()
     assert (file[3:8, 4:6] == value["spleen"]).all()
     assert np.count_nonzero(file) == 2 * 5 * 2 * 7
+
+
+def test_grey_values_under_a_mask_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bright half of the image, and a mask that lies on the dark one: its mirror image is the more uniform."""
+
+    def image(k: int, dataset: object) -> None:
+        pixels = np.random.default_rng(k).integers(0, 900, (11, 13)).astype(np.uint16)
+        pixels[:, 7:] = 1000
+        dataset.PixelData = pixels.tobytes()  # type: ignore[attr-defined]
+        dataset.FrameOfReferenceUID = "1.2.3"  # type: ignore[attr-defined]
+
+    def mask(k: int, dataset: object) -> None:
+        pixels = np.zeros((11, 13), np.uint16)
+        pixels[2:7, 1:5] = 1
+        dataset.PixelData = pixels.tobytes()  # type: ignore[attr-defined]
+        dataset.FrameOfReferenceUID = "1.2.3"  # type: ignore[attr-defined]
+
+    write(tmp_path / "image", SPEC, edit=image, seed="image")
+    write(tmp_path / "mask", SPEC, edit=mask, seed="mask")
+    converted(capsys, tmp_path / "mask", "--source", tmp_path / "image", "--grey-values", "-o", tmp_path / "m.nii.gz")
+    record = json.loads((tmp_path / "m.json").read_text("utf-8"))
+    assert len(record["GreyValues"]) == 8
+    assert "GREY_VALUES" in {f["Code"] for f in record["Findings"]}

@@ -168,6 +168,13 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
         default="none",
         help="also write the names and colours of the labels as this program reads them",
     )
+    g.add_argument(
+        "--gzip-level",
+        type=int,
+        choices=range(10),
+        metavar="0-9",
+        help="of .nii.gz: 0 to 3 fast (ISA-L), 4 to 9 small (zlib); by default 2 for images, runs for masks",
+    )
     g.add_argument("--keep-disputed", action="store_true", help="keep a file that a witness disputes")
     g.add_argument("--strict", action="store_true", help="exit 13 when no witness could confirm the result")
     g.add_argument(

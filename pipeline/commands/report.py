@@ -16,7 +16,9 @@ def add(commands: Any) -> None:
         help="a page that shows where the mask lies, and why it can be trusted",
         description="Write one self-contained HTML page for an outcome; for a folder, a page each and one over all.",
     )
-    p.add_argument("outcome", metavar="OUTCOME.json|DIR", help="the record beside a converted file, or a folder of them")
+    p.add_argument(
+        "outcome", metavar="OUTCOME.json|DIR", help="the record beside a converted file, or a folder of them"
+    )
     p.add_argument("-o", "--output", required=True, metavar="PAGE.html")
     p.add_argument("--source", metavar="IMAGE", help="the image the mask was drawn on: NIfTI file or DICOM folder")
     p.add_argument("--source-series", metavar="WHICH", help="which series of the DICOM folder")
@@ -41,7 +43,9 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     if given.is_dir():
         outcomes = find_outcomes(given)
         for outcome in outcomes:
-            if (outcome.parent / f"{outcome.stem}.nii.gz").exists() or (outcome.parent / f"{outcome.stem}.nii").exists():
+            if (outcome.parent / f"{outcome.stem}.nii.gz").exists() or (
+                outcome.parent / f"{outcome.stem}.nii"
+            ).exists():
                 page = outcome.with_suffix(".html")
                 page.write_text(_page(outcome, options), "utf-8")
                 written.append(page)

@@ -6,11 +6,8 @@ witness prints goes nowhere; what it raises becomes its refusal, word for word.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -26,6 +23,9 @@ class Child:
     """A warm witness process. `ask` blocks until it has answered; `send` and `receive` let other work go on between."""
 
     def __init__(self, module: str, witness: str) -> None:
+        import subprocess
+        import tempfile
+
         self.witness = witness
         self._unanswered = 0
         self._folder = tempfile.TemporaryDirectory(prefix="verimask-")
@@ -40,6 +40,8 @@ class Child:
 
     def send(self, job: Job) -> None:
         """Hand over a job; its answer is read by `receive`."""
+        import json
+
         assert self._process.stdin is not None
         self._unanswered += 1
         try:
@@ -49,7 +51,9 @@ class Child:
             pass  # the child is dead, and `receive` says so
 
     def receive(self) -> Testimony:
-        """The answer to the last job sent; those to jobs given up before are passed over."""
+        """The answer to the first job sent that has none yet."""
+        import json
+
         assert self._process.stdout is not None
         for _ in range(self._unanswered):
             line = self._process.stdout.readline()
@@ -69,12 +73,14 @@ class Child:
     def close(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        from subprocess import TimeoutExpired
+
         with suppress(BrokenPipeError):  # it may have died with a job unread
             self._process.stdin.close()
         self._process.stdout.close()
         try:
             self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._folder.cleanup()
@@ -88,6 +94,8 @@ class Child:
 
 def serve(witness: str, version: Callable[[], str], testify: Callable[[Job], Testimony]) -> None:
     """The child's side: answer jobs from standard input until it closes."""
+    import json
+
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the witness prints must not break the protocol
     folder = Path(sys.argv[1])
@@ -99,6 +107,13 @@ def serve(witness: str, version: Callable[[], str], testify: Callable[[Job], Tes
             told = Testimony(witness, version(), refusal=in_words(error))
         answers.write(json.dumps(_as_record(told, folder, number)) + "\n")
         answers.flush()
+
+
+def version(package: str) -> str:
+    """Of an installed package."""
+    from importlib import metadata
+
+    return metadata.version(package)
 
 
 def in_words(error: BaseException) -> str:

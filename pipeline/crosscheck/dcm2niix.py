@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.crosscheck import Job, Testimony
+from pipeline.crosscheck.child import version
 
 NAME = "dcm2niix"
 
 
 def ask(job: Job, *, philips: bool) -> Testimony:
     """Convert with its defaults, uncompressed. Several outputs are a refusal: it split what is one grid."""
+    import subprocess
+    import tempfile
+
     import dcm2niix
     import nibabel
 

@@ -10,15 +10,17 @@ Rules:
 
 from __future__ import annotations
 
+import gc
+import sys
 from contextlib import ExitStack
-from importlib.metadata import version
+from importlib import import_module
+from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
 from pipeline.crosscheck import Job, Testimony
-from pipeline.crosscheck.child import Child, in_words, serve
+from pipeline.crosscheck.child import Child, in_words, serve, version
 
 NAME = "dicom2nifti"
 _LIFTED = ("slicecount", "orientation", "orthogonal", "slice_increment", "multiframe_implicit")
@@ -30,9 +32,24 @@ def start() -> Child:
 
 
 def main() -> None:
+    _import_later("scipy.ndimage")  # a third of its import, for resampling, which is not asked of it
     import dicom2nifti  # noqa: F401  (paid while the parent reads headers)
 
+    gc.freeze()  # it collects garbage for every series, and need not look at its own modules each time
+
     serve(NAME, lambda: version(NAME), _testify)
+
+
+def _import_later(name: str) -> None:
+    """Put a module in the place of another that imports it when something of it is used."""
+
+    def load(attribute: str) -> Any:
+        sys.modules.pop(name, None)
+        return getattr(import_module(name), attribute)
+
+    placeholder = ModuleType(name)
+    placeholder.__dict__["__getattr__"] = load
+    sys.modules[name] = placeholder
 
 
 def _testify(job: Job) -> Testimony:
@@ -47,6 +64,8 @@ def _testify(job: Job) -> Testimony:
 
 
 def _convert(job: Job, *, lenient: bool) -> Testimony:
+    from unittest import mock
+
     from dicom2nifti import common, convert_dicom, settings
     from nibabel.nifti1 import Nifti1Image
 

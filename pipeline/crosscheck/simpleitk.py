@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.crosscheck import Job, Testimony
-from pipeline.crosscheck.child import Child, serve
+from pipeline.crosscheck.child import Child, serve, version
 from pipeline.geometry import LPS_TO_RAS
 
 NAME = "SimpleITK"
@@ -25,6 +23,8 @@ def main() -> None:
 
 
 def _testify(job: Job) -> Testimony:
+    import tempfile
+
     import SimpleITK as sitk  # noqa: N813  (its own documentation's name)
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)

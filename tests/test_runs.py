@@ -1,0 +1,69 @@
+"""Pieces counted plane by plane are those scipy finds in the whole block."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pipeline.runs import Pieces, runs_of
+
+
+def counted(block: NDArray[np.uint8]) -> dict[int, int]:
+    """block: (planes, rows, columns)."""
+    pieces = Pieces()
+    for plane in block:
+        pieces.add(runs_of(plane))
+    return pieces.counts()
+
+
+def expected(block: NDArray[np.uint8]) -> dict[int, int]:
+    return {int(v): int(ndimage.label(block == v)[1]) for v in np.unique(block) if v}
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(st.integers(1, 9), st.integers(1, 11), st.integers(1, 13)),
+    fill=st.floats(0.05, 1),
+    labels=st.integers(1, 4),
+)
+def test_pieces_are_those_of_scipy(seed: int, shape: tuple[int, int, int], fill: float, labels: int) -> None:
+    rng = np.random.default_rng(seed)
+    block = np.where(rng.random(shape) < fill, rng.integers(1, labels + 1, shape), 0).astype(np.uint8)
+    assert counted(block) == expected(block)
+
+
+def test_a_long_winding_piece_is_one() -> None:
+    """A corridor that visits every plane and turns in each: labels must travel far to meet."""
+    block = np.zeros((9, 31, 17), np.uint8)
+    block[:, ::2] = 3
+    for j in range(1, 31, 2):
+        block[:, j, 0 if j % 4 == 1 else -1] = 3
+    block[1::2] = 0
+    for k in range(1, 9, 2):
+        block[k, 0 if k % 4 == 1 else -1, 5] = 3
+    assert counted(block) == expected(block) == {3: 1}
+
+
+def test_rows_do_not_touch_around_their_ends() -> None:
+    block = np.zeros((1, 2, 5), np.uint16)
+    block[0, 0, 4] = block[0, 1, 0] = 700
+    assert counted(block) == {700: 2}
+
+
+def test_pieces_that_meet_late_are_one() -> None:
+    block = np.zeros((3, 4, 9), np.uint8)
+    block[:, 1, 2] = block[:, 1, 6] = 1
+    assert counted(block[:2]) == {1: 2}
+    block[2, 1, 2:7] = 1
+    assert counted(block) == {1: 1}
+    assert counted(block[::-1]) == {1: 1}
+
+
+@pytest.mark.parametrize("planes", [0, 3])
+def test_nothing_has_no_pieces(planes: int) -> None:
+    assert counted(np.zeros((planes, 4, 5), np.uint8)) == {}

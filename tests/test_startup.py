@@ -1,0 +1,74 @@
+"""What each command may import: a module that is not needed costs every call its time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.outcome import versions
+from tests.phantom import Spec, write
+
+HEAVY = ("pydicom", "nibabel", "scipy", "dicom2nifti", "SimpleITK", "highdicom", "gdcm")
+RUN = """
+import atexit, json, sys
+atexit.register(lambda: open(sys.argv[1], "w").write(json.dumps(sorted(sys.modules))))
+from pipeline.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("startup") / "in"
+    write(folder, Spec(), content="mask", radius_mm=4)
+    return folder
+
+
+def modules(tmp_path: Path, *arguments: str) -> set[str]:
+    """What a command line imported."""
+    listing = tmp_path / "modules.json"
+    done = subprocess.run([sys.executable, "-c", RUN, str(listing), *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(listing.read_text()))
+
+
+def packages(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("convert", "--help"), ("series", "--help")])
+def test_help_and_version_import_no_package(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    imported = modules(tmp_path, *arguments)
+    assert packages(imported).isdisjoint({*HEAVY, "numpy", "isal"})
+    assert {"pipeline.conversion", "pipeline.findings"}.isdisjoint(imported)
+
+
+def test_series_imports_neither_pydicom_nor_a_witness(tmp_path: Path, series: Path) -> None:
+    imported = modules(tmp_path, "series", str(series))
+    assert packages(imported).isdisjoint({*HEAVY, "isal"})
+
+
+def test_a_native_series_is_converted_without_pydicom(tmp_path: Path, series: Path) -> None:
+    imported = modules(tmp_path, "convert", str(series), "-o", str(tmp_path / "a.nii.gz"), "--crosscheck", "off")
+    assert packages(imported).isdisjoint(HEAVY)
+    slow = {"importlib.metadata", "concurrent.futures", "unittest", "subprocess", "tempfile", "numpy.ma", "asyncio"}
+    assert slow.isdisjoint(imported)
+    assert {"pipeline.masks", "pipeline.decode.seg", "pipeline.decode.rtstruct"}.isdisjoint(imported)
+
+
+def test_the_cross_check_imports_its_witness_elsewhere(tmp_path: Path, series: Path) -> None:
+    imported = modules(tmp_path, "convert", str(series), "-o", str(tmp_path / "a.nii.gz"))
+    assert packages(imported).isdisjoint(HEAVY)
+
+
+def test_versions_are_those_of_the_packages_metadata() -> None:
+    from importlib.metadata import version
+
+    found = versions()
+    assert found.pop("python") == sys.version.split()[0]
+    assert {"pydicom", "numpy", "isal", "dicom2nifti"} <= set(found)
+    assert found == {package: version(package) for package in found}
