@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from pipeline.commands import check, convert, diagnose, explain, export, mimics, say, selftest, series
+from pipeline.commands import check, convert, diagnose, explain, export, mimics, report, say, selftest, series
 
 _EPILOG = """\
 exit codes
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     convert.add(commands, _EPILOG)
-    for command in (series, explain, diagnose, check, export, selftest, mimics):
+    for command in (series, report, explain, diagnose, check, export, selftest, mimics):
         command.add(commands)
     return parser
 

@@ -16,11 +16,12 @@ from pipeline import parts as parts_
 from pipeline.crosscheck.panel import Panel
 from pipeline.decode import rtstruct, seg
 from pipeline.decode.image import decode_image, decode_mask
+from pipeline.exported import Told, of_planes
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.finish import Progress, checked_target, finish, silent, with_suffix
 from pipeline.laying import Laid, lay
 from pipeline.mask import Mask, Voxels
-from pipeline.masks import of_bundle, of_rtstruct, of_seg
+from pipeline.masks import merged, of_bundle, of_rtstruct, of_seg
 from pipeline.mimics.bundle import is_bundle
 from pipeline.names import file_names
 from pipeline.outcome import Outcome
@@ -28,7 +29,7 @@ from pipeline.parts import Part
 from pipeline.policy import Policy
 from pipeline.product import Product, of_part, of_time
 from pipeline.series import Scan, Series, choose, nothing_convertible, scan
-from pipeline.sources import find_source, place_on
+from pipeline.sources import Source, find_source, place_on, with_grey_values
 
 Path_ = str | Path
 
@@ -38,7 +39,8 @@ class Request:
     """What is wanted of the inputs. series: UID, number or description. part: number or name of one of several volumes.
 
     source: folders or files of the images the mask was drawn on. like: a NIfTI file whose grid the mask is to have.
-    wanted: names or numbers of ROIs, segments or masks; all when None.
+    wanted: names or numbers of ROIs, segments or masks; all when None. told: what an export with a mask in its image is;
+    clean: the same export with masks hidden. merge: all masks as one of several labels; order: who lies on top.
     """
 
     series: str | None = None
@@ -46,6 +48,10 @@ class Request:
     source: tuple[Path, ...] = ()
     like: Path | None = None
     wanted: tuple[str, ...] | None = None
+    told: Told = Told()  # noqa: RUF009  (frozen)
+    clean: tuple[Path, ...] = ()
+    merge: bool = False
+    order: tuple[str, ...] = ()
 
 
 def convert(
@@ -65,10 +71,13 @@ def convert(
     policy, request = policy or Policy(), request or Request()
     target = checked_target(Path(output))
     with Panel(policy) as panel:
-        found, products = _everything([Path(p) for p in inputs], request, policy, progress)
-        if len(products) > 1:
-            raise _several(products)
-        product = _on_source(products[0], found, request, policy)
+        if request.merge:
+            found, product = _all_in_one([Path(p) for p in inputs], request, policy, progress)
+        else:
+            found, products = _everything([Path(p) for p in inputs], request, policy, progress)
+            if len(products) > 1:
+                raise _several(products)
+            product = _on_source(products[0], found, request, policy)
         target = with_suffix(target, "resampled" if _resampled(product) else "")
         others = () if found is None else found.left_out
         return finish(
@@ -146,10 +155,25 @@ def _everything(
     _refuse_broken(found.left_out)
     chosen = choose(found, request.series)
     if chosen.kind == "image":
-        return found, [of_part(chosen, _chosen_part(chosen, request.part), policy)]
+        return found, _of_part(chosen, _chosen_part(chosen, request.part), found, request, policy)
     products = _of_masks(chosen, found, request, policy)
     _refuse_broken(products[0].findings)
     return found, products
+
+
+def _all_in_one(
+    inputs: list[Path], request: Request, policy: Policy, progress: Progress
+) -> tuple[Scan | None, Product]:
+    """Every mask among the inputs as one of several labels. Raises what refuses any of them, and SEGMENTS_OVERLAP."""
+    found: Scan | None = None
+    products = []
+    for _, found, item in _each(inputs, request, policy, progress):
+        if isinstance(item, PipelineError):
+            raise item
+        products.append(_on_source(item, found, request, policy))
+    if not products:
+        raise refuse(Code.NOT_CONVERTIBLE, "there is no mask to merge", "Look with verimask series.")
+    return found, merged(products, request.order)
 
 
 def _each(
@@ -172,7 +196,7 @@ def _each(
     for series, name in zip(wanted, file_names(wanted), strict=True):
         try:
             products: Sequence[Product | PipelineError] = (
-                _of_parts(series, request, policy)
+                _of_parts(series, found, request, policy)
                 if series.kind == "image"
                 else _of_masks(series, found, request, policy)
             )
@@ -186,7 +210,22 @@ def _each(
                 yield name, found, _naming(series, PipelineError(broken))
 
 
-def _of_parts(series: Series, request: Request, policy: Policy) -> list[Product | PipelineError]:
+def _of_part(series: Series, part: Part, found: Scan, request: Request, policy: Policy) -> list[Product]:
+    """One volume of an image series: as the image it is, or as the masks it is or holds."""
+    if policy.as_ == "image":
+        return [of_part(series, part, policy)]
+    source = _source(series, found, request, policy)
+    clean = find_source(found, request.clean, policy) if request.clean else None
+    return of_planes(series, part, policy, request.told, source, clean)
+
+
+def _source(series: Series, found: Scan, request: Request, policy: Policy) -> Source | None:
+    if not request.source:
+        return None
+    return find_source(found, request.source, policy, frame_of_reference_uid=series.frame_of_reference_uid)
+
+
+def _of_parts(series: Series, found: Scan, request: Request, policy: Policy) -> list[Product | PipelineError]:
     """All volumes of an image series, or one 4-D product where they are volumes over time of an image."""
     parts = parts_.split(series.frames) if request.part is None else [_chosen_part(series, request.part)]
     if len(parts) > 1 and policy.as_ == "image" and all(p.over_time for p in parts):
@@ -199,7 +238,7 @@ def _of_parts(series: Series, request: Request, policy: Policy) -> list[Product 
     made: list[Product | PipelineError] = []
     for part in parts:
         try:
-            made.append(of_part(series, part, policy))
+            made += _of_part(series, part, found, request, policy)
         except PipelineError as error:
             made.append(_naming(series, error))
     return made
@@ -233,7 +272,7 @@ def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> 
 
 def _on_source(product: Product, found: Scan | None, request: Request, policy: Policy) -> Product:
     """A mask of planes or of a bundle on the grid of the source that was given; others are there already."""
-    if not request.source or product.series.kind in ("seg", "rtstruct"):
+    if not request.source:
         return product
     if not isinstance(product.volume, Mask):
         raise refuse(Code.NOT_A_MASK, "--source is for masks; an image has a grid of its own", "Leave --source out.")
@@ -241,10 +280,13 @@ def _on_source(product: Product, found: Scan | None, request: Request, policy: P
         found or Scan((), ()),
         request.source,
         policy,
+        series_uids={str(product.extra.get("SourceSeriesInstanceUID", ""))},
         frame_of_reference_uid=product.grid.frame_of_reference_uid,
     )
     assert source is not None  # a given source is found, or refused
-    return place_on(product, source, policy)
+    if product.series.kind not in ("seg", "rtstruct"):
+        product = place_on(product, source, policy)
+    return with_grey_values(product, source) if policy.grey_values else product
 
 
 def _chosen_part(series: Series, wanted: str | None) -> Part:

@@ -8,10 +8,12 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.decode import rtstruct, seg
+from pipeline.decode.merge import merge
 from pipeline.findings import Code, refuse
 from pipeline.geometry import Grid
 from pipeline.mask import Image, Mask
@@ -117,6 +119,26 @@ def of_bundle(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[
         )
         for number, mask in enumerate(chosen, 1)
     ]
+
+
+def merged(products: Sequence[Product], order: Sequence[str]) -> Product:
+    """Masks on one grid as one mask of several labels. Raises SEGMENTS_OVERLAP, GRID_DIFFERS, NOT_A_MASK."""
+    masks = [p.volume for p in products if isinstance(p.volume, Mask)]
+    if len(masks) < len(products):
+        raise refuse(Code.NOT_A_MASK, "an image cannot be merged with masks", "Leave --as image out.")
+    together = merge(masks, order=order, name=" ".join(m.name for m in masks)[:64])
+    first = products[0]
+    return replace(
+        first,
+        volume=together.mask,
+        proof=max((p.proof for p in products), key=lambda proof: proof.residual_mm),
+        findings=(*dict.fromkeys(f for p in products for f in p.findings), *together.findings),
+        # The pixels of one export cannot confirm the labels of all; the grid they share can be.
+        witnessed=None if first.witnessed is None else replace(first.witnessed, physical=None),
+        inputs=tuple(dict.fromkeys(path for p in products for path in p.inputs or (h.path for h in p.series.headers))),
+        assumed=next((p.assumed for p in products if p.assumed), ""),
+        extra={"MergedFrom": [m.name for m in masks]},
+    )
 
 
 def _frames(grid: Grid, source: Source | None) -> tuple[Frame | None, ...]:

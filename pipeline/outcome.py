@@ -2,8 +2,9 @@
 
 Rules:
 - Everything a report, a person or another program needs is in it; nothing else is asked later.
-- Keys known from BIDS and dcm2niix keep their names; our own blocks are Verdict, Geometry, Slices, CrossCheck,
-  Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
+- Keys known from BIDS and dcm2niix keep their names; our own blocks are Verdict, Geometry, Slices, Planes,
+  CrossCheck, Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
+- Affine and Shape are of the file; GridShape, GridAffineLPS, CornersLPS, Slices and Planes of the order as acquired.
 - No patient name, id or birth date, and no path: files appear by name.
 """
 
@@ -15,7 +16,7 @@ import platform
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -123,6 +124,7 @@ def build_record(
         record["Labels"] = [_label(row, segment, same_order=same) for row, segment in rows]
     record["Geometry"] = _geometry(product, affine_ras, proofs)
     record["Slices"] = [_slice(k, frame) for k, frame in enumerate(product.frames)]
+    record["Planes"] = _planes(product)
     record |= product.extra
     record["CrossCheck"] = [a.as_json() for a in agreements]
     record["Findings"] = [f.as_json() for f in findings]
@@ -199,8 +201,34 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
         "SformCode": 1,
         "QformCode": proofs.qform_code,
         "CornersLPS": grid.corners().tolist(),
+        "GridShape": list(grid.shape),
+        "GridAffineLPS": grid.lps.tolist(),
     }
+    first = next(iter(product.frames), None)
+    if first is not None and first.plane is not None:
+        record["FirstPlane"] = _camel_case(asdict(first.plane))
     return record | ({"Assumed": product.assumed} if product.assumed else {})
+
+
+def _planes(product: Product) -> dict[str, Any]:
+    """Where the first pixel of every plane lies, in mm from the first one, along its rows, columns and normal."""
+    frames = product.frames[: product.grid.shape[2]]
+    placed = [(k, frame.plane) for k, frame in enumerate(frames) if frame is not None and frame.plane is not None]
+    along = np.zeros((0, 3))
+    if placed:
+        first = placed[0][1]
+        axes = np.array([first.row_cosine, first.column_cosine, first.normal])
+        along = np.round((np.array([p.position for _, p in placed]) - first.position) @ axes.T, 6) + 0.0
+    return {
+        "Index": [k for k, _ in placed],
+        "AlongNormalMm": along[:, 2].tolist(),
+        "AlongRowMm": along[:, 0].tolist(),
+        "AlongColumnMm": along[:, 1].tolist(),
+    }
+
+
+def _camel_case(values: dict[str, Any]) -> dict[str, Any]:
+    return {"".join(word.capitalize() for word in name.split("_")): value for name, value in values.items()}
 
 
 def _slice(k: int, frame: Frame | None) -> dict[str, Any]:

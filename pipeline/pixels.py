@@ -10,7 +10,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -44,11 +45,12 @@ def is_colour(frame: Frame) -> bool:
 def read_colour(frame: Frame) -> Array:
     """Red, green and blue of one frame: (rows, columns, 3), unsigned; a palette's own 8 or 16 bits.
 
-    YBR is turned into RGB, and any planar configuration into this one. Raises COLOUR, CORRUPT_FILE, UNSUPPORTED_PIXELS.
+    YBR is turned into RGB, and any planar configuration into this one. Raises COLOUR and as `read_plane` does.
     """
     if not is_colour(frame):
         raise refuse(Code.COLOUR, f"{frame.name} has grey values, no colours", where=(frame.name,))
-    pixels = _decoded(frame, raw=False)
+    with _still_there(frame):
+        pixels = _decoded(frame, raw=False)
     if frame.get("PhotometricInterpretation") != "PALETTE COLOR":
         return pixels
     from pydicom.pixels import apply_color_lut
@@ -73,11 +75,18 @@ def read_plane(frame: Frame) -> Array:
 
 
 def read_allocated(frame: Frame) -> Array:
-    """All bits allocated of one frame, those that are not the value too: (rows, columns)."""
+    """All bits allocated of one frame, those that are not the value too: (rows, columns). Raises as `read_plane` does."""
     dtype = _frame_type(frame)
-    try:
+    with _still_there(frame):
         by_pydicom = frame.header.pixel_offset is None or _in_swapped_words(frame, dtype)
         raw = _decoded(frame) if by_pydicom else _native(frame, dtype)
+    return raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)
+
+
+@contextmanager
+def _still_there(frame: Frame) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise refuse(
             Code.NO_SUCH_INPUT,
@@ -85,7 +94,6 @@ def read_allocated(frame: Frame) -> Array:
             "Was it moved, or a network folder or medium taken away, during the conversion?",
             where=(frame.name,),
         ) from error
-    return raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)
 
 
 def _tile(frame: Frame) -> Array:

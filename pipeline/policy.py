@@ -43,6 +43,7 @@ class Policy:
     combine: Literal["auto", "separate", "merge"] = "auto"
     interpolate: bool = False
     mm_per_unit: float | None = None
+    grey_values: bool = False
     keep_values: bool = False
     allow_empty: bool = False
     crosscheck: Literal["affine", "voxels", "off"] = "affine"

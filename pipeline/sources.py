@@ -9,11 +9,13 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline import parts, regrid
+from pipeline.decode.image import decode_image
+from pipeline.decode.sanity import sanity
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.laying import Laid, lay
@@ -101,6 +103,19 @@ def place_on(product: Product, source: Source, policy: Policy) -> Product:
         witnessed=None if resampled else product.witnessed or source.witnessed,
         extra={**product.extra, **extra},
     )
+
+
+def with_grey_values(product: Product, source: Source) -> Product:
+    """What the source shows under a mask and under its seven mirror images: a hint that it may be flipped, no verdict."""
+    assert isinstance(product.volume, Mask)
+    decoded = decode_image(source.laid.frames)
+    image = source.laid.place(decoded.voxels, decoded.padding)
+    seen = sanity(product.volume.voxels, image)
+    if seen is None:
+        return product
+    hint = [Finding(Code.GREY_VALUES, seen.hint, severity=Severity.INFO)] if seen.hint else []
+    rows = [asdict(row) for row in (seen.own, *seen.mirrored)]
+    return replace(product, findings=(*product.findings, *hint), extra={**product.extra, "GreyValues": rows})
 
 
 def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, list[Finding]]:

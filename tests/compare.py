@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline import __version__
 from pipeline.conversion import Request, convert
+from pipeline.exported import Told
 from pipeline.findings import PipelineError
 from pipeline.policy import Policy
 from tests.hard_cases import CASES, HardCase
@@ -46,7 +47,7 @@ is given the options that stand in the name of the case; it is run without its w
 
 def ours(case: HardCase, folder: Path, out: Path) -> str:
     policy = Policy(as_=case.as_, crosscheck="off", **case.options)  # type: ignore[arg-type]
-    request = Request(series=case.series, part=case.part)
+    request = Request(series=case.series, part=case.part, told=Told(kind="labels"))
     try:
         outcome = convert([folder], out / "ours.nii", request=request, policy=policy)
     except PipelineError as error:

@@ -191,3 +191,49 @@ def test_selftest_passes_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, record["Failed"]) == (0, 0)
     assert len(record["Checks"]) == 20
     assert all(check["Passed"] or check["Route"] == "SEG and back" for check in record["Checks"])
+
+
+@pytest.mark.parametrize("spine", [AXIAL_SPINE, CORONAL_SPINE], ids=["as quoted", "coronal"])
+def test_the_threads_three_routes_meet(
+    spine: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The bundle, the burned-in export with its constant, and the clean export beside it: one grid, the same voxels."""
+    made = bundle(tmp_path / "bundle", "--dicom", "bone", **spine)
+    clean = clean_series(made)
+    (mask,) = json.loads((made / "bundle.json").read_text("utf-8"))["masks"]
+    burned = made / mask["dicom"]
+    routes = {
+        "bundle": (made,),
+        "constant": (burned, "--inside", 3000),
+        "difference": (burned, "--clean", clean),
+    }
+    files = []
+    for name, given in routes.items():
+        converted(capsys, *given, "--source", clean, "-o", tmp_path / f"{name}.nii.gz")
+        files.append(nibabel.load(tmp_path / f"{name}.nii.gz"))
+    assert np.asarray(files[0].dataobj).sum() > 0
+    for other in files[1:]:
+        assert np.array_equal(np.asarray(files[0].dataobj), np.asarray(other.dataobj))
+        assert np.array_equal(files[0].affine, other.affine)
+
+
+def test_a_folder_of_masks_becomes_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, name in enumerate(("liver", "spleen"), 1):
+
+        def body(k: int, dataset: object, number: int = number) -> None:
+            pixels = np.zeros((11, 13), np.uint16)
+            pixels[2 * number : 2 * number + 2, 3:8] = 1
+            dataset.PixelData = pixels.tobytes()  # type: ignore[attr-defined]
+
+        write(tmp_path / "export" / name, SPEC, edit=body, seed=name, description=name)
+    code, _, err = said(
+        capsys, "convert", tmp_path / "export", "--merge", "-o", tmp_path / "all.nii.gz", "--crosscheck", "off"
+    )
+    assert (code, err) == (0, "")
+    file = np.asarray(nibabel.load(tmp_path / "all.nii.gz").dataobj)
+    record = json.loads((tmp_path / "all.json").read_text("utf-8"))
+    value = {row["Name"]: row["Value"] for row in record["Labels"]}
+    assert set(value) == {"liver", "spleen"}
+    assert (file[3:8, 2:4] == value["liver"]).all()
+    assert (file[3:8, 4:6] == value["spleen"]).all()
+    assert np.count_nonzero(file) == 2 * 5 * 2 * 7

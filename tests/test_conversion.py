@@ -21,6 +21,7 @@ from pydicom import Dataset, dcmread
 from pipeline import Code, Outcome, PipelineError, Policy, convert, nifti
 from pipeline.conversion import Request, convert_all
 from pipeline.crosscheck.panel import Panel
+from pipeline.exported import Told
 from pipeline.finish import finish
 from pipeline.parts import split
 from pipeline.product import of_part
@@ -196,10 +197,14 @@ def test_an_image_is_no_mask(
 
 def test_255_values_are_a_mask_and_256_are_not(tmp_path: Path) -> None:
     truth = write(tmp_path / "a", SMALL, content="index", bits_allocated=16, shape=(17, 15, 1))
-    run(truth, tmp_path / "out.nii")
+    assert refused(truth, tmp_path / "out.nii").finding.code is Code.NOT_A_MASK  # an image, unless it is said not to be
+    labels = Request(told=Told(kind="labels"))
+    convert([truth.folder], tmp_path / "out.nii", request=labels, policy=OFF)
     assert (values_at_their_places(tmp_path / "out.nii", truth) == truth.ijk).all()
     truth = write(tmp_path / "b", SMALL, content="index", bits_allocated=16, shape=(16, 16, 1))
-    assert refused(truth, tmp_path / "other.nii").finding.code is Code.NOT_A_MASK
+    with pytest.raises(PipelineError) as error:
+        convert([truth.folder], tmp_path / "other.nii", request=labels, policy=OFF)
+    assert error.value.finding.code is Code.NOT_A_MASK
 
 
 @pytest.mark.parametrize("value", [0, 4])

@@ -20,7 +20,7 @@ from pipeline.laying import lay
 from pipeline.mask import Voxels
 from pipeline.pixels import stored_voxels
 from pipeline.policy import Policy
-from pipeline.product import Product
+from pipeline.product import of_laid
 from pipeline.series import scan
 from tests import exports
 from tests.exports import real as real_series
@@ -69,7 +69,7 @@ def test_burned_in_with_a_clean_export_comes_back_voxel_for_voxel(real, tmp_path
     undecided = real.stored == value
     assert (undecided & real.mask).any()
     assert (undecided & ~real.mask).any()
-    mask = labelled.on(laid.grid, laid.place(labelled.voxels, 0), "series")
+    mask = labelled.decoded(laid.frames).on(laid.grid, laid.place(labelled.voxels, 0), labelled.name)
     np.testing.assert_array_equal(mask.voxels.array(), real.mask)
     assert [(s.number, s.name, s.source_value) for s in mask.segments] == [(1, "liver", value)]
     finding = next(f for f in labelled.findings if f.code is Code.UNDECIDED_VOXELS)
@@ -232,6 +232,9 @@ def test_the_image_is_laid_beside_the_export_by_place(ct):
         beside(Voxels.of(ct.stored), grid, part, index, 0.01).array(), ct.stored[3:, 2:-4, 5:]
     )
     assert refused(beside, exported, part, grid, range(grid.shape[2]), 0.01).code is Code.OTHER_IMAGE
+    np.testing.assert_array_equal(
+        beside(Voxels.of(ct.stored), grid, part, [4, 1], 0.01).array(), ct.stored[3:, 2:-4, [9, 6]]
+    )
     shifted = type(grid)(grid.shape, grid.lps @ translation(0.25, 0, 0))
     finding = refused(beside, Voxels.of(ct.stored), grid, shifted, range(grid.shape[2]), 0.01)
     assert finding.code is Code.OTHER_IMAGE
@@ -296,7 +299,8 @@ def test_what_other_readers_are_to_see_follows_from_the_labels(ct):
         separate(several)[1],
         masked.masked(Voxels.of(shown), int(shown[0, 0, 0])),
     ):
-        read = labelled.physical(ct.laid.frames)
+        read = labelled.decoded(ct.laid.frames).physical
+        assert read is not None
         for n in (0, 7):
             plane = labelled.voxels.plane(n)
             np.testing.assert_array_equal(read(n, plane), shown[:, :, n].T)
@@ -376,6 +380,9 @@ def test_planes_without_a_place_are_paired_with_the_source_by_their_grey_values(
     assert "alike" in refused(paired, frames, (*real.laid.frames, real.laid.frames[3])).message
     twice = (*frames, frames[0])
     assert "too" in refused(paired, twice, real.laid.frames).message
+    empty = write(tmp_path / "empty", real, np.full_like(real.stored, -2000), "sc", without_place)
+    alone = scan([empty]).series[0].frames[:1]
+    assert "none of the 1" in refused(paired, alone, real.laid.frames[3:4]).message
     labels = write(tmp_path / "labels", real, real.parts.astype(np.uint8), "sc", without_place)
     assert refused(paired, scan([labels]).series[0].frames, real.laid.frames).code is Code.MISSING_PLANE_ATTRIBUTES
 
@@ -385,16 +392,15 @@ def test_other_readers_confirm_the_place_of_the_labels_voxel_by_voxel(ct, tmp_pa
     series = scan([tmp_path / "shown"]).series[0]
     laid = lay(series.frames, Policy())
     labelled = burned.difference(stored_voxels(laid.frames), Voxels.of(ct.stored), name="liver")
-    mask = labelled.on(laid.grid, laid.place(labelled.voxels, 0), series.description)
-    product = Product(
-        mask, series, laid.stack, laid.at_k, labelled.findings, laid.frames, labelled.physical(laid.frames)
-    )
+    product = of_laid(series, laid, labelled.decoded(laid.frames), labelled.name)
+    voxels = product.volume.voxels
     policy = Policy(crosscheck="voxels")
     with Panel(policy) as panel:
         outcome = finish(product, tmp_path / "liver.nii.gz", policy, panel)
     assert outcome.verdict == "VERIFIED"
     assert [a.voxels_differing for a in outcome.agreements if a.status in ("AGREES", "REORDERED")].count(0) >= 1
-    turned = replace(mask, voxels=Voxels(mask.voxels.shape, mask.voxels.dtype, lambda k: mask.voxels.plane(k)[:, ::-1]))
+    mirrored = Voxels(voxels.shape, voxels.dtype, lambda k: np.ascontiguousarray(voxels.plane(k)[:, ::-1]))
+    turned = replace(product.volume, voxels=mirrored)
     with Panel(policy) as panel:
         assert refused(finish, replace(product, volume=turned), tmp_path / "x.nii", policy, panel).code is (
             Code.WITNESS_DIFFERS

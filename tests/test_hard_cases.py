@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.conversion import Request, convert
+from pipeline.exported import Told
 from pipeline.findings import Code, PipelineError
 from pipeline.outcome import Outcome
 from pipeline.policy import Policy
@@ -18,7 +19,7 @@ from tests.hard_truth import blended, compared, truth
 
 
 def converted(case: HardCase, folder: Path) -> Outcome:
-    request = Request(series=case.series, part=case.part)
+    request = Request(series=case.series, part=case.part, told=Told(kind="labels"))
     policy = Policy(as_=case.as_, crosscheck="off", **case.options)  # type: ignore[arg-type]
     return convert([folder / "in"], folder / "out.nii", request=request, policy=policy)
 

@@ -10,6 +10,7 @@ from pipeline.commands import say
 
 if TYPE_CHECKING:
     from pipeline.conversion import Request
+    from pipeline.exported import Told
     from pipeline.findings import PipelineError
     from pipeline.outcome import Outcome
     from pipeline.policy import Policy
@@ -32,16 +33,16 @@ def add(commands: Any, epilog: str) -> None:
     p.add_argument(
         "-o",
         "--output",
-        required=True,
         metavar="OUT",
         help="liver.nii.gz or liver.nii; a folder (ending in /) for everything",
     )
     _add_which(p)
+    _add_export(p)
     _add_where(p)
     _add_irregular(p)
     _add_checks(p)
     say.add_common(p)
-    p.set_defaults(run=run)
+    p.set_defaults(run=run, fail=p.error)
 
 
 def _add_which(p: argparse.ArgumentParser) -> None:
@@ -71,10 +72,28 @@ def _add_which(p: argparse.ArgumentParser) -> None:
         default="auto",
         help="segments: one file where none overlap (default), one file each, or one file or refuse",
     )
+    g.add_argument("--merge", action="store_true", help="all masks as one file of several labels; overlaps are refused")
+    g.add_argument("--order", metavar="NAME,…", help="with --merge: whose label lies on top, the first of all others")
     g.add_argument("--interpolate", action="store_true", help="RTSTRUCT: fill between contours that lie between planes")
     g.add_argument(
         "--mm-per-unit", type=float, metavar="MM", help="Mimics bundle: length of its unit, where it does not say"
     )
+
+
+def _add_export(p: argparse.ArgumentParser) -> None:
+    g = p.add_argument_group("an export with the mask in its image (burned in, masked, colour, overlay)")
+    g.add_argument("--clean", action="append", default=[], metavar="DIR", help="the same export with masks hidden")
+    g.add_argument("--inside", type=int, metavar="VALUE", help="the constant that is mask")
+    g.add_argument("--outside", type=int, metavar="VALUE", help="the constant outside of a masked original")
+    g.add_argument("--labels", metavar="NAME=VALUE,…", help="several masks, each its own constant or colour (#ff8000)")
+    g.add_argument("--kind", choices=("labels", "burned", "masked", "colour", "overlay"), help="what the export is")
+    g.add_argument(
+        "--undecided",
+        choices=("surrounded", "inside", "outside"),
+        default="surrounded",
+        help="voxels whose image has the mask's own value: mask where mask is all around (default), always, never",
+    )
+    g.add_argument("--list-values", action="store_true", help="show the values that stand out, and write nothing")
 
 
 def _add_where(p: argparse.ArgumentParser) -> None:
@@ -88,6 +107,11 @@ def _add_where(p: argparse.ArgumentParser) -> None:
     )
     g.add_argument(
         "--like", metavar="IMAGE.nii.gz", help="write on this file's grid, voxel for voxel and header bit for bit"
+    )
+    g.add_argument(
+        "--grey-values",
+        action="store_true",
+        help="with --source: its values under the mask and its mirror images, as a hint",
     )
     g.add_argument(
         "--resample",
@@ -159,6 +183,10 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     """Run it; the exit code."""
     from pathlib import Path
 
+    if options.list_values:
+        return _list_values(options)
+    if not options.output:
+        options.fail("the following arguments are required: -o/--output")
     from pipeline.conversion import convert, convert_all
 
     progress = say.Progress(options)
@@ -191,8 +219,43 @@ def _request(options: argparse.Namespace) -> Request:
         part=options.part,
         source=tuple(Path(s) for s in options.source),
         like=Path(options.like) if options.like else None,
-        wanted=tuple(n.strip() for n in options.rois.split(",")) if options.rois else None,
+        wanted=_names(options.rois),
+        told=_told(options),
+        clean=tuple(Path(c) for c in options.clean),
+        merge=options.merge,
+        order=_names(options.order) or (),
     )
+
+
+def _told(options: argparse.Namespace) -> Told:
+    from pipeline.decode.labelled import Named, parse_labels
+    from pipeline.exported import Told
+
+    named = parse_labels(options.labels) if options.labels else ()
+    if options.inside is not None:
+        named = (*named, Named("", options.inside))
+    return Told(named, options.outside, options.kind, options.undecided)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip())
+
+
+def _list_values(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from pipeline.conversion import laid_series
+    from pipeline.decode.values import as_table, list_values
+    from pipeline.pixels import stored_voxels
+
+    _, laid = laid_series([Path(p) for p in options.inputs], options.series, options.part, _policy(options))
+    rows = list_values(stored_voxels(laid.frames))
+    if options.json:
+        say.json([asdict(row) for row in rows])
+    else:
+        say.lines([as_table(rows)], options)
+    return 0
 
 
 def _policy(options: argparse.Namespace) -> Policy:

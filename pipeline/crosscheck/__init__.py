@@ -51,7 +51,10 @@ class Testimony:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """One witness held against ours. voxels_differing: None where voxels were not compared."""
+    """One witness held against ours. voxels_differing: None where voxels were not compared.
+
+    index_map: their index to ours. affine_ras: their index to RAS mm, as they gave it.
+    """
 
     witness: str
     version: str
@@ -60,6 +63,7 @@ class Agreement:
     max_corner_mm: float | None = None
     voxels_differing: int | None = None
     index_map: tuple[tuple[int, ...], ...] | None = None
+    affine_ras: tuple[tuple[float, ...], ...] | None = None
 
     @property
     def confirms(self) -> bool:
@@ -73,6 +77,7 @@ class Agreement:
             "MaxCornerMm": self.max_corner_mm,
             "VoxelsDiffering": self.voxels_differing,
             "IndexMap": {"Matrix": self.index_map, "Words": self.words} if self.index_map else None,
+            "AffineRAS": self.affine_ras,
             "Words": self.words,
         }
 
@@ -120,6 +125,7 @@ def judge(
         corner_mm,
         differing,
         matrix,
+        _rows(told.affine_ras),
     )
 
 
@@ -144,7 +150,15 @@ def _differing(
 ) -> Agreement:
     status: Status = "KNOWN_WRONG" if known_wrong else "DIFFERS"
     because = f", as it is known to: {'; '.join(known_wrong)}" if known_wrong else ""
-    return Agreement(told.witness, told.version, status, words + because, corner_mm, differing, matrix)
+    return Agreement(
+        told.witness, told.version, status, words + because, corner_mm, differing, matrix, _rows(told.affine_ras)
+    )
+
+
+def _rows(affine: Matrix | None) -> tuple[tuple[float, ...], ...] | None:
+    if affine is None or not np.isfinite(affine).all():
+        return None
+    return tuple(tuple(float(x) for x in row) for row in affine)
 
 
 def _voxels_differing(

@@ -26,6 +26,7 @@ _BITS = 16
 
 
 def accepts(frames: Sequence[Frame]) -> bool:
+    """Whether any pixel is a colour."""
     return any(is_colour(frame) for frame in frames)
 
 

@@ -107,6 +107,7 @@ def compare(shown: Voxels, image: Voxels) -> Comparison:
 
 
 def other_image(why: str) -> PipelineError:
+    """The refusal of an image that the export was not made from."""
     return refuse(
         Code.OTHER_IMAGE,
         f"the export is not that image with a mask in it: {why}",

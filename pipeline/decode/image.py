@@ -31,12 +31,12 @@ class Decoded:
     """The voxels of frames in their order, not yet on a grid, and what was found on the way.
 
     segments: of a mask; None for an image. padding: the value of a voxel nobody acquired. physical(n, plane): the
-    values a reader that applies the modality rescale gives where ours has `plane` for frame n.
+    values a reader that applies the modality rescale gives where ours has `plane` for frame n; None where it cannot tell.
     """
 
     voxels: Voxels
     findings: tuple[Finding, ...]
-    physical: Callable[[int, Array], Array]
+    physical: Callable[[int, Array], Array] | None
     segments: tuple[Segment, ...] | None = None
     slope: float = 1.0
     intercept: float = 0.0

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.decode.image import Decoded
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.geometry import Grid
-from pipeline.mask import Array, Mask, Segment, Voxels, smallest_unsigned
+from pipeline.mask import Array, Segment, Voxels, smallest_unsigned
 from pipeline.series import Frame
 
 Colour = tuple[int, int, int]
@@ -44,17 +44,16 @@ class Labelled:
     name: str = ""
     expected: Callable[[int, Array], Array] | None = None
 
-    def on(self, grid: Grid, voxels: Voxels, name: str) -> Mask:
-        """The same labels, laid on the grid of the file."""
-        return Mask(voxels, grid, self.segments, self.name or name)
-
-    def physical(self, frames: Sequence[Frame]) -> Callable[[int, Array], Array] | None:
-        """`expected` after the modality rescale of the frames, as other readers give it."""
+    def decoded(self, frames: Sequence[Frame]) -> Decoded:
+        """The same as every decoder of frames gives it; `expected` with the modality rescale of the frames."""
         expected = self.expected
-        if expected is None:
-            return None
         slopes = [(float(f.get("RescaleSlope", 1.0)), float(f.get("RescaleIntercept", 0.0))) for f in frames]
-        return lambda n, plane: expected(n, plane) * slopes[n][0] + slopes[n][1]
+
+        def physical(n: int, plane: Array) -> Array:
+            assert expected is not None
+            return expected(n, plane) * slopes[n][0] + slopes[n][1]
+
+        return Decoded(self.voxels, self.findings, physical if expected else None, segments=self.segments)
 
 
 def numbered(values: Sequence[int], named: Sequence[Named], only: str) -> tuple[Segment, ...]:

@@ -30,6 +30,8 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merged:
+    """The merged mask, every overlap that was settled by the order, and the findings that say so."""
+
     mask: Mask
     overlaps: tuple[Overlap, ...]
     findings: tuple[Finding, ...]

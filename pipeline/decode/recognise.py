@@ -99,7 +99,7 @@ def recognise(
         Code.NOT_A_MASK,
         f"this is an image ({reason}), and nothing says where the mask in it is",
         "Give the same export with masks hidden (--clean), the original images (--source), or the constant: --inside if "
-        "the mask has it, --outside if all the rest has it. Values that stand out:\n" + as_table(list_values(voxels)),
+        "the mask has it, --outside if all the rest has it. For the image itself use --as image. Values that stand out:\n" + as_table(list_values(voxels)),
     )
 
 

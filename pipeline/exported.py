@@ -1,0 +1,134 @@
+"""A series of planes that is, or holds, a mask: labels, or an export with the mask in its image.
+
+Rules:
+- A label series is read as it is. Anything else is taken for what the user says it is, or for what it can be shown to be;
+  what it was taken for is the first finding of the result.
+- Planes without a place take that of a source plane: of the one that explains their grey values, or of their partner by
+  number. Either is assumed, and the result is never verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pipeline import assumed
+from pipeline.decode import exports
+from pipeline.decode.beside import beside
+from pipeline.decode.image import decode_image, decode_mask
+from pipeline.decode.labelled import Named, separate
+from pipeline.decode.pairing import paired
+from pipeline.decode.recognise import Kind, Seen, recognise
+from pipeline.decode.undecided import Undecided
+from pipeline.findings import Code, Finding, PipelineError
+from pipeline.laying import Laid, lay
+from pipeline.mask import Voxels
+from pipeline.names import safe
+from pipeline.parts import Part
+from pipeline.policy import Policy
+from pipeline.product import Product, of_laid
+from pipeline.series import Frame, Series
+from pipeline.sources import Source
+
+_FEW = 16  # up to so many values are labels whatever they look like
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the user says of an export. inside: names with the values or colours that are mask; outside: the value that
+    is not. kind: what it is. undecided: what becomes of voxels whose image has the mask's own value."""
+
+    inside: tuple[Named, ...] = ()
+    outside: int | None = None
+    kind: Kind | None = None
+    undecided: Undecided = "surrounded"
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.inside) or self.outside is not None or self.kind is not None
+
+
+def of_planes(
+    series: Series, part: Part, policy: Policy, told: Told, source: Source | None = None, clean: Source | None = None
+) -> list[Product]:
+    """The masks of one volume of an image series. clean: the same export with masks hidden."""
+    frames, unplaced = _placed(part.frames, source)
+    laid = lay(frames, policy, series.title)
+    if unplaced is not None:
+        laid = replace(laid, assumed=unplaced.message, findings=(*laid.findings, unplaced))
+    folder = part.name.startswith("folder ")
+    name = part.name.removeprefix("folder ") if folder else " ".join(p for p in (series.description, part.name) if p)
+    part = replace(part, name=name) if folder else part
+    no_mask: Finding | None = None
+    if not told.anything and clean is None:
+        try:
+            decoded = decode_mask(laid.frames, policy, name)
+        except PipelineError as error:
+            if error.finding.code not in (Code.NOT_A_MASK, Code.COLOUR):
+                raise
+            no_mask = error.finding
+        else:
+            few = decoded.segments is not None and len(decoded.segments) <= _FEW
+            if few and not any(f.header.overlays for f in laid.frames):
+                return [of_laid(series, laid, decoded, name, part)]
+    seen = _recognised(laid.frames, told, source, clean, no_mask)
+    if seen.kind == "labels" and not told.inside:
+        decoded = decode_mask(laid.frames, policy, name)
+        product = of_laid(series, laid, decoded, name, part)
+        return [replace(product, findings=(seen.said(), *product.findings))]
+    found = exports.decode(
+        seen,
+        laid.frames,
+        clean=None if clean is None else _beside(clean, laid, policy),
+        source=None if source is None else _beside(source, laid, policy),
+        inside=told.inside,
+        outside=told.outside,
+        undecided=told.undecided,
+        name=name,
+    )
+    if policy.combine == "separate":
+        found = tuple(one for labelled in found for one in separate(labelled))
+    made = []
+    for number, labelled in enumerate(found, 1):
+        product = of_laid(series, laid, labelled.decoded(laid.frames), labelled.name or name, part)
+        suffixes = [product.suffix, f"seg-{safe(labelled.name) or number}" if len(found) > 1 else ""]
+        made.append(replace(product, suffix="_".join(suffix for suffix in suffixes if suffix)))
+    return made
+
+
+def _recognised(
+    frames: Sequence[Frame], told: Told, source: Source | None, clean: Source | None, no_mask: Finding | None
+) -> Seen:
+    """What the export holds. no_mask: why it is no label series, whose numbers a refusal repeats."""
+    try:
+        return recognise(
+            frames,
+            kind=told.kind,
+            inside=bool(told.inside),
+            outside=told.outside is not None,
+            clean=clean is not None,
+            source=source is not None,
+        )
+    except PipelineError as error:
+        if no_mask is None or error.finding.code is not Code.NOT_A_MASK:
+            raise
+        numbers = {"measured": no_mask.measured, "limit": no_mask.limit, "unit": no_mask.unit, "where": no_mask.where}
+        raise PipelineError(replace(error.finding, **numbers), error.others) from error  # type: ignore[arg-type]
+
+
+def _placed(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Frame], Finding | None]:
+    """Frames with a plane each, from the source where they have none; and what was assumed."""
+    if source is None or all(f.plane is not None for f in frames):
+        return frames, None
+    try:
+        return paired(frames, source.laid.frames)
+    except PipelineError:
+        return assumed.paired(frames, source.laid.frames, source.grid.spacing[2])
+
+
+def _beside(image: Source, laid: Laid, policy: Policy) -> Voxels:
+    """The stored values of an image where the export's frames lie."""
+    decoded = decode_image(image.laid.frames)
+    limit = policy.corner_limit(min(laid.stack.grid.spacing))
+    values = image.laid.place(decoded.voxels, decoded.padding)
+    return beside(values, image.grid, laid.stack.grid, [int(k) for k in laid.stack.index], limit)

@@ -1,0 +1,16 @@
+"""A record as a page a person looks at: one HTML file with everything in it.
+
+Rules:
+- A page shows the proven file or nothing: the NIfTI file's digest must be the one its record holds.
+- Nothing is fetched: style, pictures and script are in the page. Without script everything can be read.
+- Whatever comes from a file is escaped. Patient data appears only when asked for, and only from the source series.
+- Pictures are cut along the grid's own axes, never turned or blended; how far these lean from the patient's is said.
+"""
+
+from __future__ import annotations
+
+from pipeline.report.group import group_page
+from pipeline.report.page import report
+from pipeline.report.record import find_outcomes
+
+__all__ = ["find_outcomes", "group_page", "report"]

@@ -1,0 +1,66 @@
+"""Many records as one page: a table with thumbnails, the odd ones first.
+
+Rules:
+- Without script it is a plain table in a useful order; with script it sorts and filters.
+- A record whose file is gone or changed is listed as that, never with a picture of something else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from pipeline.findings import Code, PipelineError
+from pipeline.report.page import render, thumbnail
+from pipeline.report.pictures import Picture
+from pipeline.report.record import VERDICTS, Record, check_file, read_record, sorted_odd_first
+
+UNPROVEN = "UNPROVEN"  # the record's file is not there, or not the one it proves
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One line of the table. rank: its place by oddness. note: why there is no picture. link: relative, escaped for a URL."""
+
+    record: Record
+    rank: int
+    verdict: str
+    codes: tuple[str, ...]
+    picture: Picture | None
+    note: str
+    link: str
+
+
+def group_page(outcomes: Sequence[Path], *, folder: Path | None = None, title: str = "Conversions") -> str:
+    """A page over many records. folder: where the page will lie, for its links; else the first record's.
+
+    Each row links to the record's own page (liver.html beside liver.json) where there is one, else to the record.
+    Raises PipelineError NOT_AN_OUTCOME for a file that is no record.
+    """
+    records = sorted_odd_first(read_record(path) for path in outcomes)
+    base = folder or (outcomes[0].parent if outcomes else Path())
+    rows = [_row(record, base) for record in records]
+    rows.sort(key=lambda r: (r.verdict != UNPROVEN, r.rank))
+    counts = {v: sum(r.verdict == v for r in rows) for v in (UNPROVEN, *VERDICTS)}
+    codes = sorted({code for row in rows for code in row.codes})
+    return render("group.html", title=title, rows=rows, counts={v: n for v, n in counts.items() if n}, codes=codes)
+
+
+def _row(record: Record, base: Path) -> Row:
+    rank = VERDICTS.index(record.verdict) * 2 + (not record.warnings)
+    codes = tuple(dict.fromkeys(str(f.get("Code", "")) for f in record.warnings))
+    page = record.path.with_suffix(".html")
+    link = quote(os.path.relpath(page if page.exists() else record.path, base).replace(os.sep, "/"))
+    if record.file is None:
+        message = str(record.findings[0].get("Message", "")) if record.findings else ""
+        return Row(record, rank, record.verdict, codes, None, message, link)
+    try:
+        check_file(record)
+        return Row(record, rank, record.verdict, codes, thumbnail(record), "", link)
+    except PipelineError as error:
+        if error.finding.code not in (Code.NO_SUCH_INPUT, Code.NOT_THE_PROVEN_FILE):
+            raise
+        return Row(record, rank, UNPROVEN, (error.finding.code.name, *codes), None, error.finding.message, link)

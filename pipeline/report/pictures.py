@@ -1,0 +1,218 @@
+"""Cuts through a block as pictures: a PNG of its voxels, outlines along voxel edges, letters and lengths.
+
+Rules:
+- One unit of a drawing is one mm, so every aspect ratio is the true one. Positions count from the outer edge of the
+  first voxel drawn.
+- An outline runs along the edges of voxels: it shows what is in the file, not a smooth guess of what was meant.
+- Seen radiologically the patient's left is on the right of the picture; neurologically it is on the left. Sagittal
+  cuts have the front on the left in both.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.findings import Code, refuse
+from pipeline.mask import Array, Segment
+from pipeline.report.volume import Volume
+
+Convention = Literal["radiological", "neurological"]
+Colour = tuple[int, int, int]
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+# Okabe and Ito: told apart with every common kind of colour blindness. Without black, which pictures have behind them.
+_PALETTE: tuple[Colour, ...] = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+)  # fmt: skip
+NAMES = ("sagittal", "coronal", "axial")  # by the axis that is cut across
+_BACKGROUND = 26
+_LONGEST_OUTLINE = 150_000  # characters of one picture; beyond it, labels are filled
+_MOST_PIXELS = 768  # a side
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a picture is taken. axis: of the volume, cut across at `index`. ijk: (rows, columns, 3) voxels it shows.
+
+    axes: of the volume, that rows and columns count. size: (rows, columns) mm of one voxel. letters: what lies left,
+    right, above and below.
+    """
+
+    name: str
+    axis: int
+    index: int
+    ijk: NDArray[np.int64]
+    axes: tuple[int, int]
+    size: tuple[float, float]
+    letters: tuple[str, str, str, str]
+
+    @property
+    def width(self) -> float:
+        return float(self.ijk.shape[1] * self.size[1])
+
+    @property
+    def height(self) -> float:
+        return float(self.ijk.shape[0] * self.size[0])
+
+    def place(self, ijk: Sequence[int]) -> tuple[float, float]:
+        """(x, y) mm of a voxel's centre in the picture."""
+        rows, columns = self.axes
+        y = int(np.flatnonzero(self.ijk[:, 0, rows] == ijk[rows])[0])
+        x = int(np.flatnonzero(self.ijk[0, :, columns] == ijk[columns])[0])
+        return (x + 0.5) * self.size[1], (y + 0.5) * self.size[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A cut, drawn. png: a data URI. outlines: (colour, path in voxels, label). filled: outlines were too long."""
+
+    cut: Cut
+    png: str
+    outlines: tuple[tuple[str, str, str], ...]
+    filled: bool
+    smooth: bool
+
+
+def cut(volume: Volume, axis: int, index: int, convention: Convention, box: Box | None = None) -> Cut:
+    """The cut across an axis (0 sagittal, 1 coronal, 2 axial). box: first and last index along each axis, both in."""
+    ranges = [np.arange(low, high + 1) for low, high in box or [(0, n - 1) for n in volume.voxels.shape]]
+    columns, rows = {0: (1, 2), 1: (0, 2), 2: (0, 1)}[axis]
+    across, down = ranges[columns], ranges[rows]
+    ends = (("R", "L"), ("A", "P"), ("I", "S"))
+    (left, right), (top, bottom) = ends[columns], ends[rows]
+    if columns == 0 and convention == "neurological":
+        across, (left, right) = across[::-1], (right, left)
+    if rows == 2:
+        down, (top, bottom) = down[::-1], (bottom, top)
+    ijk = np.empty((len(down), len(across), 3), np.int64)
+    ijk[..., axis], ijk[..., columns], ijk[..., rows] = index, across[None, :], down[:, None]
+    size = (float(volume.spacing[rows]), float(volume.spacing[columns]))
+    return Cut(NAMES[axis], axis, index, ijk, (rows, columns), size, (left, right, top, bottom))
+
+
+def draw(
+    where: Cut,
+    block: Volume,
+    segments: Sequence[Segment],
+    source: Volume | None = None,
+    window: tuple[float, float] | None = None,
+) -> Picture:
+    """A cut as a picture: the source where there is one, else the block itself. No segments: the block is an image."""
+    labels = block.at(where.ijk) if segments else None
+    behind = source if source is not None else (None if segments else block)
+    step = max(1, -(-max(where.ijk.shape[:2]) // _MOST_PIXELS))
+    drawn = where.ijk[::step, ::step]
+    grey = np.full(drawn.shape[:2], _BACKGROUND, np.uint8)
+    if behind is not None:
+        values, inside = behind.seen_from(block, drawn)
+        grey = np.where(inside, _windowed(behind, values, window), 0).astype(np.uint8)
+    outlines = () if labels is None else _outlines(labels, segments)
+    filled = sum(len(path) for _, path, _ in outlines) > _LONGEST_OUTLINE
+    pixels = grey
+    if labels is not None and (behind is None or filled):
+        pixels = _coloured(grey, labels[::step, ::step], segments, 0.55 if behind is not None else 0.8)
+    return Picture(where, png(pixels), () if filled else outlines, filled, behind is not None)
+
+
+def colour_of(segment: Segment) -> Colour:
+    """The segment's own colour, or one of a palette that colour-blind eyes tell apart."""
+    return segment.colour or _PALETTE[(segment.number - 1) % len(_PALETTE)]
+
+
+def hex_of(colour: Colour) -> str:
+    """(230, 159, 0) -> #e69f00"""
+    return "#" + "".join(f"{part:02x}" for part in colour)
+
+
+def window_of(volume: Volume, modality: str = "") -> tuple[float, float]:
+    """The values drawn black and white, after slope and intercept: soft tissue for CT, else all but the outermost 1 %.
+
+    CT with air in it, that is: then the numbers are Hounsfield units. modality: "" where it is not known.
+    """
+    steps = tuple(slice(None, None, max(1, n // 96)) for n in volume.voxels.shape)
+    some = volume.voxels[steps].astype(np.float64) * volume.slope + volume.intercept
+    some = some[np.isfinite(some)]
+    if modality in ("CT", "") and some.size and some.min() <= -900:
+        return -160.0, 240.0
+    low, high = np.percentile(some, (1, 99)) if some.size else (0.0, 1.0)
+    return float(low), float(max(high, low + 1e-6))
+
+
+def png(pixels: Array) -> str:
+    """(rows, columns) grey or (rows, columns, 3) RGB bytes as a PNG data URI."""
+    stream = BytesIO()
+    _pillow().fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", optimize=True)
+    return "data:image/png;base64," + b64encode(stream.getvalue()).decode("ascii")
+
+
+def grey_bytes(volume: Volume, window: tuple[float, float], values: Array) -> Array:
+    """Stored values as bytes between the window's ends."""
+    return _windowed(volume, values, window).astype(np.uint8)
+
+
+def _windowed(volume: Volume, values: Array, window: tuple[float, float] | None) -> Array:
+    low, high = window or window_of(volume)
+    real = values.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.intercept)
+    shown: Array = np.clip((np.nan_to_num(real, nan=low) - low) / (high - low), 0, 1) * 255
+    return shown
+
+
+def _coloured(grey: Array, labels: Array, segments: Sequence[Segment], strength: float) -> Array:
+    pixels = np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
+    for segment in segments:
+        inside = labels == segment.number
+        pixels[inside] = (1 - strength) * pixels[inside] + strength * np.array(colour_of(segment), np.float32)
+    return pixels.astype(np.uint8)
+
+
+def _outlines(labels: Array, segments: Sequence[Segment]) -> tuple[tuple[str, str, str], ...]:
+    present = set(np.unique(labels).tolist())
+    return tuple((hex_of(colour_of(s)), edges(labels == s.number), s.name) for s in segments if s.number in present)
+
+
+def edges(inside: NDArray[np.bool_]) -> str:
+    """The SVG path along the edges of the voxels that are inside; one unit is one voxel."""
+    padded = np.pad(inside, 1)
+    parts = [f"M{a} {n}H{b}" for n, a, b in _runs(padded[1:] != padded[:-1])]
+    parts += [f"M{n} {a}V{b}" for n, a, b in _runs((padded[:, 1:] != padded[:, :-1]).T)]
+    return "".join(parts)
+
+
+def _runs(lines: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
+    """(line, start, end) of every run of True; lines are padded by one on both sides."""
+    found = []
+    for n in np.flatnonzero(lines.any(axis=1)):
+        turns = np.flatnonzero(np.diff(lines[n].astype(np.int8)))
+        found += [(int(n), int(a), int(b)) for a, b in turns.reshape(-1, 2)]
+    return found
+
+
+def segments_of(labels: Sequence[Mapping[str, Any]]) -> tuple[Segment, ...]:
+    """The segments of a record's Labels."""
+    return tuple(
+        Segment(int(s["Value"]), str(s["Name"]), tuple(s["Colour"]) if s.get("Colour") else None) for s in labels
+    )
+
+
+def _pillow() -> Any:
+    try:
+        return import_module("PIL.Image")
+    except ImportError as error:
+        raise lacking("Pillow", error) from error
+
+
+def lacking(package: str, error: ImportError) -> Exception:
+    """The refusal where a package of the extra is not installed."""
+    return refuse(
+        Code.NO_REPORT_PACKAGE,
+        f"a page is made with {package}, which cannot be imported ({error})",
+        "Install it with: pip install 'verimask[report]'. Converting needs nothing more.",
+    )

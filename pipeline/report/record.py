@@ -1,0 +1,124 @@
+"""Records as they lie beside their NIfTI files, and the one file each of them proves.
+
+Rules:
+- A record is believed in its shape only; whatever it says is text to be escaped.
+- The file is looked for beside the record, by its name, and must have the digest of the record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.findings import Code, refuse
+from pipeline.outcome import SCHEMA, sha256
+
+VERDICTS = ("REFUSED", "DISPUTED", "UNCONFIRMED", "VERIFIED")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One record. path: of the JSON file. file: the NIfTI file it proves; None for a refusal, which left none."""
+
+    path: Path
+    values: dict[str, Any]
+    file: Path | None
+
+    @property
+    def verdict(self) -> str:
+        return str(self.values["Verdict"])
+
+    @property
+    def name(self) -> str:
+        return self.path.stem if self.file is None else self.file.name
+
+    @property
+    def is_mask(self) -> bool:
+        return self.values.get("Type") == "Mask"
+
+    @property
+    def noun(self) -> str:
+        return "mask" if self.is_mask or self.file is None else "image"
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        return list(self.values.get("Findings", []))
+
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        return [f for f in self.findings if f.get("Severity") != "info"]
+
+
+def read_record(path: Path) -> Record:
+    """The record of a conversion. Raises NO_SUCH_INPUT, NOT_AN_OUTCOME; the NIfTI file is not looked at."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise refuse(Code.NO_SUCH_INPUT, f"{path.name} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _no_outcome(path, "it is not JSON") from error
+    if not isinstance(values, dict) or values.get("Verdict") not in VERDICTS:
+        raise _no_outcome(path, "it has no verdict")
+    if values["Verdict"] == "REFUSED":
+        return Record(path, values, None)
+    if values.get("Schema") != SCHEMA:
+        raise _no_outcome(path, f"its schema is {values.get('Schema')}, not {SCHEMA}")
+    if "Planes" not in values or "GridAffineLPS" not in values.get("Geometry", {}):
+        raise _no_outcome(path, "it was written before records held the planes and grid as acquired")
+    name = str(values.get("Output", ""))
+    if not name or name != Path(name).name:
+        raise _no_outcome(path, f"it names no file beside itself: “{name}”")
+    return Record(path, values, path.with_name(name))
+
+
+def check_file(record: Record) -> Path:
+    """The NIfTI file of a record. Raises NO_SUCH_INPUT where it is gone, NOT_THE_PROVEN_FILE where it is another."""
+    assert record.file is not None
+    if not record.file.is_file():
+        raise refuse(
+            Code.NO_SUCH_INPUT,
+            f"{record.file.name} is not beside {record.path.name}",
+            "A report shows the file the record proves; keep both in one folder, under the names they were given.",
+            where=(record.file.name,),
+        )
+    proven = record.values.get("Provenance", {}).get("OutputSHA256")
+    if sha256([record.file])[record.file] != proven:
+        raise refuse(
+            Code.NOT_THE_PROVEN_FILE,
+            f"{record.file.name} is not the file {record.path.name} proves: its SHA-256 is another",
+            "It was changed, replaced or damaged after the conversion. Convert the series again.",
+            where=(record.file.name,),
+        )
+    return record.file
+
+
+def find_outcomes(folder: Path) -> list[Path]:
+    """Every record below a folder, by path; other JSON files are passed over."""
+    return sorted(path for path in folder.rglob("*.json") if _is_outcome(path))
+
+
+def sorted_odd_first(records: Iterable[Record]) -> list[Record]:
+    """Refused, disputed, unconfirmed, verified with warnings, verified; by name within each."""
+    return sorted(records, key=lambda r: (VERDICTS.index(r.verdict), not r.warnings, r.name))
+
+
+def _is_outcome(path: Path) -> bool:
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    if not isinstance(values, dict):
+        return False
+    return values.get("Schema") == SCHEMA or (values.get("Verdict") == "REFUSED" and "Findings" in values)
+
+
+def _no_outcome(path: Path, why: str) -> Exception:
+    return refuse(
+        Code.NOT_AN_OUTCOME,
+        f"{path.name} is not the record of a conversion: {why}",
+        "Give the JSON file that verimask convert wrote beside the NIfTI file.",
+        where=(path.name,),
+    )

@@ -1,0 +1,255 @@
+"""Pages in a real browser: headless Chromium through Playwright. Skipped by name where it is absent, never in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import Policy, convert
+from pipeline.report import group_page, report, viewer
+from tests import phantom
+
+_CHROMIUM = os.environ.get("VERIMASK_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+_CI = "CI" in os.environ
+# WebGL without a graphics card: SwiftShader draws it on the CPU.
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+_SPEC = phantom.Spec(shape=(52, 46, 38), row_spacing=1.3, column_spacing=1.1, step=1.5, labels=(1, 2, 3))
+_INPUTS = ("HFS", "sagittal", "coronal", "oblique")
+# Torso, marker on the left, nose: as the page tints them over its dark ground.
+_TINTS = [np.array([0.8 * c + 0.2 * 26 for c in colour]) for colour in ((230, 159, 0), (86, 180, 233), (0, 158, 115))]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Opened:
+    """A page, with what it said and asked for."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def pixels(self, selector: str) -> Array:
+        raw = self.page.locator(selector).first.screenshot()
+        return np.array(Image.open(BytesIO(raw)).convert("RGB")).astype(float)
+
+    def middle(self, selector: str) -> Array:
+        box = self.page.locator(selector).first.bounding_box()
+        return np.array([box["x"] + box["width"] / 2, box["y"] + box["height"] / 2])
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if not _CI and not Path(_CHROMIUM).exists():
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    api = pytest.importorskip("playwright.sync_api") if not _CI else __import__("playwright.sync_api").sync_api
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A record of the phantom in each of the ways a stack can be cut; and, so that a sagittal cut meets the nose, without
+    the marker."""
+    folder = tmp_path_factory.mktemp("records")
+    made = {}
+    for name in _INPUTS:
+        for plain, labels in ((name, (1, 2, 3)), (f"{name}-nose", (1, 0, 3))):
+            iop = phantom.ORIENTATIONS[name]
+            phantom.write(folder / plain, _SPEC, iop=iop, seed=plain, description=plain, labels=labels)
+            convert([folder / plain], folder / f"{plain}.nii.gz", policy=Policy(crosscheck="off"))
+            made[plain] = folder / f"{plain}.json"
+    return made
+
+
+@pytest.fixture
+def show(browser: Any, tmp_path: Path) -> Iterator[Any]:
+    """Open HTML from a file, as a person does; at the end nothing may have gone wrong or out."""
+    shown: list[Opened] = []
+
+    def opened(text: str, *, width: int = 1280, scheme: str = "light", script: bool = True) -> Opened:
+        file = tmp_path / f"{len(shown)}.html"
+        file.write_text(text, "utf-8")
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=script
+        )
+        page = context.new_page()
+        one = Opened(page)
+        page.on("console", lambda m: one.errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: one.errors.append(str(e)))
+        page.on("request", lambda r: one.requests.append(r.url) if not r.url.startswith(("data:", "blob:")) else None)
+        page.goto(file.as_uri())
+        shown.append(one)
+        return one
+
+    yield opened
+    for one in shown:
+        assert one.errors == []
+        assert len(one.requests) == 1
+        assert one.requests[0].startswith("file:")
+        one.page.context.close()
+
+
+def _place(pixels: Array, tint: Array, within: float = 12) -> Array:
+    """(x, y) of the middle of all pixels of a colour."""
+    found = np.argwhere((np.abs(pixels - tint) < within).all(axis=2))
+    assert len(found) > 20
+    return np.asarray(found.mean(axis=0)[::-1])
+
+
+@pytest.mark.parametrize("convention", ["radiological", "neurological"])
+@pytest.mark.parametrize("name", _INPUTS)
+def test_the_left_marker_appears_at_the_letter_l(
+    show: Any, records: dict[str, Path], name: str, convention: Any
+) -> None:
+    one = show(report(records[name], convention=convention))
+    one.page.uncheck("#cross")
+    for view in ("axial", "coronal"):
+        svg = f'svg[data-view="{view}"]'
+        pixels = one.pixels(svg)
+        sides = {s: one.page.locator(f'{svg} text[data-side="{s}"]').first.text_content() for s in ("left", "right")}
+        assert sides == ({"left": "R", "right": "L"} if convention == "radiological" else {"left": "L", "right": "R"})
+        towards_left = np.sign(one.middle(f'{svg} text:text-is("L")') - one.middle(f'{svg} text:text-is("R")'))[0]
+        marker, torso = _place(pixels, _TINTS[1]), _place(pixels, _TINTS[0])
+        assert (marker - torso)[0] * towards_left > 20
+
+
+@pytest.mark.parametrize("convention", ["radiological", "neurological"])
+@pytest.mark.parametrize("name", _INPUTS)
+def test_the_nose_appears_at_the_letter_a(show: Any, records: dict[str, Path], name: str, convention: Any) -> None:
+    one = show(report(records[f"{name}-nose"], convention=convention))
+    one.page.uncheck("#cross")
+    svg = 'svg[data-view="sagittal"]'
+    pixels = one.pixels(svg)
+    front = np.sign(one.middle(f'{svg} text:text-is("A")') - one.middle(f'{svg} text:text-is("P")'))[0]
+    head = np.sign(one.middle(f'{svg} text:text-is("S")') - one.middle(f'{svg} text:text-is("I")'))[1]
+    nose, torso = _place(pixels, _TINTS[2]), _place(pixels, _TINTS[0])
+    assert (nose - torso)[0] * front > 20
+    assert (nose - torso)[1] * head > 20
+
+
+def test_aspect_and_scale_are_true(show: Any, records: dict[str, Path]) -> None:
+    one = show(report(records["coronal"]))
+    ruler = one.page.locator('.quad svg[data-view="axial"] .ruler').evaluate(
+        "e => e.getBBox().width * e.getScreenCTM().a"
+    )
+    for view in ("axial", "sagittal", "coronal"):
+        box = one.page.locator(f'.quad svg[data-view="{view}"] image').bounding_box()
+        # a coronal input: columns run left-right, rows head-feet, planes front-back
+        mm = {"x": 52 * 1.1, "z": 46 * 1.3, "y": 38 * 1.5}
+        wide, tall = {"axial": ("x", "y"), "sagittal": ("y", "z"), "coronal": ("x", "z")}[view]
+        assert box["width"] / box["height"] == pytest.approx(mm[wide] / mm[tall], rel=0.01)
+        assert box["width"] / ruler == pytest.approx(mm[wide] / 10, rel=0.03)
+
+
+def test_views_lie_as_itk_snap_has_them(show: Any, records: dict[str, Path]) -> None:
+    one = show(report(records["HFS"]))
+    axial, sagittal, coronal, legend = (
+        one.middle(f".quad .{name}") for name in ("axial", "sagittal", "coronal", "legend")
+    )
+    assert axial[0] < sagittal[0]
+    assert coronal[1] > sagittal[1]
+    assert axial[1] == pytest.approx(sagittal[1], abs=2)
+    assert legend[0] == pytest.approx(axial[0], abs=2)
+    assert legend[1] == pytest.approx(coronal[1], abs=2)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_runs_over_the_edge_of_a_screen(show: Any, records: dict[str, Path], width: int, scheme: str) -> None:
+    for text in (report(records["oblique"]), group_page([records[name] for name in _INPUTS])):
+        one = show(text, width=width, scheme=scheme)
+        assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+        corner = np.array(Image.open(BytesIO(one.page.screenshot())).convert("L"))[2, 2]
+        assert (corner > 200) == (scheme == "light")
+
+
+def test_letters_stand_out_from_their_ground(show: Any, records: dict[str, Path]) -> None:
+    contrast = """() => {
+      const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+      const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+      const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+      const ground = (e) => !e ? [255, 255, 255] : parse(getComputedStyle(e).backgroundColor)[3] === 0
+        ? ground(e.parentElement) : parse(getComputedStyle(e).backgroundColor);
+      return [...document.querySelectorAll("body *")]
+        .filter((e) => !e.children.length && e.textContent.trim() && e.offsetParent && !e.closest("svg, .pane, .tile"))
+        .map((e) => [light(parse(getComputedStyle(e).color)), light(ground(e))])
+        .map((pair) => (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05)); }"""
+    for scheme in ("light", "dark"):
+        one = show(report(records["HFS"]), scheme=scheme)
+        ratios = one.page.evaluate(contrast)
+        assert len(ratios) > 50
+        assert min(ratios) >= 4.5
+
+
+def test_it_prints_on_a_few_pages(show: Any, records: dict[str, Path]) -> None:
+    one = show(report(records["HFS"]))
+    raw = one.page.pdf(format="A4")
+    assert 2 <= raw.count(b"/Type /Page\n") + raw.count(b"/Type /Page ") <= 6
+
+
+def test_the_outline_can_be_taken_away(show: Any, records: dict[str, Path]) -> None:
+    one = show(report(records["HFS"]))
+    before = one.pixels('svg[data-view="axial"]')
+    one.page.uncheck("#outline")
+    assert (one.pixels('svg[data-view="axial"]') != before).any()
+
+
+@pytest.mark.skipif(not _CI and not viewer.SCRIPT.exists(), reason="NiiVue is not installed: make viewer")
+@pytest.mark.parametrize("convention", ["radiological", "neurological"])
+def test_the_live_viewer_draws_and_scrolls(show: Any, records: dict[str, Path], convention: Any) -> None:
+    one = show(report(records["sagittal"], convention=convention, interactive=True))
+    one.page.wait_for_function("() => /mm$/.test(document.getElementById('live-place').textContent)", timeout=60_000)
+    one.page.wait_for_timeout(500)
+    pixels = one.pixels("#live-canvas")
+    rows, columns = (n // 2 for n in pixels.shape[:2])
+    panes = {"axial": pixels[:rows, :columns], "sagittal": pixels[:rows, columns:], "coronal": pixels[rows:, columns:]}
+    side = 1 if convention == "radiological" else -1
+    for name in ("axial", "coronal"):
+        marker, torso = _place(panes[name], np.array([86, 180, 233])), _place(panes[name], np.array([230, 159, 0]))
+        assert (marker - torso)[0] * side > 20
+    assert (pixels[rows:, :columns] > 60).any()  # the body itself, in the fourth pane
+    place = one.page.locator("#live-place").text_content()
+    one.page.locator("#live-canvas").scroll_into_view_if_needed()
+    box = one.page.locator("#live-canvas").bounding_box()
+    one.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
+    for _ in range(4):
+        one.page.mouse.wheel(0, 120)
+        one.page.wait_for_timeout(150)
+    before, after = (
+        np.array([float(n) for n in text.split()[1::2]])
+        for text in (place, one.page.locator("#live-place").text_content())
+    )
+    assert np.abs(after - before)[:2].max() < 0.7  # through the axial cut: only the height changes
+    assert abs(after - before)[2] > 1
+    assert (one.pixels("#live-canvas") != pixels).any()
+
+
+def test_a_group_is_sorted_and_filtered(show: Any, records: dict[str, Path]) -> None:
+    one = show(group_page([records[name] for name in _INPUTS]))
+    names = "() => [...document.querySelectorAll('#rows tbody tr:not([hidden]) a')].map(a => a.textContent)"
+    every = sorted(f"{name}.nii.gz" for name in _INPUTS)
+    one.page.get_by_role("button", name="File").click()
+    assert one.page.evaluate(names) == sorted(every, key=str.lower)
+    one.page.get_by_role("button", name="File").click()
+    assert one.page.evaluate(names) == sorted(every, key=str.lower, reverse=True)
+    one.page.fill("#by-name", "sagi")
+    assert one.page.evaluate(names) == ["sagittal.nii.gz"]
+    assert one.page.locator("#count").text_content() == "1 of 4 shown"
+
+
+def test_a_group_is_a_plain_table_without_script(show: Any, records: dict[str, Path]) -> None:
+    one = show(group_page([records[name] for name in _INPUTS]), script=False)
+    assert one.page.locator("#rows tbody tr").count() == 4
+    assert not one.page.locator("#by-name").is_visible()
