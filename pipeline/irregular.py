@@ -2,14 +2,13 @@
 
 Rules:
 - The corner proof in geometry.py says whether; this module only says which. It decides nothing.
-- `before` finds what makes stacking meaningless (sizes, orientations, spacings). `after` names the defect of a stack
-  that failed its proof, or leans. Every finding carries the measured value and the limit.
+- `after` names the defects of a stack that failed its proof, or leans; planes that cannot be stacked at all are those of
+  alike.py. Every finding carries the measured value and the limit.
 - All lengths are along the normal unless said; names are those of the planes in the order given.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,16 +22,6 @@ _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
 _LEANS_DEGREES = 0.005  # above what is kept as printed; a mended or upright stack leans less
 _STANDS_OUT = 4.0  # how many times further than any other a displaced plane lies from the line through them
 _SAME_PLACE_MM = 1e-3  # closer than the precision positions are printed with: one place
-
-
-def before(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
-    """The defect that keeps planes from being stacked at all, or None."""
-    return (
-        _bad_cosines(planes, names, policy)
-        or _mixed_orientation(planes, names, policy)
-        or _mixed_size(planes, names)
-        or _mixed_spacing(planes, names, policy)
-    )
 
 
 def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> list[Finding]:
@@ -272,91 +261,6 @@ def tilt(stack: Stack, policy: Policy) -> Finding:
         "makes an upright grid.",
         clause=_PLANE_CLAUSE,
         measured=float(np.hypot(*lean)) * height / 2,
-        limit=limit,
-        unit="mm",
-    )
-
-
-def _bad_cosines(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
-    k = max(range(len(planes)), key=lambda n: planes[n].cosine_error)
-    worst = planes[k].cosine_error
-    if worst <= policy.cosine_limit:
-        return None
-    lengths = np.linalg.norm(planes[k].row_cosine), np.linalg.norm(planes[k].column_cosine)
-    return Finding(
-        Code.BAD_COSINES,
-        f"the direction cosines of {names[k]} are not a right-angled pair of unit length: lengths {lengths[0]:.4f} and "
-        f"{lengths[1]:.4f}, off by {worst:.2g}",
-        "Image Orientation (Patient) (0020,0037) was changed by some software; rounding to three decimals would be "
-        "mended, this is more.",
-        clause=_PLANE_CLAUSE,
-        where=(names[k],),
-        measured=worst,
-        limit=policy.cosine_limit,
-        unit="",
-    )
-
-
-def _mixed_orientation(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
-    base = np.array((*planes[0].row_cosine, *planes[0].column_cosine))
-    differences = np.array([(*p.row_cosine, *p.column_cosine) for p in planes]) - base
-    angles = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(differences.reshape(-1, 2, 3), axis=2).max(1) / 2, 0, 1)))
-    k = int(np.argmax(angles))
-    bound = float(np.degrees(0.01))  # beyond any rounding or jitter: another orientation, not noise
-    if angles[k] <= bound:
-        return None
-    others = int((angles > bound).sum())
-    return Finding(
-        Code.MIXED_ORIENTATION,
-        f"{others} of {len(planes)} planes are turned against {names[0]}, {names[k]} by {angles[k]:.1f}°",
-        "A localizer or a second volume shares the series; choose with --part, or give -o a folder for all.",
-        clause=_PLANE_CLAUSE,
-        where=(names[0], names[k]),
-        measured=float(angles[k]),
-        limit=bound,
-        unit="degrees",
-    )
-
-
-def _mixed_size(planes: Sequence[Plane], names: Sequence[str]) -> Finding | None:
-    size = (planes[0].columns, planes[0].rows)
-    other = next((k for k, p in enumerate(planes) if (p.columns, p.rows) != size), None)
-    if other is None:
-        return None
-    p = planes[other]
-    return Finding(
-        Code.MIXED_SIZE,
-        f"{names[other]} has {p.columns} × {p.rows} pixels, {names[0]} {size[0]} × {size[1]}",
-        "Two images share the series; choose with --part.",
-        clause="PS3.3 C.7.6.3",
-        where=(names[0], names[other]),
-    )
-
-
-def _mixed_spacing(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
-    """Spacings that differ by so much that the far corner moves beyond the limit; the rarer one is named."""
-    usual, _ = Counter((p.row_spacing, p.column_spacing) for p in planes).most_common(1)[0]
-    first = next(k for k, p in enumerate(planes) if (p.row_spacing, p.column_spacing) == usual)
-    base = planes[first]
-    moved = [
-        max(
-            abs(p.column_spacing - base.column_spacing) * (p.columns - 1),
-            abs(p.row_spacing - base.row_spacing) * (p.rows - 1),
-        )
-        for p in planes
-    ]
-    k = int(np.argmax(moved))
-    limit = policy.corner_limit(min(base.column_spacing, base.row_spacing))
-    if moved[k] <= limit:
-        return None
-    return Finding(
-        Code.MIXED_SPACING,
-        f"{names[k]} has pixels of {planes[k].row_spacing:g} \\ {planes[k].column_spacing:g} mm, {names[first]} of "
-        f"{base.row_spacing:g} \\ {base.column_spacing:g} mm",
-        "Two images share the series, or Pixel Spacing (0028,0030) was changed in some files.",
-        clause="PS3.3 10.7.1.3",
-        where=(names[k], names[first]),
-        measured=moved[k],
         limit=limit,
         unit="mm",
     )

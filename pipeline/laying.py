@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline import assumed, irregular, resample
+from pipeline import alike, assumed, irregular, resample
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import GeometryError, Grid, Plane, Stack, stack
 from pipeline.mask import Array, Voxels
@@ -84,7 +84,7 @@ def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series", sou
     source: what the frames were drawn on; where they have no place, theirs are taken from it (see `assumed.paired`).
     """
     frames, told = _placed(frames, policy, title, source)
-    refusal = irregular.before(_planes(frames), [f.name for f in frames], policy)
+    refusal = alike.unlike(_planes(frames), [f.name for f in frames], policy)
     if refusal is not None:
         raise PipelineError(refusal)
     frames, dropped = _without_duplicates(frames, policy)

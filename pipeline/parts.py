@@ -170,19 +170,23 @@ def _by_attribute(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
         folders[frame.path.parent.name].append(frame)
     if len(folders) > 1 and all(max(Counter(_places(g)).values()) == 1 for g in folders.values()):
         return [(f"folder {name}", folders[name]) for name in sorted(folders)]
-    varying = [(k, word) for k, word in _ATTRIBUTES if 1 < len({_value(f, k) for f in frames}) <= most]
+    varying = [(k, word) for k, word in _ATTRIBUTES if len({_value(f, k) for f in frames}) > 1]
     for chosen in [*((one,) for one in varying), *combinations(varying, 2)]:
         volumes: dict[tuple[Hashable, ...], list[Frame]] = defaultdict(list)
         for frame in frames:
             volumes[tuple(_value(frame, keyword) for keyword, _ in chosen)].append(frame)
-        whole = all(None not in values and max(Counter(_places(g)).values()) == 1 for values, g in volumes.items())
-        if len(volumes) == most and whole:
+        if len(volumes) == most and all(_whole(values, group) for values, group in volumes.items()):
             ordered = sorted(volumes.items(), key=lambda item: [_sortable(value) for value in item[0]])
             return [
                 (", ".join(f"{word} {_shown(v)}" for (_, word), v in zip(chosen, values, strict=True)), group)
                 for values, group in ordered
             ]
     return _by_instance_number(frames) or [("", frames)]
+
+
+def _whole(values: Sequence[Hashable], frames: Sequence[Frame]) -> bool:
+    """Whether every frame has the attributes, and every position is there once."""
+    return None not in values and max(Counter(_places(frames)).values()) == 1
 
 
 def _value(frame: Frame, keyword: str) -> Hashable:

@@ -35,6 +35,9 @@ def test_right_in_every_voxel(tmp_path: Path, case: HardCase) -> None:
         found = compared(acquired, array, image.affine, stored=case.as_ == "mask")
         assert found.lost == found.foreign == 0
         assert found.worst_mm <= (case.travel_mm or case.within_mm)
+        if case.travel_mm:
+            said = [f.message for f in outcome.findings if "at most" in f.message]
+            assert f"at most {found.worst_mm:.3f} mm away" in said[0]
     else:
         filled = case.options.get("on_gap") == "fill"
         assert blended(acquired, array, image.affine, 1.5 * case.spec.step if filled else np.inf) <= 1.0
