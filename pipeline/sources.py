@@ -93,12 +93,14 @@ def place_on(product: Product, source: Source, policy: Policy) -> Product:
     assert isinstance(product.volume, Mask)
     mask, moved, found = _moved(product.volume, source, policy)
     resampled = any(f.code is Code.RESAMPLED for f in found)
+    grid_planes = source.grid.shape[2]
     extra: dict[str, Any] = {"SourceSeriesInstanceUID": source.series.uid, "MovedToSourceMm": moved}
     return replace(
         product,
         volume=mask,
         proof=replace(product.proof, residual_mm=max(product.proof.residual_mm, source.laid.stack.residual_mm)),
-        frames=source.laid.at_k,
+        # Planes that were paired one by one keep saying with which; others stand on the source's planes.
+        frames=product.frames if product.assumed and len(product.frames) == grid_planes else source.laid.at_k,
         findings=(*product.findings, *found),
         witnessed=None if resampled else product.witnessed or source.witnessed,
         extra={**product.extra, **extra},

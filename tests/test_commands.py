@@ -260,3 +260,88 @@ def test_grey_values_under_a_mask_are_told(tmp_path: Path, capsys: pytest.Captur
     record = json.loads((tmp_path / "m.json").read_text("utf-8"))
     assert len(record["GreyValues"]) == 8
     assert "GREY_VALUES" in {f["Code"] for f in record["Findings"]}
+
+
+def test_convert_writes_the_report_too(truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2")
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii.gz", "--report")
+    page = (tmp_path / "a.html").read_text("utf-8")
+    assert "UNCONFIRMED" in page
+    assert said(capsys, "report", tmp_path / "a.json", "-o", tmp_path / "b.html")[0] == 0
+    assert said(capsys, "report", tmp_path, "-o", tmp_path / "all.html")[0] == 0
+    assert "a.nii.gz" in (tmp_path / "all.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("like", [False, True])
+def test_itk_sees_mask_and_image_on_one_grid(
+    like: bool, truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    converted(capsys, truth.folder, "-o", tmp_path / "image.nii.gz", "--as", "image")
+    if like:
+        image = nibabel.load(tmp_path / "image.nii.gz")  # as another tool may store it: right, front, head
+        nibabel.save(nibabel.as_closest_canonical(image), tmp_path / "image.nii.gz")
+    where = ("--like", tmp_path / "image.nii.gz") if like else ("--source", truth.folder)
+    converted(capsys, truth.folder, *where, "-o", tmp_path / "mask.nii.gz")
+    mask, image = (sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in ("mask", "image"))
+    for fact in ("GetSize", "GetOrigin", "GetSpacing", "GetDirection"):
+        assert getattr(mask, fact)() == getattr(image, fact)()
+    assert (sitk.GetArrayFromImage(mask) == sitk.GetArrayFromImage(image)).all()
+
+
+def test_planes_without_a_place_are_paired_and_never_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write(tmp_path / "image", SPEC, seed="image", content="index")
+    write(tmp_path / "mask", SPEC, seed="mask", kind="sc plain")
+    code, _, err = said(capsys, "convert", tmp_path / "mask", "-o", tmp_path / "m.nii.gz")
+    assert code == 10
+    assert "MISSING_PLANE_ATTRIBUTES" in err
+    code, out, err = said(capsys, "convert", tmp_path / "mask", "--source", source.folder, "-o", tmp_path / "m.nii.gz")
+    assert (code, err) == (0, "")
+    assert out.startswith("UNCONFIRMED")
+    assert np.allclose(nibabel.load(tmp_path / "m.nii.gz").affine, source.ras, atol=1e-4)
+    assert all(
+        "assumed" in json.dumps(line).lower() for line in json.loads((tmp_path / "m.json").read_text())["Slices"]
+    )
+
+
+def test_a_structure_set_wants_its_source_and_a_name_it_has(
+    samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    patient = samples / "theibsi+data_sets/ibsi_validation/dicom/STS_008/CT"
+    code, _, err = said(capsys, "convert", patient / "mask", "-o", tmp_path / "a.nii.gz")
+    assert (code, "NO_SOURCE" in err) == (2, True)
+    with_source = (patient / "mask", "--source", patient / "image", "-o", tmp_path / "a.nii.gz")
+    code, _, err = said(capsys, "convert", *with_source, "--rois", "kidney")
+    assert (code, "NO_SUCH_ROI" in err) == (2, True)
+    converted(capsys, *with_source, "--rois", "GTV_Mass_CT")
+
+
+def test_several_masks_want_a_folder_or_a_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = bundle(tmp_path / "bundle", "bone", "tumour")
+    code, _, err = said(capsys, "convert", made, "-o", tmp_path / "a.nii.gz")
+    assert (code, "SEVERAL_MASKS" in err) == (2, True)
+    converted(capsys, made, "-o", f"{tmp_path / 'all'}/")
+    assert len(list((tmp_path / "all").glob("*.nii.gz"))) == 2
+
+
+def test_a_mask_beyond_its_source_or_beside_an_image(
+    truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    for path in truth.paths[:3]:
+        (half / path.name).write_bytes(path.read_bytes())
+    code, _, err = said(capsys, "convert", truth.folder, "--source", half, "-o", tmp_path / "a.nii.gz")
+    assert (code, "OUTSIDE_SOURCE" in err) == (12, True)
+    converted(capsys, truth.folder, "-o", tmp_path / "m.nii.gz")
+    image = nibabel.load(tmp_path / "m.nii.gz")
+    turned = image.affine.copy()
+    turned[:3, :3] = turned[:3, :3] @ np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), turned), tmp_path / "other.nii.gz")
+    like = ("--like", tmp_path / "other.nii.gz", "-o", tmp_path / "b.nii.gz")
+    code, _, err = said(capsys, "convert", truth.folder, *like)
+    assert (code, "OFF_IMAGE_GRID" in err) == (12, True)
+    assert not (tmp_path / "b.nii.gz").exists()
+    converted(capsys, truth.folder, *like, "--resample", "nearest")

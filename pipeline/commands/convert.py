@@ -176,6 +176,9 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
         help="of .nii.gz: 0 to 3 fast (ISA-L), 4 to 9 small (zlib); by default 2 for images, runs for masks",
     )
     g.add_argument("--keep-disputed", action="store_true", help="keep a file that a witness disputes")
+    g.add_argument(
+        "--report", action="store_true", help="also write a page (liver.html) that shows it, see verimask report"
+    )
     g.add_argument("--strict", action="store_true", help="exit 13 when no witness could confirm the result")
     g.add_argument(
         "-w",
@@ -206,14 +209,31 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
         done, refused = convert_all(options.inputs, options.output, **common)
         progress.clear()
+        for one in done:
+            _write_page(one, options)
         return _report_many(done, refused, options)
     made = convert(options.inputs, options.output, **common)
     progress.clear()
+    _write_page(made, options)
     if options.json:
         say.json(made.record)
     else:
         say.outcome(made, options)
     return _exit_of(made, options)
+
+
+def _write_page(made: Outcome, options: argparse.Namespace) -> None:
+    """The report beside the file, with the first source over which the mask can be shown."""
+    if not options.report or made.output is None or made.verdict == "SKIPPED":
+        return
+    from pathlib import Path
+
+    from pipeline.outcome import sidecar_of
+    from pipeline.report import report
+
+    record = sidecar_of(made.output)
+    source = Path(options.source[0]) if options.source else None
+    record.with_suffix(".html").write_text(report(record, source=source), "utf-8")
 
 
 def _request(options: argparse.Namespace) -> Request:

@@ -61,7 +61,8 @@ def _at(frame: Frame, source: Frame) -> Frame:
     """The frame with the plane of the source and its Frame of Reference."""
     reference = source.get("FrameOfReferenceUID")
     values = dict(frame.values or {}) | ({"FrameOfReferenceUID": reference} if reference else {})
-    return replace(frame, plane=source.plane, why_no_plane="", values=values)
+    told = f"assumed: the plane of {source.name}, whose grey values it has"
+    return replace(frame, plane=source.plane, why_no_plane="", values=values, pairing=told)
 
 
 def _unpaired(frame: Frame, found: Sequence[int], source: Sequence[Frame], taken: dict[int, Frame]) -> PipelineError:
