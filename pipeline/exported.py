@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline import assumed
 from pipeline.decode import exports
 from pipeline.decode.beside import beside
 from pipeline.decode.image import decode_image, decode_mask
@@ -53,7 +52,7 @@ def of_planes(
 ) -> list[Product]:
     """The masks of one volume of an image series. clean: the same export with masks hidden."""
     frames, unplaced = _placed(part.frames, source)
-    laid = lay(frames, policy, series.title)
+    laid = lay(frames, policy, series.title, None if source is None else source.laid)
     if unplaced is not None:
         laid = replace(laid, assumed=unplaced.message, findings=(*laid.findings, unplaced))
     folder = part.name.startswith("folder ")
@@ -117,13 +116,16 @@ def _recognised(
 
 
 def _placed(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Frame], Finding | None]:
-    """Frames with a plane each, from the source where they have none; and what was assumed."""
+    """Frames with the planes of the source planes that explain their grey values, and what was assumed.
+
+    As they are where they have planes, or where grey values tell none: then `lay` pairs them by number, or refuses.
+    """
     if source is None or all(f.plane is not None for f in frames):
         return frames, None
     try:
         return paired(frames, source.laid.frames)
     except PipelineError:
-        return assumed.paired(frames, source.laid.frames, source.grid.spacing[2])
+        return frames, None
 
 
 def _beside(image: Source, laid: Laid, policy: Policy) -> Voxels:
