@@ -2,8 +2,9 @@
 
 Rules:
 - RAS is born here: the sform is the grid's LPS affine with its first two rows negated, and nothing is flipped.
-- Codes are (sform, qform) = (1, 1) when the qform puts every corner where the sform does, (1, 0) when it cannot (shear),
-  so that software which holds only a qform fails loudly instead of straightening the image. Units are mm.
+- Codes are (sform, qform) = (1, 1) when the qform puts every corner where the sform does, whoever reads it, and (1, 0)
+  when it cannot (shear; some turns of a few hundredths of a degree), so that software which holds only a qform fails
+  loudly instead of straightening the image. Units are mm.
 - Labels: unsigned integer, slope 1, intercept 0, intent code 1002 (NIFTI_INTENT_LABEL).
 - A file is written under a temporary name beside its place and moved there only when complete and read back.
 """
@@ -107,9 +108,8 @@ def pack_header(
             clause="NIfTI-1 dim[]",
         )
     sform = affine.astype(np.float32).astype(np.float64)
-    qfac, turn, zooms = quaternion(sform, shape)
+    qfac, turn, zooms, deviation = quaternion(sform, shape)
     offset = sform[:3, 3]
-    deviation = corner_distance(sform, qform(qfac, turn, zooms, offset), shape)
     held = deviation <= limit_mm
     if not held:
         qfac, turn, offset = 0.0, np.zeros(3), np.zeros(3)

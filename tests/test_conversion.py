@@ -14,7 +14,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 
@@ -89,7 +89,6 @@ specs = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(specs)
 def test_every_voxel_of_any_series_lies_where_its_plane_says(tmp_path: Path, panel: Panel, spec: Spec) -> None:
     folder, target = tmp_path / "in", tmp_path / "out.nii"
@@ -112,7 +111,7 @@ def test_every_voxel_of_any_series_lies_where_its_plane_says(tmp_path: Path, pan
     assert witness.confirms or spec.multi_frame, witness
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12)
 @given(st.randoms(use_true_random=False), st.sampled_from(("nii", "nii.gz")))
 def test_names_order_and_folders_of_the_files_never_change_a_byte(
     tmp_path: Path, shuffle: random.Random, ending: str

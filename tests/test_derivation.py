@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import sympy as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -47,7 +47,6 @@ RAS = sp.lambdify(SYMBOLS, ras_affine(), "numpy")
 angles = st.floats(-180, 180)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.tuples(angles, angles, angles),
     st.tuples(*[st.floats(0.05, 12)] * 3),

@@ -18,14 +18,13 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import fastheader, header
 
 SAMPLES = Path(os.environ.get("VERIMASK_SAMPLES", Path(__file__).parents[1].parent / "shared" / "samples"))
 EXAMPLES = int(os.environ.get("VERIMASK_EXAMPLES", "50"))
-GENERATED = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 EXPLICIT, IMPLICIT, BIG = header.EXPLICIT_LITTLE, header.IMPLICIT_LITTLE, header.EXPLICIT_BIG
 BOTH = pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT], ids=["explicit", "implicit"])
@@ -467,7 +466,6 @@ _DATA_SET = st.recursive(
 )
 
 
-@GENERATED
 @given(_DATA_SET, st.sampled_from([EXPLICIT, IMPLICIT]), st.booleans(), st.binary(max_size=6), _WINDOWS)
 def test_generated_data_sets(
     path: Path, elements: Any, syntax: str, with_pixels: bool, tail: bytes, window: int
@@ -528,7 +526,6 @@ def damage(content: bytes, random: random.Random) -> bytes:
     return bytes(out)
 
 
-@GENERATED
 @given(st.sampled_from(BASES), st.randoms(use_true_random=False), _WINDOWS)
 def test_damaged_files(path: Path, base: bytes, random: random.Random, window: int) -> None:
     with patch.object(fastheader, "_WINDOW", window):

@@ -10,7 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
@@ -30,8 +30,6 @@ from pipeline.geometry import (
 )
 
 Matrix = NDArray[np.float64]
-settings.register_profile("short", max_examples=50, deadline=None)
-settings.load_profile("short")
 
 angles = st.floats(-180, 180, allow_nan=False)
 spacings = st.floats(0.05, 12)

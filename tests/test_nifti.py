@@ -13,7 +13,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -46,6 +46,13 @@ def grid_of(shape: tuple[int, int, int] = SHAPE) -> Grid:
     return Grid(shape, lps)
 
 
+def half_turn_short_of(grid: Grid) -> float:
+    """By how many radians the rotation of a grid misses a half turn."""
+    turn = grid.ras[:3, :3] / grid.spacing
+    turn[:, 2] *= np.sign(np.linalg.det(turn))
+    return float(np.pi - np.linalg.norm(Rotation.from_matrix(turn).as_rotvec()))
+
+
 def numbered(shape: tuple[int, int, int], dtype: str) -> np.ndarray:
     """A unique value for every voxel, where the type has enough of them."""
     return (np.arange(1, np.prod(shape) + 1).reshape(shape[::-1]).T % 127).astype(dtype)
@@ -73,7 +80,6 @@ def worst_mm(one: np.ndarray, other: np.ndarray, shape: tuple[int, ...]) -> floa
     return float(np.linalg.norm(corners @ (one - other).T, axis=1).max())
 
 
-@settings(max_examples=40, deadline=None)
 @given(grids(), st.sampled_from(TYPES), st.booleans())
 def test_the_header_is_what_nibabel_reads(
     tmp_path_factory: pytest.TempPathFactory, grid: Grid, dtype: str, label: bool
@@ -86,8 +92,11 @@ def test_the_header_is_what_nibabel_reads(
     assert image.shape == grid.shape
     assert header.get_data_dtype() == np.dtype(dtype)
     assert worst_mm(header.get_sform(), grid.ras, grid.shape) < 2e-4
-    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 1)
-    assert worst_mm(header.get_qform(), header.get_sform(), grid.shape) < LIMIT_MM
+    assert header["sform_code"] == 1
+    if header["qform_code"]:
+        assert worst_mm(header.get_qform(), header.get_sform(), grid.shape) < LIMIT_MM
+    else:
+        assert abs(half_turn_short_of(grid)) < 2e-3
     assert np.allclose(header.get_zooms(), grid.spacing, rtol=1e-6)
     assert header.get_xyzt_units()[0] == "mm"
     assert header.get_intent(code_repr="code")[0] == (1002 if label else 0)
@@ -98,7 +107,19 @@ def test_the_header_is_what_nibabel_reads(
     assert not header.extensions
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize(("degrees", "code"), [(0, 1), (1e-5, 1), (1e-4, 1), (0.02, 0), (0.05, 0), (1, 1), (3, 1)])
+def test_a_qform_is_left_out_where_readers_would_straighten_it(tmp_path: Path, degrees: float, code: int) -> None:
+    lps = np.eye(4)
+    lps[:3, :3] = Rotation.from_euler("z", degrees, degrees=True).as_matrix() * (0.7, 0.7, 2)
+    grid = Grid((512, 512, 3), lps)
+    path = tmp_path / "turned.nii"
+    write(path, grid, np.zeros(grid.shape, "u1"))
+    header = nibabel.load(path).header
+    assert int(header["qform_code"]) == code
+    if code:
+        assert worst_mm(header.get_qform(), grid.ras, grid.shape) < LIMIT_MM
+
+
 @given(grids(lean=0.1), grids())
 def test_our_own_parser_reads_what_nibabel_reads(
     tmp_path_factory: pytest.TempPathFactory, leaning: Grid, upright: Grid
@@ -111,14 +132,13 @@ def test_our_own_parser_reads_what_nibabel_reads(
         assert ours.shape == grid.shape
         assert (ours.sform_code, ours.qform_code) == (int(theirs["sform_code"]), int(theirs["qform_code"]))
         assert np.allclose(ours.sform, theirs.get_sform(), atol=1e-12)
-        # Next to a half turn float32 leaves the angle open by some 1e-3, and nibabel takes it for the half turn.
-        assert np.allclose(ours.qform, theirs.get_qform(coded=False), atol=5e-3, rtol=1e-5)
+        # Next to a half turn nibabel takes the rotation for the half turn; both are within the limit of the sform.
+        assert np.allclose(ours.qform, theirs.get_qform(coded=False), atol=2 * LIMIT_MM, rtol=1e-5)
         assert (ours.slope, ours.intercept) == (image.dataobj.slope, image.dataobj.inter) == (0.5, 3)
         assert (ours.intent, ours.units, ours.description) == (1002, 2, "verimask")
         assert ours.vox_offset == 352
 
 
-@settings(max_examples=30, deadline=None)
 @given(grids(lean=0.1))
 def test_a_sheared_grid_has_an_sform_only(grid: Grid) -> None:
     raw, deviation = nifti.pack_header(
@@ -363,7 +383,6 @@ def test_in_place_overwrites_when_told(tmp_path: Path) -> None:
     assert (tmp_path / "a.nii").read_bytes() == b"new"
 
 
-@settings(max_examples=30, deadline=None)
 @given(grids(largest=9), st.data())
 def test_nibabel_and_simpleitk_put_every_voxel_where_the_grid_says(
     tmp_path_factory: pytest.TempPathFactory, grid: Grid, data: st.DataObject

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -270,7 +270,6 @@ def test_a_picture_is_the_cut(tmp_path: Path) -> None:
     assert (np.ptp(pixels[labels == 0], axis=1) == 0).all()
 
 
-@settings(max_examples=40, deadline=None)
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 7))))
 def test_an_outline_encloses_exactly_its_voxels(inside: np.ndarray[Any, Any]) -> None:
     rows, columns = inside.shape

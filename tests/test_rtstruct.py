@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.decode import rtstruct
@@ -126,7 +126,6 @@ def test_holes_islands_keyholes_and_overlaps(tmp_path, directions, shape, spacin
     assert decoded.reports[0].difference_percent == pytest.approx(0, abs=0.1)
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     axis=st.integers(0, 2),

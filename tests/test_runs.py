@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -24,7 +24,6 @@ def expected(block: NDArray[np.uint8]) -> dict[int, int]:
     return {int(v): int(ndimage.label(block == v)[1]) for v in np.unique(block) if v}
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     shape=st.tuples(st.integers(1, 9), st.integers(1, 11), st.integers(1, 13)),

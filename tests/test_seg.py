@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.decode import seg
@@ -97,7 +97,6 @@ def test_every_voxel_comes_back(tmp_path: Path, overlap: bool, sparse: bool, wit
     assert len(decoded.residuals_mm) == len(only(path).frames)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(15)))
 def test_the_order_of_frames_never_matters(tmp_path: Path, order: list[int]) -> None:
     frames = frames_of(blobs(3, overlap=True))
