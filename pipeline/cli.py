@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -33,6 +34,9 @@ examples
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `verimask` and `python -m pipeline`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # for numpy: no large matrix is multiplied, and threads cost 0.1 s
     options = _parser().parse_args(given)
     try:
         code = options.run(options, given)

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.finish import Progress, checked_target, finish, silent, with_suffix
 from pipeline.laying import Laid, lay
 from pipeline.mask import Mask, Voxels
-from pipeline.mimics.bundle import is_bundle
+from pipeline.mimics import is_bundle
 from pipeline.names import file_names
 from pipeline.outcome import Outcome
 from pipeline.parts import Part
@@ -60,15 +61,17 @@ def convert(
     policy: Policy | None = None,
     progress: Progress = silent,
     command: Sequence[str] = (),
+    panel: Panel | None = None,
 ) -> Outcome:
     """One mask or image among the inputs (folders or files) to one NIfTI file with its proof beside it.
 
-    output: a path ending in .nii or .nii.gz. request: which, where there are several, and on which grid.
+    output: a path ending in .nii or .nii.gz. request: which, where there are several, and on which grid. panel: the
+    witnesses, where the caller has started them; he ends them.
     Raises PipelineError for every refusal; then no file is left.
     """
     policy, request = policy or Policy(), request or Request()
     target = checked_target(Path(output))
-    with Panel(policy) as panel:
+    with nullcontext(panel) if panel else Panel(policy) as asked:
         if request.merge:
             found, product = _all_in_one([Path(p) for p in inputs], request, policy, progress)
         else:
@@ -79,7 +82,7 @@ def convert(
         target = with_suffix(target, "resampled" if _resampled(product) else "")
         others = () if found is None else found.left_out
         return finish(
-            product, target, policy, panel, like=request.like, others=others, progress=progress, command=command
+            product, target, policy, asked, like=request.like, others=others, progress=progress, command=command
         )
 
 
@@ -91,13 +94,14 @@ def convert_all(
     policy: Policy | None = None,
     progress: Progress = silent,
     command: Sequence[str] = (),
+    panel: Panel | None = None,
 ) -> tuple[list[Outcome], list[PipelineError]]:
-    """Every mask or image among the inputs to a folder: what was done, and what was refused."""
+    """Every mask or image among the inputs to a folder: what was done, and what was refused. panel: see `convert`."""
     policy, request = policy or Policy(), request or Request()
     target = Path(folder)
     done: list[Outcome] = []
     refused: list[PipelineError] = []
-    with Panel(policy) as panel:
+    with nullcontext(panel) if panel else Panel(policy) as asked:
         try:
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -110,7 +114,7 @@ def convert_all(
                 product = _on_source(item, found, request, policy)
                 suffix = "_".join(p for p in (product.suffix, "resampled" if _resampled(product) else "") if p)
                 path = _unused(with_suffix(target / f"{name}.nii.gz", suffix), done)
-                done.append(finish(product, path, policy, panel, like=request.like, progress=progress, command=command))
+                done.append(finish(product, path, policy, asked, like=request.like, progress=progress, command=command))
             except PipelineError as error:
                 refused.append(_naming(item.series, error))
     return done, refused

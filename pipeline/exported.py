@@ -11,14 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from pipeline.decode import exports
-from pipeline.decode.beside import beside
 from pipeline.decode.image import decode_image, decode_mask
-from pipeline.decode.labelled import Named, separate
-from pipeline.decode.pairing import paired
-from pipeline.decode.recognise import Kind, Seen, recognise
-from pipeline.decode.undecided import Undecided
 from pipeline.findings import Code, Finding, PipelineError
 from pipeline.laying import Laid, lay
 from pipeline.mask import Voxels
@@ -28,6 +23,12 @@ from pipeline.policy import Policy
 from pipeline.product import Product, of_laid
 from pipeline.series import Frame, Series
 from pipeline.sources import Source
+
+# What an ordinary label series does not need is imported where it is needed.
+if TYPE_CHECKING:
+    from pipeline.decode.labelled import Named
+    from pipeline.decode.recognise import Kind, Seen
+    from pipeline.decode.undecided import Undecided
 
 _FEW = 16  # up to so many values are labels whatever they look like
 
@@ -75,6 +76,9 @@ def of_planes(
         decoded = decode_mask(laid.frames, policy, name)
         product = of_laid(series, laid, decoded, name, part)
         return [replace(product, findings=(seen.said(), *product.findings))]
+    from pipeline.decode import exports
+    from pipeline.decode.labelled import separate
+
     found = exports.decode(
         seen,
         laid.frames,
@@ -99,6 +103,8 @@ def _recognised(
     frames: Sequence[Frame], told: Told, source: Source | None, clean: Source | None, no_mask: Finding | None
 ) -> Seen:
     """What the export holds. no_mask: why it is no label series, whose numbers a refusal repeats."""
+    from pipeline.decode.recognise import recognise
+
     try:
         return recognise(
             frames,
@@ -122,6 +128,8 @@ def _placed(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Fr
     """
     if source is None or all(f.plane is not None for f in frames):
         return frames, None
+    from pipeline.decode.pairing import paired
+
     try:
         return paired(frames, source.laid.frames)
     except PipelineError:
@@ -130,6 +138,8 @@ def _placed(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Fr
 
 def _beside(image: Source, laid: Laid, policy: Policy) -> Voxels:
     """The stored values of an image where the export's frames lie."""
+    from pipeline.decode.beside import beside
+
     decoded = decode_image(image.laid.frames)
     limit = policy.corner_limit(min(laid.stack.grid.spacing))
     values = image.laid.place(decoded.voxels, decoded.padding)

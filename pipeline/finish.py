@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline import nifti, regrid
 from pipeline.beside import Beside
-from pipeline.crosscheck import Agreement
+from pipeline.crosscheck.agreement import Agreement
 from pipeline.crosscheck.panel import Panel
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid

@@ -3,14 +3,13 @@
 Rules:
 - A block is deflated alone and ends at a byte border (a sync flush), so blocks are joined as they are. Several members
   would be legal too, but browsers and some viewers stop after the first.
-- Images by ISA-L, near zlib's own level 6 at many times its speed. Label masks by zlib's run-length strategy: they are
-  long runs, and come out smaller than any level makes them, and faster.
+- Images by ISA-L, near zlib's own level 6 at many times its speed. Label masks by zlib-ng's run-length strategy: they
+  are long runs, and come out smaller than any level makes them, and faster.
 - No time and no name is written: the same voxels at the same level give the same bytes.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from io import RawIOBase
 from queue import SimpleQueue
@@ -41,7 +40,7 @@ class Job:
 class GzipWriter(RawIOBase):
     """A stream to write to. What is given must not change until the stream is closed: it is not copied.
 
-    level: 0 to 3 are ISA-L's, 4 to 9 zlib's; None for the run-length strategy.
+    level: 0 to 3 are ISA-L's, 4 to 9 zlib-ng's; None for the run-length strategy.
     """
 
     def __init__(self, file: IO[bytes], level: int | None) -> None:
@@ -104,13 +103,13 @@ class GzipWriter(RawIOBase):
             job.parts = []
 
     def _deflated(self, parts: list[memoryview]) -> bytes:
-        from isal import isal_zlib
+        if self._level is not None and self._level < _FASTEST_ZLIB:
+            from isal import isal_zlib
 
-        if self._level is None:
-            engine: Any = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_RLE)
-        elif self._level < _FASTEST_ZLIB:
-            engine = isal_zlib.compressobj(self._level, isal_zlib.DEFLATED, -15, 9)
-        else:
-            engine = zlib.compressobj(self._level, zlib.DEFLATED, -15, 9)
-        out = [engine.compress(part) for part in parts]
-        return b"".join([*out, engine.flush(zlib.Z_SYNC_FLUSH)])
+            engine: Any = isal_zlib.compressobj(self._level, isal_zlib.DEFLATED, -15, 9)
+            return b"".join([*map(engine.compress, parts), engine.flush(isal_zlib.Z_SYNC_FLUSH)])
+        from zlib_ng import zlib_ng
+
+        level, strategy = self._level or 1, zlib_ng.Z_DEFAULT_STRATEGY if self._level else zlib_ng.Z_RLE
+        engine = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15, 9, strategy)
+        return b"".join([*map(engine.compress, parts), engine.flush(zlib_ng.Z_SYNC_FLUSH)])

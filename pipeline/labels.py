@@ -1,7 +1,7 @@
 """What the labels of a mask are: a table of numbers about each, and files of names other programs read.
 
 Rules:
-- Numbers are counted plane by plane, connected components too; no more than a plane is held.
+- Numbers are counted as planes go by, connected components too; no more than a few MiB of them are held.
 - A centroid is the mean of voxel centres, in mm, in both worlds: LPS as DICOM has it, RAS as NIfTI has it.
 - Components touch by faces. A volume is voxels times the voxel's volume, which is right for sheared grids too.
 - A label without a colour gets one by its value from a fixed list, so that files made apart agree.
@@ -20,6 +20,7 @@ from pipeline.mask import Array, Mask, Segment
 from pipeline.runs import Pieces, runs_of
 
 Colour = tuple[int, int, int]
+_AT_A_TIME = 1 << 21  # bytes of planes
 # Far apart in hue and lightness, neighbours in the list most of all.
 _COLOURS: tuple[Colour, ...] = (
     (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240),
@@ -74,23 +75,35 @@ class Counter:
         self._mask = mask
         self._sums: dict[int, _Sum] = {}
         self._pieces = Pieces() if components else None
-        self._next = 0
+        columns, rows, _ = mask.voxels.shape
+        at_a_time = max(1, _AT_A_TIME // (columns * rows * mask.voxels.dtype.itemsize))
+        self._planes = np.empty((at_a_time, rows, columns), mask.voxels.dtype)
+        self._held = self._counted = 0
 
     def add(self, plane: Array) -> None:
         """The next (rows, columns) plane."""
-        k, self._next = self._next, self._next + 1
-        found = runs_of(plane)
+        self._planes[self._held] = plane
+        self._held += 1
+        if self._held == len(self._planes):
+            self._count()
+
+    def _count(self) -> None:
+        """The planes held. Some at a time: most of the cost of one is that of the calls."""
+        found = runs_of(self._planes[: self._held])
+        _, height, columns = found.shape
         if self._pieces is not None:
             self._pieces.add(found)
-        rows = found.starts // found.columns
-        first = found.starts - rows * found.columns
-        last = first + found.lengths - 1
-        for value in sorted(set(found.values.tolist())):
-            here = found.values == value
-            of, to, at, lengths = first[here], last[here], rows[here], found.lengths[here]
+        lines, first = np.divmod(found.starts, columns)
+        planes, rows = np.divmod(lines, height)
+        planes += self._counted
+        middles = first + (found.lengths - 1) / 2
+        for value in sorted(set(found.values.tolist())):  # np.unique would import numpy.ma
+            here = slice(None) if (found.values == value).all() else found.values == value
+            i, j, k, lengths = first[here], rows[here], planes[here], found.lengths[here]
+            indices = np.array([middles[here] @ lengths, j @ lengths, k @ lengths])
+            low = np.array([i.min(), j.min(), k[0]])
+            high = np.array([(i + lengths).max() - 1, j.max(), k[-1]])
             count = int(lengths.sum())
-            indices = np.array([((of + to) * lengths).sum() / 2, at @ lengths, k * count])
-            low, high = np.array([of.min(), at[0], k]), np.array([to.max(), at[-1], k])
             known = self._sums.get(value)
             if known is None:
                 self._sums[value] = _Sum(count, indices, low, high)
@@ -98,9 +111,13 @@ class Counter:
                 known.voxels += count
                 known.indices = known.indices + indices
                 known.low, known.high = np.minimum(known.low, low), np.maximum(known.high, high)
+        self._counted += self._held
+        self._held = 0
 
     def rows(self) -> tuple[LabelRow, ...]:
         """A row for every segment of the mask, in their order, empty ones too."""
+        if self._held:
+            self._count()
         mask = self._mask
         pieces = None if self._pieces is None else self._pieces.counts()
         voxel_ml = abs(float(np.linalg.det(mask.grid.lps[:3, :3]))) / 1000

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.crosscheck import Agreement
+from pipeline.crosscheck.agreement import Agreement
 from pipeline.findings import Exit, Finding
 from pipeline.geometry import LPS_TO_RAS, Matrix, axis_codes
 from pipeline.labels import LabelRow
@@ -35,7 +35,7 @@ from pipeline.series import Frame
 SCHEMA = "verimask outcome 1"
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
 
-_VERSIONED = ("verimask", "pydicom", "numpy", "isal", "dicom2nifti", "SimpleITK", "dcm2niix")
+_VERSIONED = ("verimask", "pydicom", "numpy", "isal", "zlib-ng", "dicom2nifti", "SimpleITK", "dcm2niix")
 _BIDS = {
     "Modality": "Modality",
     "Manufacturer": "Manufacturer",

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from errno import EIO
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -159,8 +160,13 @@ def _native(frame: Frame, dtype: np.dtype[Any]) -> Array:
             clause="PS3.5 8.1.1",
         )
     stored = dtype.newbyteorder(">" if header.transfer_syntax == EXPLICIT_BIG else "<")
-    plane = np.fromfile(header.path, stored, rows * columns, offset=start)
-    return plane.astype(dtype, copy=False).reshape(rows, columns)
+    plane = np.empty((rows, columns), stored)
+    with header.path.open("rb", buffering=0) as file:
+        file.seek(start)
+        read = file.readinto(plane.data.cast("B"))
+    if read != size:
+        raise OSError(EIO, f"{read} of {size} bytes could be read")
+    return plane.astype(dtype, copy=False)
 
 
 def _decoded(frame: Frame, *, raw: bool = True) -> Array:

@@ -37,7 +37,7 @@ def quaternion(sform: Matrix, shape: tuple[int, ...]) -> tuple[float, Matrix, Ma
     )
     exact = np.linalg.eigh(k)[1][:, 3]
     exact = exact if exact[0] >= 0 else -exact
-    near = exact[1:].astype(np.float32)
+    near = exact[1:].astype(np.float32).astype(np.float64)
     zooms = zooms.astype(np.float32).astype(np.float64)
 
     def error(turn: Matrix) -> float:
@@ -45,8 +45,8 @@ def quaternion(sform: Matrix, shape: tuple[int, ...]) -> tuple[float, Matrix, Ma
         return max(corner_distance(sform, affine, shape) for affine in read)
 
     if (reached := error(near)) <= _GOOD_MM:
-        return qfac, near.astype(np.float64), zooms, reached
-    floats = [[np.nextafter(x, np.float32(s)) if s else x for s in (-2, 0, 2)] for x in near]
+        return qfac, near, zooms, reached
+    floats = [[np.nextafter(x, np.float32(s)) if s else x for s in (-2, 0, 2)] for x in near.astype(np.float32)]
     choices = np.array(np.meshgrid(*floats, indexing="ij"), np.float64).reshape(3, -1).T
     best = min(choices, key=error)
     return qfac, best, zooms, error(best)

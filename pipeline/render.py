@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from math import prod
 
-from pipeline.crosscheck import Agreement
+from pipeline.crosscheck.agreement import Agreement
 from pipeline.findings import Finding, PipelineError, Severity
 from pipeline.outcome import Outcome, sidecar_of
 

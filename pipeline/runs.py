@@ -1,9 +1,10 @@
-"""Runs of equal labels along the rows of a plane, and how many connected pieces they make over many planes.
+"""Runs of equal labels along the rows of planes, and how many connected pieces they make over many planes.
 
 Rules:
 - A run is a maximal stretch of one label other than 0 in one row. What can be counted of labels is counted of runs:
   there are a thousand times fewer of them than voxels.
-- Pieces touch by faces. Planes come in order and only the last one is kept, so memory does not grow with their number.
+- Planes come in order, some at a time. Pieces touch by faces, and only the last plane is kept, so memory does not grow
+  with their number.
 """
 
 from __future__ import annotations
@@ -20,30 +21,35 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runs:
-    """The runs of a plane, row after row. starts: row * columns + column of the first voxel of each."""
+    """The runs of some planes, row after row. starts: (plane * rows + row) * columns + column of the first voxel of each.
 
-    columns: int
+    shape: (planes, rows, columns).
+    """
+
+    shape: tuple[int, ...]
     starts: Indices
     lengths: Indices
     values: Array
 
+    def of_plane(self, k: int) -> Runs:
+        """The runs of one of the planes, alone."""
+        size = self.shape[1] * self.shape[2]
+        first, after = np.searchsorted(self.starts, (k * size, (k + 1) * size))
+        here = slice(first, after)
+        return Runs((1, *self.shape[1:]), self.starts[here] - k * size, self.lengths[here], self.values[here])
 
-def runs_of(plane: Array) -> Runs:
-    """The runs of a (rows, columns) plane of labels."""
-    columns = plane.shape[1]
-    occupied = np.flatnonzero(plane.any(axis=1))
-    if not occupied.size:
-        none = np.zeros(0, np.int64)
-        return Runs(columns, none, none, plane.ravel()[:0])
-    first = int(occupied[0])
-    block = plane[first : int(occupied[-1]) + 1]
-    changes = np.ones(block.shape, np.bool_)  # every row begins a run
-    np.not_equal(block[:, 1:], block[:, :-1], out=changes[:, 1:])
-    starts = np.flatnonzero(changes)
-    values = block.ravel()[starts]
-    lengths = np.diff(starts, append=block.size)
+
+def runs_of(planes: Array) -> Runs:
+    """The runs of (planes, rows, columns) of labels."""
+    flat = planes.ravel()
+    begins = np.empty(flat.size, np.bool_)
+    np.not_equal(flat[1:], flat[:-1], out=begins[1:])
+    begins[:: planes.shape[2]] = True  # every row begins a run
+    starts = np.flatnonzero(begins)
+    values = flat[starts]
+    lengths = np.diff(starts, append=flat.size)
     labelled = values != 0
-    return Runs(columns, starts[labelled] + first * columns, lengths[labelled], values[labelled])
+    return Runs(planes.shape, starts[labelled], lengths[labelled], values[labelled])
 
 
 class Pieces:
@@ -56,21 +62,27 @@ class Pieces:
         self._ended: dict[int, int] = {}
 
     def add(self, runs: Runs) -> None:
-        """The runs of the next plane; all planes have one size."""
+        """The runs of the next planes; all planes have one size."""
+        planes, rows, columns = runs.shape
         known = len(self._values)
-        one, other = _touching(runs, runs, runs.columns)
-        edges = [(one + known, other + known)]
+        one, other = _touching(runs, runs, columns)
+        same = runs.starts[one] // (rows * columns) == runs.starts[other] // (rows * columns)
+        edges = [(one[same] + known, other[same] + known)]
+        if planes > 1:
+            one, other = _touching(runs, runs, rows * columns)
+            edges.append((one + known, other + known))
         if self._last is not None:
             before, now = _touching(self._last, runs, 0)
             edges.append((self._piece[before], now + known))
         joined = _joined(known + len(runs.starts), *(np.concatenate(side) for side in zip(*edges, strict=True)))
-        goes_on = np.zeros(len(joined), np.bool_)
-        goes_on[joined[known:]] = True
-        roots = np.flatnonzero(joined[:known] == np.arange(known))
-        _count(self._ended, self._values[roots[~goes_on[roots]]])
-        self._last, self._piece = runs, np.unique(joined[known:], return_inverse=True)[1]
+        self._last = runs.of_plane(planes - 1)
+        reached = joined[len(joined) - len(self._last.starts) :]  # the pieces that go on
+        ended = joined == np.arange(len(joined))
+        ended[reached] = False
+        _count(self._ended, np.concatenate([self._values, runs.values])[ended])
+        self._piece = np.unique(reached, return_inverse=True)[1]
         self._values = np.zeros(int(self._piece.max(initial=-1)) + 1, runs.values.dtype)
-        self._values[self._piece] = runs.values
+        self._values[self._piece] = self._last.values
 
     def counts(self) -> dict[int, int]:
         """Label to number of pieces, of the planes so far."""

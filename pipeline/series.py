@@ -167,7 +167,7 @@ def scan(inputs: Sequence[Path], progress: Callable[[int], None] = lambda done: 
 
 def find_files(inputs: Iterable[Path]) -> Iterable[Path]:
     """Every file below the inputs, folders walked in name order; each file once."""
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for given in inputs:
         if not given.exists():
             raise refuse(Code.NO_SUCH_INPUT, f"{given} is not there", "Check the path; nothing was read.")
@@ -176,7 +176,7 @@ def find_files(inputs: Iterable[Path]) -> Iterable[Path]:
         else:
             found = (Path(root, name) for root, dirs, names in _walk(given) for name in sorted(names))
         for path in found:
-            if path.is_file() and (key := path.resolve()) not in seen:
+            if path.is_file() and (key := os.path.realpath(path)) not in seen:
                 seen.add(key)
                 yield path
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from pipeline import parts, regrid
 from pipeline.decode.image import decode_image
-from pipeline.decode.sanity import sanity
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.laying import Laid, lay
@@ -110,6 +109,8 @@ def place_on(product: Product, source: Source, policy: Policy) -> Product:
 def with_grey_values(product: Product, source: Source) -> Product:
     """What the source shows under a mask and under its seven mirror images: a hint that it may be flipped, no verdict."""
     assert isinstance(product.volume, Mask)
+    from pipeline.decode.sanity import sanity
+
     decoded = decode_image(source.laid.frames)
     image = source.laid.place(decoded.voxels, decoded.padding)
     seen = sanity(product.volume.voxels, image)

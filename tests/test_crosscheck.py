@@ -12,8 +12,9 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from pipeline import Code, Grid, PipelineError, Policy, convert
-from pipeline.crosscheck import Agreement, Job, dcm2niix, judge, order_in_words, panel
-from pipeline.crosscheck import Testimony as Told  # a class called Test… would be collected
+from pipeline.crosscheck import dcm2niix, panel
+from pipeline.crosscheck.agreement import Agreement, Job, judge, order_in_words
+from pipeline.crosscheck.agreement import Testimony as Told  # a class called Test… would be collected
 from pipeline.crosscheck.child import Child
 from pipeline.crosscheck.dicom2nifti import _rewrite
 from pipeline.crosscheck.panel import Panel
@@ -364,7 +365,7 @@ def test_a_dispute_leaves_no_file_unless_kept(tmp_path: Path, monkeypatch: pytes
 
 
 def test_witnesses_that_are_not_installed_are_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panel, "find_spec", lambda name: None)
+    monkeypatch.setattr(panel, "find_spec", lambda name: name == "dicom2nifti")
     truth = write(tmp_path / "in", SPEC)
     outcome = convert([truth.folder], tmp_path / "out.nii.gz", policy=IMAGE)
     told = {a.witness: a for a in outcome.agreements}
@@ -374,6 +375,14 @@ def test_witnesses_that_are_not_installed_are_absent(tmp_path: Path, monkeypatch
     }
     assert "verimask[witnesses]" in told["SimpleITK"].words
     assert (outcome.verdict, told["dicom2nifti"].voxels_differing) == ("VERIFIED", 0)
+
+
+def test_without_dicom2nifti_a_result_stays_unconfirmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel, "find_spec", lambda name: None)
+    outcome = convert([write(tmp_path / "in", SPEC).folder], tmp_path / "out.nii.gz", policy=Policy(as_="image"))
+    (told,) = outcome.agreements
+    assert (outcome.verdict, told.witness, told.status) == ("UNCONFIRMED", "dicom2nifti", "ABSENT")
+    assert "install verimask again" in told.words
 
 
 def test_dcm2niix_that_splits_a_series_refuses(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 from pipeline.findings import Code, Exit, Finding, PipelineError, Severity
 from pipeline.geometry import Grid
 from pipeline.mask import Mask
-from pipeline.mimics.bundle import Bundle, is_bundle, read_bundle
+from pipeline.mimics import is_bundle
+from pipeline.mimics.bundle import Bundle, read_bundle
 from pipeline.mimics.grid import grid_of, masks_of
 from pipeline.policy import Policy
 from tests.fake_mimics import KNOBS, inside, run_inside

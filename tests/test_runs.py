@@ -12,11 +12,11 @@ from scipy import ndimage
 from pipeline.runs import Pieces, runs_of
 
 
-def counted(block: NDArray[np.uint8]) -> dict[int, int]:
+def counted(block: NDArray[np.uint8], at_a_time: int = 1) -> dict[int, int]:
     """block: (planes, rows, columns)."""
     pieces = Pieces()
-    for plane in block:
-        pieces.add(runs_of(plane))
+    for k in range(0, len(block), at_a_time):
+        pieces.add(runs_of(block[k : k + at_a_time]))
     return pieces.counts()
 
 
@@ -29,11 +29,14 @@ def expected(block: NDArray[np.uint8]) -> dict[int, int]:
     shape=st.tuples(st.integers(1, 9), st.integers(1, 11), st.integers(1, 13)),
     fill=st.floats(0.05, 1),
     labels=st.integers(1, 4),
+    at_a_time=st.integers(1, 5),
 )
-def test_pieces_are_those_of_scipy(seed: int, shape: tuple[int, int, int], fill: float, labels: int) -> None:
+def test_pieces_are_those_of_scipy(
+    seed: int, shape: tuple[int, int, int], fill: float, labels: int, at_a_time: int
+) -> None:
     rng = np.random.default_rng(seed)
     block = np.where(rng.random(shape) < fill, rng.integers(1, labels + 1, shape), 0).astype(np.uint8)
-    assert counted(block) == expected(block)
+    assert counted(block, at_a_time) == expected(block)
 
 
 def test_a_long_winding_piece_is_one() -> None:
@@ -45,13 +48,19 @@ def test_a_long_winding_piece_is_one() -> None:
     block[1::2] = 0
     for k in range(1, 9, 2):
         block[k, 0 if k % 4 == 1 else -1, 5] = 3
-    assert counted(block) == expected(block) == {3: 1}
+    assert counted(block) == counted(block, 4) == expected(block) == {3: 1}
 
 
 def test_rows_do_not_touch_around_their_ends() -> None:
     block = np.zeros((1, 2, 5), np.uint16)
     block[0, 0, 4] = block[0, 1, 0] = 700
     assert counted(block) == {700: 2}
+
+
+def test_the_last_row_of_a_plane_does_not_touch_the_first_of_the_next() -> None:
+    block = np.zeros((2, 3, 5), np.uint8)
+    block[0, 2] = block[1, 0] = 1
+    assert counted(block) == counted(block, 2) == {1: 2}
 
 
 def test_pieces_that_meet_late_are_one() -> None:

@@ -58,6 +58,7 @@ def test_a_native_series_is_converted_without_pydicom(tmp_path: Path, series: Pa
     slow = {"importlib.metadata", "concurrent.futures", "unittest", "subprocess", "tempfile", "numpy.ma", "asyncio"}
     assert slow.isdisjoint(imported)
     assert {"pipeline.masks", "pipeline.decode.seg", "pipeline.decode.rtstruct"}.isdisjoint(imported)
+    assert {"pipeline.decode.recognise", "pipeline.decode.exports", "pipeline.mimics.bundle"}.isdisjoint(imported)
 
 
 def test_the_cross_check_imports_its_witness_elsewhere(tmp_path: Path, series: Path) -> None:

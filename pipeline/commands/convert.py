@@ -10,6 +10,7 @@ from pipeline.commands import say
 
 if TYPE_CHECKING:
     from pipeline.conversion import Request
+    from pipeline.crosscheck.panel import Panel
     from pipeline.exported import Told
     from pipeline.findings import PipelineError
     from pipeline.outcome import Outcome
@@ -191,20 +192,29 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Run it; the exit code."""
-    from pathlib import Path
-
     if options.list_values:
         return _list_values(options)
     if not options.output:
         options.fail("the following arguments are required: -o/--output")
+    from pipeline.crosscheck.panel import Panel
+
+    policy = _policy(options)
+    with Panel(policy) as panel:  # first of all: its processes start while the rest is imported
+        return _converted(options, given, policy, panel)
+
+
+def _converted(options: argparse.Namespace, given: list[str], policy: Policy, panel: Panel) -> int:
+    from pathlib import Path
+
     from pipeline.conversion import convert, convert_all
 
     progress = say.Progress(options)
     common: dict[str, Any] = {
         "request": _request(options),
-        "policy": _policy(options),
+        "policy": policy,
         "progress": progress,
         "command": ["verimask", *given],
+        "panel": panel,
     }
     if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
         done, refused = convert_all(options.inputs, options.output, **common)

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
 def _mask(path: Path, name: str | None, policy: Any) -> Mask:
     from pipeline.findings import Code, refuse
-    from pipeline.mimics.bundle import is_bundle
+    from pipeline.mimics import is_bundle
     from pipeline.nifti_mask import read_mask
 
     if not is_bundle(path):

@@ -8,39 +8,42 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-from pipeline.crosscheck import Job, Testimony
+    from pipeline.crosscheck.agreement import Job, Testimony
 
 
 class Child:
-    """A warm witness process. `ask` blocks until it has answered; `send` and `receive` let other work go on between."""
+    """A warm witness process. `ask` blocks until it has answered; `send` and `receive` let other work go on between.
 
-    def __init__(self, module: str, witness: str) -> None:
+    pixels: whether it will be asked for voxels; one that reads headers alone starts faster.
+    """
+
+    def __init__(self, module: str, witness: str, *, pixels: bool = True) -> None:
         import subprocess
-        import tempfile
 
-        self.witness = witness
+        self.witness, self.pixels = witness, pixels
         self._unanswered = 0
-        self._folder = tempfile.TemporaryDirectory(prefix="verimask-")
+        self._array = ""
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        path = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, self._folder.name],
+            [sys.executable, "-m", module, "pixels" if pixels else "headers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *_python_path()])},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "OPENBLAS_NUM_THREADS": "1"},
         )
 
     def send(self, job: Job) -> None:
         """Hand over a job; its answer is read by `receive`."""
         import json
+        from dataclasses import asdict
 
         assert self._process.stdin is not None
         self._unanswered += 1
@@ -51,8 +54,12 @@ class Child:
             pass  # the child is dead, and `receive` says so
 
     def receive(self) -> Testimony:
-        """The answer to the first job sent that has none yet."""
+        """The answer to the last job sent."""
         import json
+
+        import numpy as np
+
+        from pipeline.crosscheck.agreement import Testimony
 
         assert self._process.stdout is not None
         for _ in range(self._unanswered):
@@ -62,7 +69,8 @@ class Child:
             code = self._process.wait()
             return Testimony(self.witness, "", refusal=f"its process ended with status {code}")
         told = json.loads(line)
-        array = np.load(told.pop("array"), mmap_mode="r") if told.get("array") else None
+        self._array = told.pop("array") or ""
+        array = np.load(self._array, mmap_mode="r") if self._array else None
         affine = np.array(told.pop("affine_ras")) if told.get("affine_ras") else None
         return Testimony(**{**told, "affine_ras": affine, "array": array, "shape": tuple(told["shape"])})
 
@@ -83,7 +91,10 @@ class Child:
         except TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._folder.cleanup()
+            if self._array:  # it had no time to remove it
+                from shutil import rmtree
+
+                rmtree(os.path.dirname(self._array), ignore_errors=True)
 
     def __enter__(self) -> Child:
         return self
@@ -95,18 +106,21 @@ class Child:
 def serve(witness: str, version: Callable[[], str], testify: Callable[[Job], Testimony]) -> None:
     """The child's side: answer jobs from standard input until it closes."""
     import json
+    from tempfile import TemporaryDirectory
+
+    from pipeline.crosscheck.agreement import Job, Testimony
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the witness prints must not break the protocol
-    folder = Path(sys.argv[1])
-    for number, line in enumerate(sys.stdin):
-        job = json.loads(line)
-        try:
-            told = testify(Job(tuple(job["files"]), tuple(job["frame_numbers"]), job["voxels"]))
-        except Exception as error:  # its own words are what the user is to see
-            told = Testimony(witness, version(), refusal=in_words(error))
-        answers.write(json.dumps(_as_record(told, folder, number)) + "\n")
-        answers.flush()
+    with TemporaryDirectory(prefix="verimask-") as folder:
+        for number, line in enumerate(sys.stdin):
+            job = json.loads(line)
+            try:
+                told = testify(Job(tuple(job["files"]), tuple(job["frame_numbers"]), job["voxels"]))
+            except Exception as error:  # its own words are what the user is to see
+                told = Testimony(witness, version(), refusal=in_words(error))
+            answers.write(json.dumps(_as_record(told, folder, number)) + "\n")
+            answers.flush()
 
 
 def version(package: str) -> str:
@@ -122,12 +136,14 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-def _as_record(told: Testimony, folder: Path, number: int) -> dict[str, Any]:
+def _as_record(told: Testimony, folder: str, number: int) -> dict[str, Any]:
     array = None
     if told.array is not None:
-        for old in folder.glob("*.npy"):
-            old.unlink()
-        array = str(folder / f"{number}.npy")
+        import numpy as np
+
+        for old in os.listdir(folder):
+            os.unlink(os.path.join(folder, old))
+        array = os.path.join(folder, f"{number}.npy")
         np.save(array, told.array)
     return {
         "witness": told.witness,
@@ -138,7 +154,3 @@ def _as_record(told: Testimony, folder: Path, number: int) -> dict[str, Any]:
         "refusal": told.refusal,
         "note": told.note,
     }
-
-
-def _python_path() -> list[str]:
-    return [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.crosscheck import Job, Testimony
+from pipeline.crosscheck.agreement import Job, Testimony
 from pipeline.crosscheck.child import version
 
 NAME = "dcm2niix"

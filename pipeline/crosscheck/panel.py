@@ -11,19 +11,24 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pipeline.crosscheck import Agreement, Job, Testimony, absent, dcm2niix, dicom2nifti, judge, simpleitk
 from pipeline.crosscheck.child import Child
-from pipeline.geometry import Grid, Stack
-from pipeline.mask import Array
-from pipeline.policy import Policy
-from pipeline.series import Frame
 
-Physical = Callable[[int, Array], Array]
+# Little is imported before the processes are started: they have the longer way.
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pipeline.crosscheck.agreement import Agreement, Job, Testimony
+    from pipeline.geometry import Grid, Stack
+    from pipeline.mask import Array
+    from pipeline.policy import Policy
+    from pipeline.series import Frame
+
+    Physical = Callable[[int, Array], Array]
+
+_PROCESSES = {"dicom2nifti": "pipeline.crosscheck.dicom2nifti", "SimpleITK": "pipeline.crosscheck.simpleitk"}
 
 
 class Panel:
@@ -32,20 +37,16 @@ class Panel:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._children: dict[str, Child] = {}
-        self._absent: list[Agreement] = []
+        self._absent: list[str] = []
         self._job: Job | None = None
 
     def __enter__(self) -> Panel:
-        if self._policy.crosscheck == "off":
-            return self
-        self._children[dicom2nifti.NAME] = dicom2nifti.start()
-        if self._policy.crosscheck == "voxels":
-            if find_spec("SimpleITK"):
-                self._children[simpleitk.NAME] = simpleitk.start()
-            else:
-                self._absent.append(absent(simpleitk.NAME, "witnesses"))
-            if not find_spec("dcm2niix"):
-                self._absent.append(absent(dcm2niix.NAME, "witnesses"))
+        wanted = {"off": (), "affine": ("dicom2nifti",), "voxels": ("dicom2nifti", "SimpleITK", "dcm2niix")}
+        for name in wanted[self._policy.crosscheck]:
+            if not find_spec(name):
+                self._absent.append(name)
+            elif name in _PROCESSES:
+                self._children[name] = Child(_PROCESSES[name], name, pixels=self._policy.crosscheck == "voxels")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,9 +56,14 @@ class Panel:
     def begin(self, frames: Sequence[Frame], *, voxels: bool) -> None:
         """Tell every witness the files, in our order; they work while we write. voxels: whether they can be compared."""
         # The order of a mosaic's tiles shows in the voxels alone: its affine is that of a whole block either way.
+        from pipeline.crosscheck.agreement import Job
+
         deep = voxels and (self._policy.crosscheck == "voxels" or any(f.tile for f in frames))
         self._job = Job(tuple(str(f.path) for f in frames), tuple(f.number for f in frames), deep)
-        for child in self._children.values():
+        for name, child in self._children.items():
+            if deep and not child.pixels:
+                child.close()
+                self._children[name] = child = Child(_PROCESSES[name], name, pixels=True)
             child.send(self._job)
 
     def verdicts(
@@ -69,6 +75,9 @@ class Panel:
         planes: Callable[[], Iterable[Array]],
     ) -> tuple[Agreement, ...]:
         """Every witness's agreement on a grid. stack: of the frames. planes(): the file's, read anew for each."""
+        from pipeline.crosscheck import dcm2niix
+        from pipeline.crosscheck.agreement import absent, judge
+
         if self._job is None or self._policy.crosscheck == "off":
             return ()
         told = [child.receive() for child in self._children.values()]
@@ -77,29 +86,29 @@ class Panel:
         slack = stack.residual_mm + 2 * stack.kept_skew_mm
         agreements = []
         for testimony in told:
-            limit = (
-                self._policy.dcm2niix_limit_mm if testimony.witness == dcm2niix.NAME else self._policy.witness_limit_mm
-            )
+            limit = self._policy.dcm2niix_limit_mm if testimony.witness == "dcm2niix" else self._policy.witness_limit_mm
             rules = _known_wrong(testimony, stack, frames)
             agreements.append(judge(testimony, grid, limit + slack, physical, planes(), rules))
-        return (*agreements, *self._absent)
+        return (*agreements, *map(absent, self._absent))
 
 
 def _known_wrong(told: Testimony, laid: Stack, frames: Sequence[Frame]) -> list[str]:
     """The rules under which a witness is wrong about a series like this one."""
+    import numpy as np
+
     rules = []
-    if laid.grid.shear_degrees > 0.005 and told.witness in (simpleitk.NAME, dcm2niix.NAME):
+    if laid.grid.shear_degrees > 0.005 and told.witness in ("SimpleITK", "dcm2niix"):
         rules.append("drop the shear of a tilted gantry")
-    if told.witness == dicom2nifti.NAME and _stack_order_differs(frames):
+    if told.witness == "dicom2nifti" and _stack_order_differs(frames):
         rules.append("place enhanced frames by In-Stack Position Number but take the affine from the file's order")
     if frames[0].tile:
-        if told.witness == dicom2nifti.NAME and int(np.argmax(np.abs(laid.grid.lps[:3, 2]))) != 2:
+        if told.witness == "dicom2nifti" and int(np.argmax(np.abs(laid.grid.lps[:3, 2]))) != 2:
             rules.append("mirror the slices of sagittal and coronal mosaics")
-        if told.witness == simpleitk.NAME:
+        if told.witness == "SimpleITK":
             rules.append("read a mosaic as one sheet")
-    if told.witness == simpleitk.NAME and any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
+    if told.witness == "SimpleITK" and any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
         rules.append("invert MONOCHROME1")
-    if told.witness == dcm2niix.NAME and len(frames) > 2:
+    if told.witness == "dcm2niix" and len(frames) > 2:
         gaps = np.diff(laid.offsets[:, 2])
         if abs(gaps[0] - laid.grid.spacing[2]) * (len(frames) - 1) > 5e-3:
             rules.append("take the step from the first gap alone")
@@ -108,6 +117,8 @@ def _known_wrong(told: Testimony, laid: Stack, frames: Sequence[Frame]) -> list[
 
 def _stack_order_differs(frames: Sequence[Frame]) -> bool:
     """Whether In-Stack Position Number, file order and position do not all run the same way."""
+    import numpy as np
+
     if frames[0].header.number_of_frames < 2:
         return False
     stacked = [f.get("InStackPositionNumber") for f in frames]

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.crosscheck import Job, Testimony
-from pipeline.crosscheck.child import Child, serve, version
+from pipeline.crosscheck.agreement import Job, Testimony
+from pipeline.crosscheck.child import serve, version
 from pipeline.geometry import LPS_TO_RAS
 
 NAME = "SimpleITK"
-
-
-def start() -> Child:
-    return Child(__name__, NAME)
 
 
 def main() -> None:

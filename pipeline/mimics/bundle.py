@@ -147,11 +147,6 @@ class Bundle:
     notes: tuple[str, ...] = field(default=())
 
 
-def is_bundle(path: Path) -> bool:
-    """Whether a path is a bundle: its folder, or its bundle.json."""
-    return (path / "bundle.json").is_file() or (path.name == "bundle.json" and path.is_file())
-
-
 def read_bundle(path: Path) -> Bundle:
     """Read and check bundle.json (or the folder it is in). No buffer is unpacked.
 
