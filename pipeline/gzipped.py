@@ -3,8 +3,8 @@
 Rules:
 - A block is deflated alone and ends at a byte border (a sync flush), so blocks are joined as they are. Several members
   would be legal too, but browsers and some viewers stop after the first.
-- Images by ISA-L, near zlib's own level 6 at many times its speed. Label masks by zlib-ng's run-length strategy: they
-  are long runs, and come out smaller than any level makes them, and faster.
+- Images by ISA-L, near zlib's own level 6 at many times its speed. Label masks by zlib-ng's run-length strategy, at
+  memory speed: real ones came out between 0.8 and 1.15 of what zlib's level 6 makes of them, large ones below 1.
 - No time and no name is written: the same voxels at the same level give the same bytes.
 """
 
@@ -49,10 +49,10 @@ class GzipWriter(RawIOBase):
         self._held = self._size = self._crc = 0
         self._under_way: deque[Job] = deque()
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        file.write(_HEADER)
         self._workers = [Thread(target=self._work, daemon=True) for _ in range(_THREADS)]
         for worker in self._workers:
             worker.start()
-        file.write(_HEADER)
 
     def writable(self) -> bool:
         return True

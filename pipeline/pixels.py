@@ -4,8 +4,8 @@ Rules:
 - Stored values only: never rescaled, never inverted (MONOCHROME1), never windowed.
 - A plane is (rows, columns), C-contiguous, in the machine's byte order, signed as Pixel Representation says.
 - Bits outside Bits Stored are not part of the value (PS3.5 8.1.1): they are cleared, or the sign is extended over them.
-- Native frames are read at their offset; compressed and deflated ones are decoded by pydicom's plugins, and so are
-  8-bit pixels in big-endian words.
+- Native frames are read at their offset; compressed and deflated ones are decoded by pydicom's plugins (`decoders`), and
+  so are 8-bit pixels in big-endian words.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from errno import EIO
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline.decoders import WORTH_IT, Ahead, dataset, decode
 from pipeline.findings import Code, refuse
 from pipeline.header import EXPLICIT_BIG
 from pipeline.mask import Array, Voxels
@@ -35,7 +34,14 @@ def stored_voxels(frames: Sequence[Frame]) -> Voxels:
     """The stored values of frames of one size, in their order, read when asked for. Raises as `stored_type` does."""
     dtype = stored_type(frames)
     columns, rows = int(frames[0].get("Columns")), int(frames[0].get("Rows"))
-    return Voxels((columns, rows, len(frames)), dtype, lambda n: read_plane(frames[n]).astype(dtype, copy=False))
+    ahead: Ahead | None = None
+    if len(frames) >= WORTH_IT and all(f.header.pixel_offset is None and not f.tile for f in frames):
+        ahead = Ahead([(f.path, f.header.transfer_syntax, f.number) for f in frames])
+
+    def plane(n: int) -> Array:
+        return read_plane(frames[n], None if ahead is None else ahead.frame(n)).astype(dtype, copy=False)
+
+    return Voxels((columns, rows, len(frames)), dtype, plane)
 
 
 def is_colour(frame: Frame) -> bool:
@@ -57,7 +63,7 @@ def read_colour(frame: Frame) -> Array:
     from pydicom.pixels import apply_color_lut
 
     try:
-        return np.ascontiguousarray(apply_color_lut(pixels, _dataset(frame.path)))
+        return np.ascontiguousarray(apply_color_lut(pixels, dataset(frame.path)))
     except Exception as error:  # a palette can be broken in many ways, and each is the same news to a user
         raise refuse(
             Code.CORRUPT_FILE,
@@ -68,19 +74,28 @@ def read_colour(frame: Frame) -> Array:
         ) from error
 
 
-def read_plane(frame: Frame) -> Array:
-    """The stored values of one frame: (rows, columns). Raises COLOUR, CORRUPT_FILE, NO_SUCH_INPUT, UNSUPPORTED_PIXELS."""
+def read_plane(frame: Frame, decoded: Array | None = None) -> Array:
+    """The stored values of one frame: (rows, columns). decoded: its pixels, where another process has decoded them.
+
+    Raises COLOUR, CORRUPT_FILE, NO_SUCH_INPUT, UNSUPPORTED_PIXELS.
+    """
     if frame.tile:
         return _tile(frame)
-    return _value_bits(read_allocated(frame), frame)
+    return _value_bits(read_allocated(frame, decoded), frame)
 
 
-def read_allocated(frame: Frame) -> Array:
+def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
     """All bits allocated of one frame, those that are not the value too: (rows, columns). Raises as `read_plane` does."""
     dtype = _frame_type(frame)
+    if decoded is not None:
+        return _as_allocated(decoded, dtype)
     with _still_there(frame):
         by_pydicom = frame.header.pixel_offset is None or _in_swapped_words(frame, dtype)
         raw = _decoded(frame) if by_pydicom else _native(frame, dtype)
+    return _as_allocated(raw, dtype)
+
+
+def _as_allocated(raw: Array, dtype: np.dtype[Any]) -> Array:
     return raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)
 
 
@@ -171,13 +186,8 @@ def _native(frame: Frame, dtype: np.dtype[Any]) -> Array:
 
 def _decoded(frame: Frame, *, raw: bool = True) -> Array:
     """Through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB)."""
-    from pydicom.pixels import get_decoder
-    from pydicom.uid import UID
-
     try:
-        dataset = _dataset(frame.path)
-        decoder = get_decoder(UID(frame.header.transfer_syntax))
-        array, _ = decoder.as_array(dataset, index=frame.number - 1, raw=raw)
+        return decode(frame.path, frame.header.transfer_syntax, frame.number, raw=raw)
     except NotImplementedError as error:
         raise refuse(
             Code.UNSUPPORTED_PIXELS,
@@ -194,14 +204,6 @@ def _decoded(frame: Frame, *, raw: bool = True) -> Array:
             "The file is damaged, or its compression is not what its header says; re-export it uncompressed.",
             where=(frame.name,),
         ) from error
-    return np.ascontiguousarray(array)
-
-
-@lru_cache(maxsize=1)  # the frames of one multi-frame instance follow each other
-def _dataset(path: Path) -> Any:
-    from pydicom import dcmread
-
-    return dcmread(path, force=True)
 
 
 def _value_bits(plane: Array, frame: Frame) -> Array:

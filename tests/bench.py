@@ -133,7 +133,8 @@ def measure(name: str, suffix: str, runs: int, work: Path, slow: bool) -> list[s
     for n in range(2, len(tools)):
         check_same(work / "0" / tools[0].output, work / str(n) / tools[n].output)
     results: dict[str, list[Run]] = {tool.name: [] for tool in tools}
-    rounds = min(runs, 3) if sum(r.wall for r in first.values()) > 30 else runs
+    spent = sum(r.wall for r in first.values())
+    rounds = min(runs, 2 if spent > 120 else 3 if spent > 30 else runs)
     for _ in range(rounds):
         for n, tool in enumerate(tools):
             results[tool.name].append(tool.run(source, work / str(n)))
@@ -176,6 +177,7 @@ def measure_batch(runs: int, work: Path) -> list[str]:
             count = len(list((work / str(n) / "out").glob("*.nii.gz")))
             if count != BATCH:
                 raise SystemExit(f"{tool.name} wrote {count} of {BATCH} series")
+            shutil.rmtree(work / str(n))
     return [_line(f"batch {BATCH} × 60 .nii.gz", tool.name, results, tools[2].name) for tool in tools]
 
 
@@ -196,7 +198,7 @@ def machine() -> str:
     """What the numbers were measured on and with."""
     info = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(":", 1)[1].strip() for line in info if line.startswith("model name")), platform.machine())
-    packages = ("numpy", "isal", "pydicom", "dicom2nifti", "SimpleITK", "dcm2niix")
+    packages = ("numpy", "isal", "zlib-ng", "pydicom", "dicom2nifti", "SimpleITK", "dcm2niix")
     named = ", ".join(f"{p} {version(p)}" for p in packages)
     pigz = "with" if shutil.which("pigz") else "without"
     return f"{model}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}; {named}, {pigz} pigz."
@@ -220,7 +222,7 @@ def _measured(wanted: list[str], suffixes: list[str], options: argparse.Namespac
     print(HEAD)
     for name in wanted:
         if name == "batch":
-            cells = [measure_batch(min(options.runs, 3), work)]
+            cells = [measure_batch(min(options.runs, 2), work)]
         elif name in OWN:
             cells = [measure_own(name, ".nii.gz", options.runs, work)]
         else:

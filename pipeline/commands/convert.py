@@ -174,7 +174,7 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
         type=int,
         choices=range(10),
         metavar="0-9",
-        help="of .nii.gz: 0 to 3 fast (ISA-L), 4 to 9 small (zlib); by default 2 for images, runs for masks",
+        help="of .nii.gz: 0 to 3 fast (ISA-L), 4 to 9 small (zlib-ng); by default 2 for images, runs for masks",
     )
     g.add_argument("--keep-disputed", action="store_true", help="keep a file that a witness disputes")
     g.add_argument(

@@ -11,6 +11,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from pipeline.beside import python_process
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -24,21 +26,10 @@ class Child:
     """
 
     def __init__(self, module: str, witness: str, *, pixels: bool = True) -> None:
-        import subprocess
-
         self.witness, self.pixels = witness, pixels
         self._unanswered = 0
         self._array = ""
-        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-        path = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, "pixels" if pixels else "headers"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path), "OPENBLAS_NUM_THREADS": "1"},
-        )
+        self._process = python_process(module, "pixels" if pixels else "headers")
 
     def send(self, job: Job) -> None:
         """Hand over a job; its answer is read by `receive`."""
@@ -48,7 +39,7 @@ class Child:
         assert self._process.stdin is not None
         self._unanswered += 1
         try:
-            self._process.stdin.write(json.dumps(asdict(job)) + "\n")
+            self._process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # the child is dead, and `receive` says so

@@ -1,0 +1,145 @@
+"""Compressed pixels to arrays by pydicom's plugins: here, or ahead of time in processes of their own.
+
+Rules:
+- Decoding holds the interpreter, so only processes decode beside each other. Frames are asked for a few ahead, in the
+  order they are wanted; whoever asks in another order is served too, only slower.
+- A process that cannot decode a frame, or dies, answers nothing: the frame is decoded here, and what is wrong with it is
+  said here, in one place.
+- The processes end with this one: they read until their input closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.beside import python_process
+
+Array = NDArray[Any]
+WORTH_IT = 100  # frames: below, starting the processes takes longer than it saves
+_AHEAD = 3  # frames asked of each process at a time
+_MOST = 8
+_FAST = "pyjpegls"  # where pydicom has the choice it takes GDCM, which needs twice the time
+
+
+@lru_cache(maxsize=1)  # the frames of one multi-frame instance follow each other
+def dataset(path: Path) -> Any:
+    """A file, read whole."""
+    from pydicom import dcmread
+
+    return dcmread(path, force=True)
+
+
+def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:
+    """Frame `number` (from 1) of a file: (rows, columns) as stored, or not raw: colours as RGB.
+
+    Raises what pydicom and its plugins raise; NotImplementedError where none reads the transfer syntax.
+    """
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
+
+    decoder = get_decoder(UID(syntax))
+    read = partial(decoder.as_array, dataset(path), index=number - 1, raw=raw)
+    if _FAST in decoder.available_plugins:
+        with suppress(Exception):  # then the others are asked too
+            return np.ascontiguousarray(read(decoding_plugin=_FAST)[0])
+    return np.ascontiguousarray(read()[0])
+
+
+class Ahead:
+    """Frames decoded by processes before they are asked for. frames: path, transfer syntax and number from 1 of each."""
+
+    def __init__(self, frames: Sequence[tuple[Path, str, int]]) -> None:
+        self._frames = frames
+        self._asked: deque[tuple[int, _Process]] = deque()
+
+    def frame(self, n: int) -> Array | None:
+        """The array of frame n (from 0), or None where no process could decode it."""
+        if not self._asked or self._asked[0][0] != n:
+            while self._asked:  # of another order than this one
+                self._asked.popleft()[1].answer()
+            self._ask(n)
+        array = self._asked.popleft()[1].answer()
+        self._ask(self._asked[-1][0] + 1 if self._asked else n + 1)
+        return array
+
+    def _ask(self, start: int) -> None:
+        processes = _processes()
+        most = min(len(self._frames), start + _AHEAD * len(processes) - len(self._asked))
+        for n in range(start, most):
+            process = processes[n % len(processes)]
+            process.ask(self._frames[n])
+            self._asked.append((n, process))
+
+
+class _Process:
+    """One that decodes what it is asked, in order."""
+
+    def __init__(self) -> None:
+        self._process = python_process(__name__)
+
+    def ask(self, frame: tuple[Path, str, int]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps([str(frame[0]), *frame[1:]]).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it is dead, and its answer will be none
+
+    def answer(self) -> Array | None:
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        if not said.strip():
+            return None
+        dtype, shape = json.loads(said)
+        array = np.empty(shape, dtype)
+        whole = self._process.stdout.readinto(array.data.cast("B")) == array.nbytes  # type: ignore[attr-defined]
+        return array if whole else None
+
+    def close(self) -> None:
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # it may have died with a question unread
+                pipe.close()
+        self._process.wait()
+
+
+@lru_cache(maxsize=1)
+def _processes() -> list[_Process]:
+    """One for each processor, started when first needed and kept for the next series."""
+    import atexit
+
+    made = [_Process() for _ in range(min(_MOST, os.cpu_count() or 1))]
+    for process in made:
+        atexit.register(process.close)
+    return made
+
+
+def _serve() -> None:
+    """A process's side: a line for every frame asked for; empty, or its type and shape with the bytes after it."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a plugin prints is no answer
+    for line in sys.stdin.buffer:
+        path, syntax, number = json.loads(line)
+        try:
+            array = decode(Path(path), syntax, number)
+        except Exception:  # the one who asked finds out what it is
+            answers.write(b"\n")
+        else:
+            answers.write(json.dumps([array.dtype.str, array.shape]).encode() + b"\n")
+            answers.write(array.data.cast("B"))
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()

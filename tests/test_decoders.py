@@ -1,0 +1,105 @@
+"""Frames decoded by other processes are those decoded here, in any order, and whatever becomes of the processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+
+from pipeline import decoders, pixels
+from pipeline.conversion import convert
+from pipeline.decoders import Ahead, decode
+from pipeline.findings import Code, PipelineError
+from pipeline.policy import Policy
+from tests.phantom import Spec, Truth, write
+
+SPEC = Spec(shape=(40, 36, 14), content="index", bits_allocated=16)
+SYNTAXES = ["rle", "jpeg lossless", "jpeg-ls", "jpeg 2000", "deflated"]
+
+
+@pytest.fixture(autouse=True)
+def _own_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two processes for every test, ended with it."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    decoders._processes.cache_clear()
+    yield
+    for process in decoders._processes() if decoders._processes.cache_info().currsize else ():
+        process.close()
+    decoders._processes.cache_clear()
+
+
+def asked(truth: Truth) -> list[tuple[Path, str, int]]:
+    syntax = str(dcmread(truth.paths[0], stop_before_pixels=True).file_meta.TransferSyntaxUID)
+    return [(path, syntax, frame + 1) for path, frame in zip(truth.paths, truth.frames, strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["ct", "enhanced mr"])
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_frames_are_those_decoded_here_in_any_order(tmp_path: Path, kind: str, syntax: str) -> None:
+    frames = asked(write(tmp_path, SPEC, kind=kind, transfer_syntax=syntax))
+    ahead = Ahead(frames)
+    jumps = np.random.default_rng(1).permutation(14).tolist()
+    for n in [*range(14), *range(14), *reversed(range(14)), *jumps, 5, 5]:
+        frame = ahead.frame(n)
+        assert frame is not None
+        assert (frame == decode(*frames[n])).all()
+
+
+def test_a_frame_no_process_can_decode_is_none_and_the_next_is_not(tmp_path: Path) -> None:
+    truth = write(tmp_path, SPEC, transfer_syntax="jpeg-ls")
+    truth.paths[3].write_bytes(truth.paths[3].read_bytes()[:900])
+    frames = asked(truth)
+    ahead = Ahead(frames)
+    read = [ahead.frame(n) for n in range(14)]
+    assert [n for n, frame in enumerate(read) if frame is None] == [3]
+
+
+def test_a_process_that_died_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "WORTH_IT", 2)
+    truth = write(tmp_path / "in", SPEC, transfer_syntax="jpeg-ls")
+    os.kill(decoders._processes()[0]._process.pid, signal.SIGKILL)
+    made = convert([truth.folder], tmp_path / "out.nii", policy=Policy(as_="image", crosscheck="voxels"))
+    assert made.verdict == "VERIFIED"
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_a_series_decoded_ahead_is_verified_voxel_by_voxel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str
+) -> None:
+    monkeypatch.setattr(pixels, "WORTH_IT", 2)
+    truth = write(tmp_path / "in", SPEC, transfer_syntax=syntax, stored="against")
+    made = convert([truth.folder], tmp_path / "out.nii", policy=Policy(as_="image", crosscheck="voxels"))
+    assert made.verdict == "VERIFIED"
+    assert made.agreements[0].voxels_differing == 0
+    assert decoders._processes.cache_info().currsize == 1
+
+
+def test_a_damaged_frame_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "WORTH_IT", 2)
+    truth = write(tmp_path / "in", SPEC, transfer_syntax="jpeg-ls")
+    raw = truth.paths[6].read_bytes()
+    truth.paths[6].write_bytes(raw[:-300] + bytes(300))
+    with pytest.raises(PipelineError) as caught:
+        convert([truth.folder], tmp_path / "out.nii", policy=Policy(as_="image", crosscheck="off"))
+    assert caught.value.finding.code is Code.CORRUPT_FILE
+    assert truth.paths[6].name in caught.value.finding.message
+    assert not (tmp_path / "out.nii").exists()
+
+
+def test_the_processes_end_with_their_parent() -> None:
+    script = (
+        "from pipeline.decoders import _processes\n"
+        "if __name__ == '__main__': print(*[p._process.pid for p in _processes()], flush=True)"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    for pid in map(int, done.stdout.split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
