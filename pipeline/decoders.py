@@ -61,15 +61,18 @@ class Ahead:
 
     def __init__(self, frames: Sequence[tuple[Path, str, int]]) -> None:
         self._frames = frames
-        self._asked: deque[tuple[int, _Process]] = deque()
+        self._asked: deque[tuple[int, _Process, int]] = deque()  # frame, who was asked, and the question's number
+
+    def __del__(self) -> None:
+        self._forget()
 
     def frame(self, n: int) -> Array | None:
         """The array of frame n (from 0), or None where no process could decode it."""
         if not self._asked or self._asked[0][0] != n:
-            while self._asked:  # of another order than this one
-                self._asked.popleft()[1].answer()
+            self._forget()  # another order than was expected
             self._ask(n)
-        array = self._asked.popleft()[1].answer()
+        _, process, question = self._asked.popleft()
+        array = process.answer(question)
         self._ask(self._asked[-1][0] + 1 if self._asked else n + 1)
         return array
 
@@ -78,25 +81,53 @@ class Ahead:
         most = min(len(self._frames), start + _AHEAD * len(processes) - len(self._asked))
         for n in range(start, most):
             process = processes[n % len(processes)]
-            process.ask(self._frames[n])
-            self._asked.append((n, process))
+            self._asked.append((n, process, process.ask(self._frames[n])))
+
+    def _forget(self) -> None:
+        while self._asked:
+            _, process, question = self._asked.popleft()
+            process.forget(question)
 
 
 class _Process:
-    """One that decodes what it is asked, in order."""
+    """One that decodes what it is asked, in order. Questions have numbers: several series may ask in turns, or go away."""
 
     def __init__(self) -> None:
         self._process = python_process(__name__)
+        self._questions = self._answers = 0
+        self._kept: dict[int, Array | None] = {}
+        self._unwanted: set[int] = set()
 
-    def ask(self, frame: tuple[Path, str, int]) -> None:
+    def ask(self, frame: tuple[Path, str, int]) -> int:
+        """The number of the question."""
         assert self._process.stdin is not None
+        self._questions += 1
         try:
             self._process.stdin.write(json.dumps([str(frame[0]), *frame[1:]]).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
             pass  # it is dead, and its answer will be none
+        return self._questions
 
-    def answer(self) -> Array | None:
+    def answer(self, question: int) -> Array | None:
+        """The answer to one question; those before it that others wait for are kept for them."""
+        while self._answers < question:
+            array = self._receive()
+            self._answers += 1
+            if self._answers in self._unwanted:
+                self._unwanted.remove(self._answers)
+            else:
+                self._kept[self._answers] = array
+        return self._kept.pop(question)
+
+    def forget(self, question: int) -> None:
+        """Nobody waits for this answer any more."""
+        if question > self._answers:
+            self._unwanted.add(question)
+        else:
+            self._kept.pop(question, None)
+
+    def _receive(self) -> Array | None:
         assert self._process.stdout is not None
         said = self._process.stdout.readline()
         if not said.strip():

@@ -52,6 +52,23 @@ def test_frames_are_those_decoded_here_in_any_order(tmp_path: Path, kind: str, s
         assert (frame == decode(*frames[n])).all()
 
 
+def test_series_that_ask_in_turns_or_go_away_get_their_own_frames(tmp_path: Path) -> None:
+    one = asked(write(tmp_path / "1", SPEC, transfer_syntax="jpeg-ls"))
+    other = asked(write(tmp_path / "2", SPEC, transfer_syntax="jpeg-ls", seed="other", series_number=8, signed=True))
+    mine, theirs = Ahead(one), Ahead(other)
+    gone = Ahead(other)
+    assert gone.frame(3) is not None
+    for n in range(14):
+        for ahead, frames in ((mine, one), (theirs, other)):
+            frame = ahead.frame(n)
+            assert frame is not None
+            assert frame.dtype == decode(*frames[n]).dtype
+            assert (frame == decode(*frames[n])).all()
+        if n == 5:
+            del gone
+    assert all(not process._kept for process in decoders._processes())
+
+
 def test_a_frame_no_process_can_decode_is_none_and_the_next_is_not(tmp_path: Path) -> None:
     truth = write(tmp_path, SPEC, transfer_syntax="jpeg-ls")
     truth.paths[3].write_bytes(truth.paths[3].read_bytes()[:900])
