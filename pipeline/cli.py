@@ -34,9 +34,8 @@ examples
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point of `verimask` and `python -m pipeline`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # for numpy: no large matrix is multiplied, and threads cost 0.1 s
+    # Of numpy: no large matrix is multiplied here, and starting threads costs 0.1 s.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(given)
     try:
         code = options.run(options, given)

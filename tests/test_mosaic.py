@@ -49,6 +49,15 @@ def test_every_voxel_where_dcm2niix_put_it(samples: Path, tmp_path: Path) -> Non
     assert (found == np.asarray(theirs.dataobj)).all()
 
 
+def test_the_order_of_tiles_is_asked_for_though_only_affines_were_wanted(samples: Path, tmp_path: Path) -> None:
+    """dicom2nifti's process starts without decoders then, and must be exchanged for one that reads pixels."""
+    one = min((samples / FOLDER).iterdir())
+    made = convert([one], tmp_path / "out.nii", policy=Policy(as_="image"))
+    told = made.agreements[0]
+    assert (told.witness, told.status) == ("dicom2nifti", "KNOWN_WRONG")
+    assert told.voxels_differing
+
+
 def test_a_mask_is_refused(samples: Path, tmp_path: Path) -> None:
     with pytest.raises(PipelineError) as refused:
         convert([next((samples / FOLDER).iterdir())], tmp_path / "out.nii", policy=Policy(crosscheck="off"))
