@@ -179,6 +179,14 @@ class Code(str, Enum):
     def stage(self) -> str:
         return self.value.split(".")[0]
 
+    @property
+    def leaves_doubt(self) -> bool:
+        """Whether a result with such a finding stays UNCONFIRMED, whatever other readers say of its grid."""
+        return self in _DOUBTS
+
+
+# What a witness that agrees cannot settle: not all of the input was seen, or its bytes allow two readings.
+_DOUBTS: frozenset[Code] = frozenset()
 
 _EXIT_BY_CODE = {
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,

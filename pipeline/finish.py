@@ -69,10 +69,10 @@ def finish(
         )
         progress("cross-checking", 0, 0)
         agreements = _agreements(product, layout, panel, image_part, policy)
-        verdict = verdict_of(agreements)
-        if verdict == "VERIFIED" and product.assumed:
-            verdict = "UNCONFIRMED"
         findings = (*others, *product.findings, *layout.findings)
+        verdict = verdict_of(agreements)
+        if verdict == "VERIFIED" and (product.assumed or any(f.code.leaves_doubt for f in findings)):
+            verdict = "UNCONFIRMED"
         if verdict == "DISPUTED" and not policy.keep_disputed:
             raise _disputed(agreements, findings)
         proofs = Proofs(product.proof, header_mm, written.qform_deviation_mm, written.qform_code)
