@@ -49,7 +49,7 @@ def run(case: Case, folder: Path, crosscheck: Literal["voxels", "off"] = "voxels
         "Verdict": record["Verdict"],
         "Shape": record["Shape"],
         "DataType": record["DataType"],
-        "Labels": record.get("Labels"),
+        "Labels": _rounded(record.get("Labels")),
         "Affine": np.round(record["Geometry"]["Affine"], 9).tolist(),
         "CornerResidualMm": round(record["Geometry"]["CornerResidualMm"], 6),
         "QformCode": record["Geometry"]["QformCode"],
@@ -58,6 +58,15 @@ def run(case: Case, folder: Path, crosscheck: Literal["voxels", "off"] = "voxels
         "Witnesses": {w["Witness"]: f"{w['Status']}: {w['Words']}" for w in record["CrossCheck"]},
         "Findings": sorted({f["Code"] for f in record["Findings"]} - {"FILE_LEFT_OUT"}),
     }
+
+
+def _rounded(value: Any) -> Any:
+    """Numbers to nine decimals: the last digits of a sum depend on the processor."""
+    if isinstance(value, float):
+        return round(value, 9)
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return {key: _rounded(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def truth_mm(case: Case, result: dict[str, Any]) -> float | None:
