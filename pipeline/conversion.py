@@ -25,6 +25,7 @@ from pipeline.mimics import is_bundle
 from pipeline.names import file_names
 from pipeline.outcome import Outcome
 from pipeline.parts import Part
+from pipeline.pixels import about_files
 from pipeline.policy import Policy
 from pipeline.product import Product, of_part, of_time
 from pipeline.series import Scan, Series, choose, nothing_convertible, scan
@@ -282,7 +283,11 @@ def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> 
 
 
 def _on_source(product: Product, found: Scan | None, request: Request, policy: Policy) -> Product:
-    """A mask of planes or of a bundle on the grid of the source that was given; others are there already."""
+    """A mask of planes or of a bundle on the grid of the source that was given; others are there already.
+
+    Every product passes here once: what its files' bytes say of them becomes part of it.
+    """
+    product = replace(product, findings=(*product.findings, *about_files(product.series.headers)))
     if not request.source:
         return product
     if not isinstance(product.volume, Mask):

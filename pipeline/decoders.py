@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.beside import python_process
+from pipeline.encoding import load
 
 Array = NDArray[Any]
 WORTH_IT = 100  # frames: below, starting the processes takes longer than it saves
@@ -35,9 +36,7 @@ _FAST = "pyjpegls"  # where pydicom has the choice it takes GDCM, which needs tw
 @lru_cache(maxsize=1)  # the frames of one multi-frame instance follow each other
 def dataset(path: Path) -> Any:
     """A file, read whole."""
-    from pydicom import dcmread
-
-    return dcmread(path, force=True)
+    return load(path)
 
 
 def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:

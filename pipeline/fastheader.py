@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -69,6 +70,11 @@ _TRANSFER_SYNTAX = 0x00020010
 _CHARACTER_SET = 0x00080005
 _FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 _OVERLAY_DATA = tuple(group << 16 | 0x3000 for group in range(0x6000, 0x6020, 2))
+_PATIENT_ID, _CSA = 0x00100020, 0x00291010
+# They say what stored values mean, and are noticed where they are not empty.
+SEQUENCES_OF_VALUES = {"ModalityLUTSequence": 0x00283000, "RealWorldValueMappingSequence": 0x00409096}
+_OF_VALUES = frozenset(SEQUENCES_OF_VALUES.values())
+_SECRET = os.urandom(16)
 _PIXEL_DATA = 0x7FE00010
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _ITEM_START, _ITEM_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0\0\0\0\0"
@@ -97,9 +103,12 @@ _META = _Scope(0x00020000, 0x00030000, {_TRANSFER_SYNTAX: b"UI"})
 _IN_ITEM = _Scope(-1, 0xFFFE0000, {_CHARACTER_SET: b"CS"})
 _NOTICED = {
     _CHARACTER_SET: b"CS",
-    **dict.fromkeys(_FUNCTIONAL_GROUPS, b"SQ"),
+    _PATIENT_ID: b"LO",
+    **dict.fromkeys((*_FUNCTIONAL_GROUPS, *_OF_VALUES), b"SQ"),
     **dict.fromkeys(_OVERLAY_DATA, b"OB OW"),
+    _CSA: b"",
 }
+_UNREAD = {*_OVERLAY_DATA, *_OF_VALUES}
 
 
 class Reader:
@@ -137,15 +146,19 @@ class Reader:
         if values.get("NumberOfFrames", 1) != 1:
             raise GiveUp("several frames")
         has_pixels, offset, length = _pixels(file, position, explicit)
-        native = not syntax.startswith(_ENCAPSULATED)
+        if has_pixels and (length == _UNDEFINED) != syntax.startswith(_ENCAPSULATED):
+            raise GiveUp("pixel data of a length that its transfer syntax does not ask for")
         return {
             "transfer_syntax": syntax.decode(),
             "values": values,
             "has_pixels": has_pixels,
-            "pixel_offset": offset if native else None,
-            "pixel_length": length if native else None,
+            "pixel_offset": offset,
+            "pixel_length": None if length == _UNDEFINED else length,
             "size": file.size,
             "overlays": tuple(tag >> 16 for tag in _OVERLAY_DATA if tag in found),
+            "patient": patient_key(_plain_id(found.get(_PATIENT_ID, b""))),
+            "luts": tuple(keyword for keyword, tag in SEQUENCES_OF_VALUES.items() if tag in found),
+            "csa": _CSA in found,
         }
 
 
@@ -223,17 +236,36 @@ def _walk(
             raise GiveUp(f"tag {tag:08X} is out of order")
         last = tag
         if length & 1:
-            if length != _UNDEFINED or tag in wanted or not _is_sequence(file, tag, vr, value):
+            if length != _UNDEFINED or not _may_be_passed(file, tag, vr, value, wanted):
                 raise GiveUp(f"tag {tag:08X} has an odd or an undefined length")
+            if tag in _OF_VALUES and file.bytes(value, 4) == _ITEM_START:
+                found[tag] = b""
             position = _after_sequence(file, value, end, explicit, depth + 1)
             data, start, room = file.data, file.start, len(file.data) - 12
             continue
         position = value + length
         if tag in wanted:
-            if vr not in wanted[tag]:  # b"OB" is in b"OB OW", and the b"" of implicit VR is in all
-                raise GiveUp(f"tag {tag:08X} has VR {vr!r}")
-            found[tag] = b"" if tag in _OVERLAY_DATA else file.bytes(value, length)
+            _keep(file, found, tag, vr, value, length, wanted[tag])
     return position, found
+
+
+def _keep(file: _File, found: dict[int, bytes], tag: int, vr: bytes, value: int, length: int, vrs: bytes) -> None:
+    """The value of a wanted element; b"" for one whose presence alone is noticed."""
+    if tag == _CSA:
+        if vr != b"SQ":
+            found[tag] = b""
+        return
+    if vr not in vrs:  # b"OB" is in b"OB OW", and the b"" of implicit VR is in all
+        raise GiveUp(f"tag {tag:08X} has VR {vr!r}")
+    if tag not in _UNREAD:
+        found[tag] = file.bytes(value, length)
+    elif length or tag not in _OF_VALUES:
+        found[tag] = b""
+
+
+def _may_be_passed(file: _File, tag: int, vr: bytes, value: int, wanted: Mapping[int, bytes]) -> bool:
+    """Whether an element of undefined length is a sequence that nobody asked for the content of."""
+    return (tag not in wanted or tag in _OF_VALUES or tag == _CSA) and _is_sequence(file, tag, vr, value)
 
 
 def _is_sequence(file: _File, tag: int, vr: bytes, value: int) -> bool:
@@ -284,6 +316,19 @@ def _pixels(file: _File, position: int, explicit: bool) -> tuple[bool, int | Non
     if group << 16 | element != _PIXEL_DATA:
         raise GiveUp("something else where the pixel data should be")
     return True, value, length
+
+
+@lru_cache(maxsize=64)
+def patient_key(patient_id: str) -> str:
+    """What tells two patients apart in this process, and nobody anything of them."""
+    text = patient_id.strip("\0 ")
+    return hashlib.blake2s(text.encode("utf-8", "replace"), key=_SECRET, digest_size=8).hexdigest() if text else ""
+
+
+def _plain_id(raw: bytes) -> str:
+    if b"\\" in raw:
+        raise GiveUp("a patient with several numbers")
+    return raw.decode("ascii")
 
 
 @lru_cache(maxsize=1024)  # most values are the same in every file of a series

@@ -45,6 +45,18 @@ class Code(str, Enum):
     NO_DICOM = "SCAN.NO_DICOM"
     CORRUPT_FILE = "SCAN.CORRUPT_FILE"
     FILE_LEFT_OUT = "SCAN.FILE_LEFT_OUT"
+    ENCODING_DIFFERS = "SCAN.ENCODING_DIFFERS"
+    UNREADABLE_NUMBER = "SCAN.UNREADABLE_NUMBER"
+    # PIXELS: bytes that must be what the header says of them
+    FRAME_COUNT = "PIXELS.FRAME_COUNT"
+    PIXEL_LENGTH = "PIXELS.PIXEL_LENGTH"
+    PIXEL_FRAGMENTS = "PIXELS.PIXEL_FRAGMENTS"
+    HIGH_BIT = "PIXELS.HIGH_BIT"
+    BITS_ABOVE_STORED = "PIXELS.BITS_ABOVE_STORED"
+    MIXED_PHOTOMETRIC = "PIXELS.MIXED_PHOTOMETRIC"
+    INVERTED_DISPLAY = "PIXELS.INVERTED_DISPLAY"
+    MODALITY_LUT = "PIXELS.MODALITY_LUT"
+    REAL_WORLD_VALUES = "PIXELS.REAL_WORLD_VALUES"
     # SERIES: choosing one and knowing what it is
     NO_SUCH_SERIES = "SERIES.NO_SUCH_SERIES"
     SEVERAL_SERIES = "SERIES.SEVERAL_SERIES"
@@ -60,6 +72,7 @@ class Code(str, Enum):
     MIXED_SPACING = "GEOMETRY.MIXED_SPACING"
     MIXED_ORIENTATION = "GEOMETRY.MIXED_ORIENTATION"
     MIXED_FRAME_OF_REFERENCE = "GEOMETRY.MIXED_FRAME_OF_REFERENCE"
+    MIXED_STUDY = "GEOMETRY.MIXED_STUDY"
     DUPLICATE_POSITION = "GEOMETRY.DUPLICATE_POSITION"
     MISSING_PLANES = "GEOMETRY.MISSING_PLANES"
     UNEVEN_SPACING = "GEOMETRY.UNEVEN_SPACING"
@@ -91,6 +104,7 @@ class Code(str, Enum):
     RESCALE_PER_PLANE = "MASK.RESCALE_PER_PLANE"
     RESCALE_IGNORED = "MASK.RESCALE_IGNORED"
     LOSSY_PIXELS = "MASK.LOSSY_PIXELS"
+    LOSSY_MASK = "MASK.LOSSY_MASK"
     # MASK: contours (RTSTRUCT)
     NO_SUCH_ROI = "MASK.NO_SUCH_ROI"
     EMPTY_ROI = "MASK.EMPTY_ROI"
@@ -179,19 +193,28 @@ class Code(str, Enum):
     def stage(self) -> str:
         return self.value.split(".")[0]
 
-    @property
-    def leaves_doubt(self) -> bool:
-        """Whether a result with such a finding stays UNCONFIRMED, whatever other readers say of its grid."""
-        return self in _DOUBTS
-
 
 # What a witness that agrees cannot settle: not all of the input was seen, or its bytes allow two readings.
-_DOUBTS: frozenset[Code] = frozenset()
+_DOUBTS = frozenset(
+    {
+        Code.FRAME_COUNT,
+        Code.PIXEL_LENGTH,
+        Code.BITS_ABOVE_STORED,
+        Code.INVERTED_DISPLAY,
+        Code.REAL_WORLD_VALUES,
+        Code.LOSSY_MASK,
+        Code.MIXED_STUDY,
+    }
+)
 
 _EXIT_BY_CODE = {
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,
     Code.NO_DICOM: Exit.NOTHING_TO_CONVERT,
     Code.CORRUPT_FILE: Exit.CORRUPT_INPUT,
+    Code.UNREADABLE_NUMBER: Exit.CORRUPT_INPUT,
+    Code.FRAME_COUNT: Exit.CORRUPT_INPUT,
+    Code.PIXEL_LENGTH: Exit.CORRUPT_INPUT,
+    Code.HIGH_BIT: Exit.CORRUPT_INPUT,
     Code.NO_SUCH_SERIES: Exit.NOTHING_TO_CONVERT,
     Code.SEVERAL_SERIES: Exit.NOTHING_TO_CONVERT,
     Code.NO_SUCH_PART: Exit.NOTHING_TO_CONVERT,
@@ -254,6 +277,11 @@ class Finding:
     def __post_init__(self) -> None:
         if (self.measured is None) != (self.limit is None):
             raise ValueError(f"{self.code.name}: measured and limit come together")
+
+    @property
+    def leaves_doubt(self) -> bool:
+        """Whether a result with it stays UNCONFIRMED, whatever other readers say of its grid."""
+        return self.code in _DOUBTS and self.severity is not Severity.INFO
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {

@@ -71,7 +71,7 @@ def finish(
         agreements = _agreements(product, layout, panel, image_part, policy)
         findings = (*others, *product.findings, *layout.findings)
         verdict = verdict_of(agreements)
-        if verdict == "VERIFIED" and (product.assumed or any(f.code.leaves_doubt for f in findings)):
+        if verdict == "VERIFIED" and (product.assumed or any(f.leaves_doubt for f in findings)):
             verdict = "UNCONFIRMED"
         if verdict == "DISPUTED" and not policy.keep_disputed:
             raise _disputed(agreements, findings)

@@ -3,9 +3,11 @@
 Rules:
 - pydicom is the parser of record; `fastheader` reads plain files, or gives up to it.
 - A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
-- Numbers are floats and ints, text is stripped, several values are a tuple; an empty or unreadable value is absent.
-- Where the pixels are is an offset and a length in the file, for native transfer syntaxes; compressed and deflated
-  ones have none and are decoded by pydicom.
+- Numbers are floats and ints, text is stripped, several values are a tuple; an empty value is absent. One that cannot be
+  read is kept as such, so that nobody takes a default for it.
+- The transfer syntax is the one the bytes have (`encoding`); what the File Meta Information says instead is kept beside.
+- Where the pixels are is an offset and a length in the file; a deflated file has none. What they must be is judged by
+  `pixel_layout`.
 """
 
 from __future__ import annotations
@@ -18,16 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pipeline.fastheader import GiveUp, Reader
+from pipeline.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, open_dataset
+from pipeline.fastheader import SEQUENCES_OF_VALUES, GiveUp, Reader, patient_key
 from pipeline.findings import Code, refuse
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
-
-EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
-IMPLICIT_LITTLE = "1.2.840.10008.1.2"
-EXPLICIT_BIG = "1.2.840.10008.1.2.2"
-NATIVE = {EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG}
 
 KEYWORDS = tuple(
     """
@@ -42,6 +41,9 @@ KEYWORDS = tuple(
     """.split()
 )
 _FAST = Reader(KEYWORDS)
+LUTS = tuple(SEQUENCES_OF_VALUES)
+_PER_FRAME = "PerFrameFunctionalGroupsSequence"
+_NUMBERS = ("DS", "IS", "FD", "FL", "US", "SS", "UL", "SL")
 # Functional groups of a frame (PS3.3 C.7.6.16): sequence, and what is read from its first item.
 _FRAME_GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -63,14 +65,22 @@ _FRAME_GROUPS = {
     "CTImageFrameTypeSequence": ("FrameType",),
 }
 _PIXEL_TAGS = (0x7FE00010, 0x7FE00009, 0x7FE00008)
+_CSA = 0x00291010
+_PIXEL_VRS = (b"OB", b"OW", b"UN", b"OF", b"OD")
+_UNDEFINED = 0xFFFFFFFF
+_ITEM = b"\xfe\xff\x00\xe0"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Header:
     """What one file says of itself. values: keyword to value. frames: per-frame values of a multi-frame instance.
 
-    unreadable: keyword to the text that could not be read as its type. pixel_offset, pixel_length: bytes of native
-    pixel data, None where pydicom must decode. size: of the file. overlays: groups (60xx) with overlay data.
+    unreadable: keyword to the text that could not be read as its type; frames_unreadable: the same for every frame.
+    transfer_syntax: the one the bytes have; declared_syntax: the one of the File Meta Information where that is another.
+    pixel_offset, pixel_length: of the value of the pixel data element; None for a deflated file, and the length None
+    where it is undefined. size: of the file. overlays: groups (60xx) with overlay data. patient: tells patients apart,
+    and nothing else of them. luts: a Modality LUT and Real World Value Mappings are there. csa: whether a Siemens CSA
+    image header is.
     """
 
     path: Path
@@ -78,18 +88,33 @@ class Header:
     values: Mapping[str, Any]
     frames: tuple[Mapping[str, Any], ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    frames_unreadable: tuple[Mapping[str, str], ...] = ()
+    declared_syntax: str = ""
     has_pixels: bool = False
     pixel_offset: int | None = None
     pixel_length: int | None = None
     size: int = 0
     overlays: tuple[int, ...] = ()
+    patient: str = ""
+    luts: tuple[str, ...] = ()
+    csa: bool = False
 
     def get(self, keyword: str, default: Any = None) -> Any:
         return self.values.get(keyword, default)
 
     @property
+    def native(self) -> bool:
+        """Whether the pixels are neither compressed nor in a deflated file."""
+        return self.transfer_syntax in NATIVE
+
+    @property
     def number_of_frames(self) -> int:
-        return max(int(self.get("NumberOfFrames", 1)), 1)
+        """How many frames there are, as far as Number of Frames, functional groups and bytes agree."""
+        if not self.frames and self.values.get("NumberOfFrames", 1) == 1:
+            return 1
+        from pipeline.pixel_layout import count_frames
+
+        return count_frames(self)
 
 
 class NotDicom(Exception):
@@ -104,17 +129,12 @@ def read_header(path: Path) -> Header:
 
 
 def _read_with_pydicom(path: Path) -> Header:
-    from pydicom import dcmread
-
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what pydicom finds odd in attributes nobody reads is not the user's concern
         if not _begins_like_dicom(file.read(144)):
             raise NotDicom
-        file.seek(0)
         try:
-            dataset = dcmread(file, stop_before_pixels=True, force=True)
-            syntax = str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guessed_syntax(dataset)
-            return _header(path, dataset, syntax, file)
+            return _header(path, file)
         except Exception as e:  # a broken file makes a parser stumble in more ways than can be listed
             if isinstance(e, OSError) and e.errno is not None:
                 raise
@@ -127,42 +147,77 @@ def _read_with_pydicom(path: Path) -> Header:
             ) from e
 
 
-def _header(path: Path, dataset: Dataset, syntax: str, file: BinaryIO) -> Header:
+def _header(path: Path, file: BinaryIO) -> Header:
+    opened = open_dataset(file, stop_before_pixels=True)
+    dataset, syntax = opened.dataset, opened.syntax
     values, unreadable = _values(dataset, KEYWORDS)
     offset = length = None
-    has_pixels = False
-    if syntax == "1.2.840.10008.1.2.1.99":  # deflated: pydicom inflated a copy, so the file's position says nothing
+    if opened.position is None:  # deflated: where the pixels are can be said of the inflated copy only
         has_pixels = "Rows" in values
     else:
-        has_pixels, offset, length = _pixel_element(file, syntax)
+        has_pixels, syntax, offset, length = _pixel_element(file, opened.position, syntax)
+    frames = _frames(dataset)
     return Header(
         path=path,
         transfer_syntax=syntax,
         values=values,
-        frames=_frames(dataset),
+        frames=tuple(found for found, _ in frames),
         unreadable=unreadable,
+        frames_unreadable=tuple(odd for _, odd in frames) if any(odd for _, odd in frames) else (),
+        declared_syntax=opened.declared if opened.declared != syntax else "",
         has_pixels=has_pixels,
         pixel_offset=offset,
         pixel_length=length,
         size=path.stat().st_size,
         overlays=tuple(g for g in range(0x6000, 0x6020, 2) if (g, 0x3000) in dataset),
+        patient=patient_key(str(dataset.get("PatientID") or "")),
+        luts=_luts(dataset),
+        csa=_CSA in dataset and dataset.get_item(_CSA).VR != "SQ",
     )
 
 
-def _pixel_element(file: BinaryIO, syntax: str) -> tuple[bool, int | None, int | None]:
-    """Read the element pydicom stopped before: whether it is pixel data, and its native bytes' offset and length."""
-    start, raw = file.tell(), file.read(12)
+def _pixel_element(file: BinaryIO, start: int, syntax: str) -> tuple[bool, str, int | None, int | None]:
+    """Read the element pydicom stopped before: whether it is pixel data, in which transfer syntax, its offset and length.
+
+    Pixels of defined length that do not begin with an item are native, whatever compression the file declares.
+    Raises ValueError where the element is written in neither encoding.
+    """
+    file.seek(start)
+    raw = file.read(16)
     order = ">" if syntax == EXPLICIT_BIG else "<"
     if len(raw) < 8:
-        return False, None, None
+        return False, syntax, None, None
     group, element = struct.unpack(order + "HH", raw[:4])
     if (group << 16 | element) not in _PIXEL_TAGS:
-        return False, None, None
-    if syntax not in NATIVE:
-        return True, None, None
-    if syntax == IMPLICIT_LITTLE:
-        return True, start + 8, struct.unpack("<I", raw[4:8])[0]
-    return True, start + 12, struct.unpack(order + "I", raw[8:12])[0]
+        return False, syntax, None, None
+    explicit = raw[4:6] in _PIXEL_VRS and raw[6:8] == b"\0\0"  # as a length, implicit, these would be odd numbers
+    if syntax in NATIVE and explicit == (syntax == IMPLICIT_LITTLE):
+        raise ValueError("the pixel data element is encoded in another way than the rest of the data set")
+    begin = start + (12 if explicit else 8)
+    length = struct.unpack(order + "I", raw[8:12] if explicit else raw[4:8])[0]
+    if length == _UNDEFINED:
+        return True, syntax, begin, None
+    file.seek(begin)
+    if syntax not in NATIVE and file.read(4) != _ITEM:
+        syntax = EXPLICIT_LITTLE if explicit else IMPLICIT_LITTLE
+    return True, syntax, begin, length
+
+
+def _luts(dataset: Dataset) -> tuple[str, ...]:
+    """Which sequences of the data set, or of its functional groups, say what stored values mean beside the rescale."""
+    groups = [*(dataset.get("SharedFunctionalGroupsSequence") or ()), *(dataset.get(_PER_FRAME) or ())]
+    return tuple(
+        keyword for keyword in LUTS if _is_filled(dataset, keyword) or any(_is_filled(item, keyword) for item in groups)
+    )
+
+
+def _is_filled(dataset: Dataset, keyword: str) -> bool:
+    """Whether a sequence is there and not empty; a damaged one is not looked into."""
+    if keyword not in dataset:
+        return False
+    element = dataset.get_item(keyword)
+    length = getattr(element, "length", None)
+    return bool(element.value) if length is None else length != 0
 
 
 def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -183,11 +238,26 @@ def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any]
             unreadable[keyword] = f"“{element.value}” is not a number"
         elif value is not None:
             values[keyword] = value
+        elif _says_something(element):
+            unreadable[keyword] = f"“{_shown(element.value)}” (VR {element.VR}) is no value of its kind"
     return values, unreadable
 
 
 def _has_text(value: Any) -> bool:
     return any(isinstance(item, str) for item in (value if isinstance(value, tuple) else (value,)))
+
+
+def _says_something(element: DataElement) -> bool:
+    """Whether a number without a value has bytes all the same: one of several left empty, or a VR that holds no numbers."""
+    if isinstance(element.value, bytes):
+        return bool(element.value.strip(b"\0 "))
+    return element.VR in _NUMBERS and element.VM > 1
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value[:16].decode("ascii", "replace")
+    return "\\".join("" if v is None else str(v) for v in value)
 
 
 def plain(value: Any) -> Any:
@@ -206,19 +276,28 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _frames(dataset: Dataset) -> tuple[Mapping[str, Any], ...]:
+def _frames(dataset: Dataset) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """For every item of the per-frame functional groups: its values over the shared ones, and what cannot be read."""
     shared = dataset.get("SharedFunctionalGroupsSequence")
-    common = _groups(shared[0]) if shared else {}
-    return tuple({**common, **_groups(item)} for item in dataset.get("PerFrameFunctionalGroupsSequence") or ())
+    common, odd = _groups(shared[0]) if shared else ({}, {})
+    frames = []
+    for item in dataset.get(_PER_FRAME) or ():
+        own, own_odd = _groups(item)
+        values = {k: v for k, v in common.items() if k not in own_odd} | own
+        frames.append((values, {k: v for k, v in odd.items() if k not in own} | own_odd))
+    return frames
 
 
-def _groups(item: Dataset) -> dict[str, Any]:
+def _groups(item: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
     found: dict[str, Any] = {}
+    unreadable: dict[str, str] = {}
     for sequence, keywords in _FRAME_GROUPS.items():
         group = item.get(sequence)
         if group:
-            found.update(_values(group[0], keywords)[0])
-    return found
+            values, odd = _values(group[0], keywords)
+            found.update(values)
+            unreadable.update(odd)
+    return found, unreadable
 
 
 def _begins_like_dicom(start: bytes) -> bool:
@@ -230,8 +309,3 @@ def _begins_like_dicom(start: bytes) -> bool:
     explicit = start[4:6].isalpha() and start[4:6].isupper()
     length = struct.unpack("<H", start[6:8])[0] if explicit else struct.unpack("<I", start[4:8])[0]
     return bool(struct.unpack("<H", start[2:4])[0] <= 0x0100 and length < 256)
-
-
-def _guessed_syntax(dataset: Dataset) -> str:
-    implicit, little = dataset.original_encoding[:2]
-    return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE if little else EXPLICIT_BIG

@@ -17,6 +17,7 @@ from pipeline import alike, assumed, irregular, resample
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import GeometryError, Grid, Plane, Stack, stack
 from pipeline.mask import Array, Voxels
+from pipeline.parts import owners_of
 from pipeline.pixels import read_plane
 from pipeline.policy import Policy
 from pipeline.resample import Plan
@@ -102,7 +103,7 @@ def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series", sou
     if plan is not None:
         plan = replace(plan, grid=replace(plan.grid, frame_of_reference_uid=reference))
     findings += irregular.notes(laid, _planes(ordered), policy) if plan is None else []
-    findings += _contradictions(laid, ordered)
+    findings += [*_contradictions(laid, ordered), *_several_owners(ordered)]
     return Laid(tuple(ordered), laid, tuple(findings), plan, told[0].message if told else "")
 
 
@@ -281,9 +282,9 @@ def _same_place(one: Frame, other: Frame) -> bool:
 
 def _assumed_thickness(frame: Frame) -> tuple[float, Finding]:
     """The step of a single plane: from its thickness, else 1 mm; assumed either way, and said so."""
-    thickness = frame.get("SliceThickness")
-    usable = isinstance(thickness, float) and thickness > 0
-    step = float(thickness) if usable else 1.0
+    thickness = frame.real("SliceThickness", 0.0)
+    usable = thickness > 0
+    step = thickness if usable else 1.0
     source = "its Slice Thickness (0018,0050)" if usable else "nothing at all: no Slice Thickness is given"
     return step, Finding(
         Code.ASSUMED_THICKNESS,
@@ -292,6 +293,23 @@ def _assumed_thickness(frame: Frame) -> tuple[float, Finding]:
         Severity.WARNING,
         clause=_CLAUSE,
     )
+
+
+def _several_owners(frames: Sequence[Frame]) -> list[Finding]:
+    """Every file naming its own study or patient is the work of an anonymiser, most likely; it is said all the same."""
+    word, count = owners_of(frames)
+    if count == 1:
+        return []
+    return [
+        Finding(
+            Code.MIXED_STUDY,
+            f"the {len(frames)} planes come from {count} {'studies' if word == 'study' else 'patients'}, one each; that they "
+            "are one series was taken from their Series Instance UID and their places",
+            "If this was not done by anonymising them, they are several series.",
+            Severity.WARNING,
+            clause="PS3.3 A.1.2",
+        )
+    ]
 
 
 def _contradictions(laid: Stack, frames: Sequence[Frame]) -> list[Finding]:

@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.encoding import load
 from pipeline.geometry import GeometryError, Plane
 from pipeline.header import Header
 
 _PARALLEL = 1e-3  # the CSA normal is printed with eight decimals
 _SAME_MM = 0.05
+_CSA_VALUE = 100  # bytes from the name of a CSA element to its first value
 
 
 class NoTiles(Exception):
@@ -29,6 +31,18 @@ class NoTiles(Exception):
 def is_mosaic(header: Header) -> bool:
     """Whether Image Type says that the instance is a sheet of tiles."""
     return "MOSAIC" in (header.get("ImageType") or ())
+
+
+def lost_its_image_type(header: Header) -> int:
+    """How many tiles the CSA header (0029,1010) gives to a sheet whose Image Type does not say so; 0 for a single plane."""
+    if not header.csa or is_mosaic(header) or header.pixel_offset is None:
+        return 0
+    with header.path.open("rb") as file:
+        raw = file.read(header.pixel_offset)
+    name = raw.find(b"NumberOfImagesInMosaic\0")
+    value = re.match(rb"\s*(\d+)[\s\0]", raw[name + _CSA_VALUE : name + _CSA_VALUE + 16]) if name >= 0 else None
+    count = int(value[1]) if value else 0
+    return count if count > 1 else 0
 
 
 def tiles(header: Header, sheet: Plane) -> list[Plane]:
@@ -77,13 +91,11 @@ def _csa(header: Header) -> tuple[dict[str, list[Any]], str]:
     """The values of the CSA image header, and the protocol as text."""
     import warnings
 
-    from pydicom import dcmread
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nibabel calls its DICOM readers experimental
         from nibabel.nicom import csareader
 
-        dataset = dcmread(header.path, force=True, stop_before_pixels=True)
+        dataset = load(header.path, stop_before_pixels=True)
         try:
             image = csareader.get_csa_header(dataset, "image")
             series = csareader.get_csa_header(dataset, "series")

@@ -1,7 +1,9 @@
 """One series that holds several volumes, taken apart.
 
 Rules:
-- What cannot be one grid is apart first: size, Frame of Reference, orientation, pixel spacing, localizers, stacks.
+- Studies and patients are apart before anything else: one Series Instance UID in two of them was given twice. Where every
+  single file has its own, they tell nothing; that is left to `laying`, which says so.
+- What cannot be one grid is apart next: size, Frame of Reference, orientation, pixel spacing, localizers, stacks.
   Rounding splits nothing.
 - Planes that share positions are apart by the folder they lie in (one export a mask), or by the first attribute of
   `_ATTRIBUTES`, or the first two, that give every position once and as few volumes as the positions ask for: a time
@@ -15,7 +17,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -50,6 +52,12 @@ _ATTRIBUTES = (
 )
 
 
+_OWNERS: tuple[tuple[str, Callable[[Frame], Hashable]], ...] = (
+    ("study", lambda frame: frame.get("StudyInstanceUID")),
+    ("patient", lambda frame: frame.header.patient),
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """Frames that can be one volume. name: what sets it apart, "" where the series is one. over_time: whether the parts
@@ -64,6 +72,40 @@ class Part:
 
 def split(frames: Sequence[Frame]) -> list[Part]:
     """The volumes of one series; a single part where it is one already, or where its planes are refused."""
+    owners = _by_owner(frames)
+    if len(owners) == 1:
+        return _volumes(frames)
+    parts = [(name, part) for name, members in owners for part in _volumes(members)]
+    return [
+        Part(n, ", ".join(p for p in (name, part.name) if p), part.frames, False, Code.MIXED_STUDY)
+        for n, (name, part) in enumerate(parts, 1)
+    ]
+
+
+def owners_of(frames: Sequence[Frame]) -> tuple[str, int]:
+    """How many studies, or else patients, frames come from: the word, and the number."""
+    for word, of in _OWNERS:
+        count = len({of(f) for f in frames})
+        if count > 1:
+            return word, count
+    return "study", 1
+
+
+def _by_owner(frames: Sequence[Frame]) -> list[tuple[str, list[Frame]]]:
+    """Frames of one study and patient each, with a name that says which; all of them where every file has its own."""
+    files = len({id(f.header) for f in frames})
+    told = [(word, of) for word, of in _OWNERS if 1 < len({of(f) for f in frames}) < max(files, 3)]
+    if not told:
+        return [("", list(frames))]
+    groups: dict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[tuple(of(frame) for _, of in told)].append(frame)
+    ordered = sorted(groups.values(), key=lambda g: min((f.sop_instance_uid, f.number) for f in g))
+    return [(f"{told[0][0]} {n} of {len(ordered)}", members) for n, members in enumerate(ordered, 1)]
+
+
+def _volumes(frames: Sequence[Frame]) -> list[Part]:
+    """The volumes of one study's frames."""
     placed, unplaced = _with_and_without(frames)
     if not placed or any(f.plane is None or f.plane.cosine_error > _NO_COSINES for f in placed):
         return [Part(1, "", tuple(frames))]

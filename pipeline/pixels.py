@@ -3,14 +3,17 @@
 Rules:
 - Stored values only: never rescaled, never inverted (MONOCHROME1), never windowed.
 - A plane is (rows, columns), C-contiguous, in the machine's byte order, signed as Pixel Representation says.
-- Bits outside Bits Stored are not part of the value (PS3.5 8.1.1): they are cleared, or the sign is extended over them.
-- Native frames are read at their offset; compressed and deflated ones are decoded by pydicom's plugins (`decoders`), and
-  so are 8-bit pixels in big-endian words.
+- Bits above Bits Stored are not part of the value (PS3.5 8.1.1): they are cleared, or the sign is extended over them.
+- High Bit is one less than Bits Stored (PS3.3 C.7.6.3.1.2), or the file is refused: values could be the upper or the lower
+  bits. dicom2nifti, dcm2niix and ITK take all bits allocated as they are. Where every bit is stored nothing is to choose.
+- Native frames are read where `pixel_layout` says they lie; compressed and deflated ones are decoded by pydicom's plugins
+  (`decoders`), and so are 8-bit pixels in big-endian words. All are held against `pixel_layout` before the first is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from errno import EIO
@@ -19,9 +22,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.decoders import WORTH_IT, Ahead, dataset, decode
-from pipeline.findings import Code, refuse
-from pipeline.header import EXPLICIT_BIG
+from pipeline.encoding import EXPLICIT_BIG
+from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.header import Header
 from pipeline.mask import Array, Voxels
+from pipeline.pixel_layout import layout_of
 from pipeline.series import Frame
 
 
@@ -30,23 +35,68 @@ def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
     return np.result_type(*{_frame_type(frame) for frame in frames})
 
 
-def stored_voxels(frames: Sequence[Frame]) -> Voxels:
-    """The stored values of frames of one size, in their order, read when asked for. Raises as `stored_type` does."""
+def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array], None] | None = None) -> Voxels:
+    """The stored values of frames of one size, in their order, read when asked for.
+
+    above: is told of a frame with bits set above Bits Stored: its number from 0, and all its bits.
+    Raises as `stored_type` and `layout_of` do, HIGH_BIT and MIXED_PHOTOMETRIC.
+    """
     dtype = stored_type(frames)
-    columns, rows = int(frames[0].get("Columns")), int(frames[0].get("Rows"))
+    _refuse_mixed_photometric(frames)
+    for frame in frames:
+        _check_bits(frame)
+        layout_of(frame.header)
+    columns, rows = frames[0].whole("Columns", 0), frames[0].whole("Rows", 0)
     ahead: Ahead | None = None
-    if len(frames) >= WORTH_IT and all(f.header.pixel_offset is None and not f.tile for f in frames):
+    if len(frames) >= WORTH_IT and not any(f.header.native or f.tile for f in frames):
         ahead = Ahead([(f.path, f.header.transfer_syntax, f.number) for f in frames])
 
     def plane(n: int) -> Array:
-        return read_plane(frames[n], None if ahead is None else ahead.frame(n)).astype(dtype, copy=False)
+        decoded = None if ahead is None else ahead.frame(n)
+        if above is None or frames[n].tile:
+            return read_plane(frames[n], decoded).astype(dtype, copy=False)
+        allocated = read_allocated(frames[n], decoded)
+        values = _value_bits(allocated, frames[n])
+        if values is not allocated and (values != allocated).any():
+            above(n, allocated)
+        return values.astype(dtype, copy=False)
 
     return Voxels((columns, rows, len(frames)), dtype, plane)
 
 
+def about_files(headers: Sequence[Header]) -> list[Finding]:
+    """What is to be known of the bytes of the files pixels come from: each kind once, with the files it was found in."""
+    by_code: dict[Code, list[Finding]] = defaultdict(list)
+    for header in headers:
+        if header.declared_syntax:
+            by_code[Code.ENCODING_DIFFERS].append(_encoding_finding(header))
+        if header.has_pixels:
+            for finding in layout_of(header).findings:
+                by_code[finding.code].append(finding)
+    together = []
+    for found in by_code.values():
+        more = f", and so do {len(found) - 1} other files" if len(found) > 1 else ""
+        where = tuple(name for f in found[:5] for name in f.where)
+        together.append(replace(found[0], message=found[0].message + more, where=where))
+    return together
+
+
+def _encoding_finding(header: Header) -> Finding:
+    from pydicom.uid import UID
+
+    declared, found = UID(header.declared_syntax).name, UID(header.transfer_syntax).name
+    return Finding(
+        Code.ENCODING_DIFFERS,
+        f"{header.path.name} says it is {declared} (0002,0010), and its bytes are {found}; it was read as its bytes are",
+        severity=Severity.WARNING,
+        clause="PS3.10 7.1",
+        where=(header.path.name,),
+    )
+
+
 def is_colour(frame: Frame) -> bool:
     """Whether a pixel is a colour: three samples, or an index into a palette."""
-    return int(frame.get("SamplesPerPixel", 1)) != 1 or frame.get("PhotometricInterpretation") == "PALETTE COLOR"
+    return frame.whole("SamplesPerPixel", 1) != 1 or frame.get("PhotometricInterpretation") == "PALETTE COLOR"
 
 
 def read_colour(frame: Frame) -> Array:
@@ -57,6 +107,7 @@ def read_colour(frame: Frame) -> Array:
     if not is_colour(frame):
         raise refuse(Code.COLOUR, f"{frame.name} has grey values, no colours", where=(frame.name,))
     with _still_there(frame):
+        layout_of(frame.header)
         pixels = _decoded(frame, raw=False)
     if frame.get("PhotometricInterpretation") != "PALETTE COLOR":
         return pixels
@@ -90,7 +141,7 @@ def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
     if decoded is not None:
         return _as_allocated(decoded, dtype)
     with _still_there(frame):
-        by_pydicom = frame.header.pixel_offset is None or _in_swapped_words(frame, dtype)
+        by_pydicom = not frame.header.native or _in_swapped_words(frame, dtype)
         raw = _decoded(frame) if by_pydicom else _native(frame, dtype)
     return _as_allocated(raw, dtype)
 
@@ -115,13 +166,13 @@ def _still_there(frame: Frame) -> Iterator[None]:
 def _tile(frame: Frame) -> Array:
     """One tile of a mosaic: they lie row by row, from the top left."""
     sheet = read_plane(replace(frame, tile=0, values=None))
-    rows, columns = int(frame.get("Rows")), int(frame.get("Columns"))
+    rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
     down, across = divmod(frame.tile - 1, sheet.shape[1] // columns)
     return np.ascontiguousarray(sheet[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns])
 
 
 def _frame_type(frame: Frame) -> np.dtype[Any]:
-    samples, bits = int(frame.get("SamplesPerPixel", 1)), int(frame.get("BitsAllocated", 0))
+    samples, bits = frame.whole("SamplesPerPixel", 1), frame.whole("BitsAllocated", 0)
     if samples != 1:
         raise refuse(
             Code.COLOUR,
@@ -158,11 +209,11 @@ def _in_swapped_words(frame: Frame, dtype: np.dtype[Any]) -> bool:
 
 
 def _native(frame: Frame, dtype: np.dtype[Any]) -> Array:
-    header = frame.header
-    rows, columns = int(frame.get("Rows")), int(frame.get("Columns"))
-    size = rows * columns * dtype.itemsize
-    start = (header.pixel_offset or 0) + (frame.number - 1) * size
-    available = min(header.size, (header.pixel_offset or 0) + (header.pixel_length or 0)) - start
+    header, layout = frame.header, layout_of(frame.header)
+    rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
+    wide = np.dtype(f"u{dtype.itemsize * 2}") if layout.widened else dtype
+    size, start = rows * columns * wide.itemsize, (frame.number - 1) * layout.frame_bits // 8
+    available = layout.length - start
     if available < size:
         raise refuse(
             Code.CORRUPT_FILE,
@@ -174,11 +225,9 @@ def _native(frame: Frame, dtype: np.dtype[Any]) -> Array:
             unit="bytes",
             clause="PS3.5 8.1.1",
         )
-    stored = dtype.newbyteorder(">" if header.transfer_syntax == EXPLICIT_BIG else "<")
-    plane = np.empty((rows, columns), stored)
+    plane = np.empty((rows, columns), wide.newbyteorder(">" if header.transfer_syntax == EXPLICIT_BIG else "<"))
     with header.path.open("rb", buffering=0) as file:
-        file.seek(start)
-        read = file.readinto(plane.data.cast("B"))
+        read = layout.read_into(file, start, plane.data.cast("B"))
     if read != size:
         raise OSError(EIO, f"{read} of {size} bytes could be read")
     return plane.astype(dtype, copy=False)
@@ -207,12 +256,44 @@ def _decoded(frame: Frame, *, raw: bool = True) -> Array:
 
 
 def _value_bits(plane: Array, frame: Frame) -> Array:
-    """Only the bits that are the value: Bits Stored of them, below High Bit."""
+    """Only the bits that are the value: the lowest Bits Stored of them."""
     allocated = plane.dtype.itemsize * 8
-    stored = int(frame.get("BitsStored", allocated))
-    above = allocated - 1 - int(frame.get("HighBit", stored - 1))
-    if stored >= allocated or stored < 1 or above < 0:
+    stored = _check_bits(frame)
+    if stored >= allocated or (plane.dtype.kind == "u" and int(plane.max()) < 1 << stored):
         return plane
-    if plane.dtype.kind == "u" and above == allocated - stored and int(plane.max()) < 1 << stored:
-        return plane
-    return (plane << above) >> (allocated - stored)
+    return (plane << (allocated - stored)) >> (allocated - stored)
+
+
+def _check_bits(frame: Frame) -> int:
+    """Bits Stored. Raises HIGH_BIT."""
+    allocated = frame.whole("BitsAllocated", 0)
+    stored = frame.whole("BitsStored", allocated)
+    high = frame.whole("HighBit", stored - 1)
+    if (0 < stored < allocated and high != stored - 1) or stored < 1:
+        raise refuse(
+            Code.HIGH_BIT,
+            f"{frame.name} keeps {stored} bits of every {allocated} (Bits Stored (0028,0101)), the highest of them bit {high} "
+            f"(High Bit (0028,0102)); it must be bit {max(stored, 1) - 1}",
+            "Whether the values are the upper or the lower bits nobody can tell; export the file again.",
+            where=(frame.name,),
+            clause="PS3.3 C.7.6.3",
+            measured=high,
+            limit=max(stored, 1) - 1,
+            unit="bit",
+        )
+    return stored
+
+
+def _refuse_mixed_photometric(frames: Sequence[Frame]) -> None:
+    """MONOCHROME1 in some planes and not in others: one of the two was written wrongly, and their values do not compare."""
+    inverted = [f for f in frames if f.get("PhotometricInterpretation") == "MONOCHROME1"]
+    if 0 < len(inverted) < len(frames):
+        others = [f for f in frames if f.get("PhotometricInterpretation") != "MONOCHROME1"]
+        raise refuse(
+            Code.MIXED_PHOTOMETRIC,
+            f"{len(inverted)} of {len(frames)} planes are MONOCHROME1, such as {inverted[0].name}, and others are "
+            f"{others[0].get('PhotometricInterpretation')}, such as {others[0].name}: black means high in one, low in the other",
+            "Photometric Interpretation (0028,0004) was changed in some files, or their values were inverted; export again.",
+            where=(inverted[0].name, others[0].name),
+            clause="PS3.3 C.7.6.3.1.2",
+        )

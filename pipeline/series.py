@@ -14,13 +14,14 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import GeometryError, Plane
 from pipeline.header import Header, NotDicom, read_header
-from pipeline.mosaic import NoTiles, is_mosaic, tiles
+from pipeline.mosaic import NoTiles, is_mosaic, lost_its_image_type, tiles
 
 Kind = Literal["image", "seg", "rtstruct", "other"]
 
@@ -65,8 +66,9 @@ class Frame:
 
     @property
     def segment_number(self) -> int | None:
-        number = self.get("ReferencedSegmentNumber")
-        return None if number is None else int(number)
+        if self.get("ReferencedSegmentNumber") is None and not self.unreadable("ReferencedSegmentNumber"):
+            return None
+        return self.whole("ReferencedSegmentNumber", 0)
 
     @property
     def name(self) -> str:
@@ -79,6 +81,51 @@ class Frame:
         if self.values and keyword in self.values:
             return self.values[keyword]
         return self.header.get(keyword, default)
+
+    def unreadable(self, keyword: str) -> str:
+        """Why the value of an attribute cannot be read; "" where it can, or is absent."""
+        own = self.header.frames_unreadable[self.number - 1] if self.header.frames_unreadable and self.values else {}
+        if keyword in own or (self.values and keyword in self.values):
+            return own.get(keyword, "")
+        return self.header.unreadable.get(keyword, "")
+
+    def real(self, keyword: str, default: float) -> float:
+        """A number that decides something: the one finite value there is, the default only where the attribute is absent.
+
+        Raises PipelineError UNREADABLE_NUMBER.
+        """
+        value, said = self.get(keyword, default), self.unreadable(keyword)
+        if not said:
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                said = f"it has {len(value)} values" if isinstance(value, tuple) else f"“{value}” is not a number"
+            else:
+                if isfinite(number):
+                    return number
+                said = f"{number} is not finite"
+        raise unreadable_number(self, keyword, said)
+
+    def whole(self, keyword: str, default: int) -> int:
+        """As `real`, for a whole number."""
+        number = self.real(keyword, default)
+        if number != int(number):
+            raise unreadable_number(self, keyword, f"{number:g} is not a whole number")
+        return int(number)
+
+
+def unreadable_number(frame: Frame, keyword: str, said: str) -> PipelineError:
+    """The refusal of a number that decides something and cannot be read."""
+    from pydicom.datadict import dictionary_description, tag_for_keyword
+
+    tag = tag_for_keyword(keyword) or 0
+    return refuse(
+        Code.UNREADABLE_NUMBER,
+        f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X}) of {frame.name} cannot be used: {said}",
+        "Nothing is assumed in its place. Correct the attribute, or export the file again.",
+        where=(frame.name,),
+        clause="PS3.5 6.2",
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -315,6 +362,10 @@ def frames_of(header: Header) -> list[Frame]:
         return []
     if is_mosaic(header) and header.number_of_frames == 1:
         return _tiles_of(header)
+    lost = lost_its_image_type(header) if header.number_of_frames == 1 else 0
+    if lost:
+        reason = f"it is a Siemens mosaic of {lost} tiles by its CSA header, though its Image Type (0008,0008) has lost MOSAIC"
+        return [Frame(header, 1, None, reason)]
     frames = []
     for number in range(1, header.number_of_frames + 1):
         values = dict(header.frames[number - 1]) if number <= len(header.frames) else None
@@ -342,13 +393,15 @@ def _plane(frame: Frame) -> tuple[Plane | None, str]:
         return None, "a multi-frame instance without functional groups gives no position per frame"
     found: dict[str, tuple[float, ...]] = {}
     for keyword, (name, count) in _PLANE_ATTRIBUTES.items():
-        value = frame.get(keyword)
-        if value is None:
-            said = frame.header.unreadable.get(keyword)
+        value, said = frame.get(keyword), frame.unreadable(keyword)
+        if said or value is None:
             return None, f"{name} is not readable: {said}" if said else f"{name} is missing"
         if not isinstance(value, tuple) or len(value) != count:
             return None, f"{name} has {len(value) if isinstance(value, tuple) else 1} values, not {count}"
-        found[keyword] = tuple(float(v) for v in value)
+        try:
+            found[keyword] = tuple(float(v) for v in value)
+        except ValueError as error:
+            return None, f"{name} is not readable: {error}"
     orientation, spacing = found["ImageOrientationPatient"], found["PixelSpacing"]
     try:
         return (
@@ -358,10 +411,12 @@ def _plane(frame: Frame) -> tuple[Plane | None, str]:
                 column_cosine=orientation[3:],  # type: ignore[arg-type]
                 row_spacing=spacing[0],
                 column_spacing=spacing[1],
-                rows=int(frame.get("Rows", 0)),
-                columns=int(frame.get("Columns", 0)),
+                rows=frame.whole("Rows", 0),
+                columns=frame.whole("Columns", 0),
             ),
             "",
         )
     except GeometryError as error:
         return None, str(error)
+    except PipelineError as error:
+        return None, error.finding.message

@@ -238,7 +238,9 @@ def test_pixel_data_that_is_cut_off_or_absent(path: Path, syntax: str) -> None:
 def test_headers_of_encapsulated_syntaxes(path: Path, syntax: str) -> None:
     pixels = Element(0x7FE00010, "OB", ((), ()), undefined=True)
     assert judge(path, a_file(syntax=syntax, pixels=pixels)) == "equal"
-    assert header.read_header(path).pixel_offset is None
+    read = header.read_header(path)
+    assert (read.native, read.pixel_length) == (False, None)
+    assert path.read_bytes()[read.pixel_offset :][:4] == b"\xfe\xff\x00\xe0"
 
 
 @BOTH

@@ -101,12 +101,22 @@ def test_bits_above_bits_stored_are_no_part_of_the_value(tmp_path: Path, syntax:
     assert (planes_of(truth) == truth.ijk).all()
 
 
-def test_values_that_lie_below_the_high_bit_are_shifted_down(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("syntax", ["explicit", "deflated", "rle"])
+def test_a_high_bit_that_is_not_the_highest_stored_is_refused(tmp_path: Path, syntax: str, shifted: bool) -> None:
+    """The values may be the upper or the lower bits; peers take all bits as they are, the standard allows neither."""
+
     def raise_high_bit(_: int, dataset: Dataset) -> None:
-        dataset.PixelData = (np.frombuffer(dataset.PixelData, "<u2") << 4 | 9).astype("<u2").tobytes()
+        if shifted:
+            dataset.PixelData = (np.frombuffer(dataset.PixelData, "<u2") << 4 | 9).astype("<u2").tobytes()
         dataset.HighBit = 15
 
-    truth = write(tmp_path, SMALL, bits_stored=12, edit=raise_high_bit)
+    finding = refusal(write(tmp_path, SMALL, bits_stored=12, transfer_syntax=syntax, edit=raise_high_bit)).finding
+    assert (finding.code, finding.measured, finding.limit) == (Code.HIGH_BIT, 15, 11)
+
+
+def test_a_wrong_high_bit_does_not_matter_where_every_bit_is_stored(tmp_path: Path) -> None:
+    truth = write(tmp_path, SMALL, edit=set_to(HighBit=11))
     assert (planes_of(truth) == truth.ijk).all()
 
 

@@ -59,6 +59,12 @@ def _add_which(p: argparse.ArgumentParser) -> None:
         help="labels as stored (default), or grey values with their rescale",
     )
     g.add_argument("--keep-values", action="store_true", help="keep 0/255 instead of writing 0/1")
+    g.add_argument(
+        "--on-lossy",
+        choices=("refuse", "threshold", "keep"),
+        default="refuse",
+        help="a mask smeared by lossy compression: refuse, cut it at half of its range, or keep the values as they came",
+    )
     g.add_argument("--allow-empty", action="store_true", help="write a mask that holds one value only")
     g.add_argument(
         "--fractional",

@@ -110,7 +110,7 @@ def _own_grid(
     frames: Sequence[Frame], planes: Sequence[Plane], policy: Policy
 ) -> tuple[Grid, float, tuple[Finding, ...]]:
     first = planes[0]
-    tag, thickness = (_positive(frames[0].get(k)) for k in ("SpacingBetweenSlices", "SliceThickness"))
+    tag, thickness = (abs(frames[0].real(k, 0.0)) or None for k in ("SpacingBetweenSlices", "SliceThickness"))
     assumed = tag or thickness or 1.0
     in_plane = min(first.row_spacing, first.column_spacing)
     limit = policy.corner_limit(min(in_plane, tag or in_plane))
@@ -264,7 +264,3 @@ def _refuse_outside(frames: Sequence[Frame], planes: Sequence[Plane], placed: Pl
             limit=0.0,
             unit="voxels",
         )
-
-
-def _positive(value: object) -> float | None:
-    return abs(float(value)) if isinstance(value, int | float) and value else None

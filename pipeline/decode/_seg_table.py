@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.encoding import load
 from pipeline.findings import Code, refuse
 from pipeline.mask import Concept, Segment
 
@@ -46,9 +47,7 @@ class SegmentTable:
 
 def read_table(path: Path) -> SegmentTable:
     """Raises CORRUPT_FILE where a Type 1 attribute that decides a voxel is missing, NOT_CONVERTIBLE for a part."""
-    from pydicom import dcmread
-
-    dataset = dcmread(path, stop_before_pixels=True, specific_tags=list(_READ), force=True)
+    dataset = load(path, stop_before_pixels=True, specific_tags=list(_READ))
     kind = str(dataset.get("SegmentationType", "")).strip()
     if kind not in _TYPES:
         raise refuse(

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from pipeline.decode.labelled import Colour, Labelled, Named
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.mask import Array, Segment, Voxels, smallest_unsigned
+from pipeline.modality import refuse_lossy
 from pipeline.pixels import is_colour, read_colour
 from pipeline.series import Frame
 
 _MOST_COLOURS = 255
-# JPEG baseline and extended, JPEG-LS near-lossless, JPEG 2000 and its part 2, HTJ2K (PS3.5 10): all may lose.
-_LOSSY = {f"1.2.840.10008.1.2.4.{n}" for n in ("50", "51", "81", "91", "93", "203")}
 _BITS = 16
 
 
@@ -36,7 +35,7 @@ def decode(frames: Sequence[Frame], *, inside: Sequence[Named] = (), name: str =
     inside: the colours to take and their names; all others are then left out, and said. By default every colour is a
     label, ascending by red, green and blue. Raises NOT_A_MASK, LOSSY_PIXELS, NO_SUCH_VALUE, EMPTY, BAD_LABELS.
     """
-    _refuse_lossy(frames)
+    refuse_lossy(frames, "its colours")
     counts: dict[int, int] = {}
     for frame in frames:
         for code, voxels in zip(*np.unique(_coloured(read_colour(frame)), return_counts=True), strict=True):
@@ -123,20 +122,6 @@ def _hex(code: int) -> str:
     samples = _samples(code)
     digits = 2 if all(s % 257 == 0 for s in samples) else 4
     return "#" + "".join(f"{s // 257 if digits == 2 else s:0{digits}x}" for s in samples)
-
-
-def _refuse_lossy(frames: Sequence[Frame]) -> None:
-    for frame in frames:
-        told = str(frame.get("LossyImageCompression", "")) == "01"
-        if told or frame.header.transfer_syntax in _LOSSY or frame.get("PhotometricInterpretation") == "YBR_ICT":
-            why = "says so itself (0028,2110)" if told else f"has transfer syntax {frame.header.transfer_syntax}"
-            raise refuse(
-                Code.LOSSY_PIXELS,
-                f"{frame.name} went through lossy compression ({why}): its colours are not exact",
-                "Export it again, uncompressed or losslessly compressed.",
-                where=(frame.name,),
-                clause="PS3.3 C.7.6.1.1.5",
-            )
 
 
 def _shaded(frame: Frame) -> PipelineError:

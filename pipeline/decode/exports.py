@@ -17,6 +17,7 @@ from pipeline.decode.recognise import Seen
 from pipeline.decode.undecided import Undecided
 from pipeline.findings import Code, PipelineError, refuse
 from pipeline.mask import Voxels
+from pipeline.modality import refuse_lossy
 from pipeline.pixels import stored_voxels
 from pipeline.series import Frame
 
@@ -57,6 +58,7 @@ def _decoded(
         return overlay.decode(frames)
     if seen.kind == "colour":
         return (colour.decode(frames, inside=inside, name=name),)
+    refuse_lossy(frames, "its values")
     shown = stored_voxels(frames)
     if seen.kind == "masked":
         if outside is None:

@@ -3,6 +3,7 @@
 Rules:
 - Mask: stored values are the labels. Never rescaled, never inverted; 0/255 becomes 0/1 unless values are kept.
   More than 255 distinct values, or negative ones, are no mask; one value throughout is an empty one.
+- A mask that lossy compression has smeared is refused, or cut at half of its range, or kept, as the policy says.
 - Image: the stored integers, with Rescale Slope and Intercept beside them. Where these differ between planes there is
   no one pair, so float32 values are computed, and it is said.
 - Nothing is held but one plane: a first pass looks at every value, a second one writes.
@@ -16,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline import modality
+from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
 from pipeline.pixels import stored_voxels
@@ -24,6 +26,7 @@ from pipeline.policy import Policy
 from pipeline.series import Frame
 
 _MOST_LABELS = 255
+_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,16 +53,17 @@ class Decoded:
 
 
 def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Decoded:
-    """Frames to labels, in their order. Raises NOT_A_MASK, EMPTY, COLOUR, UNSUPPORTED_PIXELS."""
-    stored = stored_voxels(frames)
-    values = _distinct(stored, frames)
+    """Frames to labels, in their order. Raises NOT_A_MASK, EMPTY, LOSSY_PIXELS, and as `stored_voxels` does."""
+    above = BitsAbove(frames)
+    stored, values, notes = _values_after_compression(stored_voxels(frames, above.seen), frames, policy)
     if len(values) == 1 and not policy.allow_empty:
         raise refuse(
             Code.EMPTY,
             f"every voxel of the {len(frames)} planes is {values[0]}: there is no mask in this series",
             "Was the mask visible when it was exported? --allow-empty writes it all the same.",
         )
-    findings = [*_rescale_ignored(frames), *_notes(frames)]
+    slopes, ignored = modality.rescales_of_mask(frames)
+    findings = [*ignored, *notes, *modality.about_mask(frames), *above.findings()]
     label_of = {value: value for value in values}
     if values == [0, 255] and not policy.keep_values:
         label_of[255] = 1
@@ -80,10 +84,13 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
     dtype = smallest_unsigned(max(label_of.values()))
     voxels = Voxels(stored.shape, dtype, _relabelled(stored, label_of, dtype))
     scale = next((value / label for value, label in label_of.items() if label), 1.0)  # 255 where it became 1
-    slopes = _slopes(frames)
-    return Decoded(
-        voxels, tuple(findings), lambda n, plane: plane * scale * slopes[n][0] + slopes[n][1], segments=segments
-    )
+    physical = None
+    if slopes is not None and not (notes and policy.on_lossy == "threshold"):
+
+        def physical(n: int, plane: Array) -> Array:
+            return plane * scale * slopes[n][0] + slopes[n][1]
+
+    return Decoded(voxels, tuple(findings), physical, segments=segments)
 
 
 def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
@@ -92,8 +99,12 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
     Raises COLOUR, UNSUPPORTED_PIXELS.
     """
     stored = stored_voxels(frames)
-    slopes = _slopes(frames)
-    findings = _notes(frames)
+    findings = modality.about_image(frames)
+    by_table = modality.modality_luts(frames)
+    if by_table is not None:
+        voxels = Voxels(stored.shape, np.dtype(np.float32), lambda n: by_table(n, stored.plane(n)).astype(np.float32))
+        return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=_smallest(voxels) if padded else 0.0)
+    slopes = modality.rescales(frames)
     if len(set(slopes)) == 1:
         slope, intercept = slopes[0]
         return Decoded(
@@ -102,7 +113,7 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
             lambda n, plane: plane * slope + intercept,
             slope=slope,
             intercept=intercept,
-            padding=min(float(plane.min()) for plane in stored) if padded else 0.0,
+            padding=_smallest(stored) if padded else 0.0,
         )
     findings.append(
         Finding(
@@ -119,8 +130,90 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
         return (stored.plane(n) * slope + intercept).astype(np.float32)
 
     voxels = Voxels(stored.shape, np.dtype(np.float32), computed)
-    padding = min(float(plane.min()) for plane in voxels) if padded else 0.0
-    return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=padding)
+    return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=_smallest(voxels) if padded else 0.0)
+
+
+def _smallest(voxels: Voxels) -> float:
+    return min(float(plane.min()) for plane in voxels)
+
+
+def _values_after_compression(
+    stored: Voxels, frames: Sequence[Frame], policy: Policy
+) -> tuple[Voxels, list[int], list[Finding]]:
+    """Stored values, which there are, and what became of them where lossy compression has smeared them."""
+    why = modality.lossy(frames)
+    if not why:
+        return stored, _distinct(stored, frames), []
+    if policy.on_lossy == "threshold":
+        return _cut_in_two(stored, why)
+    try:
+        values = _distinct(stored, frames)
+    except PipelineError as error:
+        if error.finding.unit != "values" or stored.dtype.itemsize > 1:
+            raise
+        raise _smeared(why, _MOST_LABELS + 1) from error
+    if len(values) > 2 and policy.on_lossy == "refuse":
+        raise _smeared(why, len(values))
+    return stored, values, [modality.lossy_mask(why, f"its {len(values)} values were kept as they came")]
+
+
+def _cut_in_two(stored: Voxels, why: str) -> tuple[Voxels, list[int], list[Finding]]:
+    """The mask that was two values before compression: above half of the range. Says how much of it was in between."""
+    low, high = min(int(p.min()) for p in stored), max(int(p.max()) for p in stored)
+    half, quarter = (low + high) / 2, (high - low) / 4
+    between = sum(int(np.count_nonzero(np.abs(p.astype(np.float64) - half) < quarter)) for p in stored)
+    cut = Voxels(stored.shape, np.dtype(np.uint8), lambda k: (stored.plane(k) > half).view(np.uint8))
+    said = f"values above {half:g}, half of its range, became 1; {between:,} voxels were within a quarter of the range of it"
+    return cut, [0, 1] if high > low else [0], [modality.lossy_mask(why, said)]
+
+
+def _smeared(why: str, values: int) -> PipelineError:
+    return refuse(
+        Code.LOSSY_PIXELS,
+        f"the pixels went through lossy compression ({why}): if this is a mask, it is smeared by JPEG, and its values are no "
+        f"labels; there are {values if values <= _MOST_LABELS else f'more than {_MOST_LABELS}'} of them",
+        "Export it again, uncompressed or losslessly compressed. --on-lossy threshold makes a mask of one label of it, cut "
+        "at half of its range; --on-lossy keep takes the values as they are; neither is verified. For an image: --as image.",
+        clause="PS3.3 C.7.6.1.1.5",
+        measured=values,
+        limit=2,
+        unit="values",
+    )
+
+
+class BitsAbove:
+    """Bits set above Bits Stored in a mask: how many pixels have some, and the labels they would be with them."""
+
+    def __init__(self, frames: Sequence[Frame]) -> None:
+        self._frames = frames
+        self._of_frame: dict[int, tuple[int, set[int]]] = {}
+
+    def seen(self, n: int, allocated: Array) -> None:
+        """Frame n has such bits; all bits of it. A frame that is read twice counts once."""
+        if n not in self._of_frame:
+            stored = self._frames[n].whole("BitsStored", 0)
+            odd = allocated[(allocated.astype(np.int64) & (1 << allocated.dtype.itemsize * 8) - 1) >> stored > 0]
+            self._of_frame[n] = int(odd.size), set(np.unique(odd)[:_SHOWN].tolist())
+
+    def findings(self) -> list[Finding]:
+        count = sum(c for c, _ in self._of_frame.values())
+        if not count:
+            return []
+        first = self._frames[min(self._of_frame)]
+        labels = sorted(set().union(*(v for _, v in self._of_frame.values())))[:_SHOWN]
+        stored = first.whole("BitsStored", 0)
+        return [
+            Finding(
+                Code.BITS_ABOVE_STORED,
+                f"{count:,} pixels have bits set above the {stored} of Bits Stored (0028,0101), which are no part of the value: "
+                f"with them they would be {', '.join(map(str, labels))}, without them "
+                f"{', '.join(str(v & (1 << stored) - 1) for v in labels)}, which was written",
+                "If the first are the labels, Bits Stored was written wrongly; export the mask again.",
+                Severity.WARNING,
+                "PS3.5 8.1.1",
+                (first.name,),
+            )
+        ]
 
 
 def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
@@ -165,35 +258,3 @@ def _relabelled(stored: Voxels, label_of: dict[int, int], dtype: np.dtype[Any]) 
     table = np.zeros(max(label_of) + 1, dtype)
     table[list(label_of)] = list(label_of.values())
     return lambda k: table[stored.plane(k)]
-
-
-def _slopes(frames: Sequence[Frame]) -> list[tuple[float, float]]:
-    return [(float(f.get("RescaleSlope", 1.0)), float(f.get("RescaleIntercept", 0.0))) for f in frames]
-
-
-def _rescale_ignored(frames: Sequence[Frame]) -> list[Finding]:
-    slopes = set(_slopes(frames)) - {(1.0, 0.0)}
-    if not slopes:
-        return []
-    slope, intercept = sorted(slopes)[0]
-    return [
-        Finding(
-            Code.RESCALE_IGNORED,
-            f"Rescale Slope {slope:g} and Intercept {intercept:g} were not applied: a mask's stored values are its labels",
-            severity=Severity.INFO,
-            clause="PS3.3 C.11.1",
-        )
-    ]
-
-
-def _notes(frames: Sequence[Frame]) -> list[Finding]:
-    if not any(str(f.get("LossyImageCompression", "")) == "01" for f in frames):
-        return []
-    return [
-        Finding(
-            Code.LOSSY_PIXELS,
-            "the pixels went through lossy compression (0028,2110); values may differ from the original",
-            severity=Severity.WARNING,
-            clause="PS3.3 C.7.6.1.1.5",
-        )
-    ]

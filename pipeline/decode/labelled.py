@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.decode.image import Decoded
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.mask import Array, Segment, Voxels, smallest_unsigned
+from pipeline.modality import rescales_of_mask
 from pipeline.series import Frame
 
 Colour = tuple[int, int, int]
@@ -46,14 +47,14 @@ class Labelled:
 
     def decoded(self, frames: Sequence[Frame]) -> Decoded:
         """The same as every decoder of frames gives it; `expected` with the modality rescale of the frames."""
-        expected = self.expected
-        slopes = [(float(f.get("RescaleSlope", 1.0)), float(f.get("RescaleIntercept", 0.0))) for f in frames]
+        physical, expected = None, self.expected
+        slopes, _ = rescales_of_mask(frames)
+        if expected is not None and slopes is not None:
 
-        def physical(n: int, plane: Array) -> Array:
-            assert expected is not None
-            return expected(n, plane) * slopes[n][0] + slopes[n][1]
+            def physical(n: int, plane: Array) -> Array:
+                return expected(n, plane) * slopes[n][0] + slopes[n][1]
 
-        return Decoded(self.voxels, self.findings, physical if expected else None, segments=self.segments)
+        return Decoded(self.voxels, self.findings, physical, segments=self.segments)
 
 
 def numbered(values: Sequence[int], named: Sequence[Named], only: str) -> tuple[Segment, ...]:

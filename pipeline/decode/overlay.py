@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.decode.labelled import Labelled
+from pipeline.encoding import EXPLICIT_BIG, load
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.header import EXPLICIT_BIG
 from pipeline.mask import Array, Segment, Voxels
 from pipeline.pixels import read_allocated
 from pipeline.series import Frame
@@ -165,6 +165,19 @@ def _unpacked(overlay: Overlay, index: int, frame: Frame) -> Array:
     size = overlay.rows * overlay.columns
     start = index * size
     packed = np.frombuffer(overlay.data, np.uint8)
+    needed = -(-size * (overlay.frames or 1) // 8)
+    if len(packed) - needed > 1:
+        raise refuse(
+            Code.PIXEL_LENGTH,
+            f"overlay {overlay.group:04X} of {frame.name} has {len(packed)} bytes, and its {overlay.columns} × {overlay.rows} "
+            f"pixels in {overlay.frames or 1} frames need {needed}: its rows, columns or frames are not what it says",
+            "Export the series again; --kind says to read the pixels and leave overlays alone.",
+            where=(frame.name,),
+            clause="PS3.5 8.1.2",
+            measured=len(packed),
+            limit=needed,
+            unit="bytes",
+        )
     if len(packed) * 8 < start + size:
         raise refuse(
             Code.CORRUPT_FILE,
@@ -190,9 +203,7 @@ def _may_have(frame: Frame) -> bool:
 @lru_cache(maxsize=512)  # bits are few; a series is passed over several times
 def overlays(path: Path) -> dict[int, Overlay]:
     """The overlays of one file by group. Raises CORRUPT_FILE."""
-    from pydicom import dcmread
-
-    dataset = dcmread(path, stop_before_pixels=True, force=True)
+    dataset = load(path, stop_before_pixels=True)
     found = {}
     for group in GROUPS:
         if (group, 0x0010) in dataset or (group, 0x0100) in dataset:

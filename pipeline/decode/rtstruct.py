@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.decode.roi import CLOSED, Contour, place
 from pipeline.decode.roi_report import RoiReport
+from pipeline.encoding import load
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.header import Header
@@ -281,10 +282,8 @@ def _kind(contour: Dataset) -> str:
 
 
 def _dataset(header: Header) -> Dataset:
-    from pydicom import dcmread
-
     try:
-        return dcmread(header.path, force=True)
+        return load(header.path)
     except (EOFError, ValueError, KeyError, AttributeError) as error:
         raise _corrupt(header.path.name, f"it cannot be read: {error}") from error
 

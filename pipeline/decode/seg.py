@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from pipeline.decode._seg_instance import Combine, Fractional, Instance
 from pipeline.decode._seg_table import read_table
+from pipeline.encoding import load
 from pipeline.findings import Code, Finding, refuse
 from pipeline.geometry import Grid
 from pipeline.mask import Image, Mask, Segment
@@ -46,11 +47,9 @@ def accepts(series: Series) -> bool:
 
 def referenced_series_uids(series: Series) -> tuple[str, ...]:
     """Series Instance UIDs of the images the segmentation was made on (PS3.3 C.12.4), each once."""
-    from pydicom import dcmread
-
     found: list[str] = []
     for header in series.headers:
-        dataset = dcmread(header.path, stop_before_pixels=True, force=True)
+        dataset = load(header.path, stop_before_pixels=True)
         found += [str(item.get("SeriesInstanceUID", "")) for item in dataset.get("ReferencedSeriesSequence") or ()]
     return tuple(dict.fromkeys(uid for uid in found if uid))
 

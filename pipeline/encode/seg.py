@@ -20,6 +20,7 @@ import numpy as np
 from pipeline.encode.folder import appearing_file, content_digest, content_uid
 from pipeline.encode.segments import described
 from pipeline.encode.source import check_source
+from pipeline.encoding import load
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.mask import Array, Concept, Mask, Segment, smallest_unsigned
 from pipeline.policy import Policy
@@ -149,9 +150,7 @@ def _images(source: Sequence[Frame]) -> list[Dataset]:
 
 def _complete(path: Path) -> Dataset:
     """A source data set with the Type 2 attributes an anonymiser may have taken out, empty."""
-    from pydicom import dcmread
-
-    dataset = dcmread(path, stop_before_pixels=True, force=True)
+    dataset = load(path, stop_before_pixels=True)
     for keyword in _TYPE_2:
         dataset.setdefault(keyword, "")
     if not dataset.get("SpecificCharacterSet", "absent"):

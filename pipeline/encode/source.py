@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.encoding import load
 from pipeline.findings import Code, refuse
 from pipeline.geometry import Grid, residuals_mm
 from pipeline.policy import Policy
@@ -109,9 +110,7 @@ def reference(frame: Frame) -> Dataset:
 @lru_cache(maxsize=2)  # the frames of a multi-frame instance follow each other
 def source_dataset(path: Path) -> Dataset:
     """Everything a source file says but its pixels."""
-    from pydicom import dcmread
-
-    return dcmread(path, stop_before_pixels=True, force=True)
+    return load(path, stop_before_pixels=True)
 
 
 def _holder(given: Dataset, number: int, group: str, keyword: str) -> Dataset | None:

@@ -256,8 +256,8 @@ def _patient(given: Source | None) -> list[tuple[str, str]]:
     """What the source series says of the patient; nothing where the source is no DICOM."""
     if given is None or given.series is None:
         return []
-    from pydicom import dcmread
+    from pipeline.encoding import load
 
-    dataset = dcmread(given.series.headers[0].path, stop_before_pixels=True, force=True)
+    dataset = load(given.series.headers[0].path, stop_before_pixels=True)
     keywords = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyDescription")
     return [(keyword, str(dataset.get(keyword, ""))) for keyword in keywords]

@@ -1,0 +1,119 @@
+"""Read a data set as its bytes are encoded, whatever the File Meta Information says of them.
+
+Rules:
+- VR encoding and byte order are told by the first element of the data set. Where the Transfer Syntax UID (0002,0010)
+  names others, the bytes count: pixels read by the name alone lie four bytes off, or have their bytes swapped.
+- Everything that opens a DICOM file with pydicom does it here, so that header, pixels, overlays and tables agree.
+- Only a native or the deflated syntax is ever corrected; a compressed one says how its frames are compressed, too.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from struct import unpack
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
+
+EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+NATIVE = {EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG}
+
+_LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+_SYNTAX = 0x0010
+_FIRST_GROUP = 0x0008  # what every data set of an image, SEG or structure set begins with
+_LONGEST_META = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A data set and how it was found. declared: the transfer syntax of the File Meta Information, "" where there is
+    none; syntax: the one its bytes have. position: in the file, where reading stopped; None for a deflated data set."""
+
+    dataset: FileDataset
+    declared: str
+    syntax: str
+    position: int | None
+
+
+def load(path: Path, **options: Any) -> FileDataset:
+    """The data set of one file, by pydicom. options: of `pydicom.dcmread`. Raises what pydicom raises."""
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what pydicom finds odd in attributes nobody reads is not the user's concern
+        return open_dataset(file, **options).dataset
+
+
+def open_dataset(file: BinaryIO, **options: Any) -> Opened:
+    """The data set of an open file, and its encoding. options: of `pydicom.dcmread`. Raises what pydicom raises."""
+    from pydicom import dcmread
+
+    start, declared, value = _file_meta(file)
+    found = _found(file, start, declared) if declared else ""
+    file.seek(0)
+    if not found or found == declared:
+        dataset = dcmread(file, force=True, **options)
+        syntax = declared or str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guessed(dataset)
+        return Opened(dataset, declared, syntax, None if syntax == DEFLATED else file.tell())
+    corrected, grown = _with_syntax(file.read(), value, found)
+    dataset = dcmread(corrected, force=True, **options)
+    return Opened(dataset, declared, found, corrected.tell() - grown)
+
+
+def _file_meta(file: BinaryIO) -> tuple[int, str, slice]:
+    """Where the data set begins, the transfer syntax that is declared, and where in the file its value is."""
+    file.seek(0)
+    raw = file.read(_LONGEST_META)
+    position = 132 if raw[128:132] == b"DICM" else 0
+    declared, value = "", slice(0, 0)
+    while position + 8 <= len(raw):
+        group, element, vr, length = unpack("<HH2sH", raw[position : position + 8])
+        if group != 2 or not vr.isalpha():
+            break
+        start = position + 8
+        if vr in _LONG_VRS:
+            start, (length,) = position + 12, unpack("<I", raw[position + 8 : position + 12].ljust(4, b"\0"))
+        position = start + length
+        if element == _SYNTAX:
+            value = slice(start, position)
+            declared = raw[value].rstrip(b"\0 ").decode("ascii", "replace")
+    return position, declared, value
+
+
+def _found(file: BinaryIO, start: int, declared: str) -> str:
+    """The transfer syntax that the first element has; what is declared where that cannot be told or does not matter."""
+    if declared not in NATIVE and declared != DEFLATED:
+        return declared
+    file.seek(start)
+    raw = file.read(6)
+    if len(raw) < 6:
+        return declared
+    explicit = raw[4:6].isalpha() and raw[4:6].isupper()
+    little, big = unpack("<H", raw[:2])[0], unpack(">H", raw[:2])[0]
+    if declared == DEFLATED:  # a deflated stream does not begin with the group and a VR of the first element
+        return EXPLICIT_LITTLE if little == _FIRST_GROUP and explicit else declared
+    order = {little: "little", big: "big"}.get(_FIRST_GROUP, "big" if declared == EXPLICIT_BIG else "little")
+    if order == "big":
+        return EXPLICIT_BIG if explicit else declared
+    return EXPLICIT_LITTLE if explicit else IMPLICIT_LITTLE
+
+
+def _with_syntax(content: bytes, value: slice, syntax: str) -> tuple[BytesIO, int]:
+    """The file with another Transfer Syntax UID, and by how many bytes it has grown."""
+    new = syntax.encode() + b"\0" * (len(syntax) % 2)
+    grown = len(new) - (value.stop - value.start)
+    length = len(new).to_bytes(2, "little")
+    changed = bytearray(content[: value.start - 2] + length + new + content[value.stop :])
+    if changed[132:140] == b"\x02\0\0\0UL\x04\0":  # the group's own length
+        changed[140:144] = (int.from_bytes(changed[140:144], "little") + grown).to_bytes(4, "little")
+    return BytesIO(bytes(changed)), grown
+
+
+def _guessed(dataset: FileDataset) -> str:
+    implicit, little = dataset.original_encoding[:2]
+    return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE if little else EXPLICIT_BIG
