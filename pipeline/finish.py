@@ -69,7 +69,7 @@ def finish(
         )
         progress("cross-checking", 0, 0)
         agreements = _agreements(product, layout, panel, image_part, policy)
-        findings = (*others, *product.findings, *layout.findings)
+        findings = (*others, *product.findings, *product.late(), *layout.findings)
         verdict = verdict_of(agreements)
         if verdict == "VERIFIED" and (product.assumed or any(f.leaves_doubt for f in findings)):
             verdict = "UNCONFIRMED"

@@ -14,7 +14,6 @@ Rules:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,15 +21,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.encoding import DEFLATED, EXPLICIT_BIG, load
 from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.pixel_items import frame_counts, items
 
 if TYPE_CHECKING:
     from pipeline.findings import PipelineError
     from pipeline.header import Header
 
 _CLAUSE = "PS3.5 8.1.1"
-_ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
-_RLE = "1.2.840.10008.1.2.5"
-_CODESTREAMS = (b"\xff\xd8", b"\xff\x4f")  # how a JPEG or JPEG-LS, and a JPEG 2000 codestream begins
 _EXPORT_AGAIN = "The file was written or changed wrongly; export it again."
 
 
@@ -243,7 +240,7 @@ def _pieces(header: Header, count: int) -> tuple[tuple[tuple[int, int], ...], in
     if length is not None and length - needed in (0, 1):
         return ((offset, max(min(length, header.size - offset), 0)),), length, ()
     with header.path.open("rb") as file:
-        fragments = _fragments(file, header)
+        fragments = items(file, header)
         if fragments is not None:
             with_table = (fragments[1:], fragments) if fragments[0][1] else (fragments[1:],)
             ways = [f for f in with_table if sum(n for _, n in f) - needed in (0, 1)]
@@ -278,66 +275,24 @@ def _until_delimiter(
     )
 
 
-def _fragments(file: BinaryIO, header: Header) -> list[tuple[int, int]] | None:
-    """Offset and length of every item of the pixel data, the offset table first; None where they are no items."""
-    order = ">" if header.transfer_syntax == EXPLICIT_BIG else "<"
-    position = header.pixel_offset or 0
-    end = header.size if header.pixel_length is None else min(position + header.pixel_length, header.size)
-    found: list[tuple[int, int]] = []
-    while position + 8 <= end:
-        file.seek(position)
-        group, element, length = struct.unpack(order + "HHI", file.read(8))
-        if (group << 16 | element) == _DELIMITER:
-            return found or None
-        if (group << 16 | element) != _ITEM or position + 8 + length > end:
-            return found if found and end - position <= 1 else None
-        found.append((position + 8, length))
-        position += 8 + length
-    return found if found and header.pixel_length is not None and end - position <= 1 else None
-
-
 def _refuse_other_count(header: Header, count: int) -> None:
     """Compressed pixels must be as many frames as are described, by any of the ways to count them."""
-    held = set(_codestreams(header))
+    held = set(frame_counts(header))
     if held and count not in held:
         raise _frame_count(header, f"its pixel data hold {min(held)} compressed frames, and it describes {count}")
-
-
-def _codestreams(header: Header) -> Iterator[int]:
-    """How many compressed frames there may be: by offset table, by fragments, by fragments that begin one."""
-    if header.pixel_offset is None:
-        return
-    with header.path.open("rb") as file:
-        items = _fragments(file, header) or []
-        if len(items) < 2:
-            return
-        table, fragments = items[0], items[1:]
-        if table[1]:
-            yield table[1] // 4
-        if header.transfer_syntax == _RLE or len(fragments) == 1:
-            yield len(fragments)
-            return
-        starts = []
-        for offset, _ in fragments:
-            file.seek(offset)
-            starts.append(file.read(2) in _CODESTREAMS)
-    if starts[0]:
-        yield sum(starts)
-    elif not table[1]:
-        yield from range(1, len(fragments) + 1)  # a codestream nobody here knows may be cut into any number of them
 
 
 def _fits(header: Header, count: int) -> bool:
     """Whether the bytes are those of so many frames, as far as that can be told without inflating the file."""
     if not _bits_count(header):
-        return count in set(_codestreams(header))
+        return count in set(frame_counts(header))
     if header.pixel_offset is None:
         return True
     needed = _bytes(count * frame_bits(header))
     if header.pixel_length is not None and header.pixel_length - needed in (0, 1):
         return True
     with header.path.open("rb") as file:
-        fragments = _fragments(file, header) or []
+        fragments = items(file, header) or []
     return any(sum(n for _, n in part) - needed in (0, 1) for part in (fragments, fragments[1:]) if part)
 
 

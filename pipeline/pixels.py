@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from errno import EIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from pipeline.header import Header
 from pipeline.mask import Array, Voxels
 from pipeline.pixel_layout import layout_of
 from pipeline.series import Frame
+
+_SHOWN = 6
 
 
 def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
@@ -92,6 +94,41 @@ def _encoding_finding(header: Header) -> Finding:
         clause="PS3.10 7.1",
         where=(header.path.name,),
     )
+
+
+class BitsAbove:
+    """Bits set above Bits Stored: how many pixels have some, and what they would be with them. what: labels or values."""
+
+    def __init__(self, frames: Sequence[Frame], what: Literal["labels", "values"]) -> None:
+        self._frames, self._what = frames, what
+        self._of_frame: dict[int, tuple[int, set[int]]] = {}
+
+    def seen(self, n: int, allocated: Array) -> None:
+        """Frame n has such bits; all bits of it. A frame that is read twice counts once."""
+        if n not in self._of_frame:
+            stored = self._frames[n].whole("BitsStored", 0)
+            odd = allocated[(allocated.astype(np.int64) & (1 << allocated.dtype.itemsize * 8) - 1) >> stored > 0]
+            self._of_frame[n] = int(odd.size), set(np.unique(odd)[:_SHOWN].tolist())
+
+    def findings(self) -> list[Finding]:
+        count = sum(c for c, _ in self._of_frame.values())
+        if not count:
+            return []
+        first = self._frames[min(self._of_frame)]
+        labels = sorted(set().union(*(v for _, v in self._of_frame.values())))[:_SHOWN]
+        stored = first.whole("BitsStored", 0)
+        return [
+            Finding(
+                Code.BITS_ABOVE_STORED,
+                f"{count:,} pixels have bits set above the {stored} of Bits Stored (0028,0101), which are no part of the value: "
+                f"with them they would be {', '.join(map(str, labels))}, without them "
+                f"{', '.join(str(v & (1 << stored) - 1) for v in labels)}, which was written",
+                f"If the first are the {self._what}, Bits Stored was written wrongly; export the series again.",
+                Severity.WARNING,
+                "PS3.5 8.1.1",
+                (first.name,),
+            )
+        ]
 
 
 def is_colour(frame: Frame) -> bool:

@@ -57,7 +57,8 @@ class Product:
 
     frames: for each k, the frame whose plane lies there, or None. volumes: how many 3-D volumes follow each other in
     the voxels (4-D). suffix: for the file name. inputs: files it was made of, where not the series' own. assumed: why
-    places are assumed, "" where they are given. extra: further blocks of the record.
+    places are assumed, "" where they are given. extra: further blocks of the record. late(): findings of the voxels,
+    once they have all been read.
     """
 
     volume: Mask | Image
@@ -71,6 +72,7 @@ class Product:
     inputs: tuple[Path, ...] = ()
     assumed: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    late: Callable[[], list[Finding]] = list
 
     @property
     def grid(self) -> Grid:
@@ -98,6 +100,7 @@ def of_laid(series: Series, laid: Laid, decoded: Decoded, name: str, part: Part 
         suffix=f"part-{part.number}" if part and part.name else "",
         assumed=laid.assumed,
         extra={"Part": part.name} if part and part.name else {},
+        late=decoded.late,
     )
 
 
@@ -121,6 +124,7 @@ def of_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product | 
         witnessed=Witnessed(frames, worst, decoded.physical),
         volumes=len(parts),
         extra={"Volumes": [p.name for p in parts]},
+        late=decoded.late,
     )
 
 

@@ -227,7 +227,7 @@ def test_a_mask_is_not_rescaled(tmp_path: Path) -> None:
 def test_lossy_pixels_are_told(tmp_path: Path, rescale: tuple[tuple[float, float], ...]) -> None:
     truth = write(tmp_path / "in", SMALL, rescale=rescale, edit=edited(LossyImageCompression="01"))
     outcome = run(truth, tmp_path / "out.nii.gz")
-    assert Code.LOSSY_PIXELS in {f.code for f in outcome.findings}
+    assert Code.LOSSY_MASK in {f.code for f in outcome.findings}
 
 
 @pytest.mark.parametrize("as_", ["mask", "image"])

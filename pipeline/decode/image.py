@@ -21,12 +21,11 @@ from pipeline import modality
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
-from pipeline.pixels import stored_voxels
+from pipeline.pixels import BitsAbove, stored_voxels
 from pipeline.policy import Policy
 from pipeline.series import Frame
 
 _MOST_LABELS = 255
-_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +34,7 @@ class Decoded:
 
     segments: of a mask; None for an image. padding: the value of a voxel nobody acquired. physical(n, plane): the
     values a reader that applies the modality rescale gives where ours has `plane` for frame n; None where it cannot tell.
+    late(): what is found when the voxels have been read, which is once they are written.
     """
 
     voxels: Voxels
@@ -44,6 +44,7 @@ class Decoded:
     slope: float = 1.0
     intercept: float = 0.0
     padding: float = 0.0
+    late: Callable[[], list[Finding]] = list
 
     def on(self, grid: Grid, voxels: Voxels, name: str) -> Mask | Image:
         """The same volume with its voxels laid on the grid of the file."""
@@ -54,7 +55,7 @@ class Decoded:
 
 def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Decoded:
     """Frames to labels, in their order. Raises NOT_A_MASK, EMPTY, LOSSY_PIXELS, and as `stored_voxels` does."""
-    above = BitsAbove(frames)
+    above = BitsAbove(frames, "labels")
     stored, values, notes = _values_after_compression(stored_voxels(frames, above.seen), frames, policy)
     if len(values) == 1 and not policy.allow_empty:
         raise refuse(
@@ -98,12 +99,14 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
 
     Raises COLOUR, UNSUPPORTED_PIXELS.
     """
-    stored = stored_voxels(frames)
+    above = BitsAbove(frames, "values")
+    stored = stored_voxels(frames, above.seen)
     findings = modality.about_image(frames)
     by_table = modality.modality_luts(frames)
     if by_table is not None:
         voxels = Voxels(stored.shape, np.dtype(np.float32), lambda n: by_table(n, stored.plane(n)).astype(np.float32))
-        return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=_smallest(voxels) if padded else 0.0)
+        padding = _smallest(voxels) if padded else 0.0
+        return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=padding, late=above.findings)
     slopes = modality.rescales(frames)
     if len(set(slopes)) == 1:
         slope, intercept = slopes[0]
@@ -114,6 +117,7 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
             slope=slope,
             intercept=intercept,
             padding=_smallest(stored) if padded else 0.0,
+            late=above.findings,
         )
     findings.append(
         Finding(
@@ -130,7 +134,8 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
         return (stored.plane(n) * slope + intercept).astype(np.float32)
 
     voxels = Voxels(stored.shape, np.dtype(np.float32), computed)
-    return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=_smallest(voxels) if padded else 0.0)
+    padding = _smallest(voxels) if padded else 0.0
+    return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=padding, late=above.findings)
 
 
 def _smallest(voxels: Voxels) -> float:
@@ -179,41 +184,6 @@ def _smeared(why: str, values: int) -> PipelineError:
         limit=2,
         unit="values",
     )
-
-
-class BitsAbove:
-    """Bits set above Bits Stored in a mask: how many pixels have some, and the labels they would be with them."""
-
-    def __init__(self, frames: Sequence[Frame]) -> None:
-        self._frames = frames
-        self._of_frame: dict[int, tuple[int, set[int]]] = {}
-
-    def seen(self, n: int, allocated: Array) -> None:
-        """Frame n has such bits; all bits of it. A frame that is read twice counts once."""
-        if n not in self._of_frame:
-            stored = self._frames[n].whole("BitsStored", 0)
-            odd = allocated[(allocated.astype(np.int64) & (1 << allocated.dtype.itemsize * 8) - 1) >> stored > 0]
-            self._of_frame[n] = int(odd.size), set(np.unique(odd)[:_SHOWN].tolist())
-
-    def findings(self) -> list[Finding]:
-        count = sum(c for c, _ in self._of_frame.values())
-        if not count:
-            return []
-        first = self._frames[min(self._of_frame)]
-        labels = sorted(set().union(*(v for _, v in self._of_frame.values())))[:_SHOWN]
-        stored = first.whole("BitsStored", 0)
-        return [
-            Finding(
-                Code.BITS_ABOVE_STORED,
-                f"{count:,} pixels have bits set above the {stored} of Bits Stored (0028,0101), which are no part of the value: "
-                f"with them they would be {', '.join(map(str, labels))}, without them "
-                f"{', '.join(str(v & (1 << stored) - 1) for v in labels)}, which was written",
-                "If the first are the labels, Bits Stored was written wrongly; export the mask again.",
-                Severity.WARNING,
-                "PS3.5 8.1.1",
-                (first.name,),
-            )
-        ]
 
 
 def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
