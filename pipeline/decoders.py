@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -49,10 +50,12 @@ def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:
 
     decoder = get_decoder(UID(syntax))
     read = partial(decoder.as_array, dataset(path), index=number - 1, raw=raw)
-    if _FAST in decoder.available_plugins:
-        with suppress(Exception):  # then the others are asked too
-            return np.ascontiguousarray(read(decoding_plugin=_FAST)[0])
-    return np.ascontiguousarray(read()[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the bytes contradict is judged by `pixel_layout`
+        if _FAST in decoder.available_plugins:
+            with suppress(Exception):  # then the others are asked too
+                return np.ascontiguousarray(read(decoding_plugin=_FAST)[0])
+        return np.ascontiguousarray(read()[0])
 
 
 class Ahead:

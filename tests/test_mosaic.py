@@ -103,3 +103,22 @@ def test_a_mosaic_that_does_not_tell_its_tiles_is_refused(
         convert([tmp_path], tmp_path / "out.nii", policy=IMAGE)
     assert refused.value.finding.code is Code.MOSAIC
     assert words in refused.value.finding.message
+
+
+@pytest.mark.parametrize("how", ["gone", "changed"])
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1"])
+def test_a_sheet_that_lost_its_image_type_is_no_single_plane(
+    samples: Path, tmp_path: Path, how: str, syntax: str
+) -> None:
+    """An anonymiser takes Image Type away; the CSA header still says how many tiles there are."""
+    dataset = dcmread(min((samples / FOLDER).iterdir()))
+    if how == "gone":
+        del dataset.ImageType
+    else:
+        dataset.ImageType = ["DERIVED", "PRIMARY", "M", "ND"]
+    dataset.file_meta.TransferSyntaxUID = syntax
+    (tmp_path / "in").mkdir()
+    dataset.save_as(tmp_path / "in" / "sheet.dcm", implicit_vr=syntax.endswith(".2"), little_endian=True)
+    with pytest.raises(PipelineError) as caught:
+        convert([tmp_path / "in"], tmp_path / "out.nii", policy=IMAGE)
+    assert "mosaic of 36 tiles" in caught.value.finding.message

@@ -65,7 +65,7 @@ def read_table(path: Path) -> SegmentTable:
             where=(path.name,),
             clause="PS3.3 C.7.6.16.2.2.4",
         )
-    maximum = dataset.get("MaximumFractionalValue")
+    maximum = _whole(dataset, "MaximumFractionalValue", path)
     if kind == "FRACTIONAL" and not maximum:
         raise refuse(
             Code.CORRUPT_FILE,
@@ -75,13 +75,27 @@ def read_table(path: Path) -> SegmentTable:
         )
     items = list(dataset.get("SegmentSequence") or ())
     segments, zero_is_background = _segments(items)
-    padding = dataset.get("PixelPaddingValue")
+    padding = _whole(dataset, "PixelPaddingValue", path)
     background = {0} if zero_is_background else set()
     if padding is not None:
-        background.add(int(padding))
+        background.add(padding)
     return SegmentTable(
-        kind, segments, str(dataset.get("SegmentationFractionalType", "")), int(maximum or 1), tuple(sorted(background))
+        kind, segments, str(dataset.get("SegmentationFractionalType", "")), maximum or 1, tuple(sorted(background))
     )
+
+
+def _whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
+    value = dataset.get(keyword)
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError) as error:
+        raise refuse(
+            Code.UNREADABLE_NUMBER,
+            f"{keyword} of {path.name} cannot be used: {value!r}",
+            "Nothing is assumed in its place; export the file again.",
+            where=(path.name,),
+            clause="PS3.3 C.8.20.2",
+        ) from error
 
 
 def _segments(items: list[Dataset]) -> tuple[tuple[Segment, ...], bool]:
