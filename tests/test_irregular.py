@@ -113,4 +113,5 @@ def _into(folder: Path, dataset: Any) -> None:
     """One more plane of the same series, where plane 0 lies."""
     first = scan([folder]).series[0]
     dataset.SeriesInstanceUID, dataset.FrameOfReferenceUID = first.uid, first.frame_of_reference_uid
+    dataset.StudyInstanceUID = first.get("StudyInstanceUID")
     dataset.AcquisitionTime, dataset.AcquisitionNumber, dataset.InstanceNumber = "120000", 99, 99
