@@ -2,7 +2,8 @@
 
 Rules:
 - One volume becomes one file; many become a folder of files, each with its own Outcome.
-- A file that begins like DICOM and cannot be read may be a plane of the series: it refuses the conversion.
+- A file that cannot be read may be a plane of the series: it refuses those series that it may belong to, as what is
+  converted and as its source (see `left_out_beside`).
 - What one input refuses does not keep others from being converted, where many were asked for.
 """
 
@@ -27,7 +28,7 @@ from pipeline.outcome import Outcome
 from pipeline.parts import Part
 from pipeline.policy import Policy
 from pipeline.product import Product, of_part, of_time
-from pipeline.series import Scan, Series, choose, nothing_convertible, scan
+from pipeline.series import Scan, Series, choose, left_out_beside, nothing_convertible, scan
 from pipeline.sources import Source, find_source, place_on, with_grey_values
 
 Path_ = str | Path
@@ -80,10 +81,7 @@ def convert(
                 raise _several(products)
             product = _on_source(products[0], found, request, policy)
         target = with_suffix(target, "resampled" if _resampled(product) else "")
-        others = () if found is None else found.left_out
-        return finish(
-            product, target, policy, asked, like=request.like, others=others, progress=progress, command=command
-        )
+        return finish(product, target, policy, asked, like=request.like, progress=progress, command=command)
 
 
 def convert_all(
@@ -130,8 +128,8 @@ def _unused(path: Path, done: Sequence[Outcome]) -> Path:
 def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy) -> tuple[Series, Laid]:
     """One series of planes among the inputs, laid on its grid; for what explains and compares."""
     found = scan(inputs)
-    _refuse_broken(found.left_out)
     chosen = choose(found, series)
+    left_out_beside(found, chosen, policy)
     return chosen, lay(_chosen_part(chosen, part).frames, policy, chosen.title)
 
 
@@ -156,13 +154,14 @@ def _everything(
 
         return None, of_bundle(bundles[0], request.wanted, policy)
     found = scan(inputs, lambda n: progress("reading headers", n, 0))
-    _refuse_broken(found.left_out)
     chosen = choose(found, request.series)
+    told = left_out_beside(found, chosen, policy)
     if chosen.kind == "image":
-        return found, _of_part(chosen, _chosen_part(chosen, request.part), found, request, policy)
-    products = _of_masks(chosen, found, request, policy)
-    _refuse_broken(products[0].findings)
-    return found, products
+        products = _of_part(chosen, _chosen_part(chosen, request.part), found, request, policy)
+    else:
+        products = _of_masks(chosen, found, request, policy)
+        _refuse_broken(products[0].findings)
+    return found, [_telling(product, told) for product in products]
 
 
 def _all_in_one(
@@ -195,14 +194,14 @@ def _each(
     if not rest:
         return
     found = scan(rest, lambda n: progress("reading headers", n, 0))
-    for broken in (f for f in found.left_out if f.severity is Severity.ERROR):
-        yield "", found, PipelineError(broken)
     convertible = [s for s in found.series if s.kind != "other"]
     if not convertible:
         raise nothing_convertible(found)
     wanted = convertible if request.series is None else [choose(found, request.series)]
     for series, name in zip(wanted, file_names(wanted), strict=True):
+        told: tuple[Finding, ...] = ()
         try:
+            told = left_out_beside(found, series, policy)
             products: Sequence[Product | PipelineError] = (
                 _of_parts(series, found, request, policy)
                 if series.kind == "image"
@@ -211,7 +210,7 @@ def _each(
         except PipelineError as error:
             products = [_naming(series, error)]
         for item in products:
-            yield name, found, item
+            yield name, found, _telling(item, told) if isinstance(item, Product) else item
         first = products[0] if products else None
         if isinstance(first, Product):
             for broken in (f for f in first.findings if f.severity is Severity.ERROR):
@@ -224,7 +223,8 @@ def _of_part(series: Series, part: Part, found: Scan, request: Request, policy: 
         return [of_part(series, part, policy)]
     source = _source(series, found, request, policy)
     clean = find_source(found, request.clean, policy) if request.clean else None
-    return of_planes(series, part, policy, request.told, source, clean)
+    products = of_planes(series, part, policy, request.told, source, clean)
+    return products if clean is None else [_telling(product, clean.doubts) for product in products]
 
 
 def _source(series: Series, found: Scan, request: Request, policy: Policy) -> Source | None:
@@ -265,7 +265,8 @@ def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> 
             series_uids=seg.referenced_series_uids(series),
             frame_of_reference_uid=series.frame_of_reference_uid,
         )
-        return of_seg(series, source, request.wanted, policy)
+        products = of_seg(series, source, request.wanted, policy)
+        return products if source is None else [_telling(product, source.doubts) for product in products]
     if series.kind == "rtstruct":
         source = find_source(
             found,
@@ -274,7 +275,8 @@ def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> 
             series_uids=rtstruct.referenced_series_uids(series),
             image_uids=rtstruct.referenced_image_uids(series),
         )
-        return of_rtstruct(series, source, request.wanted, policy)
+        products = of_rtstruct(series, source, request.wanted, policy)
+        return products if source is None else [_telling(product, source.doubts) for product in products]
     raise refuse(
         Code.NOT_CONVERTIBLE,
         f"{series.title} is of kind {series.kind} ({series.modality or 'no modality'}): neither planes, SEG nor RTSTRUCT",
@@ -297,6 +299,7 @@ def _on_source(product: Product, found: Scan | None, request: Request, policy: P
     assert source is not None  # a given source is found, or refused
     if product.series.kind not in ("seg", "rtstruct"):
         product = place_on(product, source, policy)
+    product = _telling(product, source.doubts)
     return with_grey_values(product, source) if policy.grey_values else product
 
 
@@ -339,6 +342,11 @@ def _refuse_broken(findings: Sequence[Finding]) -> None:
     broken = next((f for f in findings if f.severity is Severity.ERROR), None)
     if broken is not None:
         raise PipelineError(broken, tuple(f for f in findings if f is not broken))
+
+
+def _telling(product: Product, findings: Sequence[Finding]) -> Product:
+    """A product with findings made before it, each told once."""
+    return replace(product, findings=tuple(dict.fromkeys((*findings, *product.findings))))
 
 
 def _resampled(product: Product) -> bool:

@@ -45,6 +45,7 @@ class Code(str, Enum):
     NO_DICOM = "SCAN.NO_DICOM"
     CORRUPT_FILE = "SCAN.CORRUPT_FILE"
     FILE_LEFT_OUT = "SCAN.FILE_LEFT_OUT"
+    FILE_UNREAD = "SCAN.FILE_UNREAD"
     # SERIES: choosing one and knowing what it is
     NO_SUCH_SERIES = "SERIES.NO_SUCH_SERIES"
     SEVERAL_SERIES = "SERIES.SEVERAL_SERIES"
@@ -186,12 +187,13 @@ class Code(str, Enum):
 
 
 # What a witness that agrees cannot settle: not all of the input was seen, or its bytes allow two readings.
-_DOUBTS: frozenset[Code] = frozenset()
+_DOUBTS: frozenset[Code] = frozenset({Code.CORRUPT_FILE, Code.FILE_UNREAD})
 
 _EXIT_BY_CODE = {
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,
     Code.NO_DICOM: Exit.NOTHING_TO_CONVERT,
     Code.CORRUPT_FILE: Exit.CORRUPT_INPUT,
+    Code.FILE_UNREAD: Exit.CORRUPT_INPUT,
     Code.NO_SUCH_SERIES: Exit.NOTHING_TO_CONVERT,
     Code.SEVERAL_SERIES: Exit.NOTHING_TO_CONVERT,
     Code.NO_SUCH_PART: Exit.NOTHING_TO_CONVERT,

@@ -149,6 +149,12 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
         help="planes at one place: refuse, drop those with the same pixels, or let the first or last Instance Number win",
     )
     g.add_argument(
+        "--on-unread",
+        choices=("refuse", "leave-out"),
+        default="refuse",
+        help="files that may be planes and cannot be read: refuse, or go on without them; then the result stays unconfirmed",
+    )
+    g.add_argument(
         "--assume-spacing",
         action="store_true",
         help="multi-frame files that place their first frame only: lay the others by Spacing Between Slices",
