@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline import parts as parts_
 from pipeline.crosscheck.panel import Panel
@@ -23,13 +24,14 @@ from pipeline.finish import Progress, checked_target, finish, silent, with_suffi
 from pipeline.laying import Laid, lay
 from pipeline.mask import Mask, Voxels
 from pipeline.mimics import is_bundle
-from pipeline.names import file_names
+from pipeline.names import file_names, merged_name
 from pipeline.outcome import Outcome
 from pipeline.parts import Part
 from pipeline.policy import Policy
 from pipeline.product import Product, of_part, of_time
 from pipeline.series import Scan, Series, choose, left_out_beside, nothing_convertible, scan
 from pipeline.sources import Source, find_source, place_on, with_grey_values
+from pipeline.unread import place_among
 
 Path_ = str | Path
 
@@ -74,7 +76,7 @@ def convert(
     target = checked_target(Path(output))
     with nullcontext(panel) if panel else Panel(policy) as asked:
         if request.merge:
-            found, product = _all_in_one([Path(p) for p in inputs], request, policy, progress)
+            product = _all_in_one([Path(p) for p in inputs], request, policy, progress)
         else:
             found, products = _everything([Path(p) for p in inputs], request, policy, progress)
             if len(products) > 1:
@@ -94,7 +96,10 @@ def convert_all(
     command: Sequence[str] = (),
     panel: Panel | None = None,
 ) -> tuple[list[Outcome], list[PipelineError]]:
-    """Every mask or image among the inputs to a folder: what was done, and what was refused. panel: see `convert`."""
+    """Every mask or image among the inputs to a folder: what was done, and what was refused. panel: see `convert`.
+
+    A merge is one file in that folder, and what refuses it is raised.
+    """
     policy, request = policy or Policy(), request or Request()
     target = Path(folder)
     done: list[Outcome] = []
@@ -104,6 +109,10 @@ def convert_all(
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise refuse(Code.OUTPUT_NAME, f"the folder {target} cannot be made: {error.strerror}") from error
+        if request.merge:
+            path = target / f"{merged_name([Path(p) for p in inputs])}.nii.gz"
+            how: dict[str, Any] = {"policy": policy, "progress": progress, "command": command, "panel": asked}
+            return [convert(inputs, path, request=request, **how)], []
         for name, found, item in _each([Path(p) for p in inputs], request, policy, progress):
             if isinstance(item, PipelineError):
                 refused.append(item)
@@ -141,7 +150,7 @@ def image_of(laid: Laid) -> Voxels:
 
 def mask_of(series: Series, laid: Laid, policy: Policy) -> Voxels:
     """The labels of a laid mask series, on its grid."""
-    return laid.place(decode_mask(laid.frames, policy, series.description).voxels, 0)
+    return laid.place(decode_mask(laid.frames, policy, series.mask_name).voxels, 0)
 
 
 def _everything(
@@ -164,21 +173,31 @@ def _everything(
     return found, [_telling(product, told) for product in products]
 
 
-def _all_in_one(
-    inputs: list[Path], request: Request, policy: Policy, progress: Progress
-) -> tuple[Scan | None, Product]:
-    """Every mask among the inputs as one of several labels. Raises what refuses any of them, and SEGMENTS_OVERLAP."""
-    from pipeline.masks import merged
+def _all_in_one(inputs: list[Path], request: Request, policy: Policy, progress: Progress) -> Product:
+    """Every mask among the inputs as one of several labels, in the order of the inputs, then of the folders.
 
-    found: Scan | None = None
-    products = []
+    Raises what refuses any of them, and SEGMENTS_OVERLAP.
+    """
+    from pipeline.masks import files_of, merged, origin_of
+
+    given: list[tuple[Scan | None, Product]] = []
     for _, found, item in _each(inputs, request, policy, progress):
         if isinstance(item, PipelineError):
             raise item
-        products.append(_on_source(item, found, request, policy))
-    if not products:
+        given.append((found, item))
+    if not given:
         raise refuse(Code.NOT_CONVERTIBLE, "there is no mask to merge", "Look with verimask series.")
-    return found, merged(products, request.order)
+    given.sort(key=lambda pair: (*place_among(inputs, files_of(pair[1])), _number_and_file(pair[1])))
+    products = [_on_source(product, found, request, policy) for found, product in given]
+    return merged(products, [origin_of(product) for _, product in given], request.order)
+
+
+def _number_and_file(product: Product) -> tuple[bool, int, str]:
+    """What masks of one folder are ordered by."""
+    from pipeline.masks import files_of
+
+    number = product.series.number
+    return number is None, number or 0, min((path.name for path in files_of(product)), default="")
 
 
 def _each(

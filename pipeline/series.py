@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.header import Header
 from pipeline.headers import cut_off, few, read_headers
 from pipeline.mosaic import NoTiles, is_mosaic, tiles
 from pipeline.policy import Policy
-from pipeline.unread import concerned, folders_of
+from pipeline.unread import concerned, folder_name, folders_of
 
 Kind = Literal["image", "seg", "rtstruct", "other"]
 
@@ -84,12 +84,17 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """All frames of one Series Instance UID, in the order of their SOP Instance UIDs and frame numbers."""
+    """All frames of one Series Instance UID, in the order of their SOP Instance UIDs and frame numbers.
+
+    mask_name: what a mask of it is called: its description; the name of its folder where there is none, or where another
+    series has the same one.
+    """
 
     uid: str
     kind: Kind
     frames: tuple[Frame, ...]
     headers: tuple[Header, ...]
+    mask_name: str = ""
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """The value of the first instance that has one."""
@@ -103,6 +108,11 @@ class Series:
     @property
     def description(self) -> str:
         return str(self.get("SeriesDescription", ""))
+
+    @property
+    def folder(self) -> str:
+        """The name of the deepest folder that holds all its files."""
+        return folder_name(header.path for header in self.headers)
 
     @property
     def modality(self) -> str:
@@ -146,7 +156,7 @@ def scan(inputs: Sequence[Path], progress: Callable[[int], None] = lambda done: 
     groups: dict[tuple[str, Kind], list[Header]] = defaultdict(list)
     for header in headers:
         groups[header.values["SeriesInstanceUID"], _kind(header)].append(header)
-    series = [_series(uid, kind, members) for (uid, kind), members in groups.items()]
+    series = _with_names([_series(uid, kind, members) for (uid, kind), members in groups.items()])
     series.sort(key=lambda s: (s.number is None, s.number or 0, s.uid, s.kind))
     return Scan(tuple(series), _with_series([*left_out, *cut], series))
 
@@ -205,6 +215,20 @@ def table(series: Sequence[Series]) -> str:
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def _with_names(series: Sequence[Series]) -> list[Series]:
+    """The series with what a mask of each is called."""
+    alike: dict[str, Counter[str]] = defaultdict(Counter)
+    images = [s for s in series if s.kind == "image"]
+    for s in images:
+        alike[s.description.casefold()][s.folder] += 1
+    named = []
+    for s in series:
+        same = alike[s.description.casefold()]
+        by_folder = not s.description or (s.kind == "image" and same.total() > 1 and same[s.folder] == 1)
+        named.append(replace(s, mask_name=(by_folder and s.folder) or s.description))
+    return named
 
 
 def _with_series(left_out: Sequence[tuple[Path, Finding]], series: Sequence[Series]) -> tuple[LeftOut, ...]:

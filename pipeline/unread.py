@@ -89,6 +89,12 @@ def folders_of(files: Iterable[Path]) -> Folders:
         return Folders("", each)
 
 
+def folder_name(files: Iterable[Path]) -> str:
+    """The name, not the path, of the deepest folder that holds all files; "" where there is none."""
+    name = os.path.basename(folders_of(files).common)
+    return os.fsencode(name).decode("utf-8", "replace")  # bytes that are no text could not be written to a record
+
+
 def concerned(path: Path, groups: Sequence[Folders]) -> list[int]:
     """The numbers of the groups of files that a lost file may belong to."""
     parent = os.path.dirname(os.path.abspath(path))
@@ -99,6 +105,14 @@ def concerned(path: Path, groups: Sequence[Folders]) -> list[int]:
             break
         parent = os.path.dirname(parent)
     return holding
+
+
+def place_among(inputs: Sequence[Path], files: Sequence[Path]) -> tuple[int, tuple[str, ...]]:
+    """Where files come among the inputs, to sort by: the number of the first input that holds one, and their folder."""
+    numbers = {os.path.abspath(given): n for n, given in reversed(list(enumerate(inputs)))}
+    paths = [Path(os.path.abspath(path)) for path in files]
+    holding = [numbers[str(p)] for path in paths for p in (path, *path.parents) if str(p) in numbers]
+    return min(holding, default=len(inputs)), Path(folders_of(files).common).parts
 
 
 def _is_within(path: str, folder: str) -> bool:

@@ -74,7 +74,11 @@ def _add_which(p: argparse.ArgumentParser) -> None:
         help="segments: one file where none overlap (default), one file each, or one file or refuse",
     )
     g.add_argument("--merge", action="store_true", help="all masks as one file of several labels; overlaps are refused")
-    g.add_argument("--order", metavar="NAME,…", help="with --merge: whose label lies on top, the first of all others")
+    g.add_argument(
+        "--order",
+        metavar="NAME,…",
+        help="with --merge: what lies on top, the first of all others: labels, or series by UID, number, folder or file",
+    )
     g.add_argument("--interpolate", action="store_true", help="RTSTRUCT: fill between contours that lie between planes")
     g.add_argument(
         "--mm-per-unit", type=float, metavar="MM", help="Mimics bundle: length of its unit, where it does not say"
