@@ -2,7 +2,8 @@
 
 Rules:
 - One volume becomes one file; many become a folder of files, each with its own Outcome.
-- A file that begins like DICOM and cannot be read may be a plane of the series: it refuses the conversion.
+- A file that cannot be read may be a plane of the series: it refuses those series that it may belong to, as what is
+  converted and as its source (see `left_out_beside`).
 - What one input refuses does not keep others from being converted, where many were asked for.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline import parts as parts_
 from pipeline.crosscheck.panel import Panel
@@ -22,14 +24,15 @@ from pipeline.finish import Progress, checked_target, finish, silent, with_suffi
 from pipeline.laying import Laid, lay
 from pipeline.mask import Mask, Voxels
 from pipeline.mimics import is_bundle
-from pipeline.names import file_names
+from pipeline.names import file_names, merged_name
 from pipeline.outcome import Outcome
 from pipeline.parts import Part
 from pipeline.pixels import about_files
 from pipeline.policy import Policy
 from pipeline.product import Product, of_part, of_time
-from pipeline.series import Scan, Series, choose, nothing_convertible, scan
+from pipeline.series import Scan, Series, choose, left_out_beside, nothing_convertible, scan
 from pipeline.sources import Source, find_source, place_on, with_grey_values
+from pipeline.unread import place_among
 
 Path_ = str | Path
 
@@ -74,17 +77,14 @@ def convert(
     target = checked_target(Path(output))
     with nullcontext(panel) if panel else Panel(policy) as asked:
         if request.merge:
-            found, product = _all_in_one([Path(p) for p in inputs], request, policy, progress)
+            product = _all_in_one([Path(p) for p in inputs], request, policy, progress)
         else:
             found, products = _everything([Path(p) for p in inputs], request, policy, progress)
             if len(products) > 1:
                 raise _several(products)
             product = _on_source(products[0], found, request, policy)
         target = with_suffix(target, "resampled" if _resampled(product) else "")
-        others = () if found is None else found.left_out
-        return finish(
-            product, target, policy, asked, like=request.like, others=others, progress=progress, command=command
-        )
+        return finish(product, target, policy, asked, like=request.like, progress=progress, command=command)
 
 
 def convert_all(
@@ -97,7 +97,10 @@ def convert_all(
     command: Sequence[str] = (),
     panel: Panel | None = None,
 ) -> tuple[list[Outcome], list[PipelineError]]:
-    """Every mask or image among the inputs to a folder: what was done, and what was refused. panel: see `convert`."""
+    """Every mask or image among the inputs to a folder: what was done, and what was refused. panel: see `convert`.
+
+    A merge is one file in that folder, and what refuses it is raised.
+    """
     policy, request = policy or Policy(), request or Request()
     target = Path(folder)
     done: list[Outcome] = []
@@ -107,6 +110,10 @@ def convert_all(
             target.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise refuse(Code.OUTPUT_NAME, f"the folder {target} cannot be made: {error.strerror}") from error
+        if request.merge:
+            path = target / f"{merged_name([Path(p) for p in inputs])}.nii.gz"
+            how: dict[str, Any] = {"policy": policy, "progress": progress, "command": command, "panel": asked}
+            return [convert(inputs, path, request=request, **how)], []
         for name, found, item in _each([Path(p) for p in inputs], request, policy, progress):
             if isinstance(item, PipelineError):
                 refused.append(item)
@@ -131,8 +138,8 @@ def _unused(path: Path, done: Sequence[Outcome]) -> Path:
 def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy) -> tuple[Series, Laid]:
     """One series of planes among the inputs, laid on its grid; for what explains and compares."""
     found = scan(inputs)
-    _refuse_broken(found.left_out)
     chosen = choose(found, series)
+    left_out_beside(found, chosen, policy)
     return chosen, lay(_chosen_part(chosen, part).frames, policy, chosen.title)
 
 
@@ -144,7 +151,7 @@ def image_of(laid: Laid) -> Voxels:
 
 def mask_of(series: Series, laid: Laid, policy: Policy) -> Voxels:
     """The labels of a laid mask series, on its grid."""
-    return laid.place(decode_mask(laid.frames, policy, series.description).voxels, 0)
+    return laid.place(decode_mask(laid.frames, policy, series.mask_name).voxels, 0)
 
 
 def _everything(
@@ -157,30 +164,41 @@ def _everything(
 
         return None, of_bundle(bundles[0], request.wanted, policy)
     found = scan(inputs, lambda n: progress("reading headers", n, 0))
-    _refuse_broken(found.left_out)
     chosen = choose(found, request.series)
+    told = left_out_beside(found, chosen, policy)
     if chosen.kind == "image":
-        return found, _of_part(chosen, _chosen_part(chosen, request.part), found, request, policy)
-    products = _of_masks(chosen, found, request, policy)
-    _refuse_broken(products[0].findings)
-    return found, products
+        products = _of_part(chosen, _chosen_part(chosen, request.part), found, request, policy)
+    else:
+        products = _of_masks(chosen, found, request, policy)
+        _refuse_broken(products[0].findings)
+    return found, [_telling(product, told) for product in products]
 
 
-def _all_in_one(
-    inputs: list[Path], request: Request, policy: Policy, progress: Progress
-) -> tuple[Scan | None, Product]:
-    """Every mask among the inputs as one of several labels. Raises what refuses any of them, and SEGMENTS_OVERLAP."""
-    from pipeline.masks import merged
+def _all_in_one(inputs: list[Path], request: Request, policy: Policy, progress: Progress) -> Product:
+    """Every mask among the inputs as one of several labels, in the order of the inputs, then of the folders.
 
-    found: Scan | None = None
-    products = []
+    Raises what refuses any of them, and SEGMENTS_OVERLAP.
+    """
+    from pipeline.masks import files_of, merged, origin_of
+
+    given: list[tuple[Scan | None, Product]] = []
     for _, found, item in _each(inputs, request, policy, progress):
         if isinstance(item, PipelineError):
             raise item
-        products.append(_on_source(item, found, request, policy))
-    if not products:
+        given.append((found, item))
+    if not given:
         raise refuse(Code.NOT_CONVERTIBLE, "there is no mask to merge", "Look with verimask series.")
-    return found, merged(products, request.order)
+    given.sort(key=lambda pair: (*place_among(inputs, files_of(pair[1])), _number_and_file(pair[1])))
+    products = [_on_source(product, found, request, policy) for found, product in given]
+    return merged(products, [origin_of(product) for _, product in given], request.order)
+
+
+def _number_and_file(product: Product) -> tuple[bool, int, str]:
+    """What masks of one folder are ordered by."""
+    from pipeline.masks import files_of
+
+    number = product.series.number
+    return number is None, number or 0, min((path.name for path in files_of(product)), default="")
 
 
 def _each(
@@ -196,14 +214,14 @@ def _each(
     if not rest:
         return
     found = scan(rest, lambda n: progress("reading headers", n, 0))
-    for broken in (f for f in found.left_out if f.severity is Severity.ERROR):
-        yield "", found, PipelineError(broken)
     convertible = [s for s in found.series if s.kind != "other"]
     if not convertible:
         raise nothing_convertible(found)
     wanted = convertible if request.series is None else [choose(found, request.series)]
     for series, name in zip(wanted, file_names(wanted), strict=True):
+        told: tuple[Finding, ...] = ()
         try:
+            told = left_out_beside(found, series, policy)
             products: Sequence[Product | PipelineError] = (
                 _of_parts(series, found, request, policy)
                 if series.kind == "image"
@@ -212,7 +230,7 @@ def _each(
         except PipelineError as error:
             products = [_naming(series, error)]
         for item in products:
-            yield name, found, item
+            yield name, found, _telling(item, told) if isinstance(item, Product) else item
         first = products[0] if products else None
         if isinstance(first, Product):
             for broken in (f for f in first.findings if f.severity is Severity.ERROR):
@@ -225,7 +243,8 @@ def _of_part(series: Series, part: Part, found: Scan, request: Request, policy: 
         return [of_part(series, part, policy)]
     source = _source(series, found, request, policy)
     clean = find_source(found, request.clean, policy) if request.clean else None
-    return of_planes(series, part, policy, request.told, source, clean)
+    products = of_planes(series, part, policy, request.told, source, clean)
+    return products if clean is None else [_telling(product, clean.doubts) for product in products]
 
 
 def _source(series: Series, found: Scan, request: Request, policy: Policy) -> Source | None:
@@ -266,7 +285,8 @@ def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> 
             series_uids=seg.referenced_series_uids(series),
             frame_of_reference_uid=series.frame_of_reference_uid,
         )
-        return of_seg(series, source, request.wanted, policy)
+        products = of_seg(series, source, request.wanted, policy)
+        return products if source is None else [_telling(product, source.doubts) for product in products]
     if series.kind == "rtstruct":
         source = find_source(
             found,
@@ -275,7 +295,8 @@ def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> 
             series_uids=rtstruct.referenced_series_uids(series),
             image_uids=rtstruct.referenced_image_uids(series),
         )
-        return of_rtstruct(series, source, request.wanted, policy)
+        products = of_rtstruct(series, source, request.wanted, policy)
+        return products if source is None else [_telling(product, source.doubts) for product in products]
     raise refuse(
         Code.NOT_CONVERTIBLE,
         f"{series.title} is of kind {series.kind} ({series.modality or 'no modality'}): neither planes, SEG nor RTSTRUCT",
@@ -302,6 +323,7 @@ def _on_source(product: Product, found: Scan | None, request: Request, policy: P
     assert source is not None  # a given source is found, or refused
     if product.series.kind not in ("seg", "rtstruct"):
         product = place_on(product, source, policy)
+    product = _telling(product, source.doubts)
     return with_grey_values(product, source) if policy.grey_values else product
 
 
@@ -344,6 +366,11 @@ def _refuse_broken(findings: Sequence[Finding]) -> None:
     broken = next((f for f in findings if f.severity is Severity.ERROR), None)
     if broken is not None:
         raise PipelineError(broken, tuple(f for f in findings if f is not broken))
+
+
+def _telling(product: Product, findings: Sequence[Finding]) -> Product:
+    """A product with findings made before it, each told once."""
+    return replace(product, findings=tuple(dict.fromkeys((*findings, *product.findings))))
 
 
 def _resampled(product: Product) -> bool:

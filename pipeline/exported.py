@@ -57,7 +57,7 @@ def of_planes(
     if unplaced is not None:
         laid = replace(laid, assumed=unplaced.message, findings=(*laid.findings, unplaced))
     folder = part.name.startswith("folder ")
-    name = part.name.removeprefix("folder ") if folder else " ".join(p for p in (series.description, part.name) if p)
+    name = part.name.removeprefix("folder ") if folder else " ".join(p for p in (series.mask_name, part.name) if p)
     part = replace(part, name=name) if folder else part
     no_mask: Finding | None = None
     if not told.anything and clean is None:

@@ -45,6 +45,7 @@ class Code(str, Enum):
     NO_DICOM = "SCAN.NO_DICOM"
     CORRUPT_FILE = "SCAN.CORRUPT_FILE"
     FILE_LEFT_OUT = "SCAN.FILE_LEFT_OUT"
+    FILE_UNREAD = "SCAN.FILE_UNREAD"
     ENCODING_DIFFERS = "SCAN.ENCODING_DIFFERS"
     UNREADABLE_NUMBER = "SCAN.UNREADABLE_NUMBER"
     # PIXELS: bytes that must be what the header says of them
@@ -197,6 +198,8 @@ class Code(str, Enum):
 # What a witness that agrees cannot settle: not all of the input was seen, or its bytes allow two readings.
 _DOUBTS = frozenset(
     {
+        Code.CORRUPT_FILE,
+        Code.FILE_UNREAD,
         Code.FRAME_COUNT,
         Code.PIXEL_LENGTH,
         Code.BITS_ABOVE_STORED,
@@ -215,6 +218,7 @@ _EXIT_BY_CODE = {
     Code.FRAME_COUNT: Exit.CORRUPT_INPUT,
     Code.PIXEL_LENGTH: Exit.CORRUPT_INPUT,
     Code.HIGH_BIT: Exit.CORRUPT_INPUT,
+    Code.FILE_UNREAD: Exit.CORRUPT_INPUT,
     Code.NO_SUCH_SERIES: Exit.NOTHING_TO_CONVERT,
     Code.SEVERAL_SERIES: Exit.NOTHING_TO_CONVERT,
     Code.NO_SUCH_PART: Exit.NOTHING_TO_CONVERT,

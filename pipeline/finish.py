@@ -45,14 +45,10 @@ def finish(
     panel: Panel,
     *,
     like: Path | None = None,
-    others: Sequence[Finding] = (),
     progress: Progress = silent,
     command: Sequence[str] = (),
 ) -> Outcome:
-    """Write a product to `target` with its record beside it.
-
-    like: a NIfTI file whose grid and header it is to have. others: findings made before, such as files left out.
-    """
+    """Write a product to `target` with its record beside it. like: a NIfTI file whose grid and header it is to have."""
     destination = free_target(target, policy)
     if destination is None:
         return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), {"Verdict": "SKIPPED"})
@@ -69,7 +65,7 @@ def finish(
         )
         progress("cross-checking", 0, 0)
         agreements = _agreements(product, layout, panel, image_part, policy)
-        findings = (*others, *product.findings, *product.late(), *layout.findings)
+        findings = (*product.findings, *product.late(), *layout.findings)
         verdict = verdict_of(agreements)
         if verdict == "VERIFIED" and (product.assumed or any(f.leaves_doubt for f in findings)):
             verdict = "UNCONFIRMED"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.decode import rtstruct, seg
-from pipeline.decode.merge import merge
+from pipeline.decode.merge import Merged, Origin, merge
 from pipeline.findings import Code, refuse
 from pipeline.geometry import Grid
 from pipeline.mask import Image, Mask
@@ -24,6 +24,7 @@ from pipeline.policy import Policy
 from pipeline.product import Product, Proof
 from pipeline.series import Frame, Series
 from pipeline.sources import Source
+from pipeline.unread import folder_name
 
 
 def of_seg(series: Series, source: Source | None, wanted: Sequence[str] | None, policy: Policy) -> list[Product]:
@@ -121,12 +122,29 @@ def of_bundle(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[
     ]
 
 
-def merged(products: Sequence[Product], order: Sequence[str]) -> Product:
-    """Masks on one grid as one mask of several labels. Raises SEGMENTS_OVERLAP, GRID_DIFFERS, NOT_A_MASK."""
+def files_of(product: Product) -> tuple[Path, ...]:
+    """The files a product was made of: those of its volume where a series holds several, and never those of a source."""
+    headers = {id(header): header for header in product.series.headers}
+    used = dict.fromkeys(f.path for f in product.frames if f is not None and id(f.header) in headers)
+    return tuple(used) or product.inputs or tuple(header.path for header in headers.values())
+
+
+def origin_of(product: Product) -> Origin:
+    """Where a product comes from, for its name and the record of a merge."""
+    files, series = files_of(product), product.series
+    file = files[0].stem if len(files) == 1 else ""
+    return Origin(series.uid, series.number, series.description, folder_name(files), file)
+
+
+def merged(products: Sequence[Product], origins: Sequence[Origin], order: Sequence[str]) -> Product:
+    """Masks on one grid as one mask of several labels; origins: of each.
+
+    Raises SEGMENTS_OVERLAP, GRID_DIFFERS, NOT_A_MASK, BAD_LABELS.
+    """
     masks = [p.volume for p in products if isinstance(p.volume, Mask)]
     if len(masks) < len(products):
         raise refuse(Code.NOT_A_MASK, "an image cannot be merged with masks", "Leave --as image out.")
-    together = merge(masks, order=order, name=" ".join(m.name for m in masks)[:64])
+    together = merge(masks, origins=origins, order=order, name=" ".join(m.name for m in masks)[:64])
     first = products[0]
     return replace(
         first,
@@ -137,8 +155,25 @@ def merged(products: Sequence[Product], order: Sequence[str]) -> Product:
         witnessed=None if first.witnessed is None else replace(first.witnessed, physical=None),
         inputs=tuple(dict.fromkeys(path for p in products for path in p.inputs or (h.path for h in p.series.headers))),
         assumed=next((p.assumed for p in products if p.assumed), ""),
-        extra={"MergedFrom": [m.name for m in masks]},
+        extra={"MergedFrom": _merged_from(together, origins)},
     )
+
+
+def _merged_from(together: Merged, origins: Sequence[Origin]) -> list[dict[str, Any]]:
+    """Every series of a merge, in the order of its labels, and the labels that came from it."""
+    labels: dict[Origin, list[dict[str, Any]]] = {origin: [] for origin in origins}
+    for segment, source in zip(together.mask.segments, together.source, strict=True):
+        labels[origins[source]].append({"Value": segment.number, "Name": segment.name})
+    return [
+        {
+            "SeriesInstanceUID": origin.uid or None,
+            "SeriesNumber": origin.number,
+            "SeriesDescription": origin.description or None,
+            "Folder": origin.folder,
+            "Labels": given,
+        }
+        for origin, given in labels.items()
+    ]
 
 
 def _frames(grid: Grid, source: Source | None) -> tuple[Frame | None, ...]:

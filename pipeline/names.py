@@ -3,7 +3,9 @@
 Rules:
 - ASCII letters, digits, dot, hyphen and underscore; other text is folded (é to e) or becomes a hyphen. Names that Windows
   reserves are changed. Never a patient's name or id.
-- Two series never share a name: where number and description repeat, a short hash of the UID is added.
+- A series without description is called by its folder: the last folder's name, never a path.
+- Two series never share a name: where number and description repeat, the folder's name is added; where that does not tell
+  them apart, a short hash of the UID.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.series import Series
+from pipeline.unread import folder_name
 
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{device}{n}" for device in ("COM", "LPT") for n in range(1, 10))}
 
@@ -28,17 +32,33 @@ def safe(text: str, longest: int = 80) -> str:
 
 def file_names(series: Sequence[Series]) -> list[str]:
     """A name without ending for each: NUMBER_DESCRIPTION, unique regardless of case."""
-    plain = [_plain(s) for s in series]
-    count = Counter(name.casefold() for name in plain)
+    plain = [_joined(_number(s), safe(s.description) or safe(s.folder)) for s in series]
+    in_folder = [_joined(name, safe(s.folder)) for name, s in zip(plain, series, strict=True)]
+    tried = zip(plain, _are_alone(plain), in_folder, _are_alone(in_folder), strict=True)
+    names = [longer if longer_alone and not alone else name for name, alone, longer, longer_alone in tried]
     return [
-        name if name and count[name.casefold()] == 1 else "_".join(p for p in (name, _hash(s)) if p)
-        for name, s in zip(plain, series, strict=True)
+        name if alone else _joined(name, _hash(s))
+        for name, alone, s in zip(names, _are_alone(names), series, strict=True)
     ]
 
 
-def _plain(series: Series) -> str:
-    number = "" if series.number is None else str(series.number)
-    return "_".join(p for p in (number, safe(series.description)) if p)
+def merged_name(inputs: Sequence[Path]) -> str:
+    """A name without ending for what is merged of all inputs: that of the folder that holds them."""
+    return safe(folder_name(path / "any" if path.is_dir() else path for path in inputs)) or "merged"
+
+
+def _number(series: Series) -> str:
+    return "" if series.number is None else str(series.number)
+
+
+def _joined(*parts: str) -> str:
+    return "_".join(part for part in parts if part)
+
+
+def _are_alone(names: Sequence[str]) -> list[bool]:
+    """For each name, whether there is one and no other has it."""
+    count = Counter(name.casefold() for name in names)
+    return [bool(name) and count[name.casefold()] == 1 for name in names]
 
 
 def _hash(series: Series) -> str:

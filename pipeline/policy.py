@@ -37,6 +37,7 @@ class Policy:
     on_gap: Literal["refuse", "fill", "nearest", "resample"] = "refuse"
     on_duplicate: Literal["refuse", "drop", "first", "last"] = "refuse"
     on_lossy: Literal["refuse", "threshold", "keep"] = "refuse"
+    on_unread: Literal["refuse", "leave-out"] = "refuse"
     assume_spacing: bool = False
     orient: str = "source"
     resample: Literal["refuse", "nearest"] = "refuse"

@@ -82,7 +82,7 @@ class Product:
 def of_part(series: Series, part: Part, policy: Policy) -> Product:
     """One volume of an image series."""
     laid = lay(part.frames, policy, series.title)
-    name = " ".join(p for p in (series.description, part.name) if p)
+    name = " ".join(p for p in (series.mask_name, part.name) if p)
     decoded = _decode(laid.frames, policy, name, padded=not laid.whole)
     return of_laid(series, laid, decoded, name, part)
 

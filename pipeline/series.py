@@ -1,7 +1,8 @@
 """Folders and files become series of frames: scan, group, classify, choose. No pixels are read.
 
 Rules:
-- Everything below a folder is looked at; names, extensions and DICOMDIR decide nothing. A file left out has a reason.
+- Everything below a folder is looked at; names, extensions and DICOMDIR decide nothing about what is DICOM. A file left
+  out has a reason; one that may be a plane (see `unread`) refuses the series it may belong to, and no other.
 - A series is one Series Instance UID and one kind: images, SEG and RTSTRUCT never mix. Its frames are kept in the
   order of their SOP Instance UIDs, so neither the names of the files nor the order they were found in can change a
   byte of any output.
@@ -10,18 +11,20 @@ Rules:
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import GeometryError, Plane
-from pipeline.header import Header, NotDicom, read_header
+from pipeline.header import Header
+from pipeline.headers import cut_off, few, read_headers
 from pipeline.mosaic import NoTiles, is_mosaic, lost_its_image_type, tiles
+from pipeline.policy import Policy
+from pipeline.unread import concerned, folder_name, folders_of
 
 Kind = Literal["image", "seg", "rtstruct", "other"]
 
@@ -30,8 +33,6 @@ _KIND_BY_SOP_CLASS: dict[str, Kind] = {
     "1.2.840.10008.5.1.4.1.1.66.7": "seg",
     "1.2.840.10008.5.1.4.1.1.481.3": "rtstruct",
 }
-_DICOMDIR = "1.2.840.10008.1.3.10"
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
 _PLANE_ATTRIBUTES = {
     "ImagePositionPatient": ("Image Position (Patient) (0020,0032)", 3),
     "ImageOrientationPatient": ("Image Orientation (Patient) (0020,0037)", 6),
@@ -130,12 +131,17 @@ def unreadable_number(frame: Frame, keyword: str, said: str) -> PipelineError:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """All frames of one Series Instance UID, in the order of their SOP Instance UIDs and frame numbers."""
+    """All frames of one Series Instance UID, in the order of their SOP Instance UIDs and frame numbers.
+
+    mask_name: what a mask of it is called: its description; the name of its folder where there is none, or where another
+    series has the same one.
+    """
 
     uid: str
     kind: Kind
     frames: tuple[Frame, ...]
     headers: tuple[Header, ...]
+    mask_name: str = ""
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """The value of the first instance that has one."""
@@ -151,6 +157,11 @@ class Series:
         return str(self.get("SeriesDescription", ""))
 
     @property
+    def folder(self) -> str:
+        """The name of the deepest folder that holds all its files."""
+        return folder_name(header.path for header in self.headers)
+
+    @property
     def modality(self) -> str:
         return str(self.get("Modality", ""))
 
@@ -164,68 +175,53 @@ class Series:
         return f"series {number}" + (f" “{self.description}”" if self.description else "")
 
 
+class LeftOut(NamedTuple):
+    """Why one file was left out, and the series it may belong to. An ERROR is a file that may be a plane of them."""
+
+    finding: Finding
+    concerns: frozenset[Series]
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What was found: series, and every file left out with its reason (as findings)."""
+    """What was found: series, and every file left out with its reason."""
 
     series: tuple[Series, ...]
-    left_out: tuple[Finding, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def scan(inputs: Sequence[Path], progress: Callable[[int], None] = lambda done: None) -> Scan:
     """Read every header below the inputs (folders or files) and group them into series.
 
-    Raises PipelineError: NO_SUCH_INPUT for a path that is not there, NO_DICOM when no image, SEG or RTSTRUCT is found.
+    Raises PipelineError: NO_SUCH_INPUT for a path that is not there, NO_DICOM when no image, SEG or RTSTRUCT is found,
+    CORRUPT_FILE or FILE_UNREAD where all that could be one cannot be read.
     """
-    headers: list[Header] = []
-    left_out: list[Finding] = []
-    paths = list(find_files(inputs))
-    for done, path in enumerate(paths):
-        try:
-            header = read_header(path)
-        except NotDicom:
-            empty = path.stat().st_size == 0
-            reason, severity = ("it is empty", Severity.WARNING) if empty else ("not DICOM", Severity.INFO)
-            left_out.append(_left_out(path, reason, severity))
-        except PipelineError as error:
-            left_out.append(error.finding)
-        except OSError as error:
-            left_out.append(_left_out(path, f"cannot be opened: {error.strerror}"))
-        else:
-            finding = _why_not(header)
-            if finding:
-                left_out.append(finding)
-            else:
-                headers.append(header)
-        progress(done + 1)
-    headers, copies = _without_copies(headers)
-    left_out += copies
+    headers, left_out, looked_at = read_headers(inputs, progress)
     if not headers:
-        raise _nothing_found(inputs, len(paths), left_out)
+        raise _nothing_found(inputs, looked_at, [finding for _, finding in left_out])
     headers, cut = _without_cut_off(headers)
-    left_out += cut
     groups: dict[tuple[str, Kind], list[Header]] = defaultdict(list)
     for header in headers:
         groups[header.values["SeriesInstanceUID"], _kind(header)].append(header)
-    series = [_series(uid, kind, members) for (uid, kind), members in groups.items()]
+    series = _with_names([_series(uid, kind, members) for (uid, kind), members in groups.items()])
     series.sort(key=lambda s: (s.number is None, s.number or 0, s.uid, s.kind))
-    return Scan(tuple(series), tuple(left_out))
+    return Scan(tuple(series), _with_series([*left_out, *cut], series))
 
 
-def find_files(inputs: Iterable[Path]) -> Iterable[Path]:
-    """Every file below the inputs, folders walked in name order; each file once."""
-    seen: set[str] = set()
-    for given in inputs:
-        if not given.exists():
-            raise refuse(Code.NO_SUCH_INPUT, f"{given} is not there", "Check the path; nothing was read.")
-        if given.is_file():
-            found: Iterable[Path] = [given]
-        else:
-            found = (Path(root, name) for root, dirs, names in _walk(given) for name in sorted(names))
-        for path in found:
-            if path.is_file() and (key := os.path.realpath(path)) not in seen:
-                seen.add(key)
-                yield path
+def left_out_beside(found: Scan, series: Series, policy: Policy) -> tuple[Finding, ...]:
+    """What was left out and may concern a series, for its record.
+
+    Raises CORRUPT_FILE or FILE_UNREAD where one of it may be a plane; where the policy leaves it out, it is a warning.
+    """
+    findings = [left.finding for left in found.left_out if series in left.concerns]
+    lost = [f for f in findings if f.severity is Severity.ERROR]
+    others = [f for f in findings if f.severity is not Severity.ERROR]
+    if not lost:
+        return tuple(others)
+    if policy.on_unread == "refuse":
+        first, *rest = lost
+        raise PipelineError(first, (*few(rest), *others))
+    return (*(replace(f, severity=Severity.WARNING, hint="") for f in few(lost)), *others)
 
 
 def choose(found: Scan, wanted: str | None) -> Series:
@@ -268,67 +264,47 @@ def table(series: Sequence[Series]) -> str:
     return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
-def _walk(folder: Path) -> Iterable[tuple[str, list[str], list[str]]]:
-    for root, dirs, names in os.walk(folder):
-        dirs.sort()
-        yield root, dirs, names
+def _with_names(series: Sequence[Series]) -> list[Series]:
+    """The series with what a mask of each is called."""
+    alike: dict[str, Counter[str]] = defaultdict(Counter)
+    images = [s for s in series if s.kind == "image"]
+    for s in images:
+        alike[s.description.casefold()][s.folder] += 1
+    named = []
+    for s in series:
+        same = alike[s.description.casefold()]
+        by_folder = not s.description or (s.kind == "image" and same.total() > 1 and same[s.folder] == 1)
+        named.append(replace(s, mask_name=(by_folder and s.folder) or s.description))
+    return named
 
 
-def _why_not(header: Header) -> Finding | None:
-    if "SeriesInstanceUID" in header.values:
-        return None
-    sop_class = str(header.get("SOPClassUID", ""))
-    if sop_class == _DICOMDIR or header.path.name.upper() == "DICOMDIR":
-        return _left_out(header.path, "a DICOMDIR (the files it lists are found by themselves)")
-    if sop_class.startswith(_STORAGE):
-        return _cut_off(header.path, "has no Series Instance UID (0020,000E), which every image has")
-    return _left_out(header.path, "no Series Instance UID (0020,000E)", Severity.WARNING)
-
-
-def _cut_off(path: Path, what: str) -> Finding:
-    hint = "The file was probably cut off in transfer; export or copy it again."
-    return Finding(Code.CORRUPT_FILE, f"{path.name} {what}", hint, where=(path.name,))
-
-
-def _left_out(path: Path, reason: str, severity: Severity = Severity.INFO) -> Finding:
-    said = f"{path.name} was left out: {reason}"
-    return Finding(Code.FILE_LEFT_OUT, said, severity=severity, where=(path.name,))
-
-
-def _without_copies(headers: list[Header]) -> tuple[list[Header], list[Finding]]:
-    """Drop files that repeat another byte for byte; the same UID with other bytes stays, and geometry will judge it."""
-    by_uid: dict[str, list[Header]] = defaultdict(list)
-    for header in headers:
-        by_uid[header.get("SOPInstanceUID", str(header.path))].append(header)
-    kept: list[Header] = []
-    findings: list[Finding] = []
-    for group in by_uid.values():
-        distinct: dict[bytes, Header] = {}
-        for header in group:
-            content = header.path.read_bytes() if len(group) > 1 else b""
-            if content in distinct:
-                findings.append(_left_out(header.path, f"a copy of {distinct[content].path.name}"))
-            else:
-                distinct[content] = header
-        kept += distinct.values()
-    return kept, findings
+def _with_series(left_out: Sequence[tuple[Path, Finding]], series: Sequence[Series]) -> tuple[LeftOut, ...]:
+    """Each file that was left out with the series it may belong to."""
+    folders = [folders_of(header.path for header in s.headers) for s in series] if left_out else []
+    near: dict[Path, frozenset[Series]] = {}
+    for path, _ in left_out:
+        if path.parent not in near:
+            near[path.parent] = frozenset(series[n] for n in concerned(path, folders))
+    return tuple(LeftOut(finding, near[path.parent]) for path, finding in left_out)
 
 
 def _nothing_found(inputs: Sequence[Path], looked_at: int, left_out: list[Finding]) -> PipelineError:
-    corrupt = [f for f in left_out if f.code is Code.CORRUPT_FILE]
-    if corrupt:
-        return PipelineError(corrupt[0], tuple(left_out))
+    lost = [f for f in left_out if f.severity is Severity.ERROR]
+    others = [f for f in left_out if f.severity is not Severity.ERROR]
+    if lost:
+        first = next((f for f in lost if f.code is Code.CORRUPT_FILE), lost[0])
+        return PipelineError(first, (*few([f for f in lost if f is not first]), *others))
     return PipelineError(
         Finding(
             Code.NO_DICOM,
             f"no DICOM image among the {looked_at} files of {', '.join(p.name or str(p) for p in inputs)}",
             "Give the folder that Mimics exported to (File, Export, DICOM), or the files themselves.",
         ),
-        tuple(left_out),
+        tuple(others),
     )
 
 
-def _without_cut_off(headers: list[Header]) -> tuple[list[Header], list[Finding]]:
+def _without_cut_off(headers: list[Header]) -> tuple[list[Header], list[tuple[Path, Finding]]]:
     """Drop files without pixel data where others of their SOP class have some: they were cut off.
 
     A plane lost at the end of a stack leaves no gap, so nobody else would notice it. The series is not asked: its UID
@@ -336,10 +312,10 @@ def _without_cut_off(headers: list[Header]) -> tuple[list[Header], list[Finding]
     """
     with_pixels = {h.get("SOPClassUID") for h in headers if _kind(h) == "image"}
     kept: list[Header] = []
-    findings: list[Finding] = []
+    findings: list[tuple[Path, Finding]] = []
     for header in headers:
         if _kind(header) == "other" and header.get("SOPClassUID") in with_pixels:
-            findings.append(_cut_off(header.path, "has no pixel data, unlike the other images here"))
+            findings.append((header.path, cut_off(header.path, "has no pixel data, unlike the other images here")))
         else:
             kept.append(header)
     return kept, findings

@@ -21,15 +21,16 @@ from pipeline.laying import Laid, lay
 from pipeline.mask import Mask
 from pipeline.policy import Policy
 from pipeline.product import Product, Witnessed
-from pipeline.series import Scan, Series, scan, table
+from pipeline.series import Scan, Series, left_out_beside, scan, table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """An image series laid on its grid."""
+    """An image series laid on its grid. doubts: what was left out of it by choice, and may be a plane."""
 
     series: Series
     laid: Laid
+    doubts: tuple[Finding, ...] = ()
 
     @property
     def grid(self) -> Grid:
@@ -56,9 +57,11 @@ def find_source(
 ) -> Source | None:
     """The source among `given` (folders or files), or, named by the mask, among the series found with it; None if none.
 
-    Raises SEVERAL_SERIES where several could be it, NO_SOURCE where `given` holds none.
+    Raises SEVERAL_SERIES where several could be it, NO_SOURCE where `given` holds none, CORRUPT_FILE or FILE_UNREAD where
+    a plane of it may be lost.
     """
-    among = scan(given).series if given else found.series
+    looked_at = scan(given) if given else found
+    among = looked_at.series
     images = [s for s in among if s.kind == "image"]
     named = [s for s in images if s.uid in series_uids]
     named = named or [s for s in images if any(f.sop_instance_uid in image_uids for f in s.frames)]
@@ -79,7 +82,8 @@ def find_source(
             f"{len(named)} series could be the source of this mask",
             "Give --source the folder of just one:\n" + table(named),
         )
-    return Source(named[0], _laid(named[0], policy))
+    doubts = tuple(f for f in left_out_beside(looked_at, named[0], policy) if f.leaves_doubt)
+    return Source(named[0], _laid(named[0], policy), doubts)
 
 
 def mask_on(mask: Mask, source: Source, policy: Policy) -> Mask:

@@ -332,17 +332,20 @@ def test_a_file_cut_off_in_its_pixels_leaves_nothing(tmp_path: Path) -> None:
 def test_what_is_left_out_is_in_the_record(tmp_path: Path) -> None:
     truth = write(tmp_path / "in", SMALL)
     (truth.folder / "notes.txt").write_text("not an image")
-    (truth.folder / "IM0009").write_bytes(b"")
+    (truth.folder / "LOCKFILE").write_bytes(b"")
     shutil.copy(truth.paths[1], truth.folder / "zz-copy.dcm")
-    (truth.folder / "nameless.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\0\0\0UL\x04\0" + b"\xff" * 40)
+    palette = dcmread(truth.paths[0])
+    palette.SOPClassUID = palette.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.39.1"  # is of no series
+    del palette.SeriesInstanceUID, palette.PixelData
+    palette.save_as(truth.folder / "palette.dcm")
     outcome = run(truth, tmp_path / "out.nii.gz")
     assert (values_at_their_places(tmp_path / "out.nii.gz", truth) == truth.ijk).all()
     told = {f["Where"][0]: (f["Severity"], f["Message"]) for f in outcome.record["Findings"] if f["Stage"] == "SCAN"}
-    assert set(told) == {"notes.txt", "IM0009", "zz-copy.dcm", "nameless.dcm"}
+    assert set(told) == {"notes.txt", "LOCKFILE", "zz-copy.dcm", "palette.dcm"}
     assert told["notes.txt"][0] == "info"
-    assert told["IM0009"] == ("warning", "IM0009 was left out: it is empty")
+    assert told["LOCKFILE"] == ("info", "LOCKFILE was left out: it is empty")
     assert "a copy of" in told["zz-copy.dcm"][1]
-    assert told["nameless.dcm"][0] == "warning"
+    assert told["palette.dcm"][0] == "warning"
 
 
 # The record

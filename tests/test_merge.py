@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.decode.merge import merge
+from pipeline.decode.merge import Origin, merge
 from pipeline.decode.sanity import sanity
 from pipeline.findings import Code, PipelineError
 from pipeline.geometry import Grid
@@ -76,6 +76,67 @@ def test_an_order_that_names_neither_of_two_does_not_help():
     with pytest.raises(PipelineError) as caught:
         merge([mask(LIVER, "liver"), mask(TUMOUR, "tumour"), mask(TWO, "x", "a", "b")], order=["a"])
     assert caught.value.finding.code is Code.SEGMENTS_OVERLAP
+
+
+@pytest.mark.parametrize(
+    ("origins", "names"),
+    [
+        ([Origin(folder="a"), Origin(folder="b")], ["mask (a)", "mask (b)"]),
+        ([Origin(folder="a", number=1), Origin(folder="a", number=2)], ["mask (series 1)", "mask (series 2)"]),
+        ([Origin(number=7), Origin(folder="a", number=8)], ["mask (series 7)", "mask (series 8)"]),
+        ([Origin(folder="a"), Origin(folder="a")], None),
+        ([Origin(folder="a", number=1), Origin(folder="a", number=1)], None),
+        ([], None),
+    ],
+)
+def test_two_labels_never_have_one_name(origins, names):
+    masks = [mask(LIVER, "mask"), mask(TWO, "", "mask", "vein")]
+    if names is None:
+        with pytest.raises(PipelineError) as caught:
+            merge(masks, origins=origins)
+        assert (caught.value.finding.code, caught.value.finding.where) == (Code.BAD_LABELS, ("mask",))
+    else:
+        assert [s.name for s in merge(masks, origins=origins).mask.segments] == [*names, "vein"]
+
+
+def test_folder_and_number_together_tell_labels_apart_where_neither_does():
+    origins = [Origin(folder=f, number=n) for f, n in (("a", 1), ("a", 2), ("b", 1))]
+    masks = [
+        mask(LIVER, "mask"),
+        mask(box((16, 18), (1, 5), (0, 3)), "mask"),
+        mask(box((20, 22), (1, 5), (0, 3)), "mask"),
+    ]
+    names = [s.name for s in merge(masks, origins=origins).mask.segments]
+    assert names == ["mask (a, series 1)", "mask (a, series 2)", "mask (b, series 1)"]
+
+
+ORIGINS = (Origin("1.2", 3, "", "left", "a"), Origin("1.3", 4, "", "right", ""))
+
+
+@pytest.mark.parametrize("first", ["1.3", "4", "right", "tumour"])
+def test_an_order_takes_what_a_series_is_called_by(first):
+    masks = [mask(LIVER, "liver"), mask(TUMOUR, "tumour")]
+    labels = merge(masks, origins=ORIGINS, order=[first]).mask.voxels.array()
+    assert (labels[(LIVER & TUMOUR) > 0] == 2).all()
+    labels = merge(masks, origins=ORIGINS, order=["a", first]).mask.voxels.array()
+    assert (labels[(LIVER & TUMOUR) > 0] == 1).all()
+
+
+@pytest.mark.parametrize("order", [("right",), ("left", "3"), ("liver", "1.2"), ("",)])
+def test_an_order_that_could_mean_several_or_means_one_twice_is_refused(order):
+    with pytest.raises(PipelineError) as caught:
+        merge([mask(LIVER, "right"), mask(TUMOUR, "liver")], origins=(ORIGINS[0], ORIGINS[1]), order=(*order, "right"))
+    assert caught.value.finding.code is Code.BAD_LABELS
+    assert "liver  (right, series 4)" in caught.value.finding.hint
+
+
+def test_labels_of_one_series_are_not_ordered_among_themselves():
+    """An order that names a structure set puts it above all others; which of its ROIs is on top it does not say."""
+    masks = [mask(LIVER, "liver"), mask(TUMOUR, "tumour")]
+    with pytest.raises(PipelineError) as caught:
+        merge(masks, origins=[ORIGINS[0]] * 2, order=["left"])
+    assert caught.value.finding.code is Code.SEGMENTS_OVERLAP
+    assert merge(masks, origins=[ORIGINS[0]] * 2, order=["tumour"]).overlaps
 
 
 def test_masks_of_other_grids_are_refused():

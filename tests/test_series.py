@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
-from pipeline.findings import Code, Exit, PipelineError
+from pipeline.findings import Code, Exit, PipelineError, Severity
 from pipeline.geometry import stack
 from pipeline.series import Scan, Series, choose, scan, table
 from tests import phantom
@@ -31,7 +36,7 @@ def only(folder: Path) -> Series:
 
 
 def reasons(found: Scan) -> dict[str, str]:
-    return {f.where[0]: f.message for f in found.left_out}
+    return {left.finding.where[0]: left.finding.message for left in found.left_out}
 
 
 def refused(folder: Path) -> PipelineError:
@@ -126,7 +131,7 @@ def test_a_plane_cut_off_at_the_end_of_a_stack_is_not_lost_in_silence(tmp_path: 
     found = scan([tmp_path])
     assert len(found.series) == 1
     assert len(found.series[0].frames) == 3
-    (finding,) = found.left_out
+    ((finding, _),) = found.left_out
     assert finding.code is Code.CORRUPT_FILE
     assert finding.where == (truth.paths[3].name,)
 
@@ -139,7 +144,7 @@ def test_a_header_cut_off_anywhere_leaves_a_finding(tmp_path: Path) -> None:
     for keep in range(0, header_length, 23):
         truth.paths[3].write_bytes(whole[:keep])
         found = scan([tmp_path])
-        assert [f.where for f in found.left_out] == [(truth.paths[3].name,)], keep
+        assert [left.finding.where for left in found.left_out] == [(truth.paths[3].name,)], keep
         assert [len(s.frames) for s in found.series] == [3], keep
 
 
@@ -161,6 +166,258 @@ def test_only_a_broken_file(tmp_path: Path) -> None:
     assert error.finding.code is Code.CORRUPT_FILE
     assert error.exit is Exit.CORRUPT_INPUT
     assert path.name in error.finding.message
+
+
+# --- what cannot be read and may be a plane
+
+
+def lose(path: Path, how: str) -> None:
+    """Replace a file by what is left of one."""
+    raw = path.read_bytes() if path.exists() else bytes(2000)
+    path.unlink(missing_ok=True)
+    if how == "link":
+        path.symlink_to("../annex/gone")
+    elif how == "loop":
+        path.symlink_to(path.name)
+    elif how == "pipe":
+        os.mkfifo(path)
+    elif how == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    else:
+        path.write_bytes({"empty": b"", "zeros": bytes(1440), "cut": raw[:100], "page": b"<html>Not found</html>"}[how])
+
+
+def lost(found: Scan, series: Series | None = None) -> dict[str, Code]:
+    """File name and code of what may be a plane, of any series or of one."""
+    return {
+        left.finding.where[0]: left.finding.code
+        for left in found.left_out
+        if left.finding.severity is Severity.ERROR and (series is None or series in left.concerns)
+    }
+
+
+@pytest.mark.parametrize("how", ["empty", "zeros", "cut", "page", "link", "loop", "pipe"])
+@pytest.mark.parametrize("extension", [".dcm", "", ".IMA", ".other", ".001"])
+def test_a_plane_that_cannot_be_read_is_an_error_by_its_name(tmp_path: Path, how: str, extension: str) -> None:
+    truth = write(tmp_path, extension=extension)
+    lose(truth.paths[3], how)
+    found = scan([tmp_path])
+    assert lost(found) == {truth.paths[3].name: Code.FILE_UNREAD}
+    assert [len(s.frames) for s in found.series] == [3]
+    assert lost(found, found.series[0]) == lost(found)
+
+
+def test_a_socket_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    lose(Path("in", "IM9"), "socket")
+    assert lost(scan([Path("in")])) == {"IM9": Code.FILE_UNREAD}
+
+
+@pytest.mark.parametrize("how", ["empty", "page", "link", "pipe"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "._IM0006.dcm",
+            ".DS_Store",
+            ".nfs0001",
+            "LOCKFILE",
+            "VERSION",
+            "DICOMDIR",
+            "Thumbs.db",
+            "desktop.ini",
+            "README",
+        ),
+        *(
+            "readme.md",
+            "autorun.inf",
+            "plane6.png",
+            "scan.mp4",
+            "IM0006.dcm~",
+            "~$notes.docx",
+            "MD5SUMS",
+            "IM0006.dcm.json",
+        ),
+    ],
+)
+def test_a_name_that_says_it_is_something_else_is_left_out(tmp_path: Path, name: str, how: str) -> None:
+    write(tmp_path)
+    lose(tmp_path / name, how)
+    found = scan([tmp_path])
+    assert lost(found) == {}
+    assert name in reasons(found)
+    assert {left.finding.severity for left in found.left_out} == {Severity.INFO}
+
+
+@pytest.mark.parametrize(
+    ("others", "name", "counts"),
+    [
+        ("IM 1 2 3".split(), "_SUCCESS", False),
+        ("one two three four".split(), "_SUCCESS", False),
+        ("one two three four".split(), "five", True),
+        ("one two three four".split(), "FIVE", False),
+        ("IM1 IM2 IM3 IM4".split(), "IMX", False),
+        ("IM1 IM2 IM3 IM4".split(), "plane_5", True),
+        ("1.2.3.1 1.2.3.2 1.2.3.3 1.2.3.4".split(), "1.2.3.5", True),
+        ("1.dcm 2.dcm 3.dcm 4.dcm".split(), "5.dcm.part", True),
+        ("1.dcm 2.dcm 3.dcm 4.dcm".split(), "4.dcm.part", False),
+        ("a.txt b.txt c.txt d.txt".split(), "e.txt", True),
+    ],
+)
+def test_a_file_without_extension_counts_where_it_is_named_like_a_plane(
+    tmp_path: Path, others: list[str], name: str, counts: bool
+) -> None:
+    for path, other in zip(write(tmp_path).paths, others, strict=True):
+        path.rename(tmp_path / other)
+    (tmp_path / name).write_text("no image")
+    found = scan([tmp_path])
+    assert len(found.series[0].frames) == 4
+    assert lost(found) == ({name: Code.FILE_UNREAD} if counts else {})
+    assert name in reasons(found)
+
+
+def test_what_begins_like_dicom_counts_whatever_its_name(tmp_path: Path) -> None:
+    truth = write(tmp_path)
+    raw = truth.paths[3].read_bytes()
+    truth.paths[3].unlink()
+    (tmp_path / "notes.txt").write_bytes(raw[: raw.index(b"UI", 400)])
+    assert lost(scan([tmp_path])) == {"notes.txt": Code.CORRUPT_FILE}
+
+
+def test_a_lost_file_concerns_the_series_whose_folder_holds_it_or_the_nearest(tmp_path: Path) -> None:
+    """Three patients; the folders where a file is lost, and the series it may be a plane of."""
+    for place in ("a/ct", "a/seg", "b/ct", "c"):
+        write(tmp_path / place, seed=place, description=place)
+    for place, concerned in {
+        "a/ct": {"a/ct"},
+        "a/ct/more": {"a/ct"},
+        "a": {"a/ct", "a/seg"},
+        "a/other/deep": {"a/ct", "a/seg"},
+        "b/mask": {"b/ct"},
+        "c": {"c"},
+        ".": {"a/ct", "a/seg", "b/ct", "c"},
+        "d": {"a/ct", "a/seg", "b/ct", "c"},
+    }.items():
+        path = tmp_path / place / "IM9.dcm"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        found = scan([tmp_path])
+        assert {s.description for s in found.series if lost(found, s)} == concerned, place
+        path.unlink()
+
+
+def test_a_series_in_several_folders_is_concerned_by_all_between_them(tmp_path: Path) -> None:
+    truth = write(tmp_path / "x/1", seed="x")
+    (tmp_path / "x/2").mkdir()
+    truth.paths[3].rename(tmp_path / "x/2" / truth.paths[3].name)
+    write(tmp_path / "y", seed="y")
+    lose(tmp_path / "x" / "IM9", "empty")
+    found = scan([tmp_path])
+    assert [bool(lost(found, s)) for s in found.series] == [s.uid == truth.series_uid for s in found.series]
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Permissions do not bind root: as root, this is another for a while."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "entry"])
+def test_what_one_may_not_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    truth = write(tmp_path / "in")
+    deep = tmp_path / "in" / "sub"
+    deep.mkdir()
+    last = truth.paths[3].rename(deep / truth.paths[3].name)
+    for folder in (tmp_path, tmp_path / "in", deep):
+        folder.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # so that nothing above needs to be open to all
+    scan([Path("in")])
+    forbidden, mode = {"file": (last, 0), "folder": (deep, 0), "entry": (deep, 0o444)}[what]
+    forbidden.chmod(mode)
+    try:
+        with ordinary_user():
+            found = scan([Path("in")])
+    finally:
+        forbidden.chmod(0o755)
+    assert lost(found) == {"sub" if what == "folder" else last.name: Code.FILE_UNREAD}
+    assert "Permission denied" in found.left_out[0].finding.message
+    assert "sub" not in lost(scan([Path("in")]))
+
+
+def test_a_folder_that_cannot_be_listed_and_says_it_is_none_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    for name in ("lost+found", ".Trashes"):
+        (tmp_path / "in" / name).mkdir(mode=0)
+    (tmp_path / "in").chmod(0o755)
+    tmp_path.chmod(0o755)
+    with ordinary_user():
+        found = scan([Path("in")])
+    assert lost(found) == {}
+    assert set(reasons(found)) == {"lost+found", ".Trashes"}
+
+
+def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
+    truth = write(tmp_path / "in")
+    write(tmp_path / "beside", seed="other")
+    for name, target in {"self": ".", "up": "..", "down": "real", "outside": tmp_path / "elsewhere"}.items():
+        (tmp_path / "in" / name).symlink_to(target)
+    for place in (tmp_path / "in" / "real", tmp_path / "elsewhere"):
+        place.mkdir()
+        (place / "back").symlink_to(tmp_path / "in")
+    truth.paths[3].rename(tmp_path / "in" / "real" / "a")
+    truth.paths[2].rename(tmp_path / "elsewhere" / "b")
+    found = scan([tmp_path / "in"])
+    assert {f.path.name: f.path.parent.name for f in found.series[0].frames if len(f.path.name) == 1} == {
+        "a": "real",
+        "b": "outside",
+    }
+    assert [len(s.frames) for s in found.series] == [4]
+    assert found.left_out == ()
+
+
+@pytest.mark.parametrize("levels", [1500, 2600])
+def test_folders_however_deep_are_walked_or_refused_by_name(tmp_path: Path, levels: int) -> None:
+    write(tmp_path)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=folder)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = deeper
+    os.close(folder)
+    try:
+        found = scan([tmp_path])
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # shutil would recurse as deep
+    assert len(found.series[0].frames) == 4
+    assert lost(found) == ({} if levels == 1500 else {"d": Code.FILE_UNREAD})
+
+
+def test_a_path_that_cannot_be_is_refused() -> None:
+    with pytest.raises(PipelineError) as caught:
+        scan([Path("x" * 5000)])
+    assert (caught.value.finding.code, caught.value.exit) == (Code.FILE_UNREAD, Exit.CORRUPT_INPUT)
+
+
+def test_where_nothing_can_be_reached_that_is_what_is_wrong(tmp_path: Path) -> None:
+    for n in range(9):
+        lose(tmp_path / f"IM{n}", "link")
+    error = refused(tmp_path)
+    assert (error.finding.code, error.exit) == (Code.FILE_UNREAD, Exit.CORRUPT_INPUT)
+    assert len(error.others) == 5
+    assert "4 more" in error.others[-1].message
+    assert {"IM0"} | {n for f in error.others for n in f.where} == {f"IM{n}" for n in range(9)}
 
 
 # --- series

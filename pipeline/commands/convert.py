@@ -80,7 +80,11 @@ def _add_which(p: argparse.ArgumentParser) -> None:
         help="segments: one file where none overlap (default), one file each, or one file or refuse",
     )
     g.add_argument("--merge", action="store_true", help="all masks as one file of several labels; overlaps are refused")
-    g.add_argument("--order", metavar="NAME,…", help="with --merge: whose label lies on top, the first of all others")
+    g.add_argument(
+        "--order",
+        metavar="NAME,…",
+        help="with --merge: what lies on top, the first of all others: labels, or series by UID, number, folder or file",
+    )
     g.add_argument("--interpolate", action="store_true", help="RTSTRUCT: fill between contours that lie between planes")
     g.add_argument(
         "--mm-per-unit", type=float, metavar="MM", help="Mimics bundle: length of its unit, where it does not say"
@@ -153,6 +157,12 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
         choices=("refuse", "drop", "first", "last"),
         default="refuse",
         help="planes at one place: refuse, drop those with the same pixels, or let the first or last Instance Number win",
+    )
+    g.add_argument(
+        "--on-unread",
+        choices=("refuse", "leave-out"),
+        default="refuse",
+        help="files that may be planes and cannot be read: refuse, or go on without them; then the result stays unconfirmed",
     )
     g.add_argument(
         "--assume-spacing",

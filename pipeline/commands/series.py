@@ -28,23 +28,29 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
     from pathlib import Path
 
+    from pipeline.findings import Severity
+    from pipeline.headers import few
     from pipeline.series import scan, table
 
     progress = say.Progress(options)
     found = scan([Path(p) for p in options.inputs], lambda n: progress("reading headers", n, 0))
     progress.clear()
+    left_out = [left.finding for left in found.left_out]
     if options.json:
-        say.json({"Series": [_record(s) for s in found.series], "LeftOut": [f.as_json() for f in found.left_out]})
+        say.json({"Series": [_record(s) for s in found.series], "LeftOut": [f.as_json() for f in left_out]})
         return 0
     lines = [table(found.series)]
     for series in found.series:
         names = _names(series)
         if names:
             lines.append(f"  {series.title} holds " + ", ".join(f"{number} “{name}”" for number, name in names))
+    lost = [f for f in left_out if f.severity is Severity.ERROR]
     if options.left_out:
-        lines += ["  " + finding.message for finding in found.left_out]
-    elif found.left_out:
-        count = len(found.left_out)
+        lines += ["  " + finding.message for finding in left_out]
+    else:
+        lines += ["  " + finding.message for finding in few(lost)]
+    count = len(left_out) - len(lost)
+    if count and not options.left_out:
         lines.append(f"  {count} file{'s' * (count > 1)} left out (--left-out lists {'them' if count > 1 else 'it'})")
     say.lines(lines, options)
     return 0

@@ -1,7 +1,8 @@
 """Several masks on one grid as one mask of several labels.
 
 Rules:
-- Every segment of every mask becomes one label, numbered from 1 in the order the masks come in.
+- Every segment of every mask becomes one label, numbered from 1 in the order the masks come in. No two labels have one
+  name: those that would are told apart by the folder of their series, else by its number, else they are refused.
 - A voxel that two labels claim is an overlap. It is refused, with its size, unless an order says who gets it: the label
   named first lies on top, and every overlap is reported all the same.
 - The grids must be one grid, at the corners.
@@ -9,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +19,27 @@ import numpy as np
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import corner_indices
 from pipeline.mask import Array, Mask, Segment, Voxels, smallest_unsigned
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a mask comes from: its series, the name of its folder, and of its file without ending where it is one file."""
+
+    uid: str = ""
+    number: int | None = None
+    description: str = ""
+    folder: str = ""
+    file: str = ""
+
+    @property
+    def names(self) -> set[str]:
+        """What an order may call it."""
+        number = "" if self.number is None else str(self.number)
+        return {self.uid, number, self.folder, self.file} - {""}
+
+    def __str__(self) -> str:
+        series = [] if self.number is None else [f"series {self.number}"]
+        return ", ".join([*([self.folder] if self.folder else []), *series])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +53,44 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merged:
-    """The merged mask, every overlap that was settled by the order, and the findings that say so."""
+    """The merged mask, every overlap that was settled by the order, and the findings that say so. source: for each label,
+    the number of the mask it comes from."""
 
     mask: Mask
     overlaps: tuple[Overlap, ...]
     findings: tuple[Finding, ...]
+    source: tuple[int, ...]
 
 
-def merge(masks: Sequence[Mask], *, order: Sequence[str] = (), limit_mm: float = 1e-3, name: str = "") -> Merged:
-    """One mask of all labels. order: names of labels, the one that lies on top first.
+def merge(
+    masks: Sequence[Mask],
+    *,
+    origins: Sequence[Origin] = (),
+    order: Sequence[str] = (),
+    limit_mm: float = 1e-3,
+    name: str = "",
+) -> Merged:
+    """One mask of all labels.
 
-    Raises GRID_DIFFERS, SEGMENTS_OVERLAP, and BAD_LABELS for an order that names no label, or several by one name.
+    Args:
+        masks: on one grid; their order numbers the labels.
+        origins: where each mask comes from, for names that repeat and for the order.
+        order: names of labels, or what calls a series (see `Origin.names`), the one that lies on top first.
+        limit_mm: how far the corners of the grids may lie apart.
+        name: of the merged mask.
+
+    Raises GRID_DIFFERS, SEGMENTS_OVERLAP, and BAD_LABELS for an order that names no label, or several by one name, and for
+    labels of one name that nothing tells apart.
     """
     _refuse_other_grids(masks, limit_mm)
+    origins = origins or [Origin()] * len(masks)
     merged, old = _renumbered(masks)
-    ranks = _ranks(merged, order)
+    of = [origins[old[segment.number][0]] for segment in merged]
+    merged = _distinct(merged, of)
+    ranks = _ranks(merged, of, order)
     overlaps = _overlaps(masks, merged, old)
-    open_ = [o for o in overlaps if o.first.number not in ranks and o.second.number not in ranks]
+    # Labels of one series that the order names together have one rank: it does not say which of them is on top.
+    open_ = [o for o in overlaps if ranks.get(o.first.number) == ranks.get(o.second.number)]
     if open_:
         raise _refused(open_, bool(order))
     # Painted from the bottom: labels without a rank first, the first of the order last.
@@ -63,7 +107,8 @@ def merge(masks: Sequence[Mask], *, order: Sequence[str] = (), limit_mm: float =
 
     voxels = Voxels(masks[0].voxels.shape, dtype, plane)
     findings = tuple(_said(o, ranks) for o in overlaps)
-    return Merged(Mask(voxels, masks[0].grid, tuple(merged), name), tuple(overlaps), findings)
+    source = tuple(old[segment.number][0] for segment in merged)
+    return Merged(Mask(voxels, masks[0].grid, tuple(merged), name), tuple(overlaps), findings, source)
 
 
 def _renumbered(masks: Sequence[Mask]) -> tuple[list[Segment], dict[int, tuple[int, int]]]:
@@ -78,20 +123,57 @@ def _renumbered(masks: Sequence[Mask]) -> tuple[list[Segment], dict[int, tuple[i
     return merged, old
 
 
-def _ranks(merged: Sequence[Segment], order: Sequence[str]) -> dict[int, int]:
-    """New number to its place in the order."""
-    ranks: dict[int, int] = {}
-    for rank, name in enumerate(order):
-        found = [s.number for s in merged if s.name == name]
-        if len(found) != 1 or found[0] in ranks:
-            said = "none" if not found else f"{len(found)}" if len(found) > 1 else "it twice"
+def _distinct(merged: Sequence[Segment], of: Sequence[Origin]) -> list[Segment]:
+    """The segments, those of one name called by their origin too. Raises BAD_LABELS where that does not tell them apart."""
+    count = Counter(segment.name for segment in merged)
+    made = list(merged)
+    for name in (name for name, times in count.items() if times > 1):
+        alike = [n for n, segment in enumerate(merged) if segment.name == name]
+        ways = (
+            [of[n].folder for n in alike],
+            ["" if of[n].number is None else f"series {of[n].number}" for n in alike],
+            [str(of[n]) for n in alike],
+        )
+        told = next((way for way in ways if all(way) and len(set(way)) == len(way)), None)
+        names = [f"{name} ({which})" for which in told or ()]
+        if not names or set(names) & set(count):
             raise refuse(
                 Code.BAD_LABELS,
-                f"the order names “{name}”, and there is {said}",
-                "The labels are: " + ", ".join(s.name for s in merged),
+                f"{len(alike)} labels are called “{name}”, and neither the folder nor the number of their series tells them apart",
+                "Put each into a folder of its own; or leave --merge out for one file each.",
+                where=(name,),
             )
-        ranks[found[0]] = rank
+        for n, longer in zip(alike, names, strict=True):
+            made[n] = replace(merged[n], name=longer)
+    return made
+
+
+def _ranks(merged: Sequence[Segment], of: Sequence[Origin], order: Sequence[str]) -> dict[int, int]:
+    """New number to its place in the order. A name of a series stands for all its labels."""
+    ranks: dict[int, int] = {}
+    for rank, name in enumerate(order):
+        found = _called(name, merged, of)
+        ambiguous = len({of[number - 1] for number in found}) > 1
+        if not found or ambiguous or ranks.keys() & found:
+            said = ", and there is none" if not found else ", and several are called so" if ambiguous else " twice"
+            raise refuse(
+                Code.BAD_LABELS,
+                f"the order names “{name}”{said}",
+                "Name a label; or a series by its UID, number, folder or file. The labels are:\n"
+                + "\n".join(
+                    f"  {s.name}  ({origin})".removesuffix("  ()") for s, origin in zip(merged, of, strict=True)
+                ),
+                where=(name,),
+            )
+        ranks |= dict.fromkeys(found, rank)
     return ranks
+
+
+def _called(name: str, merged: Sequence[Segment], of: Sequence[Origin]) -> set[int]:
+    """The numbers of the labels that a name in the order stands for."""
+    labels = {s.number for s in merged if s.name == name}
+    series = {s.number for s, origin in zip(merged, of, strict=True) if name in origin.names}
+    return labels if labels and labels <= series else labels | series
 
 
 def _overlaps(masks: Sequence[Mask], merged: Sequence[Segment], old: dict[int, tuple[int, int]]) -> list[Overlap]:
@@ -133,7 +215,7 @@ def _refused(overlaps: Sequence[Overlap], ordered: bool) -> PipelineError:
     return refuse(
         Code.SEGMENTS_OVERLAP,
         f"labels share voxels, and one file can give a voxel to one label only ({listed})",
-        ("The order names neither of them. " if ordered else "")
+        ("The order does not say which of them is on top. " if ordered else "")
         + f"Say who gets the voxels, the one on top first: --order {worst.first.name},{worst.second.name}; or leave "
         "--merge out for one file each.",
         where=(worst.first.name, worst.second.name),

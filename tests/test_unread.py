@@ -1,0 +1,226 @@
+"""A plane that cannot be read, in every command: it refuses its series, as what is converted and as a source."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+
+from pipeline.cli import main
+from pipeline.series import Series, scan
+from tests import rtphantom, segs
+from tests.phantom import Spec, write
+
+SPEC = Spec(shape=(13, 11, 7), row_spacing=1.4, column_spacing=1.1, step=2.5, bits_allocated=8)
+
+
+class Said:
+    """What one call of main printed and exited with."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main([str(a) for a in arguments])
+        self.exit = caught.value.code or 0
+        self.out, self.err = capsys.readouterr()
+
+    def refused(self, code: str = "FILE_UNREAD", name: str = "IM0009.dcm") -> bool:
+        return self.exit == 4 and self.err.startswith(f"REFUSED  {code}\n") and name in self.err
+
+
+def lose(folder: Path) -> None:
+    """A plane of the folder is an empty file."""
+    (folder / "IM0009.dcm").write_bytes(b"")
+
+
+def record(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8"))
+
+
+def unread(path: Path) -> list[tuple[str, str, str]]:
+    """Code, severity and file of what a record says of files that may be planes."""
+    codes = ("FILE_UNREAD", "CORRUPT_FILE")
+    return [(f["Code"], f["Severity"], *f["Where"]) for f in record(path)["Findings"] if f["Code"] in codes]
+
+
+def test_a_lost_end_plane_refuses_or_is_left_out_by_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = write(tmp_path / "in", SPEC)
+    out = tmp_path / "out.nii.gz"
+    truth.paths[-1].write_bytes(b"")
+    said = Said(capsys, "convert", truth.folder, "-o", out)
+    assert said.refused(name=truth.paths[-1].name)
+    assert "--on-unread leave-out" in said.err
+    assert not out.exists()
+    said = Said(capsys, "convert", truth.folder, "-o", out, "--on-unread", "leave-out")
+    assert (said.exit, said.err) == (0, "")
+    assert said.out.startswith("UNCONFIRMED")
+    assert "agrees" in said.out  # the witness saw no more than we did
+    assert unread(tmp_path / "out.json") == [("FILE_UNREAD", "warning", truth.paths[-1].name)]
+    assert record(tmp_path / "out.json")["Policy"]["OnUnread"] == "leave-out"
+
+
+def test_a_file_cut_off_is_left_out_by_the_same_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = write(tmp_path / "in", SPEC)
+    raw = truth.paths[-1].read_bytes()
+    truth.paths[-1].write_bytes(raw[: raw.index(b"\xe0\x7f\x10\x00")])
+    ask = ("convert", truth.folder, "-o", tmp_path / "out.nii.gz")
+    assert Said(capsys, *ask).refused("CORRUPT_FILE", truth.paths[-1].name)
+    said = Said(capsys, *ask, "--on-unread", "leave-out", "--strict")
+    assert said.exit == 13
+    assert unread(tmp_path / "out.json") == [("CORRUPT_FILE", "warning", truth.paths[-1].name)]
+
+
+def test_only_the_series_that_may_have_lost_it_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b", "c"):
+        write(tmp_path / "in" / name, SPEC, seed=name, description=name)
+    lose(tmp_path / "in" / "a")
+    broken = write(tmp_path / "in" / "b", SPEC, seed="b", description="b").paths[-1]
+    broken.write_bytes(broken.read_bytes()[:700])
+    (tmp_path / "in" / "c" / "notes.txt").write_text("no image")
+    ask = ("convert", tmp_path / "in", "--crosscheck", "off")
+    assert Said(capsys, *ask, "-o", tmp_path / "a.nii", "--series", "a").refused()
+    assert Said(capsys, *ask, "-o", tmp_path / "b.nii", "--series", "b").refused("CORRUPT_FILE", broken.name)
+    assert Said(capsys, *ask, "-o", tmp_path / "c.nii", "--series", "c").exit == 0
+    said = Said(capsys, *ask, "-o", f"{tmp_path / 'out'}/")
+    assert said.exit == 8
+    assert said.out.splitlines()[-1] == "1 UNCONFIRMED, 2 REFUSED"
+    assert said.err.count("REFUSED  ") == 2
+    (kept,) = (tmp_path / "out").glob("*.json")
+    assert record(kept)["SeriesDescription"] == "c"
+    assert [f["Where"] for f in record(kept)["Findings"] if f["Stage"] == "SCAN"] == [["notes.txt"]]
+    said = Said(capsys, *ask, "-o", f"{tmp_path / 'all'}/", "--on-unread", "leave-out")
+    assert said.exit == 0
+    told = {record(p)["SeriesDescription"]: unread(p) for p in (tmp_path / "all").glob("*.json")}
+    assert told == {
+        "a": [("FILE_UNREAD", "warning", "IM0009.dcm")],
+        "b": [("CORRUPT_FILE", "warning", broken.name)],
+        "c": [],
+    }
+
+
+def test_a_merge_of_masks_of_which_one_may_have_lost_a_plane(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n, name in enumerate(("a", "b")):
+
+        def body(k: int, dataset: Any, n: int = n) -> None:
+            pixels = np.zeros((11, 13), np.uint8)
+            pixels[2 + 4 * n : 4 + 4 * n, 3:8] = 1
+            dataset.PixelData = pixels.tobytes() + b"\0"
+
+        write(tmp_path / "in" / name, SPEC, seed=name, description=name, edit=body)
+    lose(tmp_path / "in" / "b")
+    ask = ("convert", tmp_path / "in", "--merge", "-o", tmp_path / "all.nii.gz", "--crosscheck", "off")
+    assert Said(capsys, *ask).refused()
+    assert Said(capsys, *ask, "--on-unread", "leave-out").exit == 0
+    assert unread(tmp_path / "all.json") == [("FILE_UNREAD", "warning", "IM0009.dcm")]
+
+
+def test_a_source_that_may_have_lost_a_plane_is_no_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def placed(_: int, dataset: Dataset) -> None:
+        dataset.FrameOfReferenceUID = "1.2.3"
+
+    mask = write(tmp_path / "mask", SPEC, seed="mask", edit=placed)
+    image = write(tmp_path / "image", SPEC, seed="image", content="index", bits_allocated=16, edit=placed)
+    shutil.copytree(image.folder, tmp_path / "whole")
+    lose(image.folder)
+    ask = ("convert", mask.folder, "-o", tmp_path / "out.nii.gz", "--source", image.folder)
+    assert Said(capsys, *ask).refused()
+    said = Said(capsys, *ask, "--on-unread", "leave-out")
+    assert (said.exit, said.out.split()[0]) == (0, "UNCONFIRMED")
+    assert unread(tmp_path / "out.json") == [("FILE_UNREAD", "warning", "IM0009.dcm")]
+    said = Said(capsys, *ask[:3], tmp_path / "ok.nii.gz", "--source", tmp_path / "whole", "--on-unread", "leave-out")
+    assert said.out.startswith("VERIFIED")
+
+
+def test_a_clean_export_that_may_have_lost_a_plane(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = Spec(shape=(13, 11, 7), content="index", bits_allocated=16)
+
+    def burn(k: int, dataset: Any) -> None:
+        pixels = np.frombuffer(dataset.PixelData, np.uint16).reshape(11, 13).copy()
+        pixels[3:6, 4:9] = 4000
+        dataset.PixelData = pixels.tobytes()
+
+    write(tmp_path / "clean", spec)
+    write(tmp_path / "shown", spec, seed="shown", edit=burn)
+    ask = ("convert", tmp_path / "shown", "--clean", tmp_path / "clean", "--inside", "4000", "--crosscheck", "off")
+    assert Said(capsys, *ask, "-o", tmp_path / "a.nii").exit == 0
+    lose(tmp_path / "clean")
+    assert Said(capsys, *ask, "-o", tmp_path / "b.nii").refused()
+    assert Said(capsys, *ask, "-o", tmp_path / "b.nii", "--on-unread", "leave-out").exit == 0
+    assert unread(tmp_path / "b.json") == [("FILE_UNREAD", "warning", "IM0009.dcm")]
+
+
+@pytest.mark.parametrize("kind", ["seg", "rtstruct"])
+@pytest.mark.parametrize("given", [True, False])
+def test_the_images_of_a_segmentation_or_structure_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, given: bool
+) -> None:
+    """Beside it, in a folder of their own, or named by --source."""
+    images, own = tmp_path / "in" / "images", tmp_path / "in" / "own"
+    own.mkdir(parents=True)
+    if kind == "seg":
+        segs.source_files(images)
+        _, _, source = segs.source_grid(images)
+        drawn = segs.frames_of(segs.blobs(1, overlap=False))
+        segs.write_seg(
+            own / "seg.dcm", drawn, reference=source.frame_of_reference_uid, ReferencedSeriesSequence=[_named(source)]
+        )
+    else:
+        g = rtphantom.grid()
+        rtphantom.write_images(images, g)
+        box = rtphantom.on(g, rtphantom.rectangle(5, 20, 6, 18), 4)
+        rtphantom.write_struct(own / "rs.dcm", [rtphantom.PhantomRoi("box", [box])])
+    lose(images)
+    inputs = (own, "--source", images) if given else (tmp_path / "in",)
+    series = () if given else ("--series", _uid(tmp_path / "in", kind))
+    ask = ("convert", *inputs, *series, "-o", tmp_path / "out.nii.gz", "--crosscheck", "off")
+    assert Said(capsys, *ask).refused()
+    assert Said(capsys, *ask, "--on-unread", "leave-out").exit == 0
+    assert unread(tmp_path / "out.json") == [("FILE_UNREAD", "warning", "IM0009.dcm")]
+
+
+def _named(series: Series) -> Dataset:
+    item = Dataset()
+    item.SeriesInstanceUID = series.uid
+    return item
+
+
+def _uid(folder: Path, kind: str) -> str:
+    return next(s.uid for s in scan([folder]).series if s.kind == kind)
+
+
+def test_commands_that_compare_with_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = write(tmp_path / "image", SPEC, content="index", bits_allocated=16)
+    mask = write(tmp_path / "mask", SPEC, seed="mask")
+    out = tmp_path / "mask.nii.gz"
+    assert Said(capsys, "convert", mask.folder, "-o", out, "--crosscheck", "off").exit == 0
+    asked: list[tuple[object, ...]] = [
+        ("explain", image.folder),
+        ("check", out, image.folder),
+        ("diagnose", out, "--source", image.folder),
+        ("diagnose", out, "--source", mask.folder, "--mask-series", image.folder),
+        ("export", out, "--source", image.folder, "-o", tmp_path / "back"),
+        ("convert", image.folder, "--list-values"),
+    ]
+    lose(image.folder)
+    for arguments in asked:
+        assert Said(capsys, *arguments).refused(), arguments
+    assert not (tmp_path / "back").exists()
+
+
+def test_series_lists_what_may_be_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "in", SPEC)
+    for n in range(20, 40):
+        (tmp_path / "in" / f"IM{n}.dcm").symlink_to("gone")
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    lines = Said(capsys, "series", tmp_path / "in").out.splitlines()[2:]
+    assert [line.split("”")[0] for line in lines[:4]] == [f"  “IM{n}.dcm" for n in range(20, 24)]
+    assert lines[4:] == ["  16 more files could not be read", "  1 file left out (--left-out lists it)"]
+    assert len(Said(capsys, "series", tmp_path / "in", "--left-out").out.splitlines()) == 2 + 21
+    listed = json.loads(Said(capsys, "series", tmp_path / "in", "--json").out)["LeftOut"]
+    assert [f["Code"] for f in listed].count("FILE_UNREAD") == 20
