@@ -6,15 +6,13 @@ Rules:
   when it cannot (shear; some turns of a few hundredths of a degree), so that software which holds only a qform fails
   loudly instead of straightening the image. Units are mm.
 - Labels: unsigned integer, slope 1, intercept 0, intent code 1002 (NIFTI_INTENT_LABEL).
-- A file is written under a temporary name beside its place and moved there only when complete and read back.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -311,37 +309,3 @@ def reading_back(
         written.set()
     plane_bytes = shape[0] * shape[1] * dtype.itemsize
     return Beside(partial(read_back, path, _OFFSET, plane_bytes, written, gzipped=gzipped))
-
-
-@contextmanager
-def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary path beside `target`; moved there when the block ends well, removed when it does not."""
-    temporary = target.with_name(f".{os.getpid()}.{target.name}.part")
-    try:
-        yield temporary
-        if overwrite:
-            temporary.replace(target)
-        else:
-            _move(temporary, target)
-    except FileExistsError as error:
-        raise refuse(
-            Code.OUTPUT_EXISTS, f"{target.name} appeared while it was being written; it was left alone"
-        ) from error
-    except OSError as error:
-        raise refuse(
-            Code.CANNOT_WRITE, f"{target.name} cannot be written: {error.strerror or error}", where=(target.name,)
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def _move(temporary: Path, target: Path) -> None:
-    """Rename, but fail where the target appeared meanwhile."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except OSError:  # exFAT and some network folders have no links: take the name, then replace our own empty file
-        target.open("xb").close()
-        temporary.replace(target)

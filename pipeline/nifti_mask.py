@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import nifti
+from pipeline.atomic_file import in_place
 from pipeline.findings import Code, refuse
 from pipeline.finish import checked_target, free_target
 from pipeline.geometry import LPS_TO_RAS, GeometryError, Grid
@@ -78,7 +79,7 @@ def write_fixed(target: Path, array: Array, grid: Grid, like: nifti.Header, poli
         limit_mm=policy.qform_limit_mm,
     )
     voxels = Voxels.of(array.astype(array.dtype.newbyteorder("=")))
-    with nifti.in_place(target, overwrite=False) as part:
+    with in_place(target, overwrite=False) as part:
         with nifti.opened(part, "wb", gzipped=target.name.endswith(".gz")) as file:
             checksums = nifti.write(file, header, voxels, lambda _: None)
         nifti.prove(part, grid.ras, grid.shape, voxels.dtype, checksums, policy.header_limit_mm)

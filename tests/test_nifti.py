@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from pipeline import nifti
+from pipeline.atomic_file import folder_in_place, in_place
 from pipeline.findings import Code, PipelineError
 from pipeline.geometry import Grid, corner_indices
 from pipeline.mask import Voxels
@@ -320,7 +321,7 @@ def test_a_grid_too_far_from_the_patient_is_refused(tmp_path: Path) -> None:
 
 
 def test_in_place_moves_what_is_whole(tmp_path: Path) -> None:
-    with nifti.in_place(tmp_path / "a.nii", overwrite=False) as part:
+    with in_place(tmp_path / "a.nii", overwrite=False) as part:
         part.write_bytes(b"whole")
         assert not (tmp_path / "a.nii").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii"]
@@ -333,7 +334,7 @@ def test_in_place_leaves_nothing_behind_on_failure(tmp_path: Path, error: type[B
     (tmp_path / "old.nii").write_bytes(b"old")
 
     def fail() -> None:
-        with nifti.in_place(tmp_path / ("old.nii" if overwrite else "new.nii"), overwrite=overwrite) as part:
+        with in_place(tmp_path / ("old.nii" if overwrite else "new.nii"), overwrite=overwrite) as part:
             part.write_bytes(b"half")
             raise error("midway")
 
@@ -356,7 +357,7 @@ def test_in_place_never_replaces_what_appeared_meanwhile(
     target = tmp_path / "a.nii"
 
     def race() -> None:
-        with nifti.in_place(target, overwrite=False) as part:
+        with in_place(target, overwrite=False) as part:
             part.write_bytes(b"ours")
             target.write_bytes(b"theirs")
 
@@ -369,7 +370,7 @@ def test_in_place_never_replaces_what_appeared_meanwhile(
 
 def test_in_place_works_on_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", without_links)
-    with nifti.in_place(tmp_path / "a.nii", overwrite=False) as part:
+    with in_place(tmp_path / "a.nii", overwrite=False) as part:
         part.write_bytes(b"whole")
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii"]
     assert (tmp_path / "a.nii").read_bytes() == b"whole"
@@ -377,10 +378,43 @@ def test_in_place_works_on_file_systems_without_links(tmp_path: Path, monkeypatc
 
 def test_in_place_overwrites_when_told(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(b"old")
-    with nifti.in_place(tmp_path / "a.nii", overwrite=True) as part:
+    with in_place(tmp_path / "a.nii", overwrite=True) as part:
         part.write_bytes(b"new")
         assert (tmp_path / "a.nii").read_bytes() == b"old"
     assert (tmp_path / "a.nii").read_bytes() == b"new"
+
+
+def test_in_place_leaves_alone_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a.nii").write_bytes(b"old")
+    with pytest.raises(PipelineError) as caught, in_place(tmp_path / "a.nii", overwrite=False):
+        pytest.fail("nothing is written to be thrown away")
+    assert caught.value.finding.code is Code.OUTPUT_EXISTS
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.nii", b"old")]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "new" / "folder"
+
+    def fail() -> None:
+        with folder_in_place(target) as working:
+            (working / "half").write_bytes(b"half")
+            assert not target.exists()
+            raise error("midway")
+
+    with pytest.raises(PipelineError if error is OSError else error):
+        fail()
+    assert list((tmp_path / "new").iterdir()) == []
+    for _ in range(2):  # where there is nothing, and where there is an empty folder
+        with folder_in_place(target) as working:
+            (working / "whole").write_bytes(b"whole")
+        assert [p.name for p in target.parent.iterdir()] == ["folder"]
+        (target / "whole").unlink()
+    (target / "theirs").write_bytes(b"theirs")
+    with pytest.raises(PipelineError) as caught, folder_in_place(target):
+        pytest.fail("nothing is written to be thrown away")
+    assert caught.value.finding.code is Code.OUTPUT_EXISTS
+    assert [p.name for p in target.iterdir()] == ["theirs"]
 
 
 @given(grids(largest=9), st.data())

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline.encode.folder import appearing_file, content_digest, content_uid
+from pipeline.atomic_file import in_place
 from pipeline.encode.segments import described
 from pipeline.encode.source import check_source
+from pipeline.encode.uids import content_digest, content_uid
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.mask import Array, Concept, Mask, Segment, smallest_unsigned
 from pipeline.policy import Policy
@@ -85,7 +86,8 @@ def write_seg(
         sop_instance_uid=content_uid(digest, kind, "seg"),
         series_description=(description or "segmentation")[:64],
     )
-    with appearing_file(path) as working:
+    with in_place(path, overwrite=False) as working:
+        path.parent.mkdir(parents=True, exist_ok=True)
         made.save_as(working)
     return WrittenSeg(path, segments, tuple((n, label) for label, n in numbers.items()), (*findings, *_moved(numbers)))
 

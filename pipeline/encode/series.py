@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.encode.folder import appearing, content_digest, content_uid
+from pipeline.atomic_file import folder_in_place
 from pipeline.encode.source import check_source, copied, reference, source_dataset
+from pipeline.encode.uids import content_digest, content_uid
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Mask
 from pipeline.policy import Policy
@@ -67,7 +68,7 @@ def write_series(
     dtype = np.dtype("<u1" if sop_class == SECONDARY and largest < 256 else "<u2")
     series_uid = content_uid(digest, "series")
     names = []
-    with appearing(folder) as working:
+    with folder_in_place(folder) as working:
         for k, plane in enumerate(mask.voxels):
             made = copied(source[k]) if source else _invented(mask.grid, k, digest)
             made.SOPClassUID, made.SOPInstanceUID = sop_class, content_uid(digest, "instance", str(k))
