@@ -26,6 +26,7 @@ from pipeline.labelfiles import label_file, label_text
 from pipeline.labels import Counter, LabelRow, label_table
 from pipeline.layout import Layout, lay_out
 from pipeline.mask import Array, Mask, Voxels
+from pipeline.nifti_header import parse_header
 from pipeline.outcome import Outcome, Proofs, build_record, sha256, sidecar_of, verdict_of, write_record
 from pipeline.policy import Policy
 from pipeline.product import Physical, Product
@@ -181,7 +182,7 @@ def _write(
     finally:
         written.set()
     rows = labels.rows() if labels else label_table(mask) if mask else None
-    return nifti.Written(checksums, deviation, nifti.parse_header(header).qform_code), back.result(), rows
+    return nifti.Written(checksums, deviation, parse_header(header).qform_code), back.result(), rows
 
 
 def _agreements(product: Product, layout: Layout, panel: Panel, path: Path, policy: Policy) -> tuple[Agreement, ...]:

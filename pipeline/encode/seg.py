@@ -184,15 +184,15 @@ def _thickness(images: list[Dataset], mask: Mask) -> list[Finding]:
 def _pixels(masks: Sequence[Mask], numbers: dict[int, int], kind: str, source: Sequence[Frame]) -> Array:
     """(frames, rows, columns) of segment numbers; of overlapping masks (frames, rows, columns, segments), 0 or 1."""
     columns, rows, planes = masks[0].grid.shape
-    lookup = np.zeros(max(numbers) + 1, smallest_unsigned(len(numbers)))
-    lookup[list(numbers)] = list(numbers.values())
+    labels = np.array([0, *numbers])  # ascending, as their segment numbers are: the place of a label is its number
+    dtype = smallest_unsigned(len(numbers))
     at = [frame.number - 1 if source[0].header.number_of_frames > 1 else k for k, frame in enumerate(source)]
-    block = np.zeros((planes, rows, columns), lookup.dtype)
+    block = np.zeros((planes, rows, columns), dtype)
     shared = 0
     for mask in masks:
         for k, plane in zip(at, mask.voxels, strict=True):
-            new = lookup[plane]
-            shared += int(np.count_nonzero(block[k] & np.where(new, ~lookup.dtype.type(0), 0)))
+            new = labels.searchsorted(plane).astype(dtype)
+            shared += int(np.count_nonzero(block[k] & np.where(new, ~dtype.type(0), 0)))
             block[k] = np.where(new, new, block[k])
     if not block.any():
         raise refuse(Code.EMPTY, "every voxel of the mask is background; a SEG of nothing has no frame to write")
