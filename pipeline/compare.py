@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,13 @@ import numpy as np
 
 from pipeline.findings import Code, Finding, Severity
 from pipeline.geometry import Grid, Matrix, axis_codes
+from pipeline.mask import LARGEST_LABEL
 from pipeline.matching import same_shape
 from pipeline.motion import corner_distance
-from pipeline.nifti import Header, read_header, read_planes
+from pipeline.nifti import read_header, read_planes
+from pipeline.nifti_header import Header, fills_space
 from pipeline.orders import AS_IS, difference
+from pipeline.pairs import Labels
 
 LIMIT_MM = 1e-3
 ITK_ORTHONORMAL = 1e-4
@@ -42,10 +45,10 @@ class Placed:
     def of_file(cls, path: Path) -> Placed:
         """From a NIfTI file; its values are not read. Raises PipelineError CORRUPT_FILE."""
         header = read_header(path)
-        shape = header.shape
-        while len(shape) > 3 and shape[-1] == 1:
-            shape = shape[:-1]
-        return cls(path.name, (*shape, 1, 1)[: max(3, len(shape))], header.affine, header)
+        more = header.shape[3:]
+        while more and more[-1] == 1:
+            more = more[:-1]
+        return cls(path.name, (*header.space, *more), header.affine, header)
 
     @classmethod
     def of_grid(cls, name: str, grid: Grid) -> Placed:
@@ -54,7 +57,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What the voxels of a mask hold, as stored. distinct: up to 256 of them, ascending."""
+    """What the voxels of a mask mean, scaled as its header says. distinct: up to 256 of the values, ascending."""
 
     distinct: tuple[float, ...]
     whole: bool
@@ -64,7 +67,7 @@ class Values:
 def compare(mask: Placed, image: Placed, *, limit_mm: float = LIMIT_MM) -> list[Finding]:
     """Every difference that matters between a mask and its image; no ERROR among them means they match."""
     found = [finding for placed in (mask, image) for finding in check_header(placed, limit_mm)]
-    if not (_fills_space(mask.ras) and _fills_space(image.ras)):
+    if not (fills_space(mask.ras) and fills_space(image.ras)):
         return found
     if len(mask.shape) > 3 or len(image.shape) > 3:
         shapes = f"{_size(mask.shape)} and {_size(image.shape)}"
@@ -72,10 +75,15 @@ def compare(mask: Placed, image: Placed, *, limit_mm: float = LIMIT_MM) -> list[
     return [*_grids(mask, image, limit_mm), *_itk_grids(mask, image, limit_mm), *found]
 
 
-def check_values(values: Values, header: Header) -> list[Finding]:
-    """Whether the stored values of a mask are labels."""
+def check_values(values: Values, header: Header, declared: Labels | None = None) -> list[Finding]:
+    """Whether the values of a mask are labels; where they are declared, whether they are of those."""
     found = []
-    if header.dtype.kind == "f":
+    unknown = [value for value in values.distinct if declared is not None and value not in declared.values]
+    if declared is not None and unknown:
+        words = f"{_listed(unknown)} in the mask, not among the labels of {declared.file} ({_listed(declared.values)})"
+        hint = "nnU-Net trains on declared labels only: declare them, or write the mask with those."
+        found.append(Finding(Code.UNKNOWN_LABELS, words, hint))
+    if header.dtype.kind == "f" or not values.whole:
         told = "they are whole numbers" if values.whole else "and some are not whole numbers"
         found.append(_doubtful(Code.NOT_A_MASK, f"the values are stored as {header.dtype.name}; {told}", values.whole))
     if not values.finite:
@@ -84,23 +92,33 @@ def check_values(values: Values, header: Header) -> list[Finding]:
         found.append(
             _doubtful(Code.NOT_A_MASK, f"the smallest value is {values.distinct[0]:g}; labels start at 0", False)
         )
+    if values.distinct and values.distinct[-1] > LARGEST_LABEL:
+        words = f"there is the value {values.distinct[-1]!r}; labels up to {LARGEST_LABEL} can be held"
+        found.append(_doubtful(Code.NOT_A_MASK, words, False))
     if len(values.distinct) > _MOST_LABELS:
         words = f"there are more than {_MOST_LABELS} different values: an image, not a mask"
         found.append(_doubtful(Code.NOT_A_MASK, words, False))
     if len(values.distinct) == 1:
         found.append(_doubtful(Code.EMPTY, f"every voxel has the value {values.distinct[0]:g}", True))
-    if header.slope not in (0.0, 1.0) or (header.slope and header.intercept):
-        words = f"the values are scaled (slope {header.slope:g}, intercept {header.intercept:g}): labels read as floats"
+    if values.distinct == (0, 255) and (declared is None or 255 in unknown):
+        words = "the values are 0 and 255: a picture of a mask, in which the label is 255 and not 1"
+        found.append(_doubtful(Code.NOT_A_MASK, words, True))
+    if header.scaling != (1.0, 0.0):
+        slope, intercept = header.scaling
+        words = f"the values are scaled (slope {slope:g}, intercept {intercept:g}): labels read as floats"
         found.append(_doubtful(Code.RESCALE_IGNORED, words, True))
     return found
 
 
 def read_values(path: Path) -> Values:
-    """The stored values of a 3-D NIfTI file, read a plane at a time."""
+    """The values of a NIfTI file, read a plane at a time, to its end. Raises as `nifti.read_planes`."""
+    slope, intercept = read_header(path).scaling
     distinct: set[float] = set()
     whole = finite = True
     for plane in read_planes(path):
         values = np.unique(plane)
+        if (slope, intercept) != (1.0, 0.0):
+            values = np.unique(values * np.float64(slope) + intercept)
         if values.dtype.kind == "f":
             finite = finite and bool(np.isfinite(values).all())
             values = values[np.isfinite(values)]
@@ -117,11 +135,14 @@ def check_header(placed: Placed, limit_mm: float = LIMIT_MM) -> list[Finding]:
         return []
     if not header.sform_code and not header.qform_code:
         return [_forms(f"{name} says nothing of its place: sform_code and qform_code are 0")]
-    if not _fills_space(header.affine):
+    if not fills_space(header.affine):
         return [_forms(f"{name} has an affine that is not finite or lays all voxels on one plane")]
     found = []
-    apart = corner_distance(header.sform, header.qform, placed.shape)
-    if header.sform_code and header.qform_code and apart > limit_mm:
+    both = header.sform_code and header.qform_code
+    if both and not fills_space(header.qform):
+        words = f"{name}: the qform (code {header.qform_code}) is not finite or lays all voxels on one plane"
+        found.append(_forms(f"{words}; software takes it or the sform", Severity.WARNING))
+    elif both and (apart := corner_distance(header.sform, header.qform, placed.shape)) > limit_mm:
         words = (
             f"{name}: sform (code {header.sform_code}) and qform (code {header.qform_code}) are {apart:.4g} mm apart"
         )
@@ -147,7 +168,7 @@ def itk_affine(placed: Placed) -> Matrix | None:
     prefers_sform = header.sform_code == 1 or header.qform_code == 0
     if header.sform_code and prefers_sform and orthonormal_error(header.sform) <= ITK_ORTHONORMAL:
         return header.sform
-    return header.qform if header.qform_code else None
+    return header.qform if header.qform_code and fills_space(header.qform) else None
 
 
 def orthonormal_error(affine: Matrix) -> float:
@@ -222,12 +243,13 @@ def _itk_grids(mask: Placed, image: Placed, limit_mm: float) -> Iterator[Finding
         yield _differs(words, apart, limit_mm, "Give both files the same codes, (1, 1).")
 
 
-def _fills_space(affine: Matrix) -> bool:
-    return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-12)
-
-
 def _angle(a: Matrix, b: Matrix) -> float:
     return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b)), a @ b)))
+
+
+def _listed(values: Sequence[float]) -> str:
+    more = ", …" if len(values) > 12 else ""
+    return ", ".join(f"{value:.9g}" if value % 1 else str(int(value)) for value in values[:12]) + more
 
 
 def _size(shape: Iterable[int]) -> str:

@@ -16,6 +16,7 @@ from threading import Event
 import numpy as np
 
 from pipeline import nifti, regrid
+from pipeline.atomic_file import in_place
 from pipeline.beside import Beside
 from pipeline.crosscheck.agreement import Agreement
 from pipeline.crosscheck.panel import Panel
@@ -25,6 +26,7 @@ from pipeline.labelfiles import label_file, label_text
 from pipeline.labels import Counter, LabelRow, label_table
 from pipeline.layout import Layout, lay_out
 from pipeline.mask import Array, Mask, Voxels
+from pipeline.nifti_header import parse_header
 from pipeline.outcome import Outcome, Proofs, build_record, sha256, sidecar_of, verdict_of, write_record
 from pipeline.policy import Policy
 from pipeline.product import Physical, Product
@@ -162,7 +164,7 @@ def _write(
         limit_mm=policy.qform_limit_mm,
         like=layout.geometry,
     )
-    gzipped = path.name.endswith(".gz.part")
+    gzipped = path.name.endswith(".gz.partial")
     level = policy.gzip_level if policy.gzip_level is not None else None if mask else _IMAGE_LEVEL
     labels = Counter(mask) if mask and voxels is mask.voxels else None
     seen = (lambda plane: None) if labels is None else labels.add
@@ -176,7 +178,7 @@ def _write(
     finally:
         written.set()
     rows = labels.rows() if labels else label_table(mask) if mask else None
-    return nifti.Written(checksums, deviation, nifti.parse_header(header).qform_code), back.result(), rows
+    return nifti.Written(checksums, deviation, parse_header(header).qform_code), back.result(), rows
 
 
 def _agreements(product: Product, layout: Layout, panel: Panel, path: Path, policy: Policy) -> tuple[Agreement, ...]:
@@ -228,8 +230,8 @@ def _both_in_place(target: Path, policy: Policy) -> Iterator[tuple[Path, Path]]:
     overwrite = policy.write == "overwrite"
     moved = False
     try:
-        with nifti.in_place(target, overwrite=overwrite) as image:
-            with nifti.in_place(sidecar_of(target), overwrite=overwrite) as record:
+        with in_place(target, overwrite=overwrite) as image:
+            with in_place(sidecar_of(target), overwrite=overwrite) as record:
                 yield image, record
             moved = True
     except BaseException:
@@ -241,7 +243,7 @@ def _both_in_place(target: Path, policy: Policy) -> Iterator[tuple[Path, Path]]:
 def _write_labels(product: Product, target: Path, policy: Policy) -> None:
     if policy.labels_file == "none" or not isinstance(product.volume, Mask):
         return
-    with nifti.in_place(label_file(target, policy.labels_file), overwrite=policy.write == "overwrite") as part:
+    with in_place(label_file(target, policy.labels_file), overwrite=policy.write == "overwrite") as part:
         part.write_text(label_text(product.volume.segments, policy.labels_file), "utf-8")
 
 

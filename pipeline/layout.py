@@ -80,8 +80,6 @@ def mapping_to(grid: Grid, codes: str) -> NDArray[np.int64]:
 
 
 def _like(product: Product, policy: Policy, path: Path) -> Layout:
-    if not path.is_file():
-        raise refuse(Code.NO_SUCH_INPUT, f"{path.name}, the image to be like, is not there", "Check --like.")
     header, bits = nifti.read_geometry(path)
     mask, grid = product.volume, product.grid
     if not isinstance(mask, Mask) or len(header.shape) < 3:

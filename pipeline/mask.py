@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.geometry import Grid
 
 Array = NDArray[Any]
+LARGEST_LABEL = int(np.iinfo(np.uint32).max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

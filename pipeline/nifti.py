@@ -1,4 +1,4 @@
-"""A NIfTI-1 file: its header, its one way to be written, and a second reader that proves what was written.
+"""A NIfTI-1 file: its one way to be written, its one way to be read, and a second reader that proves what was written.
 
 Rules:
 - RAS is born here: the sform is the grid's LPS affine with its first two rows negated, and nothing is flipped.
@@ -6,17 +6,16 @@ Rules:
   when it cannot (shear; some turns of a few hundredths of a degree), so that software which holds only a qform fails
   loudly instead of straightening the image. Units are mm.
 - Labels: unsigned integer, slope 1, intercept 0, intent code 1002 (NIFTI_INTENT_LABEL).
-- A file is written under a temporary name beside its place and moved there only when complete and read back.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from threading import Event
 from typing import IO, Any, Literal
@@ -28,37 +27,14 @@ from pipeline.findings import Code, refuse
 from pipeline.geometry import Matrix
 from pipeline.gzipped import GzipWriter
 from pipeline.mask import Array, Voxels
-from pipeline.quaternion import corner_distance, qform, quaternion
+from pipeline.nifti_header import FIELDS, FIRST_VOXEL, SIZE, TYPES, Header, parse_header, placed
+from pipeline.quaternion import corner_distance, quaternion
 from pipeline.readback import ReadBack, read_back
 
 INTENT_LABEL = 1002
-_FIELDS = struct.Struct("<i10s18sihBB8h3f4h8f3fhBB4f2i80s24s2h6f12f16s4s")
-_OFFSET = 352  # 348 bytes of header and 4 that say there is no extension
-_TYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768}
+_CHUNK = 1 << 20
+_DEFLATE_MOST = 1032  # bytes that one byte of deflate can become: a match of 258 in two bits
 _LARGEST = 32767  # dim[] is int16
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Header:
-    """The fields of a NIfTI-1 header that place and scale voxels. sform, qform: 4 x 4, index to RAS mm."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    sform: Matrix
-    qform: Matrix
-    sform_code: int
-    qform_code: int
-    slope: float
-    intercept: float
-    units: int
-    intent: int
-    description: str
-    vox_offset: int
-
-    @property
-    def affine(self) -> Matrix:
-        """The sform, or the qform where there is no sform."""
-        return self.sform if self.sform_code else self.qform
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +90,13 @@ def pack_header(
     if not held:
         qfac, turn, offset = 0.0, np.zeros(3), np.zeros(3)
     dims = (len(shape), *shape, *[1] * (7 - len(shape)))
-    raw = _FIELDS.pack(
+    raw = FIELDS.pack(
         348, b"", b"", 0, 0, ord("r"), 0,
         *dims,
         0.0, 0.0, 0.0,
-        INTENT_LABEL if label else 0, _TYPES[dtype.str[1:]], dtype.itemsize * 8, 0,
+        INTENT_LABEL if label else 0, TYPES[dtype.str[1:]], dtype.itemsize * 8, 0,
         qfac, *zooms, 0.0, 0.0, 0.0, 0.0,
-        float(_OFFSET), slope, intercept,
+        float(FIRST_VOXEL), slope, intercept,
         0, 0, 2,  # slice_end, slice_code, xyzt_units: mm
         0.0, 0.0, 0.0, 0.0, 0, 0,
         description.encode("ascii", "replace")[:79], b"",
@@ -132,39 +108,6 @@ def pack_header(
     if like is not None:
         raw = raw[:76] + like.pixdim + raw[92:252] + like.forms + raw[328:]
     return raw + bytes(4), deviation
-
-
-def parse_header(raw: bytes) -> Header:
-    """The header of a .nii file from its first 348 bytes, either byte order. Raises CORRUPT_FILE."""
-    order = next((o for o in "<>" if len(raw) >= 348 and struct.unpack(o + "i", raw[:4])[0] == 348), None)
-    if order is None or raw[344:347] not in (b"n+1", b"ni1"):
-        raise refuse(Code.CORRUPT_FILE, "not a NIfTI-1 file: its first 348 bytes are no header", clause="NIfTI-1")
-    fields = struct.unpack(order + _FIELDS.format[1:], raw[:348])
-    dims = fields[7:15]
-    (intent, datatype), pixdim = fields[18:20], fields[22:30]
-    vox_offset, slope, intercept = fields[30:33]
-    units = fields[35]
-    description, (qform_code, sform_code) = fields[42], fields[44:46]
-    turn, offset, rows = fields[46:49], fields[49:52], fields[52:64]
-    sform = np.eye(4)
-    sform[:3] = np.array(rows).reshape(3, 4)
-    types = {number: np.dtype(order + name) for name, number in _TYPES.items()}
-    if datatype not in types:
-        raise refuse(Code.CORRUPT_FILE, f"NIfTI datatype {datatype} is not one that is read here", clause="NIfTI-1")
-    return Header(
-        shape=tuple(int(n) for n in dims[1 : dims[0] + 1]),
-        dtype=types[datatype],
-        sform=sform,
-        qform=qform(pixdim[0], np.array(turn), np.array(pixdim[1:4]), np.array(offset)),
-        sform_code=sform_code,
-        qform_code=qform_code,
-        slope=slope,
-        intercept=intercept,
-        units=units,
-        intent=intent,
-        description=description.split(b"\0")[0].decode("ascii", "replace"),
-        vox_offset=int(vox_offset),
-    )
 
 
 def write(
@@ -222,38 +165,80 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[IO[bytes]]:
+    """A stream of what a file holds, unpacked. Raises NO_SUCH_INPUT where it cannot be read, and as `opened`."""
+    try:
+        if not path.is_file():  # a pipe would be waited for, and a device never ends
+            said = "is not a regular file" if path.exists() else "is not there"
+            raise refuse(Code.NO_SUCH_INPUT, f"{path.name} {said}", "Check the path.", where=(path.name,))
+        with opened(path, "rb", gzipped=is_gzip(path)) as file:
+            yield file
+    except OSError as error:
+        said = f"{path.name} cannot be read: {error.strerror or error}"
+        raise refuse(Code.NO_SUCH_INPUT, said, "Check the path and its permissions.", where=(path.name,)) from error
+
+
 def read_header(path: Path) -> Header:
-    """The header of a .nii or .nii.gz file."""
-    with opened(path, "rb", gzipped=is_gzip(path)) as file:
-        return parse_header(file.read(348))
+    """The header of a .nii or .nii.gz file. Raises as `reading` and `parse_header`."""
+    with reading(path) as file:
+        return parse_header(file.read(SIZE), path.name)
 
 
 def read_geometry(path: Path) -> tuple[Header, GeometryBits]:
-    """A file's header, and the bits of it that place its voxels."""
-    with opened(path, "rb", gzipped=is_gzip(path)) as file:
-        raw = file.read(348)
-    header = parse_header(raw)
+    """A file's header, which places its voxels, and the bits of it that do. Raises as `read_header` and `placed`."""
+    with reading(path) as file:
+        raw = file.read(SIZE)
+    header = placed(parse_header(raw, path.name), path.name)
+    _refuse_short(path, header)
     pixdim, forms = raw[76:92], raw[252:328]
-    if raw[:4] == struct.pack(">i", 348):
+    if raw[:4] == struct.pack(">i", SIZE):
         pixdim = struct.pack("<4f", *struct.unpack(">4f", pixdim))
         forms = struct.pack("<2h18f", *struct.unpack(">2h18f", forms))
     return header, GeometryBits(pixdim, forms)
 
 
 def read_planes(path: Path) -> Iterator[Array]:
-    """Every (rows, columns) plane of a file as stored, in order, volume after volume. Raises CORRUPT_FILE when it ends early or late."""
-    with opened(path, "rb", gzipped=is_gzip(path)) as file:
-        header = parse_header(file.read(348))
-        file.read(header.vox_offset - 348)
+    """Every (rows, columns) plane of a file as stored, in order, volume after volume.
+
+    Raises CORRUPT_FILE when it ends early or late, and as `read_header`.
+    """
+    with reading(path) as file:
+        header = parse_header(file.read(SIZE), path.name)
         columns, rows, *rest = (*header.shape, 1)
-        planes = int(np.prod(rest))
+        planes, plane_bytes = prod(rest), columns * rows * header.dtype.itemsize
+        _refuse_short(path, header)
+        between = header.vox_offset - SIZE
+        while between and (skipped := file.read(min(between, _CHUNK))):
+            between -= len(skipped)
         for k in range(planes):
-            data = file.read(columns * rows * header.dtype.itemsize)
-            if len(data) != columns * rows * header.dtype.itemsize:
+            data = file.read(plane_bytes)
+            if len(data) != plane_bytes:
                 raise refuse(Code.CORRUPT_FILE, f"{path.name} ends in plane {k} of {planes}", where=(path.name,))
             yield np.frombuffer(data, header.dtype).reshape(rows, columns)
         if file.read(1):
             raise refuse(Code.CORRUPT_FILE, f"{path.name} goes on after its last voxel", where=(path.name,))
+
+
+def is_named_nifti(path: Path) -> bool:
+    """Whether a name is one of a NIfTI file, a .hdr of a pair too; what the file is, reading it tells."""
+    return path.name.lower().removesuffix(".gz").endswith((".nii", ".hdr"))
+
+
+def _refuse_short(path: Path, header: Header) -> None:
+    """Refuse a header that promises more bytes than the file can hold, before memory or a disk is filled for them."""
+    said = header.vox_offset + prod(header.shape) * header.dtype.itemsize
+    held = path.stat().st_size * (_DEFLATE_MOST if is_gzip(path) else 1)
+    if said > held:
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{path.name} is cut off, or its header is damaged: it says {said} bytes, and at most {held} are there",
+            "Write or copy the file again from where it came from.",
+            where=(path.name,),
+            measured=held,
+            limit=said,
+            unit="bytes",
+        )
 
 
 def prove(
@@ -274,7 +259,7 @@ def prove(
     from isal import isal_zlib
 
     back = back or reading_back(path, shape, dtype, gzipped=is_gzip(path)).result()
-    header = parse_header(back.start)
+    header = parse_header(back.start, path.name)
     same_header = isal_zlib.crc32(back.start) == checksums[0]
     distance = corner_distance(header.affine, affine, shape)
     wrong = [k for k, (a, b) in enumerate(zip(back.checksums, checksums[1:], strict=False)) if a != b]
@@ -310,38 +295,4 @@ def reading_back(
         written = Event()
         written.set()
     plane_bytes = shape[0] * shape[1] * dtype.itemsize
-    return Beside(partial(read_back, path, _OFFSET, plane_bytes, written, gzipped=gzipped))
-
-
-@contextmanager
-def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary path beside `target`; moved there when the block ends well, removed when it does not."""
-    temporary = target.with_name(f".{os.getpid()}.{target.name}.part")
-    try:
-        yield temporary
-        if overwrite:
-            temporary.replace(target)
-        else:
-            _move(temporary, target)
-    except FileExistsError as error:
-        raise refuse(
-            Code.OUTPUT_EXISTS, f"{target.name} appeared while it was being written; it was left alone"
-        ) from error
-    except OSError as error:
-        raise refuse(
-            Code.CANNOT_WRITE, f"{target.name} cannot be written: {error.strerror or error}", where=(target.name,)
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def _move(temporary: Path, target: Path) -> None:
-    """Rename, but fail where the target appeared meanwhile."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except OSError:  # exFAT and some network folders have no links: take the name, then replace our own empty file
-        target.open("xb").close()
-        temporary.replace(target)
+    return Beside(partial(read_back, path, FIRST_VOXEL, plane_bytes, written, gzipped=gzipped))

@@ -3,7 +3,8 @@
 Rules:
 - A file is taken at its word: its sform, else its qform, places it. A left-handed array has its first axis reversed, with
   its affine, so that it becomes a grid; no voxel moves.
-- Values must be whole and not negative. Names of labels come from the record beside the file, where there is one.
+- The values of a mask are slope * stored + intercept, and must be whole and not negative. Names of labels come from the
+  record beside the file, where there is one.
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ from typing import Any
 import numpy as np
 
 from pipeline import nifti
-from pipeline.findings import Code, refuse
+from pipeline.atomic_file import in_place
+from pipeline.findings import Code, PipelineError, refuse
 from pipeline.finish import checked_target, free_target
 from pipeline.geometry import LPS_TO_RAS, GeometryError, Grid
-from pipeline.mask import Array, Mask, Segment, Voxels, smallest_unsigned
+from pipeline.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
+from pipeline.nifti_header import Header, placed
 from pipeline.outcome import sidecar_of
 from pipeline.policy import Policy
 
 
-def read_array(path: Path) -> tuple[nifti.Header, Array]:
-    """Header and stored values, (i, j, k), of a 3-D file. Raises NO_SUCH_INPUT, CORRUPT_FILE, SEVERAL_VOLUMES."""
-    if not path.is_file():
-        raise refuse(Code.NO_SUCH_INPUT, f"{path.name} is not there", "Check the path.")
-    header = nifti.read_header(path)
+def read_array(path: Path) -> tuple[Header, Array]:
+    """Header and stored values, (i, j, k), of a 3-D file whose affine places them.
+
+    Raises NO_SUCH_INPUT, CORRUPT_FILE, UNSUPPORTED_NIFTI, SEVERAL_VOLUMES.
+    """
+    header = placed(nifti.read_header(path), path.name)
     shape = header.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -38,17 +42,32 @@ def read_array(path: Path) -> tuple[nifti.Header, Array]:
     return replace(header, shape=shape), block.transpose(2, 1, 0)
 
 
-def read_mask(path: Path) -> Mask:
-    """A label file as a mask. Raises NOT_A_MASK, and as `read_array`."""
-    header, array = read_array(path)
-    whole = array if array.dtype.kind in "iu" else np.rint(array)
-    if not np.isfinite(array).all() or (whole != array).any() or array.min() < 0 or header.slope not in (0.0, 1.0):
-        raise refuse(
-            Code.NOT_A_MASK,
-            f"{path.name} is no mask: labels are whole numbers from 0 upwards, without a slope",
-            where=(path.name,),
+def labels_of(header: Header, array: Array, name: str) -> Array:
+    """Stored values as the labels they mean, in the smallest unsigned type. name: of the file, for the refusal.
+
+    Raises NOT_A_MASK where slope * stored + intercept is not whole, is negative or too large.
+    """
+    slope, intercept = header.scaling
+    scaled = array if (slope, intercept) == (1.0, 0.0) else array.astype(np.float64) * slope + intercept
+    if not np.isfinite(scaled).all():
+        raise _no_labels(name, header, "some values are no finite numbers")
+    low, high = scaled.min(), scaled.max()
+    if low < 0 or high > LARGEST_LABEL:
+        odd = low if low < 0 else high
+        raise _no_labels(
+            name, header, f"there is the value {odd}", measured=float(odd), limit=0 if low < 0 else LARGEST_LABEL
         )
-    labels = array.astype(smallest_unsigned(int(array.max(initial=0))))
+    labels = scaled.astype(smallest_unsigned(int(high)))
+    apart = scaled[labels != scaled]
+    if apart.size:
+        raise _no_labels(name, header, f"{apart.size} values are not whole, such as {float(apart[0])!r}")
+    return labels
+
+
+def read_mask(path: Path) -> Mask:
+    """A label file as a mask. Raises as `read_array` and `labels_of`."""
+    header, array = read_array(path)
+    labels = labels_of(header, array, path.name)
     affine = header.affine.copy()
     if np.linalg.det(affine[:3, :3]) < 0:
         labels = labels[::-1]
@@ -63,25 +82,38 @@ def read_mask(path: Path) -> Mask:
     return Mask(Voxels.of(labels), grid, tuple(names.get(v) or Segment(v, f"label {v}") for v in values), _stem(path))
 
 
-def write_fixed(target: Path, array: Array, grid: Grid, like: nifti.Header, policy: Policy) -> None:
+def write_fixed(target: Path, array: Array, grid: Grid, like: Header, policy: Policy) -> None:
     """A repaired array on its grid, with the slope and intent of the file it came from."""
     if free_target(checked_target(target), policy) is None:
         return
+    slope, intercept = like.scaling
     header, _ = nifti.pack_header(
         grid.ras,
         grid.shape,
         array.dtype.newbyteorder("="),
-        slope=like.slope,
-        intercept=like.intercept,
+        slope=slope,
+        intercept=intercept,
         label=like.intent == nifti.INTENT_LABEL,
         description="verimask",
         limit_mm=policy.qform_limit_mm,
     )
     voxels = Voxels.of(array.astype(array.dtype.newbyteorder("=")))
-    with nifti.in_place(target, overwrite=False) as part:
+    with in_place(target, overwrite=False) as part:
         with nifti.opened(part, "wb", gzipped=target.name.endswith(".gz")) as file:
             checksums = nifti.write(file, header, voxels, lambda _: None)
         nifti.prove(part, grid.ras, grid.shape, voxels.dtype, checksums, policy.header_limit_mm)
+
+
+def _no_labels(name: str, header: Header, words: str, **details: Any) -> PipelineError:
+    slope, intercept = header.scaling
+    scaled = "" if (slope, intercept) == (1.0, 0.0) else f" (stored values times {slope:.9g} plus {intercept:.9g})"
+    return refuse(
+        Code.NOT_A_MASK,
+        f"{name} is no mask: labels are whole numbers from 0 to {LARGEST_LABEL}, and {words}{scaled}",
+        "Give a file of labels, or write them as integers without a slope.",
+        where=(name,),
+        **details,
+    )
 
 
 def _names(path: Path) -> dict[int, Segment]:
@@ -97,7 +129,7 @@ def _names(path: Path) -> dict[int, Segment]:
             )
             for row in labels
         }
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}  # somebody else's JSON: names are a convenience
 
 

@@ -19,6 +19,7 @@ from pipeline.geometry import Matrix, corner_indices
 from pipeline.mask import Array, Voxels
 
 Mapping = NDArray[np.int64]
+_FAR = 1 << 40  # voxels: farther than any file is long, and an integer still
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +44,7 @@ def fit(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_
     moved = float(np.linalg.norm(corners @ off[:3, :3].T + off[:3, 3], axis=1).max())
     reached = corners @ snapped[:3, :3].T + snapped[:3, 3]
     whole = bool((reached >= 0).all() and (reached < np.array(theirs_shape[:3])).all())
-    return Fit(snapped.astype(np.int64), moved, whole)
+    return Fit(np.clip(snapped, -_FAR, _FAR).astype(np.int64), moved, whole)
 
 
 def inverse(mapping: Mapping) -> Mapping:

@@ -99,7 +99,7 @@ def refusal_lines(error: PipelineError, *, colour: bool = False, width: int = 10
     finding = error.finding
     lines = [f"{_paint('REFUSED', colour)}  {finding.code.name}"]
     hang = " " * len("REFUSED  ")
-    lines += _wrapped(_sentence(finding.message), hang, width)
+    lines += _wrapped(_sentence(finding), hang, width)
     if finding.measured is not None:
         unit = f" {finding.unit}" if finding.unit else ""
         lines += _wrapped(f"measured {finding.measured:.4g}{unit}, limit {finding.limit:.4g}{unit}", hang, width)
@@ -125,11 +125,15 @@ def summary_lines(done: Sequence[Outcome], refused: Sequence[PipelineError]) -> 
 def _finding_words(finding: Finding) -> str:
     lead = "note" if finding.severity is Severity.INFO else "warning"
     hint = f" {finding.hint}" if finding.hint else ""
-    return f"{lead}: {_sentence(finding.message)}{hint}"
+    return f"{lead}: {_sentence(finding)}{hint}"
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+def _sentence(finding: Finding) -> str:
+    """The message with a capital and a full stop; a file keeps its name as it is."""
+    text = finding.message
+    first = text.split(" ", 1)[0].rstrip(",:;")
+    named = any(mark in first for mark in "._/") or text.startswith(tuple(w for w in finding.where if w))
+    return (text[:1] if named else text[:1].upper()) + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
 def _wrapped(text: str, hang: str, width: int) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -91,6 +93,241 @@ def test_check_tells_one_grid_from_another(truth: Truth, tmp_path: Path, capsys:
         target.write_bytes((tmp_path / f"{path}.nii.gz").read_bytes())
     assert said(capsys, "check", tmp_path / "set")[0] == 12
     assert said(capsys, "check", tmp_path / "a.nii.gz", tmp_path / "missing.nii.gz")[0] == 5
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A mask of 0, 1 and 2 and an image on one grid, as nibabel writes them."""
+    affine = np.diag([-1.5, -1.25, 2.0, 1.0])
+    image = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
+    nibabel.save(nibabel.Nifti1Image((image % 3).astype(np.uint8), affine), tmp_path / "m.nii")
+    nibabel.save(nibabel.Nifti1Image(image, affine), tmp_path / "i.nii.gz")
+    return tmp_path / "m.nii", tmp_path / "i.nii.gz"
+
+
+def data_set(folder: Path, pair: tuple[Path, Path], cases: Sequence[str] = "ab") -> Path:
+    """An nnU-Net folder of the pair under several names; a .nii file among .nii.gz, as people have them."""
+    for case in cases:
+        for name, path in ((f"labelsTr/{case}.nii", pair[0]), (f"imagesTr/{case}_0000.nii.gz", pair[1])):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_check_of_nothing_is_no_success(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty" / "labelsTr").mkdir(parents=True)
+    (tmp_path / "empty" / "imagesTr").mkdir()
+    one, two = tmp_path / "empty" / "labelsTr", tmp_path / "empty" / "imagesTr"
+    (one / "notes.txt").touch()
+    for given in ((pair[0],), (one, two), (tmp_path / "empty",)):
+        code, out, err = said(capsys, "check", *given)
+        assert (code, out, "NOTHING_TO_CHECK" in err) == (2, "", True)
+    for given in ((one,), (one, pair[1]), (one, tmp_path / "gone"), (tmp_path / "gone",), (tmp_path / "gone", one)):
+        code, _, err = said(capsys, "check", *given)
+        assert (code, "NO_SUCH_INPUT" in err) == (5, True)
+
+
+@pytest.mark.parametrize("which", ["mask", "image"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("change", [lambda raw: raw[:-3], lambda raw: raw[:400], lambda raw: raw + b"\0"])
+def test_check_reads_both_files_to_their_end(
+    which: str, ending: str, change: Any, pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said(capsys, "check", *pair)[0] == 0
+    raw = pair[0].read_bytes() if which == "mask" else gzip.decompress(pair[1].read_bytes())
+    spoilt = tmp_path / f"spoilt{ending}"
+    spoilt.write_bytes(change(raw) if ending == ".nii" else gzip.compress(change(raw)))
+    code, out, err = said(capsys, "check", *((spoilt, pair[1]) if which == "mask" else (pair[0], spoilt)))
+    assert (code, out) == (4, "")
+    assert "CORRUPT_FILE" in err
+    assert spoilt.name in err
+
+
+def test_check_refuses_damaged_gzip(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = pair[1].read_bytes()
+    for number, spoilt in enumerate((raw[:-1], raw[:-9], raw[:-6] + b"\1\2\3\4" + raw[-2:], raw[:40])):
+        path = tmp_path / f"{number}.nii.gz"
+        path.write_bytes(spoilt)
+        code, _, err = said(capsys, "check", pair[0], path)
+        assert (code, path.name in err) == (4, True)
+
+
+def test_one_bad_pair_does_not_take_the_others_with_it(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = data_set(tmp_path / "set", pair, "abcde")
+    (folder / "imagesTr" / "b_0000.nii.gz").write_bytes(pair[1].read_bytes()[:60])
+    (folder / "labelsTr" / "c.nii").write_bytes(pair[0].read_bytes()[:60])
+    (folder / "labelsTr" / "d.nii").unlink()
+    os.mkfifo(folder / "labelsTr" / "d.nii")
+    code, out, _ = said(capsys, "check", folder, "--json")
+    record = json.loads(out)
+    assert (code, record["Wrong"]) == (12, 3)
+    codes = {p["Mask"][0]: [f["Code"] for f in p["Findings"]] for p in record["Pairs"]}
+    assert codes == {"a": [], "b": ["CORRUPT_FILE"], "c": ["CORRUPT_FILE"], "d": ["NO_SUCH_INPUT"], "e": []}
+    code, out, _ = said(capsys, "check", folder / "labelsTr", folder / "imagesTr")
+    assert code == 12
+    assert out.splitlines()[-1] == "2 of 5 pairs match"
+
+
+def test_labels_are_held_against_the_data_set(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = data_set(tmp_path / "set", pair)
+    declare = (folder / "dataset.json").write_text
+    declare('{"labels": {"background": 0, "liver": [1, 2], "tumour": 2}}')
+    every = ((folder,), (folder / "labelsTr", folder / "imagesTr"))
+    one = (folder / "labelsTr" / "a.nii", folder / "imagesTr" / "a_0000.nii.gz")
+    assert [said(capsys, "check", *given)[0] for given in (*every, one)] == [0, 0, 0]
+    declare('{"labels": {"background": 0, "liver": 1}}')
+    for given in (*every, one):
+        code, out, _ = said(capsys, "check", *given)
+        assert (code, "wrong: 2 in the mask, not among the labels of dataset.json (0, 1)" in out) == (12, True)
+    declare('{"labels": ')
+    for given in (*every, one):
+        code, out, err = said(capsys, "check", *given)
+        assert (code, out, "BAD_DATASET" in err) == (4, "", True)
+
+
+def test_two_masks_of_one_name_are_told(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = data_set(tmp_path / "set", pair)
+    (folder / "labelsTr" / "a.nii.gz").write_bytes(gzip.compress(pair[0].read_bytes()))
+    code, out, _ = said(capsys, "check", folder)
+    assert (code, "ALONE" in out, "has the same name" in out) == (12, True, True)
+
+
+def odd_files(folder: Path, good: bytes) -> dict[str, tuple[Path, int]]:
+    """Files that cannot place voxels, and the exit code of each."""
+
+    def changed(name: str, at: int, layout: str, *values: float) -> Path:
+        raw = bytearray(good)
+        struct.pack_into("<" + layout, raw, at, *values)
+        (folder / f"{name}.nii").write_bytes(raw)
+        return folder / f"{name}.nii"
+
+    os.mkfifo(folder / "pipe.nii.gz")
+    nibabel.save(nibabel.Nifti2Image(np.zeros((5, 4, 3), np.uint8), np.eye(4)), folder / "two.nii")
+    return {
+        "offset": (changed("offset", 108, "f", np.inf), 4),
+        "far": (changed("far", 108, "f", 3e38), 4),
+        "sides": (changed("sides", 42, "h", -5), 4),
+        "dimensions": (changed("dimensions", 40, "h", 0), 4),
+        "vast": (changed("vast", 42, "3h", 32767, 32767, 32767), 4),
+        "flat": (changed("flat", 280, "4f", 0, 0, 0, 0), 4),
+        "no number": (changed("no number", 284, "f", np.nan), 4),
+        "flat qform": (changed("flat qform", 76, "4f", 1, 1, 0, 1), 4),
+        "complex": (changed("complex", 70, "h", 32), 10),
+        "NIfTI-2": (folder / "two.nii", 10),
+        "pipe": (folder / "pipe.nii.gz", 5),
+        "none": (folder / "none.nii", 5),
+    }
+
+
+def test_what_cannot_place_voxels_is_refused_by_every_command(
+    truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converted(capsys, truth.folder, "-o", tmp_path / "good.nii")
+    made = bundle(tmp_path / "bundle", "bone")
+    raw = bytearray((tmp_path / "good.nii").read_bytes())
+    files = odd_files(tmp_path, bytes(raw))
+    raw[252:256] = struct.pack("<2h", 1, 0)  # the qform alone
+    raw[76:92] = struct.pack("<4f", 1, 1, 0, 1)
+    files["flat qform"][0].write_bytes(raw)
+    out = ("-o", tmp_path / "out.nii")
+    for name, (path, expected) in files.items():
+        lines = {
+            "check": ("check", path, tmp_path / "good.nii"),
+            "check image": ("check", tmp_path / "good.nii", path, "--json"),
+            "explain": ("explain", path, "--json"),
+            "like": ("convert", truth.folder, "--like", path, *out, "--crosscheck", "off"),
+            "diagnose": ("diagnose", path, "--source", truth.folder, "--json"),
+            "export": ("export", path, "--source", truth.folder, "-o", tmp_path / "out"),
+            "to-mimics": ("to-mimics", path, made, "-o", tmp_path / "out"),
+        }
+        for command, line in lines.items():
+            code, printed, err = said(capsys, *line)
+            wanted = 12 if command.startswith("check") and name in ("flat", "no number", "flat qform") else expected
+            wanted = 0 if command == "explain" and name in ("far", "vast") else wanted  # its header is all it reads
+            assert (name, command, code) == (name, command, wanted), printed + err
+            assert "Traceback" not in err
+            assert code == 0 or path.name in printed + err
+    assert not (tmp_path / "out.nii").exists()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "labels"),
+    [(2, 0, (0, 2)), (1, 3, (3, 4)), (0, 5, (0, 1)), (np.nan, 0, (0, 1)), (-1, 1, (0, 1))],
+)
+def test_a_scaled_mask_is_exported_as_what_it_means(
+    slope: float,
+    intercept: float,
+    labels: tuple[int, int],
+    truth: Truth,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<2f", raw, 112, slope, intercept)
+    (tmp_path / "b.nii").write_bytes(raw)
+    meant = nibabel.load(tmp_path / "b.nii").get_fdata()
+    assert tuple(np.unique(meant)) == labels
+    given = ("--source", truth.folder, "-o", tmp_path / "dicom")
+    code, _, err = said(capsys, "export", tmp_path / "b.nii", *given)
+    assert (code, err) == (0, "")
+    converted(capsys, tmp_path / "dicom", "--source", truth.folder, "-o", tmp_path / "c.nii")
+    assert (np.asarray(nibabel.load(tmp_path / "c.nii").dataobj) == meant).all()
+    series = ("--source", truth.folder, "--mask-series", truth.folder)
+    code, out, _ = said(capsys, "diagnose", tmp_path / "b.nii", *series)
+    assert (code == 0) == (labels == (0, 1) and slope != -1), out
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(0.5, 0), (1, -1), (0.1, 0), (1e10, 0), (1, np.nan)])
+def test_values_that_are_no_labels_are_refused_with_numbers(
+    slope: float, intercept: float, truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    struct.pack_into("<2f", raw, 112, slope, intercept)
+    (tmp_path / "a.nii").write_bytes(raw)
+    code, _, err = said(capsys, "export", tmp_path / "a.nii", "--source", truth.folder, "-o", tmp_path / "dicom")
+    assert (code, "NOT_A_MASK" in err) == (10, True)
+    assert f"times {np.float32(slope):.9g} plus {intercept:g}" in " ".join(err.split())
+    assert not (tmp_path / "dicom").exists()
+
+
+@pytest.mark.parametrize("to", ["series", "seg"])
+def test_labels_of_64_bits_are_exported_as_far_as_dicom_holds_them(
+    to: str, truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii")
+    image = nibabel.load(tmp_path / "a.nii")
+    for largest, wanted in (
+        (65535, 0),
+        (65536, 0 if to == "seg" else 10),
+        (2**32 - 1, 0 if to == "seg" else 10),
+        (2**32, 10),
+    ):
+        values = np.asarray(image.dataobj).astype(np.int64) * largest
+        nibabel.save(nibabel.Nifti1Image(values, image.affine, dtype=np.int64), tmp_path / "wide.nii")
+        folder = tmp_path / f"{largest}"
+        given = ("--source", truth.folder, "--to", to, "-o", folder)
+        code, _, err = said(capsys, "export", tmp_path / "wide.nii", *given)
+        assert code == wanted, err
+        if wanted:
+            assert f"{largest}" in err
+            assert not folder.exists()
+            continue
+        converted(capsys, folder, "--source", truth.folder, "-o", tmp_path / f"{largest}.nii")
+        back = np.asarray(nibabel.load(tmp_path / f"{largest}.nii").dataobj)
+        assert (back == np.asarray(image.dataobj).astype(int) * (1 if to == "seg" else largest)).all()
 
 
 @pytest.mark.parametrize("to", ["series", "seg"])

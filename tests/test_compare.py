@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel
@@ -13,7 +14,7 @@ from pipeline.findings import Code, Exit, Finding, PipelineError, Severity
 from pipeline.geometry import Grid, axis_codes
 from pipeline.nifti import read_header
 from pipeline.orders import order_for
-from pipeline.pairs import pairs, pairs_of_dataset
+from pipeline.pairs import Labels, declared_labels, pairs, pairs_of_dataset
 
 SHAPE = (7, 6, 5)
 
@@ -225,6 +226,80 @@ def test_scaled_labels(tmp_path: Path) -> None:
     nibabel.save(image, tmp_path / "a.nii")
     found = check_values(read_values(tmp_path / "a.nii"), read_header(tmp_path / "a.nii"))
     assert [f.code for f in found] == [Code.RESCALE_IGNORED]
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "values"),
+    [(2, 1, (1, 3)), (1, 1, (1, 2)), (1, -1, (-1, 0)), (0.5, 0, (0, 0.5)), (255, 0, (0, 255)), (0, 7, (0, 1))],
+)
+def test_labels_are_judged_by_what_nibabel_reads(
+    tmp_path: Path, slope: float, intercept: float, values: tuple[float, ...]
+) -> None:
+    path = scaled(tmp_path / "a.nii", np.resize(np.array([0, 1], np.uint8), SHAPE), slope, intercept)
+    found = read_values(path)
+    assert found.distinct == values == tuple(np.unique(nibabel.load(path).get_fdata()))
+    wrong = errors(check_values(found, read_header(path)))
+    assert bool(wrong) == (min(values) < 0 or not all(float(v).is_integer() for v in values))
+
+
+def scaled(path: Path, array: np.ndarray, slope: float, intercept: float) -> Path:
+    """A file of stored values under a scale, as the header's own bytes."""
+    nibabel.save(nibabel.Nifti1Image(array, oblique()), path)
+    raw = bytearray(path.read_bytes())
+    raw[112:120] = np.array([slope, intercept], "<f4").tobytes()
+    path.write_bytes(raw)
+    return path
+
+
+def test_a_picture_of_a_mask_is_told(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii", np.eye(4), array=np.resize(np.array([0, 255], np.uint8), SHAPE))
+    (found,) = check_values(read_values(path), read_header(path))
+    assert (found.code, found.severity) == (Code.NOT_A_MASK, Severity.WARNING)
+    assert check_values(read_values(path), read_header(path), Labels((0, 1, 255), "dataset.json")) == []
+
+
+def test_labels_too_large_to_hold_are_told(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.resize(np.array([0, 2**40], np.int64), SHAPE), np.eye(4), dtype=np.int64)
+    nibabel.save(image, tmp_path / "a.nii")
+    (wrong,) = errors(check_values(read_values(tmp_path / "a.nii"), read_header(tmp_path / "a.nii")))
+    assert "1099511627776" in wrong
+
+
+@pytest.mark.parametrize(
+    ("labels", "values"),
+    [
+        ({"background": 0, "liver": 1, "tumour": 2}, (0, 1, 2)),
+        ({"background": 0, "whole": [1, 2, 3], "core": [2, 3], "ignore": 4}, (0, 1, 2, 3, 4)),
+        ({"liver": 1}, (0, 1)),
+        ({"0": "background", "1": "liver", "2": "spleen"}, (0, 1, 2)),
+        ({"background": 0.0, "liver": "3"}, (0, 3)),
+    ],
+)
+def test_declared_labels(tmp_path: Path, labels: dict[str, object], values: tuple[int, ...]) -> None:
+    (tmp_path / "labelsTr").mkdir()
+    mask = save(tmp_path / "labelsTr" / "c.nii.gz", oblique(), array=np.resize(np.array([0, 1, 9], np.uint8), SHAPE))
+    assert declared_labels(mask) is None
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}), "utf-8")
+    declared = declared_labels(mask)
+    assert declared == Labels(values, "dataset.json")
+    found = [f for f in check_values(read_values(mask), read_header(mask), declared) if f.severity is Severity.ERROR]
+    assert [f.code for f in found] == [Code.UNKNOWN_LABELS]
+    assert found[0].message.startswith("9 in the mask" if 1 in values else "1, 9 in the mask")
+    assert declared_labels(tmp_path / "elsewhere" / "c.nii.gz") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "{}", "[" * 100_000, '{"labels": {}}', '{"labels": [0, 1]}', '{"labels": {"a": true}}'),
+        *('{"labels": {"a": "b"}}', '{"labels": {"a": -1}}', '{"labels": {"a": [1, [2]]}}', '{"labels": {"a": null}}'),
+    ],
+)
+def test_a_data_set_that_cannot_be_understood_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "dataset.json").write_text(content, "utf-8")
+    with pytest.raises(PipelineError, match=r"dataset\.json") as caught:
+        declared_labels(tmp_path / "labelsTr" / "c.nii.gz")
+    assert (caught.value.finding.code, caught.value.exit) == (Code.BAD_DATASET, Exit.CORRUPT_INPUT)
 
 
 def test_a_negative_value_is_not_lost_among_many(tmp_path: Path) -> None:

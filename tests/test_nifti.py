@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from pipeline import nifti
+from pipeline.atomic_file import folder_in_place, in_place
 from pipeline.findings import Code, PipelineError
 from pipeline.geometry import Grid, corner_indices
 from pipeline.mask import Voxels
@@ -187,6 +188,98 @@ def test_a_type_that_is_not_read_is_refused(tmp_path: Path) -> None:
         nifti.read_header(tmp_path / "complex.nii")
 
 
+def put(at: int, layout: str, *values: float) -> Callable[[bytearray], None]:
+    """A change of some bytes of a little-endian header."""
+    return lambda raw: struct.pack_into("<" + layout, raw, at, *values)
+
+
+DAMAGED = {
+    "no dimensions": (put(40, "h", 0), "0 dimensions"),
+    "eight dimensions": (put(40, "h", 8), "8 dimensions"),
+    "a negative side": (put(42, "h", -5), "-5 × 4 × 3"),
+    "no planes": (put(46, "h", 0), "5 × 4 × 0"),
+    "voxels from inf": (put(108, "f", np.inf), "byte inf"),
+    "voxels from nan": (put(108, "f", np.nan), "byte nan"),
+    "voxels before the file": (put(108, "f", -1), "byte -1"),
+    "voxels in the header": (put(108, "f", 344), "byte 344"),
+    "voxels between bytes": (put(108, "f", 352.5), "byte 352.5"),
+    "a type nobody knows": (put(70, "h", 77), "no datatype 77"),
+    "no type": (put(70, "h", 0), "no datatype 0"),
+    "no magic": (put(344, "i", 0), "n\\+1"),
+    "an end within the header": (lambda raw: raw.__delitem__(slice(200, None)), "ends after 200"),
+    "one byte": (lambda raw: raw.__delitem__(slice(1, None)), "not a NIfTI-1 file"),
+}
+UNSUPPORTED = {
+    "bits": (put(70, "h", 1), "bits"),
+    "complex": (put(70, "h", 1792), "complex128"),
+    "RGB": (put(70, "h", 128), "RGB"),
+    "RGBA": (put(70, "h", 2304), "RGBA"),
+    "float128": (put(70, "h", 1536), "float128"),
+    "a pair": (lambda raw: raw.__setitem__(slice(344, 347), b"ni1"), "pair"),
+}
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(
+    ("how", "code"), [*((how, "CORRUPT_FILE") for how in DAMAGED), *((how, "UNSUPPORTED_NIFTI") for how in UNSUPPORTED)]
+)
+def test_a_header_is_refused_by_what_is_wrong_with_it(tmp_path: Path, how: str, code: str, ending: str) -> None:
+    path = tmp_path / f"odd{ending}"
+    write(tmp_path / "good.nii", grid_of(), numbered(SHAPE, "u1"))
+    change, words = (DAMAGED | UNSUPPORTED)[how]
+    raw = bytearray((tmp_path / "good.nii").read_bytes())
+    change(raw)
+    path.write_bytes(raw if ending == ".nii" else gzip.compress(raw))
+    for read in (nifti.read_header, nifti.read_geometry, lambda p: list(nifti.read_planes(p))):
+        with pytest.raises(PipelineError, match=words) as caught:
+            read(path)
+        finding = caught.value.finding
+        assert (finding.code.name, finding.where) == (code, (path.name,))
+        assert finding.message.startswith(path.name)
+
+
+@pytest.mark.parametrize("endianness", "<>")
+def test_nifti_2_is_not_supported_and_not_called_damaged(tmp_path: Path, endianness: str) -> None:
+    header = nibabel.Nifti2Header(endianness=endianness)
+    nibabel.Nifti2Image(np.zeros(SHAPE, "u1"), np.eye(4), header).to_filename(tmp_path / "two.nii")
+    with pytest.raises(PipelineError, match=r"two\.nii is NIfTI-2") as caught:
+        nifti.read_header(tmp_path / "two.nii")
+    assert caught.value.finding.code is Code.UNSUPPORTED_NIFTI
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8", ">i8", ">u8"])
+def test_integers_of_64_bits_are_read(tmp_path: Path, dtype: str) -> None:
+    array = np.array([0, 1, 2**40, 2**53 + 1], dtype).reshape(2, 2, 1)
+    header = nibabel.Nifti1Header(endianness=dtype[0] if dtype[0] == ">" else "<")
+    nibabel.Nifti1Image(array, np.eye(4), header, dtype=array.dtype).to_filename(tmp_path / "wide.nii.gz")
+    assert (array == np.stack(list(nifti.read_planes(tmp_path / "wide.nii.gz"))).T).all()
+
+
+def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "vast.nii"
+    write(path, grid_of(), numbered(SHAPE, "u1"))
+    raw = bytearray(path.read_bytes())
+    put(40, "8h", 7, *[32767] * 7)(raw)
+    path.write_bytes(raw)
+    (tmp_path / "vast.nii.gz").write_bytes(gzip.compress(raw))
+    put(40, "4h", 3, 5, 4, 3)(raw)
+    put(108, "f", 1e30)(raw)
+    (tmp_path / "far.nii").write_bytes(raw)
+    for name in ("vast.nii", "vast.nii.gz", "far.nii"):
+        with pytest.raises(PipelineError, match=f"{name} is cut off, or its header is damaged") as caught:
+            list(nifti.read_planes(tmp_path / name))
+        assert caught.value.finding.limit > caught.value.finding.measured > 0  # type: ignore[operator]
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.nii.gz")
+    (tmp_path / "folder.nii").mkdir()
+    for name, words in (("pipe.nii.gz", "not a regular"), ("folder.nii", "not a regular"), ("no.nii", "not there")):
+        with pytest.raises(PipelineError, match=words) as caught:
+            nifti.read_header(tmp_path / name)
+        assert caught.value.finding.code is Code.NO_SUCH_INPUT
+
+
 def test_a_side_too_long_for_the_header_is_refused() -> None:
     with pytest.raises(PipelineError) as caught:
         nifti.pack_header(
@@ -320,7 +413,7 @@ def test_a_grid_too_far_from_the_patient_is_refused(tmp_path: Path) -> None:
 
 
 def test_in_place_moves_what_is_whole(tmp_path: Path) -> None:
-    with nifti.in_place(tmp_path / "a.nii", overwrite=False) as part:
+    with in_place(tmp_path / "a.nii", overwrite=False) as part:
         part.write_bytes(b"whole")
         assert not (tmp_path / "a.nii").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii"]
@@ -333,7 +426,7 @@ def test_in_place_leaves_nothing_behind_on_failure(tmp_path: Path, error: type[B
     (tmp_path / "old.nii").write_bytes(b"old")
 
     def fail() -> None:
-        with nifti.in_place(tmp_path / ("old.nii" if overwrite else "new.nii"), overwrite=overwrite) as part:
+        with in_place(tmp_path / ("old.nii" if overwrite else "new.nii"), overwrite=overwrite) as part:
             part.write_bytes(b"half")
             raise error("midway")
 
@@ -356,7 +449,7 @@ def test_in_place_never_replaces_what_appeared_meanwhile(
     target = tmp_path / "a.nii"
 
     def race() -> None:
-        with nifti.in_place(target, overwrite=False) as part:
+        with in_place(target, overwrite=False) as part:
             part.write_bytes(b"ours")
             target.write_bytes(b"theirs")
 
@@ -369,7 +462,7 @@ def test_in_place_never_replaces_what_appeared_meanwhile(
 
 def test_in_place_works_on_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "link", without_links)
-    with nifti.in_place(tmp_path / "a.nii", overwrite=False) as part:
+    with in_place(tmp_path / "a.nii", overwrite=False) as part:
         part.write_bytes(b"whole")
     assert [p.name for p in tmp_path.iterdir()] == ["a.nii"]
     assert (tmp_path / "a.nii").read_bytes() == b"whole"
@@ -377,10 +470,43 @@ def test_in_place_works_on_file_systems_without_links(tmp_path: Path, monkeypatc
 
 def test_in_place_overwrites_when_told(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(b"old")
-    with nifti.in_place(tmp_path / "a.nii", overwrite=True) as part:
+    with in_place(tmp_path / "a.nii", overwrite=True) as part:
         part.write_bytes(b"new")
         assert (tmp_path / "a.nii").read_bytes() == b"old"
     assert (tmp_path / "a.nii").read_bytes() == b"new"
+
+
+def test_in_place_leaves_alone_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a.nii").write_bytes(b"old")
+    with pytest.raises(PipelineError) as caught, in_place(tmp_path / "a.nii", overwrite=False):
+        pytest.fail("nothing is written to be thrown away")
+    assert caught.value.finding.code is Code.OUTPUT_EXISTS
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.nii", b"old")]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "new" / "folder"
+
+    def fail() -> None:
+        with folder_in_place(target) as working:
+            (working / "half").write_bytes(b"half")
+            assert not target.exists()
+            raise error("midway")
+
+    with pytest.raises(PipelineError if error is OSError else error):
+        fail()
+    assert list((tmp_path / "new").iterdir()) == []
+    for _ in range(2):  # where there is nothing, and where there is an empty folder
+        with folder_in_place(target) as working:
+            (working / "whole").write_bytes(b"whole")
+        assert [p.name for p in target.parent.iterdir()] == ["folder"]
+        (target / "whole").unlink()
+    (target / "theirs").write_bytes(b"theirs")
+    with pytest.raises(PipelineError) as caught, folder_in_place(target):
+        pytest.fail("nothing is written to be thrown away")
+    assert caught.value.finding.code is Code.OUTPUT_EXISTS
+    assert [p.name for p in target.iterdir()] == ["theirs"]
 
 
 @given(grids(largest=9), st.data())

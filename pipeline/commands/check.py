@@ -10,6 +10,7 @@ from pipeline.commands import say
 
 if TYPE_CHECKING:
     from pipeline.findings import Finding
+    from pipeline.pairs import Labels, Pairs
 
 
 def add(commands: Any) -> None:
@@ -31,16 +32,13 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
     from pipeline.findings import Exit, Severity
-    from pipeline.pairs import Pairs, pairs, pairs_of_dataset
+    from pipeline.pairs import declared_labels
 
     mask, image = Path(options.mask), Path(options.image) if options.image else None
-    if mask.is_dir():
-        many = pairs_of_dataset(mask) if image is None else pairs(mask, image)
-    elif image is None:
-        many = Pairs((), ())
-    else:
-        many = Pairs(((mask, image),), ())
-    results = [(m.name, i.name, _differences(m, i)) for m, i in many.pairs]
+    many = _pairs(mask, image)
+    declared = {m.parent: declared_labels(m) for m, _ in many.pairs}
+    differences = _of_one_among_many if mask.is_dir() else _differences
+    results = [(m.name, i.name, differences(m, i, declared[m.parent])) for m, i in many.pairs]
     wrong = sum(any(f.severity is Severity.ERROR for f in found) for _, _, found in results) + len(many.alone)
     if options.json:
         pairs_json = [{"Mask": m, "Image": i, "Findings": [f.as_json() for f in found]} for m, i, found in results]
@@ -54,24 +52,49 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     return int(Exit.MISMATCH if wrong else Exit.VERIFIED)
 
 
-def _differences(mask: Path, image: Path) -> list[Finding]:
-    from pipeline.compare import Placed, check_values, compare, read_values
+def _pairs(mask: Path, image: Path | None) -> Pairs:
+    from pipeline.findings import Code, refuse
+    from pipeline.pairs import Pairs, pairs, pairs_of_dataset
 
-    placed = Placed.of_file(_existing(mask))
-    found = compare(placed, _placed(image))
-    assert placed.header is not None  # read from a file
-    return [*found, *check_values(read_values(mask), placed.header)]
+    if _existing(mask).is_dir():
+        return pairs_of_dataset(mask) if image is None else pairs(mask, image)
+    if image is None:
+        words = f"{mask.name} is one file, and a check holds a mask against its image"
+        raise refuse(Code.NOTHING_TO_CHECK, words, "Give the image after it, or two folders, or an nnU-Net data set.")
+    return Pairs(((mask, image),), ())
+
+
+def _of_one_among_many(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
+    """The same, but what one pair is refused for is what is wrong with it, and the others are checked all the same."""
+    from pipeline.findings import PipelineError
+
+    try:
+        return _differences(mask, image, declared)
+    except PipelineError as error:
+        return [error.finding, *error.others]
+
+
+def _differences(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
+    """What is wrong with a pair. Both files are read to their end. Raises where one cannot be."""
+    from pipeline.compare import Placed, check_values, compare, read_values
+    from pipeline.nifti import read_header
+
+    found = compare(Placed.of_file(mask), _placed(image))
+    return [*found, *check_values(read_values(mask), read_header(mask), declared)]
 
 
 def _placed(image: Path) -> Any:
     from pipeline.compare import Placed
+    from pipeline.nifti import is_named_nifti, read_planes
 
-    if _existing(image).is_dir() or not image.name.endswith((".nii", ".nii.gz")):
+    if _existing(image).is_dir() or not is_named_nifti(image):
         from pipeline.conversion import laid_series
         from pipeline.policy import Policy
 
         series, laid = laid_series([image], None, None, Policy(on_tilt="shear"))
         return Placed.of_grid(series.title, laid.grid)
+    for _ in read_planes(image):
+        pass  # its values are its own affair, but they must all be there
     return Placed.of_file(image)
 
 

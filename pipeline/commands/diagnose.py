@@ -29,11 +29,13 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Run it; the exit code."""
+    from dataclasses import replace
+
     from pipeline.conversion import image_of, laid_series, mask_of
     from pipeline.diagnose import diagnose, fix
     from pipeline.findings import Exit
     from pipeline.mistakes import Context
-    from pipeline.nifti_mask import read_array, write_fixed
+    from pipeline.nifti_mask import labels_of, read_array, write_fixed
     from pipeline.policy import Policy
 
     path = Path(options.wrong)
@@ -43,6 +45,8 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     if options.mask_series:
         series, laid = laid_series([Path(options.mask_series)], None, None, policy)
         truth = mask_of(series, laid, policy).array()
+        if header.scaling != (1.0, 0.0):  # a mask is judged by the labels it means, an image by what is stored
+            array, header = labels_of(header, array, path.name), replace(header, slope=1.0, intercept=0.0)
     else:
         truth = image_of(laid).array()
     context = Context(

@@ -27,13 +27,13 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     from pathlib import Path
 
     from pipeline.explain import explain, explain_affine
+    from pipeline.nifti import is_named_nifti, read_header
+    from pipeline.nifti_header import placed
 
     path = Path(options.inputs[0])
-    if path.name.endswith((".nii", ".nii.gz")) and path.is_file():
-        from pipeline.nifti import read_header
-
-        header = read_header(path)
-        text = explain_affine(header.affine, header.shape, title=path.name)
+    if is_named_nifti(path) and not path.is_dir():
+        header = placed(read_header(path), path.name)
+        text = explain_affine(header.affine, header.space, title=path.name)
         record = {"Affine": header.affine.tolist(), "Shape": list(header.shape)}
     else:
         from pipeline.conversion import laid_series

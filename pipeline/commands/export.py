@@ -54,7 +54,6 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     if options.to == "seg":
         if frames is None:
             raise refuse(Code.NO_SOURCE, "a SEG refers to the images it was made on", "Give them with --source.")
-        out.mkdir(parents=True, exist_ok=True)
         toml = Path(options.segments) if options.segments else None
         seg = write_seg([mask], frames, out / "segmentation.dcm", toml=toml, policy=policy)
         findings += seg.findings

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline.encode.folder import appearing_file, content_digest, content_uid
+from pipeline.atomic_file import in_place
 from pipeline.encode.segments import described
 from pipeline.encode.source import check_source
+from pipeline.encode.uids import content_digest, content_uid
 from pipeline.encoding import load
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.mask import Array, Concept, Mask, Segment, smallest_unsigned
@@ -86,7 +87,8 @@ def write_seg(
         sop_instance_uid=content_uid(digest, kind, "seg"),
         series_description=(description or "segmentation")[:64],
     )
-    with appearing_file(path) as working:
+    with in_place(path, overwrite=False) as working:
+        path.parent.mkdir(parents=True, exist_ok=True)
         made.save_as(working)
     return WrittenSeg(path, segments, tuple((n, label) for label, n in numbers.items()), (*findings, *_moved(numbers)))
 
@@ -181,15 +183,15 @@ def _thickness(images: list[Dataset], mask: Mask) -> list[Finding]:
 def _pixels(masks: Sequence[Mask], numbers: dict[int, int], kind: str, source: Sequence[Frame]) -> Array:
     """(frames, rows, columns) of segment numbers; of overlapping masks (frames, rows, columns, segments), 0 or 1."""
     columns, rows, planes = masks[0].grid.shape
-    lookup = np.zeros(max(numbers) + 1, smallest_unsigned(len(numbers)))
-    lookup[list(numbers)] = list(numbers.values())
+    labels = np.array([0, *numbers])  # ascending, as their segment numbers are: the place of a label is its number
+    dtype = smallest_unsigned(len(numbers))
     at = [frame.number - 1 if source[0].header.number_of_frames > 1 else k for k, frame in enumerate(source)]
-    block = np.zeros((planes, rows, columns), lookup.dtype)
+    block = np.zeros((planes, rows, columns), dtype)
     shared = 0
     for mask in masks:
         for k, plane in zip(at, mask.voxels, strict=True):
-            new = lookup[plane]
-            shared += int(np.count_nonzero(block[k] & np.where(new, ~lookup.dtype.type(0), 0)))
+            new = labels.searchsorted(plane).astype(dtype)
+            shared += int(np.count_nonzero(block[k] & np.where(new, ~dtype.type(0), 0)))
             block[k] = np.where(new, new, block[k])
     if not block.any():
         raise refuse(Code.EMPTY, "every voxel of the mask is background; a SEG of nothing has no frame to write")

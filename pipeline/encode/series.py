@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.encode.folder import appearing, content_digest, content_uid
+from pipeline.atomic_file import folder_in_place
 from pipeline.encode.source import check_source, copied, reference, source_dataset
+from pipeline.encode.uids import content_digest, content_uid
+from pipeline.findings import Code, refuse
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Mask
 from pipeline.policy import Policy
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 CT, MR, SECONDARY = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
+_LARGEST = int(np.iinfo(np.uint16).max)
 _MR_NEEDS = ("ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime")
 _MR_SAYS = (*_MR_NEEDS, "ScanOptions", "MRAcquisitionType", "EchoTrainLength", "InversionTime", "SpacingBetweenSlices")
 
@@ -57,17 +60,27 @@ def write_series(
     """Write a mask as one instance a plane. source: the frames of its source in the order of the planes, or None for a
     grid without one, which gets a study of its own. folder: must not exist, or be empty; it appears when complete.
 
-    Raises PipelineError: EXPORT_SOURCE, FRAME_OF_REFERENCE_DIFFERS, OUTPUT_EXISTS, CANNOT_WRITE.
+    Raises PipelineError: EXPORT_SOURCE, TOO_LARGE, FRAME_OF_REFERENCE_DIFFERS, OUTPUT_EXISTS, CANNOT_WRITE.
     """
     if source is not None:
         check_source(mask.grid, source, policy or Policy())
     digest = content_digest([mask], [frame.sop_instance_uid + f"/{frame.number}" for frame in source or ()])
     sop_class = _sop_class(source)
     largest = max((s.number for s in mask.segments), default=1)
+    if largest > _LARGEST:
+        raise refuse(
+            Code.TOO_LARGE,
+            f"the mask has the label {largest}, and a DICOM series of label images holds 16 bits",
+            "Give the labels smaller numbers, or write a SEG (--to seg), which numbers them anew.",
+            measured=largest,
+            limit=_LARGEST,
+            unit="label",
+            clause="PS3.3 C.8.2.1",
+        )
     dtype = np.dtype("<u1" if sop_class == SECONDARY and largest < 256 else "<u2")
     series_uid = content_uid(digest, "series")
     names = []
-    with appearing(folder) as working:
+    with folder_in_place(folder) as working:
         for k, plane in enumerate(mask.voxels):
             made = copied(source[k]) if source else _invented(mask.grid, k, digest)
             made.SOPClassUID, made.SOPInstanceUID = sop_class, content_uid(digest, "instance", str(k))

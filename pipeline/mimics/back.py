@@ -7,7 +7,7 @@ The folder holds import.json and one gzip file per label. import.json: format "v
 Rules:
 - The mask must be on the very grid of the image set; nothing is resampled. It is brought into Mimics' own index order.
 - Every label becomes one mask: Mimics knows no labels. Names and colours are kept.
-- import.json is written last.
+- The folder appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.atomic_file import folder_in_place
 from pipeline.findings import Code, Finding, refuse
 from pipeline.geometry import corner_indices, index_map, reorder
 from pipeline.mask import Mask
@@ -60,12 +61,10 @@ def to_mimics(
             **({"measured": mapped[1], "limit": limit, "unit": "mm"} if mapped else {}),
         )
     labels = placed.turned(reorder(mask.voxels.array(), mapped[0]))
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise refuse(Code.OUTPUT_EXISTS, f"{folder} is not an empty folder", "Name a new folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    records = [_write(folder, n, s.name, s.colour, labels == s.number) for n, s in enumerate(mask.segments)]
-    content = {"format": FORMAT, "version": VERSION, "image": _image(image), "masks": records}
-    (folder / "import.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    with folder_in_place(folder) as working:
+        records = [_write(working, n, s.name, s.colour, labels == s.number) for n, s in enumerate(mask.segments)]
+        content = {"format": FORMAT, "version": VERSION, "image": _image(image), "masks": records}
+        (working / "import.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     return placed.findings
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry import LPS_TO_RAS, axis_codes, corner_indices
-from pipeline.nifti import Header
+from pipeline.nifti_header import Header
 from pipeline.report.record import Record
 
 SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}

@@ -20,7 +20,8 @@ from pipeline.compare import Placed
 from pipeline.findings import Code, refuse
 from pipeline.geometry import Matrix
 from pipeline.mask import Array
-from pipeline.nifti import read_header, read_planes
+from pipeline.nifti import is_named_nifti, read_header, read_planes
+from pipeline.nifti_header import placed
 from pipeline.orders import Order, order_for
 from pipeline.policy import Policy
 from pipeline.product import of_part
@@ -94,11 +95,9 @@ class Source:
 
 def of_file(path: Path) -> Volume:
     """The first 3-D block of a NIfTI file."""
-    header = read_header(path)
-    columns, rows, planes = (*header.shape, 1, 1)[:3]
-    block = np.stack(list(islice(read_planes(path), planes)))
-    assert block.shape == (planes, rows, columns)
-    return Volume.of(block.transpose(2, 1, 0), header.affine, header.slope or 1.0, header.intercept)
+    header = placed(read_header(path), path.name)
+    block = np.stack(list(islice(read_planes(path), header.space[2])))
+    return Volume.of(block.transpose(2, 1, 0), header.affine, *header.scaling)
 
 
 def source_of(path: Path, record: dict[str, object], wanted: str | None = None) -> Source:
@@ -108,7 +107,7 @@ def source_of(path: Path, record: dict[str, object], wanted: str | None = None) 
     """
     if not path.exists():
         raise refuse(Code.NO_SUCH_INPUT, f"{path.name}, the source image, is not there", where=(path.name,))
-    if path.is_file() and path.name.endswith((".nii", ".nii.gz")):
+    if is_named_nifti(path) and not path.is_dir():
         return Source(of_file(path), Placed.of_file(path))
     series = _series(path, record, wanted)
     volumes = parts.split(series.frames)
