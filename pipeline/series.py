@@ -15,12 +15,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline import arguments
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import GeometryError, Plane
 from pipeline.header import Header, NotDicom, read_header
 from pipeline.mosaic import NoTiles, is_mosaic, tiles
+
+if TYPE_CHECKING:
+    from pipeline.arguments import OneOrManyPaths
 
 Kind = Literal["image", "seg", "rtstruct", "other"]
 
@@ -125,11 +129,13 @@ class Scan:
     left_out: tuple[Finding, ...]
 
 
-def scan(inputs: Sequence[Path], progress: Callable[[int], None] = lambda done: None) -> Scan:
-    """Read every header below the inputs (folders or files) and group them into series.
+def scan(inputs: OneOrManyPaths, progress: Callable[[int], None] = lambda done: None) -> Scan:
+    """Read every header below the inputs (folders or files, one or several) and group them into series.
 
-    Raises PipelineError: NO_SUCH_INPUT for a path that is not there, NO_DICOM when no image, SEG or RTSTRUCT is found.
+    Raises PipelineError: NO_SUCH_INPUT for a path that is not there, NO_DICOM when no image, SEG or RTSTRUCT is found,
+    BAD_OPTION for no input at all.
     """
+    inputs = arguments.inputs(inputs)
     headers: list[Header] = []
     left_out: list[Finding] = []
     paths = list(find_files(inputs))

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,8 @@ from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.header import Header
 from pipeline.mask import Array, Image, Mask, Segment, Voxels, smallest_unsigned
-from pipeline.policy import Policy
+from pipeline.policy import Combine, Fractional, Policy
 from pipeline.series import Frame
-
-Combine = Literal["auto", "separate", "merge"]
-Fractional = float | Literal["keep"]
 
 
 @dataclass(eq=False)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +21,8 @@ from pipeline.decode.values import as_table, list_values, value_counts
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.mask import Voxels
 from pipeline.pixels import stored_voxels
+from pipeline.policy import ExportKind as Kind
 from pipeline.series import Frame
-
-Kind = Literal["labels", "burned", "masked", "colour", "overlay"]
 
 WORDS: dict[Kind, str] = {
     "labels": "a binary or label series",
