@@ -43,6 +43,7 @@ def of_seg(series: Series, source: Source | None, wanted: Sequence[str] | None, 
         Product(
             volume=volume,
             series=series,
+            form="fractional" if decoded.fractional else "seg",
             proof=Proof(residual),
             frames=_frames(volume.grid, source),
             findings=decoded.findings,
@@ -76,6 +77,7 @@ def of_rtstruct(series: Series, source: Source | None, wanted: Sequence[str] | N
         Product(
             volume=mask,
             series=series,
+            form="rtstruct",
             proof=Proof.of(source.laid.stack),
             frames=source.laid.at_k,
             findings=tuple(decoded.findings),
@@ -100,7 +102,7 @@ def of_bundle(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[
             "There are: " + ", ".join(m.name for m in masks),
         )
     folder = path if path.is_dir() else path.parent
-    inputs = tuple(sorted(p for p in folder.iterdir() if p.is_file()))
+    inputs = (folder / "bundle.json", *sorted({mask.buffer.path for mask in bundle.masks}))  # an output may lie beside
     series = Series("", "other", (), ())
     worst = max(
         (grid_of(i, units_mm_per_unit=policy.mm_per_unit, policy=policy).residual_mm for i in bundle.images),
@@ -110,6 +112,7 @@ def of_bundle(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[
         Product(
             volume=mask,
             series=series,
+            form="bundle",
             proof=Proof(worst),
             frames=(None,) * mask.grid.shape[2],
             findings=findings,
@@ -137,6 +140,7 @@ def merged(products: Sequence[Product], order: Sequence[str]) -> Product:
         witnessed=None if first.witnessed is None else replace(first.witnessed, physical=None),
         inputs=tuple(dict.fromkeys(path for p in products for path in p.inputs or (h.path for h in p.series.headers))),
         assumed=next((p.assumed for p in products if p.assumed), ""),
+        further=tuple(dict.fromkeys(file for p in products for file in p.further)),
         extra={"MergedFrom": [m.name for m in masks]},
     )
 

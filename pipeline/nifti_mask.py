@@ -65,8 +65,7 @@ def read_mask(path: Path) -> Mask:
 
 def write_fixed(target: Path, array: Array, grid: Grid, like: nifti.Header, policy: Policy) -> None:
     """A repaired array on its grid, with the slope and intent of the file it came from."""
-    if free_target(checked_target(target), policy) is None:
-        return
+    free_target(checked_target(target), policy)
     header, _ = nifti.pack_header(
         grid.ras,
         grid.shape,

@@ -29,6 +29,11 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline.explain import explain, explain_affine
 
     path = Path(options.inputs[0])
+    files = [p for p in options.inputs if p.endswith((".nii", ".nii.gz")) and Path(p).is_file()]
+    if files and len(options.inputs) > 1:
+        say.refuse_idle(options, only=("inputs",), why=f"{Path(files[0]).name} is explained alone; give one NIfTI file")
+    if files:
+        say.refuse_idle(options, only=("series", "part"), why=f"{path.name} is a NIfTI file, and holds no series")
     if path.name.endswith((".nii", ".nii.gz")) and path.is_file():
         from pipeline.nifti import read_header
 
