@@ -141,6 +141,9 @@ def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, po
     found = scan(inputs)
     _refuse_broken(found.left_out)
     chosen = choose(found, series)
+    if not chosen.frames:
+        words = f"{chosen.title} is of kind {chosen.kind}: it holds no planes"
+        raise refuse(Code.NOT_CONVERTIBLE, words, "Give the images, or look with verimask series.", where=(chosen.uid,))
     return chosen, lay(_chosen_part(chosen, part).frames, policy, chosen.title)
 
 

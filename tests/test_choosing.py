@@ -18,6 +18,7 @@ from pipeline.exported import Told
 from pipeline.findings import Code, PipelineError
 from pipeline.policy import Policy
 from pipeline.series import scan
+from tests import rtphantom
 from tests.phantom import Spec, Truth, write
 from tests.test_cli import Said
 
@@ -142,6 +143,15 @@ def test_in_a_folder_an_option_acts_on_one_at_least(tmp_path: Path, truth: Truth
             convert_all(both, tmp_path / "out", request=request, policy=policy)
         assert idle.value.finding.code is Code.IDLE_OPTION
         assert not (tmp_path / "out").exists()
+
+
+def test_a_structure_set_alone_has_no_planes_to_look_at(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    grid = rtphantom.grid()
+    contour = rtphantom.on(grid, rtphantom.rectangle(2, 8, 1, 6), 1)
+    path = rtphantom.write_struct(tmp_path / "rs.dcm", [rtphantom.PhantomRoi("one", [contour])])
+    for given in (("convert", path, "--list-values"), ("explain", path)):
+        said = Said(capsys, *given)
+        assert (said.exit, "NOT_CONVERTIBLE" in said.err) == (2, True)
 
 
 def test_a_bundle_with_anything_else_is_not_one_file(
