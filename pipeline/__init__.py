@@ -25,17 +25,18 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from pipeline.conversion import Request, convert, convert_all
+    from pipeline.conversion import convert, convert_all
     from pipeline.findings import Code, Finding, PipelineError
     from pipeline.geometry import Grid, Plane
     from pipeline.outcome import Outcome
     from pipeline.policy import Policy
+    from pipeline.request import Request
     from pipeline.series import scan
 
 _HOME = {
     "convert": "conversion",
     "convert_all": "conversion",
-    "Request": "conversion",
+    "Request": "request",
     "Code": "findings",
     "Finding": "findings",
     "PipelineError": "findings",

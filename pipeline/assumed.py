@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.geometry import GeometryError, Matrix, Plane, Vector
-from pipeline.series import Frame
 
 _CLAUSE = "PS3.3 C.7.6.2"
 

@@ -2,7 +2,7 @@
 
 Rules:
 - Results go to standard output, progress and refusals to standard error; --json prints one JSON document and no more.
-- Nothing is imported before it is known to be needed: --help costs no more than argparse.
+- Nothing is imported, and no option built, before it is known to be needed: --help costs no more than argparse.
 - Exit codes are those of `findings.Exit`; a wrong command line is 64.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from pipeline.commands import check, convert, diagnose, explain, export, mimics, report, say, selftest, series
@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # Of numpy: no large matrix is multiplied here, and starting threads costs 0.1 s.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     options = _parser().parse_args(given)
+    if any(value == "" or (isinstance(value, list) and "" in value) for value in vars(options).values()):
+        # An empty path would mean the current folder, and an empty name nothing: a script's variable is not set.
+        options.parser.error("an argument is empty")
     try:
         code = options.run(options, given)
     except KeyboardInterrupt:
@@ -50,6 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser whose options are built when its command is the one that was typed."""
+
+    options: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, *given: Any, **more: Any) -> Any:
+        self.build()
+        return super().parse_known_args(*given, **more)
+
+    def build(self) -> None:
+        """Add the options, once."""
+        options, self.options = self.options, None
+        if options is not None:
+            options(self)
+        self.set_defaults(parser=self)
+
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
         self.exit(64, f"{self.prog}: {message}\nexit 64 (USAGE)\n")

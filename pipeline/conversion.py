@@ -9,112 +9,117 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pipeline import arguments
 from pipeline import parts as parts_
 from pipeline.crosscheck.panel import Panel
-from pipeline.decode.image import decode_image, decode_mask
-from pipeline.exported import Told, of_planes
+from pipeline.effect import Asked, Subject, everything, is_settled, possible, refuse_idle
+from pipeline.exported import of_planes
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.finish import Progress, checked_target, finish, silent, with_suffix
-from pipeline.laying import Laid, lay
-from pipeline.mask import Mask, Voxels
+from pipeline.mask import Mask
 from pipeline.mimics import is_bundle
 from pipeline.names import file_names, merged_name
+from pipeline.one_series import chosen_part, refuse_broken
 from pipeline.outcome import Outcome
 from pipeline.parts import Part
 from pipeline.pixels import about_files
 from pipeline.policy import Policy
 from pipeline.product import Product, of_part, of_time
+from pipeline.request import Request
 from pipeline.series import Scan, Series, choose, left_out_beside, nothing_convertible, scan
-from pipeline.sources import Source, find_source, place_on, with_grey_values
+from pipeline.sources import Source, find_source, made_with, place_on, with_grey_values
 from pipeline.unread import place_among
 
-Path_ = str | Path
+if TYPE_CHECKING:
+    from pipeline.arguments import OneOrManyPaths
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is wanted of the inputs. series: UID, number or description. part: number or name of one of several volumes.
-
-    source: folders or files of the images the mask was drawn on. like: a NIfTI file whose grid the mask is to have.
-    wanted: names or numbers of ROIs, segments or masks; all when None. told: what an export with a mask in its image is;
-    clean: the same export with masks hidden. merge: all masks as one of several labels; order: who lies on top.
-    """
-
-    series: str | None = None
-    part: str | None = None
-    source: tuple[Path, ...] = ()
-    like: Path | None = None
-    wanted: tuple[str, ...] | None = None
-    told: Told = Told()  # noqa: RUF009  (frozen)
-    clean: tuple[Path, ...] = ()
-    merge: bool = False
-    order: tuple[str, ...] = ()
+Item = tuple[str, Scan | None, Product | PipelineError]  # file name, what was scanned, and what became of it
 
 
 def convert(
-    inputs: Sequence[Path_],
-    output: Path_,
+    inputs: OneOrManyPaths,
+    output: str | Path,
     *,
     request: Request | None = None,
     policy: Policy | None = None,
     progress: Progress = silent,
     command: Sequence[str] = (),
     panel: Panel | None = None,
+    also: Sequence[str] = (),
 ) -> Outcome:
-    """One mask or image among the inputs (folders or files) to one NIfTI file with its proof beside it.
+    """One mask or image among the inputs to one NIfTI file with its proof beside it.
 
-    output: a path ending in .nii or .nii.gz. request: which, where there are several, and on which grid. panel: the
-    witnesses, where the caller has started them; he ends them.
-    Raises PipelineError for every refusal; then no file is left.
+    Args:
+        inputs: folders or files, one or several.
+        output: a path ending in .nii or .nii.gz.
+        request: which, where there are several, and on which grid.
+        policy: tolerances and choices.
+        progress: called with the stage, how much is done, and of how much.
+        command: what the user typed, for the record.
+        panel: the witnesses, where the caller has started them; he ends them.
+        also: endings of further files the caller writes beside the output, such as ".html": they must be free too.
+
+    Returns: what was done; its verdict is SKIPPED where `policy.write` is "skip" and the output is there, proven.
+
+    Raises: PipelineError for every refusal, IDLE_OPTION for what was asked for and can have no effect; then no file is left.
     """
+    given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
-    target = checked_target(Path(output))
+    target = checked_target(arguments.path("output", output))
+    wanted = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True)
+    refuse_idle(wanted, everything())
+    how: dict[str, Any] = {"like": request.like, "request": request.as_json(), "command": command, "also": also}
     with nullcontext(panel) if panel else Panel(policy) as asked:
         if request.merge:
-            product = _all_in_one([Path(p) for p in inputs], request, policy, progress)
+            product = _all_in_one(given, wanted, progress)
         else:
-            found, products = _everything([Path(p) for p in inputs], request, policy, progress)
+            found, products = _everything(given, wanted, progress)
             if len(products) > 1:
                 raise _several(products)
             product = _on_source(products[0], found, request, policy)
         target = with_suffix(target, "resampled" if _resampled(product) else "")
-        return finish(product, target, policy, asked, like=request.like, progress=progress, command=command)
+        return finish(product, target, policy, asked, progress=progress, **how)
 
 
 def convert_all(
-    inputs: Sequence[Path_],
-    folder: Path_,
+    inputs: OneOrManyPaths,
+    folder: str | Path,
     *,
     request: Request | None = None,
     policy: Policy | None = None,
     progress: Progress = silent,
     command: Sequence[str] = (),
     panel: Panel | None = None,
+    also: Sequence[str] = (),
 ) -> tuple[list[Outcome], list[PipelineError]]:
-    """Every mask or image among the inputs to a folder: what was done, and what was refused. panel: see `convert`.
+    """Every mask or image among the inputs to a folder: what was done, and what was refused.
 
-    A merge is one file in that folder, and what refuses it is raised.
+    A merge is one file in that folder, and what refuses it is raised. What was asked for must have an effect on one of them
+    at least. Args and Raises: see `convert`.
     """
+    given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
-    target = Path(folder)
+    target = arguments.path("folder", folder)
+    wanted = Asked(request, policy, gzipped=True, in_one=False)
+    refuse_idle(wanted, everything())
+    how: dict[str, Any] = {"like": request.like, "request": request.as_json(), "command": command, "also": also}
     done: list[Outcome] = []
     refused: list[PipelineError] = []
     with nullcontext(panel) if panel else Panel(policy) as asked:
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise refuse(Code.OUTPUT_NAME, f"the folder {target} cannot be made: {error.strerror}") from error
         if request.merge:
-            path = target / f"{merged_name([Path(p) for p in inputs])}.nii.gz"
-            how: dict[str, Any] = {"policy": policy, "progress": progress, "command": command, "panel": asked}
-            return [convert(inputs, path, request=request, **how)], []
-        for name, found, item in _each([Path(p) for p in inputs], request, policy, progress):
+            product = _all_in_one(given, wanted, progress)
+            _make_folder(target)
+            path = with_suffix(target / f"{merged_name(given)}.nii.gz", "resampled" if _resampled(product) else "")
+            return [finish(product, path, policy, asked, progress=progress, **how)], []
+        items = _each(given, wanted, progress)
+        _make_folder(target)  # not before what has no effect was refused
+        for name, found, item in items:
             if isinstance(item, PipelineError):
                 refused.append(item)
                 continue
@@ -122,10 +127,17 @@ def convert_all(
                 product = _on_source(item, found, request, policy)
                 suffix = "_".join(p for p in (product.suffix, "resampled" if _resampled(product) else "") if p)
                 path = _unused(with_suffix(target / f"{name}.nii.gz", suffix), done)
-                done.append(finish(product, path, policy, asked, like=request.like, progress=progress, command=command))
+                done.append(finish(product, path, policy, asked, progress=progress, **how))
             except PipelineError as error:
                 refused.append(_naming(item.series, error))
     return done, refused
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refuse(Code.OUTPUT_NAME, f"the folder {folder} cannot be made: {error.strerror}") from error
 
 
 def _unused(path: Path, done: Sequence[Outcome]) -> Path:
@@ -135,46 +147,42 @@ def _unused(path: Path, done: Sequence[Outcome]) -> Path:
     return path if path not in written else next(p for p in names if p not in written)
 
 
-def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy) -> tuple[Series, Laid]:
-    """One series of planes among the inputs, laid on its grid; for what explains and compares."""
-    found = scan(inputs)
-    chosen = choose(found, series)
-    left_out_beside(found, chosen, policy)
-    return chosen, lay(_chosen_part(chosen, part).frames, policy, chosen.title)
-
-
-def image_of(laid: Laid) -> Voxels:
-    """The stored grey values of a laid series, on its grid."""
-    decoded = decode_image(laid.frames, padded=not laid.whole)
-    return laid.place(decoded.voxels, decoded.padding)
-
-
-def mask_of(series: Series, laid: Laid, policy: Policy) -> Voxels:
-    """The labels of a laid mask series, on its grid."""
-    return laid.place(decode_mask(laid.frames, policy, series.mask_name).voxels, 0)
-
-
-def _everything(
-    inputs: list[Path], request: Request, policy: Policy, progress: Progress
-) -> tuple[Scan | None, list[Product]]:
-    """The products of the one bundle or the one chosen series."""
-    bundles = [p for p in inputs if is_bundle(p)]
-    if bundles:
+def _everything(inputs: Sequence[Path], wanted: Asked, progress: Progress) -> tuple[Scan | None, list[Product]]:
+    """The products of the one bundle or the one chosen series. Raises IDLE_OPTION as soon as it is known."""
+    request, policy = wanted.request, wanted.policy
+    if any(is_bundle(p) for p in inputs):
         from pipeline.masks import of_bundle
 
-        return None, of_bundle(bundles[0], request.wanted, policy)
+        if len(inputs) > 1:
+            raise _beside_a_bundle(inputs)
+        refuse_idle(wanted, possible("bundle", wanted))
+        return None, of_bundle(inputs[0], request.wanted, policy)
     found = scan(inputs, lambda n: progress("reading headers", n, 0))
     chosen = choose(found, request.series)
+    refuse_idle(wanted, possible(chosen.kind, wanted))
     told = left_out_beside(found, chosen, policy)
     if chosen.kind == "image":
-        products = _of_part(chosen, _chosen_part(chosen, request.part), found, request, policy)
+        products = _of_part(chosen, chosen_part(chosen, request.part), found, request, policy)
     else:
         products = _of_masks(chosen, found, request, policy)
-        _refuse_broken(products[0].findings)
+        refuse_broken(products[0].findings)
+    refuse_idle(wanted, [Subject.of(product, request) for product in products])
     return found, [_telling(product, told) for product in products]
 
 
-def _all_in_one(inputs: list[Path], request: Request, policy: Policy, progress: Progress) -> Product:
+def _beside_a_bundle(inputs: Sequence[Path]) -> PipelineError:
+    return refuse(
+        Code.SEVERAL_SERIES,
+        f"there are {len(inputs)} inputs with a Mimics bundle among them, and one file holds one",
+        "Give the bundle alone, -o a folder (ending in /) for everything, or --merge.",
+        where=tuple(p.name for p in inputs),
+        measured=len(inputs),
+        limit=1,
+        unit="inputs",
+    )
+
+
+def _all_in_one(inputs: Sequence[Path], wanted: Asked, progress: Progress) -> Product:
     """Every mask among the inputs as one of several labels, in the order of the inputs, then of the folders.
 
     Raises what refuses any of them, and SEGMENTS_OVERLAP.
@@ -182,15 +190,15 @@ def _all_in_one(inputs: list[Path], request: Request, policy: Policy, progress: 
     from pipeline.masks import files_of, merged, origin_of
 
     given: list[tuple[Scan | None, Product]] = []
-    for _, found, item in _each(inputs, request, policy, progress):
+    for _, found, item in _each(inputs, wanted, progress):
         if isinstance(item, PipelineError):
             raise item
         given.append((found, item))
     if not given:
         raise refuse(Code.NOT_CONVERTIBLE, "there is no mask to merge", "Look with verimask series.")
     given.sort(key=lambda pair: (*place_among(inputs, files_of(pair[1])), _number_and_file(pair[1])))
-    products = [_on_source(product, found, request, policy) for found, product in given]
-    return merged(products, [origin_of(product) for _, product in given], request.order)
+    products = [_on_source(product, found, wanted.request, wanted.policy) for found, product in given]
+    return merged(products, [origin_of(product) for _, product in given], wanted.request.order)
 
 
 def _number_and_file(product: Product) -> tuple[bool, int, str]:
@@ -201,24 +209,36 @@ def _number_and_file(product: Product) -> tuple[bool, int, str]:
     return number is None, number or 0, min((path.name for path in files_of(product)), default="")
 
 
-def _each(
-    inputs: list[Path], request: Request, policy: Policy, progress: Progress
-) -> Iterator[tuple[str, Scan | None, Product | PipelineError]]:
-    """File name, scan, and product or refusal, of everything among the inputs."""
-    for path in (p for p in inputs if is_bundle(p)):
+def _each(inputs: Sequence[Path], wanted: Asked, progress: Progress) -> Iterable[Item]:
+    """File name, scan, and product or refusal, of everything among the inputs. Raises IDLE_OPTION before the first."""
+    bundles = [p for p in inputs if is_bundle(p)]
+    rest = [p for p in inputs if not is_bundle(p)]
+    found = scan(rest, lambda n: progress("reading headers", n, 0)) if rest else Scan((), ())
+    convertible = [s for s in found.series if s.kind != "other"]
+    if rest and not convertible:
+        raise nothing_convertible(found)
+    request = wanted.request
+    chosen = convertible if request.series is None or not rest else [choose(found, request.series)]
+    kinds = ["bundle" for _ in bundles] + [s.kind for s in chosen]
+    refuse_idle(wanted, [subject for kind in kinds for subject in possible(kind, wanted)])
+    items = _of_all(bundles, chosen, found, request, wanted.policy)
+    if is_settled(wanted, kinds):
+        return items
+    known = list(items)
+    if not any(isinstance(item, PipelineError) for _, _, item in known):  # what was refused may be what it was for
+        refuse_idle(wanted, [Subject.of(item, request) for _, _, item in known if isinstance(item, Product)])
+    return known
+
+
+def _of_all(
+    bundles: Sequence[Path], chosen: Sequence[Series], found: Scan, request: Request, policy: Policy
+) -> Iterator[Item]:
+    for path in bundles:
         from pipeline.masks import of_bundle
 
         for product in of_bundle(path, request.wanted, policy):
             yield path.resolve().name, None, product
-    rest = [p for p in inputs if not is_bundle(p)]
-    if not rest:
-        return
-    found = scan(rest, lambda n: progress("reading headers", n, 0))
-    convertible = [s for s in found.series if s.kind != "other"]
-    if not convertible:
-        raise nothing_convertible(found)
-    wanted = convertible if request.series is None else [choose(found, request.series)]
-    for series, name in zip(wanted, file_names(wanted), strict=True):
+    for series, name in zip(chosen, file_names(chosen), strict=True):
         told: tuple[Finding, ...] = ()
         try:
             told = left_out_beside(found, series, policy)
@@ -243,8 +263,8 @@ def _of_part(series: Series, part: Part, found: Scan, request: Request, policy: 
         return [of_part(series, part, policy)]
     source = _source(series, found, request, policy)
     clean = find_source(found, request.clean, policy) if request.clean else None
-    products = of_planes(series, part, policy, request.told, source, clean)
-    return products if clean is None else [_telling(product, clean.doubts) for product in products]
+    products = of_planes(series, part, policy, request.told, source, clean, request.wanted)
+    return [made_with(made_with(p, "source", source), "clean", clean) for p in products]
 
 
 def _source(series: Series, found: Scan, request: Request, policy: Policy) -> Source | None:
@@ -255,7 +275,7 @@ def _source(series: Series, found: Scan, request: Request, policy: Policy) -> So
 
 def _of_parts(series: Series, found: Scan, request: Request, policy: Policy) -> list[Product | PipelineError]:
     """All volumes of an image series, or one 4-D product where they are volumes over time of an image."""
-    parts = parts_.split(series.frames) if request.part is None else [_chosen_part(series, request.part)]
+    parts = parts_.split(series.frames) if request.part is None else [chosen_part(series, request.part)]
     if len(parts) > 1 and policy.as_ == "image" and all(p.over_time for p in parts):
         try:
             over_time = of_time(series, parts, policy)
@@ -285,8 +305,7 @@ def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> 
             series_uids=seg.referenced_series_uids(series),
             frame_of_reference_uid=series.frame_of_reference_uid,
         )
-        products = of_seg(series, source, request.wanted, policy)
-        return products if source is None else [_telling(product, source.doubts) for product in products]
+        return [made_with(p, "source", source) for p in of_seg(series, source, request.wanted, policy)]
     if series.kind == "rtstruct":
         source = find_source(
             found,
@@ -295,8 +314,7 @@ def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> 
             series_uids=rtstruct.referenced_series_uids(series),
             image_uids=rtstruct.referenced_image_uids(series),
         )
-        products = of_rtstruct(series, source, request.wanted, policy)
-        return products if source is None else [_telling(product, source.doubts) for product in products]
+        return [made_with(p, "source", source) for p in of_rtstruct(series, source, request.wanted, policy)]
     raise refuse(
         Code.NOT_CONVERTIBLE,
         f"{series.title} is of kind {series.kind} ({series.modality or 'no modality'}): neither planes, SEG nor RTSTRUCT",
@@ -321,36 +339,10 @@ def _on_source(product: Product, found: Scan | None, request: Request, policy: P
         frame_of_reference_uid=product.grid.frame_of_reference_uid,
     )
     assert source is not None  # a given source is found, or refused
+    product = made_with(product, "source", source)
     if product.series.kind not in ("seg", "rtstruct"):
         product = place_on(product, source, policy)
-    product = _telling(product, source.doubts)
     return with_grey_values(product, source) if policy.grey_values else product
-
-
-def _chosen_part(series: Series, wanted: str | None) -> Part:
-    """The one volume to convert. Raises SEVERAL_VOLUMES, NO_SUCH_PART."""
-    parts = parts_.split(series.frames)
-    if wanted is not None:
-        matches = [p for p in parts if wanted in (str(p.number), p.name)]
-        if len(matches) == 1:
-            return matches[0]
-        raise refuse(
-            Code.NO_SUCH_PART,
-            f"{series.title} has no part “{wanted}”",
-            "Choose one by number or name:\n" + parts_.table(parts),
-        )
-    if len(parts) == 1:
-        return parts[0]
-    raise refuse(
-        parts[0].code,
-        f"{series.title} holds {len(parts)} volumes, and one file holds one",
-        "Choose one with --part NUMBER or NAME, or give -o a folder (ending in /) for all of them:\n"
-        + parts_.table(parts),
-        clause="PS3.3 C.7.6.2.1.1",
-        measured=len(parts),
-        limit=1,
-        unit="volumes",
-    )
 
 
 def _several(products: Sequence[Product]) -> PipelineError:
@@ -360,12 +352,6 @@ def _several(products: Sequence[Product]) -> PipelineError:
         "Give -o a folder (ending in /) for one file each, or choose with --rois:\n"
         + "\n".join(f"  {p.volume.name}" for p in products),
     )
-
-
-def _refuse_broken(findings: Sequence[Finding]) -> None:
-    broken = next((f for f in findings if f.severity is Severity.ERROR), None)
-    if broken is not None:
-        raise PipelineError(broken, tuple(f for f in findings if f is not broken))
 
 
 def _telling(product: Product, findings: Sequence[Finding]) -> Product:

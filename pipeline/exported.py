@@ -9,26 +9,28 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.decode.image import decode_image, decode_mask
+from pipeline.arguments import bad_option, check_choice, check_whole
+from pipeline.decode.choosing import chosen, separated
+from pipeline.decode.image import Decoded, decode_image, decode_mask
 from pipeline.findings import Code, Finding, PipelineError
+from pipeline.frames import Frame
 from pipeline.laying import Laid, lay
 from pipeline.mask import Voxels
 from pipeline.names import safe
 from pipeline.parts import Part
-from pipeline.policy import Policy
-from pipeline.product import Product, of_laid
-from pipeline.series import Frame, Series
+from pipeline.policy import EXPORT_KINDS, UNDECIDED, ExportKind, Policy, Undecided
+from pipeline.product import Form, Product, of_laid
+from pipeline.series import Series
 from pipeline.sources import Source
 
 # What an ordinary label series does not need is imported where it is needed.
 if TYPE_CHECKING:
     from pipeline.decode.labelled import Named
-    from pipeline.decode.recognise import Kind, Seen
-    from pipeline.decode.undecided import Undecided
+    from pipeline.decode.recognise import Seen
 
 _FEW = 16  # up to so many values are labels whatever they look like
 
@@ -36,22 +38,51 @@ _FEW = 16  # up to so many values are labels whatever they look like
 @dataclass(frozen=True, slots=True)
 class Told:
     """What the user says of an export. inside: names with the values or colours that are mask; outside: the value that
-    is not. kind: what it is. undecided: what becomes of voxels whose image has the mask's own value."""
+    is not. kind: what it is. undecided: what becomes of voxels whose image has the mask's own value.
+
+    Raises PipelineError BAD_OPTION when made of what is not allowed."""
 
     inside: tuple[Named, ...] = ()
     outside: int | None = None
-    kind: Kind | None = None
-    undecided: Undecided = "surrounded"
+    kind: ExportKind | None = None
+    undecided: Undecided = UNDECIDED[0]
+
+    def __post_init__(self) -> None:
+        if self.inside != ():
+            object.__setattr__(self, "inside", _checked_inside(self.inside))
+        if self.outside is not None:
+            check_whole("Told.outside", self.outside)
+        if self.kind is not None:
+            check_choice("Told.kind", self.kind, EXPORT_KINDS)
+        check_choice("Told.undecided", self.undecided, UNDECIDED)
 
     @property
     def anything(self) -> bool:
         return bool(self.inside) or self.outside is not None or self.kind is not None
 
 
+def _checked_inside(inside: object) -> tuple[Named, ...]:
+    from pipeline.decode.labelled import Named
+
+    several = (inside,) if isinstance(inside, Named) else tuple(inside) if isinstance(inside, Iterable) else (inside,)
+    if not all(isinstance(one, Named) for one in several):
+        raise bad_option("Told.inside", inside, "a Named, or a list of them")
+    return several
+
+
 def of_planes(
-    series: Series, part: Part, policy: Policy, told: Told, source: Source | None = None, clean: Source | None = None
+    series: Series,
+    part: Part,
+    policy: Policy,
+    told: Told,
+    source: Source | None = None,
+    clean: Source | None = None,
+    wanted: Sequence[str] | None = None,
 ) -> list[Product]:
-    """The masks of one volume of an image series. clean: the same export with masks hidden."""
+    """The masks of one volume of an image series. clean: the same export with masks hidden. wanted: labels to choose.
+
+    Raises PipelineError: NO_SUCH_SEGMENT for a label that is not there, and whatever a decoder refuses.
+    """
     frames, unplaced = _placed(part.frames, source)
     laid = lay(frames, policy, series.title, None if source is None else source.laid)
     if unplaced is not None:
@@ -70,12 +101,12 @@ def of_planes(
         else:
             few = decoded.segments is not None and len(decoded.segments) <= _FEW
             if few and not any(f.header.overlays for f in laid.frames):
-                return [of_laid(series, laid, decoded, name, part)]
+                return _products(series, laid, part, name, "labels", _asked_for([("", decoded)], policy, wanted))
     seen = _recognised(laid.frames, told, source, clean, no_mask)
     if seen.kind == "labels" and not told.inside:
         decoded = decode_mask(laid.frames, policy, name)
-        product = of_laid(series, laid, decoded, name, part)
-        return [replace(product, findings=(seen.said(), *product.findings))]
+        decoded = replace(decoded, findings=(seen.said(), *decoded.findings))
+        return _products(series, laid, part, name, "labels", _asked_for([("", decoded)], policy, wanted))
     from pipeline.decode import exports
     from pipeline.decode.labelled import separate
 
@@ -91,11 +122,28 @@ def of_planes(
     )
     if policy.combine == "separate":
         found = tuple(one for labelled in found for one in separate(labelled))
+    masks = [(labelled.name, labelled.decoded(laid.frames)) for labelled in found]
+    return _products(series, laid, part, name, seen.kind, masks if wanted is None else chosen(masks, wanted))
+
+
+def _asked_for(
+    masks: list[tuple[str, Decoded]], policy: Policy, wanted: Sequence[str] | None
+) -> list[tuple[str, Decoded]]:
+    """The labels of a label series that were asked for, each by itself where that was asked for."""
+    if wanted is not None:
+        masks = chosen(masks, wanted)
+    return [one for mask in masks for one in separated(mask)] if policy.combine == "separate" else masks
+
+
+def _products(
+    series: Series, laid: Laid, part: Part, name: str, form: Form, masks: Sequence[tuple[str, Decoded]]
+) -> list[Product]:
+    """A product each of masks with their own names, or "" for the name of the series."""
     made = []
-    for number, labelled in enumerate(found, 1):
-        product = of_laid(series, laid, labelled.decoded(laid.frames), labelled.name or name, part)
-        suffixes = [product.suffix, f"seg-{safe(labelled.name) or number}" if len(found) > 1 else ""]
-        made.append(replace(product, suffix="_".join(suffix for suffix in suffixes if suffix)))
+    for number, (own, decoded) in enumerate(masks, 1):
+        product = of_laid(series, laid, decoded, own or name, part)
+        suffixes = [product.suffix, f"seg-{safe(own) or number}" if len(masks) > 1 else ""]
+        made.append(replace(product, form=form, suffix="_".join(suffix for suffix in suffixes if suffix)))
     return made
 
 

@@ -40,6 +40,9 @@ class Severity(str, Enum):
 class Code(str, Enum):
     """Every defect that has a name. The value is STAGE.NAME."""
 
+    # OPTIONS: what was asked for
+    BAD_OPTION = "OPTIONS.BAD_OPTION"
+    IDLE_OPTION = "OPTIONS.IDLE_OPTION"
     # SCAN: reading folders and headers
     NO_SUCH_INPUT = "SCAN.NO_SUCH_INPUT"
     NO_DICOM = "SCAN.NO_DICOM"
@@ -152,6 +155,7 @@ class Code(str, Enum):
     BAD_ORIENTATION = "NIFTI.BAD_ORIENTATION"
     OUTPUT_EXISTS = "NIFTI.OUTPUT_EXISTS"
     OUTPUT_NAME = "NIFTI.OUTPUT_NAME"
+    STALE = "NIFTI.STALE"
     CANNOT_WRITE = "NIFTI.CANNOT_WRITE"
     TOO_LARGE = "NIFTI.TOO_LARGE"
     UNSUPPORTED_NIFTI = "NIFTI.UNSUPPORTED_NIFTI"
@@ -215,6 +219,8 @@ _DOUBTS = frozenset(
 )
 
 _EXIT_BY_CODE = {
+    Code.BAD_OPTION: Exit.USAGE,
+    Code.IDLE_OPTION: Exit.USAGE,
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,
     Code.NO_DICOM: Exit.NOTHING_TO_CONVERT,
     Code.CORRUPT_FILE: Exit.CORRUPT_INPUT,

@@ -7,11 +7,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from threading import Event
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from pipeline.atomic_file import in_place
 from pipeline.beside import Beside
 from pipeline.crosscheck.agreement import Agreement
 from pipeline.crosscheck.panel import Panel
+from pipeline.existing import Standing, judge
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.labelfiles import label_file, label_text
@@ -47,27 +50,35 @@ def finish(
     panel: Panel,
     *,
     like: Path | None = None,
+    request: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = silent,
     command: Sequence[str] = (),
+    also: Sequence[str] = (),
 ) -> Outcome:
-    """Write a product to `target` with its record beside it. like: a NIfTI file whose grid and header it is to have."""
-    destination = free_target(target, policy)
-    if destination is None:
-        return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), {"Verdict": "SKIPPED"})
+    """Write a product to `target` with its record beside it.
+
+    like: a NIfTI file whose grid and header it is to have. request: what was asked for, as recorded. also: endings of
+    further files that will lie beside the output.
+    """
+    files = (*product.files, *(() if like is None else (("like", like),)))
+    place = _place(target, policy, request, files, also)
+    if isinstance(place, Standing):
+        return _skipped(product, target, place)
+    destination, overwrite, stale = place
     witnessed = product.witnessed
     if witnessed is not None and product.volumes == 1:
         panel.begin(witnessed.frames, voxels=witnessed.physical is not None)
     layout = lay_out(product, policy, like)
     dtype = layout.voxels.dtype
-    with _both_in_place(destination, policy) as (image_part, record_part):
-        hashing = Beside(partial(sha256, product.inputs or [h.path for h in product.series.headers]))
+    with _both_in_place(destination, overwrite=overwrite) as (image_part, record_part):
+        hashing = Beside(partial(sha256, [path for _, path in files]))
         written, back, labels = _write(image_part, product, layout, policy, progress)
         header_mm = nifti.prove(
             image_part, layout.affine, layout.shape, dtype, written.checksums, policy.header_limit_mm, back
         )
         progress("cross-checking", 0, 0)
         agreements = _agreements(product, layout, panel, image_part, policy)
-        findings = (*product.findings, *product.late(), *layout.findings)
+        findings = (*stale, *product.findings, *product.late(), *layout.findings)
         verdict = verdict_of(agreements)
         if verdict == "VERIFIED" and (product.assumed or any(f.leaves_doubt for f in findings)):
             verdict = "UNCONFIRMED"
@@ -88,11 +99,13 @@ def finish(
             agreements=agreements,
             findings=findings,
             policy=policy,
+            request=request,
+            files=files,
             hashes=hashing.result() | {destination: back.sha256},
+            labels_file=_write_labels(product, destination, policy, overwrite=overwrite),
             command=command,
         )
         write_record(record_part, record)
-        _write_labels(product, destination, policy)
     return Outcome(
         verdict=verdict,
         output=destination,
@@ -105,6 +118,22 @@ def finish(
         findings=findings,
         record=record,
     )
+
+
+def _place(
+    target: Path, policy: Policy, request: Mapping[str, Any], files: Sequence[tuple[str, Path]], also: Sequence[str]
+) -> Standing | tuple[Path, bool, tuple[Finding, ...]]:
+    """Where to write, whether to replace what is there, and what is said of it; or why it is passed over."""
+    if policy.write != "skip" or not (target.exists() or sidecar_of(target).exists()):
+        return free_target(target, policy, also), policy.write == "overwrite", ()
+    digests = sha256(path for _, path in files)
+    standing = judge(target, policy, request, [(role, digests[path]) for role, path in files])
+    return (target, True, (standing.said(),)) if standing.stale else standing
+
+
+def _skipped(product: Product, target: Path, standing: Standing) -> Outcome:
+    record = {"Verdict": "SKIPPED", "Output": target.name, "Recorded": standing.verdict}
+    return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), record)
 
 
 def checked_target(output: Path) -> Path:
@@ -120,23 +149,27 @@ def checked_target(output: Path) -> Path:
     return output
 
 
-def free_target(target: Path, policy: Policy) -> Path | None:
-    """The path to write to: `target`, or one with a suffix; None to skip. Raises OUTPUT_EXISTS."""
-    beside = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
-    taken = [p for p in (target, sidecar_of(target), *beside) if p.exists()]
+def free_target(target: Path, policy: Policy, also: Sequence[str] = ()) -> Path:
+    """The path to write to: `target`, or one with a suffix. also: see `conversion.convert`. Raises OUTPUT_EXISTS."""
+    taken = _taken(target, policy, also)
     if not taken or policy.write == "overwrite":
         return target
-    if policy.write == "skip":
-        return None
     if policy.write == "suffix":
         candidates = (with_suffix(target, str(n)) for n in range(2, 10_000))
-        return next(c for c in candidates if not c.exists() and not sidecar_of(c).exists())
+        return next(c for c in candidates if not _taken(c, policy, also))
     raise refuse(
         Code.OUTPUT_EXISTS,
         f"{taken[0].name} is already there and was left alone",
-        "-w overwrite replaces it, -w suffix writes beside it, -w skip passes over.",
+        "-w overwrite replaces it, -w suffix writes beside it, -w skip passes over what is proven to be the same.",
         where=(taken[0].name,),
     )
+
+
+def _taken(target: Path, policy: Policy, also: Sequence[str]) -> list[Path]:
+    """Which of the files that would be written are there."""
+    sidecar = sidecar_of(target)
+    labels = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
+    return [p for p in (target, sidecar, *labels, *(sidecar.with_suffix(ending) for ending in also)) if p.exists()]
 
 
 def with_suffix(target: Path, suffix: str) -> Path:
@@ -225,9 +258,8 @@ def _worst(agreements: Sequence[Agreement]) -> Agreement:
 
 
 @contextmanager
-def _both_in_place(target: Path, policy: Policy) -> Iterator[tuple[Path, Path]]:
+def _both_in_place(target: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
     """Temporary paths for the image and its record; the record is moved first, so an image never lacks its proof."""
-    overwrite = policy.write == "overwrite"
     moved = False
     try:
         with in_place(target, overwrite=overwrite) as image:
@@ -240,11 +272,14 @@ def _both_in_place(target: Path, policy: Policy) -> Iterator[tuple[Path, Path]]:
         raise
 
 
-def _write_labels(product: Product, target: Path, policy: Policy) -> None:
+def _write_labels(product: Product, target: Path, policy: Policy, *, overwrite: bool) -> Path | None:
+    """The file of names and colours, where one was asked for."""
     if policy.labels_file == "none" or not isinstance(product.volume, Mask):
-        return
-    with in_place(label_file(target, policy.labels_file), overwrite=policy.write == "overwrite") as part:
+        return None
+    path = label_file(target, policy.labels_file)
+    with in_place(path, overwrite=overwrite) as part:
         part.write_text(label_text(product.volume.segments, policy.labels_file), "utf-8")
+    return path
 
 
 def _empty(product: Product) -> PipelineError:

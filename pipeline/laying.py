@@ -15,13 +15,13 @@ import numpy as np
 
 from pipeline import alike, assumed, irregular, resample
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.geometry import GeometryError, Grid, Plane, Stack, stack
 from pipeline.mask import Array, Voxels
 from pipeline.parts import owners_of
 from pipeline.pixels import read_plane
 from pipeline.policy import Policy
 from pipeline.resample import Plan
-from pipeline.series import Frame
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
 _SAME_PLACE_MM = 1e-3

@@ -18,10 +18,8 @@ from pipeline import nifti, regrid
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.geometry import LPS_TO_RAS, Grid, Matrix, axis_codes
 from pipeline.mask import Mask, Voxels
-from pipeline.policy import Policy
+from pipeline.policy import OPPOSITE, Policy, checked_codes
 from pipeline.product import Product
-
-_OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,25 +52,13 @@ def lay_out(product: Product, policy: Policy, like: Path | None = None) -> Layou
     return Layout(turned, grid.ras @ mapping, shape)
 
 
-def checked_codes(codes: str) -> str:
-    """Three letters, one of each pair R/L, A/P, S/I; upper case. Raises BAD_ORIENTATION."""
-    letters = codes.upper()
-    if len(letters) != 3 or {min(c, _OPPOSITE.get(c, "?")) for c in letters} != {"A", "I", "L"}:
-        raise refuse(
-            Code.BAD_ORIENTATION,
-            f"{codes} is no orientation: one letter each of R/L, A/P and S/I, such as RAS or LPS",
-            "Say --orient RAS, or leave it out to keep the acquired order.",
-        )
-    return letters
-
-
 def mapping_to(grid: Grid, codes: str) -> NDArray[np.int64]:
     """4 x 4, index in the wanted order to index on the grid. "RAS": i increases to the right, j forward, k headward."""
     have = axis_codes(grid.ras)
     mapping = np.zeros((4, 4), np.int64)
     mapping[3, 3] = 1
     for new, letter in enumerate(codes):
-        axis = next(a for a in range(3) if have[a] in (letter, _OPPOSITE[letter]))
+        axis = next(a for a in range(3) if have[a] in (letter, OPPOSITE[letter]))
         same = have[axis] == letter
         mapping[axis, new] = 1 if same else -1
         mapping[axis, 3] = 0 if same else grid.shape[axis] - 1

@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.decode import rtstruct, seg
 from pipeline.decode.merge import Merged, Origin, merge
 from pipeline.findings import Code, refuse
+from pipeline.frames import Frame
 from pipeline.geometry import Grid
 from pipeline.mask import Image, Mask
 from pipeline.mimics.bundle import read_bundle
@@ -22,7 +23,7 @@ from pipeline.mimics.grid import grid_of, masks_of
 from pipeline.names import safe
 from pipeline.policy import Policy
 from pipeline.product import Product, Proof
-from pipeline.series import Frame, Series
+from pipeline.series import Series
 from pipeline.sources import Source
 from pipeline.unread import folder_name
 
@@ -44,6 +45,7 @@ def of_seg(series: Series, source: Source | None, wanted: Sequence[str] | None, 
         Product(
             volume=volume,
             series=series,
+            form="fractional" if decoded.fractional else "seg",
             proof=Proof(residual),
             frames=_frames(volume.grid, source),
             findings=decoded.findings,
@@ -77,6 +79,7 @@ def of_rtstruct(series: Series, source: Source | None, wanted: Sequence[str] | N
         Product(
             volume=mask,
             series=series,
+            form="rtstruct",
             proof=Proof.of(source.laid.stack),
             frames=source.laid.at_k,
             findings=tuple(decoded.findings),
@@ -101,7 +104,7 @@ def of_bundle(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[
             "There are: " + ", ".join(m.name for m in masks),
         )
     folder = path if path.is_dir() else path.parent
-    inputs = tuple(sorted(p for p in folder.iterdir() if p.is_file()))
+    inputs = (folder / "bundle.json", *sorted({mask.buffer.path for mask in bundle.masks}))  # an output may lie beside
     series = Series("", "other", (), ())
     worst = max(
         (grid_of(i, units_mm_per_unit=policy.mm_per_unit, policy=policy).residual_mm for i in bundle.images),
@@ -111,6 +114,7 @@ def of_bundle(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[
         Product(
             volume=mask,
             series=series,
+            form="bundle",
             proof=Proof(worst),
             frames=(None,) * mask.grid.shape[2],
             findings=findings,
@@ -155,6 +159,7 @@ def merged(products: Sequence[Product], origins: Sequence[Origin], order: Sequen
         witnessed=None if first.witnessed is None else replace(first.witnessed, physical=None),
         inputs=tuple(dict.fromkeys(path for p in products for path in p.inputs or (h.path for h in p.series.headers))),
         assumed=next((p.assumed for p in products if p.assumed), ""),
+        further=tuple(dict.fromkeys(file for p in products for file in p.further)),
         extra={"MergedFrom": _merged_from(together, origins)},
     )
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from pipeline.encoding import load
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.frames import Frame, unreadable_number
 from pipeline.mask import Array
-from pipeline.series import Frame, unreadable_number
 
 Rescale = tuple[float, float]
 

@@ -84,8 +84,7 @@ def read_mask(path: Path) -> Mask:
 
 def write_fixed(target: Path, array: Array, grid: Grid, like: Header, policy: Policy) -> None:
     """A repaired array on its grid, with the slope and intent of the file it came from."""
-    if free_target(checked_target(target), policy) is None:
-        return
+    free_target(checked_target(target), policy)
     slope, intercept = like.scaling
     header, _ = nifti.pack_header(
         grid.ras,

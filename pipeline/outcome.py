@@ -16,7 +16,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,12 +25,12 @@ import numpy as np
 
 from pipeline.crosscheck.agreement import Agreement
 from pipeline.findings import Exit, Finding
+from pipeline.frames import Frame
 from pipeline.geometry import LPS_TO_RAS, Matrix, axis_codes
 from pipeline.labels import LabelRow
 from pipeline.mask import Mask, Segment
 from pipeline.policy import Policy
 from pipeline.product import Product, Proof
-from pipeline.series import Frame
 
 SCHEMA = "verimask outcome 1"
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
@@ -65,7 +65,10 @@ class Proofs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """The result of one conversion. output: the NIfTI file, or None when none was kept."""
+    """The result of one conversion. output: the NIfTI file, or None when none was kept.
+
+    record: as it lies beside the file; of one that was passed over (SKIPPED), "Recorded" is the verdict it has there.
+    """
 
     verdict: Verdict
     output: Path | None
@@ -80,7 +83,7 @@ class Outcome:
 
     @property
     def exit(self) -> Exit:
-        return Exit.DISPUTED if self.verdict == "DISPUTED" else Exit.VERIFIED
+        return Exit.DISPUTED if "DISPUTED" in (self.verdict, self.record.get("Recorded")) else Exit.VERIFIED
 
 
 def sidecar_of(output: Path) -> Path:
@@ -108,10 +111,17 @@ def build_record(
     agreements: Sequence[Agreement],
     findings: Sequence[Finding],
     policy: Policy,
+    request: Mapping[str, Any],
+    files: Sequence[tuple[str, Path]],
     hashes: dict[Path, str],
+    labels_file: Path | None,
     command: Sequence[str],
 ) -> dict[str, Any]:
-    """The JSON of a conversion, in the order a person reads it."""
+    """The JSON of a conversion, in the order a person reads it.
+
+    files: every input with its role, "" for those of the mask or image itself. hashes: of the files and of the output.
+    labels_file: the file of label names that was written beside it.
+    """
     from pipeline import __version__
 
     series = product.series
@@ -131,15 +141,18 @@ def build_record(
     record["CrossCheck"] = [a.as_json() for a in agreements]
     record["Findings"] = [f.as_json() for f in findings]
     record["Policy"] = policy.as_json()
+    record["Request"] = dict(request)
     record["Provenance"] = {
-        "Inputs": [
-            {"File": name, "SHA256": digest}
-            for name, digest in sorted((path.name, digest) for path, digest in hashes.items() if path != output)
-        ],
+        "Inputs": sorted(
+            ({"File": path.name, "SHA256": hashes[path]} | ({"Role": role} if role else {}) for role, path in files),
+            key=lambda entry: (entry.get("Role", ""), entry["File"], entry["SHA256"]),
+        ),
         "OutputSHA256": hashes[output],
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in command],
         "Versions": versions(),
     }
+    if labels_file is not None:
+        record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": _digest(labels_file)}
     return record
 
 

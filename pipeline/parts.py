@@ -24,8 +24,8 @@ from itertools import combinations
 import numpy as np
 
 from pipeline.findings import Code
+from pipeline.frames import Frame
 from pipeline.geometry import Plane
-from pipeline.series import Frame
 
 _SAME_PLACE_MM = 1e-3
 _TURNED = 0.01  # radians: beyond any rounding or jitter of cosines

@@ -24,10 +24,10 @@ import numpy as np
 from pipeline.decoders import WORTH_IT, Ahead, dataset, decode
 from pipeline.encoding import EXPLICIT_BIG
 from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.header import Header
 from pipeline.mask import Array, Voxels
 from pipeline.pixel_layout import layout_of
-from pipeline.series import Frame
 
 _SHOWN = 6
 

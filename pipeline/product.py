@@ -11,17 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.decode.image import Decoded, decode_image, decode_mask
 from pipeline.findings import Finding
+from pipeline.frames import Frame
 from pipeline.geometry import Grid, Stack
 from pipeline.laying import Laid, lay
 from pipeline.mask import Array, Image, Mask, Voxels
 from pipeline.parts import Part
 from pipeline.policy import Policy
-from pipeline.series import Frame, Series
+from pipeline.series import Series
 
+# What a product was made of: what an option can act on depends on it.
+Form = Literal["image", "labels", "burned", "masked", "colour", "overlay", "seg", "fractional", "rtstruct", "bundle"]
 Physical = Callable[[int, Array], Array]
 
 
@@ -57,8 +60,9 @@ class Product:
 
     frames: for each k, the frame whose plane lies there, or None. volumes: how many 3-D volumes follow each other in
     the voxels (4-D). suffix: for the file name. inputs: files it was made of, where not the series' own. assumed: why
-    places are assumed, "" where they are given. extra: further blocks of the record. late(): findings of the voxels,
-    once they have all been read.
+    places are assumed, "" where they are given. form: what it was made of. further: files of images that had a part in
+    it, each with its role ("source", "clean"). extra: further blocks of the record. late(): findings of the voxels, once
+    they have all been read.
     """
 
     volume: Mask | Image
@@ -71,12 +75,20 @@ class Product:
     suffix: str = ""
     inputs: tuple[Path, ...] = ()
     assumed: str = ""
+    form: Form = "labels"
+    further: tuple[tuple[str, Path], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     late: Callable[[], list[Finding]] = list
 
     @property
     def grid(self) -> Grid:
         return self.volume.grid
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """Every file it was made of, with its role; "" for those of the mask or image itself."""
+        own = self.inputs or tuple(h.path for h in self.series.headers)
+        return tuple(dict.fromkeys([*(("", path) for path in own), *self.further]))
 
 
 def of_part(series: Series, part: Part, policy: Policy) -> Product:
@@ -93,6 +105,7 @@ def of_laid(series: Series, laid: Laid, decoded: Decoded, name: str, part: Part 
     return Product(
         volume=decoded.on(laid.grid, laid.place(decoded.voxels, decoded.padding), name),
         series=series,
+        form="image" if decoded.segments is None else "labels",
         proof=Proof.of(laid.stack),
         frames=laid.at_k,
         findings=(*laid.findings, *decoded.findings),
@@ -118,6 +131,7 @@ def of_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product | 
     return Product(
         volume=Image(voxels, first.grid, decoded.slope, decoded.intercept, series.description),
         series=series,
+        form="image",
         proof=Proof.of(worst),
         frames=frames,
         findings=(*(f for p in laid for f in p.findings), *decoded.findings),

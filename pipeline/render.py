@@ -8,11 +8,12 @@ Rules:
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
+from typing import Any
 
 from pipeline.crosscheck.agreement import Agreement
-from pipeline.findings import Finding, PipelineError, Severity
+from pipeline.findings import Exit, Finding, PipelineError, Severity
 from pipeline.outcome import Outcome, sidecar_of
 
 _COLOUR = {"VERIFIED": "32", "UNCONFIRMED": "33", "DISPUTED": "31", "REFUSED": "31", "SKIPPED": "36"}
@@ -23,7 +24,8 @@ def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -
     """What a person is to know of one conversion."""
     assert outcome.output is not None
     if outcome.verdict == "SKIPPED":
-        return [_paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there"]
+        disputed = ", and is DISPUTED" if outcome.exit is Exit.DISPUTED else ""
+        return [_paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there{disputed}"]
     size = " × ".join(map(str, outcome.shape))
     labels = "" if outcome.labels is None else "  labels " + _range([0, *(row.value for row in outcome.labels)])
     head = f"{_paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}"
@@ -36,10 +38,14 @@ def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -
         )
     voxels = prod(outcome.shape)
     for agreement in outcome.agreements:
-        lines += _wrapped(agreement_words(agreement, voxels), hang, width)
+        lines += _wrapped(agreement_words(agreement, voxels, outcome.record.get("Policy", {})), hang, width)
     if not outcome.agreements:
-        off = outcome.record.get("Policy", {}).get("Crosscheck") == "off"
-        why = "no other reader was asked (--crosscheck off)" if off else "no other reader here can judge this"
+        asked = outcome.record.get("Policy", {}).get("Crosscheck")
+        why = "no other reader here can judge this" + (
+            ", and --crosscheck voxels changes nothing" * (asked == "voxels")
+        )
+        if asked == "off":
+            why = "no other reader was asked (--crosscheck off)"
         lines += _wrapped(why, hang, width)
     for finding in outcome.findings:
         if finding.severity is not Severity.INFO or finding.code.stage != "SCAN":
@@ -77,12 +83,13 @@ def _label_lines(outcome: Outcome, hang: str) -> list[str]:
     ]
 
 
-def agreement_words(agreement: Agreement, voxels: int) -> str:
-    """One line for one witness."""
+def agreement_words(agreement: Agreement, voxels: int, policy: Mapping[str, Any]) -> str:
+    """One line for one witness. policy: as recorded."""
     who = f"{agreement.witness} {agreement.version}".strip()
     if agreement.confirms:
         compared = (
-            "voxels not compared (--crosscheck voxels does)"
+            "voxels not compared ("
+            + ("no DICOM plane holds them)" if policy.get("Crosscheck") == "voxels" else "--crosscheck voxels does)")
             if agreement.voxels_differing is None
             else f"{agreement.voxels_differing} of {voxels:,} voxels differ".replace(",", " ")
         )

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import nifti
-from pipeline.conversion import Request, convert, laid_series
+from pipeline.conversion import Request, convert
 from pipeline.encode.seg import write_seg
 from pipeline.encode.series import write_series
 from pipeline.findings import Code, PipelineError
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Mask, Segment, Voxels
+from pipeline.one_series import laid_series
 from pipeline.policy import Policy
 
 _ORIENTATIONS = {

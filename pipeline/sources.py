@@ -37,6 +37,11 @@ class Source:
         return self.laid.grid
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of its series."""
+        return tuple(header.path for header in self.series.headers)
+
+    @property
     def image_uids(self) -> tuple[str, ...]:
         """SOP Instance UID of the plane at every k, "" where there is none."""
         return tuple("" if f is None else f.sop_instance_uid for f in self.laid.at_k)
@@ -107,6 +112,18 @@ def place_on(product: Product, source: Source, policy: Policy) -> Product:
         findings=(*product.findings, *found),
         witnessed=None if resampled else product.witnessed or source.witnessed,
         extra={**product.extra, **extra},
+    )
+
+
+def made_with(product: Product, role: str, image: Source | None) -> Product:
+    """A product that names the files of an image that had a part in it, "source" or "clean", and what is doubtful of it."""
+    if image is None:
+        return product
+    files = [(role, path) for path in image.files]
+    return replace(
+        product,
+        further=tuple(dict.fromkeys([*product.further, *files])),
+        findings=tuple(dict.fromkeys([*image.doubts, *product.findings])),
     )
 
 

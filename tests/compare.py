@@ -47,7 +47,7 @@ is given the options that stand in the name of the case; it is run without its w
 
 def ours(case: HardCase, folder: Path, out: Path) -> str:
     policy = Policy(as_=case.as_, crosscheck="off", **case.options)  # type: ignore[arg-type]
-    request = Request(series=case.series, part=case.part, told=Told(kind="labels"))
+    request = Request(series=case.series, part=case.part, told=Told(kind="labels" if case.as_ == "mask" else None))
     try:
         outcome = convert([folder], out / "ours.nii", request=request, policy=policy)
     except PipelineError as error:

@@ -16,8 +16,9 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from pipeline.frames import Frame
 from pipeline.geometry import Grid, stack
-from pipeline.series import Frame, Series, scan
+from pipeline.series import Series, scan
 
 SAMPLES = Path(os.environ.get("VERIMASK_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))
 needs_samples = pytest.mark.usefixtures("samples")  # skipped by name where they are absent

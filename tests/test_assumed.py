@@ -12,9 +12,10 @@ import pytest
 
 from pipeline.conversion import convert
 from pipeline.findings import Code, PipelineError
+from pipeline.frames import Frame
 from pipeline.laying import Laid, lay
 from pipeline.policy import Policy
-from pipeline.series import Frame, scan
+from pipeline.series import scan
 from tests.hard_cases import SMALL
 from tests.hard_edits import tags, top_level
 from tests.phantom import ORIENTATIONS, Spec, write

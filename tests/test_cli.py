@@ -136,6 +136,7 @@ def test_every_option_has_a_word_of_help(capsys: pytest.CaptureFixture[str], nam
     said = Said(capsys, name, "--help")
     (commands,) = [a for a in _parser()._actions if a.choices and name in a.choices]
     assert isinstance(commands.choices, dict)
+    commands.choices[name].build()
     for action in commands.choices[name]._actions:
         assert action.help, action
         assert not action.option_strings or action.option_strings[-1] in said.out

@@ -416,7 +416,8 @@ def test_an_output_that_exists_is_left_alone_by_default(tmp_path: Path) -> None:
 def test_the_ways_to_write(tmp_path: Path) -> None:
     truth, target = write(tmp_path / "in", SMALL), tmp_path / "out.nii.gz"
     target.write_bytes(b"mine")
-    assert run(truth, target, write="skip").verdict == "SKIPPED"
+    with pytest.raises(PipelineError, match="no record"):
+        run(truth, target, write="skip")
     assert target.read_bytes() == b"mine"
     names = [run(truth, target, write="suffix").output for _ in range(2)]
     assert [p.name for p in names if p] == ["out_2.nii.gz", "out_3.nii.gz"]

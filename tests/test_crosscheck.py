@@ -20,10 +20,11 @@ from pipeline.crosscheck.dicom2nifti import _rewrite
 from pipeline.crosscheck.panel import Panel
 from pipeline.findings import Exit
 from pipeline.finish import finish
+from pipeline.frames import Frame
 from pipeline.geometry import LPS_TO_RAS
 from pipeline.parts import split
 from pipeline.product import Product, of_part
-from pipeline.series import Frame, choose, scan
+from pipeline.series import choose, scan
 from tests.phantom import ORIENTATIONS, Spec, Truth, write
 
 WITNESSES = ("dicom2nifti", "SimpleITK", "dcm2niix")

@@ -18,10 +18,11 @@ from pipeline.encode.seg import write_seg
 from pipeline.encode.segments import described
 from pipeline.encode.series import write_series
 from pipeline.findings import Code, Exit, PipelineError
+from pipeline.frames import Frame
 from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder
 from pipeline.mask import Concept, Mask, Segment, Voxels, smallest_unsigned
 from pipeline.pixels import read_plane
-from pipeline.series import Frame, scan
+from pipeline.series import scan
 from tests.segs import AXIAL, CT, MR, SAMPLES, Place, needs_samples, source_files, source_grid
 
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7"

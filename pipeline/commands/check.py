@@ -88,7 +88,7 @@ def _placed(image: Path) -> Any:
     from pipeline.nifti import is_named_nifti, read_planes
 
     if _existing(image).is_dir() or not is_named_nifti(image):
-        from pipeline.conversion import laid_series
+        from pipeline.one_series import laid_series
         from pipeline.policy import Policy
 
         series, laid = laid_series([image], None, None, Policy(on_tilt="shear"))

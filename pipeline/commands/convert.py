@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.commands import say
 
 if TYPE_CHECKING:
-    from pipeline.conversion import Request
     from pipeline.crosscheck.panel import Panel
     from pipeline.exported import Told
     from pipeline.findings import PipelineError
     from pipeline.outcome import Outcome
     from pipeline.policy import Policy
+    from pipeline.request import Request
 
 
 def add(commands: Any, epilog: str) -> None:
@@ -28,6 +28,11 @@ def add(commands: Any, epilog: str) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=epilog,
     )
+    p.options = _add_options
+    p.set_defaults(run=run)
+
+
+def _add_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="folder of DICOM files (any depth), the files, or a bundle"
     )
@@ -43,21 +48,24 @@ def add(commands: Any, epilog: str) -> None:
     _add_irregular(p)
     _add_checks(p)
     say.add_common(p)
-    p.set_defaults(run=run, fail=p.error)
+
+
+def _add_choice(g: argparse._ArgumentGroup, *option: str, help: str, dest: str | None = None) -> None:
+    """An option whose choices and default are those of the Policy."""
+    from pipeline.policy import choices, default
+
+    name = dest or option[-1].lstrip("-").replace("-", "_")
+    g.add_argument(*option, dest=name, choices=choices(name), default=default(name), help=help)
 
 
 def _add_which(p: argparse.ArgumentParser) -> None:
+    from pipeline.policy import default
+
     g = p.add_argument_group("which, and what of it")
     g.add_argument("--series", metavar="WHICH", help="UID, number or description, where there are several")
     g.add_argument("--part", metavar="WHICH", help="number or name of one volume, where the series holds several")
     g.add_argument("--rois", metavar="NAME,…", help="names or numbers of ROIs, segments or masks; all by default")
-    g.add_argument(
-        "--as",
-        dest="as_",
-        choices=("mask", "image"),
-        default="mask",
-        help="labels as stored (default), or grey values with their rescale",
-    )
+    _add_choice(g, "--as", dest="as_", help="labels as stored (default), or grey values with their rescale")
     g.add_argument("--keep-values", action="store_true", help="keep 0/255 instead of writing 0/1")
     g.add_argument(
         "--on-lossy",
@@ -69,14 +77,13 @@ def _add_which(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--fractional",
         type=_fractional,
-        default=0.5,
+        default=default("fractional"),
         metavar="PART|keep",
         help="fractional SEG: from which part of its maximum a voxel is inside (0.5), or keep the values",
     )
-    g.add_argument(
+    _add_choice(
+        g,
         "--combine",
-        choices=("auto", "separate", "merge"),
-        default="auto",
         help="segments: one file where none overlap (default), one file each, or one file or refuse",
     )
     g.add_argument("--merge", action="store_true", help="all masks as one file of several labels; overlaps are refused")
@@ -92,22 +99,26 @@ def _add_which(p: argparse.ArgumentParser) -> None:
 
 
 def _add_export(p: argparse.ArgumentParser) -> None:
+    from pipeline.policy import EXPORT_KINDS, UNDECIDED
+
     g = p.add_argument_group("an export with the mask in its image (burned in, masked, colour, overlay)")
     g.add_argument("--clean", action="append", default=[], metavar="DIR", help="the same export with masks hidden")
     g.add_argument("--inside", type=int, metavar="VALUE", help="the constant that is mask")
     g.add_argument("--outside", type=int, metavar="VALUE", help="the constant outside of a masked original")
     g.add_argument("--labels", metavar="NAME=VALUE,…", help="several masks, each its own constant or colour (#ff8000)")
-    g.add_argument("--kind", choices=("labels", "burned", "masked", "colour", "overlay"), help="what the export is")
+    g.add_argument("--kind", choices=EXPORT_KINDS, help="what the export is")
     g.add_argument(
         "--undecided",
-        choices=("surrounded", "inside", "outside"),
-        default="surrounded",
+        choices=UNDECIDED,
+        default=UNDECIDED[0],
         help="voxels whose image has the mask's own value: mask where mask is all around (default), always, never",
     )
     g.add_argument("--list-values", action="store_true", help="show the values that stand out, and write nothing")
 
 
 def _add_where(p: argparse.ArgumentParser) -> None:
+    from pipeline.policy import default
+
     g = p.add_argument_group("on which grid")
     g.add_argument(
         "--source",
@@ -124,15 +135,14 @@ def _add_where(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --source: its values under the mask and its mirror images, as a hint",
     )
-    g.add_argument(
+    _add_choice(
+        g,
         "--resample",
-        choices=("refuse", "nearest"),
-        default="refuse",
         help="where --source or --like do not fit in whole voxels: refuse, or take the nearest voxels",
     )
     g.add_argument(
         "--orient",
-        default="source",
+        default=default("orient"),
         metavar="CODE",
         help="order of the axes, such as RAS or LPS; no voxel is resampled",
     )
@@ -140,22 +150,19 @@ def _add_where(p: argparse.ArgumentParser) -> None:
 
 def _add_irregular(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("where the planes are not regular")
-    g.add_argument(
+    _add_choice(
+        g,
         "--on-tilt",
-        choices=("refuse", "shear", "resample"),
-        default="refuse",
         help="gantry tilt: refuse, keep every voxel in a sheared affine, or resample upright",
     )
-    g.add_argument(
+    _add_choice(
+        g,
         "--on-gap",
-        choices=("refuse", "fill", "nearest", "resample"),
-        default="refuse",
         help="missing or uneven planes: refuse, put empty planes, repeat the nearest, or resample evenly",
     )
-    g.add_argument(
+    _add_choice(
+        g,
         "--on-duplicate",
-        choices=("refuse", "drop", "first", "last"),
-        default="refuse",
         help="planes at one place: refuse, drop those with the same pixels, or let the first or last Instance Number win",
     )
     g.add_argument(
@@ -173,22 +180,19 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
 
 def _add_checks(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("proof and output")
-    g.add_argument(
+    _add_choice(
+        g,
         "--crosscheck",
-        choices=("affine", "voxels", "off"),
-        default="affine",
         help="what dicom2nifti is asked: its affine (default), every voxel (and every other reader installed), nothing",
     )
-    g.add_argument(
+    _add_choice(
+        g,
         "--labels-file",
-        choices=("none", "bids", "itksnap", "slicer"),
-        default="none",
         help="also write the names and colours of the labels as this program reads them",
     )
     g.add_argument(
         "--gzip-level",
         type=int,
-        choices=range(10),
         metavar="0-9",
         help="of .nii.gz: 0 to 3 fast (ISA-L), 4 to 9 small (zlib-ng); by default 2 for images, runs for masks",
     )
@@ -197,13 +201,16 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
         "--report", action="store_true", help="also write a page (liver.html) that shows it, see verimask report"
     )
     g.add_argument("--strict", action="store_true", help="exit 13 when no witness could confirm the result")
-    g.add_argument(
+    _add_choice(
+        g,
         "-w",
         "--write",
-        choices=("refuse", "suffix", "skip", "overwrite"),
-        default="refuse",
-        help="where the output exists: refuse (default), write beside it, pass over, replace",
+        help="where the output exists: refuse (default), write beside it, pass over what is proven the same, replace",
     )
+
+
+# What --list-values looks at; it says itself that there will be no output.
+_LISTING = "inputs output list_values series part on_tilt on_gap on_duplicate assume_spacing json quiet".split()
 
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
@@ -211,7 +218,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     if options.list_values:
         return _list_values(options)
     if not options.output:
-        options.fail("the following arguments are required: -o/--output")
+        options.parser.error("the following arguments are required: -o/--output")
     from pipeline.crosscheck.panel import Panel
 
     policy = _policy(options)
@@ -231,6 +238,7 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
         "progress": progress,
         "command": ["verimask", *given],
         "panel": panel,
+        "also": (".html",) if options.report else (),
     }
     if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
         done, refused = convert_all(options.inputs, options.output, **common)
@@ -250,31 +258,33 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
 
 def _write_page(made: Outcome, options: argparse.Namespace) -> None:
     """The report beside the file, with the first source over which the mask can be shown."""
-    if not options.report or made.output is None or made.verdict == "SKIPPED":
+    if not options.report or made.output is None:
         return
     from pathlib import Path
 
     from pipeline.outcome import sidecar_of
-    from pipeline.report import report
 
     record = sidecar_of(made.output)
+    page = record.with_suffix(".html")
+    if made.verdict == "SKIPPED" and page.exists():
+        return
+    from pipeline.report import report
+
     source = Path(options.source[0]) if options.source else None
-    record.with_suffix(".html").write_text(report(record, source=source), "utf-8")
+    page.write_text(report(record, source=source), "utf-8")
 
 
 def _request(options: argparse.Namespace) -> Request:
-    from pathlib import Path
-
-    from pipeline.conversion import Request
+    from pipeline.request import Request
 
     return Request(
         series=options.series,
         part=options.part,
-        source=tuple(Path(s) for s in options.source),
-        like=Path(options.like) if options.like else None,
+        source=options.source,
+        like=options.like,
         wanted=_names(options.rois),
         told=_told(options),
-        clean=tuple(Path(c) for c in options.clean),
+        clean=options.clean,
         merge=options.merge,
         order=_names(options.order) or (),
     )
@@ -284,24 +294,26 @@ def _told(options: argparse.Namespace) -> Told:
     from pipeline.decode.labelled import Named, parse_labels
     from pipeline.exported import Told
 
-    named = parse_labels(options.labels) if options.labels else ()
+    named = () if options.labels is None else parse_labels(options.labels)
     if options.inside is not None:
         named = (*named, Named("", options.inside))
     return Told(named, options.outside, options.kind, options.undecided)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip())
+    """None where nothing was said; an empty name, which is refused, where nothing is named."""
+    return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip()) or ("",)
 
 
 def _list_values(options: argparse.Namespace) -> int:
     from dataclasses import asdict
     from pathlib import Path
 
-    from pipeline.conversion import laid_series
     from pipeline.decode.values import as_table, list_values
+    from pipeline.one_series import laid_series
     from pipeline.pixels import stored_voxels
 
+    say.refuse_idle(options, but=_LISTING, why="--list-values shows values and writes nothing")
     _, laid = laid_series([Path(p) for p in options.inputs], options.series, options.part, _policy(options))
     rows = list_values(stored_voxels(laid.frames))
     if options.json:
@@ -340,18 +352,10 @@ def _report_many(done: Sequence[Outcome], refused: Sequence[PipelineError], opti
 def _exit_of(made: Outcome, options: argparse.Namespace) -> int:
     from pipeline.findings import Exit
 
-    if options.strict and made.verdict == "UNCONFIRMED":
+    if options.strict and "UNCONFIRMED" in (made.verdict, made.record.get("Recorded")):
         return int(Exit.UNCONFIRMED)
     return int(made.exit)
 
 
 def _fractional(text: str) -> float | str:
-    if text == "keep":
-        return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is neither a part above 0 and up to 1, nor keep")
-    return value
+    return text if text == "keep" else float(text)

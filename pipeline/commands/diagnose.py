@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands import say
+
+if TYPE_CHECKING:
+    from pipeline.geometry import Grid
+    from pipeline.policy import Policy
 
 
 def add(commands: Any) -> None:
@@ -27,15 +31,32 @@ def add(commands: Any) -> None:
     p.set_defaults(run=run)
 
 
+def _refuse_elsewhere(mask: Grid, source: Grid, policy: Policy) -> None:
+    """Refuse a mask series that does not lie on the voxels of --source: one of the two was not meant."""
+    from pipeline import regrid
+    from pipeline.findings import Code, refuse
+
+    limit = policy.corner_limit(min(source.spacing))
+    fit = regrid.fit(mask.lps, mask.shape, source.lps, source.shape)
+    if fit is None or fit.moved_mm > limit:
+        apart = regrid.apart_in_words(mask.lps, mask.shape, source.lps, source.shape)
+        raise refuse(
+            Code.OFF_SOURCE_GRID,
+            f"the series of --mask-series does not lie on the voxels of --source; {apart}",
+            "Give --source the images the mask was drawn on.",
+            **({} if fit is None else {"measured": fit.moved_mm, "limit": limit, "unit": "mm"}),
+        )
+
+
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Run it; the exit code."""
     from dataclasses import replace
 
-    from pipeline.conversion import image_of, laid_series, mask_of
     from pipeline.diagnose import diagnose, fix
     from pipeline.findings import Exit
     from pipeline.mistakes import Context
     from pipeline.nifti_mask import labels_of, read_array, write_fixed
+    from pipeline.one_series import image_of, laid_series, mask_of
     from pipeline.policy import Policy
 
     path = Path(options.wrong)
@@ -43,7 +64,9 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     policy = Policy(on_tilt="shear", allow_empty=True)
     series, laid = laid_series([Path(s) for s in options.source], None, None, policy)
     if options.mask_series:
+        source = laid.grid
         series, laid = laid_series([Path(options.mask_series)], None, None, policy)
+        _refuse_elsewhere(laid.grid, source, policy)
         truth = mask_of(series, laid, policy).array()
         if header.scaling != (1.0, 0.0):  # a mask is judged by the labels it means, an image by what is stored
             array, header = labels_of(header, array, path.name), replace(header, slope=1.0, intercept=0.0)

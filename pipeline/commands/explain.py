@@ -31,12 +31,16 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline.nifti_header import placed
 
     path = Path(options.inputs[0])
-    if is_named_nifti(path) and not path.is_dir():
+    files = [p for p in options.inputs if is_named_nifti(Path(p)) and not Path(p).is_dir()]
+    if files and len(options.inputs) > 1:
+        say.refuse_idle(options, only=("inputs",), why=f"{Path(files[0]).name} is explained alone; give one NIfTI file")
+    if files:
+        say.refuse_idle(options, only=("series", "part"), why=f"{path.name} is a NIfTI file, and holds no series")
         header = placed(read_header(path), path.name)
         text = explain_affine(header.affine, header.space, title=path.name)
         record = {"Affine": header.affine.tolist(), "Shape": list(header.shape)}
     else:
-        from pipeline.conversion import laid_series
+        from pipeline.one_series import laid_series
         from pipeline.policy import Policy
 
         series, laid = laid_series([Path(p) for p in options.inputs], options.series, options.part, _lenient(Policy()))

@@ -42,6 +42,8 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline.sources import find_source, mask_on
 
     policy = Policy()
+    if options.to != "seg":
+        say.refuse_idle(options, only=("segments",), why="it describes the segments of --to seg")
     mask = _mask(Path(options.mask), options.mask_name, policy)
     findings: list[Finding] = []
     frames = None
@@ -74,6 +76,13 @@ def _mask(path: Path, name: str | None, policy: Any) -> Mask:
     from pipeline.nifti_mask import read_mask
 
     if not is_bundle(path):
+        if name is not None:
+            raise refuse(
+                Code.IDLE_OPTION,
+                f"--mask-name has no effect here: {path.name} is no bundle, and holds one mask",
+                "Leave it out.",
+                where=("--mask-name",),
+            )
         return read_mask(path)
     from pipeline.masks import of_bundle
 

@@ -18,8 +18,9 @@ def add(commands: Any) -> None:
         "verimask mimics-script > export_masks.py",
     )
     p.add_argument("--import", dest="back", action="store_true", help="the script that creates masks in Mimics instead")
-    say.add_common(p)
-    p.set_defaults(run=run_script)
+    p.set_defaults(
+        run=run_script, json=False
+    )  # the script is all that is printed: neither --json nor --quiet could act
     p = commands.add_parser(
         "to-mimics",
         help="a NIfTI mask back into Mimics",

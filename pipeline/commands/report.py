@@ -38,6 +38,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
     from pipeline.report import find_outcomes, group_page
 
+    _refuse_idle(options)
     given, out = Path(options.outcome), Path(options.output)
     written = []
     if given.is_dir():
@@ -58,6 +59,22 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     else:
         say.lines([f"wrote {p}" for p in written], options)
     return 0
+
+
+def _refuse_idle(options: argparse.Namespace) -> None:
+    """Refuse what the page cannot show, so that it is not left out in silence."""
+    from pipeline.report.record import read_record
+
+    if not options.source or options.source.endswith((".nii", ".nii.gz")):
+        say.refuse_idle(
+            options,
+            only=("source_series", "show_phi"),
+            why="there is no --source folder of DICOM images to take it from",
+        )
+    outcome = Path(options.outcome)
+    if outcome.is_file() and read_record(outcome).file is None:
+        only = ("source", "source_series", "show_phi", "interactive", "convention")
+        say.refuse_idle(options, only=only, why=f"{outcome.name} is the record of a refusal, which has no pictures")
 
 
 def _page(outcome: Path, options: argparse.Namespace) -> str:

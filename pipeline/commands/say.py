@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -16,6 +16,31 @@ def add_common(p: argparse.ArgumentParser) -> None:
     """The options every command has."""
     p.add_argument("--json", action="store_true", help="print the facts as JSON on standard output, and nothing else")
     p.add_argument("-q", "--quiet", action="store_true", help="print refusals only")
+
+
+def given(options: argparse.Namespace) -> dict[str, str]:
+    """Every option that is not at its default: its field, and how it is typed."""
+    values = vars(options)
+    actions = (a for a in options.parser._actions if a.dest in values)
+    return {
+        a.dest: a.option_strings[-1] if a.option_strings else str(a.metavar)
+        for a in actions
+        if values[a.dest] != a.default
+    }
+
+
+def refuse_idle(
+    options: argparse.Namespace, *, only: Collection[str] | None = None, but: Collection[str] = (), why: str
+) -> None:
+    """Refuse what was given and can have no effect: of the fields `only`, or of all, those not in `but`. Raises IDLE_OPTION."""
+    told = given(options).items()
+    idle = [option for field, option in told if field not in but and (only is None or field in only)]
+    if idle:
+        from pipeline.findings import Code, refuse
+
+        raise refuse(
+            Code.IDLE_OPTION, f"{', '.join(idle)} has no effect here: {why}", "Leave it out.", where=tuple(idle)
+        )
 
 
 def lines(text: Iterable[str], options: argparse.Namespace | None = None) -> None:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pipeline.crosscheck.agreement import Agreement, Job, Testimony
+    from pipeline.frames import Frame
     from pipeline.geometry import Grid, Stack
     from pipeline.mask import Array
     from pipeline.policy import Policy
-    from pipeline.series import Frame
 
     Physical = Callable[[int, Array], Array]
 

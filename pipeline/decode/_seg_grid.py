@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.geometry import GeometryError, Grid, Matrix, Plane
 from pipeline.mask import Array
 from pipeline.placing import NotRegular, Placement, Spanned, place, spanned
 from pipeline.policy import Policy
-from pipeline.series import Frame
 
 _SOURCE_HINT = (
     "Give the source series the segmentation was made on: its grid says where the planes are, "

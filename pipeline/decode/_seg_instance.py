@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,11 @@ from pipeline.decode._seg_grid import PlacedFrames, place_frames
 from pipeline.decode._seg_pixels import stored_values
 from pipeline.decode._seg_table import SegmentTable
 from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.geometry import Grid
 from pipeline.header import Header
 from pipeline.mask import Array, Image, Mask, Segment, Voxels, smallest_unsigned
-from pipeline.policy import Policy
-from pipeline.series import Frame
-
-Combine = Literal["auto", "separate", "merge"]
-Fractional = float | Literal["keep"]
+from pipeline.policy import Combine, Fractional, Policy
 
 
 @dataclass(eq=False)

@@ -11,10 +11,10 @@ import numpy as np
 
 from pipeline.encoding import DEFLATED, EXPLICIT_BIG, NATIVE
 from pipeline.findings import Code, refuse
+from pipeline.frames import Frame
 from pipeline.mask import Array
 from pipeline.pixel_layout import Layout, inflated, layout_of
 from pipeline.pixels import read_plane
-from pipeline.series import Frame
 
 # Big endian is retired; whether its bits were swapped in words nobody can tell.
 _READ = NATIVE - {EXPLICIT_BIG} | {DEFLATED}

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from pipeline.decode.labelled import Colour, Labelled, Named
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.mask import Array, Segment, Voxels, smallest_unsigned
 from pipeline.modality import refuse_lossy
 from pipeline.pixels import is_colour, read_colour
-from pipeline.series import Frame
 
 _MOST_COLOURS = 255
 _BITS = 16

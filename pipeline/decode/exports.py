@@ -16,10 +16,10 @@ from pipeline.decode.masked import masked
 from pipeline.decode.recognise import Seen
 from pipeline.decode.undecided import Undecided
 from pipeline.findings import Code, PipelineError, refuse
+from pipeline.frames import Frame
 from pipeline.mask import Voxels
 from pipeline.modality import refuse_lossy
 from pipeline.pixels import stored_voxels
-from pipeline.series import Frame
 
 
 def decode(

@@ -19,11 +19,11 @@ import numpy as np
 
 from pipeline import modality
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
 from pipeline.pixels import BitsAbove, stored_voxels
 from pipeline.policy import Policy
-from pipeline.series import Frame
 
 _MOST_LABELS = 255
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.arguments import bad_option, check_whole
 from pipeline.decode.image import Decoded
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.mask import Array, Segment, Voxels, smallest_unsigned
 from pipeline.modality import rescales_of_mask
-from pipeline.series import Frame
 
 Colour = tuple[int, int, int]
 
@@ -29,6 +30,17 @@ class Named:
 
     name: str
     value: int | Colour
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise bad_option("Named.name", self.name, "a text")
+        if not isinstance(self.value, tuple):
+            check_whole("Named.value", self.value)
+        elif len(self.value) != 3:
+            raise bad_option("Named.value", self.value, "a whole number, or a colour as three of them")
+        else:
+            for part in self.value:
+                check_whole("Named.value", part, 0, 255)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,9 +22,9 @@ import numpy as np
 from pipeline.decode.labelled import Labelled
 from pipeline.encoding import EXPLICIT_BIG, load
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.mask import Array, Segment, Voxels
 from pipeline.pixels import read_allocated
-from pipeline.series import Frame
 
 GROUPS = range(0x6000, 0x6020, 2)
 _CLAUSE = "PS3.3 C.9.2"

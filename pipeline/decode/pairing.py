@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from pipeline.decode.comparison import compare
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.mask import Array, Voxels
 from pipeline.pixels import read_plane
-from pipeline.series import Frame
 
 _MOST_CONSTANTS = 16
 _EVERY = 8  # rows looked at first; it only spares looking at the whole of planes that cannot be the one

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +19,10 @@ from numpy.typing import NDArray
 from pipeline.decode import colour, overlay
 from pipeline.decode.values import as_table, list_values, value_counts
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.mask import Voxels
 from pipeline.pixels import stored_voxels
-from pipeline.series import Frame
-
-Kind = Literal["labels", "burned", "masked", "colour", "overlay"]
+from pipeline.policy import ExportKind as Kind
 
 WORDS: dict[Kind, str] = {
     "labels": "a binary or label series",

@@ -27,13 +27,14 @@ class Decoded:
     """What one SEG series holds. masks, images: on their grids; images only where fractional values were kept.
 
     residuals_mm: of every frame, in the order of the series: its largest corner distance to the grid, by its own
-    equation (proof 1).
+    equation (proof 1). fractional: whether one of its instances holds fractional values.
     """
 
     masks: tuple[Mask, ...]
     images: tuple[Image, ...]
     findings: tuple[Finding, ...]
     residuals_mm: tuple[float, ...]
+    fractional: bool = False
 
     @property
     def residual_mm(self) -> float:
@@ -103,7 +104,8 @@ def decode(
             where=tuple(header.path.name for header in series.headers),
         )
     residuals = tuple(float(r) for part in parts for r in part.placed.residuals)
-    return Decoded(tuple(masks), tuple(images), tuple(findings), residuals)
+    fractional_values = any(part.table.kind == "FRACTIONAL" for part in parts)
+    return Decoded(tuple(masks), tuple(images), tuple(findings), residuals, fractional_values)
 
 
 def _refuse_unknown(wanted: Sequence[str | int] | None, segments: Sequence[Segment]) -> None:

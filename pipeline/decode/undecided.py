@@ -13,14 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from pipeline.findings import Code, Finding, Severity
 from pipeline.mask import Array
-
-Undecided = Literal["surrounded", "inside", "outside"]
+from pipeline.policy import Undecided
 
 
 @dataclass(frozen=True, slots=True)

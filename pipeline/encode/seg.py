@@ -23,9 +23,9 @@ from pipeline.encode.source import check_source
 from pipeline.encode.uids import content_digest, content_uid
 from pipeline.encoding import load
 from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline.frames import Frame
 from pipeline.mask import Array, Concept, Mask, Segment, smallest_unsigned
 from pipeline.policy import Policy
-from pipeline.series import Frame
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -24,10 +24,10 @@ from pipeline.atomic_file import folder_in_place
 from pipeline.encode.source import check_source, copied, reference, source_dataset
 from pipeline.encode.uids import content_digest, content_uid
 from pipeline.findings import Code, refuse
+from pipeline.frames import Frame
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Mask
 from pipeline.policy import Policy
-from pipeline.series import Frame
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -17,9 +17,9 @@ import numpy as np
 
 from pipeline.encoding import load
 from pipeline.findings import Code, refuse
+from pipeline.frames import Frame
 from pipeline.geometry import Grid, residuals_mm
 from pipeline.policy import Policy
-from pipeline.series import Frame
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.arguments import bad_option, check_number
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.geometry import GeometryError, Grid, Matrix, Plane, Vector, stack
 from pipeline.mask import Mask, Segment, Voxels
@@ -166,11 +167,13 @@ def _self_tests(image: BundleImage) -> list[Finding]:
 
 def _millimetres(image: BundleImage, given: float | None) -> float:
     """mm per unit of the project. DICOM projects are in mm; only those made from BMP, TIFF or JPEG can be otherwise."""
+    known = image.units == "mm" or (image.units is None and image.has_tags)
     if given is not None:
-        if not (np.isfinite(given) and given > 0):
-            raise ValueError(f"{given} mm per unit is not positive")
+        check_number("mm_per_unit", given)
+        if known and given != 1:
+            raise bad_option("--mm-per-unit (mm_per_unit)", given, f"1 or left out: image set “{image.name}” is in mm")
         return given
-    if image.units == "mm" or (image.units is None and image.has_tags):
+    if known:
         return 1.0
     if image.units is None:
         said = "does not say its unit of length, and there are no DICOM tags, which would mean mm"
