@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cases import Case, cases
-from tests.regress import GOLDEN, run
+from tests.regress import GOLDEN, run, same
 
 _OF_WITNESSES = {"Verdict", "Witnesses"}
 
@@ -21,7 +21,7 @@ def test_a_case_gives_its_golden_file(tmp_path: Path, case: Case) -> None:
     said = "verified" if golden["Verdict"] == "VERIFIED" else golden.get("Code")
     assert said in case.outcomes
     for key in (golden.keys() | result.keys()) - _OF_WITNESSES:
-        assert result.get(key) == golden.get(key), key
+        assert same(golden.get(key), result.get(key)), (key, golden.get(key), result.get(key))
 
 
 def test_every_golden_file_has_its_case() -> None:
