@@ -55,8 +55,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
     if count := sum(NO_SAMPLES in reason for reason in reasons):
         reporter.write_line(
-            f"{count} tests were skipped for want of the real samples, which would be at {samples_folder()} "
-            "(VERIMASK_SAMPLES)."
+            f"{count} test{'s were' if count > 1 else ' was'} skipped for want of the real samples, which would be at "
+            f"{samples_folder()} (VERIMASK_SAMPLES)."
         )
 
 

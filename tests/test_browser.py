@@ -45,12 +45,12 @@ class Opened:
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
-    def drawn(self) -> None:
+    def wait_until_drawn(self) -> None:
         """Wait until what was done to the page is on the screen."""
         self.page.wait_for_function(_DRAWN)
 
     def pixels(self, selector: str) -> Array:
-        self.drawn()
+        self.wait_until_drawn()
         raw = self.page.locator(selector).first.screenshot()
         return np.array(Image.open(BytesIO(raw)).convert("RGB")).astype(float)
 
@@ -183,7 +183,7 @@ def test_nothing_runs_over_the_edge_of_a_screen(show: Any, records: dict[str, Pa
     for text in (report(records["oblique"]), group_page([records[name] for name in _INPUTS])):
         one = show(text, width=width, scheme=scheme)
         assert one.page.evaluate("document.documentElement.scrollWidth") <= width
-        one.drawn()
+        one.wait_until_drawn()
         corner = np.array(Image.open(BytesIO(one.page.screenshot())).convert("L"))[2, 2]
         assert (corner > 200) == (scheme == "light")
 
@@ -238,7 +238,7 @@ def test_the_live_viewer_draws_and_scrolls(show: Any, records: dict[str, Path], 
     one.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
     for _ in range(4):
         one.page.mouse.wheel(0, 120)
-        one.drawn()
+        one.wait_until_drawn()
     one.page.wait_for_function(f"was => Math.abs(({_HEIGHT})() - was) > 1", arg=float(place.split()[5]))
     before, after = (
         np.array([float(n) for n in text.split()[1::2]])
