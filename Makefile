@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 READY := $(VENV)/.ready
-SAMPLES ?= $(wildcard ../shared/samples)
-export VERIMASK_SAMPLES := $(abspath $(SAMPLES))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test regress compare golden bench data check lowest convert clean viewer
@@ -29,7 +27,7 @@ test: $(READY) ## the tests
 	$(RUN)/python -m pytest -n auto
 
 regress: $(READY) ## every case of data/cases.toml against data/golden, with every witness; and the hard cases
-	$(RUN)/python -m tests.regress $(if $(VERIMASK_SAMPLES),,--root sample)
+	$(RUN)/python -m tests.regress
 	$(RUN)/python -m pytest tests/test_hard_cases.py tests/test_irregular_samples.py tests/test_known_wrong.py
 
 compare: $(READY) ## every hard case through four readers, against the truth; writes docs/compare.md

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,16 +174,21 @@ def table(series: Sequence[Series]) -> str:
 
 def _with_names(series: Sequence[Series]) -> list[Series]:
     """The series with what a mask of each is called."""
-    alike: dict[str, Counter[str]] = defaultdict(Counter)
-    images = [s for s in series if s.kind == "image"]
-    for s in images:
-        alike[s.description.casefold()][s.folder] += 1
-    named = []
+    alike: dict[str, list[Series]] = defaultdict(list)
     for s in series:
-        same = alike[s.description.casefold()]
-        by_folder = not s.description or (s.kind == "image" and same.total() > 1 and same[s.folder] == 1)
-        named.append(replace(s, mask_name=(by_folder and s.folder) or s.description))
-    return named
+        if s.kind == "image":
+            alike[s.description.casefold()].append(s)
+    return [replace(s, mask_name=_mask_name(s, alike[s.description.casefold()])) for s in series]
+
+
+def _mask_name(series: Series, alike: Sequence[Series]) -> str:
+    """alike: the image series of the same description."""
+    if not series.description:
+        return series.folder
+    if len(alike) < 2 or series not in alike:
+        return series.description
+    folder = series.folder
+    return folder if folder and sum(s.folder == folder for s in alike) == 1 else series.description
 
 
 def _with_series(left_out: Sequence[tuple[Path, Finding]], series: Sequence[Series]) -> tuple[LeftOut, ...]:

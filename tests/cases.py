@@ -21,6 +21,8 @@ else:  # pytest brings it where Python does not
     import tomli as tomllib
 
 DATA = Path(__file__).parents[1] / "data"
+NO_SAMPLES = "no real samples"
+needs_samples = pytest.mark.usefixtures("samples")  # skipped by name where they are absent
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,21 @@ def cases(root: str | None = None) -> list[Case]:
     return [c for c in made if root in (None, c.root)]
 
 
+def samples_folder() -> Path:
+    """Where the real samples are or would be: VERIMASK_SAMPLES, or beside the project where it is unset or empty."""
+    return Path(os.environ.get("VERIMASK_SAMPLES") or Path(__file__).parents[2] / "shared" / "samples").absolute()
+
+
+def has_samples() -> bool:
+    """Whether the real samples are here."""
+    return (samples_folder() / "samples.json").is_file()
+
+
 def real_samples() -> Path:
     """The folder of real samples. Skips the test that asks where it is absent."""
-    folder = Path(os.environ.get("VERIMASK_SAMPLES") or Path(__file__).parents[2] / "shared" / "samples")
-    if not (folder / "samples.json").is_file():
-        pytest.skip(f"no real samples at {folder} (set VERIMASK_SAMPLES)")
-    return folder
+    if not has_samples():
+        pytest.skip(f"{NO_SAMPLES} at {samples_folder()} (set VERIMASK_SAMPLES)")
+    return samples_folder()
 
 
 def digest(folder: Path) -> str:

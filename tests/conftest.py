@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.cases import real_samples
+from tests.cases import NO_SAMPLES, real_samples, samples_folder
 
 # The same examples on every run, so that what passes here passes everywhere. VERIMASK_EXAMPLES=5000 looks for new ones.
 _WANTED = os.environ.get("VERIMASK_EXAMPLES")
@@ -43,6 +43,21 @@ def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
     reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
     if not any(known in reason for known in _MAY_BE_SKIPPED):
         report.outcome, report.longrepr = "failed", f"a skipped check fails in CI. {reason}"
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Say last of all, after the counts, what was not tested for want of the real samples."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # a worker
+        return
+    reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
+    if count := sum(NO_SAMPLES in reason for reason in reasons):
+        reporter.write_line(
+            f"{count} test{'s were' if count > 1 else ' was'} skipped for want of the real samples, which would be at "
+            f"{samples_folder()} (VERIMASK_SAMPLES)."
+        )
 
 
 @pytest.fixture(scope="session")

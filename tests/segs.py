@@ -5,14 +5,12 @@ Everything is asymmetric: rows, columns and planes differ, as do the spacings, a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -20,8 +18,6 @@ from pipeline.frames import Frame
 from pipeline.geometry import Grid, stack
 from pipeline.series import Series, scan
 
-SAMPLES = Path(os.environ.get("VERIMASK_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))
-needs_samples = pytest.mark.usefixtures("samples")  # skipped by name where they are absent
 ROWS, COLUMNS, PLANES = 5, 7, 6
 SPACING, STEP = (1.5, 0.75), 2.5
 OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)

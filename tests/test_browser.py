@@ -20,8 +20,15 @@ from tests import phantom
 
 _CHROMIUM = os.environ.get("VERIMASK_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 _CI = "CI" in os.environ
-# WebGL without a graphics card: SwiftShader draws it on the CPU.
-_FLAGS = ["--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+# WebGL without a graphics card: SwiftShader draws it on the CPU. Root may not use the sandbox. A container's /dev/shm is
+# small, and a browser that finds it full cannot hand over a picture.
+_FLAGS = [
+    *("--no-sandbox", "--disable-dev-shm-usage"),
+    *("--disable-gpu", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+]
+# Two frames were drawn since this was asked: a browser that has not drawn its first one yet refuses to take a picture.
+_DRAWN = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+_HEIGHT = "() => Number(document.getElementById('live-place').textContent.split(/\\s+/)[5])"
 _SPEC = phantom.Spec(shape=(52, 46, 38), row_spacing=1.3, column_spacing=1.1, step=1.5, labels=(1, 2, 3))
 _INPUTS = ("HFS", "sagittal", "coronal", "oblique")
 # Torso, marker on the left, nose: as the page tints them over its dark ground.
@@ -38,7 +45,12 @@ class Opened:
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
+    def wait_until_drawn(self) -> None:
+        """Wait until what was done to the page is on the screen."""
+        self.page.wait_for_function(_DRAWN)
+
     def pixels(self, selector: str) -> Array:
+        self.wait_until_drawn()
         raw = self.page.locator(selector).first.screenshot()
         return np.array(Image.open(BytesIO(raw)).convert("RGB")).astype(float)
 
@@ -171,6 +183,7 @@ def test_nothing_runs_over_the_edge_of_a_screen(show: Any, records: dict[str, Pa
     for text in (report(records["oblique"]), group_page([records[name] for name in _INPUTS])):
         one = show(text, width=width, scheme=scheme)
         assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+        one.wait_until_drawn()
         corner = np.array(Image.open(BytesIO(one.page.screenshot())).convert("L"))[2, 2]
         assert (corner > 200) == (scheme == "light")
 
@@ -211,7 +224,6 @@ def test_the_outline_can_be_taken_away(show: Any, records: dict[str, Path]) -> N
 def test_the_live_viewer_draws_and_scrolls(show: Any, records: dict[str, Path], convention: Any) -> None:
     one = show(report(records["sagittal"], convention=convention, interactive=True))
     one.page.wait_for_function("() => /mm$/.test(document.getElementById('live-place').textContent)", timeout=60_000)
-    one.page.wait_for_timeout(500)
     pixels = one.pixels("#live-canvas")
     rows, columns = (n // 2 for n in pixels.shape[:2])
     panes = {"axial": pixels[:rows, :columns], "sagittal": pixels[:rows, columns:], "coronal": pixels[rows:, columns:]}
@@ -226,7 +238,8 @@ def test_the_live_viewer_draws_and_scrolls(show: Any, records: dict[str, Path], 
     one.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
     for _ in range(4):
         one.page.mouse.wheel(0, 120)
-        one.page.wait_for_timeout(150)
+        one.wait_until_drawn()
+    one.page.wait_for_function(f"was => Math.abs(({_HEIGHT})() - was) > 1", arg=float(place.split()[5]))
     before, after = (
         np.array([float(n) for n in text.split()[1::2]])
         for text in (place, one.page.locator("#live-place").text_content())

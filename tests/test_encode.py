@@ -23,7 +23,8 @@ from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder
 from pipeline.mask import Concept, Mask, Segment, Voxels, smallest_unsigned
 from pipeline.pixels import read_plane
 from pipeline.series import scan
-from tests.segs import AXIAL, CT, MR, SAMPLES, Place, needs_samples, source_files, source_grid
+from tests.cases import needs_samples, samples_folder
+from tests.segs import AXIAL, CT, MR, Place, source_files, source_grid
 
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 PLACE = Place(rows=33, columns=38, planes=9)
@@ -191,7 +192,7 @@ def read_nifti(path: Path) -> tuple[Any, Any]:
 @needs_samples
 @pytest.mark.parametrize("name", REAL)
 def test_real_sources(name: str, tmp_path: Path) -> None:
-    folder = SAMPLES / REAL[name]
+    folder = samples_folder() / REAL[name]
     grid, frames, _ = source_grid(folder)
     mask = mask_on(grid)
     written = write_series(mask, frames, tmp_path / "out")
@@ -208,7 +209,7 @@ def test_real_sources(name: str, tmp_path: Path) -> None:
 @needs_samples
 def test_a_tilted_gantry_stays_tilted(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
-    for path in (SAMPLES / "icometrix+dicom2nifti/tests/data/failing/gantrytilting/001").iterdir():
+    for path in (samples_folder() / "icometrix+dicom2nifti/tests/data/failing/gantrytilting/001").iterdir():
         ds = pydicom.dcmread(path)
         ds.FrameOfReferenceUID = "1.2.3.4"  # was taken out of the sample, and a SEG needs one
         ds.save_as(tmp_path / "source" / path.name)
@@ -376,7 +377,7 @@ def test_dcmqi_reads_the_seg_at_its_place(source: tuple[Grid, list[Frame]], tmp_
 @pytest.mark.parametrize("name", [n for n in REAL if n not in ("implicit mr", "oblique ge")])
 def test_segs_of_real_sources(name: str, tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
-    grid, frames, _ = source_grid(SAMPLES / REAL[name])
+    grid, frames, _ = source_grid(samples_folder() / REAL[name])
     mask = mask_on(grid)
     written = write_seg([mask], frames, tmp_path / "mask.dcm")
     decoded = seg.decode(scan([written.path]).series[0], grid)
@@ -389,7 +390,7 @@ def test_segs_of_real_sources(name: str, tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_frames_of_a_multi_frame_source_in_any_order(tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
-    ds = pydicom.dcmread(SAMPLES / REAL["enhanced ct"] / "mf.dcm")
+    ds = pydicom.dcmread(samples_folder() / REAL["enhanced ct"] / "mf.dcm")
     items = list(ds.PerFrameFunctionalGroupsSequence)
     ds.PerFrameFunctionalGroupsSequence = [items[n] for n in (1, 2, 0)]
     (tmp_path / "source").mkdir()

@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import fastheader, header
+from tests.cases import has_samples, samples_folder
 
-SAMPLES = Path(os.environ.get("VERIMASK_SAMPLES", Path(__file__).parents[1].parent / "shared" / "samples"))
 EXAMPLES = int(os.environ.get("VERIMASK_EXAMPLES", "50"))
 
 EXPLICIT, IMPLICIT, BIG = header.EXPLICIT_LITTLE, header.IMPLICIT_LITTLE, header.EXPLICIT_BIG
@@ -160,9 +160,8 @@ def test_vrs_have_pydicoms_lengths() -> None:
 # Real files
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the DICOM samples are not here")
-def test_every_sample_is_equal_or_given_up() -> None:
-    outcomes = Counter(judge(p) for p in SAMPLES.rglob("*") if p.is_file())
+def test_every_sample_is_equal_or_given_up(samples: Path) -> None:
+    outcomes = Counter(judge(p) for p in samples.rglob("*") if p.is_file())
     assert outcomes["equal"] >= 560, outcomes
 
 
@@ -489,7 +488,7 @@ def _bases() -> list[bytes]:
         made += [part10(encode(sort(*few, n, PIXELS), syntax), syntax) for n in nest]
         made += [a_file(syntax=syntax), part10(encode(sort(*few)), EXPLICIT)]
         made.append(part10(encode(sort(*few, Element(0x00091010, "SQ", (code,), True), PIXELS), syntax), syntax))
-    folders = sorted({p.parent for p in SAMPLES.rglob("*.dcm")}) if SAMPLES.is_dir() else []
+    folders = sorted({p.parent for p in samples_folder().rglob("*.dcm")}) if has_samples() else []
     for folder in folders:
         real = min(folder.glob("*.dcm"))
         read = fast(real)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder
 from pipeline.laying import lay
 from pipeline.policy import Policy
 from pipeline.series import Series, scan
+from tests.cases import needs_samples, samples_folder
 from tests.rtphantom import (
     AXIAL,
     CORONAL,
@@ -38,9 +38,8 @@ from tests.rtphantom import (
     write_struct,
 )
 
-SAMPLES = Path(os.environ.get("VERIMASK_SAMPLES", Path(__file__).parents[1].parent / "shared" / "samples"))
-IBSI = SAMPLES / "theibsi+data_sets" / "ibsi_validation"
-RT_UTILS = SAMPLES / "qurit+rt-utils" / "tests" / "mock_data"
+IBSI = samples_folder() / "theibsi+data_sets" / "ibsi_validation"
+RT_UTILS = samples_folder() / "qurit+rt-utils" / "tests" / "mock_data"
 DIRECTIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "coronal": CORONAL, "oblique": OBLIQUE}
 GRIDS = [
     pytest.param(directions, shape, spacing, id=f"{name}-{shape[0]}")
@@ -463,7 +462,7 @@ def source_of(image: Series) -> tuple[Grid, list[str]]:
     return laid.grid, [frame.sop_instance_uid for frame in laid.frames]
 
 
-@pytest.mark.skipif(not IBSI.exists(), reason="the IBSI validation sets are not here")
+@needs_samples
 @pytest.mark.parametrize("modality", ["CT", "MR_T1", "PET"])
 @pytest.mark.parametrize("patient", ["STS_008", "STS_019", "STS_025"])
 def test_ibsi(patient, modality):
@@ -482,7 +481,7 @@ def test_ibsi(patient, modality):
     assert decoded.findings == []
 
 
-@pytest.mark.skipif(not RT_UTILS.exists(), reason="the rt-utils mock data is not here")
+@needs_samples
 def test_rt_utils_mock_data():
     images = next(s for s in scan([RT_UTILS]).series if s.kind == "image")
     source, uids = source_of(images)

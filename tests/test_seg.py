@@ -22,25 +22,24 @@ from pipeline.geometry import Grid
 from pipeline.mask import Mask
 from pipeline.series import Series, scan
 from tests import segs
+from tests.cases import needs_samples, samples_folder
 from tests.segs import (
     AXIAL,
     COLUMNS,
     PLACE,
     PLANES,
     ROWS,
-    SAMPLES,
     Place,
     SegFrame,
     blobs,
     frames_of,
-    needs_samples,
     source_files,
     source_grid,
     write_seg,
 )
 
-DCMQI = SAMPLES / "QIICR+dcmqi" / "data" / "segmentations"
-HIGHDICOM = SAMPLES / "ImagingDataCommons+highdicom" / "data" / "test_files"
+DCMQI = samples_folder() / "QIICR+dcmqi" / "data" / "segmentations"
+HIGHDICOM = samples_folder() / "ImagingDataCommons+highdicom" / "data" / "test_files"
 SEGS = {
     "liver": DCMQI / "liver.dcm",
     "overlaps": DCMQI / "partial_overlaps.dcm",
