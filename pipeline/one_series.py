@@ -69,6 +69,7 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
 
 
 def refuse_broken(findings: Sequence[Finding]) -> None:
+    """Raise the first of the findings that refuses, with all others."""
     broken = next((f for f in findings if f.severity is Severity.ERROR), None)
     if broken is not None:
         raise PipelineError(broken, tuple(f for f in findings if f is not broken))

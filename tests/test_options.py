@@ -65,6 +65,8 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "on_tilt": [Try(("shear",)), Try(("resample",))],
         "on_gap": [Try(("fill",)), Try(("nearest",)), Try(("resample",))],
         "on_duplicate": [Try(("drop",)), Try(("first",)), Try(("last",))],
+        "on_unread": [Try(("leave-out",))],
+        "on_lossy": [Try(("threshold",)), Try(("keep",))],
         "assume_spacing": [Try()],
         "crosscheck": [Try(("off",))],
         "labels_file": [Try(("bids",)), Try(("itksnap",)), Try(("slicer",))],
