@@ -199,7 +199,7 @@ def _refuse_more_pixels(header: Header, count: int, bits: int, length: int, extr
     if further:
         raise _frame_count(header, f"its pixel data hold {count + further} frames, and it describes {count}")
     lines = [
-        f"{name} (0028,{tag}) says {size}, and its pixel data hold {size + lost // line}"
+        f"{name} (0028,{tag}) says {size}, and its pixel data hold {size + int(lost // line)}"
         for name, tag, size, line in (
             ("Rows", "0010", rows, columns * per_pixel * count / 8),
             ("Columns", "0011", columns, rows * per_pixel * count / 8),
