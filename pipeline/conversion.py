@@ -40,6 +40,7 @@ class Request:
     source: folders or files of the images the mask was drawn on. like: a NIfTI file whose grid the mask is to have.
     wanted: names or numbers of ROIs, segments or masks; all when None. told: what an export with a mask in its image is;
     clean: the same export with masks hidden. merge: all masks as one of several labels; order: who lies on top.
+    page: whether a page will be written beside each file, whose place is to be free.
     """
 
     series: str | None = None
@@ -51,6 +52,7 @@ class Request:
     clean: tuple[Path, ...] = ()
     merge: bool = False
     order: tuple[str, ...] = ()
+    page: bool = False
 
 
 def convert(
@@ -82,7 +84,15 @@ def convert(
         target = with_suffix(target, "resampled" if _resampled(product) else "")
         others = () if found is None else found.left_out
         return finish(
-            product, target, policy, asked, like=request.like, others=others, progress=progress, command=command
+            product,
+            target,
+            policy,
+            asked,
+            like=request.like,
+            page=request.page,
+            others=others,
+            progress=progress,
+            command=command,
         )
 
 
@@ -114,7 +124,14 @@ def convert_all(
                 product = _on_source(item, found, request, policy)
                 suffix = "_".join(p for p in (product.suffix, "resampled" if _resampled(product) else "") if p)
                 path = _unused(with_suffix(target / f"{name}.nii.gz", suffix), done)
-                done.append(finish(product, path, policy, asked, like=request.like, progress=progress, command=command))
+                made = finish(
+                    *(product, path, policy, asked),
+                    like=request.like,
+                    page=request.page,
+                    progress=progress,
+                    command=command,
+                )
+                done.append(made)
             except PipelineError as error:
                 refused.append(_naming(item.series, error))
     return done, refused

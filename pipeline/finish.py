@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +29,7 @@ from pipeline.layout import Layout, lay_out
 from pipeline.mask import Array, Mask, Voxels
 from pipeline.nifti_header import parse_header
 from pipeline.outcome import Outcome, Proofs, build_record, sha256, sidecar_of, verdict_of, write_record
+from pipeline.page_file import check_page_place, page_of
 from pipeline.policy import Policy
 from pipeline.product import Physical, Product
 from pipeline.readback import ReadBack
@@ -47,15 +49,17 @@ def finish(
     panel: Panel,
     *,
     like: Path | None = None,
+    page: bool = False,
     others: Sequence[Finding] = (),
     progress: Progress = silent,
     command: Sequence[str] = (),
 ) -> Outcome:
     """Write a product to `target` with its record beside it.
 
-    like: a NIfTI file whose grid and header it is to have. others: findings made before, such as files left out.
+    like: a NIfTI file whose grid and header it is to have. page: whether the caller will write a page beside it, whose
+    place is to be free. others: findings made before, such as files left out.
     """
-    destination = free_target(target, policy)
+    destination = free_target(target, policy, page=page)
     if destination is None:
         return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), {"Verdict": "SKIPPED"})
     witnessed = product.witnessed
@@ -124,23 +128,36 @@ def checked_target(output: Path) -> Path:
     return output
 
 
-def free_target(target: Path, policy: Policy) -> Path | None:
-    """The path to write to: `target`, or one with a suffix; None to skip. Raises OUTPUT_EXISTS."""
-    beside = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
-    taken = [p for p in (target, sidecar_of(target), *beside) if p.exists()]
+def free_target(target: Path, policy: Policy, *, page: bool = False) -> Path | None:
+    """The path to write to: `target`, or one with a suffix; None to skip. page: whether a page is to lie beside it.
+
+    Raises OUTPUT_EXISTS, also where the page would have to replace something that is no page.
+    """
+    taken = _taken(target, policy, page=page)
+    if page and policy.write in ("refuse", "overwrite"):
+        check_page_place(page_of(target))
     if not taken or policy.write == "overwrite":
         return target
-    if policy.write == "skip":
+    if (
+        policy.write == "skip" and target in taken
+    ):  # what is not there was not made: of a part alone it is not passed over
         return None
     if policy.write == "suffix":
         candidates = (with_suffix(target, str(n)) for n in range(2, 10_000))
-        return next(c for c in candidates if not c.exists() and not sidecar_of(c).exists())
+        return next(c for c in candidates if not _taken(c, policy, page=page))
     raise refuse(
         Code.OUTPUT_EXISTS,
         f"{taken[0].name} is already there and was left alone",
         "-w overwrite replaces it, -w suffix writes beside it, -w skip passes over.",
         where=(taken[0].name,),
     )
+
+
+def _taken(target: Path, policy: Policy, *, page: bool) -> list[Path]:
+    """What is there already of the files that are to be written together."""
+    beside = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
+    pages = [page_of(target)] if page else []
+    return [p for p in (target, sidecar_of(target), *beside, *pages) if os.path.lexists(p)]
 
 
 def with_suffix(target: Path, suffix: str) -> Path:

@@ -509,6 +509,132 @@ def test_convert_writes_the_report_too(truth: Truth, tmp_path: Path, capsys: pyt
     assert "a.nii.gz" in (tmp_path / "all.html").read_text("utf-8")
 
 
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_page_replaces_nothing_but_a_page(truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2")
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii.gz")
+    (tmp_path / "own.html").write_text("<!doctype html>\n<title>precious</title>", "utf-8")
+    (tmp_path / "empty").touch()
+    (tmp_path / "link.html").symlink_to("gone.html")
+    (tmp_path / "folder.html").mkdir()
+    os.mkfifo(tmp_path / "pipe.html")
+    before = everything(tmp_path)
+    taken = ("a.nii.gz", "a.json", truth.paths[0], "own.html", "empty", "link.html", "pipe.html")
+    nowhere = ("folder.html", "nodir/x.html", "a.json/x.html")
+    for name in (*taken, *nowhere):
+        expected = "OUTPUT_EXISTS" if name in taken else "OUTPUT_NAME"
+        for given in (tmp_path / "a.json", tmp_path):
+            done, out, err = said(capsys, "report", given, "-o", tmp_path / name)
+            assert (name, done, out, expected in err) == (name, 6, "", True)
+    assert everything(tmp_path) == before
+    assert said(capsys, "report", tmp_path / "a.json", "-o", tmp_path / "page.html")[0] == 0
+    assert b'content="verimask"' in (tmp_path / "page.html").read_bytes()
+    (tmp_path / "page.html").write_bytes((tmp_path / "page.html").read_bytes()[:600])
+    assert said(capsys, "report", tmp_path / "a.json", "-o", tmp_path / "page.html")[0] == 0  # over a page of ours
+    assert len((tmp_path / "page.html").read_bytes()) > 600
+    assert {k: v for k, v in everything(tmp_path).items() if k != "page.html"} == before
+
+
+def test_a_page_that_fails_leaves_the_old_one(
+    truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jinja2")
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii.gz", "--report")
+    before = everything(tmp_path)
+
+    def full(path: Path, *_: object) -> None:
+        path.write_bytes(b"<!doc")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    code, _, err = said(capsys, "report", tmp_path / "a.json", "-o", tmp_path / "a.html")
+    assert (code, "CANNOT_WRITE" in err) == (7, True)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("write", ["refuse", "overwrite", "suffix", "skip"])
+@pytest.mark.parametrize("there", ["precious", "page"])
+def test_the_place_of_a_page_is_checked_before_the_conversion(
+    write: str, there: str, truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    out = tmp_path / "out"
+    out.mkdir()
+    if there == "page":
+        converted(capsys, truth.folder, "-o", out / "a.nii.gz", "--report")
+        (out / "a.nii.gz").unlink()
+        (out / "a.json").unlink()
+    else:
+        (out / "a.html").write_text("precious", "utf-8")
+    before = everything(out)
+    given = ("convert", truth.folder, "-o", out / "a.nii.gz", "--report", "-w", write, "--crosscheck", "off")
+    code, _, err = said(capsys, *given)
+    after = everything(out)
+    if write == "suffix":
+        assert (code, set(after) - set(before)) == (0, {"a_2.nii.gz", "a_2.json", "a_2.html"})
+    elif write == "overwrite" and there == "page":
+        assert (code, set(after) - set(before)) == (0, {"a.nii.gz", "a.json"})
+    else:
+        assert (code, "OUTPUT_EXISTS" in err, after) == (6, True, before)
+    assert write == "overwrite" or after["a.html"] == before["a.html"]
+
+
+def test_one_page_that_cannot_be_written_does_not_lose_the_others(
+    truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    for name in "abcd":
+        converted(capsys, truth.folder, "-o", tmp_path / f"{name}.nii.gz")
+    (tmp_path / "b.html").write_text("precious", "utf-8")
+    (tmp_path / "c.nii.gz").write_bytes(b"something else")
+    old = json.loads((tmp_path / "d.json").read_text("utf-8"))
+    del old["Planes"]
+    (tmp_path / "d.json").write_text(json.dumps(old), "utf-8")
+    os.mkfifo(tmp_path / "e.json")
+    code, out, _ = said(capsys, "report", tmp_path, "-o", tmp_path / "all.html", "--json")
+    record = json.loads(out)
+    assert (code, record["Written"]) == (8, ["a.html", "all.html"])
+    refused = [r["Findings"][0]["Code"] for r in record["Refused"]]
+    assert refused == ["OUTPUT_EXISTS", "NOT_THE_PROVEN_FILE", "NOT_AN_OUTCOME"]
+    assert (tmp_path / "b.html").read_text("utf-8") == "precious"
+    page = (tmp_path / "all.html").read_text("utf-8")
+    assert all(f"{name}.nii.gz" in page for name in "abc")
+    code, _, err = said(capsys, "report", tmp_path, "-o", tmp_path / "a.html")
+    assert (code, "OUTPUT_NAME" in err) == (6, True)
+    deep = tmp_path / "deep"
+    for _ in range(12):
+        deep = deep / "/".join("d" * 100)
+        deep.mkdir(parents=True)
+    assert said(capsys, "report", tmp_path / "deep", "-o", tmp_path / "none.html")[0] == 5
+    (tmp_path / "empty").mkdir()
+    assert said(capsys, "report", tmp_path / "empty", "-o", tmp_path / "none.html")[0] == 5
+    assert not (tmp_path / "none.html").exists()
+    assert said(capsys, "report", tmp_path / "e.json", "-o", tmp_path / "none.html")[0] == 5
+
+
+def test_a_folder_converted_with_pages_loses_none_to_another(
+    truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    write(tmp_path / "both" / "one", SPEC, seed="one", description="one")
+    write(tmp_path / "both" / "two", SPEC, seed="two", description="two")
+    converted(capsys, tmp_path / "both", "-o", f"{tmp_path / 'out'}/")
+    names = sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz"))
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    taken = tmp_path / "out" / names[0].replace(".nii.gz", ".html")
+    taken.write_text("precious", "utf-8")
+    given = (tmp_path / "both", "-o", f"{tmp_path / 'out'}/", "--report", "--crosscheck", "off")
+    code, _, err = said(capsys, "convert", *given)
+    assert (code, "OUTPUT_EXISTS" in err) == (8, True)
+    stem = names[1].removesuffix(".nii.gz")
+    assert set(everything(tmp_path / "out")) == {taken.name, f"{stem}.nii.gz", f"{stem}.json", f"{stem}.html"}
+    assert taken.read_text("utf-8") == "precious"
+
+
 @pytest.mark.parametrize("like", [False, True])
 def test_itk_sees_mask_and_image_on_one_grid(
     like: bool, truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -219,8 +219,7 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
     if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
         done, refused = convert_all(options.inputs, options.output, **common)
         progress.clear()
-        for one in done:
-            _write_page(one, options)
+        refused += [error for one in done if (error := _page_refused(one, options))]
         return _report_many(done, refused, options)
     made = convert(options.inputs, options.output, **common)
     progress.clear()
@@ -232,6 +231,17 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
     return _exit_of(made, options)
 
 
+def _page_refused(made: Outcome, options: argparse.Namespace) -> PipelineError | None:
+    """Write the page of one of many; what refuses it keeps no other from being written."""
+    from pipeline.findings import PipelineError
+
+    try:
+        _write_page(made, options)
+    except PipelineError as error:
+        return error
+    return None
+
+
 def _write_page(made: Outcome, options: argparse.Namespace) -> None:
     """The report beside the file, with the first source over which the mask can be shown."""
     if not options.report or made.output is None or made.verdict == "SKIPPED":
@@ -239,11 +249,11 @@ def _write_page(made: Outcome, options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from pipeline.outcome import sidecar_of
+    from pipeline.page_file import page_of, write_page
     from pipeline.report import report
 
-    record = sidecar_of(made.output)
     source = Path(options.source[0]) if options.source else None
-    record.with_suffix(".html").write_text(report(record, source=source), "utf-8")
+    write_page(page_of(made.output), report(sidecar_of(made.output), source=source))
 
 
 def _request(options: argparse.Namespace) -> Request:
@@ -261,6 +271,7 @@ def _request(options: argparse.Namespace) -> Request:
         clean=tuple(Path(c) for c in options.clean),
         merge=options.merge,
         order=_names(options.order) or (),
+        page=options.report,
     )
 
 
