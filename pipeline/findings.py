@@ -88,6 +88,7 @@ class Code(str, Enum):
     COLOUR = "MASK.COLOUR"
     UNSUPPORTED_PIXELS = "MASK.UNSUPPORTED_PIXELS"
     LABELS_REMAPPED = "MASK.LABELS_REMAPPED"
+    LABELS_LOST = "MASK.LABELS_LOST"
     RESCALE_PER_PLANE = "MASK.RESCALE_PER_PLANE"
     RESCALE_IGNORED = "MASK.RESCALE_IGNORED"
     LOSSY_PIXELS = "MASK.LOSSY_PIXELS"
@@ -189,8 +190,9 @@ class Code(str, Enum):
         return self in _DOUBTS
 
 
-# What a witness that agrees cannot settle: not all of the input was seen, or its bytes allow two readings.
-_DOUBTS: frozenset[Code] = frozenset()
+# What a witness that agrees cannot settle: not all of the input was seen, its bytes allow two readings, or what was
+# written lies where no voxel of the input did.
+_DOUBTS: frozenset[Code] = frozenset({Code.RESAMPLED})
 
 _EXIT_BY_CODE = {
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,

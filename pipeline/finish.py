@@ -62,10 +62,11 @@ def finish(
     destination = free_target(target, policy, page=page)
     if destination is None:
         return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), {"Verdict": "SKIPPED"})
+    layout = lay_out(product, policy, like)
+    product = layout.product
     witnessed = product.witnessed
     if witnessed is not None and product.volumes == 1:
         panel.begin(witnessed.frames, voxels=witnessed.physical is not None)
-    layout = lay_out(product, policy, like)
     dtype = layout.voxels.dtype
     with _both_in_place(destination, policy) as (image_part, record_part):
         hashing = Beside(partial(sha256, product.inputs or [h.path for h in product.series.headers]))
@@ -75,15 +76,15 @@ def finish(
         )
         progress("cross-checking", 0, 0)
         agreements = _agreements(product, layout, panel, image_part, policy)
-        findings = (*others, *product.findings, *layout.findings)
+        findings = (*others, *product.findings)
         verdict = verdict_of(agreements)
         if verdict == "VERIFIED" and (product.assumed or any(f.code.leaves_doubt for f in findings)):
             verdict = "UNCONFIRMED"
         if verdict == "DISPUTED" and not policy.keep_disputed:
             raise _disputed(agreements, findings)
-        proofs = Proofs(product.proof, header_mm, written.qform_deviation_mm, written.qform_code)
+        proofs = Proofs(product.proof, header_mm, written.qform_deviation_mm, written.sform_code, written.qform_code)
         if labels is not None and not any(row.voxels for row in labels) and not policy.allow_empty:
-            raise _empty(product)
+            raise _empty(product, findings)
         record = build_record(
             verdict=verdict,
             output=destination,
@@ -199,7 +200,8 @@ def _write(
     finally:
         written.set()
     rows = labels.rows() if labels else label_table(mask) if mask else None
-    return nifti.Written(checksums, deviation, parse_header(header).qform_code), back.result(), rows
+    made = parse_header(header)
+    return nifti.Written(checksums, deviation, made.sform_code, made.qform_code), back.result(), rows
 
 
 def _agreements(product: Product, layout: Layout, panel: Panel, path: Path, policy: Policy) -> tuple[Agreement, ...]:
@@ -268,11 +270,14 @@ def _write_labels(product: Product, target: Path, policy: Policy) -> None:
         part.write_text(label_text(product.volume.segments, policy.labels_file), "utf-8")
 
 
-def _empty(product: Product) -> PipelineError:
-    return refuse(
-        Code.EMPTY,
-        f"the mask “{product.volume.name}” has no voxel",
-        "Was anything drawn, and is it the right one? --allow-empty writes it all the same.",
+def _empty(product: Product, findings: Sequence[Finding]) -> PipelineError:
+    return PipelineError(
+        Finding(
+            Code.EMPTY,
+            f"the mask “{product.volume.name}” has no voxel",
+            "Was anything drawn, and is it the right one? --allow-empty writes it all the same.",
+        ),
+        tuple(findings),
     )
 
 

@@ -27,7 +27,7 @@ from pipeline.findings import Code, refuse
 from pipeline.geometry import Matrix
 from pipeline.gzipped import GzipWriter
 from pipeline.mask import Array, Voxels
-from pipeline.nifti_header import FIELDS, FIRST_VOXEL, SIZE, TYPES, Header, parse_header, placed
+from pipeline.nifti_header import FIELDS, FIRST_VOXEL, SIZE, TYPES, Header, fills_space, parse_header, placed
 from pipeline.quaternion import corner_distance, quaternion
 from pipeline.readback import ReadBack, read_back
 
@@ -54,6 +54,7 @@ class Written:
 
     checksums: tuple[int, ...]
     qform_deviation_mm: float
+    sform_code: int
     qform_code: int
 
 
@@ -107,6 +108,9 @@ def pack_header(
     )  # fmt: skip
     if like is not None:
         raw = raw[:76] + like.pixdim + raw[92:252] + like.forms + raw[328:]
+        taken = parse_header(raw)
+        if taken.qform_code and fills_space(taken.qform):
+            deviation = corner_distance(taken.affine, taken.qform, shape)
     return raw + bytes(4), deviation
 
 
