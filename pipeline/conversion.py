@@ -51,7 +51,7 @@ def convert(
     progress: Progress = silent,
     command: Sequence[str] = (),
     panel: Panel | None = None,
-    also: Sequence[str] = (),
+    page: bool = False,
 ) -> Outcome:
     """One mask or image among the inputs to one NIfTI file with its proof beside it.
 
@@ -63,7 +63,7 @@ def convert(
         progress: called with the stage, how much is done, and of how much.
         command: what the user typed, for the record.
         panel: the witnesses, where the caller has started them; he ends them.
-        also: endings of further files the caller writes beside the output, such as ".html": they must be free too.
+        page: whether the caller writes a page beside the output: its place must be free, or hold a page of ours.
 
     Returns: what was done; its verdict is SKIPPED where `policy.write` is "skip" and the output is there, proven.
 
@@ -74,7 +74,7 @@ def convert(
     target = checked_target(arguments.path("output", output))
     wanted = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True)
     refuse_idle(wanted, everything())
-    how: dict[str, Any] = {"like": request.like, "request": request.as_json(), "command": command, "also": also}
+    how: dict[str, Any] = {"like": request.like, "request": request.as_json(), "command": command, "page": page}
     with nullcontext(panel) if panel else Panel(policy) as asked:
         if request.merge:
             product = _all_in_one(given, wanted, progress)
@@ -96,7 +96,7 @@ def convert_all(
     progress: Progress = silent,
     command: Sequence[str] = (),
     panel: Panel | None = None,
-    also: Sequence[str] = (),
+    page: bool = False,
 ) -> tuple[list[Outcome], list[PipelineError]]:
     """Every mask or image among the inputs to a folder: what was done, and what was refused.
 
@@ -108,7 +108,7 @@ def convert_all(
     target = arguments.path("folder", folder)
     wanted = Asked(request, policy, gzipped=True, in_one=False)
     refuse_idle(wanted, everything())
-    how: dict[str, Any] = {"like": request.like, "request": request.as_json(), "command": command, "also": also}
+    how: dict[str, Any] = {"like": request.like, "request": request.as_json(), "command": command, "page": page}
     done: list[Outcome] = []
     refused: list[PipelineError] = []
     with nullcontext(panel) if panel else Panel(policy) as asked:

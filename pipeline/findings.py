@@ -105,6 +105,7 @@ class Code(str, Enum):
     COLOUR = "MASK.COLOUR"
     UNSUPPORTED_PIXELS = "MASK.UNSUPPORTED_PIXELS"
     LABELS_REMAPPED = "MASK.LABELS_REMAPPED"
+    LABELS_LOST = "MASK.LABELS_LOST"
     RESCALE_PER_PLANE = "MASK.RESCALE_PER_PLANE"
     RESCALE_IGNORED = "MASK.RESCALE_IGNORED"
     LOSSY_PIXELS = "MASK.LOSSY_PIXELS"
@@ -203,7 +204,8 @@ class Code(str, Enum):
         return self.value.split(".")[0]
 
 
-# What a witness that agrees cannot settle: not all of the input was seen, or its bytes allow two readings.
+# What a witness that agrees cannot settle: not all of the input was seen, its bytes allow two readings, or what was
+# written lies where no voxel of the input did.
 _DOUBTS = frozenset(
     {
         Code.CORRUPT_FILE,
@@ -215,6 +217,7 @@ _DOUBTS = frozenset(
         Code.REAL_WORLD_VALUES,
         Code.LOSSY_MASK,
         Code.MIXED_STUDY,
+        Code.RESAMPLED,
     }
 )
 

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -31,6 +32,7 @@ from pipeline.layout import Layout, lay_out
 from pipeline.mask import Array, Mask, Voxels
 from pipeline.nifti_header import parse_header
 from pipeline.outcome import Outcome, Proofs, build_record, sha256, sidecar_of, verdict_of, write_record
+from pipeline.page_file import check_page_place, page_of
 from pipeline.policy import Policy
 from pipeline.product import Physical, Product
 from pipeline.readback import ReadBack
@@ -50,25 +52,26 @@ def finish(
     panel: Panel,
     *,
     like: Path | None = None,
+    page: bool = False,
     request: Mapping[str, Any] = MappingProxyType({}),
     progress: Progress = silent,
     command: Sequence[str] = (),
-    also: Sequence[str] = (),
 ) -> Outcome:
     """Write a product to `target` with its record beside it.
 
-    like: a NIfTI file whose grid and header it is to have. request: what was asked for, as recorded. also: endings of
-    further files that will lie beside the output.
+    like: a NIfTI file whose grid and header it is to have. page: whether the caller will write a page beside it, whose
+    place is to be free. request: what was asked for, as recorded.
     """
     files = (*product.files, *(() if like is None else (("like", like),)))
-    place = _place(target, policy, request, files, also)
+    place = _place(target, policy, request, files, page=page)
     if isinstance(place, Standing):
         return _skipped(product, target, place)
     destination, overwrite, stale = place
+    layout = lay_out(product, policy, like)
+    product = layout.product
     witnessed = product.witnessed
     if witnessed is not None and product.volumes == 1:
         panel.begin(witnessed.frames, voxels=witnessed.physical is not None)
-    layout = lay_out(product, policy, like)
     dtype = layout.voxels.dtype
     with _both_in_place(destination, overwrite=overwrite) as (image_part, record_part):
         hashing = Beside(partial(sha256, [path for _, path in files]))
@@ -78,15 +81,15 @@ def finish(
         )
         progress("cross-checking", 0, 0)
         agreements = _agreements(product, layout, panel, image_part, policy)
-        findings = (*stale, *product.findings, *product.late(), *layout.findings)
+        findings = (*stale, *product.findings, *product.late())
         verdict = verdict_of(agreements)
         if verdict == "VERIFIED" and (product.assumed or any(f.leaves_doubt for f in findings)):
             verdict = "UNCONFIRMED"
         if verdict == "DISPUTED" and not policy.keep_disputed:
             raise _disputed(agreements, findings)
-        proofs = Proofs(product.proof, header_mm, written.qform_deviation_mm, written.qform_code)
+        proofs = Proofs(product.proof, header_mm, written.qform_deviation_mm, written.sform_code, written.qform_code)
         if labels is not None and not any(row.voxels for row in labels) and not policy.allow_empty:
-            raise _empty(product)
+            raise _empty(product, findings)
         record = build_record(
             verdict=verdict,
             output=destination,
@@ -121,11 +124,13 @@ def finish(
 
 
 def _place(
-    target: Path, policy: Policy, request: Mapping[str, Any], files: Sequence[tuple[str, Path]], also: Sequence[str]
+    target: Path, policy: Policy, request: Mapping[str, Any], files: Sequence[tuple[str, Path]], *, page: bool
 ) -> Standing | tuple[Path, bool, tuple[Finding, ...]]:
     """Where to write, whether to replace what is there, and what is said of it; or why it is passed over."""
     if policy.write != "skip" or not (target.exists() or sidecar_of(target).exists()):
-        return free_target(target, policy, also), policy.write == "overwrite", ()
+        return free_target(target, policy, page=page), policy.write == "overwrite", ()
+    if page:
+        check_page_place(page_of(target))
     digests = sha256(path for _, path in files)
     standing = judge(target, policy, request, [(role, digests[path]) for role, path in files])
     return (target, True, (standing.said(),)) if standing.stale else standing
@@ -149,14 +154,19 @@ def checked_target(output: Path) -> Path:
     return output
 
 
-def free_target(target: Path, policy: Policy, also: Sequence[str] = ()) -> Path:
-    """The path to write to: `target`, or one with a suffix. also: see `conversion.convert`. Raises OUTPUT_EXISTS."""
-    taken = _taken(target, policy, also)
+def free_target(target: Path, policy: Policy, *, page: bool = False) -> Path:
+    """The path to write to: `target`, or one with a suffix. page: whether a page is to lie beside it.
+
+    Raises OUTPUT_EXISTS, also where the page would have to replace something that is no page.
+    """
+    taken = _taken(target, policy, page=page)
+    if page and policy.write in ("refuse", "overwrite"):
+        check_page_place(page_of(target))
     if not taken or policy.write == "overwrite":
         return target
     if policy.write == "suffix":
         candidates = (with_suffix(target, str(n)) for n in range(2, 10_000))
-        return next(c for c in candidates if not _taken(c, policy, also))
+        return next(c for c in candidates if not _taken(c, policy, page=page))
     raise refuse(
         Code.OUTPUT_EXISTS,
         f"{taken[0].name} is already there and was left alone",
@@ -165,11 +175,11 @@ def free_target(target: Path, policy: Policy, also: Sequence[str] = ()) -> Path:
     )
 
 
-def _taken(target: Path, policy: Policy, also: Sequence[str]) -> list[Path]:
-    """Which of the files that would be written are there."""
-    sidecar = sidecar_of(target)
+def _taken(target: Path, policy: Policy, *, page: bool) -> list[Path]:
+    """What is there already of the files that are to be written together."""
     labels = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
-    return [p for p in (target, sidecar, *labels, *(sidecar.with_suffix(ending) for ending in also)) if p.exists()]
+    pages = [page_of(target)] if page else []
+    return [p for p in (target, sidecar_of(target), *labels, *pages) if os.path.lexists(p)]
 
 
 def with_suffix(target: Path, suffix: str) -> Path:
@@ -211,7 +221,8 @@ def _write(
     finally:
         written.set()
     rows = labels.rows() if labels else label_table(mask) if mask else None
-    return nifti.Written(checksums, deviation, parse_header(header).qform_code), back.result(), rows
+    made = parse_header(header)
+    return nifti.Written(checksums, deviation, made.sform_code, made.qform_code), back.result(), rows
 
 
 def _agreements(product: Product, layout: Layout, panel: Panel, path: Path, policy: Policy) -> tuple[Agreement, ...]:
@@ -282,11 +293,14 @@ def _write_labels(product: Product, target: Path, policy: Policy, *, overwrite: 
     return path
 
 
-def _empty(product: Product) -> PipelineError:
-    return refuse(
-        Code.EMPTY,
-        f"the mask “{product.volume.name}” has no voxel",
-        "Was anything drawn, and is it the right one? --allow-empty writes it all the same.",
+def _empty(product: Product, findings: Sequence[Finding]) -> PipelineError:
+    return PipelineError(
+        Finding(
+            Code.EMPTY,
+            f"the mask “{product.volume.name}” has no voxel",
+            "Was anything drawn, and is it the right one? --allow-empty writes it all the same.",
+        ),
+        tuple(findings),
     )
 
 

@@ -283,6 +283,15 @@ def orthonormal(row: ArrayLike, column: ArrayLike) -> tuple[Matrix, Matrix]:
     return (plus + minus) / sqrt(2), (plus - minus) / sqrt(2)
 
 
+def right_handed(affine: Matrix, columns: int) -> Matrix:
+    """The affine of the same voxels with their first axis reversed where it is left-handed; else as it is."""
+    made = affine.copy()
+    if np.linalg.det(made[:3, :3]) < 0:
+        made[:3, 3] += made[:3, 0] * (columns - 1)
+        made[:3, 0] *= -1
+    return made
+
+
 def axis_codes(affine_ras: Matrix) -> str:
     """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction.
 

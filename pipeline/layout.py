@@ -8,29 +8,32 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import nifti, regrid
-from pipeline.findings import Code, Finding, Severity, refuse
-from pipeline.geometry import LPS_TO_RAS, Grid, Matrix, axis_codes
+from pipeline.findings import Code, PipelineError, refuse
+from pipeline.geometry import LPS_TO_RAS, Grid, Matrix, axis_codes, right_handed
 from pipeline.mask import Mask, Voxels
+from pipeline.nearest import take_nearest
+from pipeline.nifti_header import Header
 from pipeline.policy import OPPOSITE, Policy, checked_codes
 from pipeline.product import Product
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """What is written. affine: 4 x 4, index to RAS mm. geometry: header bytes to take over, None for our own."""
+    """What is written. product: what it is of, on the grid it was resampled to where it was. affine: 4 x 4, index to
+    RAS mm. geometry: header bytes to take over, None for our own."""
 
+    product: Product
     voxels: Voxels
     affine: Matrix
     shape: tuple[int, ...]
     geometry: nifti.GeometryBits | None = None
-    findings: tuple[Finding, ...] = ()
 
 
 def lay_out(product: Product, policy: Policy, like: Path | None = None) -> Layout:
@@ -43,13 +46,13 @@ def lay_out(product: Product, policy: Policy, like: Path | None = None) -> Layou
             raise refuse(
                 Code.BAD_ORIENTATION, "4-D images are written in the acquired order only", "Leave --orient out."
             )
-        return Layout(voxels, grid.ras, (*grid.shape, product.volumes))
+        return Layout(product, voxels, grid.ras, (*grid.shape, product.volumes))
     if policy.orient == "source":
-        return Layout(voxels, grid.ras, grid.shape)
+        return Layout(product, voxels, grid.ras, grid.shape)
     mapping = mapping_to(grid, checked_codes(policy.orient))
     shape = tuple(int(n) for n in np.abs(mapping[:3, :3].T) @ grid.shape)
     turned = regrid.onto(voxels, regrid.inverse(mapping), shape)  # type: ignore[arg-type]
-    return Layout(turned, grid.ras @ mapping, shape)
+    return Layout(product, turned, grid.ras @ mapping, shape)
 
 
 def mapping_to(grid: Grid, codes: str) -> NDArray[np.int64]:
@@ -70,34 +73,54 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
     mask, grid = product.volume, product.grid
     if not isinstance(mask, Mask) or len(header.shape) < 3:
         raise refuse(Code.OFF_IMAGE_GRID, "--like lays a mask on the grid of a 3-D image; this is not such a pair")
-    shape = (header.shape[0], header.shape[1], header.shape[2])
+    shape = header.space
     limit = policy.corner_limit(min(grid.spacing))
     fit = regrid.fit(grid.ras, grid.shape, header.affine, shape)
-    apart = regrid.apart_in_words(grid.lps, grid.shape, LPS_TO_RAS @ header.affine, shape)
-    if fit is not None and fit.moved_mm <= limit:
-        outside = 0 if fit.whole else regrid.lost(mask.voxels, fit.mapping, shape)
-        if outside:
-            raise refuse(
-                Code.OFF_IMAGE_GRID,
-                f"{outside} voxels of the mask lie outside of {path.name}; {apart}",
-                "Was it made from the same images?",
-                measured=outside,
-                limit=0,
-                unit="voxels",
-            )
-        return Layout(regrid.onto(mask.voxels, fit.mapping, shape), header.affine, shape, bits)
-    if policy.resample == "nearest":
-        voxels, moved = regrid.nearest(mask.voxels, grid.ras, header.affine, shape)
-        said = Finding(
-            Code.RESAMPLED,
-            f"labels were taken from the nearest voxel onto {path.name}, at most {moved:.3f} mm away",
-            severity=Severity.WARNING,
+    if fit is None or fit.moved_mm > limit:
+        if policy.resample != "nearest":
+            raise _off_grid(fit, grid, header, path.name)
+        product = _taken(product, mask, header, path.name)
+        mask, grid = product.volume, product.grid
+        fit = regrid.fit(grid.ras, grid.shape, header.affine, shape)
+        assert fit is not None  # the grid is the image's own, but for the direction of its first axis
+    outside = 0 if fit.whole else regrid.lost(mask.voxels, fit.mapping, shape)
+    if outside:
+        raise refuse(
+            Code.OFF_IMAGE_GRID,
+            f"{outside} voxels of the mask lie outside of {path.name}; {_apart(grid, header)}",
+            "Was it made from the same images?",
+            measured=outside,
+            limit=0,
+            unit="voxels",
         )
-        return Layout(voxels, header.affine, shape, bits, (said,))
+    as_is = grid.shape == shape and bool((fit.mapping == np.eye(4)).all())
+    voxels = mask.voxels if as_is else regrid.onto(mask.voxels, fit.mapping, shape)
+    return Layout(product, voxels, header.affine, shape, bits)
+
+
+def _taken(product: Product, mask: Mask, header: Header, name: str) -> Product:
+    """The product with its labels on the image's grid. No plane of the series lies there, and no witness can be shown it."""
+    lps = LPS_TO_RAS @ right_handed(header.affine, header.space[0])
+    taken = take_nearest(mask, Grid(header.space, lps, mask.grid.frame_of_reference_uid), name)
+    return replace(
+        product,
+        volume=taken.mask,
+        proof=product.proof.taken(taken.moved_mm),
+        frames=(None,) * header.space[2],
+        findings=(*product.findings, *taken.findings),
+        witnessed=None,
+    )
+
+
+def _off_grid(fit: regrid.Fit | None, grid: Grid, header: Header, name: str) -> PipelineError:
     beside = "its voxels are others, in size or direction" if fit is None else f"it lies {fit.moved_mm:.3f} mm beside"
-    raise refuse(
+    return refuse(
         Code.OFF_IMAGE_GRID,
-        f"the mask cannot be laid on the grid of {path.name} without resampling: {beside}; {apart}",
+        f"the mask cannot be laid on the grid of {name} without resampling: {beside}; {_apart(grid, header)}",
         "--resample nearest takes the nearest voxels and says how far.",
         clause="NIfTI-1 sform, qform",
     )
+
+
+def _apart(grid: Grid, header: Header) -> str:
+    return regrid.apart_in_words(grid.lps, grid.shape, LPS_TO_RAS @ header.affine, header.space)

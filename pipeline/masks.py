@@ -153,7 +153,7 @@ def merged(products: Sequence[Product], origins: Sequence[Origin], order: Sequen
     return replace(
         first,
         volume=together.mask,
-        proof=max((p.proof for p in products), key=lambda proof: proof.residual_mm),
+        proof=_worst_proof([p.proof for p in products]),
         findings=(*dict.fromkeys(f for p in products for f in p.findings), *together.findings),
         # The pixels of one export cannot confirm the labels of all; the grid they share can be.
         witnessed=None if first.witnessed is None else replace(first.witnessed, physical=None),
@@ -179,6 +179,11 @@ def _merged_from(together: Merged, origins: Sequence[Origin]) -> list[dict[str, 
         }
         for origin, given in labels.items()
     ]
+
+
+def _worst_proof(proofs: Sequence[Proof]) -> Proof:
+    worst = max(proofs, key=lambda proof: proof.worst_mm)
+    return worst.taken(0.0) if any(proof.travelled_mm is not None for proof in proofs) else worst
 
 
 def _frames(grid: Grid, source: Source | None) -> tuple[Frame | None, ...]:

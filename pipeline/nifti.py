@@ -27,7 +27,7 @@ from pipeline.findings import Code, refuse
 from pipeline.geometry import Matrix
 from pipeline.gzipped import GzipWriter
 from pipeline.mask import Array, Voxels
-from pipeline.nifti_header import FIELDS, FIRST_VOXEL, SIZE, TYPES, Header, parse_header, placed
+from pipeline.nifti_header import FIELDS, FIRST_VOXEL, SIZE, TYPES, Header, fills_space, parse_header, placed
 from pipeline.quaternion import corner_distance, quaternion
 from pipeline.readback import ReadBack, read_back
 
@@ -54,6 +54,7 @@ class Written:
 
     checksums: tuple[int, ...]
     qform_deviation_mm: float
+    sform_code: int
     qform_code: int
 
 
@@ -107,6 +108,9 @@ def pack_header(
     )  # fmt: skip
     if like is not None:
         raw = raw[:76] + like.pixdim + raw[92:252] + like.forms + raw[328:]
+        taken = parse_header(raw)
+        if taken.qform_code and fills_space(taken.qform):
+            deviation = corner_distance(taken.affine, taken.qform, shape)
     return raw + bytes(4), deviation
 
 
@@ -172,6 +176,9 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
         if not path.is_file():  # a pipe would be waited for, and a device never ends
             said = "is not a regular file" if path.exists() else "is not there"
             raise refuse(Code.NO_SUCH_INPUT, f"{path.name} {said}", "Check the path.", where=(path.name,))
+        if _is_half_of_pair(path):
+            said = f"{path.name} is half of a .hdr/.img pair, and one file with header and voxels is read here"
+            raise refuse(Code.UNSUPPORTED_NIFTI, said, "Convert the pair to one .nii file.", where=(path.name,))
         with opened(path, "rb", gzipped=is_gzip(path)) as file:
             yield file
     except OSError as error:
@@ -221,8 +228,13 @@ def read_planes(path: Path) -> Iterator[Array]:
 
 
 def is_named_nifti(path: Path) -> bool:
-    """Whether a name is one of a NIfTI file, a .hdr of a pair too; what the file is, reading it tells."""
-    return path.name.lower().removesuffix(".gz").endswith((".nii", ".hdr"))
+    """Whether a name is one of a NIfTI file, or of half of one; what the file is, reading it tells."""
+    return path.name.lower().removesuffix(".gz").endswith((".nii", ".hdr")) or _is_half_of_pair(path)
+
+
+def _is_half_of_pair(path: Path) -> bool:
+    other = {".hdr": ".img", ".img": ".hdr"}.get(path.suffix.lower())
+    return other is not None and path.with_suffix(other).is_file()
 
 
 def _refuse_short(path: Path, header: Header) -> None:

@@ -132,9 +132,7 @@ def _byte_order(raw: bytes, name: str) -> str:
         if raw[344:347] == b"ni1":
             words = "is the header of a .hdr/.img pair, and files that hold header and voxels are read here"
             raise _unsupported(name, words, "Convert the pair to one .nii file.")
-        words = (
-            "is not a NIfTI-1 file: it lacks the letters n+1 (an Analyze file does, which does not say where left is)"
-        )
+        words = "is not a NIfTI-1 file: it lacks the letters n+1, as Analyze files do, which do not say where left is"
         raise _corrupt(name, words)
     raise _corrupt(name, f"is not a NIfTI-1 file: it does not begin with a header of {SIZE} bytes")
 

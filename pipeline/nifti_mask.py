@@ -20,7 +20,7 @@ from pipeline import nifti
 from pipeline.atomic_file import in_place
 from pipeline.findings import Code, PipelineError, refuse
 from pipeline.finish import checked_target, free_target
-from pipeline.geometry import LPS_TO_RAS, GeometryError, Grid
+from pipeline.geometry import LPS_TO_RAS, GeometryError, Grid, right_handed
 from pipeline.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
 from pipeline.nifti_header import Header, placed
 from pipeline.outcome import sidecar_of
@@ -68,13 +68,10 @@ def read_mask(path: Path) -> Mask:
     """A label file as a mask. Raises as `read_array` and `labels_of`."""
     header, array = read_array(path)
     labels = labels_of(header, array, path.name)
-    affine = header.affine.copy()
-    if np.linalg.det(affine[:3, :3]) < 0:
+    if np.linalg.det(header.affine[:3, :3]) < 0:
         labels = labels[::-1]
-        affine[:3, 3] += affine[:3, 0] * (labels.shape[0] - 1)
-        affine[:3, 0] *= -1
     try:
-        grid = Grid(labels.shape, LPS_TO_RAS @ affine)
+        grid = Grid(labels.shape, LPS_TO_RAS @ right_handed(header.affine, labels.shape[0]))
     except GeometryError as error:
         raise refuse(Code.CORRUPT_FILE, f"the affine of {path.name} describes no grid: {error}") from error
     names = _names(path)

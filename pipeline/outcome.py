@@ -60,6 +60,7 @@ class Proofs:
     planes: Proof
     header_mm: float
     qform_deviation_mm: float
+    sform_code: int
     qform_code: int
 
 
@@ -207,13 +208,13 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
         "SpacingMm": [float(n) for n in np.linalg.norm(affine_ras[:3, :3], axis=0)],
         "StepMm": grid.spacing[2],
         "Handedness": "right" if np.linalg.det(affine_ras[:3, :3]) > 0 else "left",
-        "CornerResidualMm": planes.residual_mm,
+        "CornerResidualMm": planes.worst_mm,
         "IrregularityMm": planes.irregularity_mm,
         "StraightenedMm": planes.straightened_mm,
         "ShearDegrees": grid.shear_degrees,
         "HeaderDeviationMm": proofs.header_mm,
         "QformDeviationMm": proofs.qform_deviation_mm,
-        "SformCode": 1,
+        "SformCode": proofs.sform_code,
         "QformCode": proofs.qform_code,
         "CornersLPS": grid.corners().tolist(),
         "GridShape": list(grid.shape),
@@ -222,6 +223,8 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
     first = next(iter(product.frames), None)
     if first is not None and first.plane is not None:
         record["FirstPlane"] = _camel_case(asdict(first.plane))
+    if planes.travelled_mm is not None:
+        record["ResampledMm"] = planes.travelled_mm
     return record | ({"Assumed": product.assumed} if product.assumed else {})
 
 

@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,12 +31,24 @@ Physical = Callable[[int, Array], Array]
 @dataclass(frozen=True, slots=True)
 class Proof:
     """Proof 1 in mm. residual: worst corner of any plane, by its own equation, against the grid. irregularity: the same
-    before axes were made orthonormal; straightened: what that moved; kept_skew: what it would have."""
+    before axes were made orthonormal; straightened: what that moved; kept_skew: what it would have.
+
+    travelled: how far labels were taken to the nearest voxel of another grid; None where they were not."""
 
     residual_mm: float
     irregularity_mm: float = 0.0
     straightened_mm: float = 0.0
     kept_skew_mm: float = 0.0
+    travelled_mm: float | None = None
+
+    @property
+    def worst_mm(self) -> float:
+        """How far a label may lie from where its own plane's equation puts it."""
+        return self.residual_mm + (self.travelled_mm or 0.0)
+
+    def taken(self, moved_mm: float) -> Proof:
+        """The proof of labels that were taken so far, once more."""
+        return replace(self, travelled_mm=(self.travelled_mm or 0.0) + moved_mm)
 
     @classmethod
     def of(cls, stack: Stack) -> Proof:

@@ -19,6 +19,7 @@ from pipeline.geometry import Matrix, corner_indices
 from pipeline.mask import Array, Voxels
 
 Mapping = NDArray[np.int64]
+_MIDWAY = 1e-3  # of a voxel; the floats of a header move one of 0.1 mm by 3e-4 at a metre from the origin
 _FAR = 1 << 40  # voxels: farther than any file is long, and an integer still
 
 
@@ -77,24 +78,41 @@ def lost(voxels: Voxels, mapping: Mapping, shape: tuple[int, int, int]) -> int:
     return sum(int(np.count_nonzero(p)) for p in voxels) - sum(int(np.count_nonzero(p)) for p in kept)
 
 
-def nearest(voxels: Voxels, ours_lps: Matrix, theirs_lps: Matrix, shape: tuple[int, int, int]) -> tuple[Voxels, float]:
-    """Every voxel of a grid from the nearest of ours, 0 beyond half a voxel; and the farthest a label travelled, in mm."""
+def nearest(
+    voxels: Voxels, ours_lps: Matrix, theirs_lps: Matrix, shape: tuple[int, int, int]
+) -> tuple[Voxels, float, set[int]]:
+    """Every voxel of a grid from the nearest of ours, 0 beyond half a voxel.
+
+    Then the farthest a label travelled, in mm, and the labels that are there.
+    """
     to_ours = np.linalg.inv(ours_lps) @ theirs_lps
     block = voxels.array()
     columns, rows, planes = shape
     i, j = np.meshgrid(np.arange(columns), np.arange(rows))
 
-    def plane(k: int) -> tuple[Array, float]:
+    def plane(k: int) -> tuple[Array, Array]:
         exact = np.stack([i, j, np.full_like(i, k)], -1) @ to_ours[:3, :3].T + to_ours[:3, 3]
-        index = np.rint(exact).astype(np.int64)
+        index = nearest_index(exact)
         inside = ((index >= 0) & (index < np.array(block.shape))).all(-1)
         index[~inside] = 0
         labels = np.where(inside, block[index[..., 0], index[..., 1], index[..., 2]], 0).astype(voxels.dtype)
-        off = ((exact - index) @ ours_lps[:3, :3].T)[labels > 0]
-        return labels, float(np.linalg.norm(off, axis=-1).max(initial=0.0))
+        return labels, exact - index
 
-    travelled = max(plane(k)[1] for k in range(planes))
-    return Voxels(shape, voxels.dtype, lambda k: plane(k)[0]), travelled
+    travelled, found = 0.0, set[int]()
+    for k in range(planes):
+        labels, off = plane(k)
+        drawn = labels > 0
+        far = np.linalg.norm(off[drawn] @ ours_lps[:3, :3].T, axis=-1).max(initial=0.0)
+        travelled, found = max(travelled, float(far)), found | set(np.unique(labels[drawn]).tolist())
+    return Voxels(shape, voxels.dtype, lambda k: plane(k)[0]), travelled, found
+
+
+def nearest_index(exact: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Whole indices of the nearest voxels; midway between two the higher one, as ITK takes it.
+
+    Midway is meant within rounding, so that a grid of doubles and the same one of a header's floats choose alike.
+    """
+    return np.floor(np.clip(exact, -_FAR, _FAR) + 0.5 + _MIDWAY).astype(np.int64)
 
 
 def apart_in_words(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]) -> str:

@@ -32,9 +32,10 @@ def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -
     hang = " " * (len(outcome.verdict) + _HANG)
     lines = [head]
     if outcome.proofs is not None:
-        residual = outcome.proofs.planes.residual_mm
+        planes = outcome.proofs.planes
+        what = "every plane" if planes.travelled_mm is None else "every label, taken to the nearest voxel,"
         lines += _wrapped(
-            f"every plane within {residual:.4f} mm of its own DICOM equation; read back bit for bit", hang, width
+            f"{what} within {planes.worst_mm:.4f} mm of its own DICOM equation; read back bit for bit", hang, width
         )
     voxels = prod(outcome.shape)
     for agreement in outcome.agreements:

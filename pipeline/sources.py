@@ -19,6 +19,7 @@ from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.geometry import Grid
 from pipeline.laying import Laid, lay
 from pipeline.mask import Mask
+from pipeline.nearest import take_nearest
 from pipeline.policy import Policy
 from pipeline.product import Product, Witnessed
 from pipeline.series import Scan, Series, left_out_beside, scan, table
@@ -103,10 +104,11 @@ def place_on(product: Product, source: Source, policy: Policy) -> Product:
     resampled = any(f.code is Code.RESAMPLED for f in found)
     grid_planes = source.grid.shape[2]
     extra: dict[str, Any] = {"SourceSeriesInstanceUID": source.series.uid, "MovedToSourceMm": moved}
+    proof = replace(product.proof, residual_mm=max(product.proof.residual_mm, source.laid.stack.residual_mm))
     return replace(
         product,
         volume=mask,
-        proof=replace(product.proof, residual_mm=max(product.proof.residual_mm, source.laid.stack.residual_mm)),
+        proof=proof.taken(moved) if resampled else proof,
         # Planes that were paired one by one keep saying with which; others stand on the source's planes.
         frames=product.frames if product.assumed and len(product.frames) == grid_planes else source.laid.at_k,
         findings=(*product.findings, *found),
@@ -160,14 +162,8 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
             )
         voxels, moved = regrid.onto(mask.voxels, fit.mapping, grid.shape), fit.moved_mm
     elif policy.resample == "nearest":
-        voxels, moved = regrid.nearest(mask.voxels, mask.grid.lps, grid.lps, grid.shape)
-        findings.append(
-            Finding(
-                Code.RESAMPLED,
-                f"labels were taken from the nearest voxel, at most {moved:.3f} mm away",
-                severity=Severity.WARNING,
-            )
-        )
+        taken = take_nearest(mask, grid, "the source images")
+        return taken.mask, taken.moved_mm, [*findings, *taken.findings]
     else:
         raise _off_grid(fit, mask.grid, grid, limit)
     return Mask(voxels, grid, mask.segments, mask.name), moved, findings

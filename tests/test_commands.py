@@ -14,6 +14,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 
 from pipeline.cli import main
@@ -507,6 +508,317 @@ def test_convert_writes_the_report_too(truth: Truth, tmp_path: Path, capsys: pyt
     assert said(capsys, "report", tmp_path / "a.json", "-o", tmp_path / "b.html")[0] == 0
     assert said(capsys, "report", tmp_path, "-o", tmp_path / "all.html")[0] == 0
     assert "a.nii.gz" in (tmp_path / "all.html").read_text("utf-8")
+
+
+def labelled(folder: Path) -> Truth:
+    """A mask series of three labels: a body, a box beside it, and one lone voxel."""
+
+    def edit(k: int, dataset: Any) -> None:
+        pixels = np.zeros((11, 13), np.uint16)
+        pixels[2:9, 1:6] = 1
+        pixels[4:8, 8:12] = 2
+        pixels[1, 7] = 3 * (k == 3)
+        dataset.PixelData = pixels.tobytes()
+
+    return write(folder, SPEC, iop=ORIENTATIONS["double oblique"], edit=edit, description="labels")
+
+
+def by_nearest(truth: np.ndarray, ras: np.ndarray, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """The labels of a block at the voxels of another grid, one by one, by both affines."""
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3)
+    there = np.rint(nibabel.affines.apply_affine(np.linalg.inv(ras) @ affine, index)).astype(int)
+    inside = ((there >= 0) & (there < truth.shape)).all(1)
+    found = np.zeros(len(index), truth.dtype)
+    found[inside] = truth[tuple(there[inside].T)]
+    return found.reshape(shape)
+
+
+GRIDS = {
+    "finer": np.diag([0.83, 0.71, 0.67, 1.0]),
+    "coarser": np.diag([1.7, 1.3, 1.9, 1.0]),
+    "left-handed": np.diag([-0.9, 1.1, 1.2, 1.0]),
+    "turned": np.array([[0, 0.9, 0, 0], [0, 0, -1.2, 0], [0.8, 0, 0, 0], [0, 0, 0, 1.0]]),
+    "turned and left-handed": np.array([[0, 0.9, 0, 0], [0, 0, 1.2, 0], [0.8, 0, 0, 0], [0, 0, 0, 1.0]]),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_what_is_said_of_a_resampled_mask_is_of_what_was_written(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = labelled(tmp_path / "series")
+    converted(capsys, truth.folder, "-o", tmp_path / "own.nii")
+    own = nibabel.load(tmp_path / "own.nii")
+    labels, shape = np.asarray(own.dataobj), (29, 31, 33)
+    affine = own.affine @ GRIDS[name]
+    middle = nibabel.affines.apply_affine(own.affine, (np.array(labels.shape) - 1) / 2)
+    affine[:3, 3] += (0.011, 0.017, 0.013)  # so that no voxel lies midway between two
+    affine[:3, 3] += middle - nibabel.affines.apply_affine(affine, (np.array(shape) - 1) / 2)
+    nibabel.save(nibabel.Nifti1Image(np.zeros(shape, np.uint8), affine), tmp_path / "image.nii")
+    given = (truth.folder, "--like", tmp_path / "image.nii", "--resample", "nearest")
+    code, out, err = said(capsys, "convert", *given, "-o", tmp_path / "a.nii", "--crosscheck", "voxels", "--report")
+    assert (code, err) == (0, "")
+    image, record = nibabel.load(tmp_path / "a.nii"), json.loads((tmp_path / "a.json").read_text("utf-8"))
+    written, like = np.asarray(image.dataobj), nibabel.load(tmp_path / "image.nii")
+    assert (written == by_nearest(labels, own.affine, shape, like.affine)).all()
+    assert (image.header["pixdim"][:4] == like.header["pixdim"][:4]).all()
+    for field in ("sform_code", "qform_code", "srow_x", "quatern_b", "qoffset_x"):
+        assert (image.header[field] == like.header[field]).all()
+    geometry = record["Geometry"]
+    assert (record["Verdict"], record["CrossCheck"], out.split()[0]) == ("UNCONFIRMED", [], "UNCONFIRMED")
+    assert np.allclose(geometry["Affine"], image.affine, atol=1e-6)
+    assert geometry["GridShape"] == record["Shape"] == list(shape)
+    assert [row["Voxels"] for row in record["Labels"]] == [np.count_nonzero(written == v) for v in (1, 2, 3)]
+    for row in record["Labels"]:
+        if row["Voxels"]:
+            centre = nibabel.affines.apply_affine(image.affine, np.argwhere(written == row["Value"]).mean(0))
+            assert np.allclose(row["CentroidRasMm"], centre, atol=1e-3)
+            volume = row["Voxels"] * abs(np.linalg.det(image.affine[:3, :3])) / 1000
+            assert row["VolumeMl"] == pytest.approx(volume, rel=1e-5)
+    drawn = np.argwhere(written)
+    exact = nibabel.affines.apply_affine(np.linalg.inv(own.affine) @ image.affine, drawn)
+    away = np.linalg.norm((exact - np.rint(exact)) @ own.affine[:3, :3].T, axis=1).max()
+    assert geometry["ResampledMm"] == pytest.approx(away, abs=1e-4)
+    assert geometry["CornerResidualMm"] >= geometry["ResampledMm"]
+    assert all(line["SOPInstanceUID"] is None for line in record["Slices"])
+    assert "every plane" not in out
+    assert f"every label, taken to the nearest voxel, within {geometry['CornerResidualMm']:.4f} mm" in " ".join(
+        out.split()
+    )
+    lost = {f["Code"] for f in record["Findings"]} >= {"LABELS_LOST"}
+    assert lost == (3 not in written)
+    if lost:
+        assert "“label 3” (3)" in out
+    page = (tmp_path / "a.html").read_text("utf-8")
+    assert "resampled" in page
+    assert "lies within 0.0001 mm of where its own DICOM header" not in page
+
+
+def in_one_frame(*series: Truth) -> None:
+    """Give series one Frame of Reference."""
+    for path in (path for truth in series for path in truth.paths):
+        dataset = pydicom.dcmread(path)
+        dataset.FrameOfReferenceUID = "1.2.3"
+        dataset.save_as(path)
+
+
+def test_both_options_resample_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The grid of a source as DICOM, and as the NIfTI file it becomes: the same voxels and the same numbers."""
+    truth = labelled(tmp_path / "series")
+    shape = (13, 9, 8)
+    spec = Spec(shape=shape, row_spacing=0.9, column_spacing=0.8, step=1.9, origin=tuple(truth.lps[:3, 3] + 0.3))
+    source = write(tmp_path / "image", spec, iop=ORIENTATIONS["double oblique"], seed="image", content="index")
+    in_one_frame(truth, source)
+    converted(capsys, source.folder, "--as", "image", "-o", tmp_path / "image.nii")
+    for name, where in (("s", ("--source", source.folder)), ("l", ("--like", tmp_path / "image.nii"))):
+        code, out, err = said(
+            capsys, "convert", truth.folder, *where, "--resample", "nearest", "-o", tmp_path / f"{name}.nii"
+        )
+        assert (code, err) == (0, "")
+        assert out.startswith("UNCONFIRMED")
+        assert "lie outside of" in out  # the image is the smaller one
+    one, two = nibabel.load(tmp_path / "s_resampled.nii"), nibabel.load(tmp_path / "l.nii")
+    assert (np.asarray(one.dataobj) == np.asarray(two.dataobj)).all()
+    assert np.allclose(one.affine, two.affine, atol=1e-5)
+    records = [json.loads((tmp_path / f"{name}.json").read_text("utf-8")) for name in ("s_resampled", "l")]
+    rows = [[(row["Name"], row["Value"], row["Voxels"], row["Extent"]) for row in r["Labels"]] for r in records]
+    assert rows[0] == rows[1]
+    codes = [[f["Code"] for f in r["Findings"] if f["Code"] != "FRAME_OF_REFERENCE_DIFFERS"] for r in records]
+    assert codes[0] == codes[1]
+    for key in ("ResampledMm", "CornerResidualMm"):
+        assert records[0]["Geometry"][key] == pytest.approx(records[1]["Geometry"][key], abs=1e-4)
+    outside = [next(f["Measured"] for f in r["Findings"] if f["Code"] == "OUTSIDE_SOURCE") for r in records]
+    labels = truth_labels(tmp_path, capsys, truth)
+    there = np.rint(nibabel.affines.apply_affine(np.linalg.inv(two.affine) @ truth.ras, np.argwhere(labels)))
+    assert outside == [np.count_nonzero(((there < 0) | (there >= shape)).any(1))] * 2
+
+
+def test_midway_between_two_voxels_both_options_choose_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An image of half as many voxels along each axis: every voxel of it lies midway between two of the mask."""
+
+    def edit(k: int, dataset: Any) -> None:
+        dataset.PixelData = np.random.default_rng(k).integers(0, 4, (11, 13)).astype(np.uint16).tobytes()
+
+    truth = write(tmp_path / "series", SPEC, iop=ORIENTATIONS["double oblique"], edit=edit, description="labels")
+    origin = tuple((truth.lps @ (0.5, 0.5, 0.5, 1))[:3])
+    spec = Spec(shape=(6, 5, 3), row_spacing=2.8, column_spacing=2.2, step=5.0, origin=origin)
+    source = write(tmp_path / "image", spec, iop=ORIENTATIONS["double oblique"], seed="image", content="index")
+    in_one_frame(truth, source)
+    converted(capsys, source.folder, "--as", "image", "-o", tmp_path / "image.nii")
+    for name, where in (("s", ("--source", source.folder)), ("l", ("--like", tmp_path / "image.nii"))):
+        converted(capsys, truth.folder, *where, "--resample", "nearest", "-o", tmp_path / f"{name}.nii")
+    taken = truth_labels(tmp_path, capsys, truth)[1::2, 1::2, 1::2]
+    for name in ("s_resampled", "l"):
+        assert (np.asarray(nibabel.load(tmp_path / f"{name}.nii").dataobj) == taken).all()
+
+
+def truth_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str], truth: Truth) -> np.ndarray:
+    converted(capsys, truth.folder, "-o", tmp_path / "own.nii")
+    return np.asarray(nibabel.load(tmp_path / "own.nii").dataobj)
+
+
+def test_a_mask_that_is_lost_altogether_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = labelled(tmp_path / "series")
+    far = np.diag([0.9, 0.9, 0.9, 1.0])
+    far[:3, 3] = (900, 900, 900)
+    nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 9), np.uint8), far), tmp_path / "far.nii")
+    given = ("convert", truth.folder, "--like", tmp_path / "far.nii", "--resample", "nearest", "-o", tmp_path / "a.nii")
+    code, _, err = said(capsys, *given, "--crosscheck", "off")
+    assert (code, "EMPTY" in err, "LABELS_LOST" in err) == (10, True, True)
+    assert not (tmp_path / "a.nii").exists()
+
+
+@pytest.mark.parametrize("codes", [(1, 1), (2, 0), (0, 1), (3, 2)])
+def test_the_record_holds_the_codes_that_were_written(
+    codes: tuple[int, int], truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converted(capsys, truth.folder, "-o", tmp_path / "image.nii")
+    image = nibabel.load(tmp_path / "image.nii")
+    image.set_sform(image.affine, codes[0])
+    image.set_qform(image.affine, codes[1])
+    nibabel.save(image, tmp_path / "like.nii")
+    converted(capsys, truth.folder, "--like", tmp_path / "like.nii", "-o", tmp_path / "a.nii")
+    header, geometry = (
+        nibabel.load(tmp_path / "a.nii").header,
+        json.loads((tmp_path / "a.json").read_text())["Geometry"],
+    )
+    assert (int(header["sform_code"]), int(header["qform_code"])) == codes
+    assert (geometry["SformCode"], geometry["QformCode"]) == codes
+
+
+def test_a_mask_without_planes_has_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2")
+    made = bundle(tmp_path / "bundle", "bone")
+    converted(capsys, made, "-o", tmp_path / "bone.nii.gz", "--report")
+    assert "there is nothing to draw" in (tmp_path / "bone.html").read_text("utf-8")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_page_replaces_nothing_but_a_page(truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("jinja2")
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii.gz")
+    (tmp_path / "own.html").write_text("<!doctype html>\n<title>precious</title>", "utf-8")
+    (tmp_path / "empty").touch()
+    (tmp_path / "link.html").symlink_to("gone.html")
+    (tmp_path / "folder.html").mkdir()
+    os.mkfifo(tmp_path / "pipe.html")
+    before = everything(tmp_path)
+    taken = ("a.nii.gz", "a.json", truth.paths[0], "own.html", "empty", "link.html", "pipe.html")
+    nowhere = ("folder.html", "nodir/x.html", "a.json/x.html")
+    for name in (*taken, *nowhere):
+        expected = "OUTPUT_EXISTS" if name in taken else "OUTPUT_NAME"
+        for given in (tmp_path / "a.json", tmp_path):
+            done, out, err = said(capsys, "report", given, "-o", tmp_path / name)
+            assert (name, done, out, expected in err) == (name, 6, "", True)
+    assert everything(tmp_path) == before
+    assert said(capsys, "report", tmp_path / "a.json", "-o", tmp_path / "page.html")[0] == 0
+    assert b'content="verimask"' in (tmp_path / "page.html").read_bytes()
+    (tmp_path / "page.html").write_bytes((tmp_path / "page.html").read_bytes()[:600])
+    assert said(capsys, "report", tmp_path / "a.json", "-o", tmp_path / "page.html")[0] == 0  # over a page of ours
+    assert len((tmp_path / "page.html").read_bytes()) > 600
+    assert {k: v for k, v in everything(tmp_path).items() if k != "page.html"} == before
+
+
+def test_a_page_that_fails_leaves_the_old_one(
+    truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jinja2")
+    converted(capsys, truth.folder, "-o", tmp_path / "a.nii.gz", "--report")
+    before = everything(tmp_path)
+
+    def full(path: Path, *_: object) -> None:
+        path.write_bytes(b"<!doc")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    code, _, err = said(capsys, "report", tmp_path / "a.json", "-o", tmp_path / "a.html")
+    assert (code, "CANNOT_WRITE" in err) == (7, True)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("write", ["refuse", "overwrite", "suffix", "skip"])
+@pytest.mark.parametrize("there", ["precious", "page"])
+def test_the_place_of_a_page_is_checked_before_the_conversion(
+    write: str, there: str, truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    out = tmp_path / "out"
+    out.mkdir()
+    if there == "page":
+        converted(capsys, truth.folder, "-o", out / "a.nii.gz", "--report")
+        (out / "a.nii.gz").unlink()
+        (out / "a.json").unlink()
+    else:
+        (out / "a.html").write_text("precious", "utf-8")
+    before = everything(out)
+    given = ("convert", truth.folder, "-o", out / "a.nii.gz", "--report", "-w", write, "--crosscheck", "off")
+    code, _, err = said(capsys, *given)
+    after = everything(out)
+    if write == "suffix":
+        assert (code, set(after) - set(before)) == (0, {"a_2.nii.gz", "a_2.json", "a_2.html"})
+    elif write == "overwrite" and there == "page":
+        assert (code, set(after) - set(before)) == (0, {"a.nii.gz", "a.json"})
+    else:
+        assert (code, "OUTPUT_EXISTS" in err, after) == (6, True, before)
+    assert write == "overwrite" or after["a.html"] == before["a.html"]
+
+
+def test_one_page_that_cannot_be_written_does_not_lose_the_others(
+    truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    for name in "abcd":
+        converted(capsys, truth.folder, "-o", tmp_path / f"{name}.nii.gz")
+    (tmp_path / "b.html").write_text("precious", "utf-8")
+    (tmp_path / "c.nii.gz").write_bytes(b"something else")
+    old = json.loads((tmp_path / "d.json").read_text("utf-8"))
+    del old["Planes"]
+    (tmp_path / "d.json").write_text(json.dumps(old), "utf-8")
+    os.mkfifo(tmp_path / "e.json")
+    code, out, _ = said(capsys, "report", tmp_path, "-o", tmp_path / "all.html", "--json")
+    record = json.loads(out)
+    assert (code, record["Written"]) == (8, ["a.html", "all.html"])
+    refused = [r["Findings"][0]["Code"] for r in record["Refused"]]
+    assert refused == ["OUTPUT_EXISTS", "NOT_THE_PROVEN_FILE", "NOT_AN_OUTCOME"]
+    assert (tmp_path / "b.html").read_text("utf-8") == "precious"
+    page = (tmp_path / "all.html").read_text("utf-8")
+    assert all(f"{name}.nii.gz" in page for name in "abc")
+    code, _, err = said(capsys, "report", tmp_path, "-o", tmp_path / "a.html")
+    assert (code, "OUTPUT_NAME" in err) == (6, True)
+    deep = tmp_path / "deep"
+    for _ in range(12):
+        deep = deep / "/".join("d" * 100)
+        deep.mkdir(parents=True)
+    assert said(capsys, "report", tmp_path / "deep", "-o", tmp_path / "none.html")[0] == 5
+    (tmp_path / "empty").mkdir()
+    assert said(capsys, "report", tmp_path / "empty", "-o", tmp_path / "none.html")[0] == 5
+    assert not (tmp_path / "none.html").exists()
+    assert said(capsys, "report", tmp_path / "e.json", "-o", tmp_path / "none.html")[0] == 5
+
+
+def test_a_folder_converted_with_pages_loses_none_to_another(
+    truth: Truth, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("jinja2")
+    write(tmp_path / "both" / "one", SPEC, seed="one", description="one")
+    write(tmp_path / "both" / "two", SPEC, seed="two", description="two")
+    converted(capsys, tmp_path / "both", "-o", f"{tmp_path / 'out'}/")
+    names = sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz"))
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    taken = tmp_path / "out" / names[0].replace(".nii.gz", ".html")
+    taken.write_text("precious", "utf-8")
+    given = (tmp_path / "both", "-o", f"{tmp_path / 'out'}/", "--report", "--crosscheck", "off")
+    code, _, err = said(capsys, "convert", *given)
+    assert (code, "OUTPUT_EXISTS" in err) == (8, True)
+    stem = names[1].removesuffix(".nii.gz")
+    assert set(everything(tmp_path / "out")) == {taken.name, f"{stem}.nii.gz", f"{stem}.json", f"{stem}.html"}
+    assert taken.read_text("utf-8") == "precious"
 
 
 @pytest.mark.parametrize("like", [False, True])

@@ -247,6 +247,16 @@ def test_nifti_2_is_not_supported_and_not_called_damaged(tmp_path: Path, endiann
     assert caught.value.finding.code is Code.UNSUPPORTED_NIFTI
 
 
+def test_neither_half_of_a_pair_is_read(tmp_path: Path) -> None:
+    nibabel.Nifti1Pair(np.zeros(SHAPE, "u1"), np.eye(4)).to_filename(tmp_path / "two.img")
+    for name in ("two.hdr", "two.img"):
+        with pytest.raises(PipelineError, match=name) as caught:
+            nifti.read_header(tmp_path / name)
+        assert caught.value.finding.code is Code.UNSUPPORTED_NIFTI
+        assert nifti.is_named_nifti(tmp_path / name)
+    assert not nifti.is_named_nifti(tmp_path / "other.img")  # may be DICOM
+
+
 @pytest.mark.parametrize("dtype", ["i8", "u8", ">i8", ">u8"])
 def test_integers_of_64_bits_are_read(tmp_path: Path, dtype: str) -> None:
     array = np.array([0, 1, 2**40, 2**53 + 1], dtype).reshape(2, 2, 1)

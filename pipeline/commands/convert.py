@@ -238,13 +238,12 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
         "progress": progress,
         "command": ["verimask", *given],
         "panel": panel,
-        "also": (".html",) if options.report else (),
+        "page": options.report,
     }
     if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
         done, refused = convert_all(options.inputs, options.output, **common)
         progress.clear()
-        for one in done:
-            _write_page(one, options)
+        refused += [error for one in done if (error := _page_refused(one, options))]
         return _report_many(done, refused, options)
     made = convert(options.inputs, options.output, **common)
     progress.clear()
@@ -256,6 +255,17 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
     return _exit_of(made, options)
 
 
+def _page_refused(made: Outcome, options: argparse.Namespace) -> PipelineError | None:
+    """Write the page of one of many; what refuses it keeps no other from being written."""
+    from pipeline.findings import PipelineError
+
+    try:
+        _write_page(made, options)
+    except PipelineError as error:
+        return error
+    return None
+
+
 def _write_page(made: Outcome, options: argparse.Namespace) -> None:
     """The report beside the file, with the first source over which the mask can be shown."""
     if not options.report or made.output is None:
@@ -263,15 +273,15 @@ def _write_page(made: Outcome, options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from pipeline.outcome import sidecar_of
+    from pipeline.page_file import page_of, write_page
 
-    record = sidecar_of(made.output)
-    page = record.with_suffix(".html")
+    page = page_of(made.output)
     if made.verdict == "SKIPPED" and page.exists():
         return
     from pipeline.report import report
 
     source = Path(options.source[0]) if options.source else None
-    page.write_text(report(record, source=source), "utf-8")
+    write_page(page, report(sidecar_of(made.output), source=source))
 
 
 def _request(options: argparse.Namespace) -> Request:

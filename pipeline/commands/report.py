@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.commands import say
+
+if TYPE_CHECKING:
+    from pipeline.findings import PipelineError
 
 
 def add(commands: Any) -> None:
@@ -36,29 +39,51 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
-    from pipeline.report import find_outcomes, group_page
+    from pipeline.findings import Exit
+    from pipeline.page_file import check_page_place, write_page
 
     _refuse_idle(options)
     given, out = Path(options.outcome), Path(options.output)
-    written = []
+    check_page_place(out)
     if given.is_dir():
-        outcomes = find_outcomes(given)
-        for outcome in outcomes:
-            if (outcome.parent / f"{outcome.stem}.nii.gz").exists() or (
-                outcome.parent / f"{outcome.stem}.nii"
-            ).exists():
-                page = outcome.with_suffix(".html")
-                page.write_text(_page(outcome, options), "utf-8")
-                written.append(page)
-        out.write_text(group_page(outcomes, folder=out.resolve().parent), "utf-8")
+        written, refused = _write_all(given, out, options)
     else:
-        out.write_text(_page(given, options), "utf-8")
-    written.append(out)
+        write_page(out, _page(given, options))
+        written, refused = [out], []
     if options.json:
-        say.json({"Written": [p.name for p in written]})
+        say.json({"Written": [p.name for p in written], "Refused": [say.refusal_record(e) for e in refused]})
     else:
+        for error in refused:
+            say.refusal(error)
         say.lines([f"wrote {p}" for p in written], options)
-    return 0
+    return int(Exit.PARTLY_DONE if refused else Exit.VERIFIED)
+
+
+def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[list[Path], list[PipelineError]]:
+    """A page for every record below a folder, and one over all: what was written, and what was refused."""
+    from pipeline.findings import Code, PipelineError, refuse
+    from pipeline.page_file import page_of, write_page
+    from pipeline.report import find_outcomes, group_page
+    from pipeline.report.record import read_record
+
+    outcomes = find_outcomes(folder)
+    if not outcomes:
+        raise refuse(Code.NO_SUCH_INPUT, f"there is no record of a conversion below {folder}", "Convert with -o first.")
+    if out.resolve() in {page_of(outcome).resolve() for outcome in outcomes}:
+        words = f"{out.name} is the place of one record's page, and the page over all needs another"
+        raise refuse(Code.OUTPUT_NAME, words, "Give -o another name.", where=(out.name,))
+    written, refused, readable = [], [], []
+    for outcome in outcomes:
+        try:
+            record = read_record(outcome)
+            readable.append(outcome)
+            if record.file is not None and record.file.exists():
+                write_page(page_of(outcome), _page(outcome, options))
+                written.append(page_of(outcome))
+        except PipelineError as error:
+            refused.append(error)
+    write_page(out, group_page(readable, folder=out.resolve().parent))
+    return [*written, out], refused
 
 
 def _refuse_idle(options: argparse.Namespace) -> None:

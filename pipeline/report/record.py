@@ -8,7 +8,9 @@ Rules:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +57,10 @@ class Record:
 def read_record(path: Path) -> Record:
     """The record of a conversion. Raises NO_SUCH_INPUT, NOT_AN_OUTCOME; the NIfTI file is not looked at."""
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = _loaded(path)
     except OSError as error:
-        raise refuse(Code.NO_SUCH_INPUT, f"{path.name} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+        raise refuse(Code.NO_SUCH_INPUT, f"{path.name} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise _no_outcome(path, "it is not JSON") from error
     if not isinstance(values, dict) or values.get("Verdict") not in VERDICTS:
         raise _no_outcome(path, "it has no verdict")
@@ -97,7 +99,15 @@ def check_file(record: Record) -> Path:
 
 def find_outcomes(folder: Path) -> list[Path]:
     """Every record below a folder, by path; other JSON files are passed over."""
-    return sorted(path for path in folder.rglob("*.json") if _is_outcome(path))
+    found, folders = [], [str(folder)]
+    while folders:  # no function that calls itself: folders can be deeper than Python's stack
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.name.endswith(".json"):
+                    found.append(Path(entry.path))
+    return sorted(path for path in found if _is_outcome(path))
 
 
 def sorted_odd_first(records: Iterable[Record]) -> list[Record]:
@@ -105,10 +115,17 @@ def sorted_odd_first(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=lambda r: (VERDICTS.index(r.verdict), not r.warnings, r.name))
 
 
+def _loaded(path: Path) -> Any:
+    """What a JSON file holds. A pipe would be waited for, so a file it must be."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is not a regular file")
+    return json.loads(path.read_text("utf-8"))
+
+
 def _is_outcome(path: Path) -> bool:
     try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        values = _loaded(path)
+    except (OSError, ValueError, RecursionError):
         return False
     if not isinstance(values, dict):
         return False

@@ -67,6 +67,8 @@ def strip(record: Record) -> list[Tick]:
     """Every plane where it lies, and every place of the grid that has none."""
     planes = record.values["Planes"]
     along, index = np.array(planes["AlongNormalMm"]), np.array(planes["Index"])
+    if not len(index):  # a bundle, or a mask on another grid
+        return []
     row, column = np.array(planes["AlongRowMm"]), np.array(planes["AlongColumnMm"])
     across = row if np.ptp(row) > np.ptp(column) else column
     step = float(record.values["Geometry"]["StepMm"])

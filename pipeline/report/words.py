@@ -55,6 +55,8 @@ def verdict_of(record: Record) -> Verdict:
     if not count:
         place = f"its grid fits what its source says of every plane {fit}"
     limit = f" (allowed: {_mm(_limit_of(record))})"
+    if "ResampledMm" in geometry:
+        place, limit = f"each label, taken to the nearest voxel, lies {fit} of where its own plane puts it", ""
     header = within(geometry["HeaderDeviationMm"])
     proven = [
         (not assumed, f"{_capital(place)}{limit}."),
