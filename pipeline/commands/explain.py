@@ -28,11 +28,11 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
     from pipeline.explain import explain, explain_affine
     from pipeline.nifti import is_named_nifti, read_header
-    from pipeline.nifti_header import placed
+    from pipeline.nifti_header import require_affine
 
     path = Path(options.inputs[0])
     if is_named_nifti(path) and not path.is_dir():
-        header = placed(read_header(path), path.name)
+        header = require_affine(read_header(path), path.name)
         text = explain_affine(header.affine, header.space, title=path.name)
         record = {"Affine": header.affine.tolist(), "Shape": list(header.shape)}
     else:
