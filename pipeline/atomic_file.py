@@ -86,5 +86,5 @@ def _exists(target: Path, what: str) -> PipelineError:
 
 
 def _cannot_write(target: Path, error: OSError) -> PipelineError:
-    said = f"{target.name} cannot be written: {error.strerror or error}"
-    return refuse(Code.CANNOT_WRITE, said, where=(target.name,))
+    words = f"{target.name} cannot be written: {error.strerror or error}"
+    return refuse(Code.CANNOT_WRITE, words, where=(target.name,))

@@ -159,14 +159,14 @@ def free_target(target: Path, policy: Policy, *, page: bool = False) -> Path:
 
     Raises OUTPUT_EXISTS, also where the page would have to replace something that is no page.
     """
-    taken = _taken(target, policy, page=page)
+    taken = _existing(target, policy, page=page)
     if page and policy.write in ("refuse", "overwrite"):
         check_page_place(page_of(target))
     if not taken or policy.write == "overwrite":
         return target
     if policy.write == "suffix":
         candidates = (with_suffix(target, str(n)) for n in range(2, 10_000))
-        return next(c for c in candidates if not _taken(c, policy, page=page))
+        return next(c for c in candidates if not _existing(c, policy, page=page))
     raise refuse(
         Code.OUTPUT_EXISTS,
         f"{taken[0].name} is already there and was left alone",
@@ -175,7 +175,7 @@ def free_target(target: Path, policy: Policy, *, page: bool = False) -> Path:
     )
 
 
-def _taken(target: Path, policy: Policy, *, page: bool) -> list[Path]:
+def _existing(target: Path, policy: Policy, *, page: bool) -> list[Path]:
     """What is there already of the files that are to be written together."""
     labels = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
     pages = [page_of(target)] if page else []

@@ -79,7 +79,7 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
     if fit is None or fit.moved_mm > limit:
         if policy.resample != "nearest":
             raise _off_grid(fit, grid, header, path.name)
-        product = _taken(product, mask, header, path.name)
+        product = _resample(product, mask, header, path.name)
         mask, grid = product.volume, product.grid
         fit = regrid.fit(grid.ras, grid.shape, header.affine, shape)
         assert fit is not None  # the grid is the image's own, but for the direction of its first axis
@@ -98,16 +98,16 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
     return Layout(product, voxels, header.affine, shape, bits)
 
 
-def _taken(product: Product, mask: Mask, header: Header, name: str) -> Product:
+def _resample(product: Product, mask: Mask, header: Header, name: str) -> Product:
     """The product with its labels on the image's grid. No plane of the series lies there, and no witness can be shown it."""
     lps = LPS_TO_RAS @ right_handed(header.affine, header.space[0])
-    taken = take_nearest(mask, Grid(header.space, lps, mask.grid.frame_of_reference_uid), name)
+    nearest = take_nearest(mask, Grid(header.space, lps, mask.grid.frame_of_reference_uid), name)
     return replace(
         product,
-        volume=taken.mask,
-        proof=product.proof.taken(taken.moved_mm),
+        volume=nearest.mask,
+        proof=product.proof.add_travel(nearest.moved_mm),
         frames=(None,) * header.space[2],
-        findings=(*product.findings, *taken.findings),
+        findings=(*product.findings, *nearest.findings),
         witnessed=None,
     )
 

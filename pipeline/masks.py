@@ -183,7 +183,7 @@ def _merged_from(together: Merged, origins: Sequence[Origin]) -> list[dict[str, 
 
 def _worst_proof(proofs: Sequence[Proof]) -> Proof:
     worst = max(proofs, key=lambda proof: proof.worst_mm)
-    return worst.taken(0.0) if any(proof.travelled_mm is not None for proof in proofs) else worst
+    return worst.add_travel(0.0) if any(proof.travelled_mm is not None for proof in proofs) else worst
 
 
 def _frames(grid: Grid, source: Source | None) -> tuple[Frame | None, ...]:

@@ -18,7 +18,7 @@ from pipeline.mask import Mask, Voxels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taken:
+class Resampled:
     """A mask on the other grid. moved_mm: the farthest that any of its labels was taken. findings: what that did."""
 
     mask: Mask
@@ -26,7 +26,7 @@ class Taken:
     findings: tuple[Finding, ...]
 
 
-def take_nearest(mask: Mask, grid: Grid, onto: str) -> Taken:
+def take_nearest(mask: Mask, grid: Grid, onto: str) -> Resampled:
     """Every voxel of `grid` from the nearest of the mask, 0 beyond half a voxel. onto: what has the grid, in words."""
     voxels, moved, kept = regrid.nearest(mask.voxels, mask.grid.lps, grid.lps, grid.shape)
     before, outside = _labels_outside(mask.voxels, mask.grid, grid)
@@ -47,7 +47,7 @@ def take_nearest(mask: Mask, grid: Grid, onto: str) -> Taken:
         hint = "Are these the images it was drawn on?"
         limits = {"measured": outside, "limit": 0, "unit": "voxels"}
         findings.append(Finding(Code.OUTSIDE_SOURCE, words, hint, Severity.WARNING, **limits))  # type: ignore[arg-type]
-    return Taken(Mask(voxels, grid, mask.segments, mask.name), moved, tuple(findings))
+    return Resampled(Mask(voxels, grid, mask.segments, mask.name), moved, tuple(findings))
 
 
 def _labels_outside(voxels: Voxels, ours: Grid, theirs: Grid) -> tuple[set[int], int]:

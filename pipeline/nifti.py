@@ -27,7 +27,7 @@ from pipeline.findings import Code, refuse
 from pipeline.geometry import Matrix
 from pipeline.gzipped import GzipWriter
 from pipeline.mask import Array, Voxels
-from pipeline.nifti_header import FIELDS, FIRST_VOXEL, SIZE, TYPES, Header, fills_space, parse_header, placed
+from pipeline.nifti_header import FIELDS, FIRST_VOXEL, SIZE, TYPES, Header, fills_space, parse_header, require_affine
 from pipeline.quaternion import corner_distance, quaternion
 from pipeline.readback import ReadBack, read_back
 
@@ -170,33 +170,33 @@ def is_gzip(path: Path) -> bool:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[IO[bytes]]:
+def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     """A stream of what a file holds, unpacked. Raises NO_SUCH_INPUT where it cannot be read, and as `opened`."""
     try:
         if not path.is_file():  # a pipe would be waited for, and a device never ends
-            said = "is not a regular file" if path.exists() else "is not there"
-            raise refuse(Code.NO_SUCH_INPUT, f"{path.name} {said}", "Check the path.", where=(path.name,))
+            words = "is not a regular file" if path.exists() else "is not there"
+            raise refuse(Code.NO_SUCH_INPUT, f"{path.name} {words}", "Check the path.", where=(path.name,))
         if _is_half_of_pair(path):
-            said = f"{path.name} is half of a .hdr/.img pair, and one file with header and voxels is read here"
-            raise refuse(Code.UNSUPPORTED_NIFTI, said, "Convert the pair to one .nii file.", where=(path.name,))
+            words = f"{path.name} is half of a .hdr/.img pair, and one file with header and voxels is read here"
+            raise refuse(Code.UNSUPPORTED_NIFTI, words, "Convert the pair to one .nii file.", where=(path.name,))
         with opened(path, "rb", gzipped=is_gzip(path)) as file:
             yield file
     except OSError as error:
-        said = f"{path.name} cannot be read: {error.strerror or error}"
-        raise refuse(Code.NO_SUCH_INPUT, said, "Check the path and its permissions.", where=(path.name,)) from error
+        words = f"{path.name} cannot be read: {error.strerror or error}"
+        raise refuse(Code.NO_SUCH_INPUT, words, "Check the path and its permissions.", where=(path.name,)) from error
 
 
 def read_header(path: Path) -> Header:
-    """The header of a .nii or .nii.gz file. Raises as `reading` and `parse_header`."""
-    with reading(path) as file:
+    """The header of a .nii or .nii.gz file. Raises as `open_unpacked` and `parse_header`."""
+    with open_unpacked(path) as file:
         return parse_header(file.read(SIZE), path.name)
 
 
 def read_geometry(path: Path) -> tuple[Header, GeometryBits]:
-    """A file's header, which places its voxels, and the bits of it that do. Raises as `read_header` and `placed`."""
-    with reading(path) as file:
+    """A file's header, which places its voxels, and the bits of it that do. Raises as `read_header` and `require_affine`."""
+    with open_unpacked(path) as file:
         raw = file.read(SIZE)
-    header = placed(parse_header(raw, path.name), path.name)
+    header = require_affine(parse_header(raw, path.name), path.name)
     _refuse_short(path, header)
     pixdim, forms = raw[76:92], raw[252:328]
     if raw[:4] == struct.pack(">i", SIZE):
@@ -210,7 +210,7 @@ def read_planes(path: Path) -> Iterator[Array]:
 
     Raises CORRUPT_FILE when it ends early or late, and as `read_header`.
     """
-    with reading(path) as file:
+    with open_unpacked(path) as file:
         header = parse_header(file.read(SIZE), path.name)
         columns, rows, *rest = (*header.shape, 1)
         planes, plane_bytes = prod(rest), columns * rows * header.dtype.itemsize

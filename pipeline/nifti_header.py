@@ -3,7 +3,7 @@
 Rules:
 - Damaged, not supported and not this kind of file are three answers, and each names the file.
 - What a header may not hold by the standard is refused here, so that nobody after has to ask for it.
-- An affine is judged where voxels are placed by it (`placed`): telling what is wrong with a file needs it as it is.
+- An affine is judged where voxels are placed by it (`require_affine`): telling what is wrong with a file needs it as it is.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def parse_header(raw: bytes, name: str = "the header") -> Header:
     turn, offset, rows = fields[46:49], fields[49:52], fields[52:64]
     sform = np.eye(4)
     sform[:3] = np.array(rows).reshape(3, 4)
-    with np.errstate(all="ignore"):  # of numbers that are none; whoever places voxels by them asks `placed`
+    with np.errstate(all="ignore"):  # of numbers that are none; whoever places voxels by them asks `require_affine`
         turned = qform(pixdim[0], np.array(turn), np.array(pixdim[1:4]), np.array(offset))
     return Header(
         shape=_shape(fields[7:15], name),
@@ -100,7 +100,7 @@ def parse_header(raw: bytes, name: str = "the header") -> Header:
     )
 
 
-def placed(header: Header, name: str) -> Header:
+def require_affine(header: Header, name: str) -> Header:
     """The header, where its affine places voxels. Raises CORRUPT_FILE where it is not finite or makes a block flat."""
     if not fills_space(header.affine):
         raise _corrupt(

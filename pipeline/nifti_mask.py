@@ -22,7 +22,7 @@ from pipeline.findings import Code, PipelineError, refuse
 from pipeline.finish import checked_target, free_target
 from pipeline.geometry import LPS_TO_RAS, GeometryError, Grid, right_handed
 from pipeline.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
-from pipeline.nifti_header import Header, placed
+from pipeline.nifti_header import Header, require_affine
 from pipeline.outcome import sidecar_of
 from pipeline.policy import Policy
 
@@ -32,7 +32,7 @@ def read_array(path: Path) -> tuple[Header, Array]:
 
     Raises NO_SUCH_INPUT, CORRUPT_FILE, UNSUPPORTED_NIFTI, SEVERAL_VOLUMES.
     """
-    header = placed(nifti.read_header(path), path.name)
+    header = require_affine(nifti.read_header(path), path.name)
     shape = header.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]

@@ -46,8 +46,8 @@ class Proof:
         """How far a label may lie from where its own plane's equation puts it."""
         return self.residual_mm + (self.travelled_mm or 0.0)
 
-    def taken(self, moved_mm: float) -> Proof:
-        """The proof of labels that were taken so far, once more."""
+    def add_travel(self, moved_mm: float) -> Proof:
+        """The proof after labels were taken so far, once more."""
         return replace(self, travelled_mm=(self.travelled_mm or 0.0) + moved_mm)
 
     @classmethod

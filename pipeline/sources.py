@@ -108,7 +108,7 @@ def place_on(product: Product, source: Source, policy: Policy) -> Product:
     return replace(
         product,
         volume=mask,
-        proof=proof.taken(moved) if resampled else proof,
+        proof=proof.add_travel(moved) if resampled else proof,
         # Planes that were paired one by one keep saying with which; others stand on the source's planes.
         frames=product.frames if product.assumed and len(product.frames) == grid_planes else source.laid.at_k,
         findings=(*product.findings, *found),
@@ -162,8 +162,8 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
             )
         voxels, moved = regrid.onto(mask.voxels, fit.mapping, grid.shape), fit.moved_mm
     elif policy.resample == "nearest":
-        taken = take_nearest(mask, grid, "the source images")
-        return taken.mask, taken.moved_mm, [*findings, *taken.findings]
+        nearest = take_nearest(mask, grid, "the source images")
+        return nearest.mask, nearest.moved_mm, [*findings, *nearest.findings]
     else:
         raise _off_grid(fit, mask.grid, grid, limit)
     return Mask(voxels, grid, mask.segments, mask.name), moved, findings

@@ -18,8 +18,9 @@ def add(commands: Any) -> None:
     p = commands.add_parser(
         "check",
         help="whether a mask and an image share one grid, and exactly how not",
-        description="Compare a mask with its image: shape, place, spacing, direction, header codes, type and values. Exit "
-        "12 when they do not match. With one folder, every pair of an nnU-Net data set; with two, masks and images by name.",
+        description="Compare a mask with its image: shape, place, spacing, direction, header codes, type and values, read to "
+        "their end. Exit 12 when they do not match. With one folder, every pair of an nnU-Net data set; with two, masks and "
+        "images by name. A mask in labelsTr or labelsTs is held against the labels of its dataset.json.",
     )
     p.add_argument("mask", metavar="MASK", help="NIfTI file, or a folder of them, or an nnU-Net data set folder")
     p.add_argument(

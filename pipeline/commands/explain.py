@@ -28,7 +28,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
     from pipeline.explain import explain, explain_affine
     from pipeline.nifti import is_named_nifti, read_header
-    from pipeline.nifti_header import placed
+    from pipeline.nifti_header import require_affine
 
     path = Path(options.inputs[0])
     files = [p for p in options.inputs if is_named_nifti(Path(p)) and not Path(p).is_dir()]
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         say.refuse_idle(options, only=("inputs",), why=f"{Path(files[0]).name} is explained alone; give one NIfTI file")
     if files:
         say.refuse_idle(options, only=("series", "part"), why=f"{path.name} is a NIfTI file, and holds no series")
-        header = placed(read_header(path), path.name)
+        header = require_affine(read_header(path), path.name)
         text = explain_affine(header.affine, header.space, title=path.name)
         record = {"Affine": header.affine.tolist(), "Shape": list(header.shape)}
     else:

@@ -21,7 +21,7 @@ from pipeline.findings import Code, refuse
 from pipeline.geometry import Matrix
 from pipeline.mask import Array
 from pipeline.nifti import is_named_nifti, read_header, read_planes
-from pipeline.nifti_header import placed
+from pipeline.nifti_header import require_affine
 from pipeline.orders import Order, order_for
 from pipeline.policy import Policy
 from pipeline.product import of_part
@@ -95,7 +95,7 @@ class Source:
 
 def of_file(path: Path) -> Volume:
     """The first 3-D block of a NIfTI file."""
-    header = placed(read_header(path), path.name)
+    header = require_affine(read_header(path), path.name)
     block = np.stack(list(islice(read_planes(path), header.space[2])))
     return Volume.of(block.transpose(2, 1, 0), header.affine, *header.scaling)
 
