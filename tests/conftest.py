@@ -54,6 +54,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
         return
     reasons = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
     if count := sum(NO_SAMPLES in reason for reason in reasons):
+        reporter.ensure_newline()
         reporter.write_line(
             f"{count} test{'s were' if count > 1 else ' was'} skipped for want of the real samples, which would be at "
             f"{samples_folder()} (VERIMASK_SAMPLES)."
