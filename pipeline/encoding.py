@@ -10,11 +10,10 @@ Rules:
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from struct import unpack
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
@@ -31,8 +30,7 @@ _FIRST_GROUP = 0x0008  # what every data set of an image, SEG or structure set b
 _LONGEST_META = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A data set and how it was found. declared: the transfer syntax of the File Meta Information, "" where there is
     none; syntax: the one its bytes have. position: in the file, where reading stopped; None for a deflated data set."""
 

@@ -14,10 +14,9 @@ Rules:
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from pipeline.encoding import DEFLATED, EXPLICIT_BIG, load
 from pipeline.findings import Code, Finding, Severity, refuse
@@ -31,8 +30,7 @@ _CLAUSE = "PS3.5 8.1.1"
 _EXPORT_AGAIN = "The file was written or changed wrongly; export it again."
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Where the frames of one instance are. pieces: offset in the file and length of each run of their bytes, in order;
     none where a decoder has to find them. frame_bits: from the start of a frame to that of the next. widened: whether a
     sample takes twice the bytes that are allocated to it."""
@@ -92,7 +90,7 @@ def frame_bits(header: Header) -> int:
     return total * 2 // 3 if header.get("PhotometricInterpretation") == "YBR_FULL_422" else total
 
 
-@lru_cache(maxsize=64)  # the frames of one instance are read one after the other
+@lru_cache(maxsize=2048)  # asked before, while and after the frames of a series are read
 def layout_of(header: Header) -> Layout:
     """Where the pixels of an instance are. Raises FRAME_COUNT, PIXEL_LENGTH."""
     count, declared, groups = header.number_of_frames, _declared(header), len(header.frames)
