@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.beside import python_process
+from pipeline.beside import kill, python_process
 from pipeline.encoding import load
 
 Array = NDArray[Any]
@@ -140,11 +140,11 @@ class _Process:
         return array if whole else None
 
     def close(self) -> None:
+        kill(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(OSError):  # it may have died with a question unread
                 pipe.close()
-        self._process.wait()
 
 
 @lru_cache(maxsize=1)

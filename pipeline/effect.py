@@ -188,6 +188,13 @@ RULES = (
     ),
     Rule("--crosscheck", "policy.crosscheck", True, _always, ""),
     Rule(
+        "--witness-limit",
+        "policy.witness_limit_s",
+        True,
+        _may_be_disputed,
+        "no other reader is asked that could take long",
+    ),
+    Rule(
         "--keep-disputed",
         "policy.keep_disputed",
         True,

@@ -23,7 +23,7 @@ from pipeline.outcome import SCHEMA, sha256, sidecar_of
 from pipeline.policy import Policy
 
 Digests = Sequence[tuple[str, str]]  # role and SHA-256 of every input
-_SAME_ANYWAY = ("Write",)  # of the policy: what it does is done already
+_SAME_ANYWAY = ("Write", "WitnessLimitS")  # of the policy: what they do is done already
 _TOLD_BY_INPUTS = ("Series",)  # of the request: the hashes of what was chosen say it
 
 

@@ -81,7 +81,7 @@ def finish(
         )
         progress("cross-checking", 0, 0)
         agreements = _agreements(product, layout, panel, image_part, policy)
-        findings = (*stale, *product.findings, *product.late())
+        findings = (*stale, *product.findings, *product.late(), *map(_refused, _doubtful(agreements)))
         verdict = verdict_of(agreements)
         if verdict == "VERIFIED" and (product.assumed or any(f.leaves_doubt for f in findings)):
             verdict = "UNCONFIRMED"
@@ -239,7 +239,7 @@ def _agreements(product: Product, layout: Layout, panel: Panel, path: Path, poli
     per_volume = []
     for start in range(0, count * product.volumes, count):
         frames = witnessed.frames[start : start + count]
-        panel.begin(frames, voxels=witnessed.physical is not None)
+        panel.begin(frames, voxels=witnessed.physical is not None, same_series=start > 0)
         planes = list(nifti.read_planes(path))[start : start + count]
         physical = None if witnessed.physical is None else partial(_later, witnessed.physical, start)
         per_volume.append(panel.verdicts(grid, witnessed.stack, frames, physical, partial(iter, planes)))
@@ -264,8 +264,25 @@ def _back(path: Path, layout: Layout, grid: Grid) -> Iterable[Array]:
 
 
 def _worst(agreements: Sequence[Agreement]) -> Agreement:
-    order = ("DIFFERS", "KNOWN_WRONG", "REFUSED", "ABSENT", "REORDERED", "AGREES")
-    return min(agreements, key=lambda a: (order.index(a.status), -(a.max_corner_mm or 0), -(a.voxels_differing or 0)))
+    order = ("DIFFERS", "FAILED", "KNOWN_WRONG", "REFUSED", "ABSENT", "REORDERED", "AGREES")
+    worst = min(agreements, key=lambda a: (order.index(a.status), -(a.max_corner_mm or 0), -(a.voxels_differing or 0)))
+    doubtful = _doubtful(agreements)
+    return doubtful[0] if doubtful and worst.status != "DIFFERS" else worst
+
+
+def _doubtful(agreements: Sequence[Agreement]) -> list[Agreement]:
+    return [agreement for agreement in agreements if agreement.leaves_doubt]
+
+
+def _refused(agreement: Agreement) -> Finding:
+    who = f"{agreement.witness} {agreement.version}".strip()
+    return Finding(
+        Code.WITNESS_REFUSED,
+        f"{who} was asked for the voxels and {agreement.words}; nobody has looked into that reason yet, so it may be "
+        "right, and the result stays unconfirmed",
+        "Look at the series in another viewer, and please report it.",
+        Severity.WARNING,
+    )
 
 
 @contextmanager

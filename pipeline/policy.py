@@ -52,6 +52,8 @@ class Policy:
     # Witnesses keep float32 affines; dcm2niix rounds more (1.3e-3 mm measured).
     witness_limit_mm: float = 1e-3
     dcm2niix_limit_mm: float = 5e-3
+    # How long to wait for a witness, once for every GiB it reads; the slowest seen (dicom2nifti, JPEG 2000) needs minutes.
+    witness_limit_s: float = 600.0
 
     as_: Literal["mask", "image"] = "mask"
     on_tilt: Literal["refuse", "shear", "resample"] = "refuse"

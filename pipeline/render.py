@@ -97,8 +97,8 @@ def agreement_words(agreement: Agreement, voxels: int, policy: Mapping[str, Any]
         return f"{who} agrees ({agreement.words}): {agreement.max_corner_mm:.4f} mm, {compared}"
     if agreement.status == "KNOWN_WRONG":
         return f"{who} is wrong here for a known reason: {agreement.words}"
-    if agreement.status == "DIFFERS":
-        return f"{who} DIFFERS: {agreement.words}"
+    if agreement.status in ("DIFFERS", "FAILED"):
+        return f"{who} {agreement.status}: {agreement.words}"
     return f"{who} {agreement.words}" if agreement.status == "REFUSED" else f"{who}: {agreement.words}"
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
 from pipeline import Code, Grid, PipelineError, Policy, convert
+from pipeline.cli import main
 from pipeline.crosscheck import dcm2niix, panel
 from pipeline.crosscheck.agreement import Agreement, Job, judge, order_in_words
 from pipeline.crosscheck.agreement import Testimony as Told  # a class called Test… would be collected
@@ -24,9 +31,11 @@ from pipeline.frames import Frame
 from pipeline.geometry import LPS_TO_RAS
 from pipeline.parts import split
 from pipeline.product import Product, of_part
+from pipeline.render import outcome_lines
 from pipeline.series import choose, scan
 from tests.phantom import ORIENTATIONS, Spec, Truth, write
 
+ROOT = Path(__file__).parents[1]
 WITNESSES = ("dicom2nifti", "SimpleITK", "dcm2niix")
 SPEC = Spec(shape=(9, 7, 6), row_spacing=1.3, column_spacing=0.8, step=2.1, content="index")
 IMAGE = Policy(as_="image", crosscheck="voxels")
@@ -326,25 +335,124 @@ def test_orders_in_words() -> None:
 # What becomes of a conversion
 
 
-def test_a_witness_that_dies_is_a_refusal(tmp_path: Path) -> None:
+def kill(child: Child) -> None:
+    assert child._process is not None
+    child._process.kill()
+    child._process.wait()
+
+
+def test_a_witness_that_dies_has_failed_with_its_last_words(tmp_path: Path) -> None:
     product = product_of(write(tmp_path, SPEC))
     with Child("pipeline.crosscheck.dicom2nifti", "dicom2nifti") as child:
-        child._process.kill()
-        child._process.wait()
+        kill(child)
         for _ in range(2):
-            assert child.ask(job_of(product)).refusal == "its process ended with status -9"
+            assert child.ask(job_of(product)).failure == "killed by SIGKILL"
     with Child("pipeline.crosscheck.nobody", "nobody") as child:
-        assert child.ask(job_of(product)).refusal == "its process ended with status 1"
+        failure = child.ask(job_of(product)).failure
+        assert failure.startswith("ended with exit status 1; its last words: ")
+        assert "No module named pipeline.crosscheck.nobody" in failure
 
 
-def test_a_witness_that_dies_leaves_the_result_unconfirmed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("crosscheck", ["affine", "voxels"])
+def test_a_witness_that_dies_confirms_nothing_and_is_asked_again_about_the_next_series(
+    tmp_path: Path, crosscheck: Literal["affine", "voxels"]
+) -> None:
     truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
-    with Panel(Policy()) as asked:
-        asked._children["dicom2nifti"]._process.kill()
-        outcome = finish(product_of(truth, Policy()), tmp_path / "out.nii", Policy(), asked)
-    assert (outcome.verdict, outcome.exit) == ("UNCONFIRMED", Exit.VERIFIED)
-    assert outcome.agreements[0].status == "REFUSED"
-    assert (tmp_path / "out.nii").exists()
+    policy = Policy(crosscheck=crosscheck)
+    with Panel(policy) as asked:
+        kill(asked._children["dicom2nifti"])
+        outcome = finish(product_of(truth, policy), tmp_path / "out.nii", policy, asked)
+        after = finish(product_of(truth, policy), tmp_path / "next.nii", policy, asked)
+    assert (outcome.verdict, outcome.exit) == ("UNCONFIRMED" if crosscheck == "affine" else "VERIFIED", Exit.VERIFIED)
+    assert (outcome.agreements[0].status, outcome.agreements[0].words) == ("FAILED", "killed by SIGKILL")
+    assert any("dicom2nifti FAILED: killed by SIGKILL" in line for line in outcome_lines(outcome))
+    assert (after.verdict, after.agreements[0].confirms) == ("VERIFIED", True)
+
+
+# Modules in place of a witness's own: what they do, and what a person is told.
+STAND_INS = {
+    "hangs": ("import time\ntime.sleep(1000)", "gave no answer within 2 s"),
+    "prints garbage": ("import time\nprint('no \\x1b[31m JSON', flush=True)\ntime.sleep(1000)", "cannot be read: no  [31m"),
+    "answers nothing of use": ("print('{}', flush=True)", "gave an answer that cannot be read: {}"),
+    "leaves": ("import sys\nsys.stderr.write('Traceback\\n/home/me/secret/a.py is odd\\n')\nsys.exit(3)",
+               "ended with exit status 3; its last words: a.py is odd"),
+    "was robbed": (
+        "import json, time\nprint(json.dumps(dict(version='1', affine_ras=[[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]],"
+        " shape=[2,2,2], array='/nowhere/0.npy', refusal='', note='')), flush=True)\ntime.sleep(1000)",
+        "its array file is gone",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", STAND_INS)
+def test_a_conversion_outlives_its_witness(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    code, words = STAND_INS[what]
+    (tmp_path / "stand_ins").mkdir()
+    (tmp_path / "stand_ins" / "stand_in_of_tests.py").write_text(code, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "stand_ins"))
+    monkeypatch.setitem(panel._PROCESSES, "dicom2nifti", "stand_in_of_tests")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
+    with pytest.raises(SystemExit) as left:
+        main(["convert", str(truth.folder), "-o", str(tmp_path / "out.nii"), "--witness-limit", "2"])
+    said = capsys.readouterr()
+    assert (left.value.code or 0, said.err, said.out.split()[0]) == (0, "", "UNCONFIRMED")
+    assert "dicom2nifti FAILED: " in said.out
+    assert words in " ".join(said.out.split()) or words in said.out
+    assert "\033" not in said.out
+    record = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    assert [w["Status"] for w in record["CrossCheck"]] == ["FAILED"]
+    assert "secret" not in json.dumps(record)
+    outcome = convert([truth.folder], tmp_path / "deep.nii", policy=Policy(crosscheck="voxels", witness_limit_s=10))
+    assert outcome.verdict == "VERIFIED"  # by the others
+    assert outcome.agreements[0].status == "FAILED"
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_a_witness_without_its_folder_has_failed(tmp_path: Path) -> None:
+    product = product_of(write(tmp_path, SPEC))
+    with Child("pipeline.crosscheck.dicom2nifti", "dicom2nifti") as child:
+        shutil.rmtree(child._folder)
+        assert "its last words: FileNotFoundError" in child.ask(job_of(product)).failure
+
+
+def test_what_lies_in_the_current_folder_is_never_run(tmp_path: Path) -> None:
+    """Names of the standard library, of packages and of our own, in the current folder and on PYTHONPATH."""
+    truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
+    here = tmp_path / "here"
+    for name in ("random", "json", "numpy", "pydicom", "dicom2nifti", "pipeline/crosscheck", "sitecustomize"):
+        folder = here / name
+        folder.mkdir(parents=True)
+        for package in (folder, *folder.relative_to(here).parents[:-1]):
+            (here / package / "__init__.py").write_text("import os; os.abort()", "utf-8")
+    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pipeline.cli import main; main(sys.argv[1:])"
+    given = ("convert", truth.folder, "-o", tmp_path / "out.nii", "--crosscheck", "voxels")
+    before = sorted(here.rglob("*"))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", start, *map(str, given)], cwd=here, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(here), "PYTHONSTARTUP": str(here / "random" / "__init__.py")},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr, done.stdout.split()[0]) == (0, "", "VERIFIED")
+    assert done.stdout.count(" agrees (") == 3
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("understood", [True, False])
+def test_only_an_understood_refusal_of_voxels_leaves_no_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, understood: bool
+) -> None:
+    words = "ConversionError: NOT_A_VOLUME" if understood else "ValueError: the pixel data is too short"
+    monkeypatch.setattr(Child, "receive", lambda child, limit_s: Told(child.witness, "1", refusal=words))
+    truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
+    monkeypatch.delitem(panel._PROCESSES, "SimpleITK")
+    outcome = convert([truth.folder], tmp_path / "out.nii", policy=Policy(crosscheck="voxels"))
+    assert {a.witness: a.status for a in outcome.agreements}["dicom2nifti"] == "REFUSED"
+    assert outcome.verdict == ("VERIFIED" if understood else "UNCONFIRMED")
+    assert (Code.WITNESS_REFUSED in {f.code for f in outcome.findings}) != understood
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -69,6 +69,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "on_lossy": [Try(("threshold",)), Try(("keep",))],
         "assume_spacing": [Try()],
         "crosscheck": [Try(("off",))],
+        "witness_limit_s": [Try(("5",))],
         "labels_file": [Try(("bids",)), Try(("itksnap",)), Try(("slicer",))],
         "gzip_level": [Try(("9",))],
         "keep_disputed": [Try()],

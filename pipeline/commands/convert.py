@@ -179,11 +179,21 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
 
 
 def _add_checks(p: argparse.ArgumentParser) -> None:
+    from pipeline.policy import default
+
     g = p.add_argument_group("proof and output")
     _add_choice(
         g,
         "--crosscheck",
         help="what dicom2nifti is asked: its affine (default), every voxel (and every other reader installed), nothing",
+    )
+    g.add_argument(
+        "--witness-limit",
+        dest="witness_limit_s",
+        type=float,
+        default=default("witness_limit_s"),
+        metavar="SECONDS",
+        help="how long to wait for another reader, once for every GiB of input (600); one that takes longer has FAILED",
     )
     _add_choice(
         g,

@@ -4,7 +4,8 @@ Rules:
 - A witness reads the DICOM files itself, in a process of its own; it is never shown our affine or our voxels.
 - Two conversions agree when a signed permutation with whole offsets maps their indices to ours, every corner then lies
   within the witness's limit, and every voxel through that map is equal. Never compare raw affines or arrays.
-- A witness that refuses is quoted. One that is wrong for a known reason is KNOWN_WRONG with the rule's words. Only a
+- A witness that refuses is quoted. One that died, hung, or lost its answer has FAILED, which is no word of its own: it
+  neither confirms nor disputes. One that is wrong for a known reason is KNOWN_WRONG with the rule's words. Only a
   difference that no rule explains disputes a result.
 """
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from pipeline.geometry import LPS_TO_RAS, Grid, Matrix, index_map, reorder
 from pipeline.mask import Array
 
-Status = Literal["AGREES", "REORDERED", "REFUSED", "KNOWN_WRONG", "DIFFERS", "ABSENT"]
+Status = Literal["AGREES", "REORDERED", "REFUSED", "KNOWN_WRONG", "DIFFERS", "ABSENT", "FAILED"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Testimony:
-    """What a witness gave: RAS affine and shape of its array, the array when voxels were asked for, or its refusal."""
+    """What a witness gave: RAS affine and shape of its array, the array when voxels were asked for, or its refusal.
+
+    failure: why it could say nothing, in words of ours.
+    """
 
     witness: str
     version: str
@@ -47,13 +51,15 @@ class Testimony:
     array: Array | None = None
     refusal: str = ""
     note: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """One witness held against ours. voxels_differing: None where voxels were not compared.
 
-    index_map: their index to ours. affine_ras: their index to RAS mm, as they gave it.
+    index_map: their index to ours. affine_ras: their index to RAS mm, as they gave it. leaves_doubt: whether it refused the
+    voxels that it was asked for, for a reason that nobody has understood yet (see `refusals`).
     """
 
     witness: str
@@ -64,6 +70,7 @@ class Agreement:
     voxels_differing: int | None = None
     index_map: tuple[tuple[int, ...], ...] | None = None
     affine_ras: tuple[tuple[float, ...], ...] | None = None
+    leaves_doubt: bool = False
 
     @property
     def confirms(self) -> bool:
@@ -102,6 +109,8 @@ def judge(
     physical(k, plane): what a reader that applies the modality rescale gives for our plane. known_wrong: the rules that
     apply to this series and explain a difference of this witness.
     """
+    if told.failure:
+        return Agreement(told.witness, told.version, "FAILED", told.failure)
     if told.refusal or told.affine_ras is None:
         return Agreement(told.witness, told.version, "REFUSED", f"refuses: {told.refusal}")
     shape = tuple(n for n in told.shape[:3]) + (1,) * (3 - len(told.shape))

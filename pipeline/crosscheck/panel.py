@@ -7,10 +7,15 @@ Rules:
   beside us. One panel serves many series.
 - A witness may differ by as much as our own grid leaves the planes unexplained, and by the skew that is kept as
   printed: it may weigh jitter differently, or make the axes upright.
+- A witness that failed is not asked about the same series again, and is started anew for the next one.
+- One that was asked for voxels and refuses them for a reason that is not understood (`refusals`) leaves doubt.
 """
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
     Physical = Callable[[int, Array], Array]
 
+_SIZE_OF_LIMIT = 1 << 30  # bytes: compressed planes are decoded by some 2 MB a second where it is slow
 _PROCESSES = {"dicom2nifti": "pipeline.crosscheck.dicom2nifti", "SimpleITK": "pipeline.crosscheck.simpleitk"}
 
 
@@ -38,6 +44,7 @@ class Panel:
         self._policy = policy
         self._children: dict[str, Child] = {}
         self._absent: list[str] = []
+        self._failures: dict[str, Testimony] = {}  # of witnesses, about the series they were last asked about
         self._job: Job | None = None
 
     def __enter__(self) -> Panel:
@@ -53,17 +60,27 @@ class Panel:
         for child in self._children.values():
             child.close()
 
-    def begin(self, frames: Sequence[Frame], *, voxels: bool) -> None:
-        """Tell every witness the files, in our order; they work while we write. voxels: whether they can be compared."""
+    def begin(self, frames: Sequence[Frame], *, voxels: bool, same_series: bool = False) -> None:
+        """Tell every witness the files, in our order; they work while we write.
+
+        Args:
+            frames: in the order of our planes.
+            voxels: whether they can be compared.
+            same_series: whether it is another volume of the series that was asked about last.
+        """
         # The order of a mosaic's tiles shows in the voxels alone: its affine is that of a whole block either way.
         from pipeline.crosscheck.agreement import Job
 
         deep = voxels and (self._policy.crosscheck == "voxels" or any(f.tile for f in frames))
-        self._job = Job(tuple(str(f.path) for f in frames), tuple(f.number for f in frames), deep)
+        self._job = Job(tuple(os.path.abspath(f.path) for f in frames), tuple(f.number for f in frames), deep)
+        if not same_series:
+            self._failures.clear()
         for name, child in self._children.items():
-            if deep and not child.pixels:
+            if name in self._failures:
+                continue
+            if child.failure or (deep and not child.pixels):
                 child.close()
-                self._children[name] = child = Child(_PROCESSES[name], name, pixels=True)
+                self._children[name] = child = Child(_PROCESSES[name], name, pixels=deep or child.pixels)
             child.send(self._job)
 
     def verdicts(
@@ -75,21 +92,40 @@ class Panel:
         planes: Callable[[], Iterable[Array]],
     ) -> tuple[Agreement, ...]:
         """Every witness's agreement on a grid. stack: of the frames. planes(): the file's, read anew for each."""
-        from pipeline.crosscheck import dcm2niix
         from pipeline.crosscheck.agreement import absent, judge
+        from pipeline.crosscheck.refusals import is_understood
 
         if self._job is None or self._policy.crosscheck == "off":
             return ()
-        told = [child.receive() for child in self._children.values()]
-        if self._job.voxels and find_spec("dcm2niix"):
-            told.append(dcm2niix.ask(self._job, philips="philips" in str(frames[0].get("Manufacturer", "")).casefold()))
         slack = stack.residual_mm + 2 * stack.kept_skew_mm
         agreements = []
-        for testimony in told:
+        for testimony in self._testimonies(self._job, frames):
             limit = self._policy.dcm2niix_limit_mm if testimony.witness == "dcm2niix" else self._policy.witness_limit_mm
             rules = _known_wrong(testimony, stack, frames)
-            agreements.append(judge(testimony, grid, limit + slack, physical, planes(), rules))
+            agreement = judge(testimony, grid, limit + slack, physical, planes(), rules)
+            doubtful = agreement.status == "REFUSED" and self._job.voxels and not is_understood(testimony)
+            agreements.append(replace(agreement, leaves_doubt=doubtful))
         return (*agreements, *map(absent, self._absent))
+
+    def _testimonies(self, job: Job, frames: Sequence[Frame]) -> list[Testimony]:
+        """What every witness says of a job, one after the other."""
+        from pipeline.crosscheck import dcm2niix
+
+        limit_s = self._limit_s(job)
+        told = [self._failures.get(name) or child.receive(limit_s) for name, child in self._children.items()]
+        if job.voxels and find_spec(dcm2niix.NAME):
+            philips = "philips" in str(frames[0].get("Manufacturer", "")).casefold()
+            told.append(self._failures.get(dcm2niix.NAME) or dcm2niix.ask(job, philips=philips, limit_s=limit_s))
+        self._failures = {testimony.witness: testimony for testimony in told if testimony.failure}
+        return told
+
+    def _limit_s(self, job: Job) -> float:
+        """How long to wait for an answer: the policy's limit, once for every GiB that is read."""
+        size = 0
+        for path in set(job.files):
+            with suppress(OSError):
+                size += os.path.getsize(path)
+        return self._policy.witness_limit_s * max(1.0, size / _SIZE_OF_LIMIT)
 
 
 def _known_wrong(told: Testimony, laid: Stack, frames: Sequence[Frame]) -> list[str]:

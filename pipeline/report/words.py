@@ -218,7 +218,8 @@ def _witness(witness: dict[str, Any], what: str) -> str:
     if not _holds(witness):
         if witness["Status"] == "KNOWN_WRONG":
             return f"{who} is wrong about this series for a known reason: {words}."
-        return f"{who} DIFFERS: {words}." if witness["Status"] == "DIFFERS" else f"{who}: {words}."
+        said = f" {witness['Status']}" if witness["Status"] in ("DIFFERS", "FAILED") else ""
+        return f"{who}{said}: {words}."
     differing = witness["VoxelsDiffering"]
     compared = (
         "; its voxels were not compared" if differing is None else f", and {differing or 'none'} of its voxels differ"

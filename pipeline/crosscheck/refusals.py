@@ -1,0 +1,41 @@
+"""Know the refusals of witnesses that are understood: reasons that say nothing about how we read the voxels.
+
+Rules:
+- Every entry says why it is understood. What is on no list leaves doubt, since the witness may be right about the bytes.
+- A pattern is of the witness's own words, and as narrow as they are. One for all errors of a kind is no entry.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.crosscheck.agreement import Testimony
+
+_UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
+    "dicom2nifti": (
+        (r"it cannot be shown only some frames of a multi-frame instance", "our own words: it takes whole files"),
+        (r"ConversionValidationError: TOO_FEW_SLICES/LOCALIZER", "it leaves out series of few planes, and localizers"),
+        (r"ConversionValidationError: NON_IMAGING_DICOM_FILES", "it wants places in the old attributes of every file"),
+        (r"ConversionValidationError: NON_CUBICAL_IMAGE/GANTRY_TILT", "it takes no shear; Proof 1 judges the planes"),
+        (r"ConversionValidationError: SLICE_INCREMENT_INCONSISTENT", "it is stricter with jitter; Proof 1 judges it"),
+        (r"ConversionValidationError: IMAGE_ORIENTATION_INCONSISTENT", "it is stricter with cosines; Proof 1 judges"),
+        (r"ConversionValidationError: INSTANCE_NUMBER_INCONSISTENT", "numbers decide nothing here"),
+        (r"ConversionValidationError: INCONSISTENT_ACQUISITION_NUMBERS", "numbers decide nothing here"),
+        (r"ConversionValidationError: UNSUPPORTED_DATA", "it does not convert this kind of any scanner"),
+        (r"ConversionError: IMPLICIT_VR_ENHANCED_DICOM", "it takes no enhanced file under implicit VR"),
+        (r"ConversionError: MOSAIC_TYPE_NOT_SUPPORTED", "it knows few kinds of mosaic"),
+        (r"ConversionError: NOT_A_VOLUME", "it does not tell planes at one place apart"),
+        (
+            r"ConversionError: Unsupported or missing (PixelMeasures|PlaneOrientation|PlanePosition)Sequence.*",
+            "places only",
+        ),
+    ),
+    "dcm2niix": ((r"wrote ([2-9]|\d\d+) files for one series.*", "it splits by its own rules what lies on one grid"),),
+}
+
+
+def is_understood(told: Testimony) -> bool:
+    """Whether a refusal says nothing about the voxels."""
+    return any(re.fullmatch(pattern, told.refusal) for pattern, _ in _UNDERSTOOD.get(told.witness, ()))
