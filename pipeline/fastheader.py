@@ -146,7 +146,8 @@ class Reader:
         if values.get("NumberOfFrames", 1) != 1:
             raise GiveUp("several frames")
         has_pixels, offset, length = _pixels(file, position, explicit)
-        if has_pixels and (length == _UNDEFINED) != syntax.startswith(_ENCAPSULATED):
+        odd = length is not None and length & 1 and length != _UNDEFINED  # or a VR where none should be
+        if has_pixels and (odd or (length == _UNDEFINED) != syntax.startswith(_ENCAPSULATED)):
             raise GiveUp("pixel data of a length that its transfer syntax does not ask for")
         return {
             "transfer_syntax": syntax.decode(),

@@ -134,6 +134,9 @@ def _native(header: Header, count: int) -> Layout:
     if extra <= 1:
         _refuse_bits_behind(header, pieces, count * bits)
         return Layout(pieces, bits, False, findings)
+    there = header.size - (header.pixel_offset or 0)
+    if pieces and length > there:
+        raise _cut(header, length, there)
     if pieces and _are_padded_frames(header, count, length):
         said = f"each of its {count} frames begins on a byte of its own, which the standard does not have"
         return Layout(pieces, _bytes(bits) * 8, False, (*findings, _found(header, Code.PIXEL_LENGTH, said, extra)))
@@ -312,6 +315,19 @@ def _whole(header: Header, keyword: str, default: int) -> int:
 
 def _bytes(bits: int) -> int:
     return -(-bits // 8)
+
+
+def _cut(header: Header, length: int, there: int) -> PipelineError:
+    return refuse(
+        Code.PIXEL_LENGTH,
+        f"the pixel data of {header.path.name} are said to be {length} bytes, and {there} follow in the file",
+        "The file was cut off, or its length is not written as its data set is encoded; export or copy it again.",
+        where=(header.path.name,),
+        clause="PS3.5 7.1",
+        measured=there,
+        limit=length,
+        unit="bytes",
+    )
 
 
 def _unjoined(header: Header, fragments: list[tuple[int, int]], needed: int) -> PipelineError:

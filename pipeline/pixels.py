@@ -37,10 +37,10 @@ def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
     return np.result_type(*{_frame_type(frame) for frame in frames})
 
 
-def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array], None] | None = None) -> Voxels:
+def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array, Array], None] | None = None) -> Voxels:
     """The stored values of frames of one size, in their order, read when asked for.
 
-    above: is told of a frame with bits set above Bits Stored: its number from 0, and all its bits.
+    above: is told of a frame whose bits above Bits Stored make other values: its number from 0, all its bits, its values.
     Raises as `stored_type` and `layout_of` do, HIGH_BIT and MIXED_PHOTOMETRIC.
     """
     dtype = stored_type(frames)
@@ -60,7 +60,7 @@ def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array], None] |
         allocated = read_allocated(frames[n], decoded)
         values = _value_bits(allocated, frames[n])
         if values is not allocated and (values != allocated).any():
-            above(n, allocated)
+            above(n, allocated, values)
         return values.astype(dtype, copy=False)
 
     return Voxels((columns, rows, len(frames)), dtype, plane)
@@ -97,32 +97,33 @@ def _encoding_finding(header: Header) -> Finding:
 
 
 class BitsAbove:
-    """Bits set above Bits Stored: how many pixels have some, and what they would be with them. what: labels or values."""
+    """Bits above Bits Stored that make another value: of how many pixels, and which. what: labels or values."""
 
     def __init__(self, frames: Sequence[Frame], what: Literal["labels", "values"]) -> None:
         self._frames, self._what = frames, what
-        self._of_frame: dict[int, tuple[int, set[int]]] = {}
+        self._of_frame: dict[int, tuple[int, list[tuple[int, int]]]] = {}
 
-    def seen(self, n: int, allocated: Array) -> None:
-        """Frame n has such bits; all bits of it. A frame that is read twice counts once."""
+    def seen(self, n: int, allocated: Array, values: Array) -> None:
+        """Frame n has such bits: all bits of it, and its values. A frame that is read twice counts once."""
         if n not in self._of_frame:
-            stored = self._frames[n].whole("BitsStored", 0)
-            odd = allocated[(allocated.astype(np.int64) & (1 << allocated.dtype.itemsize * 8) - 1) >> stored > 0]
-            self._of_frame[n] = int(odd.size), set(np.unique(odd)[:_SHOWN].tolist())
+            odd = allocated != values
+            _, first = np.unique(allocated[odd], return_index=True)
+            pairs = zip(allocated[odd][first[:_SHOWN]].tolist(), values[odd][first[:_SHOWN]].tolist(), strict=True)
+            self._of_frame[n] = int(np.count_nonzero(odd)), list(pairs)
 
     def findings(self) -> list[Finding]:
         count = sum(c for c, _ in self._of_frame.values())
         if not count:
             return []
         first = self._frames[min(self._of_frame)]
-        labels = sorted(set().union(*(v for _, v in self._of_frame.values())))[:_SHOWN]
+        pairs = sorted({pair for _, found in self._of_frame.values() for pair in found})[:_SHOWN]
         stored = first.whole("BitsStored", 0)
         return [
             Finding(
                 Code.BITS_ABOVE_STORED,
-                f"{count:,} pixels have bits set above the {stored} of Bits Stored (0028,0101), which are no part of the value: "
-                f"with them they would be {', '.join(map(str, labels))}, without them "
-                f"{', '.join(str(v & (1 << stored) - 1) for v in labels)}, which was written",
+                f"{count:,} pixels are another value with the bits above the {stored} of Bits Stored (0028,0101), which are no "
+                f"part of it: with them they would be {', '.join(str(a) for a, _ in pairs)}, without them "
+                f"{', '.join(str(v) for _, v in pairs)}, which was written",
                 f"If the first are the {self._what}, Bits Stored was written wrongly; export the series again.",
                 Severity.WARNING,
                 "PS3.5 8.1.1",

@@ -130,6 +130,21 @@ def test_pixel_data_encoded_in_another_way_than_its_data_set_are_refused(tmp_pat
     assert refusal(truth).finding.code is Code.CORRUPT_FILE
 
 
+@pytest.mark.parametrize("which", ["all", "one"])
+def test_an_explicit_pixel_element_in_an_implicit_file_is_refused(tmp_path: Path, which: str) -> None:
+    """Its VR would be the length, and its length four more pixels."""
+    truth = write(tmp_path / "in", SMALL, transfer_syntax="implicit")
+    for path in truth.paths if which == "all" else truth.paths[2:3]:
+        replace_pixels(path, pixels(path))
+    assert refusal(truth).finding.code is Code.CORRUPT_FILE
+
+
+def test_a_length_beyond_the_file_is_refused(tmp_path: Path) -> None:
+    truth = write(tmp_path / "in", SMALL)
+    replace_pixels(truth.paths[1], pixels(truth.paths[1]), length=70_000, vr=b"OW")
+    assert refusal(truth).finding.code is Code.PIXEL_LENGTH
+
+
 # Fragments
 
 
@@ -468,6 +483,22 @@ def test_bits_above_bits_stored_of_an_image_are_counted(tmp_path: Path) -> None:
     assert is_true(truth)
     assert Code.BITS_ABOVE_STORED in codes(outcome)
     assert outcome.verdict == "UNCONFIRMED"
+
+
+def test_a_sign_that_is_not_extended_is_read_in_two_ways(tmp_path: Path) -> None:
+    """By the standard the value is negative; a file that says too few bits means a positive one."""
+    few = set_bits(8)
+    truth = write(tmp_path / "in", SMALL, signed=True, edit=lambda k, d: few(d) if k == 4 else None)
+    outcome = run(truth)
+    assert Code.BITS_ABOVE_STORED in codes(outcome)
+    assert outcome.verdict == "UNCONFIRMED"
+
+
+def set_bits(stored: int) -> Callable[[Dataset], None]:
+    def edit(dataset: Dataset) -> None:
+        dataset.BitsStored, dataset.HighBit = stored, stored - 1
+
+    return edit
 
 
 def test_a_sign_that_is_extended_is_no_bit_above(tmp_path: Path) -> None:
