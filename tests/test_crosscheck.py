@@ -445,7 +445,11 @@ def test_what_lies_in_the_current_folder_is_never_run(tmp_path: Path) -> None:
 def test_only_an_understood_refusal_of_voxels_leaves_no_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, understood: bool
 ) -> None:
-    words = "ConversionError: NOT_A_VOLUME" if understood else "ValueError: the pixel data is too short"
+    words = (
+        "ConversionValidationError: TOO_FEW_SLICES/LOCALIZER"
+        if understood
+        else "ValueError: the pixel data is too short"
+    )
     monkeypatch.setattr(Child, "receive", lambda child, limit_s: Told(child.witness, "1", refusal=words))
     truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
     monkeypatch.delitem(panel._PROCESSES, "SimpleITK")

@@ -33,11 +33,11 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "dcm2niix": (
-        (r"wrote ([2-9]|\d\d+) files for one series.*", "it splits by its own rules what lies on one grid"),
         (
-            r"wrote 0 files for one series\. Warning: Unsupported transfer syntax.*",
-            "it does not inflate or decompress it",
+            r"wrote 0 files for one series\. Warning: Unsupported transfer syntax '1\.2\.840\.10008\.1\.2[\d.]*'.*",
+            "it reads fewer of the standard's transfer syntaxes, deflated ones not at all",
         ),
+        (r"wrote ([2-9]|\d\d+) files for one series.*", "it splits by its own rules what lies on one grid"),
     ),
 }
 
