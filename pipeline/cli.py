@@ -3,6 +3,7 @@
 Rules:
 - Results go to standard output, progress and refusals to standard error; --json prints one JSON document and no more.
 - Nothing is imported, and no option built, before it is known to be needed: --help costs no more than argparse.
+- What the standard streams cannot hold is written plainly; no warning of a library reaches them.
 - Exit codes are those of `findings.Exit`; a wrong command line is 64.
 """
 
@@ -11,10 +12,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from pipeline.commands import check, convert, diagnose, explain, export, mimics, report, say, selftest, series
+from pipeline.plain_text import prepare_streams
 
 _EPILOG = """\
 exit codes
@@ -36,20 +39,31 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Of numpy: no large matrix is multiplied here, and starting threads costs 0.1 s.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # What libraries find odd is said as a finding where it matters; their own words are not for the user. The variable
+    # is for the processes that are started.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    prepare_streams()
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        sys.exit(_run(given))
+
+
+def _run(given: list[str]) -> int:
+    """Run the command that was typed; its exit code."""
     options = _parser().parse_args(given)
     if any(value == "" or (isinstance(value, list) and "" in value) for value in vars(options).values()):
         # An empty path would mean the current folder, and an empty name nothing: a script's variable is not set.
         options.parser.error("an argument is empty")
     try:
-        code = options.run(options, given)
+        return int(options.run(options, given))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        code = 130
+        return 130
     except BrokenPipeError:
-        code = 0
+        return 0
     except Exception as error:
-        code = _failed(error, options)
-    sys.exit(code)
+        return _failed(error, options)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from pipeline import __version__
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.labelfiles import label_file
-from pipeline.outcome import SCHEMA, sha256, sidecar_of
+from pipeline.outcome import SCHEMA, as_text, sha256, sidecar_of
+from pipeline.plain_text import escape_bytes
 from pipeline.policy import Policy
 
 Digests = Sequence[tuple[str, str]]  # role and SHA-256 of every input
@@ -77,7 +78,7 @@ def _record_of(target: Path) -> dict[str, Any]:
     ours = isinstance(record, dict) and record.get("Schema") == SCHEMA and isinstance(record.get("Provenance"), dict)
     if not ours or "Verdict" not in record:
         raise _left_alone(target, f"no record ({path.name} is not one)")
-    if record.get("Output") != target.name:
+    if record.get("Output") != escape_bytes(target.name):
         raise _left_alone(target, f"no record ({path.name} is that of {record.get('Output')})")
     return dict(record)
 
@@ -97,7 +98,7 @@ def _labels_file(target: Path, policy: Policy, proof: dict[str, Any]) -> list[st
 def _options(record: dict[str, Any], policy: Policy, request: Mapping[str, Any]) -> list[str]:
     changed = [
         *_changed(record.get("Policy"), policy.as_json(), _SAME_ANYWAY),
-        *_changed(record.get("Request"), request, _TOLD_BY_INPUTS),
+        *_changed(record.get("Request"), json.loads(as_text(request)), _TOLD_BY_INPUTS),
     ]
     return [f"options changed ({', '.join(changed)})"] if changed else []
 

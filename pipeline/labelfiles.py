@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipeline.labels import dseg_tsv, itksnap_labels, slicer_colour_table
 from pipeline.mask import Segment
+from pipeline.plain_text import escape_bytes
 
 Kind = Literal["bids", "itksnap", "slicer"]
 _WRITERS: dict[Kind, tuple[str, Callable[[Sequence[Segment]], str]]] = {
@@ -24,4 +25,4 @@ def label_file(output: Path, kind: Kind) -> Path:
 
 def label_text(segments: Sequence[Segment], kind: Kind) -> str:
     """The file's content."""
-    return _WRITERS[kind][1](segments)
+    return escape_bytes(_WRITERS[kind][1](segments))

@@ -29,6 +29,7 @@ from pipeline.frames import Frame
 from pipeline.geometry import LPS_TO_RAS, Matrix, axis_codes
 from pipeline.labels import LabelRow
 from pipeline.mask import Mask, Segment
+from pipeline.plain_text import escape_bytes
 from pipeline.policy import Policy
 from pipeline.product import Product, Proof
 
@@ -164,7 +165,7 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 
 def as_text(record: Any) -> str:
     """JSON, indented, with every list of plain values on one line."""
-    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+    text = escape_bytes(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False), escape=r"\\")
     return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text)
 
 

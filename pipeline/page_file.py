@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.atomic_file import in_place
 from pipeline.findings import Code, refuse
+from pipeline.plain_text import escape_bytes
 
 _START = b"<!doctype html>"
 _MARK = b'<meta name="generator" content="verimask">'
@@ -56,4 +57,4 @@ def write_page(path: Path, text: str) -> None:
     """Write a page. Raises as `check_page_place`, and CANNOT_WRITE."""
     check_page_place(path)
     with in_place(path, overwrite=is_page(path)) as part:
-        part.write_text(text, "utf-8")
+        part.write_text(escape_bytes(text), "utf-8")

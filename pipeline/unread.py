@@ -23,6 +23,8 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.plain_text import escape_bytes
+
 _DICOM_EXTENSIONS = frozenset("dcm dicom dic dc3 ima acr".split())
 _UNFINISHED = frozenset("part partial crdownload download filepart incomplete tmp".split())
 _WITH_DIGITS = frozenset("mp3 mp4 m4a m4v h5 hdf5 7z bz2 md5 sha1 sha256 sha512 jp2 j2k 3mf x3d".split())
@@ -91,8 +93,7 @@ def folders_of(files: Iterable[Path]) -> Folders:
 
 def folder_name(files: Iterable[Path]) -> str:
     """The name, not the path, of the deepest folder that holds all files; "" where there is none."""
-    name = os.path.basename(folders_of(files).common)
-    return os.fsencode(name).decode("utf-8", "replace")  # bytes that are no text could not be written to a record
+    return escape_bytes(os.path.basename(folders_of(files).common))
 
 
 def concerned(path: Path, groups: Sequence[Folders]) -> list[int]:

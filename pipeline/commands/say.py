@@ -7,6 +7,8 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pipeline.plain_text import silence_output
+
 if TYPE_CHECKING:
     from pipeline.findings import PipelineError
     from pipeline.outcome import Outcome
@@ -47,14 +49,28 @@ def lines(text: Iterable[str], options: argparse.Namespace | None = None) -> Non
     """Print lines, unless --quiet."""
     text = list(text)
     if text and (options is None or not options.quiet):
-        print("\n".join(text))
+        _write("\n".join(text))
 
 
 def json(record: Any) -> None:
     """Print one JSON document."""
     from pipeline.outcome import as_text
 
-    print(as_text(record))
+    _write(as_text(record))
+
+
+def _write(text: str) -> None:
+    """Print at once, so that what keeps standard output from being written is known here. Raises CANNOT_WRITE."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        silence_output()  # or the interpreter would try again as it ends
+        if isinstance(error, BrokenPipeError):
+            raise
+        from pipeline.findings import Code, refuse
+
+        said = f"standard output cannot be written: {error.strerror or error}"
+        raise refuse(Code.CANNOT_WRITE, said, "Files that were written before stay as they are.") from error
 
 
 def outcome(made: Outcome, options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.findings import Code, refuse
 from pipeline.outcome import SCHEMA, sha256
+from pipeline.plain_text import escape_bytes
 
 VERDICTS = ("REFUSED", "DISPUTED", "UNCONFIRMED", "VERIFIED")
 
@@ -73,7 +74,13 @@ def read_record(path: Path) -> Record:
     name = str(values.get("Output", ""))
     if not name or name != Path(name).name:
         raise _no_outcome(path, f"it names no file beside itself: “{name}”")
-    return Record(path, values, path.with_name(name))
+    return Record(path, values, path.with_name(_as_on_disk(name, path)))
+
+
+def _as_on_disk(name: str, record: Path) -> str:
+    """The name of the file as it lies beside its record, where bytes of it are no text and the record escapes them."""
+    stem = record.name.removesuffix(".json")
+    return next((stem + e for e in (".nii.gz", ".nii") if escape_bytes(stem + e) == name), name)
 
 
 def check_file(record: Record) -> Path:
