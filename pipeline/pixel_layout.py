@@ -183,12 +183,10 @@ def _refuse_bits_behind(header: Header, pieces: tuple[tuple[int, int], ...], bit
     with header.path.open("rb") as file:
         layout.read_into(file, last, memoryview(tail))
     if tail[0] >> bits % 8 or any(byte not in b"\x000" for byte in tail[1:]):  # a known writer pads with a digit 0
-        raise refuse(
-            Code.PIXEL_LENGTH,
+        raise _wrong_length(
+            header,
             f"{header.path.name} has bits set behind its last frame, so that its frames do not begin where they should",
             "Frames or segments were probably padded each to whole bytes; export it with another program.",
-            where=(header.path.name,),
-            clause="PS3.5 8.1.1",
         )
 
 
@@ -214,15 +212,11 @@ def _refuse_more_pixels(header: Header, count: int, bits: int, length: int, extr
             if lines
             else "its frames or segments may begin on bytes of their own, which shifts all bits behind"
         )
-        raise refuse(
-            Code.PIXEL_LENGTH,
+        raise _wrong_length(
+            header,
             f"{header.path.name} has {length} bytes of pixel data, and {length - extra} are needed: {why}",
             _EXPORT_AGAIN,
-            where=(header.path.name,),
-            clause=_CLAUSE,
-            measured=length,
-            limit=length - extra,
-            unit="bytes",
+            (length, length - extra),
         )
 
 
@@ -267,12 +261,10 @@ def _until_delimiter(
         file.seek(offset + length)
         if file.read(8) == end:
             return ((offset, length),), length, ()
-    raise refuse(
-        Code.PIXEL_LENGTH,
+    raise _wrong_length(
+        header,
         f"the pixel data of {header.path.name} have no length, and do not end after the {needed} bytes that are needed",
         _EXPORT_AGAIN,
-        where=(header.path.name,),
-        clause="PS3.5 A.4",
     )
 
 
@@ -318,31 +310,29 @@ def _bytes(bits: int) -> int:
 
 
 def _cut(header: Header, length: int, there: int) -> PipelineError:
-    return refuse(
-        Code.PIXEL_LENGTH,
+    return _wrong_length(
+        header,
         f"the pixel data of {header.path.name} are said to be {length} bytes, and {there} follow in the file",
         "The file was cut off, or its length is not written as its data set is encoded; export or copy it again.",
-        where=(header.path.name,),
-        clause="PS3.5 7.1",
-        measured=there,
-        limit=length,
-        unit="bytes",
+        (there, length),
     )
 
 
 def _unjoined(header: Header, fragments: list[tuple[int, int]], needed: int) -> PipelineError:
     held = sum(n for _, n in fragments)
-    return refuse(
-        Code.PIXEL_LENGTH,
+    return _wrong_length(
+        header,
         f"the pixel data of {header.path.name} are {len(fragments)} fragments of {held} bytes in all under a native transfer "
         f"syntax, and {needed} bytes are needed: they are compressed, or not whole",
         "The Transfer Syntax UID (0002,0010) is wrong, or fragments were lost; export the file again.",
-        where=(header.path.name,),
-        clause="PS3.5 A.4",
-        measured=held,
-        limit=needed,
-        unit="bytes",
+        (held, needed),
     )
+
+
+def _wrong_length(header: Header, what: str, hint: str, sizes: tuple[int, int] | None = None) -> PipelineError:
+    """The refusal of bytes that are not those of the pixels. sizes: how many there are, and how many there should be."""
+    numbers = {} if sizes is None else {"measured": sizes[0], "limit": sizes[1], "unit": "bytes"}
+    return refuse(Code.PIXEL_LENGTH, what, hint, where=(header.path.name,), clause=_CLAUSE, **numbers)
 
 
 def _frame_count(header: Header, what: str) -> PipelineError:
