@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -502,3 +503,48 @@ def test_rt_utils_mock_data():
         assert [r.voxels for r in decoded.reports] == [4976, 3697, 4519, 6954]
         assert max(abs(r.difference_percent) for r in decoded.reports) < 0.03
     assert found == [((images.uid,), True), ((), True)], "the second only by its images"
+
+
+# What is no number
+
+
+@pytest.mark.parametrize("value", [b"25", b"255/0/0 ", b"a\\b\\c ", b"1e400\\0\\0"])
+def test_a_colour_that_is_none_costs_nothing_else(tmp_path: Path, value: bytes) -> None:
+    changed = struct_with(tmp_path, lambda ds: raw(ds.ROIContourSequence[0], "ROIDisplayColor", value))
+    assert [roi.colour for roi in rtstruct.rois(changed)] == [None]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda ds: raw(ds.StructureSetROISequence[0], "ROINumber", b"a1"),
+        lambda ds: raw(ds.ROIContourSequence[0], "ReferencedROINumber", b"a1"),
+        lambda ds: raw(ds.ROIContourSequence[0].ContourSequence[0], "NumberOfContourPoints", b"x "),
+    ],
+)
+def test_a_number_that_is_none_is_refused_by_name(tmp_path: Path, edit: Any) -> None:
+    with pytest.raises(PipelineError) as caught:
+        rtstruct.decode(struct_with(tmp_path, edit), grid())
+    assert caught.value.finding.code is Code.CORRUPT_FILE
+    assert "Number" in caught.value.finding.message
+
+
+def raw(item: Any, keyword: str, value: bytes) -> None:
+    from pydicom.datadict import tag_for_keyword
+    from pydicom.dataelem import RawDataElement
+    from pydicom.tag import Tag
+
+    tag = Tag(tag_for_keyword(keyword))
+    item._dict[tag] = RawDataElement(tag, "IS", len(value), value, 0, False, True)
+
+
+def struct_with(folder: Path, edit: Any) -> Series:
+    from pydicom import dcmread
+
+    g = grid()
+    contour = on(g, rectangle(5, 20, 5, 20), 3)
+    path = write_struct(folder / "rs.dcm", [PhantomRoi("a", [contour])])
+    dataset = dcmread(path)
+    edit(dataset)
+    dataset.save_as(path)
+    return scan([path]).series[0]

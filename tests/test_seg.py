@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import dcmread
 
 from pipeline.decode import seg
 from pipeline.decode._seg_table import rgb_of_cielab
@@ -702,3 +703,29 @@ def test_speed(tmp_path: Path) -> None:
     took = time.perf_counter() - start
     np.testing.assert_array_equal(array, owner.T)
     assert took < 3
+
+
+@pytest.mark.parametrize("numbers", [(1, 1), (None, 2)])
+def test_segments_that_no_number_tells_apart_are_refused(tmp_path: Path, numbers: tuple[int | None, int]) -> None:
+    path = tmp_path / "seg.dcm"
+    write_seg(path, frames_of(blobs(2, overlap=False)), names=["a", "b"])
+    dataset = dcmread(path)
+    for item, number in zip(dataset.SegmentSequence, numbers, strict=True):
+        if number is None:
+            del item.SegmentNumber
+        else:
+            item.SegmentNumber = number
+    dataset.save_as(path)
+    with pytest.raises(PipelineError) as caught:
+        seg.decode(only(path))
+    assert caught.value.finding.code is Code.CORRUPT_FILE
+    assert "(0062,0004)" in caught.value.finding.message
+
+
+def test_a_segment_colour_that_is_none_costs_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "seg.dcm"
+    write_seg(path, frames_of(blobs(1, overlap=False)), names=["a"])
+    dataset = dcmread(path)
+    dataset.SegmentSequence[0].RecommendedDisplayCIELabValue = [7]
+    dataset.save_as(path)
+    assert seg.decode(only(path)).masks[0].segments[0].colour is None

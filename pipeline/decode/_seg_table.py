@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.encoding import load
-from pipeline.findings import Code, refuse
+from pipeline.findings import Code, PipelineError, refuse
 from pipeline.mask import Concept, Segment
 
 if TYPE_CHECKING:
@@ -74,13 +74,30 @@ def read_table(path: Path) -> SegmentTable:
             clause="PS3.3 C.8.20.2",
         )
     items = list(dataset.get("SegmentSequence") or ())
-    segments, zero_is_background = _segments(items)
+    segments, zero_is_background = _segments(items, path)
     padding = _whole(dataset, "PixelPaddingValue", path)
     background = {0} if zero_is_background else set()
     if padding is not None:
         background.add(padding)
     return SegmentTable(
         kind, segments, str(dataset.get("SegmentationFractionalType", "")), maximum or 1, tuple(sorted(background))
+    )
+
+
+def _number(item: Dataset, path: Path) -> int:
+    number = _whole(item, "SegmentNumber", path)
+    if number is None:
+        raise _untold(path, f"has a segment “{item.get('SegmentLabel', '')}” without Segment Number (0062,0004)")
+    return number
+
+
+def _untold(path: Path, what: str) -> PipelineError:
+    return refuse(
+        Code.CORRUPT_FILE,
+        f"{path.name} {what}: which pixels are whose nobody can tell",
+        "The file was written wrongly; export it again.",
+        where=(path.name,),
+        clause="PS3.3 C.8.20.4",
     )
 
 
@@ -98,9 +115,12 @@ def _whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
         ) from error
 
 
-def _segments(items: list[Dataset]) -> tuple[tuple[Segment, ...], bool]:
-    """The segments, and whether stored value 0 is background."""
-    numbers = [int(item.get("SegmentNumber", 0)) for item in items]
+def _segments(items: list[Dataset], path: Path) -> tuple[tuple[Segment, ...], bool]:
+    """The segments, and whether stored value 0 is background. Raises CORRUPT_FILE for numbers that tell none apart."""
+    numbers = [_number(item, path) for item in items]
+    twice = sorted({n for n in numbers if numbers.count(n) > 1})
+    if twice:
+        raise _untold(path, f"gives Segment Number (0062,0004) {twice[0]} to {numbers.count(twice[0])} segments")
     zero_is_background = True
     found = []
     for item, number in zip(items, numbers, strict=True):
@@ -120,12 +140,21 @@ def _segment(item: Dataset, number: int, stored: int) -> Segment:
     return Segment(
         number=number,
         name=str(item.get("SegmentLabel", "")).strip() or f"segment {number}",
-        colour=rgb_of_cielab(tuple(int(v) for v in lab)) if lab is not None and len(lab) == 3 else None,
+        colour=_colour(lab),
         category=_concept(item, "SegmentedPropertyCategoryCodeSequence"),
         type=_concept(item, "SegmentedPropertyTypeCodeSequence"),
         algorithm=" ".join(str(part).strip() for part in said if part),
         source_value=stored,
     )
+
+
+def _colour(lab: Any) -> tuple[int, int, int] | None:
+    """A colour is a convenience: one that is none costs nothing else."""
+    try:
+        lightness, a, b = (int(v) for v in lab)
+    except (TypeError, ValueError):
+        return None
+    return rgb_of_cielab((lightness, a, b))
 
 
 def _concept(item: Dataset, keyword: str) -> Concept | None:

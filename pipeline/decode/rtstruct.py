@@ -239,7 +239,7 @@ def _read(header: Header) -> list[tuple[Roi, Dataset | None]]:
     for frame_uid, item in _referenced_series(dataset):
         series_uids.setdefault(frame_uid, []).append(str(item.get("SeriesInstanceUID", "")))
     types = {
-        item.get("ReferencedROINumber"): str(item.get("RTROIInterpretedType") or "")
+        _whole(name, "an observation", item, "ReferencedROINumber"): str(item.get("RTROIInterpretedType") or "")
         for item in dataset.get("RTROIObservationsSequence") or ()
     }
     found = []
@@ -265,12 +265,24 @@ def _by_number(file: str, dataset: Dataset, sequence: str, keyword: str) -> dict
     """The items of a sequence by their ROI number. One number given twice would hide one of the two."""
     found: dict[int, Dataset] = {}
     for item in dataset.get(sequence) or ():
-        number = item.get(keyword)
-        if number is None or int(number) in found:
-            said = "no" if number is None else f"the repeated {int(number)} as its"
+        number = _whole(file, f"an item of {sequence}", item, keyword)
+        if number is None or number in found:
+            said = "no" if number is None else f"the repeated {number} as its"
             raise _corrupt(file, f"an item of {sequence} has {said} {keyword}")
-        found[int(number)] = item
+        found[number] = item
     return found
+
+
+def _whole(file: str, where: str, item: Dataset, keyword: str) -> int | None:
+    """A whole number, None where there is none. Raises CORRUPT_FILE for what is no number."""
+    try:
+        value = item.get(keyword)
+        number = None if value is None or value == "" else float(value)
+        if number is None or number == int(number):
+            return None if number is None else int(number)
+    except (TypeError, ValueError, OverflowError):
+        value = "what is there"
+    raise _corrupt(file, f"{where}: {keyword} is no whole number ({value})")
 
 
 def _items(item: Dataset | None) -> Sequence[Dataset]:
@@ -312,8 +324,8 @@ def _points(roi: Roi, number: int, contour: Dataset) -> NDArray[np.float64]:
         values = np.array(parts, dtype=np.float64) if raw else np.empty(0)
     except ValueError as error:
         raise _corrupt(roi.file, f"{place}: Contour Data is not numbers: {error}") from error
-    said = contour.get("NumberOfContourPoints")
-    if len(values) % 3 or not np.isfinite(values).all() or (said is not None and int(said) * 3 != len(values)):
+    said = _whole(roi.file, place, contour, "NumberOfContourPoints")
+    if len(values) % 3 or not np.isfinite(values).all() or (said is not None and said * 3 != len(values)):
         raise _corrupt(roi.file, f"{place}: Contour Data has {len(values)} values for {said} points of three")
     return values.reshape(-1, 3)
 
@@ -323,10 +335,13 @@ def _image_uids(contour: Dataset) -> tuple[str, ...]:
 
 
 def _colour(item: Dataset | None) -> tuple[int, int, int] | None:
-    value = item.get("ROIDisplayColor") if item is not None else None
-    if value is None or len(value) != 3:
+    if item is None:
         return None
-    red, green, blue = (min(max(int(v), 0), 255) for v in value)
+    try:  # a colour is a convenience: one that is none costs nothing else
+        value: Any = item.get("ROIDisplayColor")
+        red, green, blue = (min(max(int(float(v)), 0), 255) for v in value)
+    except (TypeError, ValueError, OverflowError):
+        return None
     return red, green, blue
 
 
