@@ -75,6 +75,11 @@ class Frame:
             return own.get(keyword, "")
         return self.header.unreadable.get(keyword, "")
 
+    def rank(self, keyword: str) -> float | None:
+        """A number that orders and decides no place: None where there is no single one."""
+        value = self.get(keyword)
+        return float(value) if isinstance(value, int | float) else None
+
     def real(self, keyword: str, default: float) -> float:
         """A number that decides something: the one finite value there is, the default only where the attribute is absent.
 

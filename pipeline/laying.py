@@ -271,7 +271,7 @@ def _without_duplicates(frames: Sequence[Frame], policy: Policy) -> tuple[list[F
 
 
 def _age(frame: Frame) -> tuple[float, str, int]:
-    return float(frame.get("InstanceNumber", 0)), frame.sop_instance_uid, frame.number
+    return frame.rank("InstanceNumber") or 0.0, frame.sop_instance_uid, frame.number
 
 
 def _same_place(one: Frame, other: Frame) -> bool:

@@ -238,10 +238,10 @@ def _value(frame: Frame, keyword: str) -> Hashable:
 
 def _by_instance_number(frames: list[Frame]) -> list[tuple[str, list[Frame]]]:
     """Volumes that follow each other by Instance Number, each holding every position once; empty where they do not."""
-    numbers = [f.get("InstanceNumber") for f in frames]
+    numbers = [f.rank("InstanceNumber") for f in frames]
     if None in numbers or len(set(numbers)) < len(numbers):
         return []
-    ordered = sorted(frames, key=lambda f: float(f.get("InstanceNumber")))
+    ordered = sorted(frames, key=lambda f: f.rank("InstanceNumber") or 0.0)
     place = dict(zip(map(id, frames), _places(frames), strict=True))
     places = set(place.values())
     blocks = [ordered[start : start + len(places)] for start in range(0, len(ordered), len(places))]

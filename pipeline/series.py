@@ -57,7 +57,7 @@ class Series:
     @property
     def number(self) -> int | None:
         value = self.get("SeriesNumber")
-        return int(value) if value is not None else None
+        return int(value) if isinstance(value, int | float) else None  # two numbers are none
 
     @property
     def description(self) -> str:

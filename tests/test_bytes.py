@@ -454,6 +454,21 @@ def test_two_values_where_one_belongs_are_refused(tmp_path: Path, keyword: str) 
     assert refusal(truth).exit in (4, 10)
 
 
+@pytest.mark.parametrize("keyword", ["SeriesNumber", "InstanceNumber", "AcquisitionNumber", "EchoTime"])
+@pytest.mark.parametrize("write_as", ["twice", "text"])
+def test_two_values_or_a_text_where_nothing_is_decided_cost_nothing(
+    tmp_path: Path, keyword: str, write_as: str
+) -> None:
+    vr = "DS" if keyword == "EchoTime" else "IS"
+
+    def edit(k: int, dataset: Dataset) -> None:
+        raw(dataset, keyword, vr, b"%d\\%d" % (k, k + 1) if write_as == "twice" else b"x%d" % k)
+
+    truth = write(tmp_path / "in", MASK, edit=edit)
+    run(truth, on_duplicate="drop")
+    assert is_true(truth)
+
+
 def test_a_mask_does_not_need_its_rescale(tmp_path: Path) -> None:
     truth = write(tmp_path / "in", MASK, edit=lambda k, d: raw(d, "RescaleSlope", "DS", b"1,0 "))
     outcome = run(truth)

@@ -83,7 +83,7 @@ def write_seg(
         segmentation_type=kind,
         segment_descriptions=[_description(highdicom, s, numbers[s.number]) for s in segments],
         series_instance_uid=content_uid(digest, kind, "seg series"),
-        series_number=series_number or 100 * int(source[0].get("SeriesNumber", 0)) + 2,
+        series_number=series_number or 100 * int(source[0].rank("SeriesNumber") or 0) + 2,
         sop_instance_uid=content_uid(digest, kind, "seg"),
         series_description=(description or "segmentation")[:64],
     )

@@ -105,7 +105,7 @@ def _sop_class(source: Sequence[Frame] | None) -> str:
 
 def _next_number(source: Sequence[Frame] | None) -> int:
     """Beside the source in a list of series, and not its own number."""
-    return 100 * int(source[0].get("SeriesNumber", 0)) + 1 if source else 1
+    return 100 * int(source[0].rank("SeriesNumber") or 0) + 1 if source else 1
 
 
 def _describe(made: Dataset, frame: Frame | None) -> None:
