@@ -207,7 +207,7 @@ class Code(str, Enum):
 
 # What a witness that agrees cannot settle: not all of the input was seen, its bytes allow two readings, or what was
 # written lies where no voxel of the input did.
-_DOUBTS = frozenset(
+DOUBTS = frozenset(
     {
         Code.CORRUPT_FILE,
         Code.FILE_UNREAD,
@@ -303,7 +303,7 @@ class Finding:
     @property
     def leaves_doubt(self) -> bool:
         """Whether a result with it stays UNCONFIRMED, whatever other readers say of its grid."""
-        return self.code in _DOUBTS and self.severity is not Severity.INFO
+        return self.code in DOUBTS and self.severity is not Severity.INFO
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {

@@ -95,6 +95,17 @@ def test_a_result_nobody_confirmed_says_so(tmp_path: Path) -> None:
     text = _text(report(_made(tmp_path)))
     assert "But no other reader confirmed it." in text
     assert "No other reader was asked: the cross-check was turned off." in text
+
+
+def test_a_doubt_that_a_reader_who_agrees_cannot_settle_is_said(tmp_path: Path) -> None:
+    from pipeline import convert
+    from tests.phantom import write
+
+    truth = write(tmp_path / "in", shape=(20, 16, 6), photometric="MONOCHROME1")
+    outcome = convert(truth.folder, tmp_path / "m.nii.gz")
+    assert outcome.verdict == "UNCONFIRMED"
+    text = _text(report(tmp_path / "m.json"))
+    assert "dicom2nifti agrees on the place. But it stays unconfirmed: every plane is MONOCHROME1" in text
     assert "independent reader" not in text
 
 

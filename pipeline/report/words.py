@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from pipeline.explain import explain, explain_affine
+from pipeline.findings import DOUBTS, Severity
 from pipeline.geometry import Grid, Plane
 from pipeline.report.record import Record
 from pipeline.report.tables import DOUBLED
 from pipeline.report.volume import Volume
 
 _CARE_DEGREES = 0.05
+_DOUBTFUL = {code.name for code in DOUBTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,12 @@ def verdict_of(record: Record) -> Verdict:
     return Verdict(record.verdict, _answer(record, place, assumed), tuple(proven), _not_proven(record))
 
 
+def _doubt(record: Record) -> str:
+    """The first finding that keeps a result from VERIFIED though its place is agreed on."""
+    doubts = (f for f in record.findings if f.get("Code") in _DOUBTFUL and f.get("Severity") == Severity.WARNING.value)
+    return next((str(f.get("Message", "")).rstrip(".") for f in doubts), "")
+
+
 def _answer(record: Record, place: str, assumed: str) -> str:
     """The one sentence. place: how well the planes fit. assumed: why places are assumed, or nothing."""
     witnesses = record.values.get("CrossCheck", [])
@@ -94,13 +102,15 @@ def _answer(record: Record, place: str, assumed: str) -> str:
     if missing:
         planes = "1 plane that the series lacks was" if missing == 1 else f"{missing} planes that the series lacks were"
         lies = f"{lies}. But {planes} filled with nothing"
+    agreeing = [w["Witness"] for w in witnesses if _holds(w)]
+    if record.verdict == "UNCONFIRMED" and agreeing and (doubt := _doubt(record)):
+        return f"{lies}, and {_listed(agreeing)} agree{'s' * (len(agreeing) == 1)} on the place. But it stays unconfirmed: {doubt}."
     if record.verdict == "UNCONFIRMED":
         return (
             f"{lies}, and no other reader could confirm it."
             if missing
             else f"{lies}. But no other reader confirmed it."
         )
-    agreeing = [w["Witness"] for w in witnesses if _holds(w)]
     one = len(agreeing) == 1
     others = "an independent reader," if one else f"{len(agreeing)} independent readers,"
     it = "its source images" if _from_other(record) else "it"
