@@ -176,6 +176,14 @@ def _real_world_values(frames: Sequence[Frame]) -> list[Finding]:
     ]
 
 
+def real_world_mapping(frame: Frame) -> tuple[float, float] | None:
+    """Slope and intercept of the Real World Value Mapping of a frame's file; None where it has none, or a table."""
+    if not _has(frame, "RealWorldValueMappingSequence"):
+        return None
+    slope, intercept, _ = _mapping(load(frame.path, stop_before_pixels=True))
+    return None if slope is None else (slope, intercept)
+
+
 def _mapping(dataset: Any) -> tuple[float | None, float, str]:
     """Slope (None for a table), intercept and unit of the first Real World Value Mapping."""
     groups = [

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import permutations, product
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from pydicom import Dataset, dcmread
 
 from pipeline import Code, Grid, PipelineError, Policy, convert
 from pipeline.cli import main
-from pipeline.crosscheck import dcm2niix, panel
+from pipeline.crosscheck import dcm2niix, known_wrong, panel
 from pipeline.crosscheck.agreement import Agreement, Job, judge, order_in_words
 from pipeline.crosscheck.agreement import Testimony as Told  # a class called Test… would be collected
 from pipeline.crosscheck.child import Child
@@ -184,12 +185,16 @@ def test_a_refusal_is_quoted(tmp_path: Path, witnesses: Panel) -> None:
     assert told["SimpleITK"].confirms
 
 
-def test_some_frames_of_a_file_are_not_shown_to_dicom2nifti(tmp_path: Path, witnesses: Panel) -> None:
+def test_some_frames_of_a_file_are_not_shown_to_anyone(tmp_path: Path, witnesses: Panel) -> None:
     product = product_of(write(tmp_path, SPEC, kind="enhanced ct"))
-    job = job_of(product)
-    some = replace(job, files=job.files[:4], frame_numbers=job.frame_numbers[:4])
-    told = witnesses._children["dicom2nifti"].ask(some)
-    assert "only some frames" in told.refusal
+    frames, voxels, seen = frames_of(product), product.volume.voxels, product.witnessed
+    assert seen is not None
+    for shown, status in ((frames, "REORDERED"), (frames[:4], "REFUSED")):
+        witnesses.begin(shown, voxels=True)
+        for told in witnesses.verdicts(product.grid, seen.stack, shown, seen.physical, lambda: iter(voxels)):
+            assert told.status in (status, "AGREES" if status == "REORDERED" else status)
+            assert ("only some frames" in told.words) == (status == "REFUSED")
+            assert not told.leaves_doubt
 
 
 # Where they are known to be wrong
@@ -253,9 +258,9 @@ def told_of(grid: Grid, array: np.ndarray | None = None, shift: tuple[float, flo
     return Told("witness", "1", LPS_TO_RAS @ lps, grid.shape, array)
 
 
-def judged(told: Told, array: np.ndarray, known_wrong: tuple[str, ...] = ()) -> Agreement:
+def judged(told: Told, array: np.ndarray) -> Agreement:
     planes = [array[:, :, k].T for k in range(array.shape[2])]
-    return judge(told, grid_of(), 1e-3, lambda k, plane: plane, planes, known_wrong)
+    return judge(told, grid_of(), 1e-3, lambda k, plane: plane, lambda: planes)
 
 
 VALUES = np.arange(60).reshape(3, 4, 5).T
@@ -271,7 +276,7 @@ def test_differing_voxels_are_counted_exactly(tmp_path: Path, witnesses: Panel, 
     for witness in ("dicom2nifti", "SimpleITK"):
         told = witnesses._children[witness].ask(job_of(product))
         assert product.witnessed is not None
-        agreement = judge(told, product.grid, 1e-3, product.witnessed.physical, planes)
+        agreement = judge(told, product.grid, 1e-3, product.witnessed.physical, partial(iter, planes))
         assert agreement.voxels_differing == count
         assert agreement.status == ("DIFFERS" if count else agreement.status)
         assert agreement.confirms == (count == 0)
@@ -282,13 +287,11 @@ def test_two_planes_swapped_differ(tmp_path: Path) -> None:
     assert judged(told_of(grid_of(), VALUES), VALUES[:, :, [1, 0, 2]]).voxels_differing == 40
 
 
-@pytest.mark.parametrize("known_wrong", [(), ("wander",)])
-def test_a_grid_a_hundredth_of_a_millimetre_away_differs(known_wrong: tuple[str, ...]) -> None:
-    agreement = judged(told_of(grid_of(), VALUES, (0.006, 0, -0.008)), VALUES, known_wrong)
-    assert agreement.status == ("KNOWN_WRONG" if known_wrong else "DIFFERS")
+def test_a_grid_a_hundredth_of_a_millimetre_away_differs() -> None:
+    agreement = judged(told_of(grid_of(), VALUES, (0.006, 0, -0.008)), VALUES)
+    assert agreement.status == "DIFFERS"
     assert agreement.max_corner_mm == pytest.approx(0.01)
     assert "lies 0.0100 mm away" in agreement.words
-    assert all(rule in agreement.words for rule in known_wrong)
     assert judged(told_of(grid_of(), VALUES, (0, 0, 0.0009)), VALUES).status == "AGREES"
 
 
@@ -462,7 +465,7 @@ def test_only_an_understood_refusal_of_voxels_leaves_no_doubt(
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_dispute_leaves_no_file_unless_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool) -> None:
     """A real difference: dicom2nifti on reversed frames, with the rule that explains it taken away."""
-    monkeypatch.setattr(panel, "_known_wrong", lambda *_: [])
+    monkeypatch.setattr(known_wrong, "predictions", lambda *_: ())
     truth = write(tmp_path / "in", SPEC, kind="enhanced ct", stored="against")
     policy = Policy(as_="image", crosscheck="voxels", keep_disputed=keep)
     if keep:

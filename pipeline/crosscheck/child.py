@@ -32,6 +32,9 @@ _LAST_WORDS = 300  # bytes of standard error that are kept
 _TURN_S = 1.0  # between two looks at a process that is waited for; a key that stops us is heard as often
 
 
+ONLY_WHOLE = "it cannot be shown only some frames of a multi-frame instance"
+
+
 class WitnessFailure(Exception):
     """What kept a witness from saying anything, in words."""
 
@@ -253,7 +256,8 @@ def serve(witness: str, version: Callable[[], str], testify: Callable[[Job], Tes
     for number, line in enumerate(iter(jobs.get, b"")):
         job = json.loads(line)
         try:
-            told = testify(Job(tuple(job["files"]), tuple(job["frame_numbers"]), job["voxels"]))
+            asked = Job(tuple(job["files"]), tuple(job["frame_numbers"]), job["voxels"], job["whole"])
+            told = testify(asked) if asked.whole else Testimony(witness, version(), refusal=ONLY_WHOLE)
         except Exception as error:  # its own words are what the user is to see
             told = Testimony(witness, version(), refusal=in_words(error))
         answers.write(json.dumps(_as_record(told, folder, number)) + "\n")

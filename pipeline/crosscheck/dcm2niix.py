@@ -9,7 +9,15 @@ import numpy as np
 
 from pipeline.beside import kill, own_group
 from pipeline.crosscheck.agreement import Job, Testimony
-from pipeline.crosscheck.child import WitnessFailure, in_status, in_words, last_line, version, without_folders
+from pipeline.crosscheck.child import (
+    ONLY_WHOLE,
+    WitnessFailure,
+    in_status,
+    in_words,
+    last_line,
+    version,
+    without_folders,
+)
 
 NAME = "dcm2niix"
 
@@ -24,6 +32,8 @@ def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
     """
     import tempfile
 
+    if not job.whole:
+        return Testimony(NAME, version(NAME), refusal=ONLY_WHOLE)
     with tempfile.TemporaryDirectory(prefix="verimask-", ignore_cleanup_errors=True) as folder:
         try:
             return _ask(job, Path(folder), philips, limit_s)

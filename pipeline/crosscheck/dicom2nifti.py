@@ -51,8 +51,6 @@ def _import_later(name: str) -> None:
 
 
 def _testify(job: Job) -> Testimony:
-    if job.multiframe and not _whole(job):
-        return Testimony(NAME, version(NAME), refusal="it cannot be shown only some frames of a multi-frame instance")
     try:
         return _convert(job, lenient=False)
     except Exception as first:
@@ -101,15 +99,6 @@ def _rewrite(datasets: list[Any]) -> None:
         for keyword in ("RepetitionTime", "EchoTime"):
             if keyword in dataset and dataset[keyword].is_empty:
                 del dataset[keyword]
-
-
-def _whole(job: Job) -> bool:
-    from pydicom import dcmread
-
-    first = dcmread(job.files[0], force=True, stop_before_pixels=True)
-    frames = int(first.get("NumberOfFrames", 1))
-    mosaic = "MOSAIC" in (first.get("ImageType") or ())
-    return len(set(job.files)) == 1 and (mosaic or frames == len(job.frame_numbers))
 
 
 def _nothing_single(datasets: list[Any]) -> Any:

@@ -7,6 +7,7 @@ Rules:
   beside us. One panel serves many series.
 - A witness may differ by as much as our own grid leaves the planes unexplained, and by the skew that is kept as
   printed: it may weigh jitter differently, or make the axes upright.
+- One that differs is held against what it is known to give for such a series (`known_wrong`), to its own limit.
 - A witness that failed is not asked about the same series again, and is started anew for the next one.
 - One that was asked for voxels and refuses them for a reason that is not understood (`refusals`) leaves doubt.
 """
@@ -72,7 +73,8 @@ class Panel:
         from pipeline.crosscheck.agreement import Job
 
         deep = voxels and (self._policy.crosscheck == "voxels" or any(f.tile for f in frames))
-        self._job = Job(tuple(os.path.abspath(f.path) for f in frames), tuple(f.number for f in frames), deep)
+        paths = tuple(os.path.abspath(f.path) for f in frames)
+        self._job = Job(paths, tuple(f.number for f in frames), deep, _is_whole(frames))
         if not same_series:
             self._failures.clear()
         for name, child in self._children.items():
@@ -93,6 +95,7 @@ class Panel:
     ) -> tuple[Agreement, ...]:
         """Every witness's agreement on a grid. stack: of the frames. planes(): the file's, read anew for each."""
         from pipeline.crosscheck.agreement import absent, judge
+        from pipeline.crosscheck.known_wrong import predictions
         from pipeline.crosscheck.refusals import is_understood
 
         if self._job is None or self._policy.crosscheck == "off":
@@ -101,8 +104,8 @@ class Panel:
         agreements = []
         for testimony in self._testimonies(self._job, frames):
             limit = self._policy.dcm2niix_limit_mm if testimony.witness == "dcm2niix" else self._policy.witness_limit_mm
-            rules = _known_wrong(testimony, stack, frames)
-            agreement = judge(testimony, grid, limit + slack, physical, planes(), rules)
+            known = predictions(testimony.witness, stack, frames, physical)
+            agreement = judge(testimony, grid, limit + slack, physical, planes, known, limit)
             doubtful = agreement.status == "REFUSED" and self._job.voxels and not is_understood(testimony)
             agreements.append(replace(agreement, leaves_doubt=doubtful))
         return (*agreements, *map(absent, self._absent))
@@ -128,40 +131,11 @@ class Panel:
         return self._policy.witness_limit_s * max(1.0, size / _SIZE_OF_LIMIT)
 
 
-def _known_wrong(told: Testimony, laid: Stack, frames: Sequence[Frame]) -> list[str]:
-    """The rules under which a witness is wrong about a series like this one."""
-    import numpy as np
-
-    rules = []
-    if laid.grid.shear_degrees > 0.005 and told.witness in ("SimpleITK", "dcm2niix"):
-        rules.append("drop the shear of a tilted gantry")
-    if told.witness == "dicom2nifti" and _stack_order_differs(frames):
-        rules.append("place enhanced frames by In-Stack Position Number but take the affine from the file's order")
+def _is_whole(frames: Sequence[Frame]) -> bool:
+    """Whether the files hold these frames and no other: single ones, or all frames that one file says it has."""
     if frames[0].tile:
-        if told.witness == "dicom2nifti" and int(np.argmax(np.abs(laid.grid.lps[:3, 2]))) != 2:
-            rules.append("mirror the slices of sagittal and coronal mosaics")
-        if told.witness == "SimpleITK":
-            rules.append("read a mosaic as one sheet")
-    if told.witness == "SimpleITK" and any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
-        rules.append("invert MONOCHROME1")
-    if told.witness == "dcm2niix" and len(frames) > 2:
-        gaps = np.diff(laid.offsets[:, 2])
-        if abs(gaps[0] - laid.grid.spacing[2]) * (len(frames) - 1) > 5e-3:
-            rules.append("take the step from the first gap alone")
-    return rules
-
-
-def _stack_order_differs(frames: Sequence[Frame]) -> bool:
-    """Whether In-Stack Position Number, file order and position do not all run the same way."""
-    import numpy as np
-
-    if frames[0].header.number_of_frames < 2:
-        return False
-    stacked = [f.get("InStackPositionNumber") for f in frames]
-    if any(n is None for n in stacked):
-        return False
-    steps = {
-        (np.sign(b.number - a.number), np.sign(q - p))
-        for a, b, p, q in zip(frames, frames[1:], stacked, stacked[1:], strict=False)
-    }
-    return len(steps) > 1 or any(x != y for x, y in steps)
+        return True
+    declared = frames[0].get("NumberOfFrames", 1)
+    if len({f.path for f in frames}) == 1:
+        return bool(declared == len(frames))
+    return all(f.header.number_of_frames == 1 for f in frames)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pipeline.crosscheck.child import ONLY_WHOLE
+
 if TYPE_CHECKING:
     from pipeline.crosscheck.agreement import Testimony
 
 _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
     "dicom2nifti": (
-        (r"it cannot be shown only some frames of a multi-frame instance", "our own words: it takes whole files"),
         (r"ConversionValidationError: TOO_FEW_SLICES/LOCALIZER", "it leaves out series of few planes, and localizers"),
         (r"ConversionValidationError: NON_IMAGING_DICOM_FILES", "it wants places in the old attributes of every file"),
         (r"ConversionValidationError: NON_CUBICAL_IMAGE/GANTRY_TILT", "it takes no shear; Proof 1 judges the planes"),
@@ -32,6 +33,16 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
             "places only",
         ),
     ),
+    "SimpleITK": (
+        (
+            r"An invalid logic behavior occurred ?len <= outbv->GetLength\(\)",
+            "it wants the samples of a JPEG-LS code stream as wide as Bits Allocated",
+        ),
+        (
+            r"An invalid logic behavior occurred ?PF\.GetBitsStored\(\) != \d+",
+            "it inverts MONOCHROME1, but no signed one whose bits are not all stored",
+        ),
+    ),
     "dcm2niix": (
         (
             r"wrote 0 files for one series\. Warning: Unsupported transfer syntax '1\.2\.840\.10008\.1\.2[\d.]*'.*",
@@ -44,4 +55,6 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
 
 def is_understood(told: Testimony) -> bool:
     """Whether a refusal says nothing about the voxels."""
+    if told.refusal == ONLY_WHOLE:  # our own words: it takes whole files
+        return True
     return any(re.fullmatch(pattern, told.refusal) for pattern, _ in _UNDERSTOOD.get(told.witness, ()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,24 +20,32 @@ def main() -> None:
 
 
 def _testify(job: Job) -> Testimony:
-    import tempfile
-
     import SimpleITK as sitk  # noqa: N813  (its own documentation's name)
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    files = list(dict.fromkeys(job.files))
-    if len(files) == 1:
-        image = sitk.ReadImage(files[0])
-    else:
-        with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
-            for number, path in enumerate(files):
-                Path(folder, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
-            image = sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder))
+    try:
+        image = _read(job, sitk)
+    except RuntimeError as error:  # where in its source, then why: only the end is for people
+        return Testimony(NAME, version(NAME), refusal=str(error).strip().splitlines()[-1].strip())
     lps = np.eye(4)
     lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     lps[:3, 3] = image.GetOrigin()
-    array = sitk.GetArrayFromImage(image).transpose() if job.voxels else None
-    return Testimony(NAME, version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array)
+    coloured = image.GetNumberOfComponentsPerPixel() > 1
+    array = sitk.GetArrayFromImage(image).transpose() if job.voxels and not coloured else None
+    note = "it shows colours, which were not compared" if coloured else ""
+    return Testimony(NAME, version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array, note=note)
+
+
+def _read(job: Job, sitk: Any) -> Any:
+    import tempfile
+
+    files = list(dict.fromkeys(job.files))
+    if len(files) == 1:
+        return sitk.ReadImage(files[0])
+    with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
+        for number, path in enumerate(files):
+            Path(folder, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
+        return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pipeline.frames import Frame
 from pipeline.geometry import Grid
 from pipeline.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
 from pipeline.pixels import BitsAbove, stored_voxels
+from pipeline.polarity import about_polarity
 from pipeline.policy import Policy
 
 _MOST_LABELS = 255
@@ -101,7 +102,7 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
     """
     above = BitsAbove(frames, "values")
     stored = stored_voxels(frames, above.seen)
-    findings = modality.about_image(frames)
+    findings = [*modality.about_image(frames), *about_polarity(frames)]
     by_table = modality.modality_luts(frames)
     if by_table is not None:
         voxels = Voxels(stored.shape, np.dtype(np.float32), lambda n: by_table(n, stored.plane(n)).astype(np.float32))
