@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.findings import Code, PipelineError, refuse
+
+_HINTS = {
+    errno.ENOSPC: "The disk is full: make room on it, or write elsewhere.",
+    errno.EDQUOT: "Your share of the disk is full: make room, or write elsewhere.",
+    errno.EROFS: "The disk can only be read: write elsewhere.",
+    errno.EACCES: "Write where you may, or ask for the right to write here.",
+    errno.EPERM: "Write where you may, or ask for the right to write here.",
+    errno.ENAMETOOLONG: "Give it a shorter name.",
+}
 
 
 @contextmanager
@@ -32,7 +42,7 @@ def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
         except FileExistsError as error:
             raise _exists(target, "appeared while it was being written; it was left alone") from error
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        raise cannot_write(target.name, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -55,7 +65,7 @@ def folder_in_place(target: Path) -> Iterator[Path]:
             target.rmdir()  # Windows does not rename onto a folder
         temporary.rename(target)
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        raise cannot_write(target.name, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -85,6 +95,7 @@ def _exists(target: Path, what: str) -> PipelineError:
     return refuse(Code.OUTPUT_EXISTS, f"{target.name} {what}", hint, where=(target.name,))
 
 
-def _cannot_write(target: Path, error: OSError) -> PipelineError:
-    words = f"{target.name} cannot be written: {error.strerror or error}"
-    return refuse(Code.CANNOT_WRITE, words, where=(target.name,))
+def cannot_write(name: str, error: OSError) -> PipelineError:
+    """The refusal where a file cannot be written, and what to do about it."""
+    words = f"{name} cannot be written: {error.strerror or error}"
+    return refuse(Code.CANNOT_WRITE, words, _HINTS.get(error.errno or 0, ""), where=(name,))

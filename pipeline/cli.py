@@ -118,7 +118,7 @@ def _failed(error: Exception, options: argparse.Namespace) -> int:
         if options.json:
             say.json(say.refusal_record(error))
         else:
-            say.refusal(error)
+            say.refusal(error, options)
         return int(error.exit)
     import traceback
 

@@ -20,6 +20,7 @@ from pipeline import parts as parts_
 from pipeline.crosscheck.panel import Panel
 from pipeline.effect import Asked, Subject, everything, is_settled, possible, refuse_idle
 from pipeline.exported import of_planes
+from pipeline.extras import require_extra
 from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.finish import Progress, checked_target, finish, silent, with_suffix
 from pipeline.mask import Mask
@@ -34,6 +35,7 @@ from pipeline.product import Product, of_part, of_time
 from pipeline.request import Request
 from pipeline.series import Scan, Series, choose, left_out_beside, nothing_convertible, scan
 from pipeline.sources import Source, find_source, made_with, place_on, with_grey_values
+from pipeline.unexpected import as_refusal
 from pipeline.unread import place_among
 
 if TYPE_CHECKING:
@@ -74,6 +76,8 @@ def convert(
     target = checked_target(arguments.path("output", output))
     wanted = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True)
     refuse_idle(wanted, everything())
+    if page:
+        require_extra("report")
     how: dict[str, Any] = {"like": request.like, "request": request.as_json(), "command": command, "page": page}
     with nullcontext(panel) if panel else Panel(policy) as asked:
         if request.merge:
@@ -108,6 +112,8 @@ def convert_all(
     target = arguments.path("folder", folder)
     wanted = Asked(request, policy, gzipped=True, in_one=False)
     refuse_idle(wanted, everything())
+    if page:
+        require_extra("report")
     how: dict[str, Any] = {"like": request.like, "request": request.as_json(), "command": command, "page": page}
     done: list[Outcome] = []
     refused: list[PipelineError] = []
@@ -128,8 +134,8 @@ def convert_all(
                 suffix = "_".join(p for p in (product.suffix, "resampled" if _resampled(product) else "") if p)
                 path = _unused(with_suffix(target / f"{name}.nii.gz", suffix), done)
                 done.append(finish(product, path, policy, asked, progress=progress, **how))
-            except PipelineError as error:
-                refused.append(_naming(item.series, error))
+            except Exception as error:
+                refused.append(_naming(item.series.title, as_refusal(error)))
     return done, refused
 
 
@@ -236,8 +242,13 @@ def _of_all(
     for path in bundles:
         from pipeline.masks import of_bundle
 
-        for product in of_bundle(path, request.wanted, policy):
-            yield path.resolve().name, None, product
+        name = path.resolve().name
+        try:
+            masks: Sequence[Product | PipelineError] = of_bundle(path, request.wanted, policy)
+        except Exception as error:
+            masks = [_naming(f"bundle {name}", as_refusal(error))]
+        for mask in masks:
+            yield name, None, mask
     for series, name in zip(chosen, file_names(chosen), strict=True):
         told: tuple[Finding, ...] = ()
         try:
@@ -247,14 +258,14 @@ def _of_all(
                 if series.kind == "image"
                 else _of_masks(series, found, request, policy)
             )
-        except PipelineError as error:
-            products = [_naming(series, error)]
+        except Exception as error:
+            products = [_naming(series.title, as_refusal(error))]
         for item in products:
             yield name, found, _telling(item, told) if isinstance(item, Product) else item
         first = products[0] if products else None
         if isinstance(first, Product):
             for broken in (f for f in first.findings if f.severity is Severity.ERROR):
-                yield name, found, _naming(series, PipelineError(broken))
+                yield name, found, _naming(series.title, PipelineError(broken))
 
 
 def _of_part(series: Series, part: Part, found: Scan, request: Request, policy: Policy) -> list[Product]:
@@ -287,8 +298,8 @@ def _of_parts(series: Series, found: Scan, request: Request, policy: Policy) -> 
     for part in parts:
         try:
             made += _of_part(series, part, found, request, policy)
-        except PipelineError as error:
-            made.append(_naming(series, error))
+        except Exception as error:
+            made.append(_naming(series.title, as_refusal(error)))
     return made
 
 
@@ -363,9 +374,9 @@ def _resampled(product: Product) -> bool:
     return any(f.code is Code.RESAMPLED for f in product.findings)
 
 
-def _naming(series: Series, error: PipelineError) -> PipelineError:
+def _naming(title: str, error: PipelineError) -> PipelineError:
     """The same refusal, naming its series: one among many must say which it speaks of."""
     message = error.finding.message
-    if not message.startswith(series.title):
-        message = f"{series.title}: {message}"
+    if not message.startswith(title):
+        message = f"{title}: {message}"
     return PipelineError(replace(error.finding, message=message), error.others)

@@ -88,6 +88,10 @@ def _lays_planes(asked: Asked, subject: Subject) -> bool:
     return subject.form in (*_PLANES, "image") or subject.sourced
 
 
+def _stacks_frames(asked: Asked, subject: Subject) -> bool:
+    return _lays_planes(asked, subject) or subject.form in ("seg", "fractional")
+
+
 def _may_be_disputed(asked: Asked, subject: Subject) -> bool:
     return asked.policy.crosscheck != "off" and _lays_planes(asked, subject)
 
@@ -178,7 +182,7 @@ RULES = (
         lambda a, s: a.request.like is None,
         "--like takes over the order of the axes of its file",
     ),
-    Rule("--on-tilt", "policy.on_tilt", True, _lays_planes, "there are no planes of images to lay"),
+    Rule("--on-tilt", "policy.on_tilt", True, _stacks_frames, "there are no planes to lay"),
     Rule("--on-gap", "policy.on_gap", True, _lays_planes, "there are no planes of images to lay"),
     Rule("--on-duplicate", "policy.on_duplicate", True, _lays_planes, "there are no planes of images to lay"),
     Rule("--assume-spacing", "policy.assume_spacing", True, _lays_planes, "there are no planes of images to lay"),

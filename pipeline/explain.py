@@ -39,7 +39,7 @@ def explain(grid: Grid, plane: Plane, *, title: str = "This series") -> str:
         f"  Pixel Spacing                {plane.row_spacing:g} \\ {plane.column_spacing:g}   "
         "between rows, then between columns, mm",
         "",
-        "DICOM counts in LPS: x grows to the patient's left, y to the back, z to the head. A cosine is a direction:",
+        "DICOM counts in LPS: x grows to the patient's left, y to the back, z to the head. A cosine is a direction: "
         "how much of one mm goes left, back and head (below zero: right, front, feet).",
         f"  row cosine     {_vector(plane.row_cosine)}   along a row:     {direction(plane.row_cosine)}",
         f"  column cosine  {_vector(plane.column_cosine)}   down a column:   {direction(plane.column_cosine)}",
@@ -51,7 +51,7 @@ def explain(grid: Grid, plane: Plane, *, title: str = "This series") -> str:
         "So in LPS, column by column: one step of i, of j, of k, and the centre of the first voxel, in mm",
         *_matrix(grid.lps, " xyz"),
         "",
-        "NIfTI counts in RAS: x grows to the right, y to the front, z to the head. Left is minus right and",
+        "NIfTI counts in RAS: x grows to the right, y to the front, z to the head. Left is minus right and "
         "back is minus front, so the first two rows change sign; the third stays. No voxel moves, none is flipped.",
         *_matrix(grid.ras, " RAS"),
         *_codes(grid.ras),
@@ -147,7 +147,7 @@ def _dicom2nifti(grid: Grid) -> list[str]:
         f"  {difference(order, AS_IS)}. It has {' × '.join(map(str, shape))} voxels; its first is our ({', '.join(map(str, corner))})",
         "and its matrix is then",
         *_matrix(theirs, " RAS"),
-        "It looks different and is the same place: its voxel and ours, where the patient has the same point, have",
+        "It looks different and is the same place: its voxel and ours, where the patient has the same point, have "
         "the same RAS coordinates. But each matrix belongs to its own array. Put on the other, it mirrors or turns it.",
     ]
 

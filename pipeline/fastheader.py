@@ -366,5 +366,5 @@ def _texts(vr: bytes, raw: bytes) -> list[str]:
     text = raw.decode("ascii")
     if not text.isprintable():
         raise GiveUp("a control character in a text")
-    parts = [part.strip(" ") for part in ([text] if vr == b"ST" else text.split("\\"))]
+    parts = [part.strip(" ") for part in ([text] if vr in (b"ST", b"UI") else text.split("\\"))]
     return [] if "" in parts else parts

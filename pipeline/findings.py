@@ -40,6 +40,8 @@ class Severity(str, Enum):
 class Code(str, Enum):
     """Every defect that has a name. The value is STAGE.NAME."""
 
+    # PROGRAM: bugs of ours
+    UNEXPECTED = "PROGRAM.UNEXPECTED"
     # OPTIONS: what was asked for
     BAD_OPTION = "OPTIONS.BAD_OPTION"
     IDLE_OPTION = "OPTIONS.IDLE_OPTION"
@@ -228,6 +230,7 @@ DOUBTS = frozenset(
 _EXIT_BY_CODE = {
     Code.BAD_OPTION: Exit.USAGE,
     Code.IDLE_OPTION: Exit.USAGE,
+    Code.UNEXPECTED: Exit.INTERNAL_ERROR,
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,
     Code.NO_DICOM: Exit.NOTHING_TO_CONVERT,
     Code.CORRUPT_FILE: Exit.CORRUPT_INPUT,

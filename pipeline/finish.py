@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import nifti, regrid
-from pipeline.atomic_file import in_place
+from pipeline.atomic_file import cannot_write, in_place
 from pipeline.beside import Beside
 from pipeline.crosscheck.agreement import Agreement
 from pipeline.crosscheck.panel import Panel
@@ -217,7 +217,7 @@ def _write(
             back = nifti.reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
             checksums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]), seen)
     except OSError as error:
-        raise refuse(Code.CANNOT_WRITE, f"writing failed: {error.strerror or error}", "Is the disk full?") from error
+        raise cannot_write(path.name.removesuffix(".partial").split(".", 2)[-1], error) from error
     finally:
         written.set()
     rows = labels.rows() if labels else label_table(mask) if mask else None

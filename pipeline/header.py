@@ -230,7 +230,7 @@ def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any]
             continue
         try:
             element = dataset[keyword]
-            value = plain(element.value)
+            value = _identifier(element.value) if element.VR == "UI" else plain(element.value)
         except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
             unreadable[keyword] = str(error)
             continue
@@ -241,6 +241,12 @@ def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any]
         elif _says_something(element):
             unreadable[keyword] = f"“{_shown(element.value)}” (VR {element.VR}) is no value of its kind"
     return values, unreadable
+
+
+def _identifier(value: Any) -> str | None:
+    """A UID; several are one that nobody else has, as they are written."""
+    parts = [value] if isinstance(value, str) else value or ()
+    return "\\".join(str(part).strip() for part in parts) or None
 
 
 def _has_text(value: Any) -> bool:

@@ -31,9 +31,14 @@ def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: P
     """
     limit = policy.corner_limit(min(stack.grid.spacing[:2]))
     found = _defects(stack, planes, names, limit) if stack.irregularity_mm > limit else []
-    if stack.grid.shear_degrees > _LEANS_DEGREES and len(planes) > 1 and not any(f.code in _NO_STACK for f in found):
+    if leans(stack) and not any(f.code in _NO_STACK for f in found):
         found.append(tilt(stack, policy))
     return found
+
+
+def leans(stack: Stack) -> bool:
+    """Whether planes are stacked off their normal, beyond what is kept as printed."""
+    return stack.grid.shear_degrees > _LEANS_DEGREES and len(stack.order) > 1
 
 
 # A lean is not to be told of planes that make no stack.

@@ -18,6 +18,7 @@ from pipeline.outcome import Outcome, sidecar_of
 
 _COLOUR = {"VERIFIED": "32", "UNCONFIRMED": "33", "DISPUTED": "31", "REFUSED": "31", "SKIPPED": "36"}
 _HANG = 2
+_DEEP = 8  # columns: what hangs under a verdict is no list
 
 
 def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -> list[str]:
@@ -142,6 +143,16 @@ def _sentence(finding: Finding) -> str:
     first = text.split(" ", 1)[0].rstrip(",:;")
     named = any(mark in first for mark in "._/") or text.startswith(tuple(w for w in finding.where if w))
     return (text[:1] if named else text[:1].upper()) + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """One line as those that fit: a paragraph at the edge, an entry with its further lines a little further in."""
+    text = line.lstrip()
+    indent = line[: len(line) - len(text)]
+    if len(line) <= width or text.startswith("["):  # a row of numbers to be copied stays one
+        return [line]
+    first, *more = _wrapped(text, indent + "  " * (0 < len(indent) < _DEEP), width)
+    return [indent + first.lstrip(), *more]
 
 
 def _wrapped(text: str, hang: str, width: int) -> list[str]:

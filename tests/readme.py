@@ -19,6 +19,7 @@ from pipeline.cli import main
 from pipeline.diagnose import diagnose
 from pipeline.explain import explain
 from pipeline.geometry import Matrix, axis_codes
+from pipeline.render import wrapped
 from tests.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_order, series, users_affine
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,8 @@ def _convert() -> str:
 
 def _explain() -> str:
     grid, plane = series(CORONAL)
-    return explain(grid, plane, title="The thread's series, read as coronal") + "\n"
+    text = explain(grid, plane, title="The thread's series, read as coronal")
+    return "\n".join(short for line in text.split("\n") for short in wrapped(line, 100)) + "\n"
 
 
 def _matrix(directions: Matrix) -> str:

@@ -22,6 +22,7 @@ from pipeline.frames import Frame
 from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder
 from pipeline.mask import Concept, Mask, Segment, Voxels, smallest_unsigned
 from pipeline.pixels import read_plane
+from pipeline.policy import Policy
 from pipeline.series import scan
 from tests.cases import needs_samples, samples_folder
 from tests.segs import AXIAL, CT, MR, Place, source_files, source_grid
@@ -224,7 +225,7 @@ def test_a_tilted_gantry_stays_tilted(tmp_path: Path) -> None:
     written = write_seg([mask], frames, tmp_path / "mask.dcm")
     assert "4.85" in next(f.message for f in written.findings if f.code is Code.ASSUMED_THICKNESS)
     for on in (grid, None):
-        decoded = seg.decode(scan([written.path]).series[0], on)
+        decoded = seg.decode(scan([written.path]).series[0], on, policy=Policy(on_tilt="shear"))
         np.testing.assert_array_equal(decoded.masks[0].voxels.array(), mask.voxels.array())
         np.testing.assert_allclose(decoded.masks[0].grid.lps, grid.lps, atol=1e-3)
 

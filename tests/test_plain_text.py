@@ -41,7 +41,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_every_command_speaks_in_every_encoding(made: Path, tmp_path: Path, name: str) -> None:
+    named = tmp_path / os.fsdecode("× é 骨".encode())
     commands: tuple[Sequence[object], ...] = (
+        ("convert", made / "in", "-o", f"{named}/", "--crosscheck", "off", "--report"),
+        ("report", named, "-o", named / "all.html"),
+        ("check", named / "7_Kopf-9-x.nii.gz", made / "in"),
+        ("export", named / "7_Kopf-9-x.nii.gz", "--source", made / "in", "-o", named / "back"),
         ("convert", made / "in", "-o", tmp_path / "b.nii.gz", "--crosscheck", "off"),
         ("convert", made / "in", "-o", tmp_path / "c.nii.gz", "--crosscheck", "off", "--json"),
         ("series", made / "in", made / "rt"),
@@ -102,6 +107,8 @@ def test_a_name_that_is_no_text_is_escaped_everywhere(tmp_path: Path) -> None:
     again = run([*given, "-w", "skip"])
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith(b"SKIPPED")
+    assert run(["report", tmp_path, "-o", tmp_path / os.fsdecode(b"all\xe9.html")]).returncode == 0
+    assert 'href="o%E9.html"' in (tmp_path / os.fsdecode(b"all\xe9.html")).read_text("utf-8")
     many = run(["convert", folder, "-o", f"{tmp_path / 'out'}/", "--json", "--crosscheck", "off"])
     assert many.returncode == 0, many.stderr
     json.loads(many.stdout.decode("utf-8"))

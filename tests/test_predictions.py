@@ -12,7 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless
 
-from pipeline.conversion import convert
+from pipeline.conversion import convert, convert_all
 from pipeline.crosscheck.agreement import Agreement, judge
 from pipeline.crosscheck.agreement import Testimony as Told
 from pipeline.crosscheck.known_wrong import Rule, predictions
@@ -282,3 +282,10 @@ def test_a_scheme_of_another_sequence_or_none_says_nothing(tmp_path: Path) -> No
         write(tmp_path / str(n), replace(SMALL, kind="mr"), edit=edit)
         outcome = convert([tmp_path / str(n)], tmp_path / f"{n}.nii", policy=POLICY)
         assert Code.REVERSED_ROWS not in {f.code for f in outcome.findings}
+
+
+def test_no_series_of_the_samples_is_disputed(samples: Path, tmp_path: Path) -> None:
+    done, refused = convert_all([samples], tmp_path, policy=replace(POLICY, on_tilt="refuse"))
+    assert len(done) > 40
+    assert {o.verdict for o in done} <= {"VERIFIED", "UNCONFIRMED"}
+    assert Code.WITNESS_DIFFERS not in {error.finding.code for error in refused}

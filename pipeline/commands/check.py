@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
-    from pipeline.findings import Exit, Severity
+    from pipeline.findings import Code, Exit, Severity
     from pipeline.pairs import declared_labels
 
     mask, image = Path(options.mask), Path(options.image) if options.image else None
@@ -46,10 +46,12 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         say.json({"Pairs": pairs_json, "Alone": [f.as_json() for f in many.alone], "Wrong": wrong})
     else:
         for m, i, found in results:
-            say.lines(_lines(m, i, found), options)
-        say.lines([f"ALONE  {f.message}" for f in many.alone], options)
+            say.prose(_lines(m, i, found, options), options)
+        say.prose([f"ALONE  {f.message}" for f in many.alone], options)
         if len(results) + len(many.alone) > 1:
             say.lines([f"{len(results) - wrong + len(many.alone)} of {len(results)} pairs match"], options)
+    if any(f.code is Code.UNEXPECTED for _, _, found in results for f in found):
+        return int(Exit.INTERNAL_ERROR)
     return int(Exit.MISMATCH if wrong else Exit.VERIFIED)
 
 
@@ -67,12 +69,13 @@ def _pairs(mask: Path, image: Path | None) -> Pairs:
 
 def _of_one_among_many(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
     """The same, but what one pair is refused for is what is wrong with it, and the others are checked all the same."""
-    from pipeline.findings import PipelineError
+    from pipeline.unexpected import as_refusal
 
     try:
         return _differences(mask, image, declared)
-    except PipelineError as error:
-        return [error.finding, *error.others]
+    except Exception as error:
+        refusal = as_refusal(error)
+        return [refusal.finding, *refusal.others]
 
 
 def _differences(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
@@ -107,13 +110,13 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _lines(mask: str, image: str, found: list[Finding]) -> list[str]:
+def _lines(mask: str, image: str, found: list[Finding], options: argparse.Namespace) -> list[str]:
     from pipeline.findings import Severity
 
     wrong = any(f.severity is Severity.ERROR for f in found)
     lines = [f"{'DIFFERENT' if wrong else 'SAME GRID'}  {mask}  and  {image}"]
     for finding in found:
         lead = {Severity.ERROR: "wrong", Severity.WARNING: "warning", Severity.INFO: "note"}[finding.severity]
-        hint = f" {finding.hint}" if finding.hint else ""
+        hint = f" {said}" if (said := say.hint(finding.hint, options)) else ""
         lines.append(f"           {lead}: {finding.message}.{hint}")
     return lines

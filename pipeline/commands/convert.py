@@ -267,12 +267,12 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
 
 def _page_refused(made: Outcome, options: argparse.Namespace) -> PipelineError | None:
     """Write the page of one of many; what refuses it keeps no other from being written."""
-    from pipeline.findings import PipelineError
+    from pipeline.unexpected import as_refusal
 
     try:
         _write_page(made, options)
-    except PipelineError as error:
-        return error
+    except Exception as error:
+        return as_refusal(error)
     return None
 
 
@@ -362,8 +362,10 @@ def _report_many(done: Sequence[Outcome], refused: Sequence[PipelineError], opti
         for made in done:
             say.outcome(made, options)
         for error in refused:
-            say.refusal(error)
+            say.refusal(error, options)
         say.lines(summary_lines(done, refused), options)
+    if any(error.exit is Exit.INTERNAL_ERROR for error in refused):
+        return int(Exit.INTERNAL_ERROR)
     if not refused:
         return max((_exit_of(o, options) for o in done), default=int(Exit.NOTHING_TO_CONVERT))
     return int(Exit.PARTLY_DONE if done else refused[0].exit)

@@ -84,7 +84,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     if options.json:
         say.json(found.as_json())
     else:
-        say.lines([f"{path.name}, held against {series.title}", *found.lines()], options)
+        say.prose([f"{path.name}, held against {series.title}", *found.lines()], options)
     if options.fix:
         right, grid = fix(found, array, laid.grid)
         write_fixed(Path(options.fix), right, grid, header, policy)

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     if options.json:
         say.json(record | {"Text": text})
     else:
-        say.lines([text], options)
+        say.prose([text], options)
     return 0
 
 

@@ -36,12 +36,15 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
     from pipeline.encode.seg import write_seg
     from pipeline.encode.series import write_series
+    from pipeline.extras import require_extra
     from pipeline.findings import Code, refuse
     from pipeline.policy import Policy
     from pipeline.series import Scan
     from pipeline.sources import find_source, mask_on
 
     policy = Policy()
+    if options.to == "seg":
+        require_extra("seg")
     if options.to != "seg":
         say.refuse_idle(options, only=("segments",), why="it describes the segments of --to seg")
     mask = _mask(Path(options.mask), options.mask_name, policy)
@@ -66,7 +69,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     if options.json:
         say.json({"Written": out.name, "Findings": [f.as_json() for f in findings]})
     else:
-        say.lines([said, *(f"note: {f.message}" for f in findings)], options)
+        say.prose([said, *(f"note: {f.message}" for f in findings)], options)
     return 0
 
 

@@ -62,5 +62,5 @@ def run_back(options: argparse.Namespace, _: list[str]) -> int:
     if options.json:
         say.json({"Written": Path(options.output).name, "Findings": [f.as_json() for f in findings]})
     else:
-        say.lines([f"wrote {options.output}", *(f"note: {f.message}" for f in findings)], options)
+        say.prose([f"wrote {options.output}", *(f"note: {f.message}" for f in findings)], options)
     return 0

@@ -39,9 +39,11 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
+    from pipeline.extras import require_extra
     from pipeline.findings import Exit
     from pipeline.page_file import check_page_place, write_page
 
+    require_extra("report")
     _refuse_idle(options)
     given, out = Path(options.outcome), Path(options.output)
     check_page_place(out)
@@ -54,17 +56,20 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         say.json({"Written": [p.name for p in written], "Refused": [say.refusal_record(e) for e in refused]})
     else:
         for error in refused:
-            say.refusal(error)
-        say.lines([f"wrote {p}" for p in written], options)
+            say.refusal(error, options)
+        say.prose([f"wrote {p}" for p in written], options)
+    if any(error.exit is Exit.INTERNAL_ERROR for error in refused):
+        return int(Exit.INTERNAL_ERROR)
     return int(Exit.PARTLY_DONE if refused else Exit.VERIFIED)
 
 
 def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[list[Path], list[PipelineError]]:
     """A page for every record below a folder, and one over all: what was written, and what was refused."""
-    from pipeline.findings import Code, PipelineError, refuse
+    from pipeline.findings import Code, refuse
     from pipeline.page_file import page_of, write_page
     from pipeline.report import find_outcomes, group_page
     from pipeline.report.record import read_record
+    from pipeline.unexpected import as_refusal
 
     outcomes = find_outcomes(folder)
     if not outcomes:
@@ -80,8 +85,8 @@ def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[li
             if record.file is not None and record.file.exists():
                 write_page(page_of(outcome), _page(outcome, options))
                 written.append(page_of(outcome))
-        except PipelineError as error:
-            refused.append(error)
+        except Exception as error:
+            refused.append(as_refusal(error))
     write_page(out, group_page(readable, folder=out.resolve().parent))
     return [*written, out], refused
 

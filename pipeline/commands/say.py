@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, TextIO
@@ -52,6 +53,29 @@ def lines(text: Iterable[str], options: argparse.Namespace | None = None) -> Non
         _write("\n".join(text))
 
 
+def prose(text: Iterable[str], options: argparse.Namespace) -> None:
+    """Print lines that may be long, each wrapped under where it begins, unless --quiet."""
+    from pipeline.render import wrapped
+
+    columns = width()
+    lines((short for long in text for line in long.split("\n") for short in wrapped(line, columns)), options)
+
+
+def hint(text: str, options: argparse.Namespace) -> str:
+    """A hint without the sentences that name options this command does not have; another command's are its own."""
+    known = options.parser._option_string_actions
+    kept = []
+    for line in text.split("\n"):
+        sentences = re.split(r"(?<=[.?!]) +(?=[^a-z])", line)
+        kept.append(" ".join(s for s in sentences if _names_only(s, known)))
+    return "\n".join(kept).strip("\n")
+
+
+def _names_only(sentence: str, known: Collection[str]) -> bool:
+    named = re.findall(r"(?<![\w-])--?[a-z][a-z-]*", sentence)
+    return all(option in known for option in named) or re.search(r"\b(verimask [a-z]|pip )", sentence) is not None
+
+
 def json(record: Any) -> None:
     """Print one JSON document."""
     from pipeline.outcome import as_text
@@ -80,10 +104,14 @@ def outcome(made: Outcome, options: argparse.Namespace) -> None:
     lines(outcome_lines(made, colour=colour(sys.stdout), width=width()), options)
 
 
-def refusal(error: PipelineError) -> None:
+def refusal(error: PipelineError, options: argparse.Namespace) -> None:
     """Print a refusal on standard error."""
+    from dataclasses import replace
+
+    from pipeline.findings import PipelineError
     from pipeline.render import refusal_lines
 
+    error = PipelineError(replace(error.finding, hint=hint(error.finding.hint, options)), error.others)
     print("\n".join(refusal_lines(error, colour=colour(sys.stderr), width=width())), file=sys.stderr)
 
 

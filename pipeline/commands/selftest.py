@@ -30,7 +30,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         checks.append(check)
         if not options.json:
             state = {True: "ok    ", False: "FAILED", None: "absent"}[check.passed]
-            say.lines([f"{state}  {check.grid:14}  {check.route:31}  {check.said}"], options)
+            say.prose([f"{state}  {check.grid:14}  {check.route:31}  {check.said}"], options)
     failed = sum(c.passed is False for c in checks)
     if options.json:
         rows = [{"Grid": c.grid, "Route": c.route, "Passed": c.passed, "Said": c.said} for c in checks]

@@ -39,7 +39,8 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     if options.json:
         say.json({"Series": [_record(s) for s in found.series], "LeftOut": [f.as_json() for f in left_out]})
         return 0
-    lines = [table(found.series)]
+    say.lines([table(found.series)], options)
+    lines = []
     for series in found.series:
         names = _names(series)
         if names:
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     count = len(left_out) - len(lost)
     if count and not options.left_out:
         lines.append(f"  {count} file{'s' * (count > 1)} left out (--left-out lists {'them' if count > 1 else 'it'})")
-    say.lines(lines, options)
+    say.prose(lines, options)
     return 0
 
 

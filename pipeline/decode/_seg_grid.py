@@ -4,6 +4,7 @@ Rules:
 - Without a source the grid is the regular one spanned by the frames; positions between them without a frame are empty
   planes. With a source it is the source's, and a frame is placed on it in whole voxels, in any direction, or refused.
 - Every frame is measured at its four corners by its own equation. The largest distance is the proof.
+- Frames that lean against their normal obey the policy on tilt, as planes of images do.
 - The frames of one SEG share one orientation and one in-plane place; anything else is refused by name.
 """
 
@@ -16,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings import Code, Finding, Severity, refuse
+from pipeline import irregular
+from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.frames import Frame
 from pipeline.geometry import GeometryError, Grid, Matrix, Plane
 from pipeline.mask import Array
@@ -141,7 +143,22 @@ def _own_grid(
         ) from error
     grid = replace(found.stack.grid, frame_of_reference_uid=str(frames[0].get("FrameOfReferenceUID", "")))
     limit = policy.corner_limit(min(grid.spacing))
-    return grid, limit, _about_step(frames[0].path.name, found, tag, thickness, limit)
+    told = _about_step(frames[0].path.name, found, tag, thickness, limit)
+    return grid, limit, (*_about_tilt(found, policy), *told)
+
+
+def _about_tilt(found: Spanned, policy: Policy) -> tuple[Finding, ...]:
+    """What the policy does about frames that are stacked off their normal."""
+    if not irregular.leans(found.stack):
+        return ()
+    defect = irregular.tilt(found.stack, policy)
+    if policy.on_tilt == "shear":
+        said = f"{defect.message}; the affine is sheared, with sform code 1 and qform code 0"
+        return (replace(defect, code=Code.SHEAR_KEPT, message=said, severity=Severity.WARNING, hint=""),)
+    hint = "--on-tilt shear keeps every voxel in place in a sheared affine, which some tools refuse"
+    if policy.on_tilt == "resample":
+        hint += "; frames of a segmentation are not resampled by themselves: --source gives the grid of the images"
+    raise PipelineError(replace(defect, hint=f"{hint}."))
 
 
 def _about_step(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +21,7 @@ from pipeline.encode.segments import described
 from pipeline.encode.source import check_source
 from pipeline.encode.uids import content_digest, content_uid
 from pipeline.encoding import load
+from pipeline.extras import imported
 from pipeline.findings import Code, Finding, Severity, refuse
 from pipeline.frames import Frame
 from pipeline.mask import Array, Concept, Mask, Segment, smallest_unsigned
@@ -63,7 +63,7 @@ def write_seg(
     Raises PipelineError: NO_EXPORT_PACKAGE, EXPORT_SOURCE, SEGMENT_DESCRIPTION, SEGMENTS_OVERLAP, EMPTY, OUTPUT_EXISTS,
     CANNOT_WRITE.
     """
-    highdicom = _highdicom()
+    highdicom = imported("seg", "highdicom")
     for mask in masks:
         check_source(mask.grid, source, policy or Policy())
     labels = sorted(s.number for mask in masks for s in mask.segments)
@@ -91,17 +91,6 @@ def write_seg(
         path.parent.mkdir(parents=True, exist_ok=True)
         made.save_as(working)
     return WrittenSeg(path, segments, tuple((n, label) for label, n in numbers.items()), (*findings, *_moved(numbers)))
-
-
-def _highdicom() -> Any:
-    try:
-        return import_module("highdicom")
-    except ImportError as error:
-        raise refuse(
-            Code.NO_EXPORT_PACKAGE,
-            f"a DICOM SEG is written by highdicom, which cannot be imported ({error})",
-            "Install it with: pip install 'verimask[seg]'. A DICOM series (--to series) needs nothing more.",
-        ) from error
 
 
 def _made(highdicom: Any, source: Sequence[Frame], images: list[Dataset], **what: Any) -> Any:

@@ -53,7 +53,7 @@ def _row(record: Record, base: Path) -> Row:
     rank = VERDICTS.index(record.verdict) * 2 + (not record.warnings)
     codes = tuple(dict.fromkeys(str(f.get("Code", "")) for f in record.warnings))
     page = record.path.with_suffix(".html")
-    link = quote(os.path.relpath(page if page.exists() else record.path, base).replace(os.sep, "/"))
+    link = quote(os.fsencode(os.path.relpath(page if page.exists() else record.path, base).replace(os.sep, "/")))
     if record.file is None:
         message = str(record.findings[0].get("Message", "")) if record.findings else ""
         return Row(record, rank, record.verdict, codes, None, message, link)

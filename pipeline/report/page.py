@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.compare import Placed, compare
+from pipeline.extras import imported
 from pipeline.findings import Severity
 from pipeline.mask import Segment
 from pipeline.nifti import read_header
@@ -29,7 +29,6 @@ from pipeline.report.pictures import (
     cut,
     draw,
     hex_of,
-    lacking,
     segments_of,
     window_of,
 )
@@ -120,10 +119,7 @@ def thumbnail(record: Record) -> Picture:
 
 @cache
 def _environment() -> Any:
-    try:
-        jinja2 = import_module("jinja2")
-    except ImportError as error:
-        raise lacking("Jinja2", error) from error
+    jinja2 = imported("report", "jinja2")
     folder = Path(__file__).parent / "templates"
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),

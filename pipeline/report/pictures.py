@@ -13,14 +13,13 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from io import BytesIO
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings import Code, refuse
+from pipeline.extras import imported
 from pipeline.mask import Array, Segment
 from pipeline.report.volume import Volume
 
@@ -149,7 +148,7 @@ def window_of(volume: Volume, modality: str = "") -> tuple[float, float]:
 def png(pixels: Array) -> str:
     """(rows, columns) grey or (rows, columns, 3) RGB bytes as a PNG data URI."""
     stream = BytesIO()
-    _pillow().fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", optimize=True)
+    imported("report", "PIL.Image").fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", optimize=True)
     return "data:image/png;base64," + b64encode(stream.getvalue()).decode("ascii")
 
 
@@ -199,20 +198,4 @@ def segments_of(labels: Sequence[Mapping[str, Any]]) -> tuple[Segment, ...]:
     """The segments of a record's Labels."""
     return tuple(
         Segment(int(s["Value"]), str(s["Name"]), tuple(s["Colour"]) if s.get("Colour") else None) for s in labels
-    )
-
-
-def _pillow() -> Any:
-    try:
-        return import_module("PIL.Image")
-    except ImportError as error:
-        raise lacking("Pillow", error) from error
-
-
-def lacking(package: str, error: ImportError) -> Exception:
-    """The refusal where a package of the extra is not installed."""
-    return refuse(
-        Code.NO_REPORT_PACKAGE,
-        f"a page is made with {package}, which cannot be imported ({error})",
-        "Install it with: pip install 'verimask[report]'. Converting needs nothing more.",
     )
