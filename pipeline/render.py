@@ -141,7 +141,9 @@ def _sentence(finding: Finding) -> str:
     """The message with a capital and a full stop; a file keeps its name as it is."""
     text = finding.message
     first = text.split(" ", 1)[0].rstrip(",:;")
-    named = any(mark in first for mark in "._/") or text.startswith(tuple(w for w in finding.where if w))
+    named = any(mark in "._/" or mark.isdigit() for mark in first) or text.startswith(
+        tuple(w for w in finding.where if w)
+    )
     return (text[:1] if named else text[:1].upper()) + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from pipeline import Code, Grid, PipelineError, Policy, convert
+from pipeline import Code, Grid, PipelineError, Policy, convert, convert_all
 from pipeline.cli import main
 from pipeline.crosscheck import dcm2niix, known_wrong, panel
 from pipeline.crosscheck.agreement import Agreement, Job, judge, order_in_words
@@ -508,3 +509,81 @@ def test_dcm2niix_that_splits_a_series_refuses(tmp_path: Path) -> None:
     files = tuple(map(str, (*one.paths, *two.paths)))
     told = dcm2niix.ask(Job(files, (1,) * len(files), False), philips=False)
     assert told.refusal.startswith("wrote 2 files for one series")
+
+
+# A stand-in that is the installed witness until it is asked about the second series, and then does as told.
+SECOND = """
+import os, sys, time
+from pathlib import Path
+from pipeline.crosscheck import dicom2nifti
+
+true, asked = dicom2nifti._testify, Path({notes!r})
+
+def testify(job):
+    if "second" in job.files[0] and not asked.exists():
+        asked.touch()
+        {fault}
+    return true(job)
+
+dicom2nifti._testify = testify
+dicom2nifti.main()
+"""
+FAULTS = {
+    "killed": ("os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+    "hung": ("time.sleep(1000)", "gave no answer within 3 s"),
+    "robbed": ("import shutil; shutil.rmtree(sys.argv[2])", "its last words: FileNotFoundError"),
+}
+
+
+@pytest.mark.parametrize("crosscheck", ["affine", "voxels"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_batch_outlives_a_witness_that_fails_in_its_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, crosscheck: Literal["affine", "voxels"]
+) -> None:
+    if (fault, crosscheck) == ("robbed", "affine"):
+        return  # it puts nothing down for headers alone
+    does, words = FAULTS[fault]
+    (tmp_path / "stand_ins").mkdir()
+    code = SECOND.format(notes=str(tmp_path / "asked"), fault=does)
+    (tmp_path / "stand_ins" / "stand_in_of_batches.py").write_text(code, "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path / "stand_ins"))
+    monkeypatch.setitem(panel._PROCESSES, "dicom2nifti", "stand_in_of_batches")
+    for number, name in enumerate(("first", "second", "third"), 1):
+        write(tmp_path / "in" / name, SPEC, content="mask", radius_mm=4, series_number=number, seed=name)
+    policy = Policy(crosscheck=crosscheck, witness_limit_s=3)
+    done, refused = convert_all([tmp_path / "in"], tmp_path / "out", policy=policy)
+    assert not refused
+    told = [o.agreements[0] for o in done]
+    assert [a.confirms for a in told] == [True, False, True]
+    assert told[1].status == "FAILED"
+    assert words in told[1].words
+    assert [o.verdict for o in done] == [
+        "VERIFIED",
+        "UNCONFIRMED" if crosscheck == "affine" else "VERIFIED",
+        "VERIFIED",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("kill -9 $$", "killed by SIGKILL"),
+        ("sleep 1000", "gave no answer within 2 s"),
+        (None, "FileNotFoundError"),
+        ("rm -r in out", "FileNotFoundError|wrote 0 files"),
+    ],
+)
+def test_a_program_that_fails_confirms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, words: str
+) -> None:
+    script = tmp_path / "dcm2niix"
+    if program is not None:
+        script.write_text(f"#!/bin/sh\n{program}\n")
+        script.chmod(0o755)
+    monkeypatch.setattr("dcm2niix.bin", str(script))
+    write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
+    outcome = convert([tmp_path / "in"], tmp_path / "o.nii", policy=Policy(crosscheck="voxels", witness_limit_s=2))
+    told = {a.witness: a for a in outcome.agreements}["dcm2niix"]
+    assert re.search(words, told.words)
+    assert not told.confirms
+    assert outcome.verdict == ("VERIFIED" if told.status == "FAILED" else "UNCONFIRMED")

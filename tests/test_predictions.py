@@ -186,6 +186,18 @@ def test_every_rule_has_a_case() -> None:
     assert {rule for rule, _ in CASES} | set(ON_SAMPLES) == set(Rule)
 
 
+def test_every_rule_is_in_the_page_of_witnesses() -> None:
+    rows = (Path(__file__).parents[1] / "docs" / "witnesses.md").read_text("utf-8").splitlines()
+    said = {
+        (name, row.split(" | ")[1])
+        for row in rows
+        if row.count(" | ") == 2
+        for name in row[2:].split(" | ")[0].split(", ")
+    }
+    witnesses = {(case.witness, rule.value) for (rule, _), case in CASES.items()}
+    assert witnesses | {(witness, rule.value) for rule, witness in ON_SAMPLES.items()} <= said
+
+
 @pytest.mark.parametrize("name", CASES, ids=lambda n: f"{n[0].name} {n[1]}".strip())
 def test_a_prediction_is_met_and_nothing_beside_it_is_excused(
     tmp_path: Path, witnesses: Panel, name: tuple[Rule, str]
