@@ -93,10 +93,10 @@ def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series", sou
     laid = _stacked(frames, policy, thickness[0] if thickness else 1.0)
     ordered = [frames[n] for n in laid.order]
     findings = [*told, *dropped, *([thickness[1]] if thickness else [])]
-    defects = irregular.after(laid, _planes(ordered), [f.name for f in ordered], policy)
+    faults = irregular.after(laid, _planes(ordered), [f.name for f in ordered], policy)
     plan = None
-    if defects:
-        laid, plan, mended = _mended(ordered, laid, defects, policy)
+    if faults:
+        laid, plan, mended = _mended(ordered, laid, faults, policy)
         findings += mended
     reference = str(frames[0].get("FrameOfReferenceUID", ""))
     laid = replace(laid, grid=replace(laid.grid, frame_of_reference_uid=reference))
@@ -126,20 +126,20 @@ def _placed(
 
 
 def _mended(
-    ordered: Sequence[Frame], laid: Stack, defects: list[Finding], policy: Policy
+    ordered: Sequence[Frame], laid: Stack, faults: list[Finding], policy: Policy
 ) -> tuple[Stack, Plan | None, list[Finding]]:
     """What the policy does about gaps and tilt; every other defect, and an unmended one, is raised."""
-    gap = next((d for d in defects if d.code in _GAPS), None)
-    tilt = next((d for d in defects if d.code is Code.GANTRY_TILT), None)
-    if defects[0] not in (gap, tilt):
-        raise PipelineError(defects[0], tuple(defects[1:]))
+    gap = next((d for d in faults if d.code in _GAPS), None)
+    tilt = next((d for d in faults if d.code is Code.GANTRY_TILT), None)
+    if faults[0] not in (gap, tilt):
+        raise PipelineError(faults[0], tuple(faults[1:]))
     linear = policy.as_ == "image"
     along: resample.Along = "exact"
     findings: list[Finding] = []
     if gap is not None:
         missing = irregular.missing_between(laid, _limit(_planes(ordered), policy))
         if policy.on_gap == "refuse" or (policy.on_gap == "fill" and missing is None):
-            raise PipelineError(gap, tuple(d for d in defects if d is not gap))
+            raise PipelineError(gap, tuple(d for d in faults if d is not gap))
         if missing is not None:
             laid = _stacked(ordered, policy, 1.0, missing)
             tilt = irregular.tilt(laid, policy) if tilt is not None else None

@@ -137,8 +137,8 @@ def test_a_report_without_its_extra_is_refused_before_work_starts(
 ) -> None:
     write(tmp_path / "in", SMALL)
     monkeypatch.setitem(sys.modules, package, None)
-    for output in (tmp_path / "out.nii", f"{tmp_path / 'out'}/"):
-        code, _, err = run(capsys, "convert", tmp_path / "in", "-o", output, "--report")
+    for target in (tmp_path / "out.nii", f"{tmp_path / 'out'}/"):
+        code, _, err = run(capsys, "convert", tmp_path / "in", "-o", target, "--report")
         assert (code, "verimask[report]" in err) == (Exit.USAGE, True)
     code, _, err = run(capsys, "report", tmp_path / "none.json", "-o", tmp_path / "page.html")
     assert (code, "verimask[report]" in err) == (Exit.USAGE, True)
