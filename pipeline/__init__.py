@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from pipeline.core.version import __version__
+
 __all__ = [
     "Code",
     "Finding",
@@ -19,32 +20,33 @@ __all__ = [
     "Plane",
     "Policy",
     "Request",
+    "__version__",
     "convert",
     "convert_all",
     "scan",
 ]
 
 if TYPE_CHECKING:
-    from pipeline.conversion import convert, convert_all
-    from pipeline.findings import Code, Finding, PipelineError
-    from pipeline.geometry import Grid, Plane
-    from pipeline.outcome import Outcome
-    from pipeline.policy import Policy
-    from pipeline.request import Request
-    from pipeline.series import scan
+    from pipeline.conversion.convert import convert, convert_all
+    from pipeline.conversion.record import Outcome
+    from pipeline.conversion.request import Request
+    from pipeline.core.findings import Code, Finding, PipelineError
+    from pipeline.core.policy import Policy
+    from pipeline.dicom.scan import scan
+    from pipeline.geometry.grid import Grid, Plane
 
 _HOME = {
-    "convert": "conversion",
-    "convert_all": "conversion",
-    "Request": "request",
-    "Code": "findings",
-    "Finding": "findings",
-    "PipelineError": "findings",
-    "Grid": "geometry",
-    "Plane": "geometry",
-    "Outcome": "outcome",
-    "Policy": "policy",
-    "scan": "series",
+    "convert": "conversion.convert",
+    "convert_all": "conversion.convert",
+    "Request": "conversion.request",
+    "Code": "core.findings",
+    "Finding": "core.findings",
+    "PipelineError": "core.findings",
+    "Grid": "geometry.grid",
+    "Plane": "geometry.grid",
+    "Outcome": "conversion.record",
+    "Policy": "core.policy",
+    "scan": "dicom.scan",
 }
 
 

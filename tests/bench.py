@@ -34,7 +34,7 @@ OWN = ["seg", "rtstruct"]
 BATCH = 200
 # Compiled modules are kept, as in every installation.
 _ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-_OURS = [sys.executable, "-c", "from pipeline.cli import main; main()", "convert"]
+_OURS = [sys.executable, "-c", "from pipeline.cli.main import main; main()", "convert"]
 _SITK = """import sys, SimpleITK as s
 r = s.ImageSeriesReader(); r.SetFileNames(r.GetGDCMSeriesFileNames(sys.argv[1]))
 s.WriteImage(r.Execute(), sys.argv[2], sys.argv[2].endswith("gz"))"""

@@ -17,10 +17,10 @@ import nibabel
 import numpy as np
 
 from pipeline import __version__
-from pipeline.conversion import Request, convert
-from pipeline.exported import Told
-from pipeline.findings import PipelineError
-from pipeline.policy import Policy
+from pipeline.conversion.convert import Request, convert
+from pipeline.conversion.embedded_masks import Told
+from pipeline.core.findings import PipelineError
+from pipeline.core.policy import Policy
 from tests.hard_cases import CASES, HardCase
 from tests.hard_truth import Acquired, blended, compared, truth
 from tests.peers import READERS, Peer, versions

@@ -19,11 +19,11 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 from scipy import ndimage
 
-from pipeline.laying import Laid, lay
-from pipeline.mask import Voxels
-from pipeline.pixels import stored_voxels
-from pipeline.policy import Policy
-from pipeline.series import scan
+from pipeline.core.policy import Policy
+from pipeline.dicom.pixels import stored_voxels
+from pipeline.dicom.scan import scan
+from pipeline.stacking.stack_frames import Laid, lay
+from pipeline.volume.mask import Voxels
 from tests.dicom_file import save
 from tests.phantom import body
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.geometry import Grid, Plane
-from pipeline.orders import Order, order_for
+from pipeline.geometry.axis_order import Order, order_for
+from pipeline.geometry.grid import Grid, Plane
 
 FLIPPED_ROWS = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0))
 CORONAL = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0))

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decode import rtstruct
-from pipeline.geometry import Grid
-from pipeline.series import scan
+from pipeline.decode.rtstruct import decode as rtstruct
+from pipeline.dicom.scan import scan
+from pipeline.geometry.grid import Grid
 from tests.rtphantom import (
     AXIAL,
     CORONAL,

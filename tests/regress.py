@@ -20,9 +20,9 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline import PipelineError, Policy, Request, convert
-from pipeline.geometry import LPS_TO_RAS, Grid, index_map
-from pipeline.nifti import read_planes
-from pipeline.outcome import as_text
+from pipeline.conversion.record import as_text
+from pipeline.geometry.grid import LPS_TO_RAS, Grid, index_map
+from pipeline.nifti.file import read_planes
 from tests.cases import DATA, Case, cases, digest, has_samples, samples_folder
 
 GOLDEN = DATA / "golden"

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, RTStructureSetStorage
 
-from pipeline.geometry import Grid
-from pipeline.series import Series, scan
+from pipeline.dicom.scan import Series, scan
+from pipeline.geometry.grid import Grid
 
 ROOT = "1.2.826.0.1.3680043.10.1111"
 FRAME_UID, IMAGE_SERIES_UID, STRUCT_SERIES_UID = f"{ROOT}.1", f"{ROOT}.2", f"{ROOT}.3"

@@ -14,9 +14,9 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from pipeline.frames import Frame
-from pipeline.geometry import Grid, stack
-from pipeline.series import Series, scan
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.scan import Series, scan
+from pipeline.geometry.grid import Grid, stack
 
 ROWS, COLUMNS, PLANES = 5, 7, 6
 SPACING, STEP = (1.5, 0.75), 2.5

@@ -7,9 +7,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.geometry import Grid
-from pipeline.mistakes import BASES, COSINES, PRODUCTS, SHIFTS, SPACINGS, STEPS, WORLDS, Context, Recipe, build
-from pipeline.orders import AS_IS, ORDERS, Order, order_for
+from pipeline.diagnosis.mistakes import (
+    BASES,
+    COSINES,
+    PRODUCTS,
+    SHIFTS,
+    SPACINGS,
+    STEPS,
+    WORLDS,
+    Context,
+    Recipe,
+    build,
+)
+from pipeline.geometry.axis_order import AS_IS, ORDERS, Order, order_for
+from pipeline.geometry.grid import Grid
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def test_the_floors_hold() -> None:
     code = "import sys; from importlinter.cli import lint_imports_command as c; sys.argv=['lint-imports']; c()"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 kept, 0 broken" in done.stdout
+    assert " 0 broken" in done.stdout
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -51,13 +51,16 @@ def test_what_is_judged_does_not_lean_on_its_judge(path: Path) -> None:
         return
     assert not packages(path) & WITNESSES
     # The CSA header of a mosaic is read by nibabel; no NIfTI file of ours is.
-    if name_of(path) != "pipeline.mosaic":
+    if name_of(path) != "pipeline.dicom.mosaic":
         assert not packages(path) & {"nibabel"}, "nibabel judges our files; it does not write or read them here"
 
 
-@pytest.mark.parametrize("name", ["geometry", "mask", "findings", "policy", "irregular", "nifti"])
+@pytest.mark.parametrize("name", ["geometry", "volume", "core", "stacking", "nifti"])
 def test_the_ground_floor_knows_no_dicom(name: str) -> None:
-    assert not packages(ROOT / "pipeline" / f"{name}.py") & (READERS | WITNESSES)
+    modules = sorted((ROOT / "pipeline" / name).glob("*.py"))
+    assert len(modules) > 3
+    for path in modules:
+        assert not packages(path) & (READERS | WITNESSES), path
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
@@ -90,7 +93,7 @@ def test_only_the_command_line_prints(path: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
-    assert "print" not in calls or path.name in {"cli.py", *INSIDE_MIMICS} or path.parent.name == "commands"
+    assert "print" not in calls or path.name in INSIDE_MIMICS or path.parent.name == "cli"
 
 
 def test_the_public_names_are_there() -> None:

@@ -8,10 +8,10 @@ from typing import Any, get_args
 import pytest
 
 from pipeline import Policy, Request, convert, convert_all, scan
-from pipeline.decode.labelled import Named
-from pipeline.exported import Told
-from pipeline.findings import Code, PipelineError
-from pipeline.policy import choices
+from pipeline.conversion.embedded_masks import Told
+from pipeline.core.findings import Code, PipelineError
+from pipeline.core.policy import choices
+from pipeline.decode.embedded.labelled import Named
 from tests.phantom import Spec, write
 from tests.test_cli import Said
 

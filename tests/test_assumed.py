@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.conversion import convert
-from pipeline.findings import Code, PipelineError
-from pipeline.frames import Frame
-from pipeline.laying import Laid, lay
-from pipeline.policy import Policy
-from pipeline.series import scan
+from pipeline.conversion.convert import convert
+from pipeline.core.findings import Code, PipelineError
+from pipeline.core.policy import Policy
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.scan import scan
+from pipeline.stacking.stack_frames import Laid, lay
 from tests.hard_cases import SMALL
 from tests.hard_edits import tags, top_level
 from tests.phantom import ORIENTATIONS, Spec, write

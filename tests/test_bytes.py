@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from pipeline import Outcome, PipelineError, Policy, convert
-from pipeline.findings import Code
+from pipeline.core.findings import Code
 from tests.meta import as_items, declare, pixels, replace_pixels
 from tests.phantom import SYNTAXES, Spec, Truth, write
 from tests.segs import SegFrame, blobs, frames_of, write_seg
@@ -658,8 +658,8 @@ def test_values_that_lossy_compression_left_are_kept_when_asked(tmp_path: Path) 
 def test_a_lossy_export_with_a_burned_in_mask_is_refused(tmp_path: Path) -> None:
     """Its constants are smeared too; half of the mask would be taken."""
     from pipeline import Request
-    from pipeline.decode.labelled import Named
-    from pipeline.exported import Told
+    from pipeline.conversion.embedded_masks import Told
+    from pipeline.decode.embedded.labelled import Named
 
     truth = write(tmp_path / "in", MASK, shape=(40, 34, 5), labels=(255,))
     jpeg(truth, 90)

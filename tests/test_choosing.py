@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from pipeline.conversion import Request, convert, convert_all
-from pipeline.decode.choosing import chosen
+from pipeline.conversion.convert import Request, convert, convert_all
+from pipeline.conversion.embedded_masks import Told
+from pipeline.core.findings import Code, PipelineError
+from pipeline.core.policy import Policy
+from pipeline.decode.chosen_labels import chosen
+from pipeline.decode.embedded.labelled import Named
 from pipeline.decode.image import decode_mask
-from pipeline.decode.labelled import Named
-from pipeline.exported import Told
-from pipeline.findings import Code, PipelineError
-from pipeline.policy import Policy
-from pipeline.series import scan
+from pipeline.dicom.scan import scan
 from tests import rtphantom
 from tests.phantom import Spec, Truth, write
 from tests.test_cli import Said

@@ -15,7 +15,7 @@ import pytest
 from pydicom import Dataset
 
 from pipeline import __version__
-from pipeline.cli import main
+from pipeline.cli.main import main
 from pipeline.crosscheck import known_wrong
 from tests.phantom import Spec, Truth, write
 
@@ -131,7 +131,7 @@ def test_help_names_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", ["convert", "series"])
 def test_every_option_has_a_word_of_help(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    from pipeline.cli import _parser
+    from pipeline.cli.main import _parser
 
     said = Said(capsys, name, "--help")
     (commands,) = [a for a in _parser()._actions if a.choices and name in a.choices]
@@ -317,12 +317,12 @@ def test_a_dispute_and_strictness(
 def test_an_unexpected_error_is_ours(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: Truth
 ) -> None:
-    from pipeline import conversion
+    from pipeline.conversion import convert as convert_module
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(conversion, "choose", fail)
+    monkeypatch.setattr(convert_module, "choose", fail)
     said = convert(capsys, mask.folder, "-o", tmp_path / "out.nii")
     assert (said.exit, said.out) == (1, "")
     assert "ZeroDivisionError: by zero" in said.err

@@ -17,12 +17,12 @@ import numpy as np
 import pydicom
 import pytest
 
-from pipeline.cli import main
+from pipeline.cli.main import main
 from tests.phantom import ORIENTATIONS, Spec, Truth, write
 
 SPEC = Spec(shape=(13, 11, 7), row_spacing=1.4, column_spacing=1.1, step=2.5)
 FAKE = Path(__file__).parent / "fake_mimics.py"
-SCRIPTS = Path(__file__).parents[1] / "pipeline" / "mimics"
+SCRIPTS = Path(__file__).parents[1] / "pipeline" / "mimics" / "scripts"
 # The thread's spine as its words have it: a coronal series, and a buffer whose axes run left, back and head.
 CORONAL_SPINE = {"row": [1, 0, 0], "column": [0, 0, -1], "axes": [[0, 1], [2, 1], [1, -1]]}
 AXIAL_SPINE = {"row": [1, 0, 0], "column": [0, -1, 0], "axes": [[0, 1], [1, -1], [2, -1]]}

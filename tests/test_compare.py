@@ -9,12 +9,20 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.compare import Placed, check_header, check_values, compare, itk_affine, orthonormal_error, read_values
-from pipeline.findings import Code, Exit, Finding, PipelineError, Severity
-from pipeline.geometry import Grid, axis_codes
-from pipeline.nifti import read_header
-from pipeline.orders import order_for
-from pipeline.pairs import Labels, declared_labels, pairs, pairs_of_dataset
+from pipeline.core.findings import Code, Exit, Finding, PipelineError, Severity
+from pipeline.diagnosis.check import (
+    Placed,
+    check_header,
+    check_values,
+    compare,
+    itk_affine,
+    orthonormal_error,
+    read_values,
+)
+from pipeline.diagnosis.nnunet_pairs import Labels, declared_labels, pairs, pairs_of_dataset
+from pipeline.geometry.axis_order import order_for
+from pipeline.geometry.grid import Grid, axis_codes
+from pipeline.nifti.file import read_header
 
 SHAPE = (7, 6, 5)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.decode.contours import _crossings, area, area_of, arrange, crosses_itself, fill, raster, relate
+from pipeline.decode.rtstruct.contours import _crossings, area, area_of, arrange, crosses_itself, fill, raster, relate
 from tests.rtphantom import ellipse, rectangle
 
 SHAPE = (13, 17)  # rows, columns

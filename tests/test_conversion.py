@@ -18,14 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
 
-from pipeline import Code, Outcome, PipelineError, Policy, convert, nifti
-from pipeline.conversion import Request, convert_all
+from pipeline import Code, Outcome, PipelineError, Policy, convert
+from pipeline.conversion.convert import Request, convert_all
+from pipeline.conversion.embedded_masks import Told
+from pipeline.conversion.product import of_part
+from pipeline.conversion.write import finish
 from pipeline.crosscheck.panel import Panel
-from pipeline.exported import Told
-from pipeline.finish import finish
-from pipeline.parts import split
-from pipeline.product import of_part
-from pipeline.series import Series, choose, scan
+from pipeline.dicom.scan import Series, choose, scan
+from pipeline.dicom.split_volumes import split
+from pipeline.nifti import file as nifti
 from tests.phantom import ORIENTATIONS, Spec, Truth, turned, write
 
 OFF = Policy(crosscheck="off")

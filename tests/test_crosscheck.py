@@ -20,21 +20,21 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from pipeline import Code, Grid, PipelineError, Policy, convert, convert_all
-from pipeline.cli import main
+from pipeline.cli.main import main
+from pipeline.cli.text import outcome_lines
+from pipeline.conversion.product import Product, of_part
+from pipeline.conversion.write import finish
+from pipeline.core.findings import Exit
 from pipeline.crosscheck import dcm2niix, known_wrong, panel
 from pipeline.crosscheck.agreement import Agreement, Job, judge, order_in_words
 from pipeline.crosscheck.agreement import Testimony as Told  # a class called Test… would be collected
 from pipeline.crosscheck.child import Child
 from pipeline.crosscheck.dicom2nifti import _rewrite
 from pipeline.crosscheck.panel import Panel
-from pipeline.findings import Exit
-from pipeline.finish import finish
-from pipeline.frames import Frame
-from pipeline.geometry import LPS_TO_RAS
-from pipeline.parts import split
-from pipeline.product import Product, of_part
-from pipeline.render import outcome_lines
-from pipeline.series import choose, scan
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.scan import choose, scan
+from pipeline.dicom.split_volumes import split
+from pipeline.geometry.grid import LPS_TO_RAS
 from tests.phantom import ORIENTATIONS, Spec, Truth, write
 
 ROOT = Path(__file__).parents[1]
@@ -433,7 +433,7 @@ def test_what_lies_in_the_current_folder_is_never_run(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         for package in (folder, *folder.relative_to(here).parents[:-1]):
             (here / package / "__init__.py").write_text("import os; os.abort()", "utf-8")
-    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pipeline.cli import main; main(sys.argv[1:])"
+    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pipeline.cli.main import main; main(sys.argv[1:])"
     given = ("convert", truth.folder, "-o", tmp_path / "out.nii", "--crosscheck", "voxels")
     before = sorted(here.rglob("*"))
     done = subprocess.run(

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from pipeline import decoders, pixels
-from pipeline.conversion import convert
-from pipeline.decoders import Ahead, decode
-from pipeline.findings import Code, PipelineError
-from pipeline.policy import Policy
+from pipeline.conversion.convert import convert
+from pipeline.core.findings import Code, PipelineError
+from pipeline.core.policy import Policy
+from pipeline.dicom import frame_decoder, pixels
+from pipeline.dicom.frame_decoder import Ahead, decode
 from tests.phantom import Spec, Truth, write
 
 SPEC = Spec(shape=(40, 36, 14), content="index", bits_allocated=16)
@@ -28,11 +28,11 @@ SYNTAXES = ["rle", "jpeg lossless", "jpeg-ls", "jpeg 2000", "deflated"]
 def _own_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two processes for every test, ended with it."""
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    decoders._processes.cache_clear()
+    frame_decoder._processes.cache_clear()
     yield
-    for process in decoders._processes() if decoders._processes.cache_info().currsize else ():
+    for process in frame_decoder._processes() if frame_decoder._processes.cache_info().currsize else ():
         process.close()
-    decoders._processes.cache_clear()
+    frame_decoder._processes.cache_clear()
 
 
 def asked(truth: Truth) -> list[tuple[Path, str, int]]:
@@ -66,7 +66,7 @@ def test_series_that_ask_in_turns_or_go_away_get_their_own_frames(tmp_path: Path
             assert (frame == decode(*frames[n])).all()
         if n == 5:
             del gone
-    assert all(not process._kept for process in decoders._processes())
+    assert all(not process._kept for process in frame_decoder._processes())
 
 
 def test_a_frame_no_process_can_decode_is_none_and_the_next_is_not(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_frame_no_process_can_decode_is_none_and_the_next_is_not(tmp_path: Pat
 def test_a_process_that_died_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixels, "WORTH_IT", 2)
     truth = write(tmp_path / "in", SPEC, transfer_syntax="jpeg-ls")
-    os.kill(decoders._processes()[0]._process.pid, signal.SIGKILL)
+    os.kill(frame_decoder._processes()[0]._process.pid, signal.SIGKILL)
     made = convert([truth.folder], tmp_path / "out.nii", policy=Policy(as_="image", crosscheck="voxels"))
     assert made.verdict == "VERIFIED"
 
@@ -95,7 +95,7 @@ def test_a_series_decoded_ahead_is_verified_voxel_by_voxel(
     made = convert([truth.folder], tmp_path / "out.nii", policy=Policy(as_="image", crosscheck="voxels"))
     assert made.verdict == "VERIFIED"
     assert made.agreements[0].voxels_differing == 0
-    assert decoders._processes.cache_info().currsize == 1
+    assert frame_decoder._processes.cache_info().currsize == 1
 
 
 def test_a_damaged_frame_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_a_damaged_frame_is_refused_by_its_name(tmp_path: Path, monkeypatch: pyt
 
 def test_the_processes_end_with_their_parent() -> None:
     script = (
-        "from pipeline.decoders import _processes\n"
+        "from pipeline.dicom.frame_decoder import _processes\n"
         "if __name__ == '__main__': print(*[p._process.pid for p in _processes()], flush=True)"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True)

@@ -3,7 +3,7 @@
     P = X * column_spacing * i + Y * row_spacing * j + S         for one plane, in LPS
 
 X and Y are the cosines of a row and a column, S is the position of the plane. S of plane k is the first position plus
-k steps. RAS is LPS with x and y negated. Nothing here knows how `pipeline.geometry` does it.
+k steps. RAS is LPS with x and y negated. Nothing here knows how `pipeline.geometry.grid` does it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry import Plane, stack
+from pipeline.geometry.grid import Plane, stack
 
 I, J, K = sp.symbols("i j k")  # noqa: E741
 DELTA_I, DELTA_J = sp.symbols("column_spacing row_spacing", positive=True)

@@ -10,12 +10,12 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.diagnose import Diagnosis, diagnose, fix
-from pipeline.findings import Code, Exit, PipelineError
-from pipeline.geometry import Grid
-from pipeline.mistakes import Context
-from pipeline.motion import motion
-from pipeline.orders import ORDERS, Order, order_for
+from pipeline.core.findings import Code, Exit, PipelineError
+from pipeline.diagnosis.diagnose import Diagnosis, diagnose, fix
+from pipeline.diagnosis.mistakes import Context
+from pipeline.geometry.axis_order import ORDERS, Order, order_for
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.rigid_motion import motion
 from tests import phantom
 from tests.forum import CORONAL, FLIPPED_ROWS, mimics_order, series, users_affine
 from tests.spoil import random_grid, spoil

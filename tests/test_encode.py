@@ -13,17 +13,17 @@ import numpy as np
 import pydicom
 import pytest
 
-from pipeline.decode import seg
+from pipeline.core.findings import Code, Exit, PipelineError
+from pipeline.core.policy import Policy
+from pipeline.decode.seg import decode as seg
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.pixels import read_plane
+from pipeline.dicom.scan import scan
 from pipeline.encode.seg import write_seg
 from pipeline.encode.segments import described
 from pipeline.encode.series import write_series
-from pipeline.findings import Code, Exit, PipelineError
-from pipeline.frames import Frame
-from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder
-from pipeline.mask import Concept, Mask, Segment, Voxels, smallest_unsigned
-from pipeline.pixels import read_plane
-from pipeline.policy import Policy
-from pipeline.series import scan
+from pipeline.geometry.grid import LPS_TO_RAS, Grid, index_map, reorder
+from pipeline.volume.mask import Concept, Mask, Segment, Voxels, smallest_unsigned
 from tests.cases import needs_samples, samples_folder
 from tests.segs import AXIAL, CT, MR, Place, source_files, source_grid
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-import pipeline.existing
-from pipeline.conversion import Request, convert, convert_all
-from pipeline.findings import Code, PipelineError
-from pipeline.outcome import Outcome
-from pipeline.policy import Policy
+import pipeline.conversion.existing_output
+from pipeline.conversion.convert import Request, convert, convert_all
+from pipeline.conversion.record import Outcome
+from pipeline.core.findings import Code, PipelineError
+from pipeline.core.policy import Policy
 from tests.phantom import Spec, Truth, write
 from tests.test_cli import Said
 
@@ -114,7 +114,7 @@ def test_other_options_are_made_anew(
 
 def test_another_version_is_made_anew(tmp_path: Path, truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
     run(truth, tmp_path / "out.nii.gz")
-    monkeypatch.setattr(pipeline.existing, "__version__", "9.9")
+    monkeypatch.setattr(pipeline.conversion.existing_output, "__version__", "9.9")
     assert "version changed" in run(truth, tmp_path / "out.nii.gz").findings[-1].message
 
 

@@ -11,8 +11,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.explain import direction, explain, explain_affine
-from pipeline.geometry import Grid, Plane
+from pipeline.diagnosis.explain import direction, explain, explain_affine
+from pipeline.geometry.grid import Grid, Plane
 from tests import phantom
 from tests.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_order, series
 from tests.phantom import ORIENTATIONS

@@ -7,21 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.conversion.product import of_laid
+from pipeline.conversion.write import finish
+from pipeline.core.findings import Code, PipelineError, Severity
+from pipeline.core.policy import Policy
 from pipeline.crosscheck.panel import Panel
-from pipeline.decode import burned, masked, values
-from pipeline.decode.beside import beside
-from pipeline.decode.exports import decode
-from pipeline.decode.labelled import Named, parse_labels, separate
-from pipeline.decode.pairing import paired
-from pipeline.decode.recognise import recognise
-from pipeline.findings import Code, PipelineError, Severity
-from pipeline.finish import finish
-from pipeline.laying import lay
-from pipeline.mask import Voxels
-from pipeline.pixels import stored_voxels
-from pipeline.policy import Policy
-from pipeline.product import of_laid
-from pipeline.series import scan
+from pipeline.decode.embedded import burned_in, masked_image, value_table
+from pipeline.decode.embedded.align import beside
+from pipeline.decode.embedded.decode import decode
+from pipeline.decode.embedded.labelled import Named, parse_labels, separate
+from pipeline.decode.embedded.match_planes import paired
+from pipeline.decode.embedded.recognise import recognise
+from pipeline.dicom.pixels import stored_voxels
+from pipeline.dicom.scan import scan
+from pipeline.stacking.stack_frames import lay
+from pipeline.volume.mask import Voxels
 from tests import exports
 from tests.exports import real as real_series
 from tests.exports import stored, write
@@ -64,7 +64,7 @@ def test_burned_in_with_a_clean_export_comes_back_voxel_for_voxel(real, tmp_path
     image = beside(clean, clean_laid.grid, laid.grid, laid.stack.index, 0.01)
     seen = recognise(laid.frames, clean=True)
     assert seen.kind == "burned"
-    labelled = burned.difference(shown, image, name="liver")
+    labelled = burned_in.difference(shown, image, name="liver")
 
     undecided = real.stored == value
     assert (undecided & real.mask).any()
@@ -83,11 +83,11 @@ def test_voxels_that_cannot_be_told_are_counted_and_decided_only_by_choice(real)
     shown, image = Voxels.of(burn(real, {1: value, 2: value, 3: value})), Voxels.of(real.stored)
     undecided = real.stored == value
     said = (Named("", value),)  # the MR's value is that of air, which may be an outside
-    outside = burned.difference(shown, image, inside=said, undecided="outside").voxels.array() > 0
-    inside = burned.difference(shown, image, inside=said, undecided="inside").voxels.array() > 0
+    outside = burned_in.difference(shown, image, inside=said, undecided="outside").voxels.array() > 0
+    inside = burned_in.difference(shown, image, inside=said, undecided="inside").voxels.array() > 0
     np.testing.assert_array_equal(outside, real.mask & ~undecided)
     np.testing.assert_array_equal(inside, real.mask | undecided)
-    labelled = burned.difference(shown, image, inside=said)
+    labelled = burned_in.difference(shown, image, inside=said)
     wrong = (labelled.voxels.array() > 0) != real.mask
     finding = next(f for f in labelled.findings if f.code is Code.UNDECIDED_VOXELS)
     assert finding.severity is Severity.WARNING
@@ -102,18 +102,18 @@ def test_the_source_serves_as_clean_through_a_constant_offset(real, tmp_path, ki
     write(tmp_path / "shown", real, shifted.astype(np.uint16), kind)
     laid, shown = stored(tmp_path / "shown")
     image = beside(Voxels.of(real.stored), real.laid.grid, laid.grid, laid.stack.index, 0.01)
-    labelled = burned.difference(shown, image, offset=None)
+    labelled = burned_in.difference(shown, image, offset=None)
     np.testing.assert_array_equal(labelled.voxels.array(), real.mask)
     assert labelled.segments[0].source_value == value + 1024
     finding = next(f for f in labelled.findings if f.code is Code.CONSTANT_OFFSET)
     assert "+1024" in finding.message
     # The same without looking for an offset: nearly every voxel differs, and that is no mask.
-    assert refused(burned.difference, shown, image).code is Code.OTHER_IMAGE
+    assert refused(burned_in.difference, shown, image).code is Code.OTHER_IMAGE
 
 
 def test_a_rescaled_source_is_refused(real):
     shown = Voxels.of(burn(real, {1: 3000}).astype(np.int32) * 2)
-    assert refused(burned.difference, shown, Voxels.of(real.stored), offset=None).code is Code.OTHER_IMAGE
+    assert refused(burned_in.difference, shown, Voxels.of(real.stored), offset=None).code is Code.OTHER_IMAGE
 
 
 @pytest.mark.parametrize("kind", ["same", "sc"])
@@ -123,17 +123,17 @@ def test_several_constants_are_several_labels(real, tmp_path, kind):
     shown = stored(tmp_path / "shown")[1]
     image = Voxels.of(real.stored)
     named = parse_labels(f"nose={third},liver={first},tumour={second}")
-    labelled = burned.difference(shown, image, inside=named, undecided="outside")
+    labelled = burned_in.difference(shown, image, inside=named, undecided="outside")
     np.testing.assert_array_equal(
         labelled.voxels.array(), np.array([0, 2, 3, 1])[real.parts] * ~(real.stored == shown_value(real, labelled))
     )
     assert [s.name for s in labelled.segments] == ["nose", "liver", "tumour"]
-    unnamed = burned.difference(shown, image)
+    unnamed = burned_in.difference(shown, image)
     assert [s.source_value for s in unnamed.segments] == sorted([first, second, third])
     single = separate(labelled)
     assert [m.name for m in single] == ["nose", "liver", "tumour"]
     np.testing.assert_array_equal(single[1].voxels.array(), labelled.voxels.array() == 2)
-    finding = refused(burned.difference, shown, image, inside=named[:2])
+    finding = refused(burned_in.difference, shown, image, inside=named[:2])
     assert finding.code is Code.OTHER_IMAGE
     assert f"{second} (" in finding.message
 
@@ -149,13 +149,13 @@ def test_without_an_image_the_value_that_was_said_is_taken_and_the_doubt_is_said
     write(tmp_path / "shown", ct, burn(ct, {1: value, 2: value, 3: value}))
     laid, shown = stored(tmp_path / "shown")
     assert recognise(laid.frames, inside=True).kind == "burned"
-    labelled = burned.select(shown, (Named("liver", value),))
+    labelled = burned_in.select(shown, (Named("liver", value),))
     np.testing.assert_array_equal(labelled.voxels.array(), ct.mask | (ct.stored == value))
     finding = next(f for f in labelled.findings if f.code is Code.UNDECIDED_VOXELS)
     assert finding.severity is Severity.WARNING
     assert "cannot be known" in finding.message
-    assert refused(burned.select, shown, (Named("liver", 31000),)).code is Code.NO_SUCH_VALUE
-    assert refused(burned.select, shown, parse_labels("liver=#ff0000")).code is Code.BAD_LABELS
+    assert refused(burned_in.select, shown, (Named("liver", 31000),)).code is Code.NO_SUCH_VALUE
+    assert refused(burned_in.select, shown, parse_labels("liver=#ff0000")).code is Code.BAD_LABELS
 
 
 @pytest.mark.parametrize("kind", ["same", "sc"])
@@ -165,12 +165,12 @@ def test_a_masked_original_comes_back_voxel_for_voxel(real, tmp_path, kind, whic
     write(tmp_path / "shown", real, np.where(real.mask, real.stored, np.array(outside, real.stored.dtype)), kind)
     laid, shown = stored(tmp_path / "shown")
     assert recognise(laid.frames, outside=True).kind == "masked"
-    labelled = masked.masked(shown, outside, source=Voxels.of(real.stored), name="liver")
+    labelled = masked_image.masked(shown, outside, source=Voxels.of(real.stored), name="liver")
     np.testing.assert_array_equal(labelled.voxels.array(), real.mask)
-    shifted = masked.masked(shown, outside, source=Voxels.of(real.stored - 700))
+    shifted = masked_image.masked(shown, outside, source=Voxels.of(real.stored - 700))
     np.testing.assert_array_equal(shifted.voxels.array(), real.mask)
     assert Code.CONSTANT_OFFSET in codes(shifted)
-    alone = masked.masked(shown, outside)
+    alone = masked_image.masked(shown, outside)
     lost = real.mask & (real.stored == outside)
     np.testing.assert_array_equal(alone.voxels.array(), real.mask & ~lost)
     assert lost.any() == (which == "clear")
@@ -186,11 +186,11 @@ def test_a_masked_original_is_not_taken_for_a_burned_in_one(ct, touching):
         mask[: mask.shape[0] // 2 + 20] = True
     shown = Voxels.of(np.where(mask, ct.stored, np.int16(-2000)))
     image = Voxels.of(ct.stored)
-    finding = refused(burned.difference, shown, image)
+    finding = refused(burned_in.difference, shown, image)
     assert finding.code is Code.AMBIGUOUS_EXPORT
     assert "--outside -2000" in finding.hint
     assert "--inside -2000" in finding.hint
-    said = burned.difference(shown, image, inside=(Named("hole", -2000),))
+    said = burned_in.difference(shown, image, inside=(Named("hole", -2000),))
     np.testing.assert_array_equal(said.voxels.array(), ~mask)
 
 
@@ -199,28 +199,28 @@ def test_a_masked_original_of_another_image_is_refused(ct):
     other = ct.stored.copy()
     i, j, k = np.argwhere(ct.mask)[1000]
     other[i, j, k] += 7
-    finding = refused(masked.masked, Voxels.of(shown), -2000, source=Voxels.of(other))
+    finding = refused(masked_image.masked, Voxels.of(shown), -2000, source=Voxels.of(other))
     assert finding.code is Code.OTHER_IMAGE
-    assert refused(masked.masked, Voxels.of(shown), 31000).code is Code.NO_SUCH_VALUE
-    assert refused(masked.masked, Voxels.of(np.full_like(shown, -2000)), -2000).code is Code.EMPTY
+    assert refused(masked_image.masked, Voxels.of(shown), 31000).code is Code.NO_SUCH_VALUE
+    assert refused(masked_image.masked, Voxels.of(np.full_like(shown, -2000)), -2000).code is Code.EMPTY
 
 
 def test_other_images_and_equal_ones_are_no_burned_in_masks(ct):
     image = Voxels.of(ct.stored)
-    assert refused(burned.difference, image, image).code is Code.EMPTY
+    assert refused(burned_in.difference, image, image).code is Code.EMPTY
     noise = np.random.default_rng(3).integers(-4, 5, ct.stored.shape)
-    assert refused(burned.difference, Voxels.of(ct.stored + noise), image).code is Code.OTHER_IMAGE
-    assert refused(burned.difference, Voxels.of(ct.stored[:, :, ::-1]), image).code is Code.OTHER_IMAGE
-    assert refused(burned.difference, Voxels.of(ct.parts.astype(np.uint8)), image).code is Code.OTHER_IMAGE
+    assert refused(burned_in.difference, Voxels.of(ct.stored + noise), image).code is Code.OTHER_IMAGE
+    assert refused(burned_in.difference, Voxels.of(ct.stored[:, :, ::-1]), image).code is Code.OTHER_IMAGE
+    assert refused(burned_in.difference, Voxels.of(ct.parts.astype(np.uint8)), image).code is Code.OTHER_IMAGE
     other = np.random.default_rng(3).integers(2000, 2030, ct.stored.shape)
-    assert refused(burned.difference, Voxels.of(np.where(ct.mask, other, ct.stored)), image).code is Code.OTHER_IMAGE
+    assert refused(burned_in.difference, Voxels.of(np.where(ct.mask, other, ct.stored)), image).code is Code.OTHER_IMAGE
     few = np.where(ct.mask, 100 + ct.stored % 5, ct.stored)
     shaded = Voxels.of(np.where(ct.mask, few + 2000, few))
-    assert "one single image value" in refused(burned.difference, shaded, Voxels.of(few)).message
+    assert "one single image value" in refused(burned_in.difference, shaded, Voxels.of(few)).message
     smaller = Voxels.of(ct.stored[:, :-1])
-    assert refused(burned.difference, smaller, image).code is Code.OTHER_IMAGE
+    assert refused(burned_in.difference, smaller, image).code is Code.OTHER_IMAGE
     brighter = Voxels.of(np.where(ct.mask, ct.stored + 100, ct.stored))
-    assert refused(burned.difference, brighter, image).code is Code.OTHER_IMAGE
+    assert refused(burned_in.difference, brighter, image).code is Code.OTHER_IMAGE
 
 
 def test_the_image_is_laid_beside_the_export_by_place(ct):
@@ -250,7 +250,7 @@ def translation(i, j, k):
 def test_values_that_stand_out_are_listed_and_none_is_chosen(ct, tmp_path):
     write(tmp_path / "shown", ct, burn(ct, {1: 1900, 2: 1900, 3: 1900}))
     laid, shown = stored(tmp_path / "shown")
-    rows = values.list_values(shown)
+    rows = value_table.list_values(shown)
     row = next(r for r in rows if r.value == 1900)
     occupied = [np.flatnonzero(ct.mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     assert row.extent == tuple((int(o[0]), int(o[-1])) for o in occupied)
@@ -261,8 +261,8 @@ def test_values_that_stand_out_are_listed_and_none_is_chosen(ct, tmp_path):
     assert finding.code is Code.NOT_A_MASK
     assert "1900" in finding.hint
     framed = np.where(ct.mask, ct.stored, np.int16(-2000))
-    assert values.list_values(Voxels.of(framed))[0].suggestion == "outside"
-    assert "-2000" in values.as_table(values.list_values(Voxels.of(framed)))
+    assert value_table.list_values(Voxels.of(framed))[0].suggestion == "outside"
+    assert "-2000" in value_table.as_table(value_table.list_values(Voxels.of(framed)))
 
 
 def test_what_an_export_is_is_told_from_its_values(ct, tmp_path):
@@ -293,11 +293,11 @@ def test_what_an_export_is_is_told_from_its_values(ct, tmp_path):
 def test_what_other_readers_are_to_see_follows_from_the_labels(ct):
     constants = {1: 2222, 2: 254, 3: 1500}
     shown, image = burn(ct, constants), Voxels.of(ct.stored)
-    several = burned.difference(Voxels.of(shown), image, undecided="outside")
+    several = burned_in.difference(Voxels.of(shown), image, undecided="outside")
     for labelled in (
         several,
         separate(several)[1],
-        masked.masked(Voxels.of(shown), int(shown[0, 0, 0])),
+        masked_image.masked(Voxels.of(shown), int(shown[0, 0, 0])),
     ):
         read = labelled.decoded(ct.laid.frames).physical
         assert read is not None
@@ -373,7 +373,7 @@ def test_planes_without_a_place_are_paired_with_the_source_by_their_grey_values(
     laid = lay(placed, Policy())
     np.testing.assert_array_equal(laid.grid.lps, real.laid.grid.lps)
     assert laid.grid.frame_of_reference_uid == real.laid.grid.frame_of_reference_uid != ""
-    labelled = burned.difference(stored_voxels(laid.frames), Voxels.of(real.stored))
+    labelled = burned_in.difference(stored_voxels(laid.frames), Voxels.of(real.stored))
     np.testing.assert_array_equal(labelled.voxels.array(), np.array([0, 1, 1, 2])[real.parts])
     # A plane of the source is lacking, or is there twice.
     assert refused(paired, frames, real.laid.frames[1:]).code is Code.MISSING_PLANE_ATTRIBUTES
@@ -391,7 +391,7 @@ def test_other_readers_confirm_the_place_of_the_labels_voxel_by_voxel(ct, tmp_pa
     write(tmp_path / "shown", ct, burn(ct, {1: 2222, 2: 254, 3: 2222}))
     series = scan([tmp_path / "shown"]).series[0]
     laid = lay(series.frames, Policy())
-    labelled = burned.difference(stored_voxels(laid.frames), Voxels.of(ct.stored), name="liver")
+    labelled = burned_in.difference(stored_voxels(laid.frames), Voxels.of(ct.stored), name="liver")
     product = of_laid(series, laid, labelled.decoded(laid.frames), labelled.name)
     voxels = product.volume.voxels
     policy = Policy(crosscheck="voxels")

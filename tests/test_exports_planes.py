@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from pydicom.pixels import pack_bits
 
-from pipeline.decode import colour, overlay
-from pipeline.decode.labelled import Named, parse_labels
-from pipeline.decode.recognise import recognise
-from pipeline.findings import Code, PipelineError
-from pipeline.pixels import read_colour
-from pipeline.series import scan
+from pipeline.core.findings import Code, PipelineError
+from pipeline.decode.embedded import colour, overlay
+from pipeline.decode.embedded.labelled import Named, parse_labels
+from pipeline.decode.embedded.recognise import recognise
+from pipeline.dicom.pixels import read_colour
+from pipeline.dicom.scan import scan
 from tests import exports, phantom
 from tests.dicom_file import SYNTAXES
 from tests.exports import real as real_series

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import fastheader, header
+from pipeline.dicom import fast_header, header
 from tests.cases import has_samples, samples_folder
 
 EXAMPLES = int(os.environ.get("VERIMASK_EXAMPLES", "50"))
@@ -41,7 +41,7 @@ class Element:
 
 
 def at(keyword: str, value: bytes, vr: str | None = None) -> Element:
-    tag, right = fastheader.ATTRIBUTES[keyword]
+    tag, right = fast_header.ATTRIBUTES[keyword]
     return Element(tag, vr or right.decode(), value)
 
 
@@ -58,7 +58,7 @@ def _encode(element: Element, syntax: str) -> bytes:
     start = pack(order + "HH", element.tag >> 16, element.tag & 0xFFFF)
     if syntax == IMPLICIT:
         return start + pack("<I", length) + value
-    if element.vr.encode() in fastheader.LONG_VRS:
+    if element.vr.encode() in fast_header.LONG_VRS:
         return start + element.vr.encode() + pack(order + "HI", 0, length) + value
     return start + element.vr.encode() + pack(order + "H", length & 0xFFFF) + value
 
@@ -111,7 +111,7 @@ def a_file(*changes: Element, syntax: str = EXPLICIT, pixels: Element | None = P
 def fast(path: Path) -> header.Header | None:
     try:
         return header.Header(path, **header._FAST.read(path))
-    except fastheader.GiveUp:
+    except fast_header.GiveUp:
         return None
 
 
@@ -137,8 +137,8 @@ def path(tmp_path: Path) -> Path:
 def test_the_dictionary_is_pydicoms_and_has_no_other_line() -> None:
     from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-    assert set(fastheader.ATTRIBUTES) == set(header.KEYWORDS)
-    for keyword, (tag, vr) in fastheader.ATTRIBUTES.items():
+    assert set(fast_header.ATTRIBUTES) == set(header.KEYWORDS)
+    for keyword, (tag, vr) in fast_header.ATTRIBUTES.items():
         assert (tag, vr.decode()) == (tag_for_keyword(keyword), dictionary_VR(tag))
         assert vr in (b"UI", b"CS", b"LO", b"TM", b"ST", b"DS", b"IS", b"US", b"FD"), "no conversion for this VR"
 
@@ -146,15 +146,15 @@ def test_the_dictionary_is_pydicoms_and_has_no_other_line() -> None:
 def test_sequences_are_sequences_and_private_tags_are_in_no_dictionary() -> None:
     from pydicom.datadict import DicomDictionary, dictionary_VR
 
-    assert {dictionary_VR(tag) for tag in fastheader.SEQUENCES} == {"SQ"}
+    assert {dictionary_VR(tag) for tag in fast_header.SEQUENCES} == {"SQ"}
     assert not [tag for tag in DicomDictionary if tag & 0x10000]
 
 
 def test_vrs_have_pydicoms_lengths() -> None:
     from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-    assert {vr.decode() for vr in fastheader.SHORT_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_16}
-    assert {vr.decode() for vr in fastheader.LONG_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_32}
+    assert {vr.decode() for vr in fast_header.SHORT_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_16}
+    assert {vr.decode() for vr in fast_header.LONG_VRS} == {str(vr) for vr in EXPLICIT_VR_LENGTH_32}
 
 
 # Real files
@@ -182,7 +182,7 @@ def _every_vr() -> tuple[Element, ...]:
     texts = {"AS": b"042Y", "DA": b"20260131", "DT": b"20260131101530", "PN": b"Doe^J\xf6rg ", "UR": b"http://x.y/"}
     texts |= {"AT": pack("<HH", 0x28, 0x10), "UI": b"1.2.30\0\0", "SQ": b""}
     sizes = {"SS": 2, "US": 2, "SL": 4, "UL": 4, "FL": 4, "FD": 8, "SV": 8, "UV": 8}
-    values = {vr.decode(): b"12" for vr in fastheader.SHORT_VRS | fastheader.LONG_VRS}
+    values = {vr.decode(): b"12" for vr in fast_header.SHORT_VRS | fast_header.LONG_VRS}
     values |= texts | {vr: bytes(range(3 * size)) for vr, size in sizes.items()}
     both = [(vr, values[vr] + b" " * (len(values[vr]) % 2 and vr != "SQ")) for vr in sorted(values)]
     public = [Element(0x00081100 + n, vr, value) for n, (vr, value) in enumerate(both)]  # no tags of the dictionary
@@ -219,7 +219,7 @@ def test_overlays_trailing_padding_and_empty_values(path: Path, syntax: str) -> 
     overlays = [Element(group << 16 | 0x3000, "OW", b"\1\2") for group in (0x6000, 0x6004, 0x601E, 0x6020)]
     no_data = Element(0x60020010, "US", b"\5\0")
     padding = Element(0xFFFCFFFC, "OB", b"\0" * 64)
-    empty = [Element(tag, vr.decode()) for tag, vr in fastheader.ATTRIBUTES.values()]
+    empty = [Element(tag, vr.decode()) for tag, vr in fast_header.ATTRIBUTES.values()]
     assert judge(path, a_file(*empty, *overlays, no_data, padding, syntax=syntax)) == "equal"
     read = header.read_header(path)
     assert read.overlays == (0x6000, 0x6004, 0x601E)
@@ -266,7 +266,7 @@ def test_a_data_set_that_begins_where_the_window_ends(path: Path, syntax: str, f
 
 
 @BOTH
-@pytest.mark.parametrize("charset", sorted(fastheader._ASCII_COMPATIBLE))
+@pytest.mark.parametrize("charset", sorted(fast_header._ASCII_COMPATIBLE))
 def test_ascii_is_ascii_in_these_character_sets(path: Path, syntax: str, charset: bytes) -> None:
     text = bytes(range(0x20, 0x7F)).replace(b"\\", b"") + b"."
     charset_element = Element(0x00080005, "CS", charset + b" " * (len(charset) % 2))
@@ -396,7 +396,7 @@ def test_sequences_nested_without_end(path: Path) -> None:
 def test_what_is_given_up_is_read_by_pydicom(path: Path) -> None:
     judge(path, a_file(at("SeriesDescription", b"Sch\xe4del "), Element(0x00080005, "CS", b"ISO_IR 100")))
     assert header.read_header(path).values["SeriesDescription"] == "Schädel"
-    with pytest.raises(fastheader.GiveUp):
+    with pytest.raises(fast_header.GiveUp):
         header._FAST.read(path.with_name("missing"))
     with pytest.raises(FileNotFoundError):
         header.read_header(path.with_name("missing"))
@@ -408,7 +408,7 @@ def test_what_is_given_up_is_read_by_pydicom(path: Path) -> None:
 def test_a_plain_file_needs_neither_pydicom_nor_numpy(path: Path) -> None:
     judge(path, a_file())
     program = (
-        "import sys, pathlib, pipeline.header as h; h.read_header(pathlib.Path(sys.argv[1]));"
+        "import sys, pathlib, pipeline.dicom.header as h; h.read_header(pathlib.Path(sys.argv[1]));"
         "print(*{'pydicom', 'numpy', 'asyncio', 'logging'} & set(sys.modules))"
     )
     root = Path(__file__).parents[1]
@@ -425,7 +425,7 @@ _TEXT = st.sampled_from(
 )
 _ANY = st.binary(max_size=12) | _TEXT
 _WINDOWS = st.sampled_from([70, 300, 8192])  # small ones, so that everything lies across an end
-_VRS = st.sampled_from(sorted(vr.decode() for vr in fastheader.SHORT_VRS | fastheader.LONG_VRS - {b"SQ"}))
+_VRS = st.sampled_from(sorted(vr.decode() for vr in fast_header.SHORT_VRS | fast_header.LONG_VRS - {b"SQ"}))
 
 
 def _even(value: bytes) -> bytes:
@@ -434,7 +434,7 @@ def _even(value: bytes) -> bytes:
 
 @st.composite
 def _attribute(draw: st.DrawFn) -> Element:
-    tag, vr = draw(st.sampled_from(sorted(fastheader.ATTRIBUTES.values())))
+    tag, vr = draw(st.sampled_from(sorted(fast_header.ATTRIBUTES.values())))
     size = {b"US": 2, b"FD": 8}.get(vr)
     count = draw(st.integers(0, 3))
     value = draw(st.binary(min_size=size * count, max_size=size * count)) if size else _even(draw(_ANY))
@@ -472,7 +472,7 @@ def test_generated_data_sets(
     path: Path, elements: Any, syntax: str, with_pixels: bool, tail: bytes, window: int
 ) -> None:
     elements = sort(*elements, *([PIXELS] if with_pixels else []))
-    with patch.object(fastheader, "_WINDOW", window):
+    with patch.object(fast_header, "_WINDOW", window):
         judge(path, part10(encode(elements, syntax), syntax) + tail)
 
 
@@ -529,7 +529,7 @@ def damage(content: bytes, random: random.Random) -> bytes:
 
 @given(st.sampled_from(BASES), st.randoms(use_true_random=False), _WINDOWS)
 def test_damaged_files(path: Path, base: bytes, random: random.Random, window: int) -> None:
-    with patch.object(fastheader, "_WINDOW", window):
+    with patch.object(fast_header, "_WINDOW", window):
         judge(path, damage(base, random))
 
 

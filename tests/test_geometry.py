@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry import (
+from pipeline.geometry.grid import (
     GeometryError,
     Grid,
     Plane,

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import gzipped
-from pipeline.gzipped import GzipWriter
-from pipeline.readback import read_back
+from pipeline.nifti import gzip_writer
+from pipeline.nifti.gzip_writer import GzipWriter
+from pipeline.nifti.readback import read_back
 from tests.benchdata import mask_plane
 
 LEVELS = [None, *range(10)]
@@ -50,7 +50,7 @@ def test_parts_of_any_size_come_back(parts: list[bytes], level: int | None) -> N
 
 
 def test_parts_larger_and_smaller_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gzipped, "_BLOCK", 1000)
+    monkeypatch.setattr(gzip_writer, "_BLOCK", 1000)
     parts = [RUNS[n : n + size] for n, size in ((0, 999), (999, 1), (1000, 2500), (3500, 0), (3500, 70_000))]
     assert gzip.decompress(packed(parts, None)) == RUNS[:73_500]
 

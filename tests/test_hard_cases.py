@@ -9,11 +9,11 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.conversion import Request, convert
-from pipeline.exported import Told
-from pipeline.findings import Code, PipelineError
-from pipeline.outcome import Outcome
-from pipeline.policy import Policy
+from pipeline.conversion.convert import Request, convert
+from pipeline.conversion.embedded_masks import Told
+from pipeline.conversion.record import Outcome
+from pipeline.core.findings import Code, PipelineError
+from pipeline.core.policy import Policy
 from tests.hard_cases import CASES, HardCase
 from tests.hard_truth import blended, compared, truth
 

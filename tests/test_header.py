@@ -10,8 +10,8 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import DataElement
 
-from pipeline.findings import Code, PipelineError
-from pipeline.header import NATIVE, NotDicom, plain, read_header
+from pipeline.core.findings import Code, PipelineError
+from pipeline.dicom.header import NATIVE, NotDicom, plain, read_header
 from tests.phantom import SYNTAXES, write
 
 SMALL = {"shape": (6, 5, 2), "content": "index"}

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.conversion import Request, convert
-from pipeline.findings import Code, PipelineError
-from pipeline.parts import split
-from pipeline.policy import Policy
-from pipeline.series import scan
+from pipeline.conversion.convert import Request, convert
+from pipeline.core.findings import Code, PipelineError
+from pipeline.core.policy import Policy
+from pipeline.dicom.scan import scan
+from pipeline.dicom.split_volumes import split
 from tests.hard_cases import CASES, SMALL
 from tests.hard_edits import both, moved, tags, without
 from tests.phantom import write

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.conversion import convert
-from pipeline.findings import PipelineError
-from pipeline.policy import Policy
+from pipeline.conversion.convert import convert
+from pipeline.core.findings import PipelineError
+from pipeline.core.policy import Policy
 from tests.hard_truth import RAS_TO_LPS, bilinear, interpolated, truth
 
 FAILING = "icometrix+dicom2nifti/tests/data/failing"

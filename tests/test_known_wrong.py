@@ -14,9 +14,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.conversion import convert, convert_all
-from pipeline.outcome import Outcome
-from pipeline.policy import Policy
+from pipeline.conversion.convert import convert, convert_all
+from pipeline.conversion.record import Outcome
+from pipeline.core.policy import Policy
 from tests.hard_cases import SMALL
 from tests.hard_edits import cosines, moved, tags, without
 from tests.hard_truth import Compared, compared, truth

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.geometry import Grid
-from pipeline.labels import colour_of, dseg_tsv, itksnap_labels, label_table, slicer_colour_table
-from pipeline.mask import Mask, Segment, Voxels
+from pipeline.geometry.grid import Grid
+from pipeline.volume.label_table import colour_of, dseg_tsv, itksnap_labels, label_table, slicer_colour_table
+from pipeline.volume.mask import Mask, Segment, Voxels
 
 LPS = np.array([[0.7, -0.3, 0.2, -40.0], [0.1, 1.4, -0.5, 25.0], [0.0, 0.2, 2.5, -110.0], [0, 0, 0, 1]])  # sheared
 SEGMENTS = (Segment(1, "left kidney", (10, 200, 30)), Segment(4, "spleen"), Segment(9, "nothing here"))

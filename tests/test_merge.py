@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.decode.merge import Origin, merge
-from pipeline.decode.sanity import sanity
-from pipeline.findings import Code, PipelineError
-from pipeline.geometry import Grid
-from pipeline.mask import Mask, Segment, Voxels
+from pipeline.core.findings import Code, PipelineError
+from pipeline.geometry.grid import Grid
+from pipeline.volume.mask import Mask, Segment, Voxels
+from pipeline.volume.merge import Origin, merge
+from pipeline.volume.mirror_check import sanity
 from tests.phantom import Spec
 
 SHAPE = (23, 19, 7)

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.findings import Code, Exit, Finding, PipelineError, Severity
-from pipeline.geometry import Grid
-from pipeline.mask import Mask
+from pipeline.core.findings import Code, Exit, Finding, PipelineError, Severity
+from pipeline.core.policy import Policy
+from pipeline.geometry.grid import Grid
 from pipeline.mimics import is_bundle
 from pipeline.mimics.bundle import Bundle, read_bundle
 from pipeline.mimics.grid import grid_of, masks_of
-from pipeline.policy import Policy
+from pipeline.volume.mask import Mask
 from tests.fake_mimics import KNOBS, inside, run_inside
 
 HERE = Path(__file__).parent
-EXPORT = HERE.parent / "pipeline" / "mimics" / "export_masks.py"
+EXPORT = HERE.parent / "pipeline" / "mimics" / "scripts" / "export_masks.py"
 OBLIQUE = {"row": [0.8, 0.6, 0.0], "column": [-0.48, 0.64, -0.6]}
 
 

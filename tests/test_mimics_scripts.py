@@ -18,7 +18,7 @@ from pipeline.mimics.bundle import read_bundle
 from tests.fake_mimics import BURNED, inside, run_inside
 
 HERE = Path(__file__).parent
-SCRIPTS = [HERE.parent / "pipeline" / "mimics" / name for name in ("export_masks.py", "import_masks.py")]
+SCRIPTS = [HERE.parent / "pipeline" / "mimics" / "scripts" / name for name in ("export_masks.py", "import_masks.py")]
 EXPORT = SCRIPTS[0]
 
 

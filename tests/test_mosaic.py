@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from pipeline.conversion import convert, convert_all
-from pipeline.findings import Code, PipelineError
-from pipeline.policy import Policy
-from pipeline.series import scan
+from pipeline.conversion.convert import convert, convert_all
+from pipeline.core.findings import Code, PipelineError
+from pipeline.core.policy import Policy
+from pipeline.dicom.scan import scan
 
 FOLDER = "neurolabusc+dcm_qa/In/Orientation/cor/corasc36"
 REFERENCE = "neurolabusc+dcm_qa/Ref/cor_asc_36sl_13.nii"

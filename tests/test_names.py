@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from pipeline.cli import main
-from pipeline.names import file_names
-from pipeline.series import scan
+from pipeline.cli.main import main
+from pipeline.conversion.file_names import file_names
+from pipeline.dicom.scan import scan
 from tests import segs
 from tests.phantom import Spec, Truth, write
 

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pipeline import nifti
-from pipeline.atomic_file import folder_in_place, in_place
-from pipeline.findings import Code, PipelineError
-from pipeline.geometry import Grid, corner_indices
-from pipeline.mask import Voxels
+from pipeline.core.atomic_file import folder_in_place, in_place
+from pipeline.core.findings import Code, PipelineError
+from pipeline.geometry.grid import Grid, corner_indices
+from pipeline.nifti import file as nifti
+from pipeline.volume.mask import Voxels
 
 LIMIT_MM = 1e-2
 TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f4")

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
-from pipeline.cli import _parser, main
-from pipeline.effect import RULES
-from pipeline.policy import Policy
-from pipeline.request import Request
+from pipeline.cli.main import _parser, main
+from pipeline.conversion.option_effects import RULES
+from pipeline.conversion.request import Request
+from pipeline.core.policy import Policy
 from tests import rtphantom, segs
 from tests.phantom import Spec, write
 from tests.test_commands import bundle, clean_series

@@ -11,10 +11,10 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, generate_frames
 
-from pipeline.findings import Code, PipelineError
-from pipeline.frames import frames_of
-from pipeline.header import read_header
-from pipeline.pixels import read_plane, stored_type
+from pipeline.core.findings import Code, PipelineError
+from pipeline.dicom.frame import frames_of
+from pipeline.dicom.header import read_header
+from pipeline.dicom.pixels import read_plane, stored_type
 from tests.phantom import SYNTAXES, Spec, Truth, write
 
 SMALL = Spec(shape=(6, 5, 3), content="index", stored="shuffled")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.plain_text import escape_bytes
+from pipeline.core.plain_text import escape_bytes
 from tests.phantom import Spec, write
 from tests.rtphantom import PhantomRoi, grid, on, rectangle, write_struct
 

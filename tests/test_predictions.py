@@ -12,16 +12,16 @@ from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless
 
-from pipeline.conversion import convert, convert_all
+from pipeline.conversion.convert import convert, convert_all
+from pipeline.conversion.product import Product, of_part
+from pipeline.core.findings import Code
+from pipeline.core.policy import Policy
 from pipeline.crosscheck.agreement import Agreement, judge
 from pipeline.crosscheck.agreement import Testimony as Told
 from pipeline.crosscheck.known_wrong import Rule, predictions
 from pipeline.crosscheck.panel import Panel
-from pipeline.findings import Code
-from pipeline.parts import split
-from pipeline.policy import Policy
-from pipeline.product import Product, of_part
-from pipeline.series import choose, scan
+from pipeline.dicom.scan import choose, scan
+from pipeline.dicom.split_volumes import split
 from tests.hard_cases import SMALL
 from tests.hard_edits import moved, tags
 from tests.meta import declare

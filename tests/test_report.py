@@ -22,14 +22,14 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pipeline import PipelineError, Policy, convert
-from pipeline.findings import Code
-from pipeline.geometry import Grid
-from pipeline.mask import Segment
+from pipeline.core.findings import Code
+from pipeline.geometry.grid import Grid
 from pipeline.report import find_outcomes, group_page, report, viewer
 from pipeline.report.page import _environment
 from pipeline.report.pictures import cut, draw, edges
 from pipeline.report.volume import Volume, middle_of, of_file
 from pipeline.report.words import blocks
+from pipeline.volume.mask import Segment
 from tests import phantom
 
 _SECTIONS = "verdict views montage planes corners labels affine findings slices header provenance".split()

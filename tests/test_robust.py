@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from pipeline import one_series, product
-from pipeline.atomic_file import cannot_write
-from pipeline.cli import _parser, main
-from pipeline.commands import say
-from pipeline.conversion import convert, convert_all
-from pipeline.findings import Code, Exit, PipelineError
-from pipeline.header import KEYWORDS, read_header
-from pipeline.policy import Policy
-from pipeline.unexpected import as_refusal
+from pipeline.cli import output
+from pipeline.cli.main import _parser, main
+from pipeline.conversion import one_series, product
+from pipeline.conversion.convert import convert, convert_all
+from pipeline.core.atomic_file import cannot_write
+from pipeline.core.findings import Code, Exit, PipelineError
+from pipeline.core.policy import Policy
+from pipeline.core.unexpected import as_refusal
+from pipeline.dicom.header import KEYWORDS, read_header
 from tests import segs
 from tests.phantom import Spec, write
 
@@ -105,7 +105,7 @@ def test_a_bug_in_the_only_series_keeps_its_trace(
 ) -> None:
     write(tmp_path / "in", SMALL)
     monkeypatch.setattr(one_series, "scan", lambda *_: 1 / 0)
-    monkeypatch.setattr("pipeline.conversion.scan", lambda *_: 1 / 0)
+    monkeypatch.setattr("pipeline.conversion.convert.scan", lambda *_: 1 / 0)
     code, _, err = run(capsys, "convert", tmp_path / "in", "-o", tmp_path / "out.nii")
     assert code == Exit.INTERNAL_ERROR
     assert "ZeroDivisionError" in err
@@ -208,10 +208,10 @@ def test_hints_name_no_option_that_the_command_lacks(capsys: pytest.CaptureFixtu
 
 def test_a_hint_loses_only_sentences_on_options_it_lacks() -> None:
     options = _parser().parse_args(["explain", "x"])
-    assert say.hint("Do it again. --on-tilt shear keeps it. Or not.", options) == "Do it again. Or not."
-    assert say.hint("Choose with --series 3.", options) == "Choose with --series 3."
+    assert output.hint("Do it again. --on-tilt shear keeps it. Or not.", options) == "Do it again. Or not."
+    assert output.hint("Choose with --series 3.", options) == "Choose with --series 3."
     whole = "Look with verimask diagnose --fix. pip install --upgrade verimask."
-    assert say.hint(whole, options) == whole
+    assert output.hint(whole, options) == whole
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode import rtstruct
-from pipeline.findings import Code, Exit, PipelineError, Severity
-from pipeline.geometry import LPS_TO_RAS, Grid, index_map, reorder
-from pipeline.laying import lay
-from pipeline.policy import Policy
-from pipeline.series import Series, scan
+from pipeline.core.findings import Code, Exit, PipelineError, Severity
+from pipeline.core.policy import Policy
+from pipeline.decode.rtstruct import decode as rtstruct
+from pipeline.dicom.scan import Series, scan
+from pipeline.geometry.grid import LPS_TO_RAS, Grid, index_map, reorder
+from pipeline.stacking.stack_frames import lay
 from tests.cases import needs_samples, samples_folder
 from tests.rtphantom import (
     AXIAL,

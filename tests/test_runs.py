@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.runs import Pieces, runs_of
+from pipeline.volume.components import Pieces, runs_of
 
 
 def counted(block: NDArray[np.uint8], at_a_time: int = 1) -> dict[int, int]:

@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from pipeline.decode import seg
-from pipeline.decode._seg_table import rgb_of_cielab
-from pipeline.findings import Code, Exit, PipelineError
-from pipeline.geometry import Grid
-from pipeline.mask import Mask
-from pipeline.series import Series, scan
+from pipeline.core.findings import Code, Exit, PipelineError
+from pipeline.decode.seg import decode as seg
+from pipeline.decode.seg.segment_table import rgb_of_cielab
+from pipeline.dicom.scan import Series, scan
+from pipeline.geometry.grid import Grid
+from pipeline.volume.mask import Mask
 from tests import segs
 from tests.cases import needs_samples, samples_folder
 from tests.segs import (

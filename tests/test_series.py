@@ -16,9 +16,9 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
-from pipeline.findings import Code, Exit, PipelineError, Severity
-from pipeline.geometry import stack
-from pipeline.series import Scan, Series, choose, scan, table
+from pipeline.core.findings import Code, Exit, PipelineError, Severity
+from pipeline.dicom.scan import Scan, Series, choose, scan, table
+from pipeline.geometry.grid import stack
 from tests import phantom
 from tests.cases import Case, cases
 from tests.phantom import ORIENTATIONS, Truth

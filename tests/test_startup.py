@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.outcome import versions
+from pipeline.conversion.record import versions
 from tests.phantom import Spec, write
 
 HEAVY = ("pydicom", "nibabel", "scipy", "dicom2nifti", "SimpleITK", "highdicom", "gdcm")
 RUN = """
 import atexit, json, sys
 atexit.register(lambda: open(sys.argv[1], "w").write(json.dumps(sorted(sys.modules))))
-from pipeline.cli import main
+from pipeline.cli.main import main
 main(sys.argv[2:])
 """
 
@@ -44,7 +44,7 @@ def packages(names: set[str]) -> set[str]:
 def test_help_and_version_import_no_package(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     imported = modules(tmp_path, *arguments)
     assert packages(imported).isdisjoint({*HEAVY, "numpy", "isal"})
-    assert {"pipeline.conversion", "pipeline.findings"}.isdisjoint(imported)
+    assert {"pipeline.conversion.convert", "pipeline.core.findings"}.isdisjoint(imported)
 
 
 def test_series_imports_neither_pydicom_nor_a_witness(tmp_path: Path, series: Path) -> None:
@@ -57,8 +57,16 @@ def test_a_native_series_is_converted_without_pydicom(tmp_path: Path, series: Pa
     assert packages(imported).isdisjoint(HEAVY)
     slow = {"importlib.metadata", "concurrent.futures", "unittest", "subprocess", "tempfile", "numpy.ma", "asyncio"}
     assert slow.isdisjoint(imported)
-    assert {"pipeline.masks", "pipeline.decode.seg", "pipeline.decode.rtstruct"}.isdisjoint(imported)
-    assert {"pipeline.decode.recognise", "pipeline.decode.exports", "pipeline.mimics.bundle"}.isdisjoint(imported)
+    assert {
+        "pipeline.conversion.mask_objects",
+        "pipeline.decode.seg.decode",
+        "pipeline.decode.rtstruct.decode",
+    }.isdisjoint(imported)
+    assert {
+        "pipeline.decode.embedded.recognise",
+        "pipeline.decode.embedded.decode",
+        "pipeline.mimics.bundle",
+    }.isdisjoint(imported)
 
 
 def test_the_cross_check_imports_its_witness_elsewhere(tmp_path: Path, series: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.decode.comparison import Constant, compare
-from pipeline.decode.undecided import Tally, settle
-from pipeline.findings import Code, PipelineError
-from pipeline.mask import Voxels
+from pipeline.core.findings import Code, PipelineError
+from pipeline.decode.embedded.ambiguous_voxels import Tally, settle
+from pipeline.decode.embedded.image_difference import Constant, compare
+from pipeline.volume.mask import Voxels
 
 
 def patches(undecided, mask):
@@ -73,7 +73,7 @@ def test_the_offset_is_the_one_that_leaves_a_constant_even_where_most_voxels_are
 
 
 def test_images_that_differ_nearly_everywhere_are_refused_before_they_fill_the_memory(monkeypatch):
-    monkeypatch.setattr("pipeline.decode.comparison._MOST_PAIRS", 1000)
+    monkeypatch.setattr("pipeline.decode.embedded.image_difference._MOST_PAIRS", 1000)
     rng = np.random.default_rng(2)
     a, b = (Voxels.of(rng.integers(0, 60000, (30, 20, 5)).astype(np.uint16)) for _ in range(2))
     with pytest.raises(PipelineError) as caught:

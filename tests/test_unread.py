@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from pipeline.cli import main
-from pipeline.series import Series, scan
+from pipeline.cli.main import main
+from pipeline.dicom.scan import Series, scan
 from tests import rtphantom, segs
 from tests.phantom import Spec, write
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import LPS_TO_RAS, Grid, Matrix, index_map, reorder
-from pipeline.mask import Array
+from pipeline.geometry.grid import LPS_TO_RAS, Grid, Matrix, index_map, reorder
+from pipeline.volume.mask import Array
 
 if TYPE_CHECKING:
     from pipeline.crosscheck.known_wrong import Prediction

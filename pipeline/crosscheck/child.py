@@ -18,7 +18,7 @@ from functools import partial
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
-from pipeline.beside import Beside, kill, python_process
+from pipeline.core.workers import Beside, kill, python_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.beside import kill, own_group
+from pipeline.core.workers import kill, own_group
 from pipeline.crosscheck.agreement import Job, Testimony
 from pipeline.crosscheck.child import (
     ONLY_WHOLE,

@@ -17,12 +17,12 @@ from itertools import product
 
 import numpy as np
 
-from pipeline.frames import Frame
-from pipeline.geometry import Grid, Matrix, Stack
-from pipeline.mask import Array
-from pipeline.modality import real_world_mapping, rescales
-from pipeline.pixels import read_plane
-from pipeline.polarity import may_be_reversed
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.modality import real_world_mapping, rescales
+from pipeline.dicom.pixels import read_plane
+from pipeline.dicom.polarity import may_be_reversed
+from pipeline.geometry.grid import Grid, Matrix, Stack
+from pipeline.volume.mask import Array
 
 _SHEAR_DEGREES = 0.005  # less is what printed positions leave
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32

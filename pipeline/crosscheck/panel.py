@@ -26,11 +26,11 @@ from pipeline.crosscheck.child import Child
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from pipeline.core.policy import Policy
     from pipeline.crosscheck.agreement import Agreement, Job, Testimony
-    from pipeline.frames import Frame
-    from pipeline.geometry import Grid, Stack
-    from pipeline.mask import Array
-    from pipeline.policy import Policy
+    from pipeline.dicom.frame import Frame
+    from pipeline.geometry.grid import Grid, Stack
+    from pipeline.volume.mask import Array
 
     Physical = Callable[[int, Array], Array]
 

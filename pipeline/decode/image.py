@@ -17,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import modality
-from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.frames import Frame
-from pipeline.geometry import Grid
-from pipeline.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
-from pipeline.pixels import BitsAbove, stored_voxels
-from pipeline.polarity import about_polarity
-from pipeline.policy import Policy
+from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.core.policy import Policy
+from pipeline.dicom import modality
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.pixels import BitsAbove, stored_voxels
+from pipeline.dicom.polarity import about_polarity
+from pipeline.geometry.grid import Grid
+from pipeline.volume.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
 
 _MOST_LABELS = 255
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline.atomic_file import in_place
+from pipeline.core.atomic_file import in_place
+from pipeline.core.extras import imported
+from pipeline.core.findings import Code, Finding, Severity, refuse
+from pipeline.core.policy import Policy
+from pipeline.dicom.encoding import load
+from pipeline.dicom.frame import Frame
 from pipeline.encode.segments import described
 from pipeline.encode.source import check_source
 from pipeline.encode.uids import content_digest, content_uid
-from pipeline.encoding import load
-from pipeline.extras import imported
-from pipeline.findings import Code, Finding, Severity, refuse
-from pipeline.frames import Frame
-from pipeline.mask import Array, Concept, Mask, Segment, smallest_unsigned
-from pipeline.policy import Policy
+from pipeline.volume.mask import Array, Concept, Mask, Segment, smallest_unsigned
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

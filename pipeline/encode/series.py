@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.atomic_file import folder_in_place
+from pipeline.core.atomic_file import folder_in_place
+from pipeline.core.findings import Code, refuse
+from pipeline.core.policy import Policy
+from pipeline.dicom.frame import Frame
 from pipeline.encode.source import check_source, copied, reference, source_dataset
 from pipeline.encode.uids import content_digest, content_uid
-from pipeline.findings import Code, refuse
-from pipeline.frames import Frame
-from pipeline.geometry import Grid
-from pipeline.mask import Array, Mask
-from pipeline.policy import Policy
+from pipeline.geometry.grid import Grid
+from pipeline.volume.mask import Array, Mask
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

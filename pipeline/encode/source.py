@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.encoding import load
-from pipeline.findings import Code, refuse
-from pipeline.frames import Frame
-from pipeline.geometry import Grid, residuals_mm
-from pipeline.policy import Policy
+from pipeline.core.findings import Code, refuse
+from pipeline.core.policy import Policy
+from pipeline.dicom.encoding import load
+from pipeline.dicom.frame import Frame
+from pipeline.geometry.grid import Grid, residuals_mm
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -35,8 +35,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings import Code, PipelineError, refuse
-from pipeline.geometry import GeometryError, Matrix, Plane, Vector, corner_indices
+from pipeline.core.findings import Code, PipelineError, refuse
+from pipeline.geometry.grid import GeometryError, Matrix, Plane, Vector, corner_indices
 
 FORMAT = "verimask-mimics-bundle"
 VERSION = 1

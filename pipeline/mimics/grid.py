@@ -18,13 +18,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.arguments import bad_option, check_number
-from pipeline.findings import Code, Finding, Severity, refuse
-from pipeline.geometry import GeometryError, Grid, Matrix, Plane, Vector, stack
-from pipeline.mask import Mask, Segment, Voxels
+from pipeline.core.arguments import bad_option, check_number
+from pipeline.core.findings import Code, Finding, Severity, refuse
+from pipeline.core.policy import Policy
+from pipeline.geometry.grid import GeometryError, Grid, Matrix, Plane, Vector, stack
 from pipeline.mimics.bundle import Bundle, BundleImage, BundleMask
 from pipeline.mimics.tags import compare_with_tags
-from pipeline.policy import Policy
+from pipeline.volume.mask import Mask, Segment, Voxels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.geometry import GeometryError, Grid, Matrix, Plane, Stack, corner_indices, stack
+from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.core.policy import Policy
+from pipeline.geometry.grid import GeometryError, Grid, Matrix, Plane, Stack, corner_indices, stack
 from pipeline.mimics.bundle import BundleImage
-from pipeline.policy import Policy
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
 _USE_EXPORT = "Convert what File > Export > DICOM writes instead, or give the original series with --source."

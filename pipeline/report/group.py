@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.findings import Code, PipelineError
+from pipeline.core.findings import Code, PipelineError
 from pipeline.report.page import render, thumbnail
 from pipeline.report.pictures import Picture
 from pipeline.report.record import VERDICTS, Record, check_file, read_record, sorted_odd_first

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.compare import Placed, compare
-from pipeline.extras import imported
-from pipeline.findings import Severity
-from pipeline.mask import Segment
-from pipeline.nifti import read_header
+from pipeline.core.extras import imported
+from pipeline.core.findings import Severity
+from pipeline.diagnosis.check import Placed, compare
+from pipeline.nifti.file import read_header
 from pipeline.report import tables, viewer, words
 from pipeline.report.pictures import (
     Box,
@@ -34,6 +33,7 @@ from pipeline.report.pictures import (
 )
 from pipeline.report.record import Record, check_file, read_record
 from pipeline.report.volume import Source, Volume, middle_of, of_file, source_of
+from pipeline.volume.mask import Segment
 
 _MOST_TILES = 24
 _MARGIN_MM = 8.0
@@ -252,7 +252,7 @@ def _patient(given: Source | None) -> list[tuple[str, str]]:
     """What the source series says of the patient; nothing where the source is no DICOM."""
     if given is None or given.series is None:
         return []
-    from pipeline.encoding import load
+    from pipeline.dicom.encoding import load
 
     dataset = load(given.series.headers[0].path, stop_before_pixels=True)
     keywords = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyDescription")

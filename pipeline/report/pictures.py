@@ -19,9 +19,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.extras import imported
-from pipeline.mask import Array, Segment
+from pipeline.core.extras import imported
 from pipeline.report.volume import Volume
+from pipeline.volume.mask import Array, Segment
 
 Convention = Literal["radiological", "neurological"]
 Colour = tuple[int, int, int]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry import LPS_TO_RAS, axis_codes, corner_indices
-from pipeline.nifti_header import Header
+from pipeline.geometry.grid import LPS_TO_RAS, axis_codes, corner_indices
+from pipeline.nifti.header import Header
 from pipeline.report.record import Record
 
 SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}

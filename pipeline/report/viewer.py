@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import nifti
-from pipeline.findings import Code, refuse
-from pipeline.mask import Segment, Voxels
+from pipeline.core.findings import Code, refuse
+from pipeline.nifti import file as nifti
 from pipeline.report.pictures import Convention, colour_of, grey_bytes
 from pipeline.report.volume import Source, Volume, middle_of
+from pipeline.volume.mask import Segment, Voxels
 
 SCRIPT = Path(__file__).parent / "viewer" / "niivue.js"
 _MOST_VOXELS = 16_000_000

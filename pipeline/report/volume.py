@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import parts
-from pipeline.compare import Placed
-from pipeline.findings import Code, refuse
-from pipeline.geometry import Matrix
-from pipeline.mask import Array
-from pipeline.nifti import is_named_nifti, read_header, read_planes
-from pipeline.nifti_header import require_affine
-from pipeline.orders import Order, order_for
-from pipeline.policy import Policy
-from pipeline.product import of_part
-from pipeline.series import Series, choose, scan
+from pipeline.conversion.product import of_part
+from pipeline.core.findings import Code, refuse
+from pipeline.core.policy import Policy
+from pipeline.diagnosis.check import Placed
+from pipeline.dicom import split_volumes
+from pipeline.dicom.scan import Series, choose, scan
+from pipeline.geometry.axis_order import Order, order_for
+from pipeline.geometry.grid import Matrix
+from pipeline.nifti.file import is_named_nifti, read_header, read_planes
+from pipeline.nifti.header import require_affine
+from pipeline.volume.mask import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +110,7 @@ def source_of(path: Path, record: dict[str, object], wanted: str | None = None) 
     if is_named_nifti(path) and not path.is_dir():
         return Source(of_file(path), Placed.of_file(path))
     series = _series(path, record, wanted)
-    volumes = parts.split(series.frames)
+    volumes = split_volumes.split(series.frames)
     if len(volumes) != 1:
         raise refuse(
             Code.SEVERAL_VOLUMES,

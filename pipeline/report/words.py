@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.explain import explain, explain_affine
-from pipeline.findings import DOUBTS, Severity
-from pipeline.geometry import Grid, Plane
+from pipeline.core.findings import DOUBTS, Severity
+from pipeline.diagnosis.explain import explain, explain_affine
+from pipeline.geometry.grid import Grid, Plane
 from pipeline.report.record import Record
 from pipeline.report.tables import DOUBLED
 from pipeline.report.volume import Volume

@@ -1,0 +1,66 @@
+"""verimask mimics-script, verimask to-mimics"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli import output
+
+
+def add(commands: Any) -> None:
+    """Its options."""
+    p = commands.add_parser(
+        "mimics-script",
+        help="print the script to run inside Mimics",
+        description="Print the script that exports masks from Mimics (or, with --import, brings them back): "
+        "verimask mimics-script > export_masks.py",
+    )
+    p.add_argument("--import", dest="back", action="store_true", help="the script that creates masks in Mimics instead")
+    p.set_defaults(
+        run=run_script, json=False
+    )  # the script is all that is printed: neither --json nor --quiet could act
+    p = commands.add_parser(
+        "to-mimics",
+        help="a NIfTI mask back into Mimics",
+        description="Write a folder for import_masks.py: the mask on the grid of a bundle's image set.",
+    )
+    p.add_argument("mask", metavar="MASK.nii.gz")
+    p.add_argument("bundle", metavar="BUNDLE", help="folder that export_masks.py wrote")
+    p.add_argument("-o", "--output", required=True, metavar="DIR", help="new folder for import_masks.py")
+    p.add_argument("--image", metavar="NAME", help="which image set, where the bundle holds several")
+    p.add_argument("--mm-per-unit", type=float, metavar="MM", help="length of the project's unit, where it is not said")
+    output.add_common(p)
+    p.set_defaults(run=run_back)
+
+
+def run_script(options: argparse.Namespace, _: list[str]) -> int:
+    """Print the script."""
+    name = "import_masks.py" if options.back else "export_masks.py"
+    print((Path(__file__).parents[1] / "mimics" / "scripts" / name).read_text("utf-8"), end="")
+    return 0
+
+
+def run_back(options: argparse.Namespace, _: list[str]) -> int:
+    """Write the folder for import_masks.py."""
+    from pipeline.conversion.nifti_mask import read_mask
+    from pipeline.core.findings import Code, refuse
+    from pipeline.mimics.bundle import read_bundle
+    from pipeline.mimics.to_mimics import to_mimics
+
+    bundle = read_bundle(Path(options.bundle))
+    images = [i for i in bundle.images if options.image in (None, i.name)]
+    if len(images) != 1:
+        raise refuse(
+            Code.SEVERAL_SERIES,
+            f"the bundle holds {len(images)} image sets that could be meant",
+            "Choose with --image: " + ", ".join(i.name for i in bundle.images),
+        )
+    mask = read_mask(Path(options.mask))
+    findings = to_mimics(mask, images[0], Path(options.output), units_mm_per_unit=options.mm_per_unit)
+    if options.json:
+        output.json({"Written": Path(options.output).name, "Findings": [f.as_json() for f in findings]})
+    else:
+        output.prose([f"wrote {options.output}", *(f"note: {f.message}" for f in findings)], options)
+    return 0

@@ -1,0 +1,120 @@
+"""verimask report"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli import output
+
+if TYPE_CHECKING:
+    from pipeline.core.findings import PipelineError
+
+
+def add(commands: Any) -> None:
+    """Its options."""
+    p = commands.add_parser(
+        "report",
+        help="a page that shows where the mask lies, and why it can be trusted",
+        description="Write one self-contained HTML page for an outcome; for a folder, a page each and one over all.",
+    )
+    p.add_argument(
+        "outcome", metavar="OUTCOME.json|DIR", help="the record beside a converted file, or a folder of them"
+    )
+    p.add_argument("-o", "--output", required=True, metavar="PAGE.html")
+    p.add_argument("--source", metavar="IMAGE", help="the image the mask was drawn on: NIfTI file or DICOM folder")
+    p.add_argument("--source-series", metavar="WHICH", help="which series of the DICOM folder")
+    p.add_argument("--interactive", action="store_true", help="with a live viewer in the page")
+    p.add_argument(
+        "--convention",
+        choices=("radiological", "neurological"),
+        default="radiological",
+        help="which side the patient's left is shown on (radiological: on the right)",
+    )
+    p.add_argument("--show-phi", action="store_true", help="do not hold back what may identify the patient")
+    output.add_common(p)
+    p.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run it; the exit code."""
+    from pipeline.conversion.page_file import check_page_place, write_page
+    from pipeline.core.extras import require_extra
+    from pipeline.core.findings import Exit
+
+    require_extra("report")
+    _refuse_idle(options)
+    given, out = Path(options.outcome), Path(options.output)
+    check_page_place(out)
+    if given.is_dir():
+        written, refused = _write_all(given, out, options)
+    else:
+        write_page(out, _page(given, options))
+        written, refused = [out], []
+    if options.json:
+        output.json({"Written": [p.name for p in written], "Refused": [output.refusal_record(e) for e in refused]})
+    else:
+        for error in refused:
+            output.refusal(error, options)
+        output.prose([f"wrote {p}" for p in written], options)
+    if any(error.exit is Exit.INTERNAL_ERROR for error in refused):
+        return int(Exit.INTERNAL_ERROR)
+    return int(Exit.PARTLY_DONE if refused else Exit.VERIFIED)
+
+
+def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[list[Path], list[PipelineError]]:
+    """A page for every record below a folder, and one over all: what was written, and what was refused."""
+    from pipeline.conversion.page_file import page_of, write_page
+    from pipeline.core.findings import Code, refuse
+    from pipeline.core.unexpected import as_refusal
+    from pipeline.report import find_outcomes, group_page
+    from pipeline.report.record import read_record
+
+    outcomes = find_outcomes(folder)
+    if not outcomes:
+        raise refuse(Code.NO_SUCH_INPUT, f"there is no record of a conversion below {folder}", "Convert with -o first.")
+    if out.resolve() in {page_of(outcome).resolve() for outcome in outcomes}:
+        words = f"{out.name} is the place of one record's page, and the page over all needs another"
+        raise refuse(Code.OUTPUT_NAME, words, "Give -o another name.", where=(out.name,))
+    written, refused, readable = [], [], []
+    for outcome in outcomes:
+        try:
+            record = read_record(outcome)
+            readable.append(outcome)
+            if record.file is not None and record.file.exists():
+                write_page(page_of(outcome), _page(outcome, options))
+                written.append(page_of(outcome))
+        except Exception as error:
+            refused.append(as_refusal(error))
+    write_page(out, group_page(readable, folder=out.resolve().parent))
+    return [*written, out], refused
+
+
+def _refuse_idle(options: argparse.Namespace) -> None:
+    """Refuse what the page cannot show, so that it is not left out in silence."""
+    from pipeline.report.record import read_record
+
+    if not options.source or options.source.endswith((".nii", ".nii.gz")):
+        output.refuse_idle(
+            options,
+            only=("source_series", "show_phi"),
+            why="there is no --source folder of DICOM images to take it from",
+        )
+    outcome = Path(options.outcome)
+    if outcome.is_file() and read_record(outcome).file is None:
+        only = ("source", "source_series", "show_phi", "interactive", "convention")
+        output.refuse_idle(options, only=only, why=f"{outcome.name} is the record of a refusal, which has no pictures")
+
+
+def _page(outcome: Path, options: argparse.Namespace) -> str:
+    from pipeline.report import report
+
+    return report(
+        outcome,
+        source=Path(options.source) if options.source else None,
+        source_series=options.source_series,
+        convention=options.convention,
+        show_phi=options.show_phi,
+        interactive=options.interactive,
+    )

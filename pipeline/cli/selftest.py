@@ -1,0 +1,42 @@
+"""verimask selftest"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from pipeline.cli import output
+
+
+def add(commands: Any) -> None:
+    """Its options."""
+    p = commands.add_parser(
+        "selftest",
+        help="try this installation: masks out as DICOM and back, voxel for voxel",
+        description="Write masks as DICOM series and SEG, convert them back with every reader installed, and compare.",
+    )
+    output.add_common(p)
+    p.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run it; the exit code."""
+    from pipeline.conversion.record import versions
+    from pipeline.core.findings import Exit
+    from pipeline.diagnosis.selftest import selftest
+
+    checks = []
+    for check in selftest():
+        checks.append(check)
+        if not options.json:
+            state = {True: "ok    ", False: "FAILED", None: "absent"}[check.passed]
+            output.prose([f"{state}  {check.grid:14}  {check.route:31}  {check.said}"], options)
+    failed = sum(c.passed is False for c in checks)
+    if options.json:
+        rows = [{"Grid": c.grid, "Route": c.route, "Passed": c.passed, "Said": c.said} for c in checks]
+        output.json({"Checks": rows, "Failed": failed, "Versions": versions()})
+    else:
+        passed = sum(c.passed is True for c in checks)
+        output.lines(["", ", ".join(f"{name} {version}" for name, version in versions().items())], options)
+        output.lines([f"{passed} passed, {failed} failed, {len(checks) - passed - failed} absent"], options)
+    return int(Exit.REFUSED if failed else Exit.VERIFIED)

@@ -1,0 +1,65 @@
+"""Safe file names from what a series says of itself.
+
+Rules:
+- ASCII letters, digits, dot, hyphen and underscore; other text is folded (é to e) or becomes a hyphen. Names that Windows
+  reserves are changed. Never a patient's name or id.
+- A series without description is called by its folder: the last folder's name, never a path.
+- Two series never share a name: where number and description repeat, the folder's name is added; where that does not tell
+  them apart, a short hash of the UID.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.dicom.scan import Series
+from pipeline.dicom.unread_files import folder_name
+
+_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{device}{n}" for device in ("COM", "LPT") for n in range(1, 10))}
+
+
+def safe(text: str, longest: int = 80) -> str:
+    """A file-name part from free text; empty when nothing usable is left."""
+    folded = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folded).strip("-. ")[:longest].rstrip("-. ")
+    return f"{name}_" if name.split(".")[0].upper() in _RESERVED else name
+
+
+def file_names(series: Sequence[Series]) -> list[str]:
+    """A name without ending for each: NUMBER_DESCRIPTION, unique regardless of case."""
+    plain = [_joined(_number(s), safe(s.description) or safe(s.folder)) for s in series]
+    in_folder = [_joined(name, safe(s.folder)) for name, s in zip(plain, series, strict=True)]
+    tried = zip(plain, _are_alone(plain), in_folder, _are_alone(in_folder), strict=True)
+    names = [longer if longer_alone and not alone else name for name, alone, longer, longer_alone in tried]
+    return [
+        name if alone else _joined(name, _hash(s))
+        for name, alone, s in zip(names, _are_alone(names), series, strict=True)
+    ]
+
+
+def merged_name(inputs: Sequence[Path]) -> str:
+    """A name without ending for what is merged of all inputs: that of the folder that holds them."""
+    return safe(folder_name(path / "any" if path.is_dir() else path for path in inputs)) or "merged"
+
+
+def _number(series: Series) -> str:
+    return "" if series.number is None else str(series.number)
+
+
+def _joined(*parts: str) -> str:
+    return "_".join(part for part in parts if part)
+
+
+def _are_alone(names: Sequence[str]) -> list[bool]:
+    """For each name, whether there is one and no other has it."""
+    count = Counter(name.casefold() for name in names)
+    return [bool(name) and count[name.casefold()] == 1 for name in names]
+
+
+def _hash(series: Series) -> str:
+    return hashlib.sha256(f"{series.uid} {series.kind}".encode()).hexdigest()[:8]

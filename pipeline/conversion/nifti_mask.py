@@ -1,0 +1,133 @@
+"""NIfTI files that a user gives as masks, read into our own types; and a repaired one written.
+
+Rules:
+- A file is taken at its word: its sform, else its qform, places it. A left-handed array has its first axis reversed, with
+  its affine, so that it becomes a grid; no voxel moves.
+- The values of a mask are slope * stored + intercept, and must be whole and not negative. Names of labels come from the
+  record beside the file, where there is one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.conversion.record import sidecar_of
+from pipeline.conversion.write import checked_target, free_target
+from pipeline.core.atomic_file import in_place
+from pipeline.core.findings import Code, PipelineError, refuse
+from pipeline.core.policy import Policy
+from pipeline.geometry.grid import LPS_TO_RAS, GeometryError, Grid, right_handed
+from pipeline.nifti import file as nifti
+from pipeline.nifti.header import Header, require_affine
+from pipeline.volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
+
+
+def read_array(path: Path) -> tuple[Header, Array]:
+    """Header and stored values, (i, j, k), of a 3-D file whose affine places them.
+
+    Raises NO_SUCH_INPUT, CORRUPT_FILE, UNSUPPORTED_NIFTI, SEVERAL_VOLUMES.
+    """
+    header = require_affine(nifti.read_header(path), path.name)
+    shape = header.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3:
+        raise refuse(Code.SEVERAL_VOLUMES, f"{path.name} is {' × '.join(map(str, shape))}; one 3-D block is needed")
+    block = np.stack(list(nifti.read_planes(path)))
+    return replace(header, shape=shape), block.transpose(2, 1, 0)
+
+
+def labels_of(header: Header, array: Array, name: str) -> Array:
+    """Stored values as the labels they mean, in the smallest unsigned type. name: of the file, for the refusal.
+
+    Raises NOT_A_MASK where slope * stored + intercept is not whole, is negative or too large.
+    """
+    slope, intercept = header.scaling
+    scaled = array if (slope, intercept) == (1.0, 0.0) else array.astype(np.float64) * slope + intercept
+    if not np.isfinite(scaled).all():
+        raise _no_labels(name, header, "some values are no finite numbers")
+    low, high = scaled.min(), scaled.max()
+    if low < 0 or high > LARGEST_LABEL:
+        odd = low if low < 0 else high
+        raise _no_labels(
+            name, header, f"there is the value {odd}", measured=float(odd), limit=0 if low < 0 else LARGEST_LABEL
+        )
+    labels = scaled.astype(smallest_unsigned(int(high)))
+    apart = scaled[labels != scaled]
+    if apart.size:
+        raise _no_labels(name, header, f"{apart.size} values are not whole, such as {float(apart[0])!r}")
+    return labels
+
+
+def read_mask(path: Path) -> Mask:
+    """A label file as a mask. Raises as `read_array` and `labels_of`."""
+    header, array = read_array(path)
+    labels = labels_of(header, array, path.name)
+    if np.linalg.det(header.affine[:3, :3]) < 0:
+        labels = labels[::-1]
+    try:
+        grid = Grid(labels.shape, LPS_TO_RAS @ right_handed(header.affine, labels.shape[0]))
+    except GeometryError as error:
+        raise refuse(Code.CORRUPT_FILE, f"the affine of {path.name} describes no grid: {error}") from error
+    names = _names(path)
+    values = [int(v) for v in np.unique(labels) if v]
+    return Mask(Voxels.of(labels), grid, tuple(names.get(v) or Segment(v, f"label {v}") for v in values), _stem(path))
+
+
+def write_fixed(target: Path, array: Array, grid: Grid, like: Header, policy: Policy) -> None:
+    """A repaired array on its grid, with the slope and intent of the file it came from."""
+    free_target(checked_target(target), policy)
+    slope, intercept = like.scaling
+    header, _ = nifti.pack_header(
+        grid.ras,
+        grid.shape,
+        array.dtype.newbyteorder("="),
+        slope=slope,
+        intercept=intercept,
+        label=like.intent == nifti.INTENT_LABEL,
+        description="verimask",
+        limit_mm=policy.qform_limit_mm,
+    )
+    voxels = Voxels.of(array.astype(array.dtype.newbyteorder("=")))
+    with in_place(target, overwrite=False) as part:
+        with nifti.opened(part, "wb", gzipped=target.name.endswith(".gz")) as file:
+            checksums = nifti.write(file, header, voxels, lambda _: None)
+        nifti.prove(part, grid.ras, grid.shape, voxels.dtype, checksums, policy.header_limit_mm)
+
+
+def _no_labels(name: str, header: Header, words: str, **details: Any) -> PipelineError:
+    slope, intercept = header.scaling
+    scaled = "" if (slope, intercept) == (1.0, 0.0) else f" (stored values times {slope:.9g} plus {intercept:.9g})"
+    return refuse(
+        Code.NOT_A_MASK,
+        f"{name} is no mask: labels are whole numbers from 0 to {LARGEST_LABEL}, and {words}{scaled}",
+        "Give a file of labels, or write them as integers without a slope.",
+        where=(name,),
+        **details,
+    )
+
+
+def _names(path: Path) -> dict[int, Segment]:
+    """What the record beside a file of ours says of its labels."""
+    sidecar = sidecar_of(path)
+    if not sidecar.is_file():
+        return {}
+    try:
+        labels: list[dict[str, Any]] = json.loads(sidecar.read_text("utf-8")).get("Labels") or []
+        return {
+            int(row["Value"]): Segment(
+                int(row["Value"]), str(row["Name"]), tuple(row["Colour"]) if "Colour" in row else None
+            )
+            for row in labels
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return {}  # somebody else's JSON: names are a convenience
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")

@@ -1,0 +1,75 @@
+"""Find one series among the inputs and lay it on its grid; for what explains, compares and diagnoses, and for a conversion.
+
+Rules:
+- One series, and one volume of it: several are refused with the list to choose from.
+- A file that cannot be read and may be a plane of the series refuses it (see `series.left_out_beside`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.core.policy import Policy
+from pipeline.decode.image import decode_image, decode_mask
+from pipeline.dicom import split_volumes
+from pipeline.dicom.scan import Series, choose, left_out_beside, scan
+from pipeline.dicom.split_volumes import Part
+from pipeline.stacking.stack_frames import Laid, lay
+from pipeline.volume.mask import Voxels
+
+
+def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy) -> tuple[Series, Laid]:
+    """One series of planes among the inputs, laid on its grid; for what explains and compares."""
+    found = scan(inputs)
+    chosen = choose(found, series)
+    if not chosen.frames:
+        words = f"{chosen.title} is of kind {chosen.kind}: it holds no planes"
+        raise refuse(Code.NOT_CONVERTIBLE, words, "Give the images, or look with verimask series.", where=(chosen.uid,))
+    left_out_beside(found, chosen, policy)
+    return chosen, lay(chosen_part(chosen, part).frames, policy, chosen.title)
+
+
+def image_of(laid: Laid) -> Voxels:
+    """The stored grey values of a laid series, on its grid."""
+    decoded = decode_image(laid.frames, padded=not laid.whole)
+    return laid.place(decoded.voxels, decoded.padding)
+
+
+def mask_of(series: Series, laid: Laid, policy: Policy) -> Voxels:
+    """The labels of a laid mask series, on its grid."""
+    return laid.place(decode_mask(laid.frames, policy, series.mask_name).voxels, 0)
+
+
+def chosen_part(series: Series, wanted: str | None) -> Part:
+    """The one volume to convert. Raises SEVERAL_VOLUMES, NO_SUCH_PART."""
+    parts = split_volumes.split(series.frames)
+    if wanted is not None:
+        matches = [p for p in parts if wanted in (str(p.number), p.name)]
+        if len(matches) == 1:
+            return matches[0]
+        raise refuse(
+            Code.NO_SUCH_PART,
+            f"{series.title} has no part “{wanted}”",
+            "Choose one by number or name:\n" + split_volumes.table(parts),
+        )
+    if len(parts) == 1:
+        return parts[0]
+    raise refuse(
+        parts[0].code,
+        f"{series.title} holds {len(parts)} volumes, and one file holds one",
+        "Choose one with --part NUMBER or NAME, or give -o a folder (ending in /) for all of them:\n"
+        + split_volumes.table(parts),
+        clause="PS3.3 C.7.6.2.1.1",
+        measured=len(parts),
+        limit=1,
+        unit="volumes",
+    )
+
+
+def refuse_broken(findings: Sequence[Finding]) -> None:
+    """Raise the first of the findings that refuses, with all others."""
+    broken = next((f for f in findings if f.severity is Severity.ERROR), None)
+    if broken is not None:
+        raise PipelineError(broken, tuple(f for f in findings if f is not broken))

@@ -1,0 +1,262 @@
+"""Refuse an option that can do nothing for what is converted, so that none is ignored in silence.
+
+Rules:
+- An instruction ("do X") takes effect on at least one of the results, or is refused before a file is written.
+- A policy ("if X occurs, do Y") is fine where X does not occur, and refused where X cannot occur.
+- Given means: other than its default. That is one rule for the command line and for Python, and a default that is spelt
+  out asks for nothing that is not done.
+- Tolerances (`Policy.*_mm`, `*_limit`, `*_fraction`) always hold and have no line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.conversion.product import Form, Product
+from pipeline.core.findings import Code, PipelineError, refuse
+from pipeline.core.policy import Policy
+
+if TYPE_CHECKING:
+    from pipeline.conversion.request import Request
+
+
+class Subject(NamedTuple):
+    """What an option may act on. sourced: whether it lies on source images that were found or given."""
+
+    form: Form
+    sourced: bool
+
+    @classmethod
+    def of(cls, product: Product, request: Request) -> Subject:
+        """What a product turned out to be."""
+        return cls(product.form, bool(request.source) or "SourceSeriesInstanceUID" in product.extra)
+
+
+class Asked(NamedTuple):
+    """All that was asked for. gzipped: whether the output is. in_one: whether one file is to be written."""
+
+    request: Request
+    policy: Policy
+    gzipped: bool
+    in_one: bool
+
+
+Acts = Callable[[Asked, Subject], bool]
+
+
+class Rule(NamedTuple):
+    """One option. field: of Request ("request.…") or Policy ("policy.…"). is_policy: see the rules of this module."""
+
+    option: str
+    field: str
+    is_policy: bool
+    acts: Acts
+    needs: str
+
+
+FORMS: dict[Form, str] = {
+    "image": "an image",
+    "labels": "a label series",
+    "burned": "an image with the mask burned in",
+    "masked": "a masked original",
+    "colour": "a colour export",
+    "overlay": "overlay planes",
+    "seg": "a DICOM SEG",
+    "fractional": "a fractional DICOM SEG",
+    "rtstruct": "a structure set",
+    "bundle": "a Mimics bundle",
+}
+_PLANES: tuple[Form, ...] = ("labels", "burned", "masked", "colour", "overlay")
+
+
+def _of(*forms: Form) -> Acts:
+    return lambda asked, subject: subject.form in forms
+
+
+def _always(asked: Asked, subject: Subject) -> bool:
+    return True
+
+
+def _gives_mask(asked: Asked, subject: Subject) -> bool:
+    kept = subject.form == "fractional" and asked.policy.fractional == "keep"
+    return subject.form != "image" and not kept
+
+
+def _lays_planes(asked: Asked, subject: Subject) -> bool:
+    return subject.form in (*_PLANES, "image") or subject.sourced
+
+
+def _stacks_frames(asked: Asked, subject: Subject) -> bool:
+    return _lays_planes(asked, subject) or subject.form in ("seg", "fractional")
+
+
+def _may_be_disputed(asked: Asked, subject: Subject) -> bool:
+    return asked.policy.crosscheck != "off" and _lays_planes(asked, subject)
+
+
+def _may_resample(asked: Asked, subject: Subject) -> bool:
+    moved = bool(asked.request.source) and subject.form in (*_PLANES, "bundle")
+    return _gives_mask(asked, subject) and (moved or asked.request.like is not None)
+
+
+def _combines(asked: Asked, subject: Subject) -> bool:
+    separates = subject.form in _PLANES and asked.policy.combine == "separate"
+    return not asked.request.merge and (
+        separates or (_gives_mask(asked, subject) and _of("seg", "fractional")(asked, subject))
+    )
+
+
+def _keeps_values(asked: Asked, subject: Subject) -> bool:
+    return subject.form == "labels" and not asked.request.told.inside
+
+
+def _settles(asked: Asked, subject: Subject) -> bool:
+    has_image = bool(asked.request.clean or asked.request.source)
+    return has_image and subject.form in ("burned", "masked")
+
+
+RULES = (
+    Rule("--series", "request.series", False, lambda a, s: s.form != "bundle", "it chooses a DICOM series"),
+    Rule("--part", "request.part", False, _of("image", *_PLANES), "it chooses one volume of a series of planes"),
+    Rule("--rois", "request.wanted", False, lambda a, s: s.form != "image", "it chooses among masks"),
+    Rule("--source", "request.source", False, lambda a, s: s.form != "image", "it is for masks"),
+    Rule("--like", "request.like", False, _gives_mask, "it lays a mask on the grid of an image"),
+    Rule(
+        "--merge",
+        "request.merge",
+        False,
+        _gives_mask,
+        "it puts masks into one file",
+    ),
+    Rule("--order", "request.order", True, lambda a, s: a.request.merge, "it says who lies on top under --merge"),
+    Rule(
+        "--inside or --labels",
+        "request.told.inside",
+        False,
+        _of("labels", "burned", "colour"),
+        "it names values of a label series, of an image with the mask burned in, or colours",
+    ),
+    Rule("--outside", "request.told.outside", False, _of("masked"), "it is for a masked original"),
+    Rule("--kind", "request.told.kind", False, _of(*_PLANES), "it says what a series of planes is when read as a mask"),
+    Rule(
+        "--undecided",
+        "request.told.undecided",
+        True,
+        _settles,
+        "it is for a burned-in mask or a masked original that is compared with --clean or --source",
+    ),
+    Rule("--clean", "request.clean", False, _of("burned", "masked"), "it tells a mask that is in its image"),
+    Rule("--as", "policy.as_", False, _of("image"), "only a series of planes can be written as an image"),
+    Rule("--keep-values", "policy.keep_values", True, _keeps_values, "it keeps the 0 and 255 of a label series"),
+    Rule("--allow-empty", "policy.allow_empty", True, _gives_mask, "it lets an empty mask pass"),
+    Rule("--fractional", "policy.fractional", False, _of("fractional"), "it is for a fractional DICOM SEG"),
+    Rule(
+        "--combine",
+        "policy.combine",
+        False,
+        _combines,
+        "it is for the segments of a DICOM SEG (and separate for the labels of planes), without --merge",
+    ),
+    Rule("--interpolate", "policy.interpolate", False, _of("rtstruct"), "it is for the contours of a structure set"),
+    Rule("--mm-per-unit", "policy.mm_per_unit", False, _of("bundle"), "it is for a Mimics bundle"),
+    Rule(
+        "--grey-values",
+        "policy.grey_values",
+        False,
+        lambda a, s: bool(a.request.source) and _gives_mask(a, s),
+        "it looks at the images given with --source under a mask",
+    ),
+    Rule(
+        "--resample",
+        "policy.resample",
+        True,
+        _may_resample,
+        "it is for a mask that is moved onto --like, or from planes or a bundle onto --source",
+    ),
+    Rule(
+        "--orient",
+        "policy.orient",
+        False,
+        lambda a, s: a.request.like is None,
+        "--like takes over the order of the axes of its file",
+    ),
+    Rule("--on-tilt", "policy.on_tilt", True, _stacks_frames, "there are no planes to lay"),
+    Rule("--on-gap", "policy.on_gap", True, _lays_planes, "there are no planes of images to lay"),
+    Rule("--on-duplicate", "policy.on_duplicate", True, _lays_planes, "there are no planes of images to lay"),
+    Rule("--assume-spacing", "policy.assume_spacing", True, _lays_planes, "there are no planes of images to lay"),
+    Rule("--on-lossy", "policy.on_lossy", True, _of(*_PLANES), "it is for a mask of planes"),
+    Rule(
+        "--on-unread", "policy.on_unread", True, lambda a, s: s.form != "bundle" or s.sourced, "no DICOM file is read"
+    ),
+    Rule("--crosscheck", "policy.crosscheck", True, _always, ""),
+    Rule(
+        "--witness-limit",
+        "policy.witness_limit_s",
+        True,
+        _may_be_disputed,
+        "no other reader is asked that could take long",
+    ),
+    Rule(
+        "--keep-disputed",
+        "policy.keep_disputed",
+        True,
+        _may_be_disputed,
+        "no other reader is asked that could dispute the result",
+    ),
+    Rule("--labels-file", "policy.labels_file", False, _gives_mask, "an image has no labels"),
+    Rule("--gzip-level", "policy.gzip_level", False, lambda a, s: a.gzipped, "it is for an output in .nii.gz"),
+    Rule("--write", "policy.write", True, _always, ""),
+)
+
+
+def given(asked: Asked) -> list[Rule]:
+    """The rules of what was asked for beyond the defaults."""
+    nothing = asked._replace(request=type(asked.request)(), policy=Policy())
+    return [r for r in RULES if attrgetter(r.field)(asked) != attrgetter(r.field)(nothing)]
+
+
+def everything() -> list[Subject]:
+    """Every subject there can be: what even these cannot give effect to contradicts itself."""
+    return [Subject(form, sourced) for form in FORMS for sourced in (False, True)]
+
+
+def possible(kind: str, asked: Asked) -> list[Subject]:
+    """What a series of this kind (see `series.Kind`), or a bundle, may turn out to be."""
+    sourced = bool(asked.request.source)
+    if kind == "other":
+        return everything()
+    if kind == "image":
+        return [Subject("image", False)] if asked.policy.as_ == "image" else [Subject(f, sourced) for f in _PLANES]
+    if kind == "seg":
+        return [Subject(form, on) for form in ("seg", "fractional") for on in ((True,) if sourced else (False, True))]
+    return [Subject("rtstruct", True) if kind == "rtstruct" else Subject("bundle", sourced)]
+
+
+def refuse_idle(asked: Asked, subjects: Sequence[Subject]) -> None:
+    """Refuse the first option given that can act on none of the subjects. Raises IDLE_OPTION."""
+    for rule in given(asked):
+        if not any(rule.acts(asked, subject) for subject in subjects):
+            raise _idle(rule, subjects)
+
+
+def is_settled(asked: Asked, kinds: Iterable[str]) -> bool:
+    """Whether every option given acts on one of these series or bundles for certain, whatever it turns out to be."""
+    several = [possible(kind, asked) for kind in kinds]
+    return all(any(all(rule.acts(asked, s) for s in subjects) for subjects in several) for rule in given(asked))
+
+
+def _idle(rule: Rule, subjects: Sequence[Subject]) -> PipelineError:
+    forms = {s.form for s in subjects}
+    words = [word for form, word in FORMS.items() if form in forms]
+    if forms.issuperset(_PLANES):  # which of them is not known yet
+        words = ["a series of planes", *(word for form, word in FORMS.items() if form in forms.difference(_PLANES))]
+    on = "" if len(forms) in (0, len(FORMS)) else " for " + " or ".join(words)
+    python = rule.field.replace("request.", "Request.").replace("policy.", "Policy.")
+    return refuse(
+        Code.IDLE_OPTION,
+        f"{rule.option} has no effect here{on}: {rule.needs}",
+        f"Leave it out (from Python: {python}).",
+        where=(rule.option,),
+    )

@@ -1,0 +1,163 @@
+"""One volume ready to be written: what every kind of input becomes before it is a file.
+
+Rules:
+- A product carries its proof: how far the planes it came from lie from the grid it is on, by their own equations.
+- `witnessed` is what other readers may be shown to judge it: DICOM planes and the grid they make. None where no other
+  reader can see what was done (planes filled, voxels resampled); then the result stays unconfirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.core.findings import Finding
+from pipeline.core.policy import Policy
+from pipeline.decode.image import Decoded, decode_image, decode_mask
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.scan import Series
+from pipeline.dicom.split_volumes import Part
+from pipeline.geometry.grid import Grid, Stack
+from pipeline.stacking.stack_frames import Laid, lay
+from pipeline.volume.mask import Array, Image, Mask, Voxels
+
+# What a product was made of: what an option can act on depends on it.
+Form = Literal["image", "labels", "burned", "masked", "colour", "overlay", "seg", "fractional", "rtstruct", "bundle"]
+Physical = Callable[[int, Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Proof 1 in mm. residual: worst corner of any plane, by its own equation, against the grid. irregularity: the same
+    before axes were made orthonormal; straightened: what that moved; kept_skew: what it would have.
+
+    travelled: how far labels were taken to the nearest voxel of another grid; None where they were not."""
+
+    residual_mm: float
+    irregularity_mm: float = 0.0
+    straightened_mm: float = 0.0
+    kept_skew_mm: float = 0.0
+    travelled_mm: float | None = None
+
+    @property
+    def worst_mm(self) -> float:
+        """How far a label may lie from where its own plane's equation puts it."""
+        return self.residual_mm + (self.travelled_mm or 0.0)
+
+    def add_travel(self, moved_mm: float) -> Proof:
+        """The proof after labels were taken so far, once more."""
+        return replace(self, travelled_mm=(self.travelled_mm or 0.0) + moved_mm)
+
+    @classmethod
+    def of(cls, stack: Stack) -> Proof:
+        return cls(stack.residual_mm, stack.irregularity_mm, stack.straightened_mm, stack.kept_skew_mm)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Witnessed:
+    """What witnesses are shown. frames: in the order of the grid's k, volume after volume. physical: see decode.image;
+    None where they can only be asked for the affine. of_source: the planes are those of the source images."""
+
+    frames: tuple[Frame, ...]
+    stack: Stack
+    physical: Physical | None
+    of_source: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """A mask or image on its grid, with its proof and its origin.
+
+    frames: for each k, the frame whose plane lies there, or None. volumes: how many 3-D volumes follow each other in
+    the voxels (4-D). suffix: for the file name. inputs: files it was made of, where not the series' own. assumed: why
+    places are assumed, "" where they are given. form: what it was made of. further: files of images that had a part in
+    it, each with its role ("source", "clean"). extra: further blocks of the record. late(): findings of the voxels, once
+    they have all been read.
+    """
+
+    volume: Mask | Image
+    series: Series
+    proof: Proof
+    frames: tuple[Frame | None, ...]
+    findings: tuple[Finding, ...] = ()
+    witnessed: Witnessed | None = None
+    volumes: int = 1
+    suffix: str = ""
+    inputs: tuple[Path, ...] = ()
+    assumed: str = ""
+    form: Form = "labels"
+    further: tuple[tuple[str, Path], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    late: Callable[[], list[Finding]] = list
+
+    @property
+    def grid(self) -> Grid:
+        return self.volume.grid
+
+    @property
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """Every file it was made of, with its role; "" for those of the mask or image itself."""
+        own = self.inputs or tuple(h.path for h in self.series.headers)
+        return tuple(dict.fromkeys([*(("", path) for path in own), *self.further]))
+
+
+def of_part(series: Series, part: Part, policy: Policy) -> Product:
+    """One volume of an image series."""
+    laid = lay(part.frames, policy, series.title)
+    name = " ".join(p for p in (series.mask_name, part.name) if p)
+    decoded = _decode(laid.frames, policy, name, padded=not laid.whole)
+    return of_laid(series, laid, decoded, name, part)
+
+
+def of_laid(series: Series, laid: Laid, decoded: Decoded, name: str, part: Part | None = None) -> Product:
+    """Decoded voxels of laid frames on the grid of the file."""
+    seen = laid.whole and not laid.assumed
+    return Product(
+        volume=decoded.on(laid.grid, laid.place(decoded.voxels, decoded.padding), name),
+        series=series,
+        form="image" if decoded.segments is None else "labels",
+        proof=Proof.of(laid.stack),
+        frames=laid.at_k,
+        findings=(*laid.findings, *decoded.findings),
+        witnessed=Witnessed(laid.frames, laid.stack, decoded.physical) if seen else None,
+        suffix=f"part-{part.number}" if part and part.name else "",
+        assumed=laid.assumed,
+        extra={"Part": part.name} if part and part.name else {},
+        late=decoded.late,
+    )
+
+
+def of_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product | None:
+    """Parts on one grid as one 4-D image, volume after volume; None where their grids differ."""
+    laid = [lay(part.frames, policy, series.title) for part in parts]
+    first = laid[0]
+    if any(not _same_grid(first, other) for other in laid) or not all(p.whole for p in laid):
+        return None
+    frames = tuple(frame for volume in laid for frame in volume.frames)
+    decoded = decode_image(frames)
+    columns, rows, _ = first.grid.shape
+    voxels = Voxels((columns, rows, len(frames)), decoded.voxels.dtype, decoded.voxels.plane)
+    worst = max((p.stack for p in laid), key=lambda s: s.residual_mm)
+    return Product(
+        volume=Image(voxels, first.grid, decoded.slope, decoded.intercept, series.description),
+        series=series,
+        form="image",
+        proof=Proof.of(worst),
+        frames=frames,
+        findings=(*(f for p in laid for f in p.findings), *decoded.findings),
+        witnessed=Witnessed(frames, worst, decoded.physical),
+        volumes=len(parts),
+        extra={"Volumes": [p.name for p in parts]},
+        late=decoded.late,
+    )
+
+
+def _decode(frames: Sequence[Frame], policy: Policy, name: str, *, padded: bool) -> Decoded:
+    return decode_image(frames, padded=padded) if policy.as_ == "image" else decode_mask(frames, policy, name)
+
+
+def _same_grid(one: Laid, other: Laid) -> bool:
+    """To the bit: time points of one series print the same positions."""
+    return one.grid.shape == other.grid.shape and bool((one.grid.lps == other.grid.lps).all())

@@ -1,0 +1,278 @@
+"""What a conversion was and how it is proven: one record, written beside the NIfTI file as JSON.
+
+Rules:
+- Everything a report, a person or another program needs is in it; nothing else is asked later.
+- Keys known from BIDS and dcm2niix keep their names; our own blocks are Verdict, Geometry, Slices, Planes,
+  CrossCheck, Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
+- Affine and Shape are of the file; GridShape, GridAffineLPS, CornersLPS, Slices and Planes of the order as acquired.
+- No patient name, id or birth date, and no path: files appear by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.conversion.product import Product, Proof
+from pipeline.core.findings import Exit, Finding
+from pipeline.core.plain_text import escape_bytes
+from pipeline.core.policy import Policy
+from pipeline.crosscheck.agreement import Agreement
+from pipeline.dicom.frame import Frame
+from pipeline.geometry.grid import LPS_TO_RAS, Matrix, axis_codes
+from pipeline.volume.label_table import LabelRow
+from pipeline.volume.mask import Mask, Segment
+
+SCHEMA = "verimask outcome 1"
+Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
+
+_VERSIONED = ("verimask", "pydicom", "numpy", "isal", "zlib-ng", "dicom2nifti", "SimpleITK", "dcm2niix")
+_BIDS = {
+    "Modality": "Modality",
+    "Manufacturer": "Manufacturer",
+    "ManufacturerModelName": "ManufacturersModelName",
+    "SeriesDescription": "SeriesDescription",
+    "SeriesNumber": "SeriesNumber",
+    "ProtocolName": "ProtocolName",
+    "SliceThickness": "SliceThickness",
+    "SpacingBetweenSlices": "SpacingBetweenSlices",
+    "PatientPosition": "PatientPosition",
+    "ImageType": "ImageType",
+    "ImageOrientationPatient": "ImageOrientationPatientDICOM",
+    "SeriesInstanceUID": "SeriesInstanceUID",
+    "FrameOfReferenceUID": "FrameOfReferenceUID",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proofs:
+    """The two numbers that do not depend on anybody else. planes: proof 1. header_mm: the sform read back."""
+
+    planes: Proof
+    header_mm: float
+    qform_deviation_mm: float
+    sform_code: int
+    qform_code: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """The result of one conversion. output: the NIfTI file, or None when none was kept.
+
+    record: as it lies beside the file; of one that was passed over (SKIPPED), "Recorded" is the verdict it has there.
+    """
+
+    verdict: Verdict
+    output: Path | None
+    series: str
+    shape: tuple[int, ...]
+    dtype: str
+    labels: tuple[LabelRow, ...] | None
+    proofs: Proofs | None
+    agreements: tuple[Agreement, ...]
+    findings: tuple[Finding, ...]
+    record: dict[str, Any]
+
+    @property
+    def exit(self) -> Exit:
+        return Exit.DISPUTED if "DISPUTED" in (self.verdict, self.record.get("Recorded")) else Exit.VERIFIED
+
+
+def sidecar_of(output: Path) -> Path:
+    """liver.nii.gz -> liver.json"""
+    return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def verdict_of(agreements: Sequence[Agreement]) -> Verdict:
+    """VERIFIED: a witness agrees and none disputes."""
+    if any(a.status == "DIFFERS" for a in agreements):
+        return "DISPUTED"
+    return "VERIFIED" if any(a.confirms for a in agreements) else "UNCONFIRMED"
+
+
+def build_record(
+    *,
+    verdict: Verdict,
+    output: Path,
+    product: Product,
+    affine_ras: Matrix,
+    shape: tuple[int, ...],
+    proofs: Proofs,
+    labels: Sequence[LabelRow],
+    dtype: str,
+    agreements: Sequence[Agreement],
+    findings: Sequence[Finding],
+    policy: Policy,
+    request: Mapping[str, Any],
+    files: Sequence[tuple[str, Path]],
+    hashes: dict[Path, str],
+    labels_file: Path | None,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """The JSON of a conversion, in the order a person reads it.
+
+    files: every input with its role, "" for those of the mask or image itself. hashes: of the files and of the output.
+    labels_file: the file of label names that was written beside it.
+    """
+    from pipeline.core.version import __version__
+
+    series = product.series
+    record: dict[str, Any] = {"Schema": SCHEMA, "Verdict": verdict, "Output": output.name}
+    record |= {name: series.get(keyword) for keyword, name in _BIDS.items() if series.get(keyword) is not None}
+    record |= {"ConversionSoftware": "verimask", "ConversionSoftwareVersion": __version__}
+    record["Shape"], record["DataType"] = list(shape), dtype
+    if isinstance(product.volume, Mask):
+        record["Type"] = "Mask"
+        same = bool((affine_ras == product.grid.ras).all())
+        rows = zip(labels, product.volume.segments, strict=True)
+        record["Labels"] = [_label(row, segment, same_order=same) for row, segment in rows]
+    record["Geometry"] = _geometry(product, affine_ras, proofs)
+    record["Slices"] = [_slice(k, frame) for k, frame in enumerate(product.frames)]
+    record["Planes"] = _planes(product)
+    record |= product.extra
+    record["CrossCheck"] = [a.as_json() for a in agreements]
+    record["Findings"] = [f.as_json() for f in findings]
+    record["Policy"] = policy.as_json()
+    record["Request"] = dict(request)
+    record["Provenance"] = {
+        "Inputs": sorted(
+            ({"File": path.name, "SHA256": hashes[path]} | ({"Role": role} if role else {}) for role, path in files),
+            key=lambda entry: (entry.get("Role", ""), entry["File"], entry["SHA256"]),
+        ),
+        "OutputSHA256": hashes[output],
+        "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in command],
+        "Versions": versions(),
+    }
+    if labels_file is not None:
+        record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": _digest(labels_file)}
+    return record
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """The record as a JSON file, UTF-8."""
+    path.write_text(as_text(record) + "\n", encoding="utf-8")
+
+
+def as_text(record: Any) -> str:
+    """JSON, indented, with every list of plain values on one line."""
+    text = escape_bytes(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False), escape=r"\\")
+    return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text)
+
+
+def sha256(paths: Iterable[Path]) -> dict[Path, str]:
+    """Digests of files, each read once."""
+    return {path: _digest(path) for path in dict.fromkeys(paths)}
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages a result may depend on, by the metadata folders beside them.
+
+    Read from the folders' names: importing importlib.metadata costs more than converting a small mask.
+    """
+    found = {}
+    for folder in filter(os.path.isdir, reversed(sys.path)):  # the first on the path counts
+        for name in os.listdir(folder):
+            package, dash, rest = name.partition("-")
+            if dash and rest.endswith((".dist-info", ".egg-info")):
+                found[package.casefold()] = rest.removesuffix(".dist-info").removesuffix(".egg-info").split("-")[0]
+    named = {package: found[package.casefold()] for package in _VERSIONED if package.casefold() in found}
+    return {"python": platform.python_version()} | named
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(1 << 20))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
+
+
+def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str, Any]:
+    planes, grid = proofs.planes, product.grid
+    record = {
+        "Affine": affine_ras.tolist(),
+        "Frame": "RAS",
+        "AffineLPS": (LPS_TO_RAS @ affine_ras).tolist(),
+        "SourceFrame": "LPS",
+        "AxisCodes": axis_codes(affine_ras),
+        "SpacingMm": [float(n) for n in np.linalg.norm(affine_ras[:3, :3], axis=0)],
+        "StepMm": grid.spacing[2],
+        "Handedness": "right" if np.linalg.det(affine_ras[:3, :3]) > 0 else "left",
+        "CornerResidualMm": planes.worst_mm,
+        "IrregularityMm": planes.irregularity_mm,
+        "StraightenedMm": planes.straightened_mm,
+        "ShearDegrees": grid.shear_degrees,
+        "HeaderDeviationMm": proofs.header_mm,
+        "QformDeviationMm": proofs.qform_deviation_mm,
+        "SformCode": proofs.sform_code,
+        "QformCode": proofs.qform_code,
+        "CornersLPS": grid.corners().tolist(),
+        "GridShape": list(grid.shape),
+        "GridAffineLPS": grid.lps.tolist(),
+    }
+    first = next(iter(product.frames), None)
+    if first is not None and first.plane is not None:
+        record["FirstPlane"] = _camel_case(asdict(first.plane))
+    if planes.travelled_mm is not None:
+        record["ResampledMm"] = planes.travelled_mm
+    return record | ({"Assumed": product.assumed} if product.assumed else {})
+
+
+def _planes(product: Product) -> dict[str, Any]:
+    """Where the first pixel of every plane lies, in mm from the first one, along its rows, columns and normal."""
+    frames = product.frames[: product.grid.shape[2]]
+    placed = [(k, frame.plane) for k, frame in enumerate(frames) if frame is not None and frame.plane is not None]
+    along = np.zeros((0, 3))
+    if placed:
+        first = placed[0][1]
+        axes = np.array([first.row_cosine, first.column_cosine, first.normal])
+        along = np.round((np.array([p.position for _, p in placed]) - first.position) @ axes.T, 6) + 0.0
+    return {
+        "Index": [k for k, _ in placed],
+        "AlongNormalMm": along[:, 2].tolist(),
+        "AlongRowMm": along[:, 0].tolist(),
+        "AlongColumnMm": along[:, 1].tolist(),
+    }
+
+
+def _camel_case(values: dict[str, Any]) -> dict[str, Any]:
+    return {"".join(word.capitalize() for word in name.split("_")): value for name, value in values.items()}
+
+
+def _slice(k: int, frame: Frame | None) -> dict[str, Any]:
+    if frame is None:
+        return {"Index": k, "SOPInstanceUID": None, "File": None}
+    record: dict[str, Any] = {"Index": k, "SOPInstanceUID": frame.sop_instance_uid, "File": frame.path.name}
+    if frame.header.number_of_frames > 1:
+        record["Frame"] = frame.number
+    if frame.plane is not None:
+        record["PositionLPS"] = list(frame.plane.position)
+    if frame.pairing:
+        record["Pairing"] = frame.pairing
+    return record
+
+
+def _label(row: LabelRow, segment: Segment, *, same_order: bool) -> dict[str, Any]:
+    """One line of the label table. Its extent is told only where the file keeps the grid's order of indices."""
+    record = {"Value": row.value, "Name": row.name} | row.as_json()
+    if not same_order:
+        del record["Extent"]
+    if segment.source_value is not None and segment.source_value != segment.number:
+        record["StoredValue"] = segment.source_value
+    if segment.colour is not None:
+        record["Colour"] = list(segment.colour)
+    for key, concept in (("Category", segment.category), ("SegmentType", segment.type)):
+        if concept is not None:
+            record[key] = {"Value": concept.value, "Scheme": concept.scheme, "Meaning": concept.meaning}
+    return record | ({"Algorithm": segment.algorithm} if segment.algorithm else {})

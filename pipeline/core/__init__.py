@@ -1,0 +1,1 @@
+"""What every room needs: findings, the policy, workers, and files that appear whole."""

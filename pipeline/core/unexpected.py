@@ -1,0 +1,35 @@
+"""Take an error that nobody expected for what it is: a bug of ours, which must not take other work with it.
+
+Rules:
+- One item of many that meets a bug is refused with it, and the others go on; the command ends as a bug does.
+- The words are the error's own, with the place in our code: enough for a report. What is broken off keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from traceback import extract_tb
+
+from pipeline.core.findings import Code, Finding, PipelineError
+
+
+def as_refusal(error: Exception) -> PipelineError:
+    """A refusal as it is; anything else as UNEXPECTED."""
+    if isinstance(error, PipelineError):
+        return error
+    if isinstance(error, MemoryError):
+        words, hint = "there is not enough memory for it", "Convert it alone, or on a larger machine."
+    else:
+        words = f"an unexpected error stopped it: {type(error).__name__}: {error} ({_place(error)})"
+        hint = (
+            "This is a bug of verimask, not of your data; please report it with this line. Nothing was written for it."
+        )
+    refusal = PipelineError(Finding(Code.UNEXPECTED, words, hint))
+    refusal.__cause__ = error
+    return refusal
+
+
+def _place(error: Exception) -> str:
+    """The last line of our own code on the way."""
+    ours = [f for f in extract_tb(error.__traceback__) if Path(__file__).parents[1] in Path(f.filename).parents]
+    return f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "outside of it"

@@ -1,0 +1,137 @@
+"""What is done beside other work: a call in a thread, where it leaves the interpreter free, and a Python of its own.
+
+Rules:
+- A Python of ours runs the standard library, this package and the installed packages, in that order. Neither the current
+  folder nor PYTHON* variables put anything before them, and it writes nothing into the current folder.
+- It leads a process group of its own, so that it can be ended together with all that it started.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+T = TypeVar("T")
+
+# Isolated and without `site` the path is the standard library alone; `site` then adds the installed packages behind ours.
+_START = """\
+import sys
+sys.path.append({root!a})
+import site
+site.main()
+sys.path += [entry for entry in {more!a} if entry not in sys.path]
+import runpy
+runpy.run_module({module!a}, run_name="__main__", alter_sys=True)
+"""
+_PATIENCE_S = 5.0  # for a process to be gone once it was killed
+
+
+class Beside(Generic[T]):
+    """Starts `work` at once. `result` waits for it, and gives what it returned or raises what it raised."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._value: T
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._work()
+        except BaseException as error:
+            self._error = error
+
+    def wait(self, limit_s: float) -> None:
+        """Wait for its end, no longer than this."""
+        self._thread.join(limit_s)
+
+    def result(self) -> T:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+def python_process(module: str, *arguments: str, folder: str = "", keep_errors: bool = False) -> Popen[bytes]:
+    """A Python that runs a module of this package, with pipes to it and from it. It inherits no thread and no lock.
+
+    Args:
+        module: its full name.
+        arguments: for the module.
+        folder: where it is to work and to put its temporary files; by default where we do.
+        keep_errors: whether its standard error is a pipe too; else it goes nowhere.
+
+    Raises: OSError where no process can be started.
+    """
+    import subprocess
+
+    root = str(Path(__file__).parents[2])
+    start = _START.format(root=root, more=_further_path(), module=module)
+    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder) if folder else {}
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", *_flags(), "-c", start, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE if keep_errors else subprocess.DEVNULL,
+        cwd=folder or None,
+        env={**environment(), **places, "OPENBLAS_NUM_THREADS": "1"},
+        **own_group(),
+    )
+
+
+def environment() -> dict[str, str]:
+    """Our environment variables without those that change what a Python does."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith("PYTHON")}
+
+
+def own_group() -> dict[str, Any]:
+    """The arguments of Popen that make a process the head of a group of its own, for `kill`."""
+    if sys.platform == "win32":
+        import subprocess
+
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def kill(process: Popen[Any]) -> None:
+    """End a process with all of its group, and wait for it; not for ever, whatever holds it. To be called once."""
+    from subprocess import TimeoutExpired
+
+    with suppress(OSError):  # all of it may be gone already
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            import signal
+
+            os.killpg(process.pid, signal.SIGKILL)
+    with suppress(TimeoutExpired):
+        process.wait(timeout=_PATIENCE_S)
+
+
+def _flags() -> list[str]:
+    """What an isolated Python would not know of: how we name files, and where we keep compiled modules."""
+    flags = ["-X", "utf8"] if sys.flags.utf8_mode else []
+    if sys.dont_write_bytecode:
+        flags.append("-B")
+    if sys.pycache_prefix:
+        flags += ["-X", f"pycache_prefix={os.path.abspath(sys.pycache_prefix)}"]
+    return flags
+
+
+def _further_path() -> list[str]:
+    """Where else we ourselves import from; what PYTHONPATH names comes last, and the current folder not at all."""
+    here = ""
+    with suppress(OSError):  # it may have been removed
+        here = os.path.realpath(os.getcwd())
+    entries = [p for p in sys.path if os.path.isabs(p) and os.path.realpath(p) != here]
+    named = {os.path.abspath(p) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(p)}
+    return sorted(entries, key=lambda entry: os.path.abspath(entry) in named)

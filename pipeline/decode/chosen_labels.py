@@ -1,0 +1,84 @@
+"""Choose labels of decoded planes by name or value, or give every label a mask of its own.
+
+Rules:
+- A label keeps its value; voxels of labels that were not chosen become background.
+- The labels left out are put back where a witness's values are compared, so that the chosen ones stay judged voxel by
+  voxel: one too many or too few differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.core.findings import Code, refuse
+from pipeline.decode.image import Decoded
+from pipeline.volume.mask import Array, Segment, Voxels
+
+Named = tuple[str, Decoded]  # a mask's name, "" for that of its series
+
+
+def chosen(masks: Sequence[Named], wanted: Sequence[str]) -> list[Named]:
+    """The masks with the wanted labels only; masks without any are left out. Raises NO_SUCH_SEGMENT."""
+    labels = [label for _, decoded in masks for label in decoded.segments or ()]
+    taken: list[Segment] = []
+    missing = []
+    for name in wanted:
+        matches = _matching(labels, name)
+        taken += matches
+        missing += [] if matches else [name]
+    if missing:
+        listed = ", ".join(f"{s.number} “{s.name}”" for s in labels)
+        raise refuse(
+            Code.NO_SUCH_SEGMENT,
+            "there is no label " + ", ".join(f"“{name}”" for name in missing),
+            f"Choose with --rois by name or value. There are: {listed or 'none'}",
+            where=tuple(missing),
+        )
+    several = [(name, d, [s for s in d.segments or () if any(s is t for t in taken)]) for name, d in masks]
+    return [(_name(name, d, kept), _only(d, kept)) for name, d, kept in several if kept]
+
+
+def separated(mask: Named) -> list[Named]:
+    """One mask for each label, named by it; a mask of one label stays as it is."""
+    name, decoded = mask
+    labels = decoded.segments or ()
+    return [(_name(name, decoded, [label]), _only(decoded, [label])) for label in labels] or [mask]
+
+
+def _matching(labels: Sequence[Segment], wanted: str) -> list[Segment]:
+    """By name; else by the value in the file; else by the value as stored."""
+    for of in (lambda s: s.name, lambda s: str(s.number), lambda s: str(s.source_value)):
+        matches = [label for label in labels if of(label) == wanted]
+        if matches:
+            return matches
+    return []
+
+
+def _name(name: str, decoded: Decoded, kept: Sequence[Segment]) -> str:
+    return kept[0].name if len(kept) == 1 < len(decoded.segments or ()) else name
+
+
+def _only(decoded: Decoded, kept: Sequence[Segment]) -> Decoded:
+    if len(kept) == len(decoded.segments or ()):
+        return decoded
+    numbers = np.array([s.number for s in kept], decoded.voxels.dtype)
+    physical = decoded.physical
+
+    def plane(k: int) -> Array:
+        labels = decoded.voxels.plane(k)
+        return np.where(np.isin(labels, numbers), labels, labels.dtype.type(0))
+
+    def expected(n: int, found: Array) -> Array:
+        assert physical is not None
+        labels = decoded.voxels.plane(n)
+        return physical(n, np.where(found > 0, found, np.where(np.isin(labels, numbers), 0, labels)))
+
+    return replace(
+        decoded,
+        voxels=Voxels(decoded.voxels.shape, decoded.voxels.dtype, plane),
+        segments=tuple(kept),
+        physical=None if physical is None else expected,
+    )

@@ -1,0 +1,169 @@
+"""Labels taken out of an export that has a mask in its image, and what was said of them on the way.
+
+Rules:
+- A label is a value (or a colour) that the export has there, exactly. Nothing is smoothed, filled or left out by size.
+- Labels are numbered 1, 2, ... in the order they were named, else in ascending order of their values.
+- Voxels are in the order of the export's frames, one plane at a time; nothing is on a grid yet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pipeline.core.arguments import bad_option, check_whole
+from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.decode.image import Decoded
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.modality import rescales_of_mask
+from pipeline.volume.mask import Array, Segment, Voxels, smallest_unsigned
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """One label asked for: its name, and the stored value or the colour it has in the export."""
+
+    name: str
+    value: int | Colour
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise bad_option("Named.name", self.name, "a text")
+        if not isinstance(self.value, tuple):
+            check_whole("Named.value", self.value)
+        elif len(self.value) != 3:
+            raise bad_option("Named.value", self.value, "a whole number, or a colour as three of them")
+        else:
+            for part in self.value:
+                check_whole("Named.value", part, 0, 255)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """voxels: 0 and the numbers of the segments. name: for the output file, "" where the series' own name will do.
+
+    expected(n, plane): the stored values a reader of the export sees in frame n if `plane` are its labels; None where
+    the pixels of the export cannot tell (overlays, colours).
+    """
+
+    voxels: Voxels
+    segments: tuple[Segment, ...]
+    findings: tuple[Finding, ...]
+    name: str = ""
+    expected: Callable[[int, Array], Array] | None = None
+
+    def decoded(self, frames: Sequence[Frame]) -> Decoded:
+        """The same as every decoder of frames gives it; `expected` with the modality rescale of the frames."""
+        physical, expected = None, self.expected
+        slopes, _ = rescales_of_mask(frames)
+        if expected is not None and slopes is not None:
+
+            def physical(n: int, plane: Array) -> Array:
+                return expected(n, plane) * slopes[n][0] + slopes[n][1]
+
+        return Decoded(self.voxels, self.findings, physical, segments=self.segments)
+
+
+def numbered(values: Sequence[int], named: Sequence[Named], only: str) -> tuple[Segment, ...]:
+    """Segments for the values, numbered from 1. only: the name where there is one label and it has none."""
+    names = {n.value: n.name for n in named}
+    unnamed = only if len(values) == 1 and only else ""
+    return tuple(
+        Segment(number, names.get(value) or unnamed or f"value {value}", source_value=value)
+        for number, value in enumerate(values, 1)
+    )
+
+
+def by_value(shown: Voxels, segments: Sequence[Segment], outside: Callable[[int, Array], Array | None]) -> Voxels:
+    """Labels of the segments' source values. outside(k, shown): (rows, columns) where they do not count, or None."""
+    dtype = smallest_unsigned(len(segments))
+
+    def plane(k: int) -> Array:
+        stored = shown.plane(k)
+        labels = np.zeros(stored.shape, dtype)
+        for segment in segments:
+            labels[stored == segment.source_value] = segment.number
+        left_out = outside(k, stored) if labels.any() else None
+        if left_out is not None:
+            labels[left_out] = 0
+        return labels
+
+    return Voxels(shown.shape, dtype, plane)
+
+
+def expected_values(shown: Voxels, segments: Sequence[Segment]) -> Callable[[int, Array], Array]:
+    """`Labelled.expected` of burned-in labels: the constant where a label is, and what is stored elsewhere."""
+    table = np.zeros(len(segments) + 1, np.int64)
+    for segment in segments:
+        table[segment.number] = segment.source_value or 0
+    return lambda n, plane: np.where(plane > 0, table[plane], shown.plane(n))
+
+
+def separate(labelled: Labelled) -> tuple[Labelled, ...]:
+    """One mask of 0 and 1 for each segment, named by it; one segment stays as it is."""
+    if len(labelled.segments) < 2:
+        return (labelled,)
+    return tuple(_alone(labelled, segment) for segment in labelled.segments)
+
+
+def _alone(labelled: Labelled, segment: Segment) -> Labelled:
+    voxels = Voxels(
+        labelled.voxels.shape,
+        np.dtype(np.uint8),
+        lambda k: (labelled.voxels.plane(k) == segment.number).astype(np.uint8),
+    )
+    expected = labelled.expected
+    number = segment.number
+    return Labelled(
+        voxels,
+        (replace(segment, number=1),),
+        labelled.findings,
+        segment.name,
+        # Other labels are stored as they are, so only this one is put in.
+        None if expected is None else lambda n, plane: expected(n, np.where(plane > 0, number, 0)),
+    )
+
+
+def parse_labels(text: str) -> tuple[Named, ...]:
+    """ "liver=254,tumour=#ff8000": names to stored values or exact colours, in their order.
+
+    Raises BAD_LABELS: for a part that is no NAME=VALUE, and for a name or a value given twice.
+    """
+    named = [_parsed(part, text) for part in text.split(",")]
+    for what in (Counter(n.name for n in named), Counter(str(n.value) for n in named)):
+        word, times = what.most_common(1)[0]
+        if times > 1:
+            raise _bad(text, f"{word} is given {times} times")
+    return tuple(named)
+
+
+def _parsed(part: str, text: str) -> Named:
+    name, equals, value = (piece.strip() for piece in part.rpartition("="))
+    if not (name and equals and value):
+        raise _bad(text, f"“{part.strip()}” is not NAME=VALUE")
+    try:
+        if value.startswith("#") and len(value) == 7:
+            red, green, blue = bytes.fromhex(value[1:])
+            return Named(name, (red, green, blue))
+        return Named(name, int(value))
+    except ValueError:
+        raise _bad(text, f"“{value}” is neither a whole number nor a colour like #ff8000") from None
+
+
+def _bad(text: str, why: str) -> PipelineError:
+    return refuse(
+        Code.BAD_LABELS,
+        f"the labels “{text}” cannot be read: {why}",
+        'Write them like --labels "liver=254,tumour=253".',
+    )
+
+
+def taken(segments: Sequence[Segment], counts: dict[int, int], why: str) -> Finding:
+    """The finding that says which values became labels, and how many voxels each has."""
+    said = ", ".join(f"{s.source_value} is “{s.name}” ({counts[s.number]:,} voxels)" for s in segments)
+    return Finding(Code.VALUES_TAKEN, f"{why}: {said}", severity=Severity.INFO)

@@ -1,0 +1,263 @@
+"""Overlay planes (60xx): one bit a pixel beside the image, one mask for each group.
+
+Rules:
+- An overlay lies where its origin says: row and column of its first pixel in the image, counted from 1, and perhaps
+  outside of it. What lies beyond the image is cut off, counted and said.
+- A multi-frame overlay begins at the image frame it names; one that names neither its frames nor one belongs to all.
+- Masks of several groups may share voxels, so each is a mask of its own.
+- Bits that older files keep in unused bits of Pixel Data (retired in 2004) are read too.
+- Overlays are not in the header that a scan keeps; files are read again, one at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.decode.embedded.labelled import Labelled
+from pipeline.dicom.encoding import EXPLICIT_BIG, load
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.pixels import read_allocated
+from pipeline.volume.mask import Array, Segment, Voxels
+
+GROUPS = range(0x6000, 0x6020, 2)
+_CLAUSE = "PS3.3 C.9.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """One group of one file. row, column: of its first pixel in the image, from 0. first: the image frame its first
+    frame belongs to, from 1; frames: how many it has, None for one that belongs to every frame. bit: in Pixel Data,
+    None where it has data of its own."""
+
+    group: int
+    rows: int
+    columns: int
+    row: int
+    column: int
+    first: int
+    frames: int | None
+    bit: int | None
+    label: str
+    graphics: bool
+    data: bytes
+
+    def of_frame(self, number: int, count: int) -> int | None:
+        """The overlay frame, from 0, for an image frame, from 1 of `count`; None where the overlay does not reach."""
+        if self.frames is None or self.frames == count == 1:
+            return 0
+        return number - self.first if 0 <= number - self.first < self.frames else None
+
+
+def groups(frames: Sequence[Frame]) -> tuple[int, ...]:
+    """The groups that any of the files has, whether or not a bit is set in them."""
+    return tuple(sorted({o.group for path in _paths(frames) for o in overlays(path).values()}))
+
+
+def accepts(frames: Sequence[Frame]) -> bool:
+    """Whether any overlay has a bit set."""
+    return any(_bits(frame, group)[0].any() for group in groups(frames) for frame in frames)
+
+
+def decode(frames: Sequence[Frame]) -> tuple[Labelled, ...]:
+    """One mask of 0 and 1 for every group with a bit set, named by its label. Frames of one size, in their order.
+
+    Raises EMPTY where no overlay has a bit set, CORRUPT_FILE where data are shorter than they say.
+    """
+    found = [_decoded(frames, group) for group in groups(frames)]
+    masks = tuple(m for m in found if m is not None)
+    if masks:
+        return masks
+    raise refuse(
+        Code.EMPTY,
+        f"no overlay of the {len(frames)} planes has a bit set" if found else "there are no overlays",
+        "Was the mask visible when it was exported?",
+        clause=_CLAUSE,
+    )
+
+
+def _decoded(frames: Sequence[Frame], group: int) -> Labelled | None:
+    inside = clipped = 0
+    where: list[str] = []
+    for frame in frames:
+        plane, beyond = _bits(frame, group)
+        inside += int(np.count_nonzero(plane))
+        clipped += beyond
+        where += [frame.name] if beyond else []
+    for path in _paths(frames):
+        unreached = _unreached(path, group, next(f for f in frames if f.path == path))
+        clipped += unreached
+        where += [path.name] if unreached else []
+    if not inside and not clipped:
+        return None
+    described = [o for o in (overlays(p).get(group) for p in _paths(frames)) if o is not None]
+    title = f"overlay {group:04X}"
+    name = next((o.label for o in described if o.label), title)
+    kind = "graphics" if any(o.graphics for o in described) else "a region of interest"
+    bit = next((o.bit for o in described if o.bit is not None), None)
+    kept = "" if bit is None else f", kept in bit {bit} of the pixel data (retired)"
+    findings = [
+        Finding(
+            Code.VALUES_TAKEN,
+            f"{title} is “{name}”: {inside:,} voxels, called {kind} by its type (60xx,0040){kept}",
+            severity=Severity.INFO,
+            clause=_CLAUSE,
+        )
+    ]
+    if clipped:
+        findings.append(
+            Finding(
+                Code.OVERLAY_CLIPPED,
+                f"{clipped:,} set pixels of {title} lie beyond the image and were cut off",
+                severity=Severity.WARNING,
+                where=tuple(where[:5]),
+                clause=_CLAUSE,
+                measured=clipped,
+                limit=0,
+                unit="pixels",
+            )
+        )
+    columns, rows = int(frames[0].get("Columns")), int(frames[0].get("Rows"))
+    voxels = Voxels((columns, rows, len(frames)), np.dtype(np.uint8), lambda n: _bits(frames[n], group)[0])
+    return Labelled(voxels, (Segment(1, name, source_value=group),), tuple(findings), name)
+
+
+def _bits(frame: Frame, group: int) -> tuple[Array, int]:
+    """(rows, columns) 0 and 1 of one group over one image frame, and how many set bits lie beyond the image."""
+    rows, columns = int(frame.get("Rows")), int(frame.get("Columns"))
+    plane = np.zeros((rows, columns), np.uint8)
+    overlay = overlays(frame.path).get(group) if _may_have(frame) else None
+    index = None if overlay is None else overlay.of_frame(frame.number, frame.header.number_of_frames)
+    if overlay is None or index is None:
+        return plane, 0
+    if overlay.bit is not None:
+        plane[:] = read_allocated(frame) >> overlay.bit & 1
+        return plane, 0
+    bits = _unpacked(overlay, index, frame)
+    top, left = max(overlay.row, 0), max(overlay.column, 0)
+    bottom, right = min(overlay.row + overlay.rows, rows), min(overlay.column + overlay.columns, columns)
+    kept = bits[
+        top - overlay.row : max(bottom - overlay.row, 0), left - overlay.column : max(right - overlay.column, 0)
+    ]
+    if kept.size:
+        plane[top:bottom, left:right] = kept
+    return plane, int(np.count_nonzero(bits)) - int(np.count_nonzero(plane))
+
+
+def _unreached(path: Path, group: int, frame: Frame) -> int:
+    """Set pixels of overlay frames that belong to no frame of their image."""
+    overlay = overlays(path).get(group)
+    count = frame.header.number_of_frames
+    if overlay is None or overlay.frames is None or overlay.frames == count == 1:
+        return 0
+    beyond = [n for n in range(overlay.frames) if not 1 <= overlay.first + n <= count]
+    return sum(int(np.count_nonzero(_unpacked(overlay, n, frame))) for n in beyond)
+
+
+def _unpacked(overlay: Overlay, index: int, frame: Frame) -> Array:
+    """(rows, columns) of one overlay frame. Frames follow each other without padding, lowest bit first (PS3.5 8.1.2)."""
+    size = overlay.rows * overlay.columns
+    start = index * size
+    packed = np.frombuffer(overlay.data, np.uint8)
+    needed = -(-size * (overlay.frames or 1) // 8)
+    if len(packed) - needed > 1:
+        raise refuse(
+            Code.PIXEL_LENGTH,
+            f"overlay {overlay.group:04X} of {frame.name} has {len(packed)} bytes, and its {overlay.columns} × {overlay.rows} "
+            f"pixels in {overlay.frames or 1} frames need {needed}: its rows, columns or frames are not what it says",
+            "Export the series again; --kind says to read the pixels and leave overlays alone.",
+            where=(frame.name,),
+            clause="PS3.5 8.1.2",
+            measured=len(packed),
+            limit=needed,
+            unit="bytes",
+        )
+    if len(packed) * 8 < start + size:
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"overlay {overlay.group:04X} of {frame.name} has {len(packed)} bytes, and {-(-(start + size) // 8)} are needed",
+            "The file was cut off or written wrongly; export it again.",
+            where=(frame.name,),
+            clause="PS3.5 8.1.2",
+        )
+    first = start // 8
+    bits = np.unpackbits(packed[first : -(-(start + size) // 8)], bitorder="little")
+    return bits[start - 8 * first :][:size].reshape(overlay.rows, overlay.columns)
+
+
+def _paths(frames: Sequence[Frame]) -> list[Path]:
+    """The files that may have overlays, each once: with overlay data, or with bits of Pixel Data that hold no value."""
+    return list(dict.fromkeys(f.path for f in frames if _may_have(f)))
+
+
+def _may_have(frame: Frame) -> bool:
+    return bool(frame.header.overlays) or int(frame.get("BitsStored", 0)) < int(frame.get("BitsAllocated", 0))
+
+
+@lru_cache(maxsize=512)  # bits are few; a series is passed over several times
+def overlays(path: Path) -> dict[int, Overlay]:
+    """The overlays of one file by group. Raises CORRUPT_FILE."""
+    dataset = load(path, stop_before_pixels=True)
+    found = {}
+    for group in GROUPS:
+        if (group, 0x0010) in dataset or (group, 0x0100) in dataset:
+            try:
+                overlay = _overlay(dataset, group)
+            except (TypeError, ValueError) as error:
+                raise _unreadable(path, group, error) from error
+            if overlay is not None:
+                found[group] = overlay
+    return found
+
+
+def _overlay(dataset: Any, group: int) -> Overlay | None:
+    def value(element: int, default: Any) -> Any:
+        item = dataset.get((group, element))
+        return default if item is None or item.value in (None, "") else item.value
+
+    data = dataset.get((group, 0x3000))
+    bit = None
+    if data is None:
+        bit = int(value(0x0102, 0))
+        stored, high = int(dataset.get("BitsStored", 0)), int(dataset.get("HighBit", 0))
+        if int(value(0x0100, 1)) != dataset.get("BitsAllocated") or high - stored < bit <= high:
+            return None  # neither data of its own nor an unused bit of the pixels
+    row, column = (int(v) - 1 for v in value(0x0050, (1, 1)))
+    frames = value(0x0015, 1 if (group, 0x0051) in dataset else None)
+    return Overlay(
+        group=group,
+        rows=int(value(0x0010, 0)),
+        columns=int(value(0x0011, 0)),
+        row=row,
+        column=column,
+        first=int(value(0x0051, 1)),
+        frames=None if frames is None else int(frames),
+        bit=bit,
+        label=str(value(0x1500, "") or value(0x0022, "")).strip(),
+        graphics=str(value(0x0040, "R")).strip() == "G",
+        data=b"" if data is None else _little(bytes(data.value), data.VR, dataset),
+    )
+
+
+def _unreadable(path: Path, group: int, error: Exception) -> PipelineError:
+    return refuse(
+        Code.CORRUPT_FILE,
+        f"overlay {group:04X} of {path.name} cannot be read: {error}",
+        "Export the series again; --kind says to read the pixels and leave overlays alone.",
+        where=(path.name,),
+        clause=_CLAUSE,
+    )
+
+
+def _little(data: bytes, vr: str, dataset: Any) -> bytes:
+    """Overlay bytes in little-endian order: words of big-endian files are swapped."""
+    meta = getattr(dataset, "file_meta", None)
+    if vr == "OW" and str(getattr(meta, "TransferSyntaxUID", "")) == EXPLICIT_BIG:
+        return np.frombuffer(data, np.uint16).byteswap().tobytes()
+    return data

@@ -1,0 +1,120 @@
+"""The values of an export that stand out: a table to choose --inside or --outside from. It never chooses.
+
+Rules:
+- Every voxel is counted. A value stands out when it occurs far more often than the values beside it.
+- A suggestion comes with its reason and a question mark. What has most of the planes' borders is offered as outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.volume.mask import Voxels
+
+Extent = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+_BESIDE = 4  # values to either side that a value is held against
+_STANDS_OUT = 8.0  # times as often as its neighbours,
+_AT_LEAST = 25  # which count as no fewer than this: rare values stand out by chance
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRow:
+    """One stored value. share: of all voxels. extent: lowest and highest index in i, j and k, both in.
+
+    usual: how often the values beside it occur, on average. suggestion: "inside", "outside" or "", with its reason.
+    """
+
+    value: int
+    voxels: int
+    share: float
+    extent: Extent
+    usual: float
+    suggestion: str
+    reason: str
+
+
+def list_values(shown: Voxels, most: int = 12) -> tuple[ValueRow, ...]:
+    """The values that stand out most, the clearest first; all of them where there are no more than `most`."""
+    values, counts = value_counts(shown)
+    usual = _beside(values, counts)
+    chosen = np.lexsort((values, -counts / np.maximum(usual, _AT_LEAST)))[:most]
+    extents = _extents(shown, [int(values[n]) for n in chosen])
+    border = border_shares(shown)
+    total = int(counts.sum())
+    rows = []
+    for n in chosen:
+        value, count = int(values[n]), int(counts[n])
+        suggestion, reason = _suggested(count, float(usual[n]), border.get(value, 0), value == values[-1])
+        rows.append(ValueRow(value, count, count / total, extents[value], float(usual[n]), suggestion, reason))
+    return tuple(rows)
+
+
+def value_counts(voxels: Voxels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All values that occur, ascending, and how often."""
+    values, counts = np.empty(0, np.int64), np.empty(0, np.int64)
+    for plane in voxels:
+        more, times = np.unique(plane, return_counts=True)
+        values, place = np.unique(np.concatenate([values, more.astype(np.int64)]), return_inverse=True)
+        counts = np.bincount(place, np.concatenate([counts, times]), len(values)).astype(np.int64)
+    return values, counts
+
+
+def border_shares(voxels: Voxels) -> dict[int, float]:
+    """The values of the outermost pixels of all planes, and the share of these pixels that each has."""
+    columns, rows, planes = voxels.shape
+    edges = Voxels(
+        (2 * (columns + rows), 1, planes),
+        voxels.dtype,
+        lambda k: np.concatenate([e for p in (voxels.plane(k),) for e in (p[0], p[-1], p[:, 0], p[:, -1])])[None],
+    )
+    values, counts = value_counts(edges)
+    return dict(zip(values.tolist(), (counts / counts.sum()).tolist(), strict=True))
+
+
+def as_table(rows: Sequence[ValueRow]) -> str:
+    """The rows as aligned lines a person chooses from."""
+    cells = [("value", "voxels", "share", "columns", "rows", "planes", "suggestion")]
+    for r in rows:
+        spans = [f"{low}-{high}" for low, high in r.extent]
+        suggestion = f"{r.suggestion}? {r.reason}" if r.suggestion else ""
+        cells.append((str(r.value), f"{r.voxels:,}", f"{r.share:.3%}", spans[0], spans[1], spans[2], suggestion))
+    widths = [max(len(row[c]) for row in cells) for c in range(6)]
+    lines = ("  ".join([*(cell.rjust(w) for cell, w in zip(row, widths, strict=False)), row[6]]) for row in cells)
+    return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def _suggested(count: int, usual: float, border: float, largest: bool) -> tuple[str, str]:
+    if border > 0.5:
+        return (
+            "outside",
+            f"it has {border:.0%} of the planes' borders: background, padding, or outside of a masked original",
+        )
+    if count < _STANDS_OUT * max(usual, _AT_LEAST):
+        return "", ""
+    often = f"it occurs {count:,} times, the values beside it {usual:,.0f} times"
+    return "inside", often + ("; it is also the largest value, where images saturate" if largest else "")
+
+
+def _beside(values: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """For each value, the mean count of the `_BESIDE` values to either side; those that do not occur count 0."""
+    total = np.zeros(len(values))
+    for step in (*range(-_BESIDE, 0), *range(1, _BESIDE + 1)):
+        place = np.minimum(np.searchsorted(values, values + step), len(values) - 1)
+        total += np.where(values[place] == values + step, counts[place], 0)
+    return total / (2 * _BESIDE)
+
+
+def _extents(voxels: Voxels, values: Sequence[int]) -> dict[int, Extent]:
+    found: dict[int, list[list[int]]] = {}
+    for k, plane in enumerate(voxels):
+        for value in values:
+            rows, columns = np.nonzero(plane == value)
+            if len(rows):
+                box = found.setdefault(value, [[1 << 30, -1] for _ in range(3)])
+                for axis, (low, high) in enumerate(((columns.min(), columns.max()), (rows[0], rows[-1]), (k, k))):
+                    box[axis] = [min(box[axis][0], int(low)), max(box[axis][1], int(high))]
+    return {v: ((i[0], i[1]), (j[0], j[1]), (k[0], k[1])) for v, (i, j, k) in found.items()}

@@ -1,0 +1,1 @@
+"""Structure sets: contours filled on the planes of their images."""

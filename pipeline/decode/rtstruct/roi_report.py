@@ -1,0 +1,72 @@
+"""Contours against voxels, for one ROI: areas and volumes for a person to compare and a sidecar to keep.
+
+Rules:
+- The area of contours is their own, by their vertices; the area of voxels is their count times the pixel's. Neither is
+  computed from the other.
+- What the border of the grid cut off still counts in the contours' area: the difference is meant to show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from pipeline.decode.rtstruct.contours import Raster, area
+from pipeline.decode.rtstruct.layers import Layer, across, usual_step
+from pipeline.geometry.grid import Grid
+
+
+@dataclass(frozen=True, slots=True)
+class RoiReport:
+    """direction: the index (i, j or k) the contours are stacked along. contours: how many were filled. planes: with
+    voxels. Areas are sums over planes, with holes subtracted. difference_percent: voxels against contours, by volume.
+    """
+
+    number: int
+    name: str
+    direction: str
+    contours: int
+    holes: int
+    planes: int
+    interpolated: bool
+    contour_area_mm2: float
+    contour_volume_ml: float
+    voxels: int
+    voxel_area_mm2: float
+    voxel_volume_ml: float
+    difference_percent: float
+
+    def as_json(self) -> dict[str, Any]:
+        return {"".join(w.capitalize() for w in f.name.split("_")): getattr(self, f.name) for f in fields(self)}
+
+
+def measure(
+    number: int, name: str, layers: Sequence[Layer], found: Raster, grid: Grid, axis: int, interpolated: bool
+) -> RoiReport:
+    """The report of layers stacked along `axis` and the (k, j, i) voxels found for them."""
+    u, v = across(axis)
+    pixel_mm2 = float(np.linalg.norm(np.cross(grid.lps[:3, u], grid.lps[:3, v])))
+    step_mm = float(np.linalg.det(grid.lps)) / pixel_mm2
+    area_mm2 = pixel_mm2 * sum(area(layer.polygons, layer.arrangement) for layer in layers)
+    # What one layer stands for along the stack: a plane of the grid, or with interpolation its own step.
+    volume_ml = area_mm2 * step_mm * (usual_step(layers) if interpolated else 1.0) / 1000
+    voxels = int(np.count_nonzero(found))
+    voxel_volume_ml = voxels * pixel_mm2 * step_mm / 1000
+    return RoiReport(
+        number=number,
+        name=name,
+        direction="ijk"[axis],
+        contours=sum(len(layer.numbers) for layer in layers),
+        holes=sum(len(layer.arrangement.holes) for layer in layers),
+        planes=int(np.count_nonzero(np.moveaxis(found, 2 - axis, 0).any(axis=(1, 2)))),
+        interpolated=interpolated,
+        contour_area_mm2=area_mm2,
+        contour_volume_ml=volume_ml,
+        voxels=voxels,
+        voxel_area_mm2=voxels * pixel_mm2,
+        voxel_volume_ml=voxel_volume_ml,
+        difference_percent=100 * (voxel_volume_ml / volume_ml - 1),
+    )

@@ -1,0 +1,1 @@
+"""DICOM SEG: frames, segments and their place."""

@@ -1,0 +1,118 @@
+"""DICOM SEG to masks: binary, fractional and label map segmentations (PS3.3 A.51, C.8.20).
+
+Rules:
+- Position decides where a frame lies; its number, its order in the file and its dimension indices decide nothing.
+- Segments that share a voxel become one mask each. Nothing is ever overwritten.
+- Voxel values are segment numbers. A fractional value becomes a label at a threshold that is said, or is kept as it is.
+- Each instance of a series has its own segment numbers, so each gives its own masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.core.findings import Code, Finding, refuse
+from pipeline.core.policy import Policy
+from pipeline.decode.seg.instance import Combine, Fractional, Instance
+from pipeline.decode.seg.segment_table import read_table
+from pipeline.dicom.encoding import load
+from pipeline.dicom.scan import Series
+from pipeline.geometry.grid import Grid
+from pipeline.volume.mask import Image, Mask, Segment
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """What one SEG series holds. masks, images: on their grids; images only where fractional values were kept.
+
+    residuals_mm: of every frame, in the order of the series: its largest corner distance to the grid, by its own
+    equation (proof 1). fractional: whether one of its instances holds fractional values.
+    """
+
+    masks: tuple[Mask, ...]
+    images: tuple[Image, ...]
+    findings: tuple[Finding, ...]
+    residuals_mm: tuple[float, ...]
+    fractional: bool = False
+
+    @property
+    def residual_mm(self) -> float:
+        return max(self.residuals_mm)
+
+
+def accepts(series: Series) -> bool:
+    """Whether this decoder reads a series of this kind."""
+    return series.kind == "seg"
+
+
+def referenced_series_uids(series: Series) -> tuple[str, ...]:
+    """Series Instance UIDs of the images the segmentation was made on (PS3.3 C.12.4), each once."""
+    found: list[str] = []
+    for header in series.headers:
+        dataset = load(header.path, stop_before_pixels=True)
+        found += [str(item.get("SeriesInstanceUID", "")) for item in dataset.get("ReferencedSeriesSequence") or ()]
+    return tuple(dict.fromkeys(uid for uid in found if uid))
+
+
+def segments_of(series: Series) -> list[Segment]:
+    """All segments of all instances, as described, with or without frames."""
+    return [segment for header in series.headers for segment in read_table(header.path).segments]
+
+
+def decode(
+    series: Series,
+    source_grid: Grid | None = None,
+    *,
+    policy: Policy | None = None,
+    fractional: Fractional = 0.5,
+    wanted: Sequence[str | int] | None = None,
+    combine: Combine = "auto",
+) -> Decoded:
+    """The masks of a SEG series, on the source grid or on the one its frames span.
+
+    fractional: a value of this part of Maximum Fractional Value, or more, is inside; "keep" gives images instead.
+    wanted: segment numbers or labels, all by default. combine: "auto" gives one mask of several labels, or one mask a
+    segment where two share a voxel; "separate" always one each; "merge" always one, refused where two share a voxel.
+    Raises PipelineError: NO_SUCH_SEGMENT, SEGMENTS_OVERLAP, DUPLICATE_POSITION, EMPTY, and all of the geometry.
+    """
+    if not isinstance(fractional, str) and not 0 < fractional <= 1:
+        raise ValueError(f"the fractional threshold is above 0 and at most 1, not {fractional}")
+    policy = policy or Policy()
+    tables = {id(header): read_table(header.path) for header in series.headers}
+    _refuse_unknown(wanted, [segment for table in tables.values() for segment in table.segments])
+    parts = []
+    for header in series.headers:
+        frames = [frame for frame in series.frames if frame.header is header]
+        if frames:
+            parts.append(Instance(header, frames, tables[id(header)], fractional, policy, source_grid))
+    masks: list[Mask] = []
+    images: list[Image] = []
+    findings: list[Finding] = []
+    for part in parts:
+        chosen = part.chosen(wanted)
+        findings += [*part.findings, *part.about(chosen)]
+        if fractional == "keep" and part.table.kind == "FRACTIONAL":
+            images += [part.image(segment) for segment in chosen if segment.number in part.numbers]
+        else:
+            masks += part.masks(chosen, combine, series.description)
+    if not masks and not images:
+        raise refuse(
+            Code.EMPTY,
+            f"{series.title} has no frame for the segments asked for",
+            "Segments without frames are listed in the series' table; they are empty.",
+            where=tuple(header.path.name for header in series.headers),
+        )
+    residuals = tuple(float(r) for part in parts for r in part.placed.residuals)
+    fractional_values = any(part.table.kind == "FRACTIONAL" for part in parts)
+    return Decoded(tuple(masks), tuple(images), tuple(findings), residuals, fractional_values)
+
+
+def _refuse_unknown(wanted: Sequence[str | int] | None, segments: Sequence[Segment]) -> None:
+    unknown = [w for w in wanted or () if not any(w in (s.number, s.name) for s in segments)]
+    if unknown:
+        raise refuse(
+            Code.NO_SUCH_SEGMENT,
+            "there is no segment " + ", ".join(f"“{w}”" for w in unknown),
+            "There are: " + (", ".join(f"{s.number} “{s.name}”" for s in segments) or "none"),
+        )

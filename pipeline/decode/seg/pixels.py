@@ -1,0 +1,63 @@
+"""Stored values of SEG frames: one bit a pixel, packed without a break from frame to frame, or whole bytes.
+
+Rules:
+- One-bit pixels are packed least significant bit first and run on across rows and frames (PS3.5 8.1.1, annex D.2), so
+  a frame may begin inside a byte; `pixel_layout` says where. Whole bytes are read like those of any image.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.core.findings import Code, refuse
+from pipeline.dicom.encoding import DEFLATED, EXPLICIT_BIG, NATIVE
+from pipeline.dicom.frame import Frame
+from pipeline.dicom.pixel_layout import Layout, inflated, layout_of
+from pipeline.dicom.pixels import read_plane
+from pipeline.volume.mask import Array
+
+# Big endian is retired; whether its bits were swapped in words nobody can tell.
+_READ = NATIVE - {EXPLICIT_BIG} | {DEFLATED}
+
+
+def stored_values(frame: Frame) -> Array:
+    """(rows, columns), unsigned, as stored. Raises CORRUPT_FILE, COLOUR, UNSUPPORTED_PIXELS."""
+    if frame.whole("BitsAllocated", 0) != 1:
+        layout_of(frame.header)
+        return read_plane(frame)
+    header, rows, columns = frame.header, frame.whole("Rows", 0), frame.whole("Columns", 0)
+    if header.transfer_syntax not in _READ:
+        raise refuse(
+            Code.UNSUPPORTED_PIXELS,
+            f"{frame.name} has one bit per pixel in transfer syntax {header.transfer_syntax}, which is not read here",
+            "Re-export it uncompressed (Explicit VR Little Endian).",
+            where=(frame.name,),
+            clause="PS3.5 8.2",
+        )
+    layout = layout_of(header)
+    bit = (frame.number - 1) * layout.frame_bits
+    first, end = bit // 8, -(-(bit + rows * columns) // 8)
+    raw = _bytes(frame, layout, first, end)
+    if raw.size < end - first:
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{frame.name} ends early: {end} bytes of pixel data are needed, {first + raw.size} are there",
+            "The file was cut off, probably in transfer; export or copy it again.",
+            where=(frame.name,),
+            measured=first + raw.size,
+            limit=end,
+            unit="bytes",
+            clause="PS3.5 8.1.1",
+        )
+    bits = np.unpackbits(raw, count=bit % 8 + rows * columns, bitorder="little")
+    return bits[bit % 8 :].reshape(rows, columns)
+
+
+def _bytes(frame: Frame, layout: Layout, first: int, end: int) -> Array:
+    """Bytes of the pixel data, from `first` up to `end` or up to where they stop."""
+    path = frame.path
+    if frame.header.pixel_offset is None:
+        return np.frombuffer(inflated(path, path.stat().st_mtime_ns)[first:end], np.uint8)
+    found = np.empty(end - first, np.uint8)
+    with path.open("rb", buffering=0) as file:
+        return found[: layout.read_into(file, first, found.data)]

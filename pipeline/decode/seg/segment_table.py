@@ -1,0 +1,182 @@
+"""The Segment Sequence of one DICOM SEG instance (PS3.3 C.8.20.2): who its segments are.
+
+Rules:
+- Names, codes and colours are read as written; an absent one stays absent.
+- In a label map, 0 is the background unless its segment is said to be something else; then it is given a free number.
+- Colours are CIELab in D65, without adaptation to D50: what every writer in the field does, so that 221 130 101 written
+  by one tool is 221 130 101 in the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.core.findings import Code, PipelineError, refuse
+from pipeline.dicom.encoding import load
+from pipeline.volume.mask import Concept, Segment
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_READ = [
+    "SegmentSequence",
+    "SegmentationType",
+    "SegmentationFractionalType",
+    "MaximumFractionalValue",
+    "PixelPaddingValue",
+    "ConcatenationUID",
+]
+_TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
+_BACKGROUND = ("125040", "DCM")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTable:
+    """What one instance says of its segments. background: stored values that are no segment (LABELMAP only)."""
+
+    kind: str
+    segments: tuple[Segment, ...]
+    fractional_type: str = ""
+    maximum: int = 1
+    background: tuple[int, ...] = (0,)
+
+
+def read_table(path: Path) -> SegmentTable:
+    """Raises CORRUPT_FILE where a Type 1 attribute that decides a voxel is missing, NOT_CONVERTIBLE for a part."""
+    dataset = load(path, stop_before_pixels=True, specific_tags=list(_READ))
+    kind = str(dataset.get("SegmentationType", "")).strip()
+    if kind not in _TYPES:
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{path.name} has Segmentation Type (0062,0001) “{kind}”; {', '.join(_TYPES)} are defined",
+            "The file was written wrongly; its pixels could mean anything.",
+            where=(path.name,),
+            clause="PS3.3 C.8.20.2",
+        )
+    if dataset.get("ConcatenationUID"):
+        raise refuse(
+            Code.NOT_CONVERTIBLE,
+            f"{path.name} is one part of a concatenation: one SEG spread over several files",
+            "Join the parts with the software that wrote them, or export the SEG as one file.",
+            where=(path.name,),
+            clause="PS3.3 C.7.6.16.2.2.4",
+        )
+    maximum = _whole(dataset, "MaximumFractionalValue", path)
+    if kind == "FRACTIONAL" and not maximum:
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{path.name} is fractional without Maximum Fractional Value (0062,000E), so its values have no unit",
+            where=(path.name,),
+            clause="PS3.3 C.8.20.2",
+        )
+    items = list(dataset.get("SegmentSequence") or ())
+    segments, zero_is_background = _segments(items, path)
+    padding = _whole(dataset, "PixelPaddingValue", path)
+    background = {0} if zero_is_background else set()
+    if padding is not None:
+        background.add(padding)
+    return SegmentTable(
+        kind, segments, str(dataset.get("SegmentationFractionalType", "")), maximum or 1, tuple(sorted(background))
+    )
+
+
+def _number(item: Dataset, path: Path) -> int:
+    number = _whole(item, "SegmentNumber", path)
+    if number is None:
+        raise _untold(path, f"has a segment “{item.get('SegmentLabel', '')}” without Segment Number (0062,0004)")
+    return number
+
+
+def _untold(path: Path, what: str) -> PipelineError:
+    return refuse(
+        Code.CORRUPT_FILE,
+        f"{path.name} {what}: which pixels are whose nobody can tell",
+        "The file was written wrongly; export it again.",
+        where=(path.name,),
+        clause="PS3.3 C.8.20.4",
+    )
+
+
+def _whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
+    value = dataset.get(keyword)
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError) as error:
+        raise refuse(
+            Code.UNREADABLE_NUMBER,
+            f"{keyword} of {path.name} cannot be used: {value!r}",
+            "Nothing is assumed in its place; export the file again.",
+            where=(path.name,),
+            clause="PS3.3 C.8.20.2",
+        ) from error
+
+
+def _segments(items: list[Dataset], path: Path) -> tuple[tuple[Segment, ...], bool]:
+    """The segments, and whether stored value 0 is background. Raises CORRUPT_FILE for numbers that tell none apart."""
+    numbers = [_number(item, path) for item in items]
+    twice = sorted({n for n in numbers if numbers.count(n) > 1})
+    if twice:
+        raise _untold(path, f"gives Segment Number (0062,0004) {twice[0]} to {numbers.count(twice[0])} segments")
+    zero_is_background = True
+    found = []
+    for item, number in zip(items, numbers, strict=True):
+        if number == 0:
+            type_ = _concept(item, "SegmentedPropertyTypeCodeSequence")
+            named = str(item.get("SegmentLabel", "")).casefold() == "background"
+            if named or (type_ is not None and (type_.value, type_.scheme) == _BACKGROUND):
+                continue
+            zero_is_background = False
+        found.append(_segment(item, number or max(numbers) + 1, number))
+    return tuple(found), zero_is_background
+
+
+def _segment(item: Dataset, number: int, stored: int) -> Segment:
+    said = (item.get("SegmentAlgorithmType"), item.get("SegmentAlgorithmName"))
+    lab = item.get("RecommendedDisplayCIELabValue")
+    return Segment(
+        number=number,
+        name=str(item.get("SegmentLabel", "")).strip() or f"segment {number}",
+        colour=_colour(lab),
+        category=_concept(item, "SegmentedPropertyCategoryCodeSequence"),
+        type=_concept(item, "SegmentedPropertyTypeCodeSequence"),
+        algorithm=" ".join(str(part).strip() for part in said if part),
+        source_value=stored,
+    )
+
+
+def _colour(lab: Any) -> tuple[int, int, int] | None:
+    """A colour is a convenience: one that is none costs nothing else."""
+    try:
+        lightness, a, b = (int(v) for v in lab)
+    except (TypeError, ValueError):
+        return None
+    return rgb_of_cielab((lightness, a, b))
+
+
+def _concept(item: Dataset, keyword: str) -> Concept | None:
+    codes = item.get(keyword)
+    if not codes:
+        return None
+    value = next((codes[0].get(k) for k in ("CodeValue", "LongCodeValue", "URNCodeValue") if codes[0].get(k)), "")
+    return Concept(str(value), str(codes[0].get("CodingSchemeDesignator", "")), str(codes[0].get("CodeMeaning", "")))
+
+
+def rgb_of_cielab(encoded: tuple[int, ...]) -> tuple[int, int, int]:
+    """Recommended Display CIELab Value (PS3.3 C.10.7.1.1: L* 0..100, a* and b* -128..127 in 16 bits) as sRGB 0..255."""
+    lightness, a, b = encoded[0] / 65535 * 100, encoded[1] / 65535 * 255 - 128, encoded[2] / 65535 * 255 - 128
+    y = (lightness + 16) / 116
+    f = np.array([y + a / 500, y, y - b / 200])
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * (0.95047, 1.0, 1.08883)
+    linear = np.clip(_XYZ_TO_SRGB @ xyz, 0, 1)
+    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    red, green, blue = (int(v) for v in np.rint(srgb * 255))
+    return red, green, blue
+
+
+_XYZ_TO_SRGB: Any = np.array(
+    [[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560], [0.0556434, -0.2040259, 1.0572252]]
+)  # IEC 61966-2-1

@@ -1,0 +1,145 @@
+"""Pair the masks and images of a folder as nnU-Net names them: imagesTr/CASE_0000.nii.gz and labelsTr/CASE.nii.gz.
+
+Rules:
+- A mask has one image per channel, told by four digits; every one of them is a pair to be checked.
+- What has no partner is named, never passed over.
+- The labels a data set declares hold for every mask in its own folders, however the mask was named to the command.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.findings import Code, Finding, PipelineError, refuse
+
+_ENDINGS = (".nii.gz", ".nii")
+_FOLDERS = (("labelsTr", "imagesTr"), ("labelsTs", "imagesTs"))
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """pairs: (mask, image), by name. alone: a finding for every file without a partner."""
+
+    pairs: tuple[tuple[Path, Path], ...]
+    alone: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The values a data set allows in its masks, ascending, background too. file: where it says so."""
+
+    values: tuple[int, ...]
+    file: str
+
+
+def pairs_of_dataset(folder: Path) -> Pairs:
+    """All pairs of an nnU-Net data set folder: labelsTr with imagesTr, labelsTs with imagesTs.
+
+    Raises PipelineError NO_SUCH_INPUT where neither is there, NOTHING_TO_CHECK where they are empty.
+    """
+    found = [(folder / m, folder / i) for m, i in _FOLDERS if (folder / m).is_dir() and (folder / i).is_dir()]
+    if not found:
+        raise refuse(
+            Code.NO_SUCH_INPUT,
+            f"{folder.name} has neither labelsTr and imagesTr nor labelsTs and imagesTs",
+            "Give the folder of an nnU-Net data set, or the folder of masks and the folder of images.",
+        )
+    each = [_paired(masks, images) for masks, images in found]
+    return _any(Pairs(tuple(p for e in each for p in e.pairs), tuple(f for e in each for f in e.alone)))
+
+
+def pairs(masks: Path, images: Path) -> Pairs:
+    """Every mask of one folder with its images of another: CASE with CASE_0000, CASE_0001, …, or with CASE itself.
+
+    Raises PipelineError NO_SUCH_INPUT where `images` is no folder, NOTHING_TO_CHECK where both are empty.
+    """
+    if not images.is_dir():
+        words = f"{masks.name} is a folder, and {images.name} is " + ("none" if images.exists() else "not there")
+        raise refuse(Code.NO_SUCH_INPUT, words, "Give two files, or the folder of masks and the folder of images.")
+    return _any(_paired(masks, images))
+
+
+def declared_labels(mask: Path) -> Labels | None:
+    """The labels of the data set a mask lies in, told by its folder's name; None where none declares any.
+
+    Raises BAD_DATASET for a dataset.json that cannot be understood.
+    """
+    folder = mask.absolute().parent
+    file = folder.parent / "dataset.json"
+    if folder.name not in {masks for masks, _ in _FOLDERS} or not file.exists():
+        return None
+    try:
+        if not file.is_file():
+            raise ValueError("it is not a regular file")
+        record = json.loads(file.read_text("utf-8"))
+        labels = record.get("labels") if isinstance(record, dict) else None
+        if not isinstance(labels, dict) or not labels:
+            raise ValueError("it holds no “labels”")
+        return Labels(tuple(sorted({0, *_values(labels)})), file.name)
+    except (OSError, ValueError, RecursionError) as error:
+        raise _bad_dataset(file, error) from error
+
+
+def _values(labels: dict[str, Any]) -> list[int]:
+    """The numbers among labels: {"liver": 1, "whole": [1, 2]}, or as version 1 of nnU-Net writes it, {"1": "liver"}."""
+    if all(name.isdecimal() for name in labels) and not any(str(value).isdecimal() for value in labels.values()):
+        return [int(name) for name in labels]
+    values = [v for value in labels.values() for v in (value if isinstance(value, list) else [value])]
+    values = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
+    odd = [v for v in values if isinstance(v, bool) or not str(v).isdecimal()]
+    if odd:
+        raise ValueError(f"the label {odd[0]!r} is no whole number from 0 on")
+    return [int(v) for v in values]
+
+
+def _any(found: Pairs) -> Pairs:
+    if not found.pairs and not found.alone:
+        raise refuse(
+            Code.NOTHING_TO_CHECK,
+            f"there is nothing to check: no file ends in {' or '.join(_ENDINGS)}",
+            "Give a mask and its image, the folders of both, or the folder of an nnU-Net data set.",
+        )
+    return found
+
+
+def _paired(masks: Path, images: Path) -> Pairs:
+    labels: dict[str, Path] = {}
+    found, alone, used = [], [], set()
+    for path in _files(masks):
+        if labels.setdefault(_stem(path), path) != path:
+            alone.append(_alone(path, f"{labels[_stem(path)].name} has the same name"))
+    for path in _files(images):
+        stem = _stem(path)
+        case = stem if stem in labels else re.sub(r"_\d{4}$", "", stem)
+        if case in labels:
+            used.add(case)
+            found.append((labels[case], path))
+        else:
+            alone.append(_alone(path, "no mask is called " + case))
+    alone += [_alone(path, f"no image is called {case}_0000") for case, path in labels.items() if case not in used]
+    return Pairs(tuple(sorted(found)), tuple(alone))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.name.endswith(_ENDINGS) and not p.name.startswith("."))
+
+
+def _stem(path: Path) -> str:
+    return next(path.name[: -len(e)] for e in _ENDINGS if path.name.endswith(e))
+
+
+def _alone(path: Path, reason: str) -> Finding:
+    return Finding(Code.UNPAIRED, f"{path.parent.name}/{path.name} has no partner: {reason}", where=(path.name,))
+
+
+def _bad_dataset(file: Path, error: Exception) -> PipelineError:
+    return refuse(
+        Code.BAD_DATASET,
+        f"{file.name} of {file.parent.name} cannot be understood: {error}",
+        'nnU-Net wants {"labels": {"background": 0, "liver": 1}} in it.',
+        where=(file.name,),
+    )

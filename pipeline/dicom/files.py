@@ -1,0 +1,138 @@
+"""Find every file below the inputs, and name what stands there and cannot be read as one.
+
+Rules:
+- Folders are walked in name order, each once. Links to folders are followed after all others, so that a folder is found
+  under its own name; a link to a folder that holds the link, or an input, is a loop and ends there.
+- Pipes, sockets and devices are never opened: reading one may wait for ever.
+- What cannot be reached is yielded with its reason. Only an input that cannot be reached is refused here.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.core.findings import Code, refuse
+
+_FolderId = tuple[int, int]  # device and inode: comparing paths would cost the depth of every folder
+
+
+class Found(NamedTuple):
+    """A file, or what stands where one could be. why_unreadable: the reason why it cannot be read, "" for a file."""
+
+    path: Path
+    why_unreadable: str = ""
+
+
+def find_files(inputs: Iterable[Path]) -> Iterator[Found]:
+    """Every file below the inputs, and everything there that cannot be read as one; each once.
+
+    Raises PipelineError: NO_SUCH_INPUT for an input that is not there, FILE_UNREAD for one that cannot be reached.
+    """
+    starts = list(inputs)
+    for given in starts:
+        _refuse_unreachable(given)
+    count = len(starts)
+    above = {folder for given in starts for folder in _folders_above(given)}
+    walked: set[_FolderId] = set()
+    seen: set[str] = set()
+    for number, start in enumerate(starts):  # links to folders are added at its end meanwhile
+        if number >= count:
+            if _folder_id(os.stat(start)) in above:
+                continue
+            above |= _folders_above(start)
+        for found in _below(start, walked, starts):
+            key = os.path.realpath(found.path)
+            if found.why_unreadable or key not in seen:
+                seen.add(key)
+                yield found
+
+
+def _refuse_unreachable(given: Path) -> None:
+    try:
+        os.stat(given)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise refuse(Code.NO_SUCH_INPUT, f"{given} is not there", "Check the path; nothing was read.") from error
+    except OSError as error:
+        raise refuse(
+            Code.FILE_UNREAD,
+            f"{given} cannot be reached: {error.strerror}",
+            "Check the path, and whether you may read there; nothing was read.",
+            where=(given.name,),
+        ) from error
+
+
+def _folders_above(start: Path) -> set[_FolderId]:
+    """The folders that hold a path, as far as they can be asked."""
+    found = set()
+    for folder in Path(os.path.realpath(start)).parents:
+        try:
+            found.add(_folder_id(os.stat(folder)))
+        except OSError:
+            continue
+    return found
+
+
+def _below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[Found]:
+    """What is found at one input. Adds the folders that were walked, and the links to folders that were met."""
+    if not start.is_dir():
+        yield Found(start, _why_unreadable(start))
+        return
+    open_ = [start]
+    while open_:
+        folder = open_.pop()
+        try:
+            if (identity := _folder_id(os.stat(folder))) in walked:
+                continue
+            walked.add(identity)
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            yield Found(folder, f"it is a folder that cannot be listed: {error.strerror}")
+            continue
+        deeper = []
+        for entry in listed:
+            path = folder / entry.name
+            kind, why = _kind(entry)
+            if kind == "folder":
+                deeper.append(path)
+            elif kind == "link to a folder":
+                links.append(path)
+            else:
+                yield Found(path, why)
+        open_ += reversed(deeper)
+
+
+def _kind(entry: os.DirEntry[str]) -> tuple[str, str]:
+    """What an entry of a folder is, and why it cannot be read where it is none of these."""
+    try:
+        if entry.is_file(follow_symlinks=False):
+            return "file", ""
+        if entry.is_dir(follow_symlinks=False):
+            return "folder", ""
+        if entry.is_dir():
+            return "link to a folder", ""
+    except OSError as error:
+        return "", f"it cannot be reached: {error.strerror}"
+    return "file", _why_unreadable(Path(entry.path))
+
+
+def _why_unreadable(path: Path) -> str:
+    """Why a path is neither a file nor a folder, nor a link to one; "" if it is."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "it is a link to something that is not there"
+    except OSError as error:
+        return f"it cannot be reached: {error.strerror}"
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+    return f"it is {kind}, which is never opened"
+
+
+def _folder_id(found: os.stat_result) -> _FolderId:
+    return found.st_dev, found.st_ino

@@ -1,0 +1,185 @@
+"""Make the frames of one instance: each with its place, or the reason why it has none, and numbers that can be believed.
+
+Rules:
+- What a frame says of its place becomes a `Plane`, or a reason why there is none. Nothing is invented.
+- A number that decides something is the one finite value there is; one that cannot be read is refused by name, and no
+  default is taken for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.findings import Code, PipelineError, refuse
+from pipeline.dicom.header import Header
+from pipeline.dicom.mosaic import NoTiles, is_mosaic, lost_its_image_type, tiles
+from pipeline.geometry.grid import GeometryError, Plane
+
+_PLANE_ATTRIBUTES = {
+    "ImagePositionPatient": ("Image Position (Patient) (0020,0032)", 3),
+    "ImageOrientationPatient": ("Image Orientation (Patient) (0020,0037)", 6),
+    "PixelSpacing": ("Pixel Spacing (0028,0030)", 2),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One frame of one instance: it identifies its pixels without holding them.
+
+    number: 1-based within the instance. plane: its place, or None and `why_no_plane`. values: what the frame's
+    functional groups say over the header. pairing: how its place was assumed, "" where the file gives it. tile: 1-based
+    number within a mosaic, 0 for a whole frame.
+    """
+
+    header: Header
+    number: int
+    plane: Plane | None
+    why_no_plane: str = ""
+    values: dict[str, Any] | None = None
+    pairing: str = ""
+    tile: int = 0
+
+    @property
+    def path(self) -> Path:
+        return self.header.path
+
+    @property
+    def sop_instance_uid(self) -> str:
+        return str(self.header.get("SOPInstanceUID", ""))
+
+    @property
+    def segment_number(self) -> int | None:
+        if self.get("ReferencedSegmentNumber") is None and not self.unreadable("ReferencedSegmentNumber"):
+            return None
+        return self.whole("ReferencedSegmentNumber", 0)
+
+    @property
+    def name(self) -> str:
+        """The file's name, with the frame where there are several: what a message says."""
+        if self.tile:
+            return f"{self.path.name} tile {self.tile}"
+        return self.path.name if self.header.number_of_frames == 1 else f"{self.path.name} frame {self.number}"
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        if self.values and keyword in self.values:
+            return self.values[keyword]
+        return self.header.get(keyword, default)
+
+    def unreadable(self, keyword: str) -> str:
+        """Why the value of an attribute cannot be read; "" where it can, or is absent."""
+        own = self.header.frames_unreadable[self.number - 1] if self.header.frames_unreadable and self.values else {}
+        if keyword in own or (self.values and keyword in self.values):
+            return own.get(keyword, "")
+        return self.header.unreadable.get(keyword, "")
+
+    def rank(self, keyword: str) -> float | None:
+        """A number that orders and decides no place: None where there is no single one."""
+        value = self.get(keyword)
+        return float(value) if isinstance(value, int | float) else None
+
+    def real(self, keyword: str, default: float) -> float:
+        """A number that decides something: the one finite value there is, the default only where the attribute is absent.
+
+        Raises PipelineError UNREADABLE_NUMBER.
+        """
+        value, said = self.get(keyword, default), self.unreadable(keyword)
+        if not said:
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                said = f"it has {len(value)} values" if isinstance(value, tuple) else f"“{value}” is not a number"
+            else:
+                if isfinite(number):
+                    return number
+                said = f"{number} is not finite"
+        raise unreadable_number(self, keyword, said)
+
+    def whole(self, keyword: str, default: int) -> int:
+        """As `real`, for a whole number."""
+        number = self.real(keyword, default)
+        if number != int(number):
+            raise unreadable_number(self, keyword, f"{number:g} is not a whole number")
+        return int(number)
+
+
+def unreadable_number(frame: Frame, keyword: str, said: str) -> PipelineError:
+    """The refusal of a number that decides something and cannot be read."""
+    from pydicom.datadict import dictionary_description, tag_for_keyword
+
+    tag = tag_for_keyword(keyword) or 0
+    return refuse(
+        Code.UNREADABLE_NUMBER,
+        f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X}) of {frame.name} cannot be used: {said}",
+        "Nothing is assumed in its place. Correct the attribute, or export the file again.",
+        where=(frame.name,),
+        clause="PS3.5 6.2",
+    )
+
+
+def frames_of(header: Header) -> list[Frame]:
+    """The frames of one instance, each with its plane or the reason why it has none."""
+    if not header.has_pixels:
+        return []
+    if is_mosaic(header) and header.number_of_frames == 1:
+        return _tiles_of(header)
+    lost = lost_its_image_type(header) if header.number_of_frames == 1 else 0
+    if lost:
+        reason = f"it is a Siemens mosaic of {lost} tiles by its CSA header, though its Image Type (0008,0008) has lost MOSAIC"
+        return [Frame(header, 1, None, reason)]
+    frames = []
+    for number in range(1, header.number_of_frames + 1):
+        values = dict(header.frames[number - 1]) if number <= len(header.frames) else None
+        frame = Frame(header, number, None, "", values)
+        plane, reason = _plane(frame)
+        frames.append(Frame(header, number, plane, reason, values))
+    return frames
+
+
+def _tiles_of(header: Header) -> list[Frame]:
+    """The tiles of a mosaic as frames of their own; the sheet as one without a plane where it cannot be taken apart."""
+    sheet, reason = _plane(Frame(header, 1, None))
+    if sheet is None:
+        return [Frame(header, 1, None, reason)]
+    try:
+        planes = tiles(header, sheet)
+    except NoTiles as error:
+        return [Frame(header, 1, None, str(error))]
+    size = {"Rows": planes[0].rows, "Columns": planes[0].columns}
+    return [Frame(header, 1, plane, values=size, tile=n) for n, plane in enumerate(planes, 1)]
+
+
+def _plane(frame: Frame) -> tuple[Plane | None, str]:
+    if frame.header.number_of_frames > 1 and not frame.values:
+        return None, "a multi-frame instance without functional groups gives no position per frame"
+    found: dict[str, tuple[float, ...]] = {}
+    for keyword, (name, count) in _PLANE_ATTRIBUTES.items():
+        value, said = frame.get(keyword), frame.unreadable(keyword)
+        if said or value is None:
+            return None, f"{name} is not readable: {said}" if said else f"{name} is missing"
+        if not isinstance(value, tuple) or len(value) != count:
+            return None, f"{name} has {len(value) if isinstance(value, tuple) else 1} values, not {count}"
+        try:
+            found[keyword] = tuple(float(v) for v in value)
+        except ValueError as error:
+            return None, f"{name} is not readable: {error}"
+    orientation, spacing = found["ImageOrientationPatient"], found["PixelSpacing"]
+    try:
+        return (
+            Plane(
+                position=found["ImagePositionPatient"],  # type: ignore[arg-type]
+                row_cosine=orientation[:3],  # type: ignore[arg-type]
+                column_cosine=orientation[3:],  # type: ignore[arg-type]
+                row_spacing=spacing[0],
+                column_spacing=spacing[1],
+                rows=frame.whole("Rows", 0),
+                columns=frame.whole("Columns", 0),
+            ),
+            "",
+        )
+    except GeometryError as error:
+        return None, str(error)
+    except PipelineError as error:
+        return None, error.finding.message

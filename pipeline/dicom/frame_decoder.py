@@ -1,0 +1,178 @@
+"""Compressed pixels to arrays by pydicom's plugins: here, or ahead of time in processes of their own.
+
+Rules:
+- Decoding holds the interpreter, so only processes decode beside each other. Frames are asked for a few ahead, in the
+  order they are wanted; whoever asks in another order is served too, only slower.
+- A process that cannot decode a frame, or dies, answers nothing: the frame is decoded here, and what is wrong with it is
+  said here, in one place.
+- The processes end with this one: they read until their input closes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.workers import kill, python_process
+from pipeline.dicom.encoding import load
+
+Array = NDArray[Any]
+WORTH_IT = 100  # frames: below, starting the processes takes longer than it saves
+_AHEAD = 3  # frames asked of each process at a time
+_MOST = 8
+_FAST = "pyjpegls"  # where pydicom has the choice it takes GDCM, which needs twice the time
+
+
+@lru_cache(maxsize=1)  # the frames of one multi-frame instance follow each other
+def dataset(path: Path) -> Any:
+    """A file, read whole."""
+    return load(path)
+
+
+def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:
+    """Frame `number` (from 1) of a file: (rows, columns) as stored, or not raw: colours as RGB.
+
+    Raises what pydicom and its plugins raise; NotImplementedError where none reads the transfer syntax.
+    """
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID
+
+    decoder = get_decoder(UID(syntax))
+    read = partial(decoder.as_array, dataset(path), index=number - 1, raw=raw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the bytes contradict is judged by `pixel_layout`
+        if _FAST in decoder.available_plugins:
+            with suppress(Exception):  # then the others are asked too
+                return np.ascontiguousarray(read(decoding_plugin=_FAST)[0])
+        return np.ascontiguousarray(read()[0])
+
+
+class Ahead:
+    """Frames decoded by processes before they are asked for. frames: path, transfer syntax and number from 1 of each."""
+
+    def __init__(self, frames: Sequence[tuple[Path, str, int]]) -> None:
+        self._frames = frames
+        self._asked: deque[tuple[int, _Process, int]] = deque()  # frame, who was asked, and the question's number
+
+    def __del__(self) -> None:
+        self._forget()
+
+    def frame(self, n: int) -> Array | None:
+        """The array of frame n (from 0), or None where no process could decode it."""
+        if not self._asked or self._asked[0][0] != n:
+            self._forget()  # another order than was expected
+            self._ask(n)
+        _, process, question = self._asked.popleft()
+        array = process.answer(question)
+        self._ask(self._asked[-1][0] + 1 if self._asked else n + 1)
+        return array
+
+    def _ask(self, start: int) -> None:
+        processes = _processes()
+        most = min(len(self._frames), start + _AHEAD * len(processes) - len(self._asked))
+        for n in range(start, most):
+            process = processes[n % len(processes)]
+            self._asked.append((n, process, process.ask(self._frames[n])))
+
+    def _forget(self) -> None:
+        while self._asked:
+            _, process, question = self._asked.popleft()
+            process.forget(question)
+
+
+class _Process:
+    """One that decodes what it is asked, in order. Questions have numbers: several series may ask in turns, or go away."""
+
+    def __init__(self) -> None:
+        self._process = python_process(__name__)
+        self._questions = self._answers = 0
+        self._kept: dict[int, Array | None] = {}
+        self._unwanted: set[int] = set()
+
+    def ask(self, frame: tuple[Path, str, int]) -> int:
+        """The number of the question."""
+        assert self._process.stdin is not None
+        self._questions += 1
+        try:
+            self._process.stdin.write(json.dumps([str(frame[0]), *frame[1:]]).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # it is dead, and its answer will be none
+        return self._questions
+
+    def answer(self, question: int) -> Array | None:
+        """The answer to one question; those before it that others wait for are kept for them."""
+        while self._answers < question:
+            array = self._receive()
+            self._answers += 1
+            if self._answers in self._unwanted:
+                self._unwanted.remove(self._answers)
+            else:
+                self._kept[self._answers] = array
+        return self._kept.pop(question)
+
+    def forget(self, question: int) -> None:
+        """Nobody waits for this answer any more."""
+        if question > self._answers:
+            self._unwanted.add(question)
+        else:
+            self._kept.pop(question, None)
+
+    def _receive(self) -> Array | None:
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        if not said.strip():
+            return None
+        dtype, shape = json.loads(said)
+        array = np.empty(shape, dtype)
+        whole = self._process.stdout.readinto(array.data.cast("B")) == array.nbytes  # type: ignore[attr-defined]
+        return array if whole else None
+
+    def close(self) -> None:
+        kill(self._process)
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # it may have died with a question unread
+                pipe.close()
+
+
+@lru_cache(maxsize=1)
+def _processes() -> list[_Process]:
+    """One for each processor, started when first needed and kept for the next series."""
+    import atexit
+
+    made = [_Process() for _ in range(min(_MOST, os.cpu_count() or 1))]
+    for process in made:
+        atexit.register(process.close)
+    return made
+
+
+def _serve() -> None:
+    """A process's side: a line for every frame asked for; empty, or its type and shape with the bytes after it."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a plugin prints is no answer
+    for line in sys.stdin.buffer:
+        path, syntax, number = json.loads(line)
+        try:
+            array = decode(Path(path), syntax, number)
+        except Exception:  # the one who asked finds out what it is
+            answers.write(b"\n")
+        else:
+            answers.write(json.dumps([array.dtype.str, array.shape]).encode() + b"\n")
+            answers.write(array.data.cast("B"))
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,317 @@
+"""One DICOM file's header as plain Python values. Here alone headers are asked for; pixels are never read.
+
+Rules:
+- pydicom is the parser of record; `fastheader` reads plain files, or gives up to it.
+- A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
+- Numbers are floats and ints, text is stripped, several values are a tuple; an empty value is absent. One that cannot be
+  read is kept as such, so that nobody takes a default for it.
+- The transfer syntax is the one the bytes have (`encoding`); what the File Meta Information says instead is kept beside.
+- Where the pixels are is an offset and a length in the file; a deflated file has none. What they must be is judged by
+  `pixel_layout`.
+"""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pipeline.core.findings import Code, refuse
+from pipeline.dicom.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, open_dataset
+from pipeline.dicom.fast_header import SEQUENCES_OF_VALUES, GiveUp, Reader, patient_key
+
+if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
+    from pydicom.dataset import Dataset
+
+KEYWORDS = tuple(
+    """
+    SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality SeriesNumber
+    SeriesDescription ProtocolName InstanceNumber AcquisitionNumber AcquisitionTime ContentTime ImageType Manufacturer
+    ManufacturerModelName PatientPosition ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness
+    SpacingBetweenSlices SliceLocation GantryDetectorTilt Rows Columns BitsAllocated BitsStored HighBit
+    PixelRepresentation SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames RescaleSlope
+    RescaleIntercept RescaleType LossyImageCompression TemporalPositionIdentifier TriggerTime EchoTime EchoNumbers
+    DiffusionBValue MagneticFieldStrength RepetitionTime BurnedInAnnotation DerivationDescription SegmentationType
+    MaximumFractionalValue
+    """.split()
+)
+_FAST = Reader(KEYWORDS)
+LUTS = tuple(SEQUENCES_OF_VALUES)
+_PER_FRAME = "PerFrameFunctionalGroupsSequence"
+_NUMBERS = ("DS", "IS", "FD", "FL", "US", "SS", "UL", "SL")
+# Functional groups of a frame (PS3.3 C.7.6.16): sequence, and what is read from its first item.
+_FRAME_GROUPS = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "FrameContentSequence": (
+        "StackID",
+        "InStackPositionNumber",
+        "TemporalPositionIndex",
+        "FrameAcquisitionNumber",
+        "FrameAcquisitionDateTime",
+    ),
+    "SegmentIdentificationSequence": ("ReferencedSegmentNumber",),
+    "MREchoSequence": ("EffectiveEchoTime",),
+    "MRDiffusionSequence": ("DiffusionBValue",),
+    "CardiacSynchronizationSequence": ("NominalCardiacTriggerDelayTime",),
+    "MRImageFrameTypeSequence": ("FrameType",),
+    "CTImageFrameTypeSequence": ("FrameType",),
+}
+_PIXEL_TAGS = (0x7FE00010, 0x7FE00009, 0x7FE00008)
+_CSA = 0x00291010
+_PIXEL_VRS = (b"OB", b"OW", b"UN", b"OF", b"OD")
+_UNDEFINED = 0xFFFFFFFF
+_ITEM = b"\xfe\xff\x00\xe0"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Header:
+    """What one file says of itself. values: keyword to value. frames: per-frame values of a multi-frame instance.
+
+    unreadable: keyword to the text that could not be read as its type; frames_unreadable: the same for every frame.
+    transfer_syntax: the one the bytes have; declared_syntax: the one of the File Meta Information where that is another.
+    pixel_offset, pixel_length: of the value of the pixel data element; None for a deflated file, and the length None
+    where it is undefined. size: of the file. overlays: groups (60xx) with overlay data. patient: tells patients apart,
+    and nothing else of them. luts: a Modality LUT and Real World Value Mappings are there. csa: whether a Siemens CSA
+    image header is.
+    """
+
+    path: Path
+    transfer_syntax: str
+    values: Mapping[str, Any]
+    frames: tuple[Mapping[str, Any], ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    frames_unreadable: tuple[Mapping[str, str], ...] = ()
+    declared_syntax: str = ""
+    has_pixels: bool = False
+    pixel_offset: int | None = None
+    pixel_length: int | None = None
+    size: int = 0
+    overlays: tuple[int, ...] = ()
+    patient: str = ""
+    luts: tuple[str, ...] = ()
+    csa: bool = False
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        return self.values.get(keyword, default)
+
+    @property
+    def native(self) -> bool:
+        """Whether the pixels are neither compressed nor in a deflated file."""
+        return self.transfer_syntax in NATIVE
+
+    @property
+    def number_of_frames(self) -> int:
+        """How many frames there are, as far as Number of Frames, functional groups and bytes agree."""
+        if not self.frames and self.values.get("NumberOfFrames", 1) == 1:
+            return 1
+        from pipeline.dicom.pixel_layout import count_frames
+
+        return count_frames(self)
+
+
+class NotDicom(Exception):
+    """The file does not begin like DICOM."""
+
+
+def read_header(path: Path) -> Header:
+    """The header of one file. Raises NotDicom for a foreign file, PipelineError(CORRUPT_FILE) for a broken one."""
+    with suppress(GiveUp):
+        return Header(path, **_FAST.read(path))
+    return _read_with_pydicom(path)
+
+
+def _read_with_pydicom(path: Path) -> Header:
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what pydicom finds odd in attributes nobody reads is not the user's concern
+        if not _begins_like_dicom(file.read(144)):
+            raise NotDicom
+        try:
+            return _header(path, file)
+        except Exception as e:  # a broken file makes a parser stumble in more ways than can be listed
+            if isinstance(e, OSError) and e.errno is not None:
+                raise
+            raise refuse(
+                Code.CORRUPT_FILE,
+                f"{path.name} begins like DICOM but its header cannot be read: {e}",
+                "The file was probably cut off or changed in transfer; export or copy it again.",
+                where=(path.name,),
+                clause="PS3.10 section 7",
+            ) from e
+
+
+def _header(path: Path, file: BinaryIO) -> Header:
+    opened = open_dataset(file, stop_before_pixels=True)
+    dataset, syntax = opened.dataset, opened.syntax
+    values, unreadable = _values(dataset, KEYWORDS)
+    offset = length = None
+    if opened.position is None:  # deflated: where the pixels are can be said of the inflated copy only
+        has_pixels = "Rows" in values
+    else:
+        has_pixels, syntax, offset, length = _pixel_element(file, opened.position, syntax)
+    frames = _frames(dataset)
+    return Header(
+        path=path,
+        transfer_syntax=syntax,
+        values=values,
+        frames=tuple(found for found, _ in frames),
+        unreadable=unreadable,
+        frames_unreadable=tuple(odd for _, odd in frames) if any(odd for _, odd in frames) else (),
+        declared_syntax=opened.declared if opened.declared != syntax else "",
+        has_pixels=has_pixels,
+        pixel_offset=offset,
+        pixel_length=length,
+        size=path.stat().st_size,
+        overlays=tuple(g for g in range(0x6000, 0x6020, 2) if (g, 0x3000) in dataset),
+        patient=patient_key(str(dataset.get("PatientID") or "")),
+        luts=_luts(dataset),
+        csa=_CSA in dataset and dataset.get_item(_CSA).VR != "SQ",
+    )
+
+
+def _pixel_element(file: BinaryIO, start: int, syntax: str) -> tuple[bool, str, int | None, int | None]:
+    """Read the element pydicom stopped before: whether it is pixel data, in which transfer syntax, its offset and length.
+
+    Pixels of defined length that do not begin with an item are native, whatever compression the file declares.
+    Raises ValueError where the element is written in neither encoding.
+    """
+    file.seek(start)
+    raw = file.read(16)
+    order = ">" if syntax == EXPLICIT_BIG else "<"
+    if len(raw) < 8:
+        return False, syntax, None, None
+    group, element = struct.unpack(order + "HH", raw[:4])
+    if (group << 16 | element) not in _PIXEL_TAGS:
+        return False, syntax, None, None
+    explicit = raw[4:6] in _PIXEL_VRS and raw[6:8] == b"\0\0"  # as a length, implicit, these would be odd numbers
+    if syntax in NATIVE and explicit == (syntax == IMPLICIT_LITTLE):
+        raise ValueError("the pixel data element is encoded in another way than the rest of the data set")
+    begin = start + (12 if explicit else 8)
+    length = struct.unpack(order + "I", raw[8:12] if explicit else raw[4:8])[0]
+    if length == _UNDEFINED:
+        return True, syntax, begin, None
+    file.seek(begin)
+    if syntax not in NATIVE and file.read(4) != _ITEM:
+        syntax = EXPLICIT_LITTLE if explicit else IMPLICIT_LITTLE
+    return True, syntax, begin, length
+
+
+def _luts(dataset: Dataset) -> tuple[str, ...]:
+    """Which sequences of the data set, or of its functional groups, say what stored values mean beside the rescale."""
+    groups = [*(dataset.get("SharedFunctionalGroupsSequence") or ()), *(dataset.get(_PER_FRAME) or ())]
+    return tuple(
+        keyword for keyword in LUTS if _is_filled(dataset, keyword) or any(_is_filled(item, keyword) for item in groups)
+    )
+
+
+def _is_filled(dataset: Dataset, keyword: str) -> bool:
+    """Whether a sequence is there and not empty; a damaged one is not looked into."""
+    if keyword not in dataset:
+        return False
+    element = dataset.get_item(keyword)
+    length = getattr(element, "length", None)
+    return bool(element.value) if length is None else length != 0
+
+
+def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    from pydicom.errors import BytesLengthException
+
+    values: dict[str, Any] = {}
+    unreadable: dict[str, str] = {}
+    for keyword in keywords:
+        if keyword not in dataset:
+            continue
+        try:
+            element = dataset[keyword]
+            value = _identifier(element.value) if element.VR == "UI" else plain(element.value)
+        except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
+            unreadable[keyword] = str(error)
+            continue
+        if element.VR in ("DS", "IS") and _has_text(value):  # pydicom hands on what it could not make a number
+            unreadable[keyword] = f"“{element.value}” is not a number"
+        elif value is not None:
+            values[keyword] = value
+        elif _says_something(element):
+            unreadable[keyword] = f"“{_shown(element.value)}” (VR {element.VR}) is no value of its kind"
+    return values, unreadable
+
+
+def _identifier(value: Any) -> str | None:
+    """A UID; several are one that nobody else has, as they are written."""
+    parts = [value] if isinstance(value, str) else value or ()
+    return "\\".join(str(part).strip() for part in parts) or None
+
+
+def _has_text(value: Any) -> bool:
+    return any(isinstance(item, str) for item in (value if isinstance(value, tuple) else (value,)))
+
+
+def _says_something(element: DataElement) -> bool:
+    """Whether a number without a value has bytes all the same: one of several left empty, or a VR that holds no numbers."""
+    if isinstance(element.value, bytes):
+        return bool(element.value.strip(b"\0 "))
+    return element.VR in _NUMBERS and element.VM > 1
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value[:16].decode("ascii", "replace")
+    return "\\".join("" if v is None else str(v) for v in value)
+
+
+def plain(value: Any) -> Any:
+    """A pydicom value as str, int, float or a tuple of them; None for an empty one."""
+    if isinstance(value, str):
+        return str(value).strip() or None
+    if isinstance(value, bool | int):
+        return int(value)
+    if isinstance(value, float) or hasattr(value, "is_integer") or hasattr(value, "as_integer_ratio"):
+        return float(value)
+    if isinstance(value, bytes) or value is None:
+        return None
+    if hasattr(value, "__iter__"):
+        items = tuple(plain(item) for item in value)
+        return None if not items or None in items else items
+    return str(value)
+
+
+def _frames(dataset: Dataset) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """For every item of the per-frame functional groups: its values over the shared ones, and what cannot be read."""
+    shared = dataset.get("SharedFunctionalGroupsSequence")
+    common, odd = _groups(shared[0]) if shared else ({}, {})
+    frames = []
+    for item in dataset.get(_PER_FRAME) or ():
+        own, own_odd = _groups(item)
+        values = {k: v for k, v in common.items() if k not in own_odd} | own
+        frames.append((values, {k: v for k, v in odd.items() if k not in own} | own_odd))
+    return frames
+
+
+def _groups(item: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
+    found: dict[str, Any] = {}
+    unreadable: dict[str, str] = {}
+    for sequence, keywords in _FRAME_GROUPS.items():
+        group = item.get(sequence)
+        if group:
+            values, odd = _values(group[0], keywords)
+            found.update(values)
+            unreadable.update(odd)
+    return found, unreadable
+
+
+def _begins_like_dicom(start: bytes) -> bool:
+    """Part 10 (preamble and DICM), or a bare data set that begins with group 0002 or 0008 and a short element."""
+    if start[128:132] == b"DICM":
+        return True
+    if len(start) < 16 or start[:2] not in (b"\x02\x00", b"\x08\x00"):
+        return False
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    length = struct.unpack("<H", start[6:8])[0] if explicit else struct.unpack("<I", start[4:8])[0]
+    return bool(struct.unpack("<H", start[2:4])[0] <= 0x0100 and length < 256)

@@ -1,0 +1,65 @@
+"""Know volumes that GE's epi_pepolar sequence stores upside down, which nothing but its private attributes tells.
+
+Rules:
+- Its name is in Pulse Sequence Name (0019,109C), its scheme in User Data 12 (0019,10B3), both of the block GEMS_ACQU_01:
+  0 forward, 1 reversed, 2 reversed and forward in turns, 3 forward and reversed in turns.
+- Rows of a reversed volume run against their Image Orientation. They are written as the header says, and it is said;
+  which volumes of a series of turns they are is not known for sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.core.findings import Code, Finding, Severity
+from pipeline.dicom.encoding import load
+from pipeline.dicom.frame import Frame
+
+_SEQUENCE = "epi_pepolar"
+_WHICH = {
+    1: "every volume is stored with its rows upside down",
+    2: "every other volume, from the first, is stored with its rows upside down",
+    3: "every other volume, from the second, is stored with its rows upside down",
+}
+
+
+def may_be_reversed(frames: Sequence[Frame]) -> bool:
+    """Whether any volume of the series these frames are of is stored upside down."""
+    return _scheme(frames[0]) in _WHICH
+
+
+def about_polarity(frames: Sequence[Frame]) -> list[Finding]:
+    """What is to be known of the rows of an image."""
+    scheme = _scheme(frames[0])
+    if scheme not in _WHICH:
+        return []
+    return [
+        Finding(
+            Code.REVERSED_ROWS,
+            f"{frames[0].name} is of GE's sequence epi_pepolar with polarity scheme {scheme} (0019,10B3): {_WHICH[scheme]}, "
+            "against its Image Orientation (0020,0037), which was followed",
+            "Look at every volume beside another series, and turn round the rows of those that are upside down.",
+            Severity.WARNING,
+            "PS3.3 C.7.6.2.1.1",
+            (frames[0].name,),
+        )
+    ]
+
+
+def _scheme(frame: Frame) -> int:
+    """0 where nothing is reversed."""
+    maker = str(frame.get("Manufacturer", "")).casefold()
+    if not maker.startswith("ge") or frame.get("Modality") != "MR":
+        return 0
+    try:
+        block = load(frame.path, stop_before_pixels=True).private_block(0x0019, "GEMS_ACQU_01")
+        if _SEQUENCE not in _text(block[0x9C].value).casefold():
+            return 0
+        return int(float(_text(block[0xB3].value)))
+    except (KeyError, ValueError):
+        return 0
+
+
+def _text(value: Any) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,245 @@
+"""Folders and files become series of frames: scan, group, classify, choose. No pixels are read.
+
+Rules:
+- Everything below a folder is looked at; names, extensions and DICOMDIR decide nothing about what is DICOM. A file left
+  out has a reason; one that may be a plane (see `unread`) refuses the series it may belong to, and no other.
+- A series is one Series Instance UID and one kind: images, SEG and RTSTRUCT never mix. Its frames are kept in the
+  order of their SOP Instance UIDs, so neither the names of the files nor the order they were found in can change a
+  byte of any output.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pipeline.core import arguments
+from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.core.policy import Policy
+from pipeline.dicom.frame import Frame, frames_of
+from pipeline.dicom.header import Header
+from pipeline.dicom.read_headers import cut_off, few, read_headers
+from pipeline.dicom.unread_files import concerned, folder_name, folders_of
+
+if TYPE_CHECKING:
+    from pipeline.core.arguments import OneOrManyPaths
+
+Kind = Literal["image", "seg", "rtstruct", "other"]
+
+_KIND_BY_SOP_CLASS: dict[str, Kind] = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "seg",
+    "1.2.840.10008.5.1.4.1.1.66.7": "seg",
+    "1.2.840.10008.5.1.4.1.1.481.3": "rtstruct",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """All frames of one Series Instance UID, in the order of their SOP Instance UIDs and frame numbers.
+
+    mask_name: what a mask of it is called: its description; the name of its folder where there is none, or where another
+    series has the same one.
+    """
+
+    uid: str
+    kind: Kind
+    frames: tuple[Frame, ...]
+    headers: tuple[Header, ...]
+    mask_name: str = ""
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """The value of the first instance that has one."""
+        return next((h.values[keyword] for h in self.headers if keyword in h.values), default)
+
+    @property
+    def number(self) -> int | None:
+        value = self.get("SeriesNumber")
+        return int(value) if isinstance(value, int | float) else None  # two numbers are none
+
+    @property
+    def description(self) -> str:
+        return str(self.get("SeriesDescription", ""))
+
+    @property
+    def folder(self) -> str:
+        """The name of the deepest folder that holds all its files."""
+        return folder_name(header.path for header in self.headers)
+
+    @property
+    def modality(self) -> str:
+        return str(self.get("Modality", ""))
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        return str(self.get("FrameOfReferenceUID", ""))
+
+    @property
+    def title(self) -> str:
+        number = "without number" if self.number is None else str(self.number)
+        return f"series {number}" + (f" “{self.description}”" if self.description else "")
+
+
+class LeftOut(NamedTuple):
+    """Why one file was left out, and the series it may belong to. An ERROR is a file that may be a plane of them."""
+
+    finding: Finding
+    concerns: frozenset[Series]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was found: series, and every file left out with its reason."""
+
+    series: tuple[Series, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def scan(inputs: OneOrManyPaths, progress: Callable[[int], None] = lambda done: None) -> Scan:
+    """Read every header below the inputs (folders or files, one or several) and group them into series.
+
+    Raises PipelineError: NO_SUCH_INPUT for a path that is not there, NO_DICOM when no image, SEG or RTSTRUCT is found,
+    CORRUPT_FILE or FILE_UNREAD where all that could be one cannot be read, BAD_OPTION for no input at all.
+    """
+    inputs = arguments.inputs(inputs)
+    headers, left_out, looked_at = read_headers(inputs, progress)
+    if not headers:
+        raise _nothing_found(inputs, looked_at, [finding for _, finding in left_out])
+    headers, cut = _without_cut_off(headers)
+    groups: dict[tuple[str, Kind], list[Header]] = defaultdict(list)
+    for header in headers:
+        groups[header.values["SeriesInstanceUID"], _kind(header)].append(header)
+    series = _with_names([_series(uid, kind, members) for (uid, kind), members in groups.items()])
+    series.sort(key=lambda s: (s.number is None, s.number or 0, s.uid, s.kind))
+    return Scan(tuple(series), _with_series([*left_out, *cut], series))
+
+
+def left_out_beside(found: Scan, series: Series, policy: Policy) -> tuple[Finding, ...]:
+    """What was left out and may concern a series, for its record.
+
+    Raises CORRUPT_FILE or FILE_UNREAD where one of it may be a plane; where the policy leaves it out, it is a warning.
+    """
+    findings = [left.finding for left in found.left_out if series in left.concerns]
+    lost = [f for f in findings if f.severity is Severity.ERROR]
+    others = [f for f in findings if f.severity is not Severity.ERROR]
+    if not lost:
+        return tuple(others)
+    if policy.on_unread == "refuse":
+        first, *rest = lost
+        raise PipelineError(first, (*few(rest), *others))
+    return (*(replace(f, severity=Severity.WARNING, hint="") for f in few(lost)), *others)
+
+
+def choose(found: Scan, wanted: str | None) -> Series:
+    """The one series to convert: the only one there is, or the one `wanted` names by UID, number or description."""
+    candidates = [s for s in found.series if s.kind != "other"]
+    if wanted is not None:
+        matches = [s for s in found.series if wanted in (s.uid, str(s.number))]
+        matches = matches or [s for s in found.series if s.description.casefold() == wanted.casefold()]
+        if len(matches) == 1:
+            return matches[0]
+        code = Code.SEVERAL_SERIES if matches else Code.NO_SUCH_SERIES
+        said = f"{len(matches)} series are called “{wanted}”" if matches else f"no series is called “{wanted}”"
+        raise refuse(code, said, "Name one by UID, number or description:\n" + table(found.series))
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise nothing_convertible(found)
+    raise refuse(
+        Code.SEVERAL_SERIES,
+        f"there are {len(candidates)} series here, and one file holds one series",
+        "Choose with --series UID, NUMBER or DESCRIPTION, or give -o a folder (ending in /) to get all of them:\n"
+        + table(found.series),
+    )
+
+
+def nothing_convertible(found: Scan) -> PipelineError:
+    """The refusal where there are series, but none of images."""
+    return refuse(Code.NOT_CONVERTIBLE, "no series here holds an image or a mask", "Found:\n" + table(found.series))
+
+
+def table(series: Sequence[Series]) -> str:
+    """The series as an aligned table: number, kind, modality, frames, size, description, UID."""
+    rows = [("number", "kind", "modality", "frames", "size", "description", "UID")]
+    for s in series:
+        size = f"{s.get('Columns', '?')} × {s.get('Rows', '?')}" if s.kind in ("image", "seg") else "-"
+        number = "-" if s.number is None else str(s.number)
+        rows.append((number, s.kind, s.modality or "-", str(len(s.frames)), size, s.description or "-", s.uid))
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def _with_names(series: Sequence[Series]) -> list[Series]:
+    """The series with what a mask of each is called."""
+    alike: dict[str, list[Series]] = defaultdict(list)
+    for s in series:
+        if s.kind == "image":
+            alike[s.description.casefold()].append(s)
+    return [replace(s, mask_name=_mask_name(s, alike[s.description.casefold()])) for s in series]
+
+
+def _mask_name(series: Series, alike: Sequence[Series]) -> str:
+    """alike: the image series of the same description."""
+    if not series.description:
+        return series.folder
+    if len(alike) < 2 or series not in alike:
+        return series.description
+    folder = series.folder
+    return folder if folder and sum(s.folder == folder for s in alike) == 1 else series.description
+
+
+def _with_series(left_out: Sequence[tuple[Path, Finding]], series: Sequence[Series]) -> tuple[LeftOut, ...]:
+    """Each file that was left out with the series it may belong to."""
+    folders = [folders_of(header.path for header in s.headers) for s in series] if left_out else []
+    near: dict[Path, frozenset[Series]] = {}
+    for path, _ in left_out:
+        if path.parent not in near:
+            near[path.parent] = frozenset(series[n] for n in concerned(path, folders))
+    return tuple(LeftOut(finding, near[path.parent]) for path, finding in left_out)
+
+
+def _nothing_found(inputs: Sequence[Path], looked_at: int, left_out: list[Finding]) -> PipelineError:
+    lost = [f for f in left_out if f.severity is Severity.ERROR]
+    others = [f for f in left_out if f.severity is not Severity.ERROR]
+    if lost:
+        first = next((f for f in lost if f.code is Code.CORRUPT_FILE), lost[0])
+        return PipelineError(first, (*few([f for f in lost if f is not first]), *others))
+    return PipelineError(
+        Finding(
+            Code.NO_DICOM,
+            f"no DICOM image among the {looked_at} files of {', '.join(p.name or str(p) for p in inputs)}",
+            "Give the folder that Mimics exported to (File, Export, DICOM), or the files themselves.",
+        ),
+        tuple(others),
+    )
+
+
+def _without_cut_off(headers: list[Header]) -> tuple[list[Header], list[tuple[Path, Finding]]]:
+    """Drop files without pixel data where others of their SOP class have some: they were cut off.
+
+    A plane lost at the end of a stack leaves no gap, so nobody else would notice it. The series is not asked: its UID
+    may be what was cut.
+    """
+    with_pixels = {h.get("SOPClassUID") for h in headers if _kind(h) == "image"}
+    kept: list[Header] = []
+    findings: list[tuple[Path, Finding]] = []
+    for header in headers:
+        if _kind(header) == "other" and header.get("SOPClassUID") in with_pixels:
+            findings.append((header.path, cut_off(header.path, "has no pixel data, unlike the other images here")))
+        else:
+            kept.append(header)
+    return kept, findings
+
+
+def _kind(header: Header) -> Kind:
+    image = header.has_pixels and "Rows" in header.values
+    return _KIND_BY_SOP_CLASS.get(str(header.get("SOPClassUID", "")), "image" if image else "other")
+
+
+def _series(uid: str, kind: Kind, headers: list[Header]) -> Series:
+    headers = sorted(headers, key=lambda h: (str(h.get("SOPInstanceUID", "")), h.path.name))
+    frames = [frame for header in headers for frame in frames_of(header)]
+    return Series(uid, kind, tuple(frames), tuple(headers))

@@ -1,0 +1,136 @@
+"""Tell which files that could not be read may be planes, and which series they may belong to.
+
+A plane lost at the end of a stack leaves no gap, so nothing else would notice it.
+
+Rules:
+- What begins like DICOM may be a plane, whatever its name; `series` sees to that. For all else the name decides.
+- A name that says it is something else does not count: one that begins with a dot or ends in a tilde, one of `_NOT_PLANES`,
+  or one with an extension of letters that no DICOM file here has.
+- A file that was read and is not DICOM, and has no extension, counts only if its name has a digit, or is made of the
+  characters that a DICOM file beside it is made of: "_SUCCESS" beside "IM0001" is a marker. What could not be read at all
+  (links to nothing, files and folders without permission, pipes) counts.
+- Where there is no DICOM file at all, a file that is not DICOM is no plane of anything.
+- The ending of a copy that did not end (".part") is no extension; where the whole file stands beside it, nothing is lost.
+- A file may belong to every series whose files' common folder holds it. Where there is none, it may belong to every series
+  with files below the nearest folder above it that has any.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.core.plain_text import escape_bytes
+
+_DICOM_EXTENSIONS = frozenset("dcm dicom dic dc3 ima acr".split())
+_UNFINISHED = frozenset("part partial crdownload download filepart incomplete tmp".split())
+_WITH_DIGITS = frozenset("mp3 mp4 m4a m4v h5 hdf5 7z bz2 md5 sha1 sha256 sha512 jp2 j2k 3mf x3d".split())
+_NOT_PLANES = frozenset(
+    """
+    autorun changelog checksum checksums copying desktop dicomdir index licence license lockfile manifest
+    md5sum md5sums readme sha1sum sha1sums sha256sum sha256sums sha512sum sha512sums thumbs version
+    __macosx $recycle.bin lost+found
+    """.split()
+) | {"system volume information"}
+
+
+class DicomNames:
+    """What the DICOM files of a scan are called; it judges the names of others."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._extensions = set(_DICOM_EXTENSIONS)
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
+        for path in files:
+            self._extensions.add(_extension(path.name))
+            self._names[str(path.parent)].add(path.name)
+
+    def may_be_plane(self, path: Path, *, foreign: bool) -> bool:
+        """Whether a file or folder that could not be read may be, or hold, a plane. foreign: it was read, and is no DICOM."""
+        name, beside = path.name, self._names.get(str(path.parent), set())
+        if foreign and not self._names:
+            return False
+        stem, _, ending = name.rpartition(".")
+        if stem and ending.casefold() in _UNFINISHED:
+            if stem in beside:
+                return False
+            name = stem
+        extension = _extension(name)
+        if self._says_otherwise(name, extension):
+            return False
+        return bool(extension) or not foreign or _has_digit(name) or self._is_like(name, beside)
+
+    def _says_otherwise(self, name: str, extension: str) -> bool:
+        if name.startswith((".", "~$")) or name.endswith("~"):
+            return True
+        if extension in _DICOM_EXTENSIONS:
+            return False
+        known = name.casefold() in _NOT_PLANES or name.split(".")[0].casefold() in _NOT_PLANES
+        return known or bool(extension and extension not in self._extensions)
+
+    def _is_like(self, name: str, beside: Collection[str]) -> bool:
+        plain = (other for other in beside if not _extension(other) and not _has_digit(other))
+        return any(_kinds(other) == _kinds(name) for other in plain)
+
+
+class Folders(NamedTuple):
+    """Where the files of a series lie, absolute. common: the deepest folder that holds all, "" where there is none."""
+
+    common: str
+    each: frozenset[str]
+
+
+def folders_of(files: Iterable[Path]) -> Folders:
+    """The folders of files."""
+    each = frozenset(os.path.abspath(folder) for folder in {path.parent for path in files})
+    try:
+        return Folders(os.path.commonpath(each), each)
+    except ValueError:  # on several drives
+        return Folders("", each)
+
+
+def folder_name(files: Iterable[Path]) -> str:
+    """The name, not the path, of the deepest folder that holds all files; "" where there is none."""
+    return escape_bytes(os.path.basename(folders_of(files).common))
+
+
+def concerned(path: Path, groups: Sequence[Folders]) -> list[int]:
+    """The numbers of the groups of files that a lost file may belong to."""
+    parent = os.path.dirname(os.path.abspath(path))
+    holding = [n for n, folders in enumerate(groups) if _is_within(parent, folders.common)]
+    while not holding:
+        holding = [n for n, folders in enumerate(groups) if any(_is_within(f, parent) for f in folders.each)]
+        if parent == os.path.dirname(parent):
+            break
+        parent = os.path.dirname(parent)
+    return holding
+
+
+def place_among(inputs: Sequence[Path], files: Sequence[Path]) -> tuple[int, tuple[str, ...]]:
+    """Where files come among the inputs, to sort by: the number of the first input that holds one, and their folder."""
+    numbers = {os.path.abspath(given): n for n, given in reversed(list(enumerate(inputs)))}
+    paths = [Path(os.path.abspath(path)) for path in files]
+    holding = [numbers[str(p)] for path in paths for p in (path, *path.parents) if str(p) in numbers]
+    return min(holding, default=len(inputs)), Path(folders_of(files).common).parts
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return bool(folder) and (path == folder or path.startswith(folder.rstrip(os.sep) + os.sep))
+
+
+def _extension(name: str) -> str:
+    """What follows the last dot, where it is an extension: letters, or one of those with digits. UIDs have dots too."""
+    stem, _, last = name.rpartition(".")
+    last = last.casefold()
+    return last if stem and (last.isalpha() or last in _WITH_DIGITS) else ""
+
+
+def _has_digit(name: str) -> bool:
+    return any(c.isdigit() for c in name)
+
+
+def _kinds(name: str) -> frozenset[str]:
+    """The kinds of characters in a name: small and capital letters, others, and each sign by itself."""
+    return frozenset("a" if c.islower() else "A" if c.isupper() else "x" if c.isalpha() else c for c in name)

@@ -1,0 +1,1 @@
+"""Planes, grids and the maps between them; no file and no DICOM."""

@@ -1,0 +1,103 @@
+"""The 48 orders in which one block of voxels can be stored: three axes in any order, each in either direction.
+
+Rules:
+- An order is told against the grid: array axis a runs along grid axis `axes[a]`, backwards where `flipped[a]`.
+- An affine belongs to one order. Change the order of an array and its affine changes with it, or the file is wrong.
+- The order dicom2nifti stores is worked out by its own rule, not looked up: it may be asked about any affine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.geometry.grid import Matrix
+
+AXES = ("i", "j", "k")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One of the 48. axes: for each array axis, its grid axis. flipped: for each, whether it runs backwards."""
+
+    axes: tuple[int, int, int] = (0, 1, 2)
+    flipped: tuple[bool, bool, bool] = (False, False, False)
+
+    def matrix(self, shape: Sequence[int]) -> NDArray[np.int64]:
+        """4 x 4: index in the array to index in a grid of this shape. `geometry.reorder` takes it to go back."""
+        matrix = np.zeros((4, 4), np.int64)
+        matrix[3, 3] = 1
+        for a, (axis, flip) in enumerate(zip(self.axes, self.flipped, strict=True)):
+            matrix[axis, a] = -1 if flip else 1
+            matrix[axis, 3] = shape[axis] - 1 if flip else 0
+        return matrix
+
+    def shape(self, shape: Sequence[int]) -> tuple[int, int, int]:
+        """The shape of the array, for a grid of this shape."""
+        a, b, c = self.axes
+        return shape[a], shape[b], shape[c]
+
+    def of(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array in grid order, stored in this order. A view."""
+        turned = array.transpose(self.axes)
+        return np.asarray(turned[tuple(slice(None, None, -1 if f else 1) for f in self.flipped)])
+
+    def after(self, first: Order) -> Order:
+        """The order of an array that was put in `first` and then rearranged by this one."""
+        axes = tuple(first.axes[a] for a in self.axes)
+        flipped = tuple(f != first.flipped[a] for a, f in zip(self.axes, self.flipped, strict=True))
+        return Order(axes, flipped)  # type: ignore[arg-type]
+
+    @property
+    def inverse(self) -> Order:
+        axes = tuple(self.axes.index(a) for a in range(3))
+        return Order(axes, tuple(self.flipped[a] for a in axes))  # type: ignore[arg-type]
+
+    @property
+    def flips(self) -> int:
+        return sum(self.flipped)
+
+
+AS_IS = Order()
+ORDERS = tuple(Order(axes, flips) for axes in permutations(range(3)) for flips in product((False, True), repeat=3))  # type: ignore[arg-type]
+
+
+def order_for(ras: Matrix, codes: str) -> Order:
+    """The order whose axes run to the three patient directions of `codes`, such as 'LPS'; `ras` is the grid's affine.
+
+    Each patient direction takes the grid axis that has most of it, the strongest first, and "most" is counted in
+    voxels: dicom2nifti looks at the inverse affine, where a small spacing weighs more. So 'LAS' is exactly its order.
+    """
+    steps = np.linalg.inv(ras)[:3, :3]
+    left, taken = [0, 1, 2], dict[int, int]()
+    for axis, world in sorted(product(range(3), range(3)), key=lambda aw: (-abs(steps[aw]), aw[1])):
+        if world in left and axis not in taken.values():
+            left.remove(world)
+            taken[world] = axis
+    axes, flipped = [0, 0, 0], [False, False, False]
+    for position, letter in enumerate(codes):
+        world = next(w for w, pair in enumerate(("LR", "PA", "IS")) if letter in pair)
+        upwards = letter in "RAS"
+        axes[position] = taken[world]
+        flipped[position] = bool((steps[taken[world], world] > 0) != upwards)
+    return Order(tuple(axes), tuple(flipped))  # type: ignore[arg-type]
+
+
+def difference(array: Order, meant: Order) -> str:
+    """In words, what was done to an array of order `meant` to get one of order `array`; empty where they are equal.
+
+    i, j and k are the axes of the first array, before anything was done.
+    """
+    change = array.after(meant.inverse)
+    parts = []
+    if change.axes != (0, 1, 2):
+        parts.append("axes in the order " + ", ".join(AXES[a] for a in change.axes))
+    reversed_ = sorted(AXES[a] for a, f in zip(change.axes, change.flipped, strict=True) if f)
+    if reversed_:
+        parts.append(f"{' and '.join(reversed_)} reversed")
+    return " with ".join(parts)

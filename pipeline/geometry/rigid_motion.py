@@ -1,0 +1,78 @@
+"""How far, and by what motion, a block of voxels lies from where it belongs. RAS, mm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.geometry.grid import Matrix, corner_indices
+
+_SMALL_DEGREES = 1e-3
+_SMALL_SCALE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """shift_mm: of the middle of the block, RAS. rotation_degrees about `axis` (unit, RAS). stretch: the three factors
+    along the principal directions, 1 where nothing is stretched. mirrored: left and right changed sides, before it turned."""
+
+    shift_mm: tuple[float, float, float]
+    rotation_degrees: float
+    axis: tuple[float, float, float]
+    stretch: tuple[float, float, float]
+    mirrored: bool
+
+    @property
+    def rigid(self) -> bool:
+        return not self.mirrored and max(abs(s - 1) for s in self.stretch) < _SMALL_SCALE
+
+    @property
+    def words(self) -> str:
+        x, y, z = self.shift_mm
+        length = float(np.linalg.norm(self.shift_mm))
+        parts = [f"the middle shifted by {length:.3f} mm (R {x:+.3f}, A {y:+.3f}, S {z:+.3f})"]
+        if self.rotation_degrees > _SMALL_DEGREES:
+            about = ", ".join(f"{a:.3f}" for a in self.axis)
+            parts.append(f"turned by {self.rotation_degrees:.3f} degrees about ({about})")
+        if self.mirrored:
+            parts.append("mirrored left to right")
+        if max(abs(s - 1) for s in self.stretch) >= _SMALL_SCALE:
+            parts.append("stretched by " + " × ".join(f"{s:.5f}" for s in self.stretch))
+        return ", ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "ShiftMm": list(self.shift_mm),
+            "RotationDegrees": self.rotation_degrees,
+            "RotationAxis": list(self.axis),
+            "Stretch": list(self.stretch),
+            "Mirrored": self.mirrored,
+        }
+
+
+def motion(moved: Matrix, right: Matrix, shape: Sequence[int]) -> Motion:
+    """How the block of this shape got from the affine `right` to the affine `moved` (both 4 x 4, index to RAS)."""
+    linear = moved[:3, :3] @ np.linalg.inv(right[:3, :3])
+    u, stretch, vt = np.linalg.svd(linear)
+    turn = u @ vt
+    mirrored = bool(np.linalg.det(turn) < 0)
+    if mirrored:
+        turn = turn @ np.diag([-1.0, 1.0, 1.0])
+    middle = np.append((np.array(shape) - 1) / 2, 1)
+    shift = ((moved - right) @ middle)[:3]
+    skew = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]) / 2
+    angle = float(np.degrees(np.arctan2(np.linalg.norm(skew), (np.trace(turn) - 1) / 2)))
+    # At half a turn the skew part vanishes and the axis is the eigenvector of +1.
+    axis = skew if np.linalg.norm(skew) > 1e-6 else np.linalg.svd(turn - np.eye(3))[2][2]
+    x, y, z = (axis / np.linalg.norm(axis)).tolist()
+    a, b, c = stretch.tolist()
+    return Motion((float(shift[0]), float(shift[1]), float(shift[2])), angle, (x, y, z), (a, b, c), mirrored)
+
+
+def corner_distance(one: Matrix, other: Matrix, shape: Sequence[int]) -> float:
+    """The largest distance in mm between the corners of a block of this shape by two affines, index to mm."""
+    apart = one - other
+    return float(np.linalg.norm(corner_indices(shape[:3]) @ apart[:3, :3].T + apart[:3, 3], axis=1).max())

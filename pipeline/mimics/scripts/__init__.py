@@ -1,0 +1,1 @@
+"""What runs inside Mimics: one file each, copied there by hand."""

@@ -1,0 +1,98 @@
+"""A mask back into Mimics: the folder that import_masks.py reads, its format, version 1.
+
+The folder holds import.json and one gzip file per label. import.json: format "verimask-mimics-import", version 1, image
+{name, guid, shape [x, y, z], probes [[i, j, k, x, y, z] at the 8 corners, project units]}, and masks[]: name, color
+[r, g, b] 0..1, file, voxels (set ones), sha256 (of the bytes unpacked: one byte a voxel, 0 or 1, z fastest).
+
+Rules:
+- The mask must be on the very grid of the image set; nothing is resampled. It is brought into Mimics' own index order.
+- Every label becomes one mask: Mimics knows no labels. Names and colours are kept.
+- The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.atomic_file import folder_in_place
+from pipeline.core.findings import Code, Finding, refuse
+from pipeline.core.policy import Policy
+from pipeline.geometry.grid import corner_indices, index_map, reorder
+from pipeline.mimics.bundle import BundleImage
+from pipeline.mimics.grid import grid_of
+from pipeline.volume.mask import Mask
+
+FORMAT = "verimask-mimics-import"
+VERSION = 1
+_COLOURS = ((1.0, 0.84, 0.0), (0.0, 0.6, 1.0), (1.0, 0.3, 0.3), (0.3, 0.85, 0.4), (0.8, 0.4, 1.0), (1.0, 0.55, 0.1))
+
+
+def to_mimics(
+    mask: Mask,
+    image: BundleImage,
+    folder: Path,
+    *,
+    units_mm_per_unit: float | None = None,
+    policy: Policy | None = None,
+) -> tuple[Finding, ...]:
+    """Write the folder for import_masks.py: every label of the mask, on the grid of the bundle's image set.
+
+    Raises PipelineError: OTHER_GRID when the mask's grid is another one, OUTPUT_EXISTS unless the folder is new or empty,
+    and as `grid_of`, whose findings are returned.
+    """
+    policy = policy or Policy()
+    placed = grid_of(image, units_mm_per_unit=units_mm_per_unit, policy=policy)
+    mapped = index_map(placed.grid, mask.grid.lps, mask.grid.shape)
+    limit = policy.corner_limit(min(placed.grid.spacing))
+    if mapped is None or mapped[1] > limit:
+        raise refuse(
+            Code.OTHER_GRID,
+            f"the mask “{mask.name}” ({_by(mask.grid.shape)} voxels) is not on the grid of image set “{image.name}” "
+            f"({_by(placed.grid.shape)} voxels)" + (f": {mapped[1]:.4g} mm apart" if mapped else ""),
+            "Export the bundle from the project the mask belongs to, or resample the mask onto that grid first.",
+            where=(image.name,),
+            **({"measured": mapped[1], "limit": limit, "unit": "mm"} if mapped else {}),
+        )
+    labels = placed.turned(reorder(mask.voxels.array(), mapped[0]))
+    with folder_in_place(folder) as working:
+        records = [_write(working, n, s.name, s.colour, labels == s.number) for n, s in enumerate(mask.segments)]
+        content = {"format": FORMAT, "version": VERSION, "image": _image(image), "masks": records}
+        (working / "import.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return placed.findings
+
+
+def _write(
+    folder: Path, number: int, name: str, colour: tuple[int, int, int] | None, voxels: NDArray[np.bool_]
+) -> dict[str, Any]:
+    data = np.ascontiguousarray(voxels).view(np.uint8).tobytes()
+    file = f"mask-{number + 1:03d}.raw.gz"
+    (folder / file).write_bytes(gzip.compress(data, 3, mtime=0))
+    return {
+        "name": name,
+        "color": [c / 255 for c in colour] if colour else list(_COLOURS[number % len(_COLOURS)]),
+        "file": file,
+        "voxels": int(np.count_nonzero(voxels)),
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+
+
+def _image(image: BundleImage) -> dict[str, Any]:
+    corners = {tuple(c) for c in corner_indices(image.shape).tolist()}
+    probes = zip(image.indices.tolist(), image.centres.tolist(), strict=True)
+    return {
+        "name": image.name,
+        "guid": image.guid,
+        "shape": list(image.shape),
+        "probes": [[*index, *centre] for index, centre in probes if tuple(index) in corners],
+    }
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in shape)

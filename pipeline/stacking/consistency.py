@@ -1,0 +1,114 @@
+"""Whether planes can be one stack at all: of one size, orientation and spacing, with cosines that are some.
+
+Rules:
+- This only says what is unlike, between which files and by how much; it decides nothing and changes nothing.
+- Differences count by how far they move a corner, or beyond any rounding of cosines; noise is left to the corner proof.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.core.findings import Code, Finding
+from pipeline.core.policy import Policy
+from pipeline.geometry.grid import Plane
+
+_PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
+
+
+def unlike(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
+    """The defect that keeps planes from being stacked at all, or None."""
+    return (
+        _bad_cosines(planes, names, policy)
+        or _mixed_orientation(planes, names, policy)
+        or _mixed_size(planes, names)
+        or _mixed_spacing(planes, names, policy)
+    )
+
+
+def _bad_cosines(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
+    k = max(range(len(planes)), key=lambda n: planes[n].cosine_error)
+    worst = planes[k].cosine_error
+    if worst <= policy.cosine_limit:
+        return None
+    lengths = np.linalg.norm(planes[k].row_cosine), np.linalg.norm(planes[k].column_cosine)
+    return Finding(
+        Code.BAD_COSINES,
+        f"the direction cosines of {names[k]} are not a right-angled pair of unit length: lengths {lengths[0]:.4f} and "
+        f"{lengths[1]:.4f}, off by {worst:.2g}",
+        "Image Orientation (Patient) (0020,0037) was changed by some software; rounding to three decimals would be "
+        "mended, this is more.",
+        clause=_PLANE_CLAUSE,
+        where=(names[k],),
+        measured=worst,
+        limit=policy.cosine_limit,
+        unit="",
+    )
+
+
+def _mixed_orientation(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
+    base = np.array((*planes[0].row_cosine, *planes[0].column_cosine))
+    differences = np.array([(*p.row_cosine, *p.column_cosine) for p in planes]) - base
+    angles = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(differences.reshape(-1, 2, 3), axis=2).max(1) / 2, 0, 1)))
+    k = int(np.argmax(angles))
+    bound = float(np.degrees(0.01))  # beyond any rounding or jitter: another orientation, not noise
+    if angles[k] <= bound:
+        return None
+    others = int((angles > bound).sum())
+    return Finding(
+        Code.MIXED_ORIENTATION,
+        f"{others} of {len(planes)} planes are turned against {names[0]}, {names[k]} by {angles[k]:.1f}°",
+        "A localizer or a second volume shares the series; choose with --part, or give -o a folder for all.",
+        clause=_PLANE_CLAUSE,
+        where=(names[0], names[k]),
+        measured=float(angles[k]),
+        limit=bound,
+        unit="degrees",
+    )
+
+
+def _mixed_size(planes: Sequence[Plane], names: Sequence[str]) -> Finding | None:
+    size = (planes[0].columns, planes[0].rows)
+    other = next((k for k, p in enumerate(planes) if (p.columns, p.rows) != size), None)
+    if other is None:
+        return None
+    p = planes[other]
+    return Finding(
+        Code.MIXED_SIZE,
+        f"{names[other]} has {p.columns} × {p.rows} pixels, {names[0]} {size[0]} × {size[1]}",
+        "Two images share the series; choose with --part.",
+        clause="PS3.3 C.7.6.3",
+        where=(names[0], names[other]),
+    )
+
+
+def _mixed_spacing(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
+    """Spacings that differ by so much that the far corner moves beyond the limit; the rarer one is named."""
+    usual, _ = Counter((p.row_spacing, p.column_spacing) for p in planes).most_common(1)[0]
+    first = next(k for k, p in enumerate(planes) if (p.row_spacing, p.column_spacing) == usual)
+    base = planes[first]
+    moved = [
+        max(
+            abs(p.column_spacing - base.column_spacing) * (p.columns - 1),
+            abs(p.row_spacing - base.row_spacing) * (p.rows - 1),
+        )
+        for p in planes
+    ]
+    k = int(np.argmax(moved))
+    limit = policy.corner_limit(min(base.column_spacing, base.row_spacing))
+    if moved[k] <= limit:
+        return None
+    return Finding(
+        Code.MIXED_SPACING,
+        f"{names[k]} has pixels of {planes[k].row_spacing:g} \\ {planes[k].column_spacing:g} mm, {names[first]} of "
+        f"{base.row_spacing:g} \\ {base.column_spacing:g} mm",
+        "Two images share the series, or Pixel Spacing (0028,0030) was changed in some files.",
+        clause="PS3.3 10.7.1.3",
+        where=(names[k], names[first]),
+        measured=moved[k],
+        limit=limit,
+        unit="mm",
+    )

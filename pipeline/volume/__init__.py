@@ -1,0 +1,1 @@
+"""Masks and images on a grid, and what is done to them there."""

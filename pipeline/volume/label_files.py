@@ -1,0 +1,28 @@
+"""Files of label names beside a mask, as other programs read them: BIDS, ITK-SNAP, 3D Slicer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pipeline.core.plain_text import escape_bytes
+from pipeline.volume.label_table import dseg_tsv, itksnap_labels, slicer_colour_table
+from pipeline.volume.mask import Segment
+
+Kind = Literal["bids", "itksnap", "slicer"]
+_WRITERS: dict[Kind, tuple[str, Callable[[Sequence[Segment]], str]]] = {
+    "bids": ("_dseg.tsv", dseg_tsv),
+    "itksnap": ("_labels.txt", itksnap_labels),
+    "slicer": (".ctbl", slicer_colour_table),
+}
+
+
+def label_file(output: Path, kind: Kind) -> Path:
+    """liver.nii.gz -> liver_dseg.tsv, liver_labels.txt or liver.ctbl"""
+    return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii") + _WRITERS[kind][0])
+
+
+def label_text(segments: Sequence[Segment], kind: Kind) -> str:
+    """The file's content."""
+    return escape_bytes(_WRITERS[kind][1](segments))

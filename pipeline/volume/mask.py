@@ -1,0 +1,116 @@
+"""What a decoder hands on: labels or image values on a grid, read a plane at a time.
+
+Rules:
+- Arrays are (i, j, k) = (column, row, plane). One plane is (rows, columns), C-contiguous: the bytes of a native DICOM
+  frame are the bytes of a NIfTI plane, so nothing is transposed.
+- Labels are unsigned integers: 0 is background, every other value is the number of a segment.
+- Two segments that share a voxel give two masks. One label never silently overwrites another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.geometry.grid import Grid
+
+Array = NDArray[Any]
+LARGEST_LABEL = int(np.iinfo(np.uint32).max)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voxels:
+    """A block of voxels. shape: (columns, rows, planes). plane(k): (rows, columns) of `dtype`, C-contiguous."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    plane: Callable[[int], Array]
+
+    @classmethod
+    def of(cls, array: Array) -> Voxels:
+        """From an (i, j, k) array in memory."""
+        columns, rows, planes = array.shape
+        return cls((columns, rows, planes), array.dtype, lambda k: np.ascontiguousarray(array[:, :, k].T))
+
+    def __iter__(self) -> Iterator[Array]:
+        return (self.plane(k) for k in range(self.shape[2]))
+
+    def array(self) -> Array:
+        """All voxels as one (i, j, k) array, i fastest in memory."""
+        columns, rows, planes = self.shape
+        block = np.empty((planes, rows, columns), self.dtype)
+        for k, plane in enumerate(self):
+            block[k] = plane
+        array: Array = block.T
+        return array
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A coded entry: value, scheme designator and meaning (PS3.3 8.8)."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One label: its number (the voxel value), name, and what the source said of it. colour: RGB, 0 to 255."""
+
+    number: int
+    name: str
+    colour: tuple[int, int, int] | None = None
+    category: Concept | None = None
+    type: Concept | None = None
+    algorithm: str = ""
+    source_value: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise ValueError(f"segment number {self.number} is not positive; 0 is background")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """Labels on a grid. The values are 0 and the numbers of the segments, nothing else. name: for the output file."""
+
+    voxels: Voxels
+    grid: Grid
+    segments: tuple[Segment, ...]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.voxels.shape != self.grid.shape:
+            raise ValueError(f"labels {self.voxels.shape} do not fill the grid {self.grid.shape}")
+        if self.voxels.dtype.kind != "u":
+            raise ValueError(f"labels are unsigned integers, not {self.voxels.dtype}")
+        numbers = [s.number for s in self.segments]
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"segment numbers repeat: {numbers}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """Values on a grid: stored integers with their slope and intercept, or computed float32."""
+
+    voxels: Voxels
+    grid: Grid
+    slope: float = 1.0
+    intercept: float = 0.0
+    name: str = ""
+
+
+def smallest_unsigned(largest: int) -> np.dtype[Any]:
+    """The smallest unsigned type that holds a label."""
+    return next(np.dtype(t) for t in (np.uint8, np.uint16, np.uint32) if largest <= np.iinfo(t).max)
+
+
+def segments_named(values: Sequence[int], name: str = "") -> tuple[Segment, ...]:
+    """Segments for labels that came without names."""
+    only = len(values) == 1
+    return tuple(Segment(v, name if only and name else f"label {v}") for v in values)

@@ -1,0 +1,63 @@
+"""Take the labels of a mask onto another grid by the nearest voxel, and say what that did to them.
+
+Rules:
+- The one way labels are resampled, for `--source` and for `--like`; only where the user asked for it.
+- Nothing is lost unsaid: labels of which no voxel is left by their names, voxels outside of the grid by their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.core.findings import Code, Finding, Severity
+from pipeline.geometry.grid import Grid
+from pipeline.volume import regrid
+from pipeline.volume.mask import Mask, Voxels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resampled:
+    """A mask on the other grid. moved_mm: the farthest that any of its labels was taken. findings: what that did."""
+
+    mask: Mask
+    moved_mm: float
+    findings: tuple[Finding, ...]
+
+
+def take_nearest(mask: Mask, grid: Grid, onto: str) -> Resampled:
+    """Every voxel of `grid` from the nearest of the mask, 0 beyond half a voxel. onto: what has the grid, in words."""
+    voxels, moved, kept = regrid.nearest(mask.voxels, mask.grid.lps, grid.lps, grid.shape)
+    before, outside = _labels_outside(mask.voxels, mask.grid, grid)
+    findings = [
+        Finding(
+            Code.RESAMPLED,
+            f"labels were taken from the nearest voxel onto {onto}, at most {moved:.3f} mm away",
+            severity=Severity.WARNING,
+        )
+    ]
+    lost = [f"“{s.name}” ({s.number})" for s in mask.segments if s.number in before - kept]
+    if lost:
+        words = f"no voxel is left of {', '.join(lost)}: on the grid of {onto} the nearest voxels are others"
+        hint = "It is too thin for that grid, or lies outside of it. Its own grid keeps it: leave --resample out."
+        findings.append(Finding(Code.LABELS_LOST, words, hint, Severity.WARNING))
+    if outside:
+        words = f"{outside} voxels of the mask lie outside of {onto}, and were left out"
+        hint = "Are these the images it was drawn on?"
+        limits = {"measured": outside, "limit": 0, "unit": "voxels"}
+        findings.append(Finding(Code.OUTSIDE_SOURCE, words, hint, Severity.WARNING, **limits))  # type: ignore[arg-type]
+    return Resampled(Mask(voxels, grid, mask.segments, mask.name), moved, tuple(findings))
+
+
+def _labels_outside(voxels: Voxels, ours: Grid, theirs: Grid) -> tuple[set[int], int]:
+    """The labels a mask has, and how many of its voxels lie nearer to no voxel of another grid than half of one."""
+    there = np.linalg.inv(theirs.lps) @ ours.lps
+    labels: set[int] = set()
+    outside = 0
+    for k, plane in enumerate(voxels):
+        j, i = np.nonzero(plane)
+        labels |= set(np.unique(plane[j, i]).tolist())
+        index = regrid.nearest_index(np.stack([i, j, np.full_like(i, k)], -1) @ there[:3, :3].T + there[:3, 3])
+        outside += int(np.count_nonzero(((index < 0) | (index >= np.array(theirs.shape))).any(-1)))
+    return labels, outside

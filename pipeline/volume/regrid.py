@@ -1,0 +1,153 @@
+"""Voxels of one grid put onto another in whole voxels: axes exchanged, reversed, cropped and padded. Nothing resampled.
+
+Rules:
+- Two grids are compared through the map between their indices. It is a signed permutation with a whole offset, and what
+  rounding it to one moves is measured at the corners in mm; or there is no such map, and the distance is told in words.
+- A label that would fall outside of the new grid refuses the move; background outside is cut off.
+- The nearest-voxel fallback is a choice of the user's, for labels only, and says how far a label travelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.geometry.grid import Matrix, corner_indices
+from pipeline.volume.mask import Array, Voxels
+
+Mapping = NDArray[np.int64]
+_MIDWAY = 1e-3  # of a voxel; the floats of a header move one of 0.1 mm by 3e-4 at a metre from the origin
+_FAR = 1 << 40  # voxels: farther than any file is long, and an integer still
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """How one grid lies on another. mapping: 4 x 4 integers, index on ours to index on theirs. moved_mm: at the worst
+    corner of ours, what rounding to whole voxels moves. whole: whether ours lies wholly inside of theirs."""
+
+    mapping: Mapping
+    moved_mm: float
+    whole: bool
+
+
+def fit(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]) -> Fit | None:
+    """The whole-voxel map from our indices to theirs, or None where axes or spacings differ. LPS or RAS, both the same."""
+    exact = np.linalg.inv(theirs_lps) @ ours_lps
+    snapped = np.rint(exact)
+    turn = np.abs(snapped[:3, :3])
+    if not ((turn.sum(0) == 1).all() and (turn.sum(1) == 1).all()):
+        return None
+    corners = corner_indices(ours_shape)
+    off = theirs_lps @ (exact - snapped)
+    moved = float(np.linalg.norm(corners @ off[:3, :3].T + off[:3, 3], axis=1).max())
+    reached = corners @ snapped[:3, :3].T + snapped[:3, 3]
+    whole = bool((reached >= 0).all() and (reached < np.array(theirs_shape[:3])).all())
+    return Fit(np.clip(snapped, -_FAR, _FAR).astype(np.int64), moved, whole)
+
+
+def inverse(mapping: Mapping) -> Mapping:
+    """The index map the other way round."""
+    return np.asarray(np.rint(np.linalg.inv(mapping)), np.int64)
+
+
+def onto(voxels: Voxels, mapping: Mapping, shape: tuple[int, int, int], padding: float = 0) -> Voxels:
+    """The voxels on a grid of `shape`; `mapping` takes their index to its index. A plane at a time where k stays k."""
+    if np.abs(mapping[2, 2]) != 1:
+        block = np.full(shape, padding, voxels.dtype, order="F")
+        _paste(voxels.array(), block, mapping, (0, 1, 2))
+        return Voxels.of(block)
+    sign, offset = int(mapping[2, 2]), int(mapping[2, 3])
+    columns, rows, _ = shape
+
+    def plane(k: int) -> Array:
+        out = np.full((columns, rows), padding, voxels.dtype, order="F")
+        source = sign * (k - offset)
+        if 0 <= source < voxels.shape[2]:
+            _paste(voxels.plane(source).T, out, mapping, (0, 1))
+        return np.ascontiguousarray(out.T)
+
+    return Voxels(shape, voxels.dtype, plane)
+
+
+def lost(voxels: Voxels, mapping: Mapping, shape: tuple[int, int, int]) -> int:
+    """How many voxels that are not background would fall outside of `shape`."""
+    kept = onto(voxels, mapping, shape)
+    return sum(int(np.count_nonzero(p)) for p in voxels) - sum(int(np.count_nonzero(p)) for p in kept)
+
+
+def nearest(
+    voxels: Voxels, ours_lps: Matrix, theirs_lps: Matrix, shape: tuple[int, int, int]
+) -> tuple[Voxels, float, set[int]]:
+    """Every voxel of a grid from the nearest of ours, 0 beyond half a voxel.
+
+    Then the farthest a label travelled, in mm, and the labels that are there.
+    """
+    to_ours = np.linalg.inv(ours_lps) @ theirs_lps
+    block = voxels.array()
+    columns, rows, planes = shape
+    i, j = np.meshgrid(np.arange(columns), np.arange(rows))
+
+    def plane(k: int) -> tuple[Array, Array]:
+        exact = np.stack([i, j, np.full_like(i, k)], -1) @ to_ours[:3, :3].T + to_ours[:3, 3]
+        index = nearest_index(exact)
+        inside = ((index >= 0) & (index < np.array(block.shape))).all(-1)
+        index[~inside] = 0
+        labels = np.where(inside, block[index[..., 0], index[..., 1], index[..., 2]], 0).astype(voxels.dtype)
+        return labels, exact - index
+
+    travelled, found = 0.0, set[int]()
+    for k in range(planes):
+        labels, off = plane(k)
+        drawn = labels > 0
+        far = np.linalg.norm(off[drawn] @ ours_lps[:3, :3].T, axis=-1).max(initial=0.0)
+        travelled, found = max(travelled, float(far)), found | set(np.unique(labels[drawn]).tolist())
+    return Voxels(shape, voxels.dtype, lambda k: plane(k)[0]), travelled, found
+
+
+def nearest_index(exact: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Whole indices of the nearest voxels; midway between two the higher one, as ITK takes it.
+
+    Midway is meant within rounding, so that a grid of doubles and the same one of a header's floats choose alike.
+    """
+    return np.floor(np.clip(exact, -_FAR, _FAR) + 0.5 + _MIDWAY).astype(np.int64)
+
+
+def apart_in_words(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]) -> str:
+    """How the boxes of two grids lie to each other, along the patient's axes, in mm. LPS."""
+    boxes = []
+    for lps, shape in ((ours_lps, ours_shape), (theirs_lps, theirs_shape)):
+        corners = corner_indices(shape) @ lps[:3, :3].T + lps[:3, 3]
+        boxes.append((corners.min(0), corners.max(0)))
+    (low, high), (their_low, their_high) = boxes
+    ways = (("right", "left"), ("front", "back"), ("foot end", "head end"))
+    gaps = [
+        f"{float(distance):.1f} mm too far to the {ways[axis][side]}"
+        for axis in range(3)
+        for side, distance in ((0, their_low[axis] - high[axis]), (1, low[axis] - their_high[axis]))
+        if distance > 0
+    ]
+    if gaps:
+        return "the boxes do not touch: the mask lies " + " and ".join(gaps)
+    middle = ((low + high) - (their_low + their_high)) / 2
+    return f"the boxes overlap, their middles {float(np.linalg.norm(middle)):.1f} mm apart"
+
+
+def _paste(source: Array, target: Array, mapping: Mapping, axes: tuple[int, ...]) -> None:
+    """Copy `source` into `target` through the map, along the axes given (of both arrays), where the two overlap."""
+    order = [int(np.flatnonzero(mapping[row, : len(axes)])[0]) for row in axes]
+    turned = source.transpose(order)
+    from_, to = [], []
+    for row in axes:
+        sign, offset = int(mapping[row, order[row]]), int(mapping[row, 3])
+        length = source.shape[order[row]]
+        first = offset if sign > 0 else offset - (length - 1)
+        start, stop = max(first, 0), min(first + length, target.shape[row])
+        to.append(slice(start, max(stop, start)))
+        cut = slice(start - first, max(stop - first, start - first))
+        from_.append(cut)
+        if sign < 0:
+            turned = np.flip(turned, row)
+    target[tuple(to)] = turned[tuple(from_)]
