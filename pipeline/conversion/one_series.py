@@ -2,7 +2,7 @@
 
 Rules:
 - One series, and one volume of it: several are refused with the list to choose from.
-- A file that cannot be read and may be a plane of the series refuses it (see `series.left_out_beside`).
+- A file that cannot be read and may be a plane of the series refuses it (see `scan.left_out_beside`).
 """
 
 from __future__ import annotations

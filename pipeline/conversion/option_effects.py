@@ -223,7 +223,7 @@ def everything() -> list[Subject]:
 
 
 def possible(kind: str, asked: Asked) -> list[Subject]:
-    """What a series of this kind (see `series.Kind`), or a bundle, may turn out to be."""
+    """What a series of this kind (see `scan.Kind`), or a bundle, may turn out to be."""
     sourced = bool(asked.request.source)
     if kind == "other":
         return everything()

@@ -1,7 +1,7 @@
 """One DICOM file's header as plain Python values. Here alone headers are asked for; pixels are never read.
 
 Rules:
-- pydicom is the parser of record; `fastheader` reads plain files, or gives up to it.
+- pydicom is the parser of record; `fast_header` reads plain files, or gives up to it.
 - A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
 - Numbers are floats and ints, text is stripped, several values are a tuple; an empty value is absent. One that cannot be
   read is kept as such, so that nobody takes a default for it.

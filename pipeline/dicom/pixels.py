@@ -7,7 +7,7 @@ Rules:
 - High Bit is one less than Bits Stored (PS3.3 C.7.6.3.1.2), or the file is refused: values could be the upper or the lower
   bits. dicom2nifti, dcm2niix and ITK take all bits allocated as they are. Where every bit is stored nothing is to choose.
 - Native frames are read where `pixel_layout` says they lie; compressed and deflated ones are decoded by pydicom's plugins
-  (`decoders`), and so are 8-bit pixels in big-endian words. All are held against `pixel_layout` before the first is read.
+  (`frame_decoder`), and so are 8-bit pixels in big-endian words. All are held against `pixel_layout` before the first is read.
 """
 
 from __future__ import annotations

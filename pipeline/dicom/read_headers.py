@@ -1,7 +1,7 @@
 """Read the headers of all files below the inputs, and say why each other file is left out.
 
 Rules:
-- Content alone decides what is DICOM. Of what is not, or cannot be read, `unread` tells what may be a plane: that is an
+- Content alone decides what is DICOM. Of what is not, or cannot be read, `unread_files` tells what may be a plane: that is an
   error, which refuses the series it may belong to.
 - Files that repeat another byte for byte are left out.
 """

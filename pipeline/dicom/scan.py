@@ -2,7 +2,7 @@
 
 Rules:
 - Everything below a folder is looked at; names, extensions and DICOMDIR decide nothing about what is DICOM. A file left
-  out has a reason; one that may be a plane (see `unread`) refuses the series it may belong to, and no other.
+  out has a reason; one that may be a plane (see `unread_files`) refuses the series it may belong to, and no other.
 - A series is one Series Instance UID and one kind: images, SEG and RTSTRUCT never mix. Its frames are kept in the
   order of their SOP Instance UIDs, so neither the names of the files nor the order they were found in can change a
   byte of any output.

@@ -2,7 +2,7 @@
 
 Rules:
 - Studies and patients are apart before anything else: one Series Instance UID in two of them was given twice. Where every
-  single file has its own, they tell nothing; that is left to `laying`, which says so.
+  single file has its own, they tell nothing; that is left to `stack_frames`, which says so.
 - What cannot be one grid is apart next: size, Frame of Reference, orientation, pixel spacing, localizers, stacks.
   Rounding splits nothing.
 - Planes that share positions are apart by the folder they lie in (one export a mask), or by the first attribute of

@@ -3,7 +3,7 @@
 A plane lost at the end of a stack leaves no gap, so nothing else would notice it.
 
 Rules:
-- What begins like DICOM may be a plane, whatever its name; `series` sees to that. For all else the name decides.
+- What begins like DICOM may be a plane, whatever its name; `scan` sees to that. For all else the name decides.
 - A name that says it is something else does not count: one that begins with a dot or ends in a tilde, one of `_NOT_PLANES`,
   or one with an extension of letters that no DICOM file here has.
 - A file that was read and is not DICOM, and has no extension, counts only if its name has a digit, or is made of the

@@ -82,7 +82,7 @@ class Laid:
 def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series", source: Laid | None = None) -> Laid:
     """Frames on one grid, or the refusal that names what is wrong with them.
 
-    source: what the frames were drawn on; where they have no place, theirs are taken from it (see `assumed.paired`).
+    source: what the frames were drawn on; where they have no place, theirs are taken from it (see `assumed_geometry.paired`).
     """
     frames, told = _placed(frames, policy, title, source)
     refusal = consistency.unlike(_planes(frames), [f.name for f in frames], policy)

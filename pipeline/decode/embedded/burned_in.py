@@ -3,7 +3,7 @@
 Rules:
 - With the image itself (the same export with masks hidden, or the source), the voxels that differ are the mask. They
   must have nothing but a few constants, and those are the labels; anything else is refused.
-- Where the image has the constant by itself the two look the same: `undecided` says what becomes of these voxels.
+- Where the image has the constant by itself the two look the same: `ambiguous_voxels` says what becomes of these voxels.
 - Without the image, every voxel with exactly the value that was said is the mask. How many of them are the image's own
   cannot be known, and that is said.
 - A constant with much of the planes' borders, or with most of all voxels, may as well be the outside of a masked

@@ -2,7 +2,7 @@
 
 Rules:
 - Every result begins with what the export was taken for and why.
-- The image, where there is one, lies beside the frames already (`beside`); nothing here knows of places.
+- The image, where there is one, lies beside the frames already (`align`); nothing here knows of places.
 """
 
 from __future__ import annotations

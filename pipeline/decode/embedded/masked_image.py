@@ -3,7 +3,7 @@
 Rules:
 - The constant is said, never guessed. What has another value is inside, for certain.
 - An inside voxel may have the constant as its own grey value. With the source image such voxels are told apart where
-  the source has another value; the rest is settled as `undecided` says. Without it, they are counted and left outside.
+  the source has another value; the rest is settled as `ambiguous_voxels` says. Without it, they are counted and left outside.
 - With the source, every inside voxel must have the source's value (give or take one whole offset), or it is refused.
 """
 
