@@ -96,6 +96,43 @@ def test_only_the_command_line_prints(path: Path) -> None:
     assert "print" not in calls or path.name in INSIDE_MIMICS or path.parent.name == "cli"
 
 
+def test_a_type_has_a_name_of_its_own() -> None:
+    """Classes and aliases of the whole package: who looks for one finds one."""
+    where: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign):
+                targets = [t.id for t in node.targets if isinstance(t, ast.Name)]
+                names = [n for n in targets if n[0].isupper() and not n.isupper() and len(n) > 1]
+            else:
+                continue
+            for name in names:
+                where.setdefault(name, []).append(name_of(path))
+    assert len(where) > 100
+    assert {name: modules for name, modules in where.items() if len(modules) > 1} == {}
+
+
+def test_no_module_is_flat_and_no_limit_stands_twice() -> None:
+    assert {p.name for p in (ROOT / "pipeline").glob("*.py")} == {"__init__.py", "__main__.py"}
+    limits = set()
+    for node in ast.parse((ROOT / "pipeline" / "core" / "limits.py").read_text("utf-8")).body:
+        limits |= {t.id for t in node.targets if isinstance(t, ast.Name)} if isinstance(node, ast.Assign) else set()
+    assert limits
+    for path in MODULES:
+        if path.name == "limits.py":
+            continue
+        assigned = {
+            target.id.lstrip("_")
+            for node in ast.parse(path.read_text("utf-8")).body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        assert not limits & assigned, path
+
+
 def test_the_public_names_are_there() -> None:
     import pipeline
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.core.findings import Code, Exit, Finding, PipelineError, Severity
 from pipeline.diagnosis.check import (
-    Placed,
+    PlacedBlock,
     check_header,
     check_values,
     compare,
@@ -54,8 +54,8 @@ def save(
 
 
 def compared(tmp_path: Path, mask: np.ndarray, **how: object) -> list[Finding]:
-    one = Placed.of_file(save(tmp_path / "mask.nii.gz", mask, **how))  # type: ignore[arg-type]
-    return compare(one, Placed.of_file(save(tmp_path / "image.nii.gz", oblique())))
+    one = PlacedBlock.of_file(save(tmp_path / "mask.nii.gz", mask, **how))  # type: ignore[arg-type]
+    return compare(one, PlacedBlock.of_file(save(tmp_path / "image.nii.gz", oblique())))
 
 
 def errors(found: list[Finding]) -> list[str]:
@@ -68,11 +68,11 @@ def test_one_grid(tmp_path: Path) -> None:
 
 def test_against_a_series(tmp_path: Path) -> None:
     grid = Grid(SHAPE, np.diag([-1.0, -1, 1, 1]) @ oblique())
-    mask = Placed.of_file(save(tmp_path / "mask.nii", oblique()))
-    found = compare(mask, Placed.of_grid("series 3", grid))
+    mask = PlacedBlock.of_file(save(tmp_path / "mask.nii", oblique()))
+    found = compare(mask, PlacedBlock.of_grid("series 3", grid))
     assert errors(found) == []
     assert ["to the last bit" in f.message for f in found] == [True]  # float32 against float64
-    assert len(errors(compare(mask, Placed.of_grid("series 3", Grid((7, 6, 4), grid.lps))))) == 1
+    assert len(errors(compare(mask, PlacedBlock.of_grid("series 3", Grid((7, 6, 4), grid.lps))))) == 1
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_sform_against_qform(tmp_path: Path) -> None:
 def test_a_lean_is_too_much_for_itk(tmp_path: Path) -> None:
     leaning = np.diag([0.7, 0.8, 2.0, 1.0])
     leaning[1, 2] = 0.1
-    found = check_header(Placed.of_file(save(tmp_path / "a.nii", leaning, codes=(1, 0))))
+    found = check_header(PlacedBlock.of_file(save(tmp_path / "a.nii", leaning, codes=(1, 0))))
     assert found[0].code is Code.NOT_ORTHONORMAL
     assert "refuses the file" in found[0].message
     assert found[0].limit == 1e-4
@@ -172,7 +172,7 @@ def test_itk_takes_what_we_say(tmp_path: Path, lean: float, codes: tuple[int, in
     sform[:3, 3] = (1, 2, 3)
     qform = np.diag([-0.7, -0.8, 2.0, 1.0])
     path = save(tmp_path / "a.nii", sform, codes=codes, qform=qform)
-    expected = itk_affine(Placed.of_file(path))
+    expected = itk_affine(PlacedBlock.of_file(path))
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError:
@@ -198,7 +198,7 @@ def test_units(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[123] = 3
     path.write_bytes(raw)
-    assert "micrometres, not mm" in check_header(Placed.of_file(path))[0].message
+    assert "micrometres, not mm" in check_header(PlacedBlock.of_file(path))[0].message
 
 
 @pytest.mark.parametrize(
@@ -321,14 +321,14 @@ def test_an_affine_that_fills_no_space(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[280:328] = bytes(48)
     path.write_bytes(raw)
-    flat = Placed.of_file(path)
+    flat = PlacedBlock.of_file(path)
     assert "lays all voxels on one plane" in errors(compare(flat, flat))[0]
 
 
 def test_several_volumes_are_not_compared(tmp_path: Path) -> None:
-    four = Placed.of_file(save(tmp_path / "a.nii", oblique(), array=np.zeros((*SHAPE, 2), np.uint8)))
+    four = PlacedBlock.of_file(save(tmp_path / "a.nii", oblique(), array=np.zeros((*SHAPE, 2), np.uint8)))
     assert "7 × 6 × 5 × 2" in errors(compare(four, four))[0]
-    one = Placed.of_file(save(tmp_path / "b.nii", oblique(), array=np.zeros((*SHAPE, 1), np.uint8)))
+    one = PlacedBlock.of_file(save(tmp_path / "b.nii", oblique(), array=np.zeros((*SHAPE, 1), np.uint8)))
     assert compare(one, one) == []
 
 

@@ -49,7 +49,7 @@ GRIDS = [
 ]
 
 
-def decode(path: Path, g: Grid, contours, **options) -> rtstruct.Decoded:
+def decode(path: Path, g: Grid, contours, **options) -> rtstruct.DecodedRois:
     kinds = options.pop("kinds", "CLOSED_PLANAR")
     return rtstruct.decode(structs(path, PhantomRoi("liver", contours, kinds=kinds)), g, **options)
 
@@ -59,7 +59,7 @@ def filled(path: Path, g: Grid, contours, **options) -> np.ndarray:
     return decode(path, g, contours, **options).masks[0].voxels.array()
 
 
-def codes(decoded: rtstruct.Decoded) -> list[str]:
+def codes(decoded: rtstruct.DecodedRois) -> list[str]:
     return [f.code.name for f in decoded.findings]
 
 

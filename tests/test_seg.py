@@ -569,7 +569,7 @@ def in_our_order(volume: Any, grid: Grid) -> Any:
     return out
 
 
-def check_against_highdicom(theirs: Any, decoded: seg.Decoded) -> None:
+def check_against_highdicom(theirs: Any, decoded: seg.DecodedSeg) -> None:
     numbers = [n for n in theirs.segment_numbers if n > 0]
     options = {} if str(theirs.segmentation_type.value) == "LABELMAP" else {"allow_missing_positions": True}
     try:

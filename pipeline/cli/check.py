@@ -80,15 +80,15 @@ def _of_one_among_many(mask: Path, image: Path, declared: Labels | None) -> list
 
 def _differences(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
     """What is wrong with a pair. Both files are read to their end. Raises where one cannot be."""
-    from pipeline.diagnosis.check import Placed, check_values, compare, read_values
+    from pipeline.diagnosis.check import PlacedBlock, check_values, compare, read_values
     from pipeline.nifti.file import read_header
 
-    found = compare(Placed.of_file(mask), _placed(image))
+    found = compare(PlacedBlock.of_file(mask), _placed(image))
     return [*found, *check_values(read_values(mask), read_header(mask), declared)]
 
 
 def _placed(image: Path) -> Any:
-    from pipeline.diagnosis.check import Placed
+    from pipeline.diagnosis.check import PlacedBlock
     from pipeline.nifti.file import is_named_nifti, read_planes
 
     if _existing(image).is_dir() or not is_named_nifti(image):
@@ -96,10 +96,10 @@ def _placed(image: Path) -> Any:
         from pipeline.core.policy import Policy
 
         series, laid = laid_series([image], None, None, Policy(on_tilt="shear"))
-        return Placed.of_grid(series.title, laid.grid)
+        return PlacedBlock.of_grid(series.title, laid.grid)
     for _ in read_planes(image):
         pass  # its values are its own affair, but they must all be there
-    return Placed.of_file(image)
+    return PlacedBlock.of_file(image)
 
 
 def _existing(path: Path) -> Path:

@@ -241,7 +241,7 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
 
     from pipeline.conversion.convert import convert, convert_all
 
-    progress = output.Progress(options)
+    progress = output.ProgressLine(options)
     common: dict[str, Any] = {
         "request": _request(options),
         "policy": policy,

@@ -138,7 +138,7 @@ def width() -> int:
     return min(shutil.get_terminal_size((100, 24)).columns, 120)
 
 
-class Progress:
+class ProgressLine:
     """One line on a terminal that rewrites itself, for work that takes over a second; nothing when piped."""
 
     def __init__(self, options: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     from pipeline.dicom.read_headers import few
     from pipeline.dicom.scan import scan, table
 
-    progress = output.Progress(options)
+    progress = output.ProgressLine(options)
     found = scan([Path(p) for p in options.inputs], lambda n: progress("reading headers", n, 0))
     progress.clear()
     left_out = [left.finding for left in found.left_out]

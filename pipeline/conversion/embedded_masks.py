@@ -18,6 +18,7 @@ from pipeline.conversion.product import Form, Product, of_laid
 from pipeline.conversion.source import Source
 from pipeline.core.arguments import bad_option, check_choice, check_whole
 from pipeline.core.findings import Code, Finding, PipelineError
+from pipeline.core.limits import FEW_VALUES
 from pipeline.core.policy import EXPORT_KINDS, UNDECIDED, ExportKind, Policy, Undecided
 from pipeline.decode.chosen_labels import chosen, separated
 from pipeline.decode.image import Decoded, decode_image, decode_mask
@@ -31,8 +32,6 @@ from pipeline.volume.mask import Voxels
 if TYPE_CHECKING:
     from pipeline.decode.embedded.labelled import Named
     from pipeline.decode.embedded.recognise import Seen
-
-_FEW = 16  # up to so many values are labels whatever they look like
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def of_planes(
                 raise
             no_mask = error.finding
         else:
-            few = decoded.segments is not None and len(decoded.segments) <= _FEW
+            few = decoded.segments is not None and len(decoded.segments) <= FEW_VALUES
             if few and not any(f.header.overlays for f in laid.frames):
                 return _products(series, laid, part, name, "labels", _asked_for([("", decoded)], policy, wanted))
     seen = _recognised(laid.frames, told, source, clean, no_mask)

@@ -19,7 +19,7 @@ from pipeline.core.findings import Code, PipelineError, refuse
 from pipeline.core.policy import OPPOSITE, Policy, checked_codes
 from pipeline.geometry.grid import LPS_TO_RAS, Grid, Matrix, axis_codes, right_handed
 from pipeline.nifti import file as nifti
-from pipeline.nifti.header import Header
+from pipeline.nifti.header import NiftiHeader
 from pipeline.volume import regrid
 from pipeline.volume.mask import Mask, Voxels
 from pipeline.volume.nearest import take_nearest
@@ -99,7 +99,7 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
     return Layout(product, voxels, header.affine, shape, bits)
 
 
-def _resample(product: Product, mask: Mask, header: Header, name: str) -> Product:
+def _resample(product: Product, mask: Mask, header: NiftiHeader, name: str) -> Product:
     """The product with its labels on the image's grid. No plane of the series lies there, and no witness can be shown it."""
     lps = LPS_TO_RAS @ right_handed(header.affine, header.space[0])
     nearest = take_nearest(mask, Grid(header.space, lps, mask.grid.frame_of_reference_uid), name)
@@ -113,7 +113,7 @@ def _resample(product: Product, mask: Mask, header: Header, name: str) -> Produc
     )
 
 
-def _off_grid(fit: regrid.Fit | None, grid: Grid, header: Header, name: str) -> PipelineError:
+def _off_grid(fit: regrid.Fit | None, grid: Grid, header: NiftiHeader, name: str) -> PipelineError:
     beside = "its voxels are others, in size or direction" if fit is None else f"it lies {fit.moved_mm:.3f} mm beside"
     return refuse(
         Code.OFF_IMAGE_GRID,
@@ -123,5 +123,5 @@ def _off_grid(fit: regrid.Fit | None, grid: Grid, header: Header, name: str) -> 
     )
 
 
-def _apart(grid: Grid, header: Header) -> str:
+def _apart(grid: Grid, header: NiftiHeader) -> str:
     return regrid.apart_in_words(grid.lps, grid.shape, LPS_TO_RAS @ header.affine, header.space)

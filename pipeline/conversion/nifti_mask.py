@@ -23,11 +23,11 @@ from pipeline.core.findings import Code, PipelineError, refuse
 from pipeline.core.policy import Policy
 from pipeline.geometry.grid import LPS_TO_RAS, GeometryError, Grid, right_handed
 from pipeline.nifti import file as nifti
-from pipeline.nifti.header import Header, require_affine
+from pipeline.nifti.header import NiftiHeader, require_affine
 from pipeline.volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
 
 
-def read_array(path: Path) -> tuple[Header, Array]:
+def read_array(path: Path) -> tuple[NiftiHeader, Array]:
     """Header and stored values, (i, j, k), of a 3-D file whose affine places them.
 
     Raises NO_SUCH_INPUT, CORRUPT_FILE, UNSUPPORTED_NIFTI, SEVERAL_VOLUMES.
@@ -42,7 +42,7 @@ def read_array(path: Path) -> tuple[Header, Array]:
     return replace(header, shape=shape), block.transpose(2, 1, 0)
 
 
-def labels_of(header: Header, array: Array, name: str) -> Array:
+def labels_of(header: NiftiHeader, array: Array, name: str) -> Array:
     """Stored values as the labels they mean, in the smallest unsigned type. name: of the file, for the refusal.
 
     Raises NOT_A_MASK where slope * stored + intercept is not whole, is negative or too large.
@@ -79,7 +79,7 @@ def read_mask(path: Path) -> Mask:
     return Mask(Voxels.of(labels), grid, tuple(names.get(v) or Segment(v, f"label {v}") for v in values), _stem(path))
 
 
-def write_fixed(target: Path, array: Array, grid: Grid, like: Header, policy: Policy) -> None:
+def write_fixed(target: Path, array: Array, grid: Grid, like: NiftiHeader, policy: Policy) -> None:
     """A repaired array on its grid, with the slope and intent of the file it came from."""
     free_target(checked_target(target), policy)
     slope, intercept = like.scaling
@@ -100,7 +100,7 @@ def write_fixed(target: Path, array: Array, grid: Grid, like: Header, policy: Po
         nifti.prove(part, grid.ras, grid.shape, voxels.dtype, checksums, policy.header_limit_mm)
 
 
-def _no_labels(name: str, header: Header, words: str, **details: Any) -> PipelineError:
+def _no_labels(name: str, header: NiftiHeader, words: str, **details: Any) -> PipelineError:
     slope, intercept = header.scaling
     scaled = "" if (slope, intercept) == (1.0, 0.0) else f" (stored values times {slope:.9g} plus {intercept:.9g})"
     return refuse(

@@ -46,7 +46,7 @@ class Asked(NamedTuple):
 Acts = Callable[[Asked, Subject], bool]
 
 
-class Rule(NamedTuple):
+class OptionRule(NamedTuple):
     """One option. field: of Request ("request.…") or Policy ("policy.…"). is_policy: see the rules of this module."""
 
     option: str
@@ -118,100 +118,104 @@ def _settles(asked: Asked, subject: Subject) -> bool:
 
 
 RULES = (
-    Rule("--series", "request.series", False, lambda a, s: s.form != "bundle", "it chooses a DICOM series"),
-    Rule("--part", "request.part", False, _of("image", *_PLANES), "it chooses one volume of a series of planes"),
-    Rule("--rois", "request.wanted", False, lambda a, s: s.form != "image", "it chooses among masks"),
-    Rule("--source", "request.source", False, lambda a, s: s.form != "image", "it is for masks"),
-    Rule("--like", "request.like", False, _gives_mask, "it lays a mask on the grid of an image"),
-    Rule(
+    OptionRule("--series", "request.series", False, lambda a, s: s.form != "bundle", "it chooses a DICOM series"),
+    OptionRule("--part", "request.part", False, _of("image", *_PLANES), "it chooses one volume of a series of planes"),
+    OptionRule("--rois", "request.wanted", False, lambda a, s: s.form != "image", "it chooses among masks"),
+    OptionRule("--source", "request.source", False, lambda a, s: s.form != "image", "it is for masks"),
+    OptionRule("--like", "request.like", False, _gives_mask, "it lays a mask on the grid of an image"),
+    OptionRule(
         "--merge",
         "request.merge",
         False,
         _gives_mask,
         "it puts masks into one file",
     ),
-    Rule("--order", "request.order", True, lambda a, s: a.request.merge, "it says who lies on top under --merge"),
-    Rule(
+    OptionRule("--order", "request.order", True, lambda a, s: a.request.merge, "it says who lies on top under --merge"),
+    OptionRule(
         "--inside or --labels",
         "request.told.inside",
         False,
         _of("labels", "burned", "colour"),
         "it names values of a label series, of an image with the mask burned in, or colours",
     ),
-    Rule("--outside", "request.told.outside", False, _of("masked"), "it is for a masked original"),
-    Rule("--kind", "request.told.kind", False, _of(*_PLANES), "it says what a series of planes is when read as a mask"),
-    Rule(
+    OptionRule("--outside", "request.told.outside", False, _of("masked"), "it is for a masked original"),
+    OptionRule(
+        "--kind", "request.told.kind", False, _of(*_PLANES), "it says what a series of planes is when read as a mask"
+    ),
+    OptionRule(
         "--undecided",
         "request.told.undecided",
         True,
         _settles,
         "it is for a burned-in mask or a masked original that is compared with --clean or --source",
     ),
-    Rule("--clean", "request.clean", False, _of("burned", "masked"), "it tells a mask that is in its image"),
-    Rule("--as", "policy.as_", False, _of("image"), "only a series of planes can be written as an image"),
-    Rule("--keep-values", "policy.keep_values", True, _keeps_values, "it keeps the 0 and 255 of a label series"),
-    Rule("--allow-empty", "policy.allow_empty", True, _gives_mask, "it lets an empty mask pass"),
-    Rule("--fractional", "policy.fractional", False, _of("fractional"), "it is for a fractional DICOM SEG"),
-    Rule(
+    OptionRule("--clean", "request.clean", False, _of("burned", "masked"), "it tells a mask that is in its image"),
+    OptionRule("--as", "policy.as_", False, _of("image"), "only a series of planes can be written as an image"),
+    OptionRule("--keep-values", "policy.keep_values", True, _keeps_values, "it keeps the 0 and 255 of a label series"),
+    OptionRule("--allow-empty", "policy.allow_empty", True, _gives_mask, "it lets an empty mask pass"),
+    OptionRule("--fractional", "policy.fractional", False, _of("fractional"), "it is for a fractional DICOM SEG"),
+    OptionRule(
         "--combine",
         "policy.combine",
         False,
         _combines,
         "it is for the segments of a DICOM SEG (and separate for the labels of planes), without --merge",
     ),
-    Rule("--interpolate", "policy.interpolate", False, _of("rtstruct"), "it is for the contours of a structure set"),
-    Rule("--mm-per-unit", "policy.mm_per_unit", False, _of("bundle"), "it is for a Mimics bundle"),
-    Rule(
+    OptionRule(
+        "--interpolate", "policy.interpolate", False, _of("rtstruct"), "it is for the contours of a structure set"
+    ),
+    OptionRule("--mm-per-unit", "policy.mm_per_unit", False, _of("bundle"), "it is for a Mimics bundle"),
+    OptionRule(
         "--grey-values",
         "policy.grey_values",
         False,
         lambda a, s: bool(a.request.source) and _gives_mask(a, s),
         "it looks at the images given with --source under a mask",
     ),
-    Rule(
+    OptionRule(
         "--resample",
         "policy.resample",
         True,
         _may_resample,
         "it is for a mask that is moved onto --like, or from planes or a bundle onto --source",
     ),
-    Rule(
+    OptionRule(
         "--orient",
         "policy.orient",
         False,
         lambda a, s: a.request.like is None,
         "--like takes over the order of the axes of its file",
     ),
-    Rule("--on-tilt", "policy.on_tilt", True, _stacks_frames, "there are no planes to lay"),
-    Rule("--on-gap", "policy.on_gap", True, _lays_planes, "there are no planes of images to lay"),
-    Rule("--on-duplicate", "policy.on_duplicate", True, _lays_planes, "there are no planes of images to lay"),
-    Rule("--assume-spacing", "policy.assume_spacing", True, _lays_planes, "there are no planes of images to lay"),
-    Rule("--on-lossy", "policy.on_lossy", True, _of(*_PLANES), "it is for a mask of planes"),
-    Rule(
+    OptionRule("--on-tilt", "policy.on_tilt", True, _stacks_frames, "there are no planes to lay"),
+    OptionRule("--on-gap", "policy.on_gap", True, _lays_planes, "there are no planes of images to lay"),
+    OptionRule("--on-duplicate", "policy.on_duplicate", True, _lays_planes, "there are no planes of images to lay"),
+    OptionRule("--assume-spacing", "policy.assume_spacing", True, _lays_planes, "there are no planes of images to lay"),
+    OptionRule("--on-lossy", "policy.on_lossy", True, _of(*_PLANES), "it is for a mask of planes"),
+    OptionRule(
         "--on-unread", "policy.on_unread", True, lambda a, s: s.form != "bundle" or s.sourced, "no DICOM file is read"
     ),
-    Rule("--crosscheck", "policy.crosscheck", True, _always, ""),
-    Rule(
+    OptionRule("--crosscheck", "policy.crosscheck", True, _always, ""),
+    OptionRule(
         "--witness-limit",
         "policy.witness_limit_s",
         True,
         _may_be_disputed,
         "no other reader is asked that could take long",
     ),
-    Rule(
+    OptionRule(
         "--keep-disputed",
         "policy.keep_disputed",
         True,
         _may_be_disputed,
         "no other reader is asked that could dispute the result",
     ),
-    Rule("--labels-file", "policy.labels_file", False, _gives_mask, "an image has no labels"),
-    Rule("--gzip-level", "policy.gzip_level", False, lambda a, s: a.gzipped, "it is for an output in .nii.gz"),
-    Rule("--write", "policy.write", True, _always, ""),
+    OptionRule("--labels-file", "policy.labels_file", False, _gives_mask, "an image has no labels"),
+    OptionRule("--gzip-level", "policy.gzip_level", False, lambda a, s: a.gzipped, "it is for an output in .nii.gz"),
+    OptionRule("--write", "policy.write", True, _always, ""),
 )
 
 
-def given(asked: Asked) -> list[Rule]:
+def given(asked: Asked) -> list[OptionRule]:
     """The rules of what was asked for beyond the defaults."""
     nothing = asked._replace(request=type(asked.request)(), policy=Policy())
     return [r for r in RULES if attrgetter(r.field)(asked) != attrgetter(r.field)(nothing)]
@@ -247,7 +251,7 @@ def is_settled(asked: Asked, kinds: Iterable[str]) -> bool:
     return all(any(all(rule.acts(asked, s) for s in subjects) for subjects in several) for rule in given(asked))
 
 
-def _idle(rule: Rule, subjects: Sequence[Subject]) -> PipelineError:
+def _idle(rule: OptionRule, subjects: Sequence[Subject]) -> PipelineError:
     forms = {s.form for s in subjects}
     words = [word for form, word in FORMS.items() if form in forms]
     if forms.issuperset(_PLANES):  # which of them is not known yet

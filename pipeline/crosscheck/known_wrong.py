@@ -17,6 +17,7 @@ from itertools import product
 
 import numpy as np
 
+from pipeline.core.limits import LEANS_DEGREES
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.modality import real_world_mapping, rescales
 from pipeline.dicom.pixels import read_plane
@@ -24,12 +25,11 @@ from pipeline.dicom.polarity import may_be_reversed
 from pipeline.geometry.grid import Grid, Matrix, Stack
 from pipeline.volume.mask import Array
 
-_SHEAR_DEGREES = 0.005  # less is what printed positions leave
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32
 _GE_SYNTAX = "1.2.840.113619.5.2"
 _COMPRESSED = "1.2.840.10008.1.2.4."
 
-Values = Callable[[int, Array], Array]
+PlaneValues = Callable[[int, Array], Array]
 
 
 class Rule(Enum):
@@ -65,7 +65,7 @@ class Prediction:
 
     rules: tuple[Rule, ...]
     grid: Grid
-    values: Values | None = None
+    values: PlaneValues | None = None
     picks: tuple[int, ...] | None = None
     sheet: tuple[int, ...] = ()
 
@@ -86,13 +86,15 @@ class Prediction:
             yield plane, float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))
 
 
-def predictions(witness: str, stack: Stack, frames: Sequence[Frame], physical: Values | None) -> Iterator[Prediction]:
+def predictions(
+    witness: str, stack: Stack, frames: Sequence[Frame], physical: PlaneValues | None
+) -> Iterator[Prediction]:
     """What a witness may give of frames, in the order of the grid's k, other than what they say.
 
     physical: see `decode.image`; None where voxels cannot be compared.
     """
     places = [Prediction((), stack.grid), *_PLACES[witness](stack, frames)]
-    values: list[tuple[tuple[Rule, ...], Values | None]] = [((), physical)]
+    values: list[tuple[tuple[Rule, ...], PlaneValues | None]] = [((), physical)]
     if physical is not None:
         values += [((rule,), computed) for rule, computed in _VALUES[witness](frames, physical)]
     for place, (rules, computed) in product(places, values):
@@ -124,7 +126,7 @@ def _places_of_simpleitk(stack: Stack, frames: Sequence[Frame]) -> Iterator[Pred
         lps = stack.grid.lps / [*stack.grid.spacing, 1.0]
         lps[:3, 2], lps[:3, 3] = _normal(frames[0]), _position(frames[in_file[0]])
         yield Prediction((Rule.FRAMES_AS_STORED,), Grid(stack.grid.shape, lps), picks=in_file)
-    elif stack.grid.shear_degrees > _SHEAR_DEGREES:
+    elif stack.grid.shear_degrees > LEANS_DEGREES:
         first, last = _position(frames[0]), _position(frames[-1])
         step = _normal(frames[0]) * np.linalg.norm(last - first) / (len(frames) - 1)
         yield _stacked(Rule.NO_SHEAR, stack.grid, first, step)
@@ -137,7 +139,7 @@ def _places_of_dcm2niix(stack: Stack, frames: Sequence[Frame]) -> Iterator[Predi
     Tilt, along the patient's axis, as far apart as they are along the normal.
     """
     normal, last = _normal(frames[0]), len(frames) - 1
-    rule = Rule.NO_SHEAR if stack.grid.shear_degrees > _SHEAR_DEGREES else Rule.FIRST_GAP
+    rule = Rule.NO_SHEAR if stack.grid.shear_degrees > LEANS_DEGREES else Rule.FIRST_GAP
     for start, beside in ((0, 1), (last, last - 1)) if last else ():
         origin = _position(frames[start])
         gap = _position(frames[beside]) - origin
@@ -202,12 +204,12 @@ def _normal(frame: Frame) -> Matrix:
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
-def _values_of_dicom2nifti(frames: Sequence[Frame], _: Values) -> Iterator[tuple[Rule, Values]]:
+def _values_of_dicom2nifti(frames: Sequence[Frame], _: PlaneValues) -> Iterator[tuple[Rule, PlaneValues]]:
     if any(f.get("RescaleSlope") is None and f.get("RescaleIntercept") is not None for f in frames):
         yield Rule.NO_LONE_INTERCEPT, lambda n, _: _rescaled(frames[n], needs_slope=True)
 
 
-def _values_of_simpleitk(frames: Sequence[Frame], _: Values) -> Iterator[tuple[Rule, Values]]:
+def _values_of_simpleitk(frames: Sequence[Frame], _: PlaneValues) -> Iterator[tuple[Rule, PlaneValues]]:
     yield from _of_one_sign(frames)
     if any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
         yield Rule.INVERTED, lambda n, _: _rescaled(frames[n], _inverted)
@@ -217,7 +219,7 @@ def _values_of_simpleitk(frames: Sequence[Frame], _: Values) -> Iterator[tuple[R
         yield Rule.SWAPPED_BYTES, lambda n, _: _rescaled(frames[n], _swapped)
 
 
-def _values_of_dcm2niix(frames: Sequence[Frame], physical: Values) -> Iterator[tuple[Rule, Values]]:
+def _values_of_dcm2niix(frames: Sequence[Frame], physical: PlaneValues) -> Iterator[tuple[Rule, PlaneValues]]:
     yield from _of_one_sign(frames)
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
         yield Rule.NO_MODALITY_LUT, lambda n, _: _rescaled(frames[n])
@@ -234,7 +236,7 @@ def _values_of_dcm2niix(frames: Sequence[Frame], physical: Values) -> Iterator[t
             yield Rule.ONE_SLOPE, partial(_by_one_slope, frames, pair)
 
 
-def _of_one_sign(frames: Sequence[Frame]) -> Iterator[tuple[Rule, Values]]:
+def _of_one_sign(frames: Sequence[Frame]) -> Iterator[tuple[Rule, PlaneValues]]:
     if len({f.get("PixelRepresentation") for f in frames}) > 1:
         for kind in "ui":
             yield Rule.ONE_SIGN, partial(_as_kind, frames, kind)

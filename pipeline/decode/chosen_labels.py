@@ -17,10 +17,10 @@ from pipeline.core.findings import Code, refuse
 from pipeline.decode.image import Decoded
 from pipeline.volume.mask import Array, Segment, Voxels
 
-Named = tuple[str, Decoded]  # a mask's name, "" for that of its series
+NamedMask = tuple[str, Decoded]  # a mask's name, "" for that of its series
 
 
-def chosen(masks: Sequence[Named], wanted: Sequence[str]) -> list[Named]:
+def chosen(masks: Sequence[NamedMask], wanted: Sequence[str]) -> list[NamedMask]:
     """The masks with the wanted labels only; masks without any are left out. Raises NO_SUCH_SEGMENT."""
     labels = [label for _, decoded in masks for label in decoded.segments or ()]
     taken: list[Segment] = []
@@ -41,7 +41,7 @@ def chosen(masks: Sequence[Named], wanted: Sequence[str]) -> list[Named]:
     return [(_name(name, d, kept), _only(d, kept)) for name, d, kept in several if kept]
 
 
-def separated(mask: Named) -> list[Named]:
+def separated(mask: NamedMask) -> list[NamedMask]:
     """One mask for each label, named by it; a mask of one label stays as it is."""
     name, decoded = mask
     labels = decoded.segments or ()

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.core.limits import MOST_LABELS
 from pipeline.core.policy import Policy
 from pipeline.dicom import modality
 from pipeline.dicom.frame import Frame
@@ -25,8 +26,6 @@ from pipeline.dicom.pixels import BitsAbove, stored_voxels
 from pipeline.dicom.polarity import about_polarity
 from pipeline.geometry.grid import Grid
 from pipeline.volume.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
-
-_MOST_LABELS = 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +156,7 @@ def _values_after_compression(
     except PipelineError as error:
         if error.finding.unit != "values" or stored.dtype.itemsize > 1:
             raise
-        raise _smeared(why, _MOST_LABELS + 1) from error
+        raise _smeared(why, MOST_LABELS + 1) from error
     if len(values) > 2 and policy.on_lossy == "refuse":
         raise _smeared(why, len(values))
     return stored, values, [modality.lossy_mask(why, f"its {len(values)} values were kept as they came")]
@@ -177,7 +176,7 @@ def _smeared(why: str, values: int) -> PipelineError:
     return refuse(
         Code.LOSSY_PIXELS,
         f"the pixels went through lossy compression ({why}): if this is a mask, it is smeared by JPEG, and its values are no "
-        f"labels; there are {values if values <= _MOST_LABELS else f'more than {_MOST_LABELS}'} of them",
+        f"labels; there are {values if values <= MOST_LABELS else f'more than {MOST_LABELS}'} of them",
         "Export it again, uncompressed or losslessly compressed. --on-lossy threshold makes a mask of one label of it, cut "
         "at half of its range; --on-lossy keep takes the values as they are; neither is verified. For an image: --as image.",
         clause="PS3.3 C.7.6.1.1.5",
@@ -195,15 +194,15 @@ def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
         if _all_known(plane, seen):
             continue
         seen.update(_values_of(plane, offset))
-        if min(seen) < 0 or len(seen) > _MOST_LABELS:
-            what = f"the value {min(seen)}" if min(seen) < 0 else f"more than {_MOST_LABELS} different values"
+        if min(seen) < 0 or len(seen) > MOST_LABELS:
+            what = f"the value {min(seen)}" if min(seen) < 0 else f"more than {MOST_LABELS} different values"
             raise refuse(
                 Code.NOT_A_MASK,
                 f"{frames[k].name} brings {what}: this is an image, not a mask",
                 "For the image itself use --as image. A mask burned into its image must be told apart first.",
                 where=(frames[k].name,),
                 measured=float(min(seen)) if min(seen) < 0 else len(seen),
-                limit=0 if min(seen) < 0 else _MOST_LABELS,
+                limit=0 if min(seen) < 0 else MOST_LABELS,
                 unit="value" if min(seen) < 0 else "values",
             )
     return sorted(seen)

@@ -9,18 +9,15 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.geometry.axis_order import ORDERS, Order
-
-Array = NDArray[Any]
+from pipeline.volume.mask import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class ArrayMatch:
     """array == order.of(truth[:, :, planes]), voxel by voxel."""
 
     order: Order
@@ -36,11 +33,11 @@ class Fit:
         return steps.pop() if len(steps) == 1 else None
 
 
-def fits(array: Array, truth: Array) -> list[Fit]:
+def fits(array: Array, truth: Array) -> list[ArrayMatch]:
     """Every way an array (3-D, any order) is the truth (i, j, k), or some planes of it; as it is first."""
     if array.size == truth.size:
         every = tuple(range(truth.shape[2]))
-        return [Fit(order, every) for order in ORDERS if _same(order, array, truth)]
+        return [ArrayMatch(order, every) for order in ORDERS if _same(order, array, truth)]
     if array.size > truth.size or not array.size:
         return []
     common = np.result_type(array, truth)
@@ -50,7 +47,9 @@ def fits(array: Array, truth: Array) -> list[Fit]:
     for order in ORDERS:
         back = order.inverse.of(array)
         if back.shape[:2] == truth.shape[:2]:
-            found += [Fit(order, which) for which in _within(_names(back.astype(common, copy=False), names), planes)]
+            found += [
+                ArrayMatch(order, which) for which in _within(_names(back.astype(common, copy=False), names), planes)
+            ]
     return [fit for fit in found if fit.stride is not None] or found
 
 

@@ -17,32 +17,32 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.findings import Code, Finding, Severity
+from pipeline.core.limits import MOST_LABELS
 from pipeline.diagnosis.array_match import same_shape
 from pipeline.diagnosis.nnunet_pairs import Labels
 from pipeline.geometry.axis_order import AS_IS, difference
 from pipeline.geometry.grid import Grid, Matrix, axis_codes
 from pipeline.geometry.rigid_motion import corner_distance
 from pipeline.nifti.file import read_header, read_planes
-from pipeline.nifti.header import Header, fills_space
+from pipeline.nifti.header import NiftiHeader, fills_space
 from pipeline.volume.mask import LARGEST_LABEL
 
 LIMIT_MM = 1e-3
 ITK_ORTHONORMAL = 1e-4
-_MOST_LABELS = 255
 _UNIT_MM = {0: "unknown", 1: "metres", 2: "mm", 3: "micrometres"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class PlacedBlock:
     """A block of voxels and where it lies. ras: 4 x 4, index to RAS mm. header: None for a DICOM series."""
 
     name: str
     shape: tuple[int, ...]
     ras: Matrix
-    header: Header | None = None
+    header: NiftiHeader | None = None
 
     @classmethod
-    def of_file(cls, path: Path) -> Placed:
+    def of_file(cls, path: Path) -> PlacedBlock:
         """From a NIfTI file; its values are not read. Raises PipelineError CORRUPT_FILE."""
         header = read_header(path)
         more = header.shape[3:]
@@ -51,12 +51,12 @@ class Placed:
         return cls(path.name, (*header.space, *more), header.affine, header)
 
     @classmethod
-    def of_grid(cls, name: str, grid: Grid) -> Placed:
+    def of_grid(cls, name: str, grid: Grid) -> PlacedBlock:
         return cls(name, grid.shape, grid.ras)
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
+class MaskValues:
     """What the voxels of a mask mean, scaled as its header says. distinct: up to 256 of the values, ascending."""
 
     distinct: tuple[float, ...]
@@ -64,7 +64,7 @@ class Values:
     finite: bool
 
 
-def compare(mask: Placed, image: Placed, *, limit_mm: float = LIMIT_MM) -> list[Finding]:
+def compare(mask: PlacedBlock, image: PlacedBlock, *, limit_mm: float = LIMIT_MM) -> list[Finding]:
     """Every difference that matters between a mask and its image; no ERROR among them means they match."""
     found = [finding for placed in (mask, image) for finding in check_header(placed, limit_mm)]
     if not (fills_space(mask.ras) and fills_space(image.ras)):
@@ -75,7 +75,7 @@ def compare(mask: Placed, image: Placed, *, limit_mm: float = LIMIT_MM) -> list[
     return [*_grids(mask, image, limit_mm), *_itk_grids(mask, image, limit_mm), *found]
 
 
-def check_values(values: Values, header: Header, declared: Labels | None = None) -> list[Finding]:
+def check_values(values: MaskValues, header: NiftiHeader, declared: Labels | None = None) -> list[Finding]:
     """Whether the values of a mask are labels; where they are declared, whether they are of those."""
     found = []
     unknown = [value for value in values.distinct if declared is not None and value not in declared.values]
@@ -95,8 +95,8 @@ def check_values(values: Values, header: Header, declared: Labels | None = None)
     if values.distinct and values.distinct[-1] > LARGEST_LABEL:
         words = f"there is the value {values.distinct[-1]!r}; labels up to {LARGEST_LABEL} can be held"
         found.append(_doubtful(Code.NOT_A_MASK, words, False))
-    if len(values.distinct) > _MOST_LABELS:
-        words = f"there are more than {_MOST_LABELS} different values: an image, not a mask"
+    if len(values.distinct) > MOST_LABELS:
+        words = f"there are more than {MOST_LABELS} different values: an image, not a mask"
         found.append(_doubtful(Code.NOT_A_MASK, words, False))
     if len(values.distinct) == 1:
         found.append(_doubtful(Code.EMPTY, f"every voxel has the value {values.distinct[0]:g}", True))
@@ -110,7 +110,7 @@ def check_values(values: Values, header: Header, declared: Labels | None = None)
     return found
 
 
-def read_values(path: Path) -> Values:
+def read_values(path: Path) -> MaskValues:
     """The values of a NIfTI file, read a plane at a time, to its end. Raises as `nifti.read_planes`."""
     slope, intercept = read_header(path).scaling
     distinct: set[float] = set()
@@ -124,11 +124,11 @@ def read_values(path: Path) -> Values:
             values = values[np.isfinite(values)]
             whole = whole and bool((values == np.rint(values)).all())
         # The smallest are kept, so that a negative value is never lost among many.
-        distinct = set(sorted(distinct.union(values[: _MOST_LABELS + 1].tolist()))[: _MOST_LABELS + 1])
-    return Values(tuple(sorted(distinct)), whole, finite)
+        distinct = set(sorted(distinct.union(values[: MOST_LABELS + 1].tolist()))[: MOST_LABELS + 1])
+    return MaskValues(tuple(sorted(distinct)), whole, finite)
 
 
-def check_header(placed: Placed, limit_mm: float = LIMIT_MM) -> list[Finding]:
+def check_header(placed: PlacedBlock, limit_mm: float = LIMIT_MM) -> list[Finding]:
     """What is wrong with the header of one file by itself: codes, the two forms, units, and what ITK makes of it."""
     header, name = placed.header, placed.name
     if header is None:
@@ -160,7 +160,7 @@ def check_header(placed: Placed, limit_mm: float = LIMIT_MM) -> list[Finding]:
     return found
 
 
-def itk_affine(placed: Placed) -> Matrix | None:
+def itk_affine(placed: PlacedBlock) -> Matrix | None:
     """The affine that software built on ITK takes from a file; None where it refuses, or where there is no header."""
     header = placed.header
     if header is None:
@@ -177,7 +177,7 @@ def orthonormal_error(affine: Matrix) -> float:
     return float(np.abs(axes @ axes.T - np.eye(3)).max())
 
 
-def _grids(mask: Placed, image: Placed, limit_mm: float) -> Iterator[Finding]:
+def _grids(mask: PlacedBlock, image: PlacedBlock, limit_mm: float) -> Iterator[Finding]:
     for order in same_shape(mask.shape, image.shape[:3]):  # type: ignore[arg-type]
         apart = corner_distance(mask.ras, image.ras @ order.matrix(image.shape), mask.shape)
         if apart > limit_mm:
@@ -195,7 +195,7 @@ def _grids(mask: Placed, image: Placed, limit_mm: float) -> Iterator[Finding]:
     yield from _how_not(mask, image, limit_mm)
 
 
-def _how_not(mask: Placed, image: Placed, limit_mm: float) -> Iterator[Finding]:
+def _how_not(mask: PlacedBlock, image: PlacedBlock, limit_mm: float) -> Iterator[Finding]:
     """Shape, spacing, direction and origin, each where it differs, and the whole in mm."""
     if mask.shape != image.shape:
         yield _differs(f"shape: the mask has {_size(mask.shape)} voxels, the image {_size(image.shape)}")
@@ -221,7 +221,7 @@ def _how_not(mask: Placed, image: Placed, limit_mm: float) -> Iterator[Finding]:
         yield _differs(f"the worst corner of the mask lies {apart:.4g} mm from the image's", apart, limit_mm, hint)
 
 
-def _in_voxels(mask: Placed, image: Placed, limit_mm: float) -> str:
+def _in_voxels(mask: PlacedBlock, image: PlacedBlock, limit_mm: float) -> str:
     """Where the mask begins in the image, when it is a part of the same grid."""
     within = np.linalg.inv(image.ras) @ mask.ras
     whole = np.rint(within)
@@ -232,7 +232,7 @@ def _in_voxels(mask: Placed, image: Placed, limit_mm: float) -> str:
     return f": the same grid, beginning at the image's voxel ({', '.join(str(int(n)) for n in whole[:3, 3])})"
 
 
-def _itk_grids(mask: Placed, image: Placed, limit_mm: float) -> Iterator[Finding]:
+def _itk_grids(mask: PlacedBlock, image: PlacedBlock, limit_mm: float) -> Iterator[Finding]:
     """What ITK sees, where it is not what the affines say."""
     ours, theirs = itk_affine(mask), itk_affine(image)
     if ours is None or theirs is None or mask.shape != image.shape:

@@ -15,18 +15,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.core.findings import Code, refuse
-from pipeline.diagnosis.array_match import Fit, as_labels, fewest_differing, fits, is_uniform, same_shape
+from pipeline.diagnosis.array_match import ArrayMatch, as_labels, fewest_differing, fits, is_uniform, same_shape
 from pipeline.diagnosis.mistakes import Context, Mistake, build, mistakes_of
-from pipeline.diagnosis.search import Found, search
+from pipeline.diagnosis.search import FoundRecipe, search
 from pipeline.geometry.axis_order import AS_IS, Order
 from pipeline.geometry.grid import Grid, Matrix, axis_codes, reorder
 from pipeline.geometry.rigid_motion import Motion, motion
+from pipeline.volume.mask import Array
 
-Status = Literal["correct", "mistakes", "moved", "unexplained", "undecided"]
-Array = NDArray[Any]
+DiagnosisStatus = Literal["correct", "mistakes", "moved", "unexplained", "undecided"]
 TOLERANCE_MM = 1e-3
 _MOST_PLACES = 6  # of planes cut from a stack of equal planes; the rest is said to be open
 
@@ -42,10 +41,10 @@ class Diagnosis:
     others: sets of as many mistakes that give the very same file. unknown: what cannot be told, a sentence each.
     """
 
-    status: Status
+    status: DiagnosisStatus
     mistakes: tuple[Mistake, ...]
     total_mm: float | None
-    fit: Fit | None
+    fit: ArrayMatch | None
     residual: Motion | None = None
     others: tuple[tuple[Mistake, ...], ...] = ()
     unknown: tuple[str, ...] = ()
@@ -88,7 +87,7 @@ class _Candidate:
 
     rank: tuple[int, int]
     mistakes: tuple[Mistake, ...]
-    fit: Fit
+    fit: ArrayMatch
     residual: Motion | None
     others: tuple[tuple[Mistake, ...], ...]
 
@@ -97,7 +96,7 @@ _NO_VOXELS = (
     "Only the affine was judged. Whether the array is stored in the order the affine says, whether planes were "
     "reversed, and whether the values are right cannot be known without the voxels of the mask series (--mask-series)."
 )
-_VERDICTS: dict[Status, str] = {
+_VERDICTS: dict[DiagnosisStatus, str] = {
     "correct": "Nothing is wrong: every voxel lies within {total:.4f} mm of its place.",
     "mistakes": "The file is wrong, and {mistakes} it exactly.",
     "moved": (
@@ -160,7 +159,7 @@ def _with_voxels(
         return Diagnosis("unexplained", values, displaced(wrong, first, grid), first, left, (), unknown)
     total = displaced(wrong, best.fit, grid)
     mistakes = (*best.mistakes, *values)
-    status: Status = "moved" if best.residual else "mistakes" if mistakes else "correct"
+    status: DiagnosisStatus = "moved" if best.residual else "mistakes" if mistakes else "correct"
     if status == "correct":
         # In whatever order it was stored: every voxel of the file lies where the series has the same value.
         assert total <= tolerance_mm * (1 + 1e-6)
@@ -201,7 +200,7 @@ def part_of(grid: Grid, planes: Sequence[int]) -> Grid:
     return Grid((grid.shape[0], grid.shape[1], len(planes)), lps, grid.frame_of_reference_uid)
 
 
-def displaced(affine: Matrix, fit: Fit, grid: Grid) -> float:
+def displaced(affine: Matrix, fit: ArrayMatch, grid: Grid) -> float:
     """The largest distance in mm between where an affine puts a corner of an array plane, and where it belongs."""
     part = (grid.shape[0], grid.shape[1], len(fit.planes))
     index = np.array([(i, j, k) for i in (0, part[0] - 1) for j in (0, part[1] - 1) for k in range(part[2])])
@@ -222,13 +221,13 @@ def _explain(
             continue
         sets = [_in_words(f, part, context) for f in found]
         if cut:
-            fit = Fit(found[0].array, planes)
+            fit = ArrayMatch(found[0].array, planes)
             cost = displaced(part.ras @ fit.order.matrix(part.shape), fit, grid)
             sets = [(Mistake("planes missing", cut, cost), *s) for s in sets]
         others = tuple(dict.fromkeys(s for s in sets[1:] if s != sets[0]))
         first = found[0]
         level = 0 if first.residual is None else 1 + (first.residual.rotation_degrees > 1e-3)
-        yield _Candidate((level, len(sets[0])), sets[0], Fit(first.array, planes), first.residual, others)
+        yield _Candidate((level, len(sets[0])), sets[0], ArrayMatch(first.array, planes), first.residual, others)
 
 
 def _parts(grid: Grid, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
@@ -237,7 +236,7 @@ def _parts(grid: Grid, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
     if len(planes) == count:
         yield grid, ""
         return
-    fit = Fit(AS_IS, planes)
+    fit = ArrayMatch(AS_IS, planes)
     missing = _listed(sorted(set(range(count)) - set(planes)))
     gone = f"the array has {len(planes)} of {count} planes (missing: {missing})"
     if fit.stride is not None:
@@ -255,8 +254,8 @@ def _parts(grid: Grid, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
         yield Grid(whole.shape, lps), f"{gone}, and the affine spreads the others evenly"
 
 
-def _in_words(found: Found, grid: Grid, context: Context) -> tuple[Mistake, ...]:
-    fit = Fit(found.array, tuple(range(grid.shape[2])))
+def _in_words(found: FoundRecipe, grid: Grid, context: Context) -> tuple[Mistake, ...]:
+    fit = ArrayMatch(found.array, tuple(range(grid.shape[2])))
     listed = mistakes_of(found.recipe, found.array, grid)
     return tuple(replace(m, mm=displaced(build(alone, grid, context), fit, grid)) for m, alone in listed)
 
@@ -272,7 +271,7 @@ def _affine_only(wrong: Matrix, shape: tuple[int, ...], grid: Grid, context: Con
         left = motion(wrong, right, shape)
         return Diagnosis("unexplained", (), None, None, left, unknown=(_NO_VOXELS,))
     stored = axis_codes(grid.ras @ best.fit.order.matrix(grid.shape))
-    status: Status = "moved" if best.residual else "mistakes" if best.mistakes else "undecided"
+    status: DiagnosisStatus = "moved" if best.residual else "mistakes" if best.mistakes else "undecided"
     note = f"This holds for an array stored {stored}."
     return Diagnosis(status, best.mistakes, None, None, best.residual, best.others, (_NO_VOXELS,), (note,))
 
@@ -295,7 +294,7 @@ def _no_fit(wrong: Matrix, array: Array, truth: Array, grid: Grid, context: Cont
     return Diagnosis("unexplained", best.mistakes, None, None, best.residual, best.others, notes=(said, note))
 
 
-def _open_questions(found: Sequence[Fit], places: Sequence[tuple[int, ...]], truth: Array) -> tuple[str, ...]:
+def _open_questions(found: Sequence[ArrayMatch], places: Sequence[tuple[int, ...]], truth: Array) -> tuple[str, ...]:
     said = []
     if is_uniform(truth):
         said.append("All voxels are equal, so they do not tell in which order the array is stored.")

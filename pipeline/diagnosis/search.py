@@ -40,7 +40,7 @@ _TURNS = np.array([o.matrix((1, 1, 1))[:3, :3] for o in ORDERS], float)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRecipe:
     """A recipe, the array order it was judged for, its number of mistakes, and the motion left over if any."""
 
     recipe: Recipe
@@ -59,7 +59,9 @@ class _Hit:
     turn: int
 
 
-def search(wrong: Matrix, arrays: Sequence[Order], grid: Grid, context: Context, tolerance_mm: float) -> list[Found]:
+def search(
+    wrong: Matrix, arrays: Sequence[Order], grid: Grid, context: Context, tolerance_mm: float
+) -> list[FoundRecipe]:
     """All smallest recipes for an affine (4 x 4 RAS) of an array stored in one of the orders given.
 
     Exact ones where there are any; else those that leave a shift; else those that leave a rigid motion; else none.
@@ -101,7 +103,7 @@ def _exact(
     grid: Grid,
     context: Context,
     tolerance_mm: float,
-) -> list[Found]:
+) -> list[FoundRecipe]:
     best, found = MOST_MISTAKES, []
     for hit in hits:
         if hit.mistakes > best:
@@ -118,7 +120,7 @@ def _exact(
                     and corner_distance(build(recipe, grid, context), wrong, shape) <= tolerance_mm
                 ):
                     best = so_far + extra
-                    found.append(Found(recipe, array, best))
+                    found.append(FoundRecipe(recipe, array, best))
     return sorted((f for f in found if f.mistakes == best), key=lambda f: unlikeliness(f.recipe, f.array))
 
 
@@ -154,7 +156,7 @@ def _origins(
 
 def _shifted(
     wrong: Matrix, hits: Sequence[_Hit], prices: dict[Order, tuple[int, Order]], grid: Grid, context: Context
-) -> list[Found]:
+) -> list[FoundRecipe]:
     """The directions are explained and the origin is not: the fewest mistakes, and the shift that is left."""
     found = []
     for hit in hits:
@@ -162,7 +164,7 @@ def _shifted(
         if hit.mistakes + price < MOST_MISTAKES:
             recipe = replace(hit.recipe, order=ORDERS[hit.turn])
             left = motion(wrong, build(recipe, grid, context), array.shape(grid.shape))
-            found.append(Found(recipe, array, hit.mistakes + price, left))
+            found.append(FoundRecipe(recipe, array, hit.mistakes + price, left))
     return _fewest(found)
 
 
@@ -174,7 +176,7 @@ def _moved(
     grid: Grid,
     context: Context,
     tolerance_mm: float,
-) -> list[Found]:
+) -> list[FoundRecipe]:
     """Lengths and angles of the axes are explained, their directions are not: a rotation and a shift are left."""
     reach = np.maximum(np.array(shape) - 1, 1)
     found = []
@@ -191,16 +193,16 @@ def _moved(
             left = motion(wrong, affine, shape)
             turned = wrong[:3, :3] @ np.linalg.inv(affine[:3, :3])
             if not left.mirrored and np.abs(turned.T @ turned - np.eye(3)).max() * reach.max() < tolerance_mm:
-                found.append(Found(tried, array, count + price, left))
+                found.append(FoundRecipe(tried, array, count + price, left))
     return _fewest(found)
 
 
-def _fewest(found: list[Found]) -> list[Found]:
+def _fewest(found: list[FoundRecipe]) -> list[FoundRecipe]:
     least = min((f.mistakes for f in found), default=0)
     return sorted((f for f in found if f.mistakes == least), key=_likely_and_near)[:1]
 
 
-def _likely_and_near(found: Found) -> tuple[int, float]:
+def _likely_and_near(found: FoundRecipe) -> tuple[int, float]:
     return unlikeliness(found.recipe, found.array), float(
         np.linalg.norm(found.residual.shift_mm if found.residual else 0)
     )

@@ -20,14 +20,14 @@ from pipeline.core.findings import Code, refuse
 _FolderId = tuple[int, int]  # device and inode: comparing paths would cost the depth of every folder
 
 
-class Found(NamedTuple):
+class FoundFile(NamedTuple):
     """A file, or what stands where one could be. why_unreadable: the reason why it cannot be read, "" for a file."""
 
     path: Path
     why_unreadable: str = ""
 
 
-def find_files(inputs: Iterable[Path]) -> Iterator[Found]:
+def find_files(inputs: Iterable[Path]) -> Iterator[FoundFile]:
     """Every file below the inputs, and everything there that cannot be read as one; each once.
 
     Raises PipelineError: NO_SUCH_INPUT for an input that is not there, FILE_UNREAD for one that cannot be reached.
@@ -76,10 +76,10 @@ def _folders_above(start: Path) -> set[_FolderId]:
     return found
 
 
-def _below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[Found]:
+def _below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[FoundFile]:
     """What is found at one input. Adds the folders that were walked, and the links to folders that were met."""
     if not start.is_dir():
-        yield Found(start, _why_unreadable(start))
+        yield FoundFile(start, _why_unreadable(start))
         return
     open_ = [start]
     while open_:
@@ -91,7 +91,7 @@ def _below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[F
             with os.scandir(folder) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            yield Found(folder, f"it is a folder that cannot be listed: {error.strerror}")
+            yield FoundFile(folder, f"it is a folder that cannot be listed: {error.strerror}")
             continue
         deeper = []
         for entry in listed:
@@ -102,7 +102,7 @@ def _below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[F
             elif kind == "link to a folder":
                 links.append(path)
             else:
-                yield Found(path, why)
+                yield FoundFile(path, why)
         open_ += reversed(deeper)
 
 

@@ -19,15 +19,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.core.workers import kill, python_process
 from pipeline.dicom.encoding import load
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from pipeline.volume.mask import Array
+
 WORTH_IT = 100  # frames: below, starting the processes takes longer than it saves
 _AHEAD = 3  # frames asked of each process at a time
 _MOST = 8

@@ -17,19 +17,19 @@ from pipeline.dicom.encoding import EXPLICIT_BIG
 if TYPE_CHECKING:
     from pipeline.dicom.header import Header
 
-Item = tuple[int, int]
+PixelItem = tuple[int, int]
 
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _RLE = "1.2.840.10008.1.2.5"
 _CODESTREAMS = (b"\xff\xd8", b"\xff\x4f")  # how a JPEG or JPEG-LS, and a JPEG 2000 codestream begins
 
 
-def items(file: BinaryIO, header: Header) -> list[Item] | None:
+def items(file: BinaryIO, header: Header) -> list[PixelItem] | None:
     """Offset and length of every item of the pixel data, the offset table first; None where they are no items."""
     order = ">" if header.transfer_syntax == EXPLICIT_BIG else "<"
     position = header.pixel_offset or 0
     end = header.size if header.pixel_length is None else min(position + header.pixel_length, header.size)
-    found: list[Item] = []
+    found: list[PixelItem] = []
     while position + 8 <= end:
         file.seek(position)
         group, element, length = struct.unpack(order + "HHI", file.read(8))

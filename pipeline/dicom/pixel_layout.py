@@ -30,7 +30,7 @@ _CLAUSE = "PS3.5 8.1.1"
 _EXPORT_AGAIN = "The file was written or changed wrongly; export it again."
 
 
-class Layout(NamedTuple):
+class PixelLayout(NamedTuple):
     """Where the frames of one instance are. pieces: offset in the file and length of each run of their bytes, in order;
     none where a decoder has to find them. frame_bits: from the start of a frame to that of the next. widened: whether a
     sample takes twice the bytes that are allocated to it."""
@@ -91,7 +91,7 @@ def frame_bits(header: Header) -> int:
 
 
 @lru_cache(maxsize=2048)  # asked before, while and after the frames of a series are read
-def layout_of(header: Header) -> Layout:
+def layout_of(header: Header) -> PixelLayout:
     """Where the pixels of an instance are. Raises FRAME_COUNT, PIXEL_LENGTH."""
     count, declared, groups = header.number_of_frames, _declared(header), len(header.frames)
     if "NumberOfFrames" in header.unreadable and not groups:
@@ -116,9 +116,9 @@ def layout_of(header: Header) -> Layout:
         findings.append(_found(header, Code.FRAME_COUNT, what))
     if not _bits_count(header):
         _refuse_other_count(header, count)
-        return Layout((), frame_bits(header), findings=tuple(findings))
+        return PixelLayout((), frame_bits(header), findings=tuple(findings))
     layout = _native(header, count)
-    return Layout(layout.pieces, layout.frame_bits, layout.widened, (*findings, *layout.findings))
+    return PixelLayout(layout.pieces, layout.frame_bits, layout.widened, (*findings, *layout.findings))
 
 
 @lru_cache(maxsize=1)  # the frames of one instance follow each other
@@ -127,26 +127,26 @@ def inflated(path: Path, written_ns: int) -> bytes:
     return bytes(load(path).PixelData)
 
 
-def _native(header: Header, count: int) -> Layout:
+def _native(header: Header, count: int) -> PixelLayout:
     bits = frame_bits(header)
     pieces, length, findings = _pieces(header, count)
     extra = length - _bytes(count * bits)
     if extra <= 1:
         _refuse_bits_behind(header, pieces, count * bits)
-        return Layout(pieces, bits, False, findings)
+        return PixelLayout(pieces, bits, False, findings)
     there = header.size - (header.pixel_offset or 0)
     if pieces and length > there:
         raise _cut(header, length, there)
     if pieces and _are_padded_frames(header, count, length):
         said = f"each of its {count} frames begins on a byte of its own, which the standard does not have"
-        return Layout(pieces, _bytes(bits) * 8, False, (*findings, _found(header, Code.PIXEL_LENGTH, said, extra)))
+        return PixelLayout(pieces, _bytes(bits) * 8, False, (*findings, _found(header, Code.PIXEL_LENGTH, said, extra)))
     if pieces and _are_wider_samples(header, pieces, count, length):
         allocated = _whole(header, "BitsAllocated", 0)
         said = f"its values take {allocated * 2} bits each, and Bits Allocated (0028,0100) says {allocated}"
-        return Layout(pieces, 2 * bits, True, (*findings, _found(header, Code.PIXEL_LENGTH, said, extra)))
+        return PixelLayout(pieces, 2 * bits, True, (*findings, _found(header, Code.PIXEL_LENGTH, said, extra)))
     _refuse_more_pixels(header, count, bits, length, extra)
     said = f"{extra} bytes follow the {length - extra} bytes of its pixels, within their element"
-    return Layout(pieces, bits, False, (*findings, _found(header, Code.PIXEL_LENGTH, said, extra)))
+    return PixelLayout(pieces, bits, False, (*findings, _found(header, Code.PIXEL_LENGTH, said, extra)))
 
 
 def _are_padded_frames(header: Header, count: int, length: int) -> bool:
@@ -165,7 +165,7 @@ def _are_wider_samples(header: Header, pieces: tuple[tuple[int, int], ...], coun
         return False
     size = allocated // 8
     upper = 0 if header.transfer_syntax == EXPLICIT_BIG else size
-    layout = Layout(pieces, 0)
+    layout = PixelLayout(pieces, 0)
     data = bytearray(layout.length)
     with header.path.open("rb") as file:
         layout.read_into(file, 0, memoryview(data))
@@ -176,7 +176,7 @@ def _refuse_bits_behind(header: Header, pieces: tuple[tuple[int, int], ...], bit
     """Bits behind the last one-bit frame are zero; where not, frames or segments begin elsewhere than they should."""
     if bits % 8 == 0 or _whole(header, "BitsAllocated", 0) != 1 or not pieces:
         return
-    layout, last = Layout(pieces, bits), bits // 8
+    layout, last = PixelLayout(pieces, bits), bits // 8
     if layout.length <= last:
         return
     tail = bytearray(layout.length - last)

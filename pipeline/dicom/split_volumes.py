@@ -24,10 +24,10 @@ from itertools import combinations
 import numpy as np
 
 from pipeline.core.findings import Code
+from pipeline.core.limits import SAME_PLACE_MM
 from pipeline.dicom.frame import Frame
 from pipeline.geometry.grid import Plane
 
-_SAME_PLACE_MM = 1e-3
 _TURNED = 0.01  # radians: beyond any rounding or jitter of cosines
 _NO_COSINES = 2e-3  # cosines this far off are refused by name; they say nothing of where the planes are
 _FOLDER = "folder"
@@ -256,7 +256,7 @@ def _places(frames: Sequence[Frame]) -> list[int]:
     distances = np.array([p.position for p in planes]) @ np.array(planes[0].normal)
     order = np.argsort(distances, kind="stable")
     numbers = np.empty(len(planes), int)
-    numbers[order] = np.cumsum(np.diff(distances[order], prepend=distances[order[0]]) > _SAME_PLACE_MM)
+    numbers[order] = np.cumsum(np.diff(distances[order], prepend=distances[order[0]]) > SAME_PLACE_MM)
     return [int(n) for n in numbers]
 
 

@@ -15,9 +15,8 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.limits import MOST_PLANES
 from pipeline.geometry.grid import GeometryError, Matrix, Plane, Stack, stack
-
-MOST_PLANES = 32767  # what NIfTI-1 holds; more says that a step was misread
 
 
 @dataclass(frozen=True, slots=True, eq=False)

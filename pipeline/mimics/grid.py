@@ -28,7 +28,7 @@ from pipeline.volume.mask import Mask, Segment, Voxels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class PlacedImageSet:
     """Where an image set lies. flipped: plane k of the grid is plane (last - k) of Mimics' buffer.
 
     residual_mm: the largest distance of a probed centre's plane to the grid, at its corners.
@@ -44,7 +44,9 @@ class Placed:
         return array[:, :, ::-1] if self.flipped else array
 
 
-def grid_of(image: BundleImage, *, units_mm_per_unit: float | None = None, policy: Policy | None = None) -> Placed:
+def grid_of(
+    image: BundleImage, *, units_mm_per_unit: float | None = None, policy: Policy | None = None
+) -> PlacedImageSet:
     """The grid (LPS, mm) that the probed centres lie on, compared with the DICOM tags.
 
     units_mm_per_unit: length of the project's unit in mm, where the bundle does not say.
@@ -70,7 +72,7 @@ def grid_of(image: BundleImage, *, units_mm_per_unit: float | None = None, polic
         findings.append(_straightened(image, laid.straightened_mm, limit))
     grid = Grid(laid.grid.shape, laid.grid.lps, image.frame_of_reference_uid)
     findings += compare_with_tags(grid, image, flipped=flipped, limit_mm=limit, policy=policy)
-    return Placed(grid, flipped, tuple(findings), laid.residual_mm)
+    return PlacedImageSet(grid, flipped, tuple(findings), laid.residual_mm)
 
 
 def masks_of(

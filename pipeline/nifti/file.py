@@ -23,10 +23,20 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from pipeline.core.findings import Code, refuse
+from pipeline.core.limits import MOST_PLANES
 from pipeline.core.workers import Beside
 from pipeline.geometry.grid import Matrix
 from pipeline.nifti.gzip_writer import GzipWriter
-from pipeline.nifti.header import FIELDS, FIRST_VOXEL, SIZE, TYPES, Header, fills_space, parse_header, require_affine
+from pipeline.nifti.header import (
+    FIELDS,
+    FIRST_VOXEL,
+    SIZE,
+    TYPES,
+    NiftiHeader,
+    fills_space,
+    parse_header,
+    require_affine,
+)
 from pipeline.nifti.quaternion import corner_distance, quaternion
 from pipeline.nifti.readback import ReadBack, read_back
 from pipeline.volume.mask import Array, Voxels
@@ -34,7 +44,6 @@ from pipeline.volume.mask import Array, Voxels
 INTENT_LABEL = 1002
 _CHUNK = 1 << 20
 _DEFLATE_MOST = 1032  # bytes that one byte of deflate can become: a match of 258 in two bits
-_LARGEST = 32767  # dim[] is int16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +84,12 @@ def pack_header(
     affine: 4 x 4, index to RAS mm. shape: (columns, rows, planes), or with a fourth number, of volumes. like: the
     geometry of another file's header, taken over bit for bit.
     """
-    if max(shape) > _LARGEST:
+    if max(shape) > MOST_PLANES:
         raise refuse(
             Code.TOO_LARGE,
             f"a grid of {' × '.join(map(str, shape))} voxels does not fit NIfTI-1",
             measured=max(shape),
-            limit=_LARGEST,
+            limit=MOST_PLANES,
             unit="voxels",
             clause="NIfTI-1 dim[]",
         )
@@ -186,13 +195,13 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
         raise refuse(Code.NO_SUCH_INPUT, words, "Check the path and its permissions.", where=(path.name,)) from error
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path) -> NiftiHeader:
     """The header of a .nii or .nii.gz file. Raises as `open_unpacked` and `parse_header`."""
     with open_unpacked(path) as file:
         return parse_header(file.read(SIZE), path.name)
 
 
-def read_geometry(path: Path) -> tuple[Header, GeometryBits]:
+def read_geometry(path: Path) -> tuple[NiftiHeader, GeometryBits]:
     """A file's header, which places its voxels, and the bits of it that do. Raises as `read_header` and `require_affine`."""
     with open_unpacked(path) as file:
         raw = file.read(SIZE)
@@ -237,7 +246,7 @@ def _is_half_of_pair(path: Path) -> bool:
     return other is not None and path.with_suffix(other).is_file()
 
 
-def _refuse_short(path: Path, header: Header) -> None:
+def _refuse_short(path: Path, header: NiftiHeader) -> None:
     """Refuse a header that promises more bytes than the file can hold, before memory or a disk is filled for them."""
     said = header.vox_offset + prod(header.shape) * header.dtype.itemsize
     held = path.stat().st_size * (_DEFLATE_MOST if is_gzip(path) else 1)

@@ -23,7 +23,7 @@ _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _FASTEST_ZLIB = 4  # levels below are ISA-L's own
 
 
-class Job:
+class GzipBlock:
     """A block on its way through a worker. `result` waits for it."""
 
     def __init__(self, parts: list[memoryview]) -> None:
@@ -47,8 +47,8 @@ class GzipWriter(RawIOBase):
         self._file, self._level = file, level
         self._parts: list[memoryview] = []
         self._held = self._size = self._crc = 0
-        self._under_way: deque[Job] = deque()
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._under_way: deque[GzipBlock] = deque()
+        self._queue: SimpleQueue[GzipBlock | None] = SimpleQueue()
         file.write(_HEADER)
         self._workers = [Thread(target=self._work, daemon=True) for _ in range(_THREADS)]
         for worker in self._workers:
@@ -87,7 +87,7 @@ class GzipWriter(RawIOBase):
             super().close()
 
     def _hand_over(self) -> None:
-        job = Job(self._parts)
+        job = GzipBlock(self._parts)
         self._parts, self._held = [], 0
         self._queue.put(job)
         self._under_way.append(job)

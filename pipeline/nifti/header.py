@@ -36,7 +36,7 @@ _FLAT = 1e-6  # the volume axes of unit length span; real grids have 1, the stro
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Header:
+class NiftiHeader:
     """The fields of a NIfTI-1 header that place and scale voxels. sform, qform: 4 x 4, index to RAS mm."""
 
     shape: tuple[int, ...]
@@ -69,7 +69,7 @@ class Header:
         return (self.slope, self.intercept) if self.slope and isfinite(self.slope) else (1.0, 0.0)
 
 
-def parse_header(raw: bytes, name: str = "the header") -> Header:
+def parse_header(raw: bytes, name: str = "the header") -> NiftiHeader:
     """The header in the first 348 bytes of a .nii file, either byte order. name: of the file, for refusals.
 
     Raises CORRUPT_FILE, UNSUPPORTED_NIFTI.
@@ -84,7 +84,7 @@ def parse_header(raw: bytes, name: str = "the header") -> Header:
     sform[:3] = np.array(rows).reshape(3, 4)
     with np.errstate(all="ignore"):  # of numbers that are none; whoever places voxels by them asks `require_affine`
         turned = qform(pixdim[0], np.array(turn), np.array(pixdim[1:4]), np.array(offset))
-    return Header(
+    return NiftiHeader(
         shape=_shape(fields[7:15], name),
         dtype=_dtype(datatype, order, name),
         sform=sform,
@@ -100,7 +100,7 @@ def parse_header(raw: bytes, name: str = "the header") -> Header:
     )
 
 
-def require_affine(header: Header, name: str) -> Header:
+def require_affine(header: NiftiHeader, name: str) -> NiftiHeader:
     """The header, where its affine places voxels. Raises CORRUPT_FILE where it is not finite or makes a block flat."""
     if not fills_space(header.affine):
         raise _corrupt(

@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.core.extras import imported
 from pipeline.core.findings import Severity
-from pipeline.diagnosis.check import Placed, compare
+from pipeline.diagnosis.check import PlacedBlock, compare
 from pipeline.nifti.file import read_header
 from pipeline.report import tables, viewer, words
 from pipeline.report.pictures import (
@@ -32,7 +32,7 @@ from pipeline.report.pictures import (
     window_of,
 )
 from pipeline.report.record import Record, check_file, read_record
-from pipeline.report.volume import Source, Volume, middle_of, of_file, source_of
+from pipeline.report.volume import ShownImage, Volume, middle_of, of_file, source_of
 from pipeline.volume.mask import Segment
 
 _MOST_TILES = 24
@@ -133,7 +133,7 @@ def _environment() -> Any:
     return made
 
 
-def _window(block: Volume, record: Record, given: Source | None) -> tuple[float, float] | None:
+def _window(block: Volume, record: Record, given: ShownImage | None) -> tuple[float, float] | None:
     if given is not None:
         return window_of(given.volume, given.series.modality if given.series else "")
     return None if record.is_mask else window_of(block, str(record.values.get("Modality", "")))
@@ -211,7 +211,7 @@ def _legend(record: Record, segments: tuple[Segment, ...]) -> list[tuple[str, di
     return [(hex_of(colour_of(s)), row) for s, row in zip(segments, record.values.get("Labels", []), strict=True)]
 
 
-def _seen(record: Record, given: Source | None, block: Volume, window: tuple[float, float] | None) -> list[str]:
+def _seen(record: Record, given: ShownImage | None, block: Volume, window: tuple[float, float] | None) -> list[str]:
     """What is to be known of the pictures."""
     said = words.lean(block, record)
     if len(record.values["Shape"]) > 3:
@@ -225,11 +225,11 @@ def _seen(record: Record, given: Source | None, block: Volume, window: tuple[flo
     return said
 
 
-def _source_findings(record: Record, file: Path, given: Source | None) -> list[tuple[str, str]]:
+def _source_findings(record: Record, file: Path, given: ShownImage | None) -> list[tuple[str, str]]:
     """(severity, sentence) of how mask and source lie to each other."""
     if given is None:
         return []
-    told = compare(Placed.of_file(file), given.placed)
+    told = compare(PlacedBlock.of_file(file), given.placed)
     found = [(f.severity.value, f.message) for f in told if f.severity is not Severity.INFO]
     ours, theirs = str(record.values.get("FrameOfReferenceUID", "")), given.frame_of_reference
     if ours and theirs and ours != theirs:
@@ -248,7 +248,7 @@ def _source_findings(record: Record, file: Path, given: Source | None) -> list[t
     return found
 
 
-def _patient(given: Source | None) -> list[tuple[str, str]]:
+def _patient(given: ShownImage | None) -> list[tuple[str, str]]:
     """What the source series says of the patient; nothing where the source is no DICOM."""
     if given is None or given.series is None:
         return []

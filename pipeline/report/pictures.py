@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from pipeline.core.extras import imported
 from pipeline.report.volume import Volume
+from pipeline.volume.label_table import Colour
 from pipeline.volume.mask import Array, Segment
 
 Convention = Literal["radiological", "neurological"]
-Colour = tuple[int, int, int]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 # Okabe and Ito: told apart with every common kind of colour blindness. Without black, which pictures have behind them.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry.grid import LPS_TO_RAS, axis_codes, corner_indices
-from pipeline.nifti.header import Header
+from pipeline.nifti.header import NiftiHeader
 from pipeline.report.record import Record
 
 SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
@@ -92,7 +92,7 @@ def strip_ends(record: Record) -> tuple[str, str]:
     return f"first plane, towards the {SIDES[OPPOSITE[towards]]}", f"last plane, towards the {SIDES[towards]}"
 
 
-def header_rows(header: Header) -> list[tuple[str, str]]:
+def header_rows(header: NiftiHeader) -> list[tuple[str, str]]:
     """The fields of the NIfTI header that place the voxels, with what they mean."""
     units = {0: "unknown", 1: "metres", 2: "mm", 3: "micrometres"}.get(header.units & 7, str(header.units))
     used = "the sform" if header.sform_code else "the qform"

@@ -20,7 +20,7 @@ import numpy as np
 from pipeline.core.findings import Code, refuse
 from pipeline.nifti import file as nifti
 from pipeline.report.pictures import Convention, colour_of, grey_bytes
-from pipeline.report.volume import Source, Volume, middle_of
+from pipeline.report.volume import ShownImage, Volume, middle_of
 from pipeline.volume.mask import Segment, Voxels
 
 SCRIPT = Path(__file__).parent / "viewer" / "niivue.js"
@@ -40,7 +40,7 @@ def embedded(
     file: Path,
     block: Volume,
     segments: tuple[Segment, ...],
-    source: Source | None,
+    source: ShownImage | None,
     window: tuple[float, float] | None,
     convention: Convention,
 ) -> Embedded:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.conversion.product import of_part
 from pipeline.core.findings import Code, refuse
 from pipeline.core.policy import Policy
-from pipeline.diagnosis.check import Placed
+from pipeline.diagnosis.check import PlacedBlock
 from pipeline.dicom import split_volumes
 from pipeline.dicom.scan import Series, choose, scan
 from pipeline.geometry.axis_order import Order, order_for
@@ -81,11 +81,11 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class ShownImage:
     """The image a mask was drawn on. frame_of_reference: its UID, "" for a NIfTI file. series: None for a NIfTI file."""
 
     volume: Volume
-    placed: Placed
+    placed: PlacedBlock
     series: Series | None = None
 
     @property
@@ -100,7 +100,7 @@ def of_file(path: Path) -> Volume:
     return Volume.of(block.transpose(2, 1, 0), header.affine, *header.scaling)
 
 
-def source_of(path: Path, record: dict[str, object], wanted: str | None = None) -> Source:
+def source_of(path: Path, record: dict[str, object], wanted: str | None = None) -> ShownImage:
     """The source image: a NIfTI file, or a folder with a DICOM series in the mask's Frame of Reference.
 
     wanted: UID, number or description of the series, where several could be it. Raises PipelineError.
@@ -108,7 +108,7 @@ def source_of(path: Path, record: dict[str, object], wanted: str | None = None) 
     if not path.exists():
         raise refuse(Code.NO_SUCH_INPUT, f"{path.name}, the source image, is not there", where=(path.name,))
     if is_named_nifti(path) and not path.is_dir():
-        return Source(of_file(path), Placed.of_file(path))
+        return ShownImage(of_file(path), PlacedBlock.of_file(path))
     series = _series(path, record, wanted)
     volumes = split_volumes.split(series.frames)
     if len(volumes) != 1:
@@ -120,7 +120,7 @@ def source_of(path: Path, record: dict[str, object], wanted: str | None = None) 
     made = of_part(series, volumes[0], Policy(as_="image", on_tilt="shear")).volume
     slope, intercept = getattr(made, "slope", 1.0), getattr(made, "intercept", 0.0)
     volume = Volume.of(made.voxels.array(), made.grid.ras, slope, intercept)
-    return Source(volume, Placed.of_grid(path.name, made.grid), series)
+    return ShownImage(volume, PlacedBlock.of_grid(path.name, made.grid), series)
 
 
 def _series(path: Path, record: dict[str, object], wanted: str | None) -> Series:

@@ -25,7 +25,7 @@ _DOUBTFUL = {code.name for code in DOUBTS}
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerdictWords:
     """word: for the eye. sentence: the answer. proven: each (holds, sentence). open: what nobody proved."""
 
     word: str
@@ -42,12 +42,12 @@ class Block:
     text: str
 
 
-def verdict_of(record: Record) -> Verdict:
+def verdict_of(record: Record) -> VerdictWords:
     """The answer at the top of a page."""
     if record.file is None:
         message = str(record.findings[0].get("Message", "")) if record.findings else "no reason was recorded"
         sentence = f"Nothing was converted, and no file was written: {message.rstrip('.')}."
-        return Verdict("REFUSED", sentence, (), ())
+        return VerdictWords("REFUSED", sentence, (), ())
     geometry, witnesses = record.values["Geometry"], record.values.get("CrossCheck", [])
     assumed = str(geometry.get("Assumed", ""))
     count = len(record.values["Planes"]["Index"])
@@ -74,7 +74,7 @@ def verdict_of(record: Record) -> Verdict:
         )
     if not witnesses:
         proven.append((False, f"No other reader was asked: {_why_nobody(record)}."))
-    return Verdict(record.verdict, _answer(record, place, assumed), tuple(proven), _not_proven(record))
+    return VerdictWords(record.verdict, _answer(record, place, assumed), tuple(proven), _not_proven(record))
 
 
 def _doubt(record: Record) -> str:

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.findings import Code, Finding, Severity
+from pipeline.core.limits import LEANS_DEGREES, SAME_PLACE_MM
 from pipeline.core.policy import Policy
 from pipeline.geometry.grid import Matrix, Plane, Stack, axis_codes
 
 _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
-_LEANS_DEGREES = 0.005  # above what is kept as printed; a mended or upright stack leans less
 _STANDS_OUT = 4.0  # how many times further than any other a displaced plane lies from the line through them
-_SAME_PLACE_MM = 1e-3  # closer than the precision positions are printed with: one place
 
 
 def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> list[Finding]:
@@ -38,7 +37,7 @@ def after(stack: Stack, planes: Sequence[Plane], names: Sequence[str], policy: P
 
 def leans(stack: Stack) -> bool:
     """Whether planes are stacked off their normal, beyond what is kept as printed."""
-    return stack.grid.shear_degrees > _LEANS_DEGREES and len(stack.order) > 1
+    return stack.grid.shear_degrees > LEANS_DEGREES and len(stack.order) > 1
 
 
 # A lean is not to be told of planes that make no stack.
@@ -54,7 +53,7 @@ def _whole_gaps(offsets: Matrix, limit_mm: float) -> list[int] | None:
     """See `missing_between`. The smallest gap is refined over all, so that its rounding does not add up over a long one."""
     distances = offsets[:, 2]
     gaps = np.diff(distances)
-    if len(gaps) < 2 or gaps.min() <= _SAME_PLACE_MM:
+    if len(gaps) < 2 or gaps.min() <= SAME_PLACE_MM:
         return None
     counts = np.rint(gaps / gaps.min())
     index = np.concatenate([[0], np.cumsum(counts)])
@@ -66,7 +65,7 @@ def _defects(stack: Stack, planes: Sequence[Plane], names: Sequence[str], limit:
     """What keeps the planes off one grid: one defect, or those of a pair, the one that must be mended first in front."""
     distances = stack.offsets[:, 2]
     found: list[Finding] = []
-    doubled = [k for k, gap in enumerate(np.diff(distances)) if gap <= _SAME_PLACE_MM]
+    doubled = [k for k, gap in enumerate(np.diff(distances)) if gap <= SAME_PLACE_MM]
     if doubled:
         found.append(_duplicates(distances, names, doubled))
         if found[0].code is Code.SEVERAL_VOLUMES:
@@ -102,7 +101,7 @@ def _likely_steps(gaps: Matrix) -> list[NDArray[np.int64]]:
 
 
 def _duplicates(distances: Matrix, names: Sequence[str], doubled: list[int]) -> Finding:
-    places = 1 + int((np.diff(distances) > _SAME_PLACE_MM).sum())
+    places = 1 + int((np.diff(distances) > SAME_PLACE_MM).sum())
     repeats = len(distances) / places
     first = doubled[0]
     if places > 1 and repeats == int(repeats) and len(doubled) == len(distances) - places:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.core.limits import SAME_PLACE_MM
 from pipeline.core.policy import Policy
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.pixels import read_plane
@@ -24,7 +25,6 @@ from pipeline.stacking.resample import Plan
 from pipeline.volume.mask import Array, Voxels
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
-_SAME_PLACE_MM = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,7 +277,7 @@ def _age(frame: Frame) -> tuple[float, str, int]:
 def _same_place(one: Frame, other: Frame) -> bool:
     assert one.plane is not None
     assert other.plane is not None
-    return float(np.linalg.norm(one.plane.corners() - other.plane.corners(), axis=1).max()) <= _SAME_PLACE_MM
+    return float(np.linalg.norm(one.plane.corners() - other.plane.corners(), axis=1).max()) <= SAME_PLACE_MM
 
 
 def _assumed_thickness(frame: Frame) -> tuple[float, Finding]:

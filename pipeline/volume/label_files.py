@@ -10,19 +10,19 @@ from pipeline.core.plain_text import escape_bytes
 from pipeline.volume.label_table import dseg_tsv, itksnap_labels, slicer_colour_table
 from pipeline.volume.mask import Segment
 
-Kind = Literal["bids", "itksnap", "slicer"]
-_WRITERS: dict[Kind, tuple[str, Callable[[Sequence[Segment]], str]]] = {
+LabelFileKind = Literal["bids", "itksnap", "slicer"]
+_WRITERS: dict[LabelFileKind, tuple[str, Callable[[Sequence[Segment]], str]]] = {
     "bids": ("_dseg.tsv", dseg_tsv),
     "itksnap": ("_labels.txt", itksnap_labels),
     "slicer": (".ctbl", slicer_colour_table),
 }
 
 
-def label_file(output: Path, kind: Kind) -> Path:
+def label_file(output: Path, kind: LabelFileKind) -> Path:
     """liver.nii.gz -> liver_dseg.tsv, liver_labels.txt or liver.ctbl"""
     return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii") + _WRITERS[kind][0])
 
 
-def label_text(segments: Sequence[Segment], kind: Kind) -> str:
+def label_text(segments: Sequence[Segment], kind: LabelFileKind) -> str:
     """The file's content."""
     return escape_bytes(_WRITERS[kind][1](segments))

@@ -59,7 +59,7 @@ class LabelRow:
 
 
 @dataclass(slots=True, eq=False)
-class _Sum:
+class _LabelSum:
     """What is known of one label after some planes. low, high: of its indices."""
 
     voxels: int
@@ -73,7 +73,7 @@ class Counter:
 
     def __init__(self, mask: Mask, *, components: bool = True) -> None:
         self._mask = mask
-        self._sums: dict[int, _Sum] = {}
+        self._sums: dict[int, _LabelSum] = {}
         self._pieces = Pieces() if components else None
         columns, rows, _ = mask.voxels.shape
         at_a_time = max(1, _AT_A_TIME // (columns * rows * mask.voxels.dtype.itemsize))
@@ -106,7 +106,7 @@ class Counter:
             count = int(lengths.sum())
             known = self._sums.get(value)
             if known is None:
-                self._sums[value] = _Sum(count, indices, low, high)
+                self._sums[value] = _LabelSum(count, indices, low, high)
             else:
                 known.voxels += count
                 known.indices = known.indices + indices
@@ -133,7 +133,7 @@ def label_table(mask: Mask, *, components: bool = True) -> tuple[LabelRow, ...]:
 
 
 def _row(
-    mask: Mask, segment: Segment, total: _Sum | None, voxel_ml: float, pieces: Mapping[int, int] | None
+    mask: Mask, segment: Segment, total: _LabelSum | None, voxel_ml: float, pieces: Mapping[int, int] | None
 ) -> LabelRow:
     count = None if pieces is None else pieces.get(segment.number, 0)
     if total is None:

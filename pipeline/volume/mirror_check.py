@@ -53,7 +53,7 @@ def sanity(mask: Voxels, image: Voxels) -> Sanity | None:
     # As bits, so that a mask in which every plane is needed eight times is worked out once.
     bits = [np.packbits(plane > 0, axis=1) for plane in mask]
     inside = [np.unpackbits(b, axis=1, count=columns).any() for b in bits]
-    sums = {(i, j, k): _Sum() for i, j, k in product((False, True), repeat=3)}
+    sums = {(i, j, k): _GreySum() for i, j, k in product((False, True), repeat=3)}
     for k in range(planes):
         if not (inside[k] or inside[planes - 1 - k]):
             continue
@@ -68,7 +68,7 @@ def sanity(mask: Voxels, image: Voxels) -> Sanity | None:
 
 
 @dataclass(slots=True)
-class _Sum:
+class _GreySum:
     """Grey values so far. Planes are joined by their means, so that large grey values lose no digits."""
 
     voxels: int = 0

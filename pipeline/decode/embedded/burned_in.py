@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.core.findings import Code, Finding, Severity, refuse
+from pipeline.core.limits import FEW_VALUES
 from pipeline.decode.embedded.ambiguous_voxels import Tally, Undecided, said, settle
 from pipeline.decode.embedded.image_difference import Split, compare, other_image
 from pipeline.decode.embedded.labelled import Labelled, Named, by_value, expected_values, numbered, taken
@@ -24,7 +25,6 @@ from pipeline.decode.embedded.value_table import border_shares
 from pipeline.volume.mask import Array, Segment, Voxels
 
 # So many constants are believed without having been named. Two images that merely differ have more.
-_MOST_CONSTANTS = 16
 # A mask of this part of the planes' borders is rare; the outside of a masked original has more.
 _MOST_BORDER = 0.25
 _NEAR = 3  # values to either side that tell how often the image itself has a value
@@ -124,7 +124,7 @@ def _constants(split: Split, inside: Sequence[Named]) -> list[int]:
             listed = ", ".join(f"{c.value} ({c.voxels:,} voxels)" for c in others[:8])
             raise other_image(f"voxels that differ have {len(others)} more values than were said: {listed}")
         return values
-    if len(found) > _MOST_CONSTANTS:
+    if len(found) > FEW_VALUES:
         raise other_image(f"voxels that differ have {len(found):,} different values, not a few constants")
     shaded = [c for c in found.values() if c.beneath < 2]
     if len(found) > 1 and shaded:

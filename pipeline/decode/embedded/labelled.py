@@ -19,9 +19,8 @@ from pipeline.core.findings import Code, Finding, PipelineError, Severity, refus
 from pipeline.decode.image import Decoded
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.modality import rescales_of_mask
+from pipeline.volume.label_table import Colour
 from pipeline.volume.mask import Array, Segment, Voxels, smallest_unsigned
-
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.core.limits import FEW_VALUES
 from pipeline.decode.embedded.image_difference import compare
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.pixels import read_plane
 from pipeline.volume.mask import Array, Voxels
 
-_MOST_CONSTANTS = 16
 _EVERY = 8  # rows looked at first; it only spares looking at the whole of planes that cannot be the one
 
 
@@ -54,7 +54,7 @@ def _explains(image: Array, shown: Array) -> bool:
         return False
     comparison = compare(Voxels.of(shown.T[:, :, None]), Voxels.of(image.T[:, :, None]))
     split = comparison.split(comparison.offset())
-    return len(split.constants) <= _MOST_CONSTANTS and split.same_values > len(split.constants)
+    return len(split.constants) <= FEW_VALUES and split.same_values > len(split.constants)
 
 
 def _at(frame: Frame, source: Frame) -> Frame:

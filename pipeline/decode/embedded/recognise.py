@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.core.limits import FEW_VALUES, MOST_LABELS
 from pipeline.core.policy import ExportKind as Kind
 from pipeline.decode.embedded import colour, overlay
 from pipeline.decode.embedded.value_table import as_table, list_values, value_counts
@@ -31,8 +32,6 @@ WORDS: dict[Kind, str] = {
     "colour": "colour pixels, whose exact colours are the labels",
     "overlay": "overlay planes beside the image",
 }
-_FEW = 16  # so many values are labels whatever they look like
-_MOST_LABELS = 255
 # Share of values that lie in flat regions. Real images in 8 bits show less than 0.1; only saturated values are flat.
 _FLAT, _ROUGH = 0.8, 0.25
 
@@ -105,9 +104,9 @@ def recognise(
 def _are_labels(voxels: Voxels) -> tuple[bool | None, str]:
     """Whether the values are labels, None where it is unclear; and why."""
     values, counts = value_counts(voxels)
-    if values[0] < 0 or len(values) > _MOST_LABELS:
+    if values[0] < 0 or len(values) > MOST_LABELS:
         return False, f"{len(values):,} different values, from {values[0]} to {values[-1]}"
-    if len(values) <= _FEW:
+    if len(values) <= FEW_VALUES:
         return True, f"only {len(values)} different values: {', '.join(map(str, values))}"
     flat = _flatness(voxels, values, int(values[counts.argmax()]))
     reason = f"{len(values)} different values, {flat:.0%} of them in flat regions"

@@ -56,7 +56,7 @@ class Roi:
         return any(self.contours.get(kind) for kind in CLOSED)
 
 
-class Decoded(NamedTuple):
+class DecodedRois(NamedTuple):
     """A mask and a report per ROI that could be filled, in the order of the structure set, and all that was found."""
 
     masks: list[Mask]
@@ -103,7 +103,7 @@ def decode(
     wanted: Collection[str] | None = None,
     interpolate: bool = False,
     image_uids: Sequence[str] = (),
-) -> Decoded:
+) -> DecodedRois:
     """Each ROI, or those `wanted` by name or number, as a mask on the source image's grid.
 
     image_uids: SOP Instance UID of the source's plane at every k. interpolate: fill between contours by their signed
@@ -119,7 +119,7 @@ def decode(
             where=tuple(h.path.name for h in series.headers),
         )
     limit_mm = (policy or Policy()).corner_limit(min(source.spacing))
-    decoded = Decoded([], [], [])
+    decoded = DecodedRois([], [], [])
     doubts: dict[str, list[str]] = {}
     for roi, item in _choose(_read(series.headers[0]), wanted):
         if wanted is None and not roi.fillable:

@@ -23,7 +23,7 @@ from pipeline.volume.mask import Image, Mask, Segment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
+class DecodedSeg:
     """What one SEG series holds. masks, images: on their grids; images only where fractional values were kept.
 
     residuals_mm: of every frame, in the order of the series: its largest corner distance to the grid, by its own
@@ -68,7 +68,7 @@ def decode(
     fractional: Fractional = 0.5,
     wanted: Sequence[str | int] | None = None,
     combine: Combine = "auto",
-) -> Decoded:
+) -> DecodedSeg:
     """The masks of a SEG series, on the source grid or on the one its frames span.
 
     fractional: a value of this part of Maximum Fractional Value, or more, is inside; "keep" gives images instead.
@@ -105,7 +105,7 @@ def decode(
         )
     residuals = tuple(float(r) for part in parts for r in part.placed.residuals)
     fractional_values = any(part.table.kind == "FRACTIONAL" for part in parts)
-    return Decoded(tuple(masks), tuple(images), tuple(findings), residuals, fractional_values)
+    return DecodedSeg(tuple(masks), tuple(images), tuple(findings), residuals, fractional_values)
 
 
 def _refuse_unknown(wanted: Sequence[str | int] | None, segments: Sequence[Segment]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.core.findings import Code, refuse
 from pipeline.dicom.encoding import DEFLATED, EXPLICIT_BIG, NATIVE
 from pipeline.dicom.frame import Frame
-from pipeline.dicom.pixel_layout import Layout, inflated, layout_of
+from pipeline.dicom.pixel_layout import PixelLayout, inflated, layout_of
 from pipeline.dicom.pixels import read_plane
 from pipeline.volume.mask import Array
 
@@ -53,7 +53,7 @@ def stored_values(frame: Frame) -> Array:
     return bits[bit % 8 :].reshape(rows, columns)
 
 
-def _bytes(frame: Frame, layout: Layout, first: int, end: int) -> Array:
+def _bytes(frame: Frame, layout: PixelLayout, first: int, end: int) -> Array:
     """Bytes of the pixel data, from `first` up to `end` or up to where they stop."""
     path = frame.path
     if frame.header.pixel_offset is None:

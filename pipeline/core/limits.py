@@ -1,0 +1,9 @@
+"""Limits that more than one room holds to. What one module alone needs stands there; what a user may choose, in `policy`."""
+
+from __future__ import annotations
+
+SAME_PLACE_MM = 1e-3  # nearer than positions are printed: one place
+LEANS_DEGREES = 0.005  # a stack leans by more; less is what printed cosines leave
+MOST_PLANES = 32767  # along an axis: dim[] of NIfTI-1 is int16
+MOST_LABELS = 255  # different values of a mask; more are an image
+FEW_VALUES = 16  # so many are labels, or constants of an export, whatever they look like
