@@ -72,6 +72,8 @@ def test_burned_in_with_a_clean_export_comes_back_voxel_for_voxel(real, tmp_path
     mask = labelled.decoded(laid.frames).on(laid.grid, laid.place(labelled.voxels, 0), labelled.name)
     np.testing.assert_array_equal(mask.voxels.array(), real.mask)
     assert [(s.number, s.name, s.source_value) for s in mask.segments] == [(1, "liver", value)]
+    taken = next(f for f in labelled.findings if f.code is Code.VALUES_TAKEN)
+    assert f"{value} is “liver” (" in taken.message
     finding = next(f for f in labelled.findings if f.code is Code.UNDECIDED_VOXELS)
     assert f"{np.count_nonzero(undecided):,} voxels of the image" in finding.message
     assert f"{np.count_nonzero(undecided & real.mask):,} with mask all around" in finding.message

@@ -61,6 +61,7 @@ def test_the_label_named_first_lies_on_top(order, turned):
     assert (labels[(LIVER > TUMOUR)] == number["liver"]).all()
     assert (labels[(LIVER < TUMOUR)] == number["tumour"]).all()
     assert [o.voxels for o in merged.overlaps] == [SHARED]
+    assert merged.findings[0].code is Code.MASKS_MERGED
     assert f"{SHARED:,} voxels; they are “{order[0]}”" in merged.findings[0].message
 
 

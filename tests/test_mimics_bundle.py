@@ -193,6 +193,21 @@ def test_a_mask_of_another_size_than_its_image_set_is_left_out(tmp_path: Path, l
     assert len([f for f in findings if f.code is Code.MASK_LEFT_OUT]) == 3
 
 
+@pytest.mark.parametrize(
+    ("entry", "field", "value"), [("masks", "number_of_pixels", 3), ("images", "logical_dimensions", [9, 9, 9])]
+)
+def test_a_count_that_mimics_gives_otherwise_is_said(tmp_path: Path, entry: str, field: str, value: object) -> None:
+    exported(tmp_path)
+    path = tmp_path / "bundle.json"
+    content = json.loads(path.read_text("utf-8"))
+    assert field in content[entry][0]
+    content[entry][0][field] = value
+    path.write_text(json.dumps(content), "utf-8")
+    masks, findings = masks_of(read_bundle(tmp_path))
+    assert places(masks[0]) == truth(0)
+    assert Code.COUNT_DIFFERS in codes(findings, Severity.WARNING)
+
+
 # ---- reduced, resliced, without tags: right, and said
 
 

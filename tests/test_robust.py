@@ -140,6 +140,7 @@ def test_a_report_without_its_extra_is_refused_before_work_starts(
     for target in (tmp_path / "out.nii", f"{tmp_path / 'out'}/"):
         code, _, err = run(capsys, "convert", tmp_path / "in", "-o", target, "--report")
         assert (code, "verimask[report]" in err) == (Exit.USAGE, True)
+        assert err.startswith(f"REFUSED  {Code.NO_REPORT_PACKAGE.name}")
     code, _, err = run(capsys, "report", tmp_path / "none.json", "-o", tmp_path / "page.html")
     assert (code, "verimask[report]" in err) == (Exit.USAGE, True)
     assert [p.name for p in tmp_path.iterdir()] == ["in"]
