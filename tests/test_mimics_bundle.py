@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.conversion.convert import convert
+from pipeline.conversion.request import Request
 from pipeline.core.findings import Code, Exit, Finding, PipelineError, Severity
 from pipeline.core.policy import Policy
 from pipeline.geometry.grid import Grid
@@ -139,6 +141,20 @@ def test_noise_leaves_axes_at_right_angles(tmp_path: Path) -> None:
 def test_a_lean_is_kept(tmp_path: Path) -> None:
     grid = grid_of(exported(tmp_path, step=[0.0, 0.25, (1 - 0.0625) ** 0.5]).images[0]).grid
     assert grid.shear_degrees == pytest.approx(np.degrees(np.arcsin(0.25)), abs=1e-4)
+
+
+@pytest.mark.parametrize("on_tilt", ["refuse", "shear", "resample"])
+def test_a_lean_obeys_the_policy(tmp_path: Path, on_tilt: Any) -> None:
+    exported(tmp_path / "in", step=[0.0, 0.25, (1 - 0.0625) ** 0.5])
+    request, policy = Request(wanted=("bone",)), Policy(on_tilt=on_tilt, crosscheck="off")
+    if on_tilt == "shear":
+        made = convert(tmp_path / "in", tmp_path / "bone.nii.gz", request=request, policy=policy)
+        assert Code.SHEAR_KEPT in codes(made.findings)
+        return
+    with pytest.raises(PipelineError) as caught:
+        convert(tmp_path / "in", tmp_path / "bone.nii.gz", request=request, policy=policy)
+    assert caught.value.finding.code is Code.GANTRY_TILT
+    assert ("--source" in caught.value.finding.hint) == (on_tilt == "resample")
 
 
 def test_colours_names_and_uids_are_kept(tmp_path: Path) -> None:

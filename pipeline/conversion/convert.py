@@ -36,6 +36,7 @@ from pipeline.dicom.scan import Scan, Series, choose, left_out_beside, nothing_c
 from pipeline.dicom.split_volumes import Part
 from pipeline.dicom.unread_files import place_among
 from pipeline.mimics import is_bundle
+from pipeline.stacking.defects import keep_tilt, tilt_of_grid
 from pipeline.volume.mask import Mask
 
 if TYPE_CHECKING:
@@ -340,7 +341,7 @@ def _on_source(product: Product, found: Scan | None, request: Request, policy: P
     """
     product = replace(product, findings=(*product.findings, *about_files(product.series.headers)))
     if not request.source:
-        return product
+        return _keeping_tilt(product, policy) if product.form == "bundle" else product
     if not isinstance(product.volume, Mask):
         raise refuse(Code.NOT_A_MASK, "--source is for masks; an image has a grid of its own", "Leave --source out.")
     source = find_source(
@@ -355,6 +356,14 @@ def _on_source(product: Product, found: Scan | None, request: Request, policy: P
     if product.series.kind not in ("seg", "rtstruct"):
         product = place_on(product, source, policy)
     return with_grey_values(product, source) if policy.grey_values else product
+
+
+def _keeping_tilt(product: Product, policy: Policy) -> Product:
+    """A product on the grid it came with, which may lean. Raises GANTRY_TILT where the policy does not keep that."""
+    tilted = tilt_of_grid(product.grid, policy)
+    if tilted is None:
+        return product
+    return replace(product, findings=(*product.findings, keep_tilt(tilted, policy, "masks of a bundle")))
 
 
 def _several(products: Sequence[Product]) -> PipelineError:

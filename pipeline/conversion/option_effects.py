@@ -89,7 +89,7 @@ def _lays_planes(asked: Asked, subject: Subject) -> bool:
 
 
 def _stacks_frames(asked: Asked, subject: Subject) -> bool:
-    return _lays_planes(asked, subject) or subject.form in ("seg", "fractional")
+    return _lays_planes(asked, subject) or subject.form in ("seg", "fractional", "bundle")
 
 
 def _may_be_disputed(asked: Asked, subject: Subject) -> bool:

@@ -10,14 +10,15 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, Severity
+from pipeline.core.findings import Code, Finding, PipelineError, Severity
 from pipeline.core.limits import LEANS_DEGREES, SAME_PLACE_MM
 from pipeline.core.policy import Policy
-from pipeline.geometry.grid import Matrix, Plane, Stack, axis_codes
+from pipeline.geometry.grid import Grid, Matrix, Plane, Stack, axis_codes
 
 _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
 _STANDS_OUT = 4.0  # how many times further than any other a displaced plane lies from the line through them
@@ -247,12 +248,38 @@ def _off_line(offsets: Matrix) -> Matrix:
 
 def tilt(stack: Stack, policy: Policy) -> Finding:
     """The gantry tilt of a stack that leans: how much, and about which axis of the patient."""
-    limit = policy.corner_limit(min(stack.grid.spacing[:2]))
-    lean = stack.lean
-    degrees = stack.grid.shear_degrees
-    height = float(stack.offsets[-1, 2])
+    return _tilt(stack.grid, stack.lean, float(stack.offsets[-1, 2]), policy)
+
+
+def tilt_of_grid(grid: Grid, policy: Policy) -> Finding | None:
+    """The same of a grid that came without its planes; None where it does not lean."""
+    if grid.shape[2] < 2 or grid.shear_degrees <= LEANS_DEGREES:
+        return None
+    axes = grid.lps[:3, :2] / np.linalg.norm(grid.lps[:3, :2], axis=0)
+    step = float(np.cross(axes[:, 0], axes[:, 1]) @ grid.lps[:3, 2])
+    return _tilt(grid, axes.T @ grid.lps[:3, 2] / step, step * (grid.shape[2] - 1), policy)
+
+
+def keep_tilt(tilted: Finding, policy: Policy, what: str) -> Finding:
+    """What is said of a tilt that stays in the affine of a mask. what: "frames of a segmentation", for the refusal.
+
+    Raises GANTRY_TILT unless the policy is to keep it: such a mask is not resampled without the images it lies on.
+    """
+    if policy.on_tilt == "shear":
+        said = f"{tilted.message}; the affine is sheared, with sform code 1 and qform code 0"
+        return replace(tilted, code=Code.SHEAR_KEPT, message=said, severity=Severity.WARNING, hint="")
+    hint = "--on-tilt shear keeps every voxel in place in a sheared affine, which some tools refuse"
+    if policy.on_tilt == "resample":
+        hint += f"; {what} are not resampled by themselves: --source gives the grid of the images"
+    raise PipelineError(replace(tilted, hint=f"{hint}."))
+
+
+def _tilt(grid: Grid, lean: Matrix, height: float, policy: Policy) -> Finding:
+    """lean: (2,) mm along i and j for every mm along the normal. height: of the last plane above the first, mm."""
+    limit = policy.corner_limit(min(grid.spacing[:2]))
+    degrees = grid.shear_degrees
     along = "rows" if abs(lean[1]) > abs(lean[0]) else "columns"
-    axis = stack.grid.lps[:3, :3] / np.linalg.norm(stack.grid.lps[:3, :3], axis=0)
+    axis = grid.lps[:3, :3] / np.linalg.norm(grid.lps[:3, :3], axis=0)
     letters = axis_codes(np.vstack([np.column_stack([axis * [[-1], [-1], [1]], np.zeros(3)]), [0, 0, 0, 1]]))
     about = {"L": "left-right", "R": "left-right", "A": "front-back", "P": "front-back"}.get(
         letters[0] if along == "rows" else letters[1], "head-foot"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
+from pipeline.core.findings import Code, Finding, Severity, refuse
 from pipeline.core.policy import Policy
 from pipeline.dicom.frame import Frame
 from pipeline.geometry.grid import GeometryError, Grid, Matrix, Plane
@@ -151,14 +151,7 @@ def _about_tilt(found: Spanned, policy: Policy) -> tuple[Finding, ...]:
     """What the policy does about frames that are stacked off their normal."""
     if not defects.leans(found.stack):
         return ()
-    defect = defects.tilt(found.stack, policy)
-    if policy.on_tilt == "shear":
-        said = f"{defect.message}; the affine is sheared, with sform code 1 and qform code 0"
-        return (replace(defect, code=Code.SHEAR_KEPT, message=said, severity=Severity.WARNING, hint=""),)
-    hint = "--on-tilt shear keeps every voxel in place in a sheared affine, which some tools refuse"
-    if policy.on_tilt == "resample":
-        hint += "; frames of a segmentation are not resampled by themselves: --source gives the grid of the images"
-    raise PipelineError(replace(defect, hint=f"{hint}."))
+    return (defects.keep_tilt(defects.tilt(found.stack, policy), policy, "frames of a segmentation"),)
 
 
 def _about_step(
