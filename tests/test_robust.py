@@ -215,6 +215,23 @@ def test_a_hint_loses_only_sentences_on_options_it_lacks() -> None:
     assert output.hint(whole, options) == whole
 
 
+@pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])
+@pytest.mark.parametrize(("command", "has_series"), [("explain", True), ("check", False), ("diagnose", False)])
+def test_of_several_series_every_command_says_how_to_choose(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, has_series: bool, as_json: bool
+) -> None:
+    write(tmp_path / "in" / "one", SMALL)
+    write(tmp_path / "in" / "two", SMALL, seed="other")
+    write(tmp_path / "mask", SMALL)
+    assert convert(tmp_path / "mask", tmp_path / "m.nii", policy=OFF).output
+    given = {"check": [tmp_path / "m.nii"], "diagnose": [tmp_path / "m.nii", "--source"]}.get(command, [])
+    code, out, err = run(capsys, command, *given, tmp_path / "in", *(["--json"] if as_json else []))
+    said = " ".join((out + err).split())
+    assert code == Exit.NOTHING_TO_CONVERT
+    assert ("--series" in said) == has_series
+    assert "give the files of one alone" in said
+
+
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_prose_wraps_everywhere(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int

@@ -42,8 +42,10 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     results = [(m.name, i.name, differences(m, i, declared[m.parent])) for m, i in many.pairs]
     wrong = sum(any(f.severity is Severity.ERROR for f in found) for _, _, found in results) + len(many.alone)
     if options.json:
-        pairs_json = [{"Mask": m, "Image": i, "Findings": [f.as_json() for f in found]} for m, i, found in results]
-        output.json({"Pairs": pairs_json, "Alone": [f.as_json() for f in many.alone], "Wrong": wrong})
+        pairs_json = [
+            {"Mask": m, "Image": i, "Findings": output.findings_json(found, options)} for m, i, found in results
+        ]
+        output.json({"Pairs": pairs_json, "Alone": output.findings_json(many.alone, options), "Wrong": wrong})
     else:
         for m, i, found in results:
             output.prose(_lines(m, i, found, options), options)

@@ -357,7 +357,7 @@ def _report_many(done: Sequence[Outcome], refused: Sequence[PipelineError], opti
     from pipeline.core.findings import Exit
 
     if options.json:
-        output.json([*(o.record for o in done), *(output.refusal_record(e) for e in refused)])
+        output.json([*(o.record for o in done), *(output.refusal_record(e, options) for e in refused)])
     else:
         for made in done:
             output.outcome(made, options)

@@ -67,7 +67,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         series = write_series(mask, frames, out, policy=policy)
         said = f"wrote {len(series.files)} instances to {out}"
     if options.json:
-        output.json({"Written": out.name, "Findings": [f.as_json() for f in findings]})
+        output.json({"Written": out.name, "Findings": output.findings_json(findings, options)})
     else:
         output.prose([said, *(f"note: {f.message}" for f in findings)], options)
     return 0

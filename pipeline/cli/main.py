@@ -116,7 +116,7 @@ def _failed(error: Exception, options: argparse.Namespace) -> int:
 
     if isinstance(error, PipelineError):
         if options.json:
-            output.json(output.refusal_record(error))
+            output.json(output.refusal_record(error, options))
         else:
             output.refusal(error, options)
         return int(error.exit)

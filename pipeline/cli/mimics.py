@@ -60,7 +60,7 @@ def run_back(options: argparse.Namespace, _: list[str]) -> int:
     mask = read_mask(Path(options.mask))
     findings = to_mimics(mask, images[0], Path(options.output), units_mm_per_unit=options.mm_per_unit)
     if options.json:
-        output.json({"Written": Path(options.output).name, "Findings": [f.as_json() for f in findings]})
+        output.json({"Written": Path(options.output).name, "Findings": output.findings_json(findings, options)})
     else:
         output.prose([f"wrote {options.output}", *(f"note: {f.message}" for f in findings)], options)
     return 0

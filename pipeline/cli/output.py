@@ -12,7 +12,7 @@ from pipeline.core.plain_text import silence_output
 
 if TYPE_CHECKING:
     from pipeline.conversion.record import Outcome
-    from pipeline.core.findings import PipelineError
+    from pipeline.core.findings import Finding, PipelineError
 
 
 def add_common(p: argparse.ArgumentParser) -> None:
@@ -115,13 +115,20 @@ def refusal(error: PipelineError, options: argparse.Namespace) -> None:
     print("\n".join(refusal_lines(error, colour=colour(sys.stderr), width=width())), file=sys.stderr)
 
 
-def refusal_record(error: PipelineError) -> dict[str, Any]:
+def refusal_record(error: PipelineError, options: argparse.Namespace) -> dict[str, Any]:
     """A refusal as JSON."""
     return {
         "Verdict": "REFUSED",
         "Exit": int(error.exit),
-        "Findings": [error.finding.as_json(), *(f.as_json() for f in error.others)],
+        "Findings": findings_json((error.finding, *error.others), options),
     }
+
+
+def findings_json(findings: Iterable[Finding], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Findings as JSON, with the hints that the command has options for."""
+    from dataclasses import replace
+
+    return [replace(found, hint=hint(found.hint, options)).as_json() for found in findings]
 
 
 def colour(stream: TextIO) -> bool:

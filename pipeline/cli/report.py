@@ -53,7 +53,9 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         write_page(out, _page(given, options))
         written, refused = [out], []
     if options.json:
-        output.json({"Written": [p.name for p in written], "Refused": [output.refusal_record(e) for e in refused]})
+        output.json(
+            {"Written": [p.name for p in written], "Refused": [output.refusal_record(e, options) for e in refused]}
+        )
     else:
         for error in refused:
             output.refusal(error, options)

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     progress.clear()
     left_out = [left.finding for left in found.left_out]
     if options.json:
-        output.json({"Series": [_record(s) for s in found.series], "LeftOut": [f.as_json() for f in left_out]})
+        output.json({"Series": [_record(s) for s in found.series], "LeftOut": output.findings_json(left_out, options)})
         return 0
     output.lines([table(found.series)], options)
     lines = []

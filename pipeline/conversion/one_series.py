@@ -59,8 +59,8 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
     raise refuse(
         parts[0].code,
         f"{series.title} holds {len(parts)} volumes, and one file holds one",
-        "Choose one with --part NUMBER or NAME, or give -o a folder (ending in /) for all of them:\n"
-        + split_volumes.table(parts),
+        "Choose one with --part NUMBER or NAME. Or give the files of one alone. All of them: verimask convert with -o a "
+        "folder (ending in /).\n" + split_volumes.table(parts),
         clause="PS3.3 C.7.6.2.1.1",
         measured=len(parts),
         limit=1,

@@ -148,10 +148,12 @@ def checked_target(output: Path) -> Path:
         raise refuse(
             Code.OUTPUT_NAME,
             f"{output.name} does not end in .nii or .nii.gz",
-            f"Say -o {output.name.split('.')[0]}.nii.gz, or a folder ending in / for all series.",
+            f"Name it {output.name.split('.')[0]}.nii.gz. With -o a folder ending in / all series are written.",
         )
     if not output.parent.is_dir():
-        raise refuse(Code.OUTPUT_NAME, f"the folder {output.parent} is not there", "Make it first, or give another -o.")
+        raise refuse(
+            Code.OUTPUT_NAME, f"the folder {output.parent} is not there", "Make it first, or give another name."
+        )
     return output
 
 

@@ -150,8 +150,8 @@ def choose(found: Scan, wanted: str | None) -> Series:
     raise refuse(
         Code.SEVERAL_SERIES,
         f"there are {len(candidates)} series here, and one file holds one series",
-        "Choose with --series UID, NUMBER or DESCRIPTION, or give -o a folder (ending in /) to get all of them:\n"
-        + table(found.series),
+        "Choose with --series UID, NUMBER or DESCRIPTION. Or give the files of one alone. All of them: verimask convert "
+        "with -o a folder (ending in /).\n" + table(found.series),
     )
 
 

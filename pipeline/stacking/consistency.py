@@ -61,7 +61,7 @@ def _mixed_orientation(planes: Sequence[Plane], names: Sequence[str], policy: Po
     return Finding(
         Code.MIXED_ORIENTATION,
         f"{others} of {len(planes)} planes are turned against {names[0]}, {names[k]} by {angles[k]:.1f}°",
-        "A localizer or a second volume shares the series; choose with --part, or give -o a folder for all.",
+        "A localizer or a second volume shares the series. Choose with --part. Or give the files of one alone.",
         clause=_PLANE_CLAUSE,
         where=(names[0], names[k]),
         measured=float(angles[k]),
@@ -79,7 +79,7 @@ def _mixed_size(planes: Sequence[Plane], names: Sequence[str]) -> Finding | None
     return Finding(
         Code.MIXED_SIZE,
         f"{names[other]} has {p.columns} × {p.rows} pixels, {names[0]} {size[0]} × {size[1]}",
-        "Two images share the series; choose with --part.",
+        "Two images share the series. Choose with --part. Or give the files of one alone.",
         clause="PS3.3 C.7.6.3",
         where=(names[0], names[other]),
     )
