@@ -232,6 +232,37 @@ def test_of_several_series_every_command_says_how_to_choose(
     assert "give the files of one alone" in said
 
 
+def test_a_name_keeps_its_case(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name without a dot is told from a word by nothing but `where`."""
+    monkeypatch.chdir(tmp_path)
+    write(Path("planes"), SMALL)
+    assert convert("planes", "m.nii", policy=OFF).output
+    for command in (
+        ("series", "absent"),
+        ("convert", "absent", "-o", "o.nii"),
+        ("convert", "planes", "-o", "absent"),
+        ("convert", "planes", "-o", "o.nii", "--orient", "absent"),
+        ("explain", "absent"),
+        ("check", "m.nii", "absent"),
+        ("check", "absent", "m.nii"),
+        ("check", "planes"),
+        ("check", "planes", "m.nii"),
+        ("diagnose", "absent", "--source", "planes"),
+        ("diagnose", "m.nii", "--source", "absent"),
+        ("report", "absent", "-o", "p.html"),
+        ("report", "m.json", "-o", "planes"),
+        ("export", "absent", "-o", "out"),
+        ("export", "m.nii", "--source", "planes", "--to", "seg", "--segments", "absent", "-o", "out"),
+        ("to-mimics", "m.nii", "absent", "-o", "out"),
+    ):
+        code, _, err = run(capsys, *command)
+        assert code not in (0, 1)
+        assert not any(word.startswith(("Absent", "Planes")) for word in err.split()), err
+        assert "absent" in err or "planes" in err, err
+
+
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_prose_wraps_everywhere(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int

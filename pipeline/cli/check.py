@@ -65,7 +65,12 @@ def _pairs(mask: Path, image: Path | None) -> Pairs:
         return pairs_of_dataset(mask) if image is None else pairs(mask, image)
     if image is None:
         words = f"{mask.name} is one file, and a check holds a mask against its image"
-        raise refuse(Code.NOTHING_TO_CHECK, words, "Give the image after it, or two folders, or an nnU-Net data set.")
+        raise refuse(
+            Code.NOTHING_TO_CHECK,
+            words,
+            "Give the image after it, or two folders, or an nnU-Net data set.",
+            where=(mask.name,),
+        )
     return Pairs(((mask, image),), ())
 
 
@@ -108,7 +113,7 @@ def _existing(path: Path) -> Path:
     from pipeline.core.findings import Code, refuse
 
     if not path.exists():
-        raise refuse(Code.NO_SUCH_INPUT, f"{path.name} is not there", "Check the path.")
+        raise refuse(Code.NO_SUCH_INPUT, f"{path.name} is not there", "Check the path.", where=(path.name,))
     return path
 
 

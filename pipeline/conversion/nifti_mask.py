@@ -37,7 +37,11 @@ def read_array(path: Path) -> tuple[NiftiHeader, Array]:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) != 3:
-        raise refuse(Code.SEVERAL_VOLUMES, f"{path.name} is {' × '.join(map(str, shape))}; one 3-D block is needed")
+        raise refuse(
+            Code.SEVERAL_VOLUMES,
+            f"{path.name} is {' × '.join(map(str, shape))}; one 3-D block is needed",
+            where=(path.name,),
+        )
     block = np.stack(list(nifti.read_planes(path)))
     return replace(header, shape=shape), block.transpose(2, 1, 0)
 

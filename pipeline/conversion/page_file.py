@@ -43,7 +43,12 @@ def check_page_place(path: Path) -> None:
         hint = "Make it first, or give another name."
         raise refuse(Code.OUTPUT_NAME, f"the folder {path.parent} is not there", hint, where=(path.name,))
     if path.is_dir():
-        raise refuse(Code.OUTPUT_NAME, f"{path} is a folder, and a page is one file", "Name a file, such as page.html.")
+        raise refuse(
+            Code.OUTPUT_NAME,
+            f"{path} is a folder, and a page is one file",
+            "Name a file, such as page.html.",
+            where=(str(path),),
+        )
     if os.path.lexists(path) and not is_page(path):
         raise refuse(
             Code.OUTPUT_EXISTS,

@@ -149,6 +149,7 @@ def checked_target(output: Path) -> Path:
             Code.OUTPUT_NAME,
             f"{output.name} does not end in .nii or .nii.gz",
             f"Name it {output.name.split('.')[0]}.nii.gz. With -o a folder ending in / all series are written.",
+            where=(output.name,),
         )
     if not output.parent.is_dir():
         raise refuse(

@@ -109,6 +109,7 @@ def checked_codes(codes: str) -> str:
             Code.BAD_ORIENTATION,
             f"{codes} is no orientation: one letter each of R/L, A/P and S/I, such as RAS or LPS",
             "Say --orient RAS, or leave it out to keep the acquired order.",
+            where=(str(codes),),
         )
     return letters
 

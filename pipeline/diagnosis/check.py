@@ -153,7 +153,15 @@ def check_header(placed: PlacedBlock, limit_mm: float = LIMIT_MM) -> list[Findin
         words = f"{name}: the axes are not orthonormal enough for ITK, which {then}"
         hint = "Cosines rounded to few decimals, or gantry tilt. Convert the series again, or resample it."
         found.append(
-            Finding(Code.NOT_ORTHONORMAL, words, hint, Severity.WARNING, measured=error, limit=ITK_ORTHONORMAL)
+            Finding(
+                Code.NOT_ORTHONORMAL,
+                words,
+                hint,
+                Severity.WARNING,
+                where=(name,),
+                measured=error,
+                limit=ITK_ORTHONORMAL,
+            )
         )
     if header.units & 7 not in (0, 2):
         found.append(_forms(f"{name}: the header says {_UNIT_MM.get(header.units & 7, 'no known unit')}, not mm"))

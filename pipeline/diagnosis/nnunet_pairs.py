@@ -47,6 +47,7 @@ def pairs_of_dataset(folder: Path) -> Pairs:
             Code.NO_SUCH_INPUT,
             f"{folder.name} has neither labelsTr and imagesTr nor labelsTs and imagesTs",
             "Give the folder of an nnU-Net data set, or the folder of masks and the folder of images.",
+            where=(folder.name,),
         )
     each = [_paired(masks, images) for masks, images in found]
     return _any(Pairs(tuple(p for e in each for p in e.pairs), tuple(f for e in each for f in e.alone)))
@@ -59,7 +60,12 @@ def pairs(masks: Path, images: Path) -> Pairs:
     """
     if not images.is_dir():
         words = f"{masks.name} is a folder, and {images.name} is " + ("none" if images.exists() else "not there")
-        raise refuse(Code.NO_SUCH_INPUT, words, "Give two files, or the folder of masks and the folder of images.")
+        raise refuse(
+            Code.NO_SUCH_INPUT,
+            words,
+            "Give two files, or the folder of masks and the folder of images.",
+            where=(masks.name,),
+        )
     return _any(_paired(masks, images))
 
 

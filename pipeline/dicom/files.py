@@ -55,13 +55,15 @@ def _refuse_unreachable(given: Path) -> None:
     try:
         os.stat(given)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise refuse(Code.NO_SUCH_INPUT, f"{given} is not there", "Check the path; nothing was read.") from error
+        raise refuse(
+            Code.NO_SUCH_INPUT, f"{given} is not there", "Check the path; nothing was read.", where=(str(given),)
+        ) from error
     except OSError as error:
         raise refuse(
             Code.FILE_UNREAD,
             f"{given} cannot be reached: {error.strerror}",
             "Check the path, and whether you may read there; nothing was read.",
-            where=(given.name,),
+            where=(str(given),),
         ) from error
 
 

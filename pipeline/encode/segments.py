@@ -74,7 +74,9 @@ def _entries(path: Path) -> dict[int, dict[str, Any]]:
     try:
         given = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise refuse(Code.NO_SUCH_INPUT, f"{path} is not there", "Check the path; nothing was written.") from error
+        raise refuse(
+            Code.NO_SUCH_INPUT, f"{path} is not there", "Check the path; nothing was written.", where=(str(path),)
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _wrong(path, f"is not TOML: {error}") from error
     listed = given.get("segment")

@@ -153,7 +153,9 @@ def read_bundle(path: Path) -> Bundle:
     Raises PipelineError: NO_SUCH_INPUT, or BUNDLE_INVALID naming the field.
     """
     if not path.exists():
-        raise refuse(Code.NO_SUCH_INPUT, f"{path} is not there", "Check the path; nothing was read.")
+        raise refuse(
+            Code.NO_SUCH_INPUT, f"{path} is not there", "Check the path; nothing was read.", where=(str(path),)
+        )
     folder = path if path.is_dir() else path.parent
     if not (folder / "bundle.json").is_file():
         raise _invalid("bundle.json", f"{folder.name} has none: the export did not finish, or this is no bundle")

@@ -60,7 +60,9 @@ def read_record(path: Path) -> Record:
     try:
         values = _loaded(path)
     except OSError as error:
-        raise refuse(Code.NO_SUCH_INPUT, f"{path.name} cannot be read: {error.strerror or error}") from error
+        raise refuse(
+            Code.NO_SUCH_INPUT, f"{path.name} cannot be read: {error.strerror or error}", where=(path.name,)
+        ) from error
     except (ValueError, RecursionError) as error:
         raise _no_outcome(path, "it is not JSON") from error
     if not isinstance(values, dict) or values.get("Verdict") not in VERDICTS:

@@ -168,6 +168,7 @@ def _about_step(
                 f"{name} has frames at one position only; its thickness {step:.6g} mm comes from {source}",
                 "Give the source series to place the plane among its own.",
                 Severity.WARNING,
+                where=(name,),
             )
         )
     elif tag and abs(step - tag) > limit:
@@ -177,6 +178,7 @@ def _about_step(
                 f"{name}: Spacing Between Slices says {tag:.6g} mm, the frames lie on steps of {step:.6g} mm",
                 "The positions decide. " + _SOURCE_HINT,
                 Severity.WARNING,
+                where=(name,),
                 measured=abs(step - tag),
                 limit=limit,
                 unit="mm",
@@ -189,6 +191,7 @@ def _about_step(
                 f"{name}: frames lie {step:.6g} mm apart but are {thickness:.6g} mm thick; planes may be missing",
                 _SOURCE_HINT,
                 Severity.WARNING,
+                where=(name,),
                 measured=step,
                 limit=thickness * 1.5,
                 unit="mm",
@@ -202,6 +205,7 @@ def _about_step(
                 f"{name}: {found.added} of {total} planes have no frame and are empty (step {step:.6g} mm{seen})",
                 "Usual for segmentations, which leave empty planes out.",
                 Severity.INFO if found.step_is_seen else Severity.WARNING,
+                where=(name,),
                 clause="PS3.3 C.8.20.2",
             )
         )
@@ -226,6 +230,7 @@ def _same_reference(frame: Frame, source: Grid) -> tuple[Finding, ...]:
             Code.FRAME_OF_REFERENCE_DIFFERS,
             f"{missing} names no Frame of Reference; that both lie in the same one is taken for granted",
             severity=Severity.WARNING,
+            where=() if ours else (frame.path.name,),
             clause="PS3.3 C.7.4.1",
         ),
     )

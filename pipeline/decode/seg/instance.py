@@ -85,6 +85,7 @@ class Instance:
                     f"{self.header.path.name} has pixels of segment {numbers}, which its table does not name",
                     "They are kept, under their number.",
                     Severity.WARNING,
+                    where=(self.header.path.name,),
                     clause="PS3.3 C.8.20.2",
                 )
             )
@@ -114,6 +115,7 @@ class Instance:
                     f"{name}: no pixel for segment " + ", ".join(f"{s.number} “{s.name}”" for s in without),
                     "They are empty; they stay in the table of segments.",
                     Severity.INFO,
+                    where=(name,),
                 )
             )
         if self.table.kind == "FRACTIONAL" and self.fractional != "keep":
@@ -124,6 +126,7 @@ class Instance:
                     f"from {self.fractional:g} of {self.table.maximum}, its Maximum Fractional Value, upwards",
                     "Choose another threshold, or keep the values, with --fractional.",
                     Severity.INFO,
+                    where=(name,),
                     clause="PS3.3 C.8.20.2.3",
                 )
             )
