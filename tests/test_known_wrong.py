@@ -1,6 +1,6 @@
 """What the witnesses are known to get wrong or to refuse without need: each fault shown in the installed version.
 
-A rule of crosscheck/panel.py explains a difference away, so it must be seen to be true; when a fault is mended, the test
+A rule of crosscheck/known_wrong.py explains a difference away, so it must be seen to be true; when a fault is mended, the test
 fails and the rule can go.
 """
 

@@ -152,7 +152,7 @@ def judged(told: Told, product: Product) -> Agreement:
     limit = POLICY.dcm2niix_limit_mm if told.witness == "dcm2niix" else POLICY.witness_limit_mm
     known = predictions(told.witness, seen.stack, seen.frames, seen.physical)
     voxels = product.volume.voxels
-    return judge(told, product.grid, limit, seen.physical, lambda: iter(voxels), known, limit)
+    return judge(told, product.grid, limit, seen.physical, lambda: iter(voxels), known)
 
 
 def planted(told: Told, product: Product) -> Iterator[tuple[str, Told]]:
@@ -274,9 +274,16 @@ def test_tiny_values_are_held_against_their_own_size(tmp_path: Path, witnesses: 
 
 
 @pytest.mark.parametrize(
-    ("scheme", "said"), [(0, ""), (1, "every volume"), (2, "from the first"), (3, "from the second")]
+    ("scheme", "said"),
+    [
+        (0, ""),
+        (1, "every volume"),
+        (2, "from the first"),
+        (3, "from the second"),
+        *((odd, "none that is known") for odd in ("?", "inf", 7, "")),
+    ],
 )
-def test_volumes_that_ge_stores_upside_down_are_said(tmp_path: Path, scheme: int, said: str) -> None:
+def test_volumes_that_ge_stores_upside_down_are_said(tmp_path: Path, scheme: object, said: str) -> None:
     write(tmp_path / "in", replace(SMALL, kind="mr"), edit=epi_pepolar(scheme))
     outcome = convert([tmp_path / "in"], tmp_path / "out.nii", policy=POLICY)
     messages = [f.message for f in outcome.findings if f.code is Code.REVERSED_ROWS]
@@ -285,15 +292,14 @@ def test_volumes_that_ge_stores_upside_down_are_said(tmp_path: Path, scheme: int
     assert outcome.verdict == ("UNCONFIRMED" if said else "VERIFIED")
 
 
-def test_a_scheme_of_another_sequence_or_none_says_nothing(tmp_path: Path) -> None:
+def test_a_scheme_of_another_sequence_says_nothing(tmp_path: Path) -> None:
     def other(k: int, dataset: Dataset) -> None:
         epi_pepolar(1)(k, dataset)
         dataset[0x0019109C].value = "epi"
 
-    for n, edit in enumerate((other, epi_pepolar("?"))):
-        write(tmp_path / str(n), replace(SMALL, kind="mr"), edit=edit)
-        outcome = convert([tmp_path / str(n)], tmp_path / f"{n}.nii", policy=POLICY)
-        assert Code.REVERSED_ROWS not in {f.code for f in outcome.findings}
+    write(tmp_path / "in", replace(SMALL, kind="mr"), edit=other)
+    outcome = convert([tmp_path / "in"], tmp_path / "out.nii", policy=POLICY)
+    assert Code.REVERSED_ROWS not in {f.code for f in outcome.findings}
 
 
 def test_no_series_of_the_samples_is_disputed(samples: Path, tmp_path: Path) -> None:
@@ -301,3 +307,43 @@ def test_no_series_of_the_samples_is_disputed(samples: Path, tmp_path: Path) -> 
     assert len(done) > 40
     assert {o.verdict for o in done} <= {"VERIFIED", "UNCONFIRMED"}
     assert Code.WITNESS_DIFFERS not in {error.finding.code for error in refused}
+
+
+@pytest.mark.parametrize("which", ["a table", "some planes only"])
+def test_real_world_values_that_cannot_be_computed_excuse_nothing(tmp_path: Path, witnesses: Panel, which: str) -> None:
+    """A prediction of nothing would be met by anything."""
+
+    def edit(k: int, dataset: Dataset) -> None:
+        if which == "a table":
+            _real_world(k, dataset)
+            item = dataset.RealWorldValueMappingSequence[0]
+            del item.RealWorldValueSlope, item.RealWorldValueIntercept
+            item.RealWorldValueLUTData = [float(n) for n in range(8)]
+        elif k < 3:
+            _real_world(k, dataset)
+
+    write(tmp_path, OBLIQUE, edit=edit)
+    product = product_of(tmp_path)
+    seen = product.witnessed
+    assert seen is not None
+    known = list(predictions("dcm2niix", seen.stack, seen.frames, seen.physical))
+    assert all(Rule.REAL_WORLD_VALUES not in prediction.rules for prediction in known)
+    told = told_by(witnesses, "SimpleITK", product)
+    assert told.array is not None
+    spoiled = replace(told, witness="dcm2niix", array=told.array[::-1])
+    assert judged(spoiled, product).status == "DIFFERS"
+
+
+def test_only_a_narrow_code_stream_leaves_voxels_to_chance(tmp_path: Path, witnesses: Panel) -> None:
+    for name, case in CASES.items():
+        truth = write(tmp_path / str(name), case.spec, edit=case.edit)
+        for path in truth.paths if case.after else ():
+            case.after(path)
+        product = product_of(truth.folder)
+        seen = product.witnessed
+        assert seen is not None
+        for prediction in predictions(case.witness, seen.stack, seen.frames, seen.physical):
+            unknown = [
+                np.isnan(plane.astype(float)).mean() for plane, _ in prediction.expected(iter(product.volume.voxels))
+            ]
+            assert max(unknown) == (0.5 if Rule.NARROW_CODE_STREAM in prediction.rules else 0), prediction.words

@@ -6,6 +6,7 @@ import errno
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,14 @@ from pipeline.cli import output
 from pipeline.cli.main import _parser, main
 from pipeline.conversion import one_series, product
 from pipeline.conversion.convert import convert, convert_all
+from pipeline.conversion.request import Request
 from pipeline.core.atomic_file import cannot_write
 from pipeline.core.findings import Code, Exit, PipelineError
 from pipeline.core.policy import Policy
 from pipeline.core.unexpected import as_refusal
+from pipeline.decode.rtstruct import decode
 from pipeline.dicom.header import KEYWORDS, read_header
-from tests import segs
+from tests import rtphantom, segs
 from tests.phantom import Spec, write
 
 SMALL = Spec(shape=(9, 7, 4), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)
@@ -105,7 +108,7 @@ def test_a_bug_in_the_only_series_keeps_its_trace(
 ) -> None:
     write(tmp_path / "in", SMALL)
     monkeypatch.setattr(one_series, "scan", lambda *_: 1 / 0)
-    monkeypatch.setattr("pipeline.conversion.convert.scan", lambda *_: 1 / 0)
+    monkeypatch.setattr("pipeline.conversion.products.scan", lambda *_: 1 / 0)
     code, _, err = run(capsys, "convert", tmp_path / "in", "-o", tmp_path / "out.nii")
     assert code == Exit.INTERNAL_ERROR
     assert "ZeroDivisionError" in err
@@ -274,3 +277,24 @@ def test_prose_wraps_everywhere(
     assert len(matrix) == 4
     assert all(len(line) <= max(columns, 45) for line in out.splitlines() if line not in matrix)
     assert len([line for line in out.splitlines() if len(line) > columns - 30]) > 3
+
+
+def test_a_bug_in_one_roi_does_not_take_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = decode.place
+
+    def place(number: int, *more: Any, **how: Any) -> Any:
+        if number == 2:
+            raise AttributeError("no such thing")
+        return whole(number, *more, **how)
+
+    grid = rtphantom.grid(shape=(12, 10, 4))
+    rtphantom.write_images(tmp_path / "in" / "ct", grid)
+    contours = [rtphantom.on(grid, rtphantom.rectangle(2.2, 8.1, 1.3, 6.2), k) for k in (1, 2)]
+    rois = [rtphantom.PhantomRoi(name, contours, n) for n, name in enumerate(("one", "two", "three"), 1)]
+    rtphantom.write_struct(tmp_path / "in" / "rs.dcm", rois)
+    monkeypatch.setattr(decode, "place", place)
+    request = Request(series=rtphantom.STRUCT_SERIES_UID)
+    done, refused = convert_all([tmp_path / "in"], tmp_path / "out", policy=OFF, request=request)
+    assert [o.output.name for o in done if o.output] == ["in_seg-one.nii.gz", "in_seg-three.nii.gz"]
+    assert [e.exit for e in refused] == [Exit.INTERNAL_ERROR]
+    assert "ROI “two”: AttributeError" in refused[0].finding.message

@@ -21,11 +21,10 @@ from pipeline.dicom.scan import Series
 from pipeline.dicom.split_volumes import Part
 from pipeline.geometry.grid import Grid, Stack
 from pipeline.stacking.stack_frames import Laid, lay
-from pipeline.volume.mask import Array, Image, Mask, Voxels
+from pipeline.volume.mask import Image, Mask, Physical, Voxels
 
 # What a product was made of: what an option can act on depends on it.
 Form = Literal["image", "labels", "burned", "masked", "colour", "overlay", "seg", "fractional", "rtstruct", "bundle"]
-Physical = Callable[[int, Array], Array]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import numpy as np
 from pipeline.conversion.existing_output import Standing, judge
 from pipeline.conversion.layout import Layout, lay_out
 from pipeline.conversion.page_file import check_page_place, page_of
-from pipeline.conversion.product import Physical, Product
+from pipeline.conversion.product import Product
 from pipeline.conversion.record import Outcome, Proofs, build_record, sha256, sidecar_of, verdict_of, write_record
 from pipeline.core.atomic_file import cannot_write, in_place
 from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
@@ -36,7 +36,7 @@ from pipeline.nifti.readback import ReadBack
 from pipeline.volume import regrid
 from pipeline.volume.label_files import label_file, label_text
 from pipeline.volume.label_table import Counter, LabelRow, label_table
-from pipeline.volume.mask import Array, Mask, Voxels
+from pipeline.volume.mask import Array, Mask, Physical, Voxels
 
 _IMAGE_LEVEL = 2  # of ISA-L: 6 % larger than zlib's level 6 on CT, at many times its speed
 Progress = Callable[[str, int, int], None]

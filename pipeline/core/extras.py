@@ -8,22 +8,39 @@ Rules:
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.core.findings import Code, PipelineError, refuse
 
-# Extra: what it is for, the package's import name and its own, and the refusal.
+
+class _Extra(NamedTuple):
+    """packages: how each is imported, and what it is called."""
+
+    code: Code
+    what: str
+    more: str
+    packages: dict[str, str]
+
+
 _EXTRAS = {
-    "report": (Code.NO_REPORT_PACKAGE, "a page is made with", "Converting needs nothing more."),
-    "seg": (Code.NO_EXPORT_PACKAGE, "a DICOM SEG is written by", "A DICOM series (--to series) needs nothing more."),
+    "report": _Extra(
+        Code.NO_REPORT_PACKAGE,
+        "a page is made with",
+        "Converting needs nothing more.",
+        {"jinja2": "Jinja2", "PIL.Image": "Pillow"},
+    ),
+    "seg": _Extra(
+        Code.NO_EXPORT_PACKAGE,
+        "a DICOM SEG is written by",
+        "A DICOM series (--to series) needs nothing more.",
+        {"highdicom": "highdicom"},
+    ),
 }
-_PACKAGES = {"report": ("jinja2", "PIL.Image"), "seg": ("highdicom",)}
-_NAMES = {"PIL.Image": "Pillow"}
 
 
 def require_extra(extra: str) -> None:
     """Import all that an extra brings. Raises NO_REPORT_PACKAGE or NO_EXPORT_PACKAGE where something is not there."""
-    for module in _PACKAGES[extra]:
+    for module in _EXTRAS[extra].packages:
         imported(extra, module)
 
 
@@ -32,13 +49,13 @@ def imported(extra: str, module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise _lacking(extra, _NAMES.get(module, module), error) from error
+        raise _lacking(extra, module, error) from error
 
 
-def _lacking(extra: str, package: str, error: ImportError) -> PipelineError:
-    code, what, more = _EXTRAS[extra]
+def _lacking(extra: str, module: str, error: ImportError) -> PipelineError:
+    code, what, more, packages = _EXTRAS[extra]
     return refuse(
         code,
-        f"{what} {package}, which cannot be imported ({error})",
+        f"{what} {packages[module]}, which cannot be imported ({error})",
         f"Install it with: pip install 'verimask[{extra}]'. {more}",
     )

@@ -13,14 +13,14 @@ from traceback import extract_tb
 from pipeline.core.findings import Code, Finding, PipelineError
 
 
-def as_refusal(error: Exception) -> PipelineError:
-    """A refusal as it is; anything else as UNEXPECTED."""
+def as_refusal(error: Exception, what: str = "it") -> PipelineError:
+    """A refusal as it is; anything else as UNEXPECTED. what: was worked on, where the caller does not name it."""
     if isinstance(error, PipelineError):
         return error
     if isinstance(error, MemoryError):
-        words, hint = "there is not enough memory for it", "Convert it alone, or on a larger machine."
+        words, hint = f"there is not enough memory for {what}", "Convert it alone, or on a larger machine."
     else:
-        words = f"an unexpected error stopped it: {type(error).__name__}: {error} ({_place(error)})"
+        words = f"an unexpected error stopped {what}: {type(error).__name__}: {error} ({_place(error)})"
         hint = (
             "This is a bug of verimask, not of your data; please report it with this line. Nothing was written for it."
         )

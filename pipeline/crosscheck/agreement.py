@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.geometry.grid import LPS_TO_RAS, Grid, Matrix, index_map, reorder
-from pipeline.volume.mask import Array
+from pipeline.volume.mask import Array, Physical
 
 if TYPE_CHECKING:
     from pipeline.crosscheck.known_wrong import Prediction
@@ -106,16 +106,16 @@ def judge(
     told: Testimony,
     grid: Grid,
     limit_mm: float,
-    physical: Callable[[int, Array], Array] | None,
+    physical: Physical | None,
     planes: Callable[[], Iterable[Array]],
     predictions: Iterable[Prediction] = (),
-    predicted_limit_mm: float | None = None,
+    slack_mm: float = 0.0,
 ) -> Agreement:
     """Hold a testimony against our grid and, when it has an array, against the planes of our written file.
 
     physical(k, plane): what a reader that applies the modality rescale gives for our plane. planes(): ours, read anew.
-    predictions: what this witness is known to give of this series instead; looked at only where it differs.
-    predicted_limit_mm: how near it must come to one of them; limit_mm where there is none.
+    predictions: what this witness is known to give of this series instead; looked at only where it differs. limit_mm: how
+    near it must come to one of them; slack_mm: how much farther it may be from us.
     """
     if told.failure:
         return Agreement(told.witness, told.version, "FAILED", told.failure)
@@ -123,7 +123,7 @@ def judge(
         return Agreement(told.witness, told.version, "REFUSED", f"refuses: {told.refusal}")
     shape = tuple(n for n in told.shape[:3]) + (1,) * (3 - len(told.shape))
     expected = None if told.array is None or physical is None else _each(physical, planes)
-    found = _compare(told, shape, grid, limit_mm, expected)
+    found = _compare(told, shape, grid, limit_mm + slack_mm, expected)
     if found.agrees:
         assert found.mapping is not None
         order = order_in_words(found.mapping)
@@ -131,8 +131,7 @@ def judge(
         status: Status = "AGREES" if (found.mapping[:3, :3] == np.eye(3)).all() else "REORDERED"
     else:
         status, words = "DIFFERS", found.words
-        near = limit_mm if predicted_limit_mm is None else predicted_limit_mm
-        rule = next((p for p in predictions if _is_met(told, shape, p, near, planes)), None)
+        rule = next((p for p in predictions if _is_met(told, shape, p, limit_mm, planes)), None)
         if rule is not None:
             status, words = "KNOWN_WRONG", f"{words}, as it is known to: {rule.words}"
     matrix = None if found.mapping is None else tuple(tuple(int(x) for x in row) for row in found.mapping)
@@ -183,9 +182,7 @@ def _is_met(
     return _compare(told, shape, rule.grid, limit_mm, None if rule.values is None else rule.expected(planes())).agrees
 
 
-def _each(
-    physical: Callable[[int, Array], Array], planes: Callable[[], Iterable[Array]]
-) -> Iterator[tuple[Array, float]]:
+def _each(physical: Physical, planes: Callable[[], Iterable[Array]]) -> Iterator[tuple[Array, float]]:
     """The values of our planes, and how large the numbers are that a reader rounds when it computes them."""
     for k, plane in enumerate(planes()):
         values = np.asarray(physical(k, plane))

@@ -4,7 +4,7 @@ Rules:
 - A rule computes the answer of the installed witness, and excuses that answer alone. Anything else that differs disputes.
 - A place is a grid, and which of our planes lie on it; values are computed anew from the stored ones. Faults may add up:
   every place is tried with every kind of values.
-- What a witness leaves to chance is NaN: nothing is held against it.
+- What a witness leaves to chance is NaN: nothing is held against it. Nothing else may be NaN, or it would excuse anything.
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ from pipeline.dicom.modality import real_world_mapping, rescales
 from pipeline.dicom.pixels import read_plane
 from pipeline.dicom.polarity import may_be_reversed
 from pipeline.geometry.grid import Grid, Matrix, Stack
-from pipeline.volume.mask import Array
+from pipeline.volume.mask import Array, Physical
 
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32
 _GE_SYNTAX = "1.2.840.113619.5.2"
 _COMPRESSED = "1.2.840.10008.1.2.4."
-
-PlaneValues = Callable[[int, Array], Array]
 
 
 class Rule(Enum):
@@ -65,7 +63,7 @@ class Prediction:
 
     rules: tuple[Rule, ...]
     grid: Grid
-    values: PlaneValues | None = None
+    values: Physical | None = None
     picks: tuple[int, ...] | None = None
     sheet: tuple[int, ...] = ()
 
@@ -86,15 +84,13 @@ class Prediction:
             yield plane, float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))
 
 
-def predictions(
-    witness: str, stack: Stack, frames: Sequence[Frame], physical: PlaneValues | None
-) -> Iterator[Prediction]:
+def predictions(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physical | None) -> Iterator[Prediction]:
     """What a witness may give of frames, in the order of the grid's k, other than what they say.
 
     physical: see `decode.image`; None where voxels cannot be compared.
     """
     places = [Prediction((), stack.grid), *_PLACES[witness](stack, frames)]
-    values: list[tuple[tuple[Rule, ...], PlaneValues | None]] = [((), physical)]
+    values: list[tuple[tuple[Rule, ...], Physical | None]] = [((), physical)]
     if physical is not None:
         values += [((rule,), computed) for rule, computed in _VALUES[witness](frames, physical)]
     for place, (rules, computed) in product(places, values):
@@ -204,12 +200,12 @@ def _normal(frame: Frame) -> Matrix:
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
-def _values_of_dicom2nifti(frames: Sequence[Frame], _: PlaneValues) -> Iterator[tuple[Rule, PlaneValues]]:
+def _values_of_dicom2nifti(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
     if any(f.get("RescaleSlope") is None and f.get("RescaleIntercept") is not None for f in frames):
         yield Rule.NO_LONE_INTERCEPT, lambda n, _: _rescaled(frames[n], needs_slope=True)
 
 
-def _values_of_simpleitk(frames: Sequence[Frame], _: PlaneValues) -> Iterator[tuple[Rule, PlaneValues]]:
+def _values_of_simpleitk(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
     yield from _of_one_sign(frames)
     if any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
         yield Rule.INVERTED, lambda n, _: _rescaled(frames[n], _inverted)
@@ -219,24 +215,25 @@ def _values_of_simpleitk(frames: Sequence[Frame], _: PlaneValues) -> Iterator[tu
         yield Rule.SWAPPED_BYTES, lambda n, _: _rescaled(frames[n], _swapped)
 
 
-def _values_of_dcm2niix(frames: Sequence[Frame], physical: PlaneValues) -> Iterator[tuple[Rule, PlaneValues]]:
+def _values_of_dcm2niix(frames: Sequence[Frame], physical: Physical) -> Iterator[tuple[Rule, Physical]]:
     yield from _of_one_sign(frames)
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
         yield Rule.NO_MODALITY_LUT, lambda n, _: _rescaled(frames[n])
-    if any("RealWorldValueMappingSequence" in f.header.luts for f in frames):
-        yield Rule.REAL_WORLD_VALUES, lambda n, _: _real_world(frames[n])
+    mapped = _real_world_mappings(frames)
+    if mapped is not None:
+        yield Rule.REAL_WORLD_VALUES, partial(_by_pair, frames, mapped)
     if any(_is_narrow(f) for f in frames):
-        yield Rule.NARROW_CODE_STREAM, lambda n, _: _packed(frames[n])
+        yield Rule.NARROW_CODE_STREAM, lambda n, _: _rescaled(frames[n], _packed)
     if may_be_reversed(frames):
         yield Rule.ROWS_TURNED, lambda n, plane: physical(n, plane)[::-1]
     slopes = rescales(frames)
     apart = np.ptp(slopes, axis=0)
     if 0 < apart.max() <= _SAME_SLOPE:
         for pair in (slopes[0], slopes[-1]):
-            yield Rule.ONE_SLOPE, partial(_by_one_slope, frames, pair)
+            yield Rule.ONE_SLOPE, partial(_by_pair, frames, [pair] * len(frames))
 
 
-def _of_one_sign(frames: Sequence[Frame]) -> Iterator[tuple[Rule, PlaneValues]]:
+def _of_one_sign(frames: Sequence[Frame]) -> Iterator[tuple[Rule, Physical]]:
     if len({f.get("PixelRepresentation") for f in frames}) > 1:
         for kind in "ui":
             yield Rule.ONE_SIGN, partial(_as_kind, frames, kind)
@@ -246,8 +243,9 @@ def _as_kind(frames: Sequence[Frame], kind: str, n: int, _: Array) -> Array:
     return _rescaled(frames[n], lambda _, stored: stored.astype(f"{kind}{stored.dtype.itemsize}"))
 
 
-def _by_one_slope(frames: Sequence[Frame], rescale: tuple[float, float], n: int, _: Array) -> Array:
-    return np.asarray(read_plane(frames[n]) * rescale[0] + rescale[1])
+def _by_pair(frames: Sequence[Frame], pairs: Sequence[tuple[float, float]], n: int, _: Array) -> Array:
+    slope, intercept = pairs[n]
+    return np.asarray(read_plane(frames[n]) * slope + intercept)
 
 
 def _rescaled(
@@ -270,9 +268,13 @@ def _swapped(_: Frame, stored: Array) -> Array:
     return stored.byteswap()
 
 
-def _real_world(frame: Frame) -> Array:
-    slope, intercept = real_world_mapping(frame) or (np.nan, 0.0)
-    return np.asarray(read_plane(frame) * slope + intercept)
+def _real_world_mappings(frames: Sequence[Frame]) -> list[tuple[float, float]] | None:
+    """Slope and intercept of every frame's mapping; None where one has none, or a table."""
+    if not all("RealWorldValueMappingSequence" in f.header.luts for f in frames):
+        return None
+    by_file = {path: real_world_mapping(f) for path, f in {f.path: f for f in frames}.items()}
+    found = [pair for pair in (by_file[f.path] for f in frames) if pair is not None]
+    return found if len(found) == len(frames) else None
 
 
 def _is_narrow(frame: Frame) -> bool:
@@ -281,9 +283,10 @@ def _is_narrow(frame: Frame) -> bool:
     return compressed and frame.get("BitsAllocated") == 16 and frame.get("BitsStored", 16) <= 8
 
 
-def _packed(frame: Frame) -> Array:
+def _packed(frame: Frame, stored: Array) -> Array:
     """Two samples of 8 bits in every voxel of the first half of the plane; what lies in the second half nobody knows."""
-    stored = read_plane(frame)
+    if not _is_narrow(frame):
+        return stored
     half = stored.size // 2
     packed = np.full(stored.size, np.nan)
     packed[:half] = stored.astype(np.uint8).ravel()[: 2 * half].view("<i2")

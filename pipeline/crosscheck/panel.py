@@ -30,9 +30,8 @@ if TYPE_CHECKING:
     from pipeline.crosscheck.agreement import Agreement, Job, Testimony
     from pipeline.dicom.frame import Frame
     from pipeline.geometry.grid import Grid, Stack
-    from pipeline.volume.mask import Array
+    from pipeline.volume.mask import Array, Physical
 
-    Physical = Callable[[int, Array], Array]
 
 _SIZE_OF_LIMIT = 1 << 30  # bytes: compressed planes are decoded by some 2 MB a second where it is slow
 _PROCESSES = {"dicom2nifti": "pipeline.crosscheck.dicom2nifti", "SimpleITK": "pipeline.crosscheck.simpleitk"}
@@ -105,7 +104,7 @@ class Panel:
         for testimony in self._testimonies(self._job, frames):
             limit = self._policy.dcm2niix_limit_mm if testimony.witness == "dcm2niix" else self._policy.witness_limit_mm
             known = predictions(testimony.witness, stack, frames, physical)
-            agreement = judge(testimony, grid, limit + slack, physical, planes, known, limit)
+            agreement = judge(testimony, grid, limit, physical, planes, known, slack)
             doubtful = agreement.status == "REFUSED" and self._job.voxels and not is_understood(testimony)
             agreements.append(replace(agreement, leaves_doubt=doubtful))
         return (*agreements, *map(absent, self._absent))

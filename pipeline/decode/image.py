@@ -25,7 +25,7 @@ from pipeline.dicom.frame import Frame
 from pipeline.dicom.pixels import BitsAbove, stored_voxels
 from pipeline.dicom.polarity import about_polarity
 from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Array, Image, Mask, Segment, Voxels, segments_named, smallest_unsigned
+from pipeline.volume.mask import Array, Image, Mask, Physical, Segment, Voxels, segments_named, smallest_unsigned
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Decoded:
 
     voxels: Voxels
     findings: tuple[Finding, ...]
-    physical: Callable[[int, Array], Array] | None
+    physical: Physical | None
     segments: tuple[Segment, ...] | None = None
     slope: float = 1.0
     intercept: float = 0.0

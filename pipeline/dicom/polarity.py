@@ -2,7 +2,8 @@
 
 Rules:
 - Its name is in Pulse Sequence Name (0019,109C), its scheme in User Data 12 (0019,10B3), both of the block GEMS_ACQU_01:
-  0 forward, 1 reversed, 2 reversed and forward in turns, 3 forward and reversed in turns.
+  0 forward, 1 reversed, 2 reversed and forward in turns, 3 forward and reversed in turns. One that is not given, or is
+  another, may be any of these.
 - Rows of a reversed volume run against their Image Orientation. They are written as the header says, and it is said;
   which volumes of a series of turns they are is not known for sure.
 """
@@ -22,44 +23,56 @@ _WHICH = {
     2: "every other volume, from the first, is stored with its rows upside down",
     3: "every other volume, from the second, is stored with its rows upside down",
 }
+_FORWARD = 0
 
 
 def may_be_reversed(frames: Sequence[Frame]) -> bool:
-    """Whether any volume of the series these frames are of is stored upside down."""
-    return _scheme(frames[0]) in _WHICH
+    """Whether any volume of the series these frames are of may be stored upside down."""
+    return _scheme(frames[0]) not in (None, _FORWARD)
 
 
 def about_polarity(frames: Sequence[Frame]) -> list[Finding]:
     """What is to be known of the rows of an image."""
-    scheme = _scheme(frames[0])
-    if scheme not in _WHICH:
+    if not may_be_reversed(frames):
         return []
+    first, scheme = frames[0], _scheme(frames[0])
+    which = _WHICH.get(scheme or -1)
+    said = (
+        f"with polarity scheme {scheme} (0019,10B3): {which}"
+        if which
+        else "and its polarity scheme (0019,10B3) is none that is known: volumes may be stored with their rows upside down"
+    )
     return [
         Finding(
             Code.REVERSED_ROWS,
-            f"{frames[0].name} is of GE's sequence epi_pepolar with polarity scheme {scheme} (0019,10B3): {_WHICH[scheme]}, "
-            "against its Image Orientation (0020,0037), which was followed",
+            f"{first.name} is of GE's sequence epi_pepolar {said}, against its Image Orientation (0020,0037), which was "
+            "followed",
             "Look at every volume beside another series, and turn round the rows of those that are upside down.",
             Severity.WARNING,
             "PS3.3 C.7.6.2.1.1",
-            (frames[0].name,),
+            (first.name,),
         )
     ]
 
 
-def _scheme(frame: Frame) -> int:
-    """0 where nothing is reversed."""
+def _scheme(frame: Frame) -> int | None:
+    """None for any other sequence; -1 where the scheme cannot be read."""
     maker = str(frame.get("Manufacturer", "")).casefold()
     if not maker.startswith("ge") or frame.get("Modality") != "MR":
-        return 0
+        return None
     try:
         block = load(frame.path, stop_before_pixels=True).private_block(0x0019, "GEMS_ACQU_01")
-        if _SEQUENCE not in _text(block[0x9C].value).casefold():
-            return 0
-        return int(float(_text(block[0xB3].value)))
-    except (KeyError, ValueError):
-        return 0
+        if _SEQUENCE not in _text(block, 0x9C).casefold():
+            return None
+    except KeyError:
+        return None
+    try:
+        return int(float(_text(block, 0xB3)))
+    except (KeyError, ValueError, OverflowError):
+        return -1
 
 
-def _text(value: Any) -> str:
+def _text(block: Any, element: int) -> str:
+    """The value of a private element, by its own VR or by none."""
+    value = block[element].value
     return value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)

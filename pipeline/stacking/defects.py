@@ -1,9 +1,9 @@
 """Why planes do not make one grid, in words: which defect, between which files, how much.
 
 Rules:
-- The corner proof in geometry.py says whether; this module only says which. It decides nothing.
+- The corner proof of `geometry.grid` says whether; this module only says which. It decides nothing.
 - `after` names the defects of a stack that failed its proof, or leans; planes that cannot be stacked at all are those of
-  alike.py. Every finding carries the measured value and the limit.
+  `consistency`. Every finding carries the measured value and the limit.
 - All lengths are along the normal unless said; names are those of the planes in the order given.
 """
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pipeline.geometry.grid import Grid
 
 Array = NDArray[Any]
+Physical = Callable[[int, Array], Array]  # (n, plane): what a reader that rescales gives for our plane n
 LARGEST_LABEL = int(np.iinfo(np.uint32).max)
 
 

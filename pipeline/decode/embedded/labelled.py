@@ -20,7 +20,7 @@ from pipeline.decode.image import Decoded
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.modality import rescales_of_mask
 from pipeline.volume.label_table import Colour
-from pipeline.volume.mask import Array, Segment, Voxels, smallest_unsigned
+from pipeline.volume.mask import Array, Physical, Segment, Voxels, smallest_unsigned
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Labelled:
     segments: tuple[Segment, ...]
     findings: tuple[Finding, ...]
     name: str = ""
-    expected: Callable[[int, Array], Array] | None = None
+    expected: Physical | None = None
 
     def decoded(self, frames: Sequence[Frame]) -> Decoded:
         """The same as every decoder of frames gives it; `expected` with the modality rescale of the frames."""
@@ -95,7 +95,7 @@ def by_value(shown: Voxels, segments: Sequence[Segment], outside: Callable[[int,
     return Voxels(shown.shape, dtype, plane)
 
 
-def expected_values(shown: Voxels, segments: Sequence[Segment]) -> Callable[[int, Array], Array]:
+def expected_values(shown: Voxels, segments: Sequence[Segment]) -> Physical:
     """`Labelled.expected` of burned-in labels: the constant where a label is, and what is stored elsewhere."""
     table = np.zeros(len(segments) + 1, np.int64)
     for segment in segments:

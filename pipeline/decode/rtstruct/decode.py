@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.core.policy import Policy
+from pipeline.core.unexpected import as_refusal
 from pipeline.decode.rtstruct.roi import CLOSED, Contour, place
 from pipeline.decode.rtstruct.roi_report import RoiReport
 from pipeline.dicom.encoding import load
@@ -137,8 +138,9 @@ def decode(
                 interpolate=interpolate,
                 image_uids=image_uids,
             )
-        except PipelineError as error:
-            decoded.findings.extend((*error.others, error.finding))
+        except Exception as error:
+            refusal = as_refusal(error, f"ROI “{roi.name}”")
+            decoded.findings.extend((*refusal.others, refusal.finding))
             continue
         if doubt:
             doubts.setdefault(doubt, []).append(roi.name)

@@ -1,0 +1,199 @@
+"""The options of verimask convert. Choices and defaults are those of the Policy, where it has them."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipeline.cli import output
+
+
+def add_options(p: argparse.ArgumentParser) -> None:
+    """All of them, in the groups that --help shows."""
+    p.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="folder of DICOM files (any depth), the files, or a bundle"
+    )
+    p.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="liver.nii.gz or liver.nii; a folder (ending in /) for everything",
+    )
+    _add_which(p)
+    _add_export(p)
+    _add_where(p)
+    _add_irregular(p)
+    _add_checks(p)
+    output.add_common(p)
+
+
+def _add_choice(g: argparse._ArgumentGroup, *option: str, help: str, dest: str | None = None) -> None:
+    """An option whose choices and default are those of the Policy."""
+    from pipeline.core.policy import choices, default
+
+    name = dest or option[-1].lstrip("-").replace("-", "_")
+    g.add_argument(*option, dest=name, choices=choices(name), default=default(name), help=help)
+
+
+def _add_which(p: argparse.ArgumentParser) -> None:
+    from pipeline.core.policy import default
+
+    g = p.add_argument_group("which, and what of it")
+    g.add_argument("--series", metavar="WHICH", help="UID, number or description, where there are several")
+    g.add_argument("--part", metavar="WHICH", help="number or name of one volume, where the series holds several")
+    g.add_argument("--rois", metavar="NAME,…", help="names or numbers of ROIs, segments or masks; all by default")
+    _add_choice(g, "--as", dest="as_", help="labels as stored (default), or grey values with their rescale")
+    g.add_argument("--keep-values", action="store_true", help="keep 0/255 instead of writing 0/1")
+    g.add_argument(
+        "--on-lossy",
+        choices=("refuse", "threshold", "keep"),
+        default="refuse",
+        help="a mask smeared by lossy compression: refuse, cut it at half of its range, or keep the values as they came",
+    )
+    g.add_argument("--allow-empty", action="store_true", help="write a mask that holds one value only")
+    g.add_argument(
+        "--fractional",
+        type=_fractional,
+        default=default("fractional"),
+        metavar="PART|keep",
+        help="fractional SEG: from which part of its maximum a voxel is inside (0.5), or keep the values",
+    )
+    _add_choice(
+        g,
+        "--combine",
+        help="segments: one file where none overlap (default), one file each, or one file or refuse",
+    )
+    g.add_argument("--merge", action="store_true", help="all masks as one file of several labels; overlaps are refused")
+    g.add_argument(
+        "--order",
+        metavar="NAME,…",
+        help="with --merge: what lies on top, the first of all others: labels, or series by UID, number, folder or file",
+    )
+    g.add_argument("--interpolate", action="store_true", help="RTSTRUCT: fill between contours that lie between planes")
+    g.add_argument(
+        "--mm-per-unit", type=float, metavar="MM", help="Mimics bundle: length of its unit, where it does not say"
+    )
+
+
+def _add_export(p: argparse.ArgumentParser) -> None:
+    from pipeline.core.policy import EXPORT_KINDS, UNDECIDED
+
+    g = p.add_argument_group("an export with the mask in its image (burned in, masked, colour, overlay)")
+    g.add_argument("--clean", action="append", default=[], metavar="DIR", help="the same export with masks hidden")
+    g.add_argument("--inside", type=int, metavar="VALUE", help="the constant that is mask")
+    g.add_argument("--outside", type=int, metavar="VALUE", help="the constant outside of a masked original")
+    g.add_argument("--labels", metavar="NAME=VALUE,…", help="several masks, each its own constant or colour (#ff8000)")
+    g.add_argument("--kind", choices=EXPORT_KINDS, help="what the export is")
+    g.add_argument(
+        "--undecided",
+        choices=UNDECIDED,
+        default=UNDECIDED[0],
+        help="voxels whose image has the mask's own value: mask where mask is all around (default), always, never",
+    )
+    g.add_argument("--list-values", action="store_true", help="show the values that stand out, and write nothing")
+
+
+def _add_where(p: argparse.ArgumentParser) -> None:
+    from pipeline.core.policy import default
+
+    g = p.add_argument_group("on which grid")
+    g.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="the images the mask was drawn on: it is put on their grid",
+    )
+    g.add_argument(
+        "--like", metavar="IMAGE.nii.gz", help="write on this file's grid, voxel for voxel and header bit for bit"
+    )
+    g.add_argument(
+        "--grey-values",
+        action="store_true",
+        help="with --source: its values under the mask and its mirror images, as a hint",
+    )
+    _add_choice(
+        g,
+        "--resample",
+        help="where --source or --like do not fit in whole voxels: refuse, or take the nearest voxels",
+    )
+    g.add_argument(
+        "--orient",
+        default=default("orient"),
+        metavar="CODE",
+        help="order of the axes, such as RAS or LPS; no voxel is resampled",
+    )
+
+
+def _add_irregular(p: argparse.ArgumentParser) -> None:
+    g = p.add_argument_group("where the planes are not regular")
+    _add_choice(
+        g,
+        "--on-tilt",
+        help="gantry tilt: refuse, keep every voxel in a sheared affine, or resample upright",
+    )
+    _add_choice(
+        g,
+        "--on-gap",
+        help="missing or uneven planes: refuse, put empty planes, repeat the nearest, or resample evenly",
+    )
+    _add_choice(
+        g,
+        "--on-duplicate",
+        help="planes at one place: refuse, drop those with the same pixels, or let the first or last Instance Number win",
+    )
+    g.add_argument(
+        "--on-unread",
+        choices=("refuse", "leave-out"),
+        default="refuse",
+        help="files that may be planes and cannot be read: refuse, or go on without them; then the result stays unconfirmed",
+    )
+    g.add_argument(
+        "--assume-spacing",
+        action="store_true",
+        help="multi-frame files that place their first frame only: lay the others by Spacing Between Slices",
+    )
+
+
+def _add_checks(p: argparse.ArgumentParser) -> None:
+    from pipeline.core.policy import default
+
+    g = p.add_argument_group("proof and output")
+    _add_choice(
+        g,
+        "--crosscheck",
+        help="what dicom2nifti is asked: its affine (default), every voxel (and every other reader installed), nothing",
+    )
+    g.add_argument(
+        "--witness-limit",
+        dest="witness_limit_s",
+        type=float,
+        default=default("witness_limit_s"),
+        metavar="SECONDS",
+        help="how long to wait for another reader, once for every GiB of input (600); one that takes longer has FAILED",
+    )
+    _add_choice(
+        g,
+        "--labels-file",
+        help="also write the names and colours of the labels as this program reads them",
+    )
+    g.add_argument(
+        "--gzip-level",
+        type=int,
+        metavar="0-9",
+        help="of .nii.gz: 0 to 3 fast (ISA-L), 4 to 9 small (zlib-ng); by default 2 for images, runs for masks",
+    )
+    g.add_argument("--keep-disputed", action="store_true", help="keep a file that a witness disputes")
+    g.add_argument(
+        "--report", action="store_true", help="also write a page (liver.html) that shows it, see verimask report"
+    )
+    g.add_argument("--strict", action="store_true", help="exit 13 when no witness could confirm the result")
+    _add_choice(
+        g,
+        "-w",
+        "--write",
+        help="where the output exists: refuse (default), write beside it, pass over what is proven the same, replace",
+    )
+
+
+def _fractional(text: str) -> float | str:
+    return text if text == "keep" else float(text)
