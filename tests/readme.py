@@ -19,7 +19,7 @@ from pipeline.cli.main import main
 from pipeline.cli.text import wrapped
 from pipeline.diagnosis.diagnose import diagnose
 from pipeline.diagnosis.explain import explain
-from pipeline.geometry.grid import Matrix, axis_codes
+from pipeline.geometry.affine import Matrix, axis_codes
 from tests.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_order, series, users_affine
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,9 @@ import numpy as np
 
 from pipeline import PipelineError, Policy, Request, convert
 from pipeline.conversion.record import as_text
-from pipeline.geometry.grid import LPS_TO_RAS, Grid, index_map
+from pipeline.geometry.affine import LPS_TO_RAS
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.index_map import index_map
 from pipeline.nifti.file import read_planes
 from tests.cases import DATA, Case, cases, digest, has_samples, samples_folder
 

@@ -16,7 +16,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import Series, scan
-from pipeline.geometry.grid import Grid, stack
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.stack import stack
 
 ROWS, COLUMNS, PLANES = 5, 7, 6
 SPACING, STEP = (1.5, 0.75), 2.5

@@ -317,14 +317,15 @@ def test_a_dispute_and_strictness(
 def test_an_unexpected_error_is_ours(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: Truth
 ) -> None:
-    from pipeline.conversion import convert as convert_module
+    from pipeline.conversion import products
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(convert_module, "choose", fail)
+    monkeypatch.setattr(products, "choose", fail)
     said = convert(capsys, mask.folder, "-o", tmp_path / "out.nii")
     assert (said.exit, said.out) == (1, "")
+    assert "Traceback" in said.err
     assert "ZeroDivisionError: by zero" in said.err
     assert "INTERNAL_ERROR" in said.err
 

@@ -20,8 +20,9 @@ from pipeline.diagnosis.check import (
     read_values,
 )
 from pipeline.diagnosis.nnunet_pairs import Labels, declared_labels, pairs, pairs_of_dataset
+from pipeline.geometry.affine import axis_codes
 from pipeline.geometry.axis_order import order_for
-from pipeline.geometry.grid import Grid, axis_codes
+from pipeline.geometry.grid import Grid
 from pipeline.nifti.file import read_header
 
 SHAPE = (7, 6, 5)

@@ -34,7 +34,7 @@ from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
-from pipeline.geometry.grid import LPS_TO_RAS
+from pipeline.geometry.affine import LPS_TO_RAS
 from tests.phantom import ORIENTATIONS, Spec, Truth, write
 
 ROOT = Path(__file__).parents[1]

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry.grid import Plane, stack
+from pipeline.geometry.grid import Plane
+from pipeline.geometry.stack import stack
 
 I, J, K = sp.symbols("i j k")  # noqa: E741
 DELTA_I, DELTA_J = sp.symbols("column_spacing row_spacing", positive=True)

@@ -22,7 +22,9 @@ from pipeline.dicom.scan import scan
 from pipeline.encode.seg import write_seg
 from pipeline.encode.segments import described
 from pipeline.encode.series import write_series
-from pipeline.geometry.grid import LPS_TO_RAS, Grid, index_map, reorder
+from pipeline.geometry.affine import LPS_TO_RAS
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.index_map import index_map, reorder
 from pipeline.volume.mask import Concept, Mask, Segment, Voxels, smallest_unsigned
 from tests.cases import needs_samples, samples_folder
 from tests.segs import AXIAL, CT, MR, Place, source_files, source_grid

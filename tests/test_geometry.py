@@ -15,19 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry.grid import (
-    GeometryError,
-    Grid,
-    Plane,
-    Stack,
-    axis_codes,
-    corner_indices,
-    index_map,
-    orthonormal,
-    reorder,
-    residuals_mm,
-    stack,
-)
+from pipeline.geometry.affine import axis_codes, corner_indices, orthonormal
+from pipeline.geometry.grid import GeometryError, Grid, Plane
+from pipeline.geometry.index_map import index_map, reorder
+from pipeline.geometry.stack import Stack, residuals_mm, stack
 
 Matrix = NDArray[np.float64]
 

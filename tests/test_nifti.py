@@ -19,7 +19,8 @@ from scipy.spatial.transform import Rotation
 
 from pipeline.core.atomic_file import folder_in_place, in_place
 from pipeline.core.findings import Code, PipelineError
-from pipeline.geometry.grid import Grid, corner_indices
+from pipeline.geometry.affine import corner_indices
+from pipeline.geometry.grid import Grid
 from pipeline.nifti import file as nifti
 from pipeline.volume.mask import Voxels
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from dicom2nifti.image_reorientation import reorient_image
 
+from pipeline.geometry.affine import axis_codes
 from pipeline.geometry.axis_order import AS_IS, ORDERS, difference, order_for
-from pipeline.geometry.grid import axis_codes, reorder
+from pipeline.geometry.index_map import reorder
 from tests.spoil import random_grid
 
 

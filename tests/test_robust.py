@@ -14,7 +14,7 @@ from pydicom import Dataset, dcmread
 
 from pipeline.cli import output
 from pipeline.cli.main import _parser, main
-from pipeline.conversion import one_series, product
+from pipeline.conversion import product
 from pipeline.conversion.convert import convert, convert_all
 from pipeline.conversion.request import Request
 from pipeline.core.atomic_file import cannot_write
@@ -101,18 +101,6 @@ def test_a_bug_in_one_series_does_not_take_the_others(
     assert "2 UNCONFIRMED, 1 REFUSED" in out
     assert "please report" in err
     assert sorted(p.suffix for p in (tmp_path / "out").iterdir()) == [".gz", ".gz", ".json", ".json"]
-
-
-def test_a_bug_in_the_only_series_keeps_its_trace(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(tmp_path / "in", SMALL)
-    monkeypatch.setattr(one_series, "scan", lambda *_: 1 / 0)
-    monkeypatch.setattr("pipeline.conversion.products.scan", lambda *_: 1 / 0)
-    code, _, err = run(capsys, "convert", tmp_path / "in", "-o", tmp_path / "out.nii")
-    assert code == Exit.INTERNAL_ERROR
-    assert "ZeroDivisionError" in err
-    assert "Traceback" in err
 
 
 def test_a_broken_bundle_does_not_take_the_series_beside_it(tmp_path: Path) -> None:

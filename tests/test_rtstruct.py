@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from pipeline.core.findings import Code, Exit, PipelineError, Severity
 from pipeline.core.policy import Policy
 from pipeline.decode.rtstruct import decode as rtstruct
+from pipeline.decode.rtstruct import structure_set
 from pipeline.dicom.scan import Series, scan
-from pipeline.geometry.grid import LPS_TO_RAS, Grid, index_map, reorder
+from pipeline.geometry.affine import LPS_TO_RAS
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.index_map import index_map, reorder
 from pipeline.stacking.stack_frames import lay
 from tests.cases import needs_samples, samples_folder
 from tests.rtphantom import (
@@ -346,7 +349,7 @@ def several(path: Path) -> Series:
 def test_every_roi_is_listed(tmp_path):
     series = several(tmp_path)
     assert rtstruct.accepts(series)
-    listed = rtstruct.rois(series)
+    listed = structure_set.rois(series)
     assert [(r.number, r.name, r.contours, r.fillable) for r in listed] == [
         (4, "liver", {"CLOSED_PLANAR": 1}, True),
         (7, "Tumour", {"CLOSED_PLANAR": 1, "POINT": 1}, True),
@@ -402,7 +405,7 @@ def test_two_structure_sets_in_one_series_are_refused_but_listed(tmp_path):
     write_struct(tmp_path / "a.dcm", [PhantomRoi("liver", [square])], "1.2.3.4.1")
     write_struct(tmp_path / "b.dcm", [PhantomRoi("liver", [square])], "1.2.3.4.2")
     (series,) = scan([tmp_path]).series
-    assert [(r.file, r.name) for r in rtstruct.rois(series)] == [("a.dcm", "liver"), ("b.dcm", "liver")]
+    assert [(r.file, r.name) for r in structure_set.rois(series)] == [("a.dcm", "liver"), ("b.dcm", "liver")]
     with pytest.raises(PipelineError) as error:
         rtstruct.decode(series, G)
     assert error.value.finding.code is Code.SEVERAL_VOLUMES
@@ -422,7 +425,7 @@ def test_damaged_contour_data_is_refused(tmp_path, data, extra):
 def test_a_number_given_twice_is_refused(tmp_path):
     square = on(G, rectangle(4.5, 18.5, 6.5, 29.5), 2)
     with pytest.raises(PipelineError, match="the repeated 3 as its ReferencedROINumber") as error:
-        rtstruct.rois(structs(tmp_path, PhantomRoi("a", [square], number=3), PhantomRoi("b", [square], number=3)))
+        structure_set.rois(structs(tmp_path, PhantomRoi("a", [square], number=3), PhantomRoi("b", [square], number=3)))
     assert error.value.finding.code is Code.CORRUPT_FILE
 
 
@@ -444,8 +447,8 @@ def test_the_source_is_found_and_its_planes_are_the_grid(tmp_path):
         roi = PhantomRoi("liver", [on(g, square, k) for k in (2, 7)], images=[image_uid(2), image_uid(7)])
         write_struct(folder / "rs.dcm", [roi])
         series = {s.kind: s for s in scan([folder]).series}
-        assert rtstruct.referenced_series_uids(series["rtstruct"]) == (series["image"].uid,)
-        assert rtstruct.referenced_image_uids(series["rtstruct"]) == {image_uid(k) for k in (0, 2, 7)}
+        assert structure_set.referenced_series_uids(series["rtstruct"]) == (series["image"].uid,)
+        assert structure_set.referenced_image_uids(series["rtstruct"]) == {image_uid(k) for k in (0, 2, 7)}
         source, uids = source_of(series["image"])
         assert np.allclose(source.lps, g.lps, atol=1e-8)
         decoded = rtstruct.decode(series["rtstruct"], source, image_uids=uids)
@@ -469,7 +472,7 @@ def source_of(image: Series) -> tuple[Grid, list[str]]:
 def test_ibsi(patient, modality):
     series = {s.kind: s for s in scan([IBSI / "dicom" / patient / modality]).series}
     source, uids = source_of(series["image"])
-    assert rtstruct.referenced_series_uids(series["rtstruct"]) == (series["image"].uid,)
+    assert structure_set.referenced_series_uids(series["rtstruct"]) == (series["image"].uid,)
     decoded = rtstruct.decode(series["rtstruct"], source, image_uids=uids)
     shipped = nibabel.load(IBSI / "nifti" / patient / f"{modality}_mask.nii.gz")
     mapping, corner_mm = index_map(source, LPS_TO_RAS @ shipped.affine, shipped.shape)
@@ -496,7 +499,9 @@ def test_rt_utils_mock_data():
     found = []
     for name in ("invalid_reference_rt.dcm", "non_existent_reference_rt.dcm"):
         (series,) = scan([RT_UTILS / name]).series
-        found.append((rtstruct.referenced_series_uids(series), rtstruct.referenced_image_uids(series) >= set(uids)))
+        found.append(
+            (structure_set.referenced_series_uids(series), structure_set.referenced_image_uids(series) >= set(uids))
+        )
         decoded = rtstruct.decode(series, source, image_uids=uids)
         # Drawn on three planes, of which two are here.
         assert codes(decoded) == ["CONTOUR_OUTSIDE"] * 4
@@ -511,7 +516,7 @@ def test_rt_utils_mock_data():
 @pytest.mark.parametrize("value", [b"25", b"255/0/0 ", b"a\\b\\c ", b"1e400\\0\\0"])
 def test_a_colour_that_is_none_costs_nothing_else(tmp_path: Path, value: bytes) -> None:
     changed = struct_with(tmp_path, lambda ds: raw(ds.ROIContourSequence[0], "ROIDisplayColor", value))
-    assert [roi.colour for roi in rtstruct.rois(changed)] == [None]
+    assert [roi.colour for roi in structure_set.rois(changed)] == [None]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pydicom.sequence import Sequence
 
 from pipeline.core.findings import Code, Exit, PipelineError, Severity
 from pipeline.dicom.scan import Scan, Series, choose, scan, table
-from pipeline.geometry.grid import stack
+from pipeline.geometry.stack import stack
 from tests import phantom
 from tests.cases import Case, cases
 from tests.phantom import ORIENTATIONS, Truth

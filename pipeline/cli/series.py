@@ -72,7 +72,7 @@ def _record(series: Series) -> dict[str, Any]:
 def _names(series: Series) -> list[tuple[int, str]]:
     """Number and name of the ROIs or segments of a series."""
     if series.kind == "rtstruct":
-        from pipeline.decode.rtstruct.decode import rois
+        from pipeline.decode.rtstruct.structure_set import rois
 
         return [(roi.number, roi.name) for roi in rois(series)]
     if series.kind == "seg":

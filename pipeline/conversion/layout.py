@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from pipeline.conversion.product import Product
 from pipeline.core.findings import Code, PipelineError, refuse
 from pipeline.core.policy import OPPOSITE, Policy, checked_codes
-from pipeline.geometry.grid import LPS_TO_RAS, Grid, Matrix, axis_codes, right_handed
+from pipeline.geometry.affine import LPS_TO_RAS, Matrix, axis_codes, right_handed
+from pipeline.geometry.grid import Grid
 from pipeline.nifti import file as nifti
 from pipeline.nifti.header import NiftiHeader
 from pipeline.volume import regrid

@@ -18,6 +18,7 @@ from pipeline.conversion.source import Source
 from pipeline.core.findings import Code, refuse
 from pipeline.core.policy import Policy
 from pipeline.decode.rtstruct import decode as rtstruct
+from pipeline.decode.rtstruct import structure_set
 from pipeline.decode.seg import decode as seg
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import Series
@@ -65,7 +66,7 @@ def of_rtstruct(series: Series, source: Source | None, wanted: Sequence[str] | N
             Code.NO_SOURCE,
             f"{series.title} is a structure set: contours, which need the images they were drawn on",
             "Give their folder with --source, or put it among the inputs.",
-            where=tuple(rtstruct.referenced_series_uids(series)),
+            where=tuple(structure_set.referenced_series_uids(series)),
             clause="PS3.3 C.8.8.6",
         )
     decoded = rtstruct.decode(

@@ -21,7 +21,8 @@ from pipeline.conversion.write import checked_target, free_target
 from pipeline.core.atomic_file import in_place
 from pipeline.core.findings import Code, PipelineError, refuse
 from pipeline.core.policy import Policy
-from pipeline.geometry.grid import LPS_TO_RAS, GeometryError, Grid, right_handed
+from pipeline.geometry.affine import LPS_TO_RAS, right_handed
+from pipeline.geometry.grid import GeometryError, Grid
 from pipeline.nifti import file as nifti
 from pipeline.nifti.header import NiftiHeader, require_affine
 from pipeline.volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned

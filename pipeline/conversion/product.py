@@ -19,7 +19,8 @@ from pipeline.decode.image import Decoded, decode_image, decode_mask
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import Series
 from pipeline.dicom.split_volumes import Part
-from pipeline.geometry.grid import Grid, Stack
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.stack import Stack
 from pipeline.stacking.stack_frames import Laid, lay
 from pipeline.volume.mask import Image, Mask, Physical, Voxels
 

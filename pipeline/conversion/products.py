@@ -189,7 +189,7 @@ def _of_parts(series: Series, found: Scan, request: Request, policy: Policy) -> 
 def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> list[Product]:
     """The masks of a SEG series or a structure set, on their source's grid where it is known."""
     from pipeline.conversion.mask_objects import of_rtstruct, of_seg
-    from pipeline.decode.rtstruct import decode as rtstruct
+    from pipeline.decode.rtstruct import structure_set
     from pipeline.decode.seg import decode as seg
 
     if series.kind == "seg":
@@ -206,8 +206,8 @@ def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> 
             found,
             request.source,
             policy,
-            series_uids=rtstruct.referenced_series_uids(series),
-            image_uids=rtstruct.referenced_image_uids(series),
+            series_uids=structure_set.referenced_series_uids(series),
+            image_uids=structure_set.referenced_image_uids(series),
         )
         return [made_with(p, "source", source) for p in of_rtstruct(series, source, request.wanted, policy)]
     raise refuse(

@@ -29,7 +29,7 @@ from pipeline.core.plain_text import escape_bytes
 from pipeline.core.policy import Policy
 from pipeline.crosscheck.agreement import Agreement
 from pipeline.dicom.frame import Frame
-from pipeline.geometry.grid import LPS_TO_RAS, Matrix, axis_codes
+from pipeline.geometry.affine import LPS_TO_RAS, Matrix, axis_codes
 from pipeline.volume.label_table import LabelRow
 from pipeline.volume.mask import Mask, Segment
 

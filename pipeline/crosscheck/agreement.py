@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.grid import LPS_TO_RAS, Grid, Matrix, index_map, reorder
+from pipeline.geometry.affine import LPS_TO_RAS, Matrix
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.index_map import index_map, reorder
 from pipeline.volume.mask import Array, Physical
 
 if TYPE_CHECKING:

@@ -22,7 +22,9 @@ from pipeline.dicom.frame import Frame
 from pipeline.dicom.modality import real_world_mapping, rescales
 from pipeline.dicom.pixels import read_plane
 from pipeline.dicom.polarity import may_be_reversed
-from pipeline.geometry.grid import Grid, Matrix, Stack
+from pipeline.geometry.affine import Matrix
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.stack import Stack
 from pipeline.volume.mask import Array, Physical
 
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32

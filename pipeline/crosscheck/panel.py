@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pipeline.core.policy import Policy
     from pipeline.crosscheck.agreement import Agreement, Job, Testimony
     from pipeline.dicom.frame import Frame
-    from pipeline.geometry.grid import Grid, Stack
+    from pipeline.geometry.grid import Grid
+    from pipeline.geometry.stack import Stack
     from pipeline.volume.mask import Array, Physical
 
 

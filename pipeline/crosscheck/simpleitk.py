@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.crosscheck.agreement import Job, Testimony
 from pipeline.crosscheck.child import serve, version
-from pipeline.geometry.grid import LPS_TO_RAS
+from pipeline.geometry.affine import LPS_TO_RAS
 
 NAME = "SimpleITK"
 

@@ -20,8 +20,9 @@ from pipeline.core.findings import Code, Finding, Severity
 from pipeline.core.limits import MOST_LABELS
 from pipeline.diagnosis.array_match import same_shape
 from pipeline.diagnosis.nnunet_pairs import Labels
+from pipeline.geometry.affine import Matrix, axis_codes
 from pipeline.geometry.axis_order import AS_IS, difference
-from pipeline.geometry.grid import Grid, Matrix, axis_codes
+from pipeline.geometry.grid import Grid
 from pipeline.geometry.rigid_motion import corner_distance
 from pipeline.nifti.file import read_header, read_planes
 from pipeline.nifti.header import NiftiHeader, fills_space

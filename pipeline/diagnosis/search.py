@@ -30,8 +30,9 @@ from pipeline.diagnosis.mistakes import (
     named_orders,
     to_world,
 )
+from pipeline.geometry.affine import Matrix
 from pipeline.geometry.axis_order import AS_IS, ORDERS, Order
-from pipeline.geometry.grid import Grid, Matrix
+from pipeline.geometry.grid import Grid
 from pipeline.geometry.rigid_motion import Motion, corner_distance, motion
 
 MOST_MISTAKES = 4

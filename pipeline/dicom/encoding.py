@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from struct import unpack
@@ -45,6 +46,12 @@ def load(path: Path, **options: Any) -> FileDataset:
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what pydicom finds odd in attributes nobody reads is not the user's concern
         return open_dataset(file, **options).dataset
+
+
+@lru_cache(maxsize=1)  # the frames of one instance follow each other
+def inflated(path: Path, written_ns: int) -> bytes:
+    """The pixel data of a deflated file, as it was when `written_ns`."""
+    return bytes(load(path).PixelData)
 
 
 def open_dataset(file: BinaryIO, **options: Any) -> Opened:

@@ -10,12 +10,12 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from struct import Struct, error, unpack
+from collections.abc import Iterable, Mapping
+from struct import Struct, error
 from typing import Any, NamedTuple
+
+from pipeline.dicom.fast_values import GiveUp, patient_key, plain_id, plain_value
 
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1"
 _IMPLICIT_LITTLE = b"1.2.840.10008.1.2"
@@ -63,8 +63,6 @@ _ASCII_COMPATIBLE = {
     *(b"", b"ISO_IR 6", b"ISO_IR 192", b"GB18030"),
     *(b"ISO_IR %d" % n for n in (100, 101, 109, 110, 126, 127, 138, 144, 148)),
 }
-# With these characters only, float and int read what pydicom reads: it calls them too.
-_NUMBER_CHARACTERS = {b"DS": b"0123456789+-.eE \\", b"IS": b"0123456789+- \\"}
 
 _TRANSFER_SYNTAX = 0x00020010
 _CHARACTER_SET = 0x00080005
@@ -74,7 +72,6 @@ _PATIENT_ID, _CSA = 0x00100020, 0x00291010
 # They say what stored values mean, and are noticed where they are not empty.
 SEQUENCES_OF_VALUES = {"ModalityLUTSequence": 0x00283000, "RealWorldValueMappingSequence": 0x00409096}
 _OF_VALUES = frozenset(SEQUENCES_OF_VALUES.values())
-_SECRET = os.urandom(16)
 _PIXEL_DATA = 0x7FE00010
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _ITEM_START, _ITEM_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0\0\0\0\0"
@@ -85,10 +82,6 @@ _DEEPEST = 16
 _explicit = Struct("<HH2sH").unpack_from
 _implicit = Struct("<HHI").unpack_from
 _long = Struct("<I").unpack_from
-
-
-class GiveUp(Exception):
-    """The file is out of the ordinary; the message says where. Not an error: pydicom has to read it."""
 
 
 class _Scope(NamedTuple):
@@ -141,7 +134,7 @@ class Reader:
             raise GiveUp("functional groups")
         values = {}
         for keyword, tag, vr in self._attributes:
-            if tag in found and (value := _plain(vr, found[tag])) is not None:
+            if tag in found and (value := plain_value(vr, found[tag])) is not None:
                 values[keyword] = value
         if values.get("NumberOfFrames", 1) != 1:
             raise GiveUp("several frames")
@@ -157,7 +150,7 @@ class Reader:
             "pixel_length": None if length == _UNDEFINED else length,
             "size": file.size,
             "overlays": tuple(tag >> 16 for tag in _OVERLAY_DATA if tag in found),
-            "patient": patient_key(_plain_id(found.get(_PATIENT_ID, b""))),
+            "patient": patient_key(plain_id(found.get(_PATIENT_ID, b""))),
             "luts": tuple(keyword for keyword, tag in SEQUENCES_OF_VALUES.items() if tag in found),
             "csa": _CSA in found,
         }
@@ -317,54 +310,3 @@ def _pixels(file: _File, position: int, explicit: bool) -> tuple[bool, int | Non
     if group << 16 | element != _PIXEL_DATA:
         raise GiveUp("something else where the pixel data should be")
     return True, value, length
-
-
-@lru_cache(maxsize=64)
-def patient_key(patient_id: str) -> str:
-    """What tells two patients apart in this process, and nobody anything of them."""
-    text = patient_id.strip("\0 ")
-    return hashlib.blake2s(text.encode("utf-8", "replace"), key=_SECRET, digest_size=8).hexdigest() if text else ""
-
-
-def _plain_id(raw: bytes) -> str:
-    if b"\\" in raw:
-        raise GiveUp("a patient with several numbers")
-    return raw.decode("ascii")
-
-
-@lru_cache(maxsize=1024)  # most values are the same in every file of a series
-def _plain(vr: bytes, raw: bytes) -> Any:
-    """A value as str, int, float or a tuple of them, None if it is empty. Raises GiveUp or ValueError."""
-    values: Sequence[Any]
-    if vr == b"US":
-        values = unpack(f"<{len(raw) // 2}H", raw)
-    elif vr == b"FD":
-        values = unpack(f"<{len(raw) // 8}d", raw)
-    elif vr in _NUMBER_CHARACTERS:
-        values = _numbers(vr, raw.rstrip(b"\0 "))
-    else:
-        values = _texts(vr, raw.rstrip(b"\0 "))
-    if len(values) == 1:
-        return values[0]
-    return tuple(values) or None
-
-
-def _numbers(vr: bytes, text: bytes) -> list[int] | list[float]:
-    if text.translate(None, _NUMBER_CHARACTERS[vr]):
-        raise GiveUp("a character that is not part of a number")
-    if not text:
-        return []
-    if vr == b"DS":
-        return [float(part) for part in text.split(b"\\")]
-    integers = [int(part) for part in text.split(b"\\")]
-    if max(map(abs, integers)) >= 2**31:
-        raise GiveUp("an integer of more than 32 bits")
-    return integers
-
-
-def _texts(vr: bytes, raw: bytes) -> list[str]:
-    text = raw.decode("ascii")
-    if not text.isprintable():
-        raise GiveUp("a control character in a text")
-    parts = [part.strip(" ") for part in ([text] if vr in (b"ST", b"UI") else text.split("\\"))]
-    return [] if "" in parts else parts

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pipeline.core.findings import Code, refuse
 from pipeline.dicom.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, open_dataset
-from pipeline.dicom.fast_header import SEQUENCES_OF_VALUES, GiveUp, Reader, patient_key
+from pipeline.dicom.fast_header import SEQUENCES_OF_VALUES, Reader
+from pipeline.dicom.fast_values import GiveUp, patient_key
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement

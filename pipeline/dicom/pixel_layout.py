@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.dicom.encoding import DEFLATED, EXPLICIT_BIG, load
+from pipeline.dicom.encoding import DEFLATED, EXPLICIT_BIG, inflated
 from pipeline.dicom.pixel_items import frame_counts, items
 
 if TYPE_CHECKING:
@@ -119,12 +118,6 @@ def layout_of(header: Header) -> PixelLayout:
         return PixelLayout((), frame_bits(header), findings=tuple(findings))
     layout = _native(header, count)
     return PixelLayout(layout.pieces, layout.frame_bits, layout.widened, (*findings, *layout.findings))
-
-
-@lru_cache(maxsize=1)  # the frames of one instance follow each other
-def inflated(path: Path, written_ns: int) -> bytes:
-    """The pixel data of a deflated file, as it was when `written_ns`."""
-    return bytes(load(path).PixelData)
 
 
 def _native(header: Header, count: int) -> PixelLayout:

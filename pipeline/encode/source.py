@@ -19,7 +19,8 @@ from pipeline.core.findings import Code, refuse
 from pipeline.core.policy import Policy
 from pipeline.dicom.encoding import load
 from pipeline.dicom.frame import Frame
-from pipeline.geometry.grid import Grid, residuals_mm
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.stack import residuals_mm
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.grid import Matrix
+from pipeline.geometry.affine import Matrix
 
 AXES = ("i", "j", "k")
 
@@ -29,7 +29,7 @@ class Order:
     flipped: tuple[bool, bool, bool] = (False, False, False)
 
     def matrix(self, shape: Sequence[int]) -> NDArray[np.int64]:
-        """4 x 4: index in the array to index in a grid of this shape. `grid.reorder` takes it to go back."""
+        """4 x 4: index in the array to index in a grid of this shape. `index_map.reorder` takes it to go back."""
         matrix = np.zeros((4, 4), np.int64)
         matrix[3, 3] = 1
         for a, (axis, flip) in enumerate(zip(self.axes, self.flipped, strict=True)):

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.limits import MOST_PLANES
-from pipeline.geometry.grid import GeometryError, Matrix, Plane, Stack, stack
+from pipeline.geometry.affine import Matrix
+from pipeline.geometry.grid import GeometryError, Plane
+from pipeline.geometry.stack import Stack, stack
 
 
 @dataclass(frozen=True, slots=True, eq=False)

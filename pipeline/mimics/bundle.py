@@ -36,7 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.geometry.grid import GeometryError, Matrix, Plane, Vector, corner_indices
+from pipeline.geometry.affine import Matrix, Vector, corner_indices
+from pipeline.geometry.grid import GeometryError, Plane
 
 FORMAT = "verimask-mimics-bundle"
 VERSION = 1

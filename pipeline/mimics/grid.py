@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from pipeline.core.arguments import bad_option, check_number
 from pipeline.core.findings import Code, Finding, Severity, refuse
 from pipeline.core.policy import Policy
-from pipeline.geometry.grid import GeometryError, Grid, Matrix, Plane, Vector, stack
+from pipeline.geometry.affine import Matrix, Vector
+from pipeline.geometry.grid import GeometryError, Grid, Plane
+from pipeline.geometry.stack import stack
 from pipeline.mimics.bundle import Bundle, BundleImage, BundleMask
 from pipeline.mimics.tags import compare_with_tags
 from pipeline.volume.mask import Mask, Segment, Voxels

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from pipeline.core.atomic_file import folder_in_place
 from pipeline.core.findings import Code, Finding, refuse
 from pipeline.core.policy import Policy
-from pipeline.geometry.grid import corner_indices, index_map, reorder
+from pipeline.geometry.affine import corner_indices
+from pipeline.geometry.index_map import index_map, reorder
 from pipeline.mimics.bundle import BundleImage
 from pipeline.mimics.grid import grid_of
 from pipeline.volume.mask import Mask

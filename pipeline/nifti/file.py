@@ -25,7 +25,7 @@ import numpy as np
 from pipeline.core.findings import Code, refuse
 from pipeline.core.limits import MOST_PLANES
 from pipeline.core.workers import Beside
-from pipeline.geometry.grid import Matrix
+from pipeline.geometry.affine import Matrix
 from pipeline.nifti.gzip_writer import GzipWriter
 from pipeline.nifti.header import (
     FIELDS,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.grid import LPS_TO_RAS, axis_codes, corner_indices
+from pipeline.geometry.affine import LPS_TO_RAS, axis_codes, corner_indices
 from pipeline.nifti.header import NiftiHeader
 from pipeline.report.record import Record
 

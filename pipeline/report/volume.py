@@ -21,8 +21,8 @@ from pipeline.core.policy import Policy
 from pipeline.diagnosis.check import PlacedBlock
 from pipeline.dicom import split_volumes
 from pipeline.dicom.scan import Series, choose, scan
+from pipeline.geometry.affine import Matrix
 from pipeline.geometry.axis_order import Order, order_for
-from pipeline.geometry.grid import Matrix
 from pipeline.nifti.file import is_named_nifti, read_header, read_planes
 from pipeline.nifti.header import require_affine
 from pipeline.volume.mask import Array

@@ -18,7 +18,8 @@ import numpy as np
 
 from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
 from pipeline.dicom.frame import Frame
-from pipeline.geometry.grid import GeometryError, Matrix, Plane, Vector
+from pipeline.geometry.affine import Matrix, Vector
+from pipeline.geometry.grid import GeometryError, Plane
 
 _CLAUSE = "PS3.3 C.7.6.2"
 

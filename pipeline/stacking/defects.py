@@ -1,7 +1,7 @@
 """Why planes do not make one grid, in words: which defect, between which files, how much.
 
 Rules:
-- The corner proof of `geometry.grid` says whether; this module only says which. It decides nothing.
+- The corner proof of `geometry.stack` says whether; this module only says which. It decides nothing.
 - `after` names the defects of a stack that failed its proof, or leans; planes that cannot be stacked at all are those of
   `consistency`. Every finding carries the measured value and the limit.
 - All lengths are along the normal unless said; names are those of the planes in the order given.
@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from pipeline.core.findings import Code, Finding, PipelineError, Severity
 from pipeline.core.limits import LEANS_DEGREES, SAME_PLACE_MM
 from pipeline.core.policy import Policy
-from pipeline.geometry.grid import Grid, Matrix, Plane, Stack, axis_codes
+from pipeline.geometry.affine import Matrix, axis_codes
+from pipeline.geometry.grid import Grid, Plane
+from pipeline.geometry.stack import Stack
 
 _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
 _STANDS_OUT = 4.0  # how many times further than any other a displaced plane lies from the line through them

@@ -16,7 +16,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.grid import Grid, Matrix, Stack
+from pipeline.geometry.affine import Matrix
+from pipeline.geometry.grid import Grid
+from pipeline.geometry.stack import Stack
 from pipeline.volume.mask import Array, Voxels
 
 Along = Literal["exact", "nearest", "linear"]

@@ -19,7 +19,8 @@ from pipeline.core.policy import Policy
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.pixels import read_plane
 from pipeline.dicom.split_volumes import owners_of
-from pipeline.geometry.grid import GeometryError, Grid, Plane, Stack, stack
+from pipeline.geometry.grid import GeometryError, Grid, Plane
+from pipeline.geometry.stack import Stack, stack
 from pipeline.stacking import assumed_geometry, consistency, defects, resample
 from pipeline.stacking.resample import Plan
 from pipeline.volume.mask import Array, Voxels

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.geometry.grid import Vector
+from pipeline.geometry.affine import Vector
 from pipeline.volume.components import Pieces, runs_of
 from pipeline.volume.mask import Array, Mask, Segment
 

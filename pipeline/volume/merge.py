@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.geometry.grid import corner_indices
+from pipeline.geometry.affine import corner_indices
 from pipeline.volume.mask import Array, Mask, Segment, Voxels, smallest_unsigned
 
 

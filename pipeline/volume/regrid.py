@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.grid import Matrix, corner_indices
+from pipeline.geometry.affine import Matrix, corner_indices
 from pipeline.volume.mask import Array, Voxels
 
 Mapping = NDArray[np.int64]

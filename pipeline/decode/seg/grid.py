@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pipeline.core.findings import Code, Finding, Severity, refuse
 from pipeline.core.policy import Policy
 from pipeline.dicom.frame import Frame
-from pipeline.geometry.grid import GeometryError, Grid, Matrix, Plane
+from pipeline.geometry.affine import Matrix
+from pipeline.geometry.grid import GeometryError, Grid, Plane
 from pipeline.geometry.placement import NotRegular, Placement, Spanned, place, spanned
 from pipeline.stacking import defects
 from pipeline.volume.mask import Array

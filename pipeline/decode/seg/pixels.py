@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.core.findings import Code, refuse
-from pipeline.dicom.encoding import DEFLATED, EXPLICIT_BIG, NATIVE
+from pipeline.dicom.encoding import DEFLATED, EXPLICIT_BIG, NATIVE, inflated
 from pipeline.dicom.frame import Frame
-from pipeline.dicom.pixel_layout import PixelLayout, inflated, layout_of
+from pipeline.dicom.pixel_layout import PixelLayout, layout_of
 from pipeline.dicom.pixels import read_plane
 from pipeline.volume.mask import Array
 

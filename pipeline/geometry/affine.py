@@ -1,0 +1,59 @@
+"""Affines and directions: what every grid is made of. Index order is (i, j, k) = (column, row, plane); the world is LPS, in mm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Vector = tuple[float, float, float]
+Matrix = NDArray[np.float64]
+
+LPS_TO_RAS: Matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_TO_RAS.flags.writeable = False
+
+
+def corner_indices(shape: Sequence[int]) -> NDArray[np.int64]:
+    """(8, 3) indices of the outermost voxels."""
+    return np.stack(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij"), -1).reshape(-1, 3)
+
+
+def orthonormal(row: ArrayLike, column: ArrayLike) -> tuple[Matrix, Matrix]:
+    """The orthonormal pair nearest to two cosines: both turn by the same angle."""
+    r, c = np.asarray(row, float), np.asarray(column, float)
+    r, c = r / np.linalg.norm(r), c / np.linalg.norm(c)
+    plus, minus = r + c, r - c
+    plus, minus = plus / np.linalg.norm(plus), minus / np.linalg.norm(minus)
+    return (plus + minus) / sqrt(2), (plus - minus) / sqrt(2)
+
+
+def right_handed(affine: Matrix, columns: int) -> Matrix:
+    """The affine of the same voxels with their first axis reversed where it is left-handed; else as it is."""
+    made = affine.copy()
+    if np.linalg.det(made[:3, :3]) < 0:
+        made[:3, 3] += made[:3, 0] * (columns - 1)
+        made[:3, 0] *= -1
+    return made
+
+
+def axis_codes(affine_ras: Matrix) -> str:
+    """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction.
+
+    A sheared affine is read through the nearest rotation, as nibabel does.
+    """
+    axes = np.array(affine_ras[:3, :3], float)
+    u, _, vt = np.linalg.svd(axes / np.linalg.norm(axes, axis=0))
+    directions = u @ vt
+    letters, free = ["?"] * 3, [0, 1, 2]
+    for axis in np.argsort(-np.abs(directions).max(axis=0), kind="stable"):
+        world = max(free, key=lambda row: abs(directions[row, axis]))
+        letters[axis] = ("LR", "PA", "IS")[world][int(directions[world, axis] > 0)]
+        free.remove(world)
+    return "".join(letters)
+
+
+def at_corners(shape: Sequence[int], affine: Matrix) -> Matrix:
+    """(8, 3) what an affine, or a difference of two, gives at the outermost voxels."""
+    return np.asarray(corner_indices(shape) @ affine[:3, :3].T + affine[:3, 3])

@@ -1,0 +1,183 @@
+"""Planes laid on one grid, and how far each is from it: Proof 1 in numbers.
+
+Rules:
+- One number in mm proves a stack: the largest distance between any corner of any plane by its own equation and the
+  same voxel by the grid. It catches missing, doubled and displaced planes, drift, wrong orientation or spacing at once.
+- The step is the least-squares line through all positions, so no single gap decides it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.geometry.affine import Matrix, Vector, at_corners, orthonormal
+from pipeline.geometry.grid import GeometryError, Grid, Plane
+
+# Positions a kilometre from the origin are rounded to less than this, and no voxel is this thin.
+_NO_STEP_MM = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """Planes laid on one grid, and how well they fit. All lengths in mm.
+
+    order: the planes ascending along the normal, as indices into the sequence given. index: (planes,) the k of each.
+    residuals: (planes,) largest corner distance of
+    each plane, by its own equation, to the written grid. irregularity: the same maximum before the axes were made
+    orthonormal. straightened: how far making them so moved a corner; kept_skew: how far it would have, where they stay as
+    printed. offsets: (planes, 3) position of every plane in
+    steps along i, j (mm) and the normal (mm), from the first. lean: (2,) slope of the step along i and j.
+    """
+
+    grid: Grid
+    order: tuple[int, ...]
+    index: NDArray[np.int64]
+    residuals: Matrix
+    irregularity_mm: float
+    straightened_mm: float
+    kept_skew_mm: float
+    offsets: Matrix
+    lean: Matrix
+
+    @property
+    def residual_mm(self) -> float:
+        return float(self.residuals.max())
+
+
+def stack(
+    planes: Sequence[Plane],
+    *,
+    limit_mm: float,
+    keep_skew: float,
+    keep_mm: float,
+    assumed_step_mm: float = 1.0,
+    missing: Sequence[int] = (),
+) -> Stack:
+    """Order planes along their normal, fit one grid to them, and measure how far each is from it.
+
+    The step is the least-squares line through all positions, so no single gap decides it. A single plane has no step:
+    `assumed_step_mm` along the normal is taken. `missing`: how many planes of the grid are not there after each of the
+    ordered planes but the last; none when empty. All planes must have one size.
+
+    Axes off right angles by no more than `keep_skew` (a cosine), where mending would move no corner by more than
+    `keep_mm`, stay as they are printed. Beyond that, rounding is mended: the nearest rotation about the centre of the
+    grid, because readers built on ITK drop or refuse anything else. A lean that moves a corner by more than `limit_mm`
+    and is no rounding is kept, as shear. Raises GeometryError when the cosines span no plane or all planes lie at one place.
+    """
+    row, column = (_mean([p.row_cosine for p in planes]), _mean([p.column_cosine for p in planes]))
+    normal = np.cross(row, column)
+    length = float(np.linalg.norm(normal))
+    if length < 0.5:
+        raise GeometryError("row and column cosines are parallel or not of unit length")
+    normal /= length
+    positions = np.array([p.position for p in planes])
+    distances = positions @ normal
+    # Stable, so that ties keep the caller's order, which does not depend on file names.
+    order = tuple(int(n) for n in np.argsort(distances, kind="stable"))
+    ordered = [planes[n] for n in order]
+    positions = positions[list(order)]
+    first, count = planes[0], len(planes)
+
+    index = np.concatenate([[0], np.cumsum(1 + np.array(missing or [0] * (count - 1), int))]).astype(int)
+    k = index - index.mean()
+    step = normal * assumed_step_mm if count == 1 else k @ positions / (k @ k)
+    if float(step @ normal) < _NO_STEP_MM:
+        raise GeometryError("all planes lie at one position")
+    raw = np.eye(4)
+    raw[:3, 0] = row * _mean([p.column_spacing for p in planes])
+    raw[:3, 1] = column * _mean([p.row_spacing for p in planes])
+    raw[:3, 2] = step
+    raw[:3, 3] = positions.mean(axis=0) + k[0] * step
+    shape = (first.columns, first.rows, int(index[-1]) + 1)
+    irregularity = residuals_mm(raw, ordered, index)
+
+    lps, kept_skew = _straighten(raw, shape, limit_mm, _print_precision(planes), keep_skew, keep_mm)
+    straightened = float(np.linalg.norm(at_corners(shape, lps - raw), axis=1).max())
+    along = np.stack([row, column, normal])
+    offsets = (positions - positions[0]) @ along.T
+    lean = (np.array([row, column]) @ step) / float(normal @ step)
+    return Stack(
+        grid=Grid(shape, lps),
+        order=order,
+        index=index,
+        residuals=residuals_mm(lps, ordered, index),
+        irregularity_mm=float(irregularity.max()),
+        straightened_mm=straightened,
+        kept_skew_mm=kept_skew,
+        offsets=offsets,
+        lean=lean,
+    )
+
+
+def residuals_mm(lps: Matrix, planes: Sequence[Plane], index: NDArray[np.int64]) -> Matrix:
+    """(planes,) the largest distance of each plane's corners, by its own equation, to its index k by the affine."""
+    spans = np.array(
+        [
+            [
+                [c * p.column_spacing * (p.columns - 1) for c in p.row_cosine],
+                [c * p.row_spacing * (p.rows - 1) for c in p.column_cosine],
+            ]
+            for p in planes
+        ]
+    )  # (planes, 2, 3): the whole extent along i and along j
+    sizes = np.array([(p.columns - 1, p.rows - 1) for p in planes], float)
+    off = spans - sizes[:, :, None] * lps[:3, :2].T
+    k = index[:, None]
+    start = np.array([p.position for p in planes]) - (lps[:3, 3] + k * lps[:3, 2])
+    corners = np.stack([start, start + off[:, 0], start + off[:, 1], start + off[:, 0] + off[:, 1]])
+    return np.asarray(np.linalg.norm(corners, axis=2).max(axis=0))
+
+
+def _straighten(
+    raw: Matrix, shape: tuple[int, int, int], limit_mm: float, precision: float, keep_skew: float, keep_mm: float
+) -> tuple[Matrix, float]:
+    """The affine as it is, or with the nearest orthonormal axes, or sheared (see `stack`), and the skew kept in mm.
+
+    A lean of the stack is rounding when it moves no voxel by more than the limit, or is smaller than what the printed
+    decimals of the cosines can tell. A lean beyond that is gantry tilt, and is kept.
+    """
+    spacing = np.linalg.norm(raw[:3, :3], axis=0)
+    directions = raw[:3, :3] / spacing
+    u, _, vt = np.linalg.svd(directions)
+    straight = _about_centre(raw, (u @ vt) * spacing, shape)
+    skew = float(np.abs(directions.T @ directions - np.eye(3)).max())
+    moved = float(np.linalg.norm(at_corners(shape, straight - raw), axis=1).max())
+    if skew <= keep_skew and moved <= keep_mm:
+        return raw, moved
+    lean = float(np.abs(directions[:, 2] @ directions[:, :2]).max())
+    if moved <= limit_mm or lean <= 2 * precision:
+        return straight, 0.0
+    row, column = orthonormal(directions[:, 0], directions[:, 1])
+    return _about_centre(raw, np.stack([row, column, directions[:, 2]], 1) * spacing, shape), 0.0
+
+
+def _about_centre(raw: Matrix, axes: Matrix, shape: tuple[int, int, int]) -> Matrix:
+    centre = np.append((np.array(shape) - 1) / 2, 1)
+    lps = np.eye(4)
+    lps[:3, :3] = axes
+    lps[:3, 3] = (raw @ centre)[:3] - axes @ centre[:3]
+    return lps
+
+
+def _print_precision(planes: Sequence[Plane]) -> float:
+    """Half a unit of the last decimal the cosines were printed with; 0 for axis-parallel ones, which are exact."""
+    values = {abs(c) for p in planes for c in (*p.row_cosine, *p.column_cosine)}
+    decimals = max((_decimals(v) for v in values), default=0)
+    return 0.0 if decimals == 0 else float(0.5 * 10.0**-decimals * sqrt(2))
+
+
+def _decimals(value: float) -> int:
+    return next((d for d in range(17) if round(value, d) == value), 17)
+
+
+def _mean(values: Sequence[float] | Sequence[Vector]) -> Matrix:
+    """The mean, exactly summed: equal values give themselves, and the order of the values changes no bit."""
+    if all(v == values[0] for v in values):
+        return np.asarray(values[0], float)
+    array = np.array(values)
+    return np.array([fsum(column) for column in array.reshape(len(array), -1).T]).reshape(array.shape[1:]) / len(array)
