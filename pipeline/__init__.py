@@ -1,15 +1,16 @@
 """DICOM masks to NIfTI, with a proof of where every voxel lies.
 
->>> from pipeline import convert, Policy
+>>> from verimask import convert, Policy
 >>> outcome = convert(["export_folder"], "liver.nii.gz", policy=Policy(crosscheck="voxels"))
 >>> outcome.verdict, outcome.record["Geometry"]["CornerResidualMm"]
+
+In a checkout the folder is called `pipeline`, and so can the package be; it is the same one (`core.import_name`).
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from pipeline.core.version import __version__
 
 __all__ = [
     "Code",
@@ -27,15 +28,17 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from pipeline.conversion.convert import convert, convert_all
-    from pipeline.conversion.record import Outcome
-    from pipeline.conversion.request import Request
-    from pipeline.core.findings import Code, Finding, PipelineError
-    from pipeline.core.policy import Policy
-    from pipeline.dicom.scan import scan
-    from pipeline.geometry.grid import Grid, Plane
+    from .conversion.convert import convert, convert_all
+    from .conversion.record import Outcome
+    from .conversion.request import Request
+    from .core.findings import Code, Finding, PipelineError
+    from .core.policy import Policy
+    from .core.version import __version__
+    from .dicom.scan import scan
+    from .geometry.grid import Grid, Plane
 
 _HOME = {
+    "__version__": "core.version",
     "convert": "conversion.convert",
     "convert_all": "conversion.convert",
     "Request": "conversion.request",
@@ -51,10 +54,26 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use, so that `verimask --help` does not pay for numpy."""
+    """Import a public name on first use, so that `verimask --help` does not pay for numpy."""
     if name not in _HOME:
-        raise AttributeError(f"module 'pipeline' has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module(f"pipeline.{_HOME[name]}"), name)
+        raise AttributeError(f"module 'verimask' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"verimask.{_HOME[name]}"), name)
     return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, whether they are imported yet or not."""
+    return __all__
+
+
+if __name__ != "verimask":  # imported by the name of the checkout's folder: hand over to the package of the right name
+    import sys
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    if "verimask" not in sys.modules:
+        _spec = spec_from_file_location("verimask", __file__, submodule_search_locations=__path__)
+        assert _spec is not None  # a file that runs can be loaded
+        assert _spec.loader is not None
+        sys.modules["verimask"] = module_from_spec(_spec)
+        _spec.loader.exec_module(sys.modules["verimask"])
+    import_module("verimask.core.import_name").share(__name__, __file__)

@@ -347,14 +347,14 @@ def kill(child: Child) -> None:
 
 def test_a_witness_that_dies_has_failed_with_its_last_words(tmp_path: Path) -> None:
     product = product_of(write(tmp_path, SPEC))
-    with Child("pipeline.crosscheck.dicom2nifti", "dicom2nifti") as child:
+    with Child("verimask.crosscheck.dicom2nifti", "dicom2nifti") as child:
         kill(child)
         for _ in range(2):
             assert child.ask(job_of(product)).failure == "killed by SIGKILL"
-    with Child("pipeline.crosscheck.nobody", "nobody") as child:
+    with Child("verimask.crosscheck.nobody", "nobody") as child:
         failure = child.ask(job_of(product)).failure
         assert failure.startswith("ended with exit status 1; its last words: ")
-        assert "No module named pipeline.crosscheck.nobody" in failure
+        assert "No module named verimask.crosscheck.nobody" in failure
 
 
 @pytest.mark.parametrize("crosscheck", ["affine", "voxels"])
@@ -419,7 +419,7 @@ def test_a_conversion_outlives_its_witness(
 
 def test_a_witness_without_its_folder_has_failed(tmp_path: Path) -> None:
     product = product_of(write(tmp_path, SPEC))
-    with Child("pipeline.crosscheck.dicom2nifti", "dicom2nifti") as child:
+    with Child("verimask.crosscheck.dicom2nifti", "dicom2nifti") as child:
         shutil.rmtree(child._folder)
         assert "its last words: FileNotFoundError" in child.ask(job_of(product)).failure
 

@@ -17,7 +17,7 @@ HEAVY = ("pydicom", "nibabel", "scipy", "dicom2nifti", "SimpleITK", "highdicom",
 RUN = """
 import atexit, json, sys
 atexit.register(lambda: open(sys.argv[1], "w").write(json.dumps(sorted(sys.modules))))
-from pipeline.cli.main import main
+from verimask.cli.main import main
 main(sys.argv[2:])
 """
 
@@ -40,8 +40,8 @@ def modules(tmp_path: Path, *arguments: str) -> set[str]:
 def assert_not_imported(imported: set[str], *names: str) -> None:
     """names: of modules of ours; one that is not there could never be imported."""
     for name in names:
-        assert find_spec(f"pipeline.{name}"), name
-        assert f"pipeline.{name}" not in imported
+        assert find_spec(f"verimask.{name}"), name
+        assert f"verimask.{name}" not in imported
 
 
 def packages(names: set[str]) -> set[str]:

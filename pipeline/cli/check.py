@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import output
+from . import output
 
 if TYPE_CHECKING:
-    from pipeline.core.findings import Finding
-    from pipeline.diagnosis.nnunet_pairs import Labels, Pairs
+    from ..core.findings import Finding
+    from ..diagnosis.nnunet_pairs import Labels, Pairs
 
 
 def add(commands: Any) -> None:
@@ -32,8 +32,8 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
-    from pipeline.core.findings import Code, Exit, Severity
-    from pipeline.diagnosis.nnunet_pairs import declared_labels
+    from ..core.findings import Code, Exit, Severity
+    from ..diagnosis.nnunet_pairs import declared_labels
 
     mask, image = Path(options.mask), Path(options.image) if options.image else None
     many = _pairs(mask, image)
@@ -58,8 +58,8 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _pairs(mask: Path, image: Path | None) -> Pairs:
-    from pipeline.core.findings import Code, refuse
-    from pipeline.diagnosis.nnunet_pairs import Pairs, pairs, pairs_of_dataset
+    from ..core.findings import Code, refuse
+    from ..diagnosis.nnunet_pairs import Pairs, pairs, pairs_of_dataset
 
     if _existing(mask).is_dir():
         return pairs_of_dataset(mask) if image is None else pairs(mask, image)
@@ -76,7 +76,7 @@ def _pairs(mask: Path, image: Path | None) -> Pairs:
 
 def _of_one_among_many(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
     """The same, but what one pair is refused for is what is wrong with it, and the others are checked all the same."""
-    from pipeline.core.unexpected import as_refusal
+    from ..core.unexpected import as_refusal
 
     try:
         return _differences(mask, image, declared)
@@ -87,20 +87,20 @@ def _of_one_among_many(mask: Path, image: Path, declared: Labels | None) -> list
 
 def _differences(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
     """What is wrong with a pair. Both files are read to their end. Raises where one cannot be."""
-    from pipeline.diagnosis.check import PlacedBlock, check_values, compare, read_values
-    from pipeline.nifti.file import read_header
+    from ..diagnosis.check import PlacedBlock, check_values, compare, read_values
+    from ..nifti.file import read_header
 
     found = compare(PlacedBlock.of_file(mask), _placed(image))
     return [*found, *check_values(read_values(mask), read_header(mask), declared)]
 
 
 def _placed(image: Path) -> Any:
-    from pipeline.diagnosis.check import PlacedBlock
-    from pipeline.nifti.file import is_named_nifti, read_planes
+    from ..diagnosis.check import PlacedBlock
+    from ..nifti.file import is_named_nifti, read_planes
 
     if _existing(image).is_dir() or not is_named_nifti(image):
-        from pipeline.conversion.one_series import laid_series
-        from pipeline.core.policy import Policy
+        from ..conversion.one_series import laid_series
+        from ..core.policy import Policy
 
         series, laid = laid_series([image], None, None, Policy(on_tilt="shear"))
         return PlacedBlock.of_grid(series.title, laid.grid)
@@ -110,7 +110,7 @@ def _placed(image: Path) -> Any:
 
 
 def _existing(path: Path) -> Path:
-    from pipeline.core.findings import Code, refuse
+    from ..core.findings import Code, refuse
 
     if not path.exists():
         raise refuse(Code.NO_SUCH_INPUT, f"{path.name} is not there", "Check the path.", where=(path.name,))
@@ -118,7 +118,7 @@ def _existing(path: Path) -> Path:
 
 
 def _lines(mask: str, image: str, found: list[Finding], options: argparse.Namespace) -> list[str]:
-    from pipeline.core.findings import Severity
+    from ..core.findings import Severity
 
     wrong = any(f.severity is Severity.ERROR for f in found)
     lines = [f"{'DIFFERENT' if wrong else 'SAME GRID'}  {mask}  and  {image}"]

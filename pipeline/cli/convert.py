@@ -6,15 +6,15 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import output
+from . import output
 
 if TYPE_CHECKING:
-    from pipeline.conversion.embedded_masks import Told
-    from pipeline.conversion.record import Outcome
-    from pipeline.conversion.request import Request
-    from pipeline.core.findings import PipelineError
-    from pipeline.core.policy import Policy
-    from pipeline.crosscheck.panel import Panel
+    from ..conversion.embedded_masks import Told
+    from ..conversion.record import Outcome
+    from ..conversion.request import Request
+    from ..core.findings import PipelineError
+    from ..core.policy import Policy
+    from ..crosscheck.panel import Panel
 
 
 def add(commands: Any, epilog: str) -> None:
@@ -33,7 +33,7 @@ def add(commands: Any, epilog: str) -> None:
 
 
 def _add_options(p: argparse.ArgumentParser) -> None:
-    from pipeline.cli.convert_options import add_options
+    from .convert_options import add_options
 
     add_options(p)
 
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         return _list_values(options)
     if not options.output:
         options.parser.error("the following arguments are required: -o/--output")
-    from pipeline.crosscheck.panel import Panel
+    from ..crosscheck.panel import Panel
 
     policy = _policy(options)
     with Panel(policy) as panel:  # first of all: its processes start while the rest is imported
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
 def _converted(options: argparse.Namespace, given: list[str], policy: Policy, panel: Panel) -> int:
     from pathlib import Path
 
-    from pipeline.conversion.convert import convert, convert_all
+    from ..conversion.convert import convert, convert_all
 
     progress = output.ProgressLine(options)
     common: dict[str, Any] = {
@@ -86,7 +86,7 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
 
 def _page_refused(made: Outcome, options: argparse.Namespace) -> PipelineError | None:
     """Write the page of one of many; what refuses it keeps no other from being written."""
-    from pipeline.core.unexpected import as_refusal
+    from ..core.unexpected import as_refusal
 
     try:
         _write_page(made, options)
@@ -101,20 +101,20 @@ def _write_page(made: Outcome, options: argparse.Namespace) -> None:
         return
     from pathlib import Path
 
-    from pipeline.conversion.page_file import page_of, write_page
-    from pipeline.conversion.record import sidecar_of
+    from ..conversion.page_file import page_of, write_page
+    from ..conversion.record import sidecar_of
 
     page = page_of(made.output)
     if made.verdict == "SKIPPED" and page.exists():
         return
-    from pipeline.report import report
+    from ..report import report
 
     source = Path(options.source[0]) if options.source else None
     write_page(page, report(sidecar_of(made.output), source=source))
 
 
 def _request(options: argparse.Namespace) -> Request:
-    from pipeline.conversion.request import Request
+    from ..conversion.request import Request
 
     return Request(
         series=options.series,
@@ -130,8 +130,8 @@ def _request(options: argparse.Namespace) -> Request:
 
 
 def _told(options: argparse.Namespace) -> Told:
-    from pipeline.conversion.embedded_masks import Told
-    from pipeline.decode.embedded.labelled import Named, parse_labels
+    from ..conversion.embedded_masks import Told
+    from ..decode.embedded.labelled import Named, parse_labels
 
     named = () if options.labels is None else parse_labels(options.labels)
     if options.inside is not None:
@@ -148,9 +148,9 @@ def _list_values(options: argparse.Namespace) -> int:
     from dataclasses import asdict
     from pathlib import Path
 
-    from pipeline.conversion.one_series import laid_series
-    from pipeline.decode.embedded.value_table import as_table, list_values
-    from pipeline.dicom.pixels import stored_voxels
+    from ..conversion.one_series import laid_series
+    from ..decode.embedded.value_table import as_table, list_values
+    from ..dicom.pixels import stored_voxels
 
     output.refuse_idle(options, but=_LISTING, why="--list-values shows values and writes nothing")
     _, laid = laid_series([Path(p) for p in options.inputs], options.series, options.part, _policy(options))
@@ -165,15 +165,15 @@ def _list_values(options: argparse.Namespace) -> int:
 def _policy(options: argparse.Namespace) -> Policy:
     from dataclasses import fields
 
-    from pipeline.core.policy import Policy
+    from ..core.policy import Policy
 
     names = {f.name for f in fields(Policy)}
     return Policy(**{name: value for name, value in vars(options).items() if name in names})
 
 
 def _report_many(done: Sequence[Outcome], refused: Sequence[PipelineError], options: argparse.Namespace) -> int:
-    from pipeline.cli.text import summary_lines
-    from pipeline.core.findings import Exit
+    from ..core.findings import Exit
+    from .text import summary_lines
 
     if options.json:
         output.json([*(o.record for o in done), *(output.refusal_record(e, options) for e in refused)])
@@ -191,7 +191,7 @@ def _report_many(done: Sequence[Outcome], refused: Sequence[PipelineError], opti
 
 
 def _exit_of(made: Outcome, options: argparse.Namespace) -> int:
-    from pipeline.core.findings import Exit
+    from ..core.findings import Exit
 
     if options.strict and "UNCONFIRMED" in (made.verdict, made.record.get("Recorded")):
         return int(Exit.UNCONFIRMED)

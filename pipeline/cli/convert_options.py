@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pipeline.cli import output
+from . import output
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
@@ -28,14 +28,14 @@ def add_options(p: argparse.ArgumentParser) -> None:
 
 def _add_choice(g: argparse._ArgumentGroup, *option: str, help: str, dest: str | None = None) -> None:
     """An option whose choices and default are those of the Policy."""
-    from pipeline.core.policy import choices, default
+    from ..core.policy import choices, default
 
     name = dest or option[-1].lstrip("-").replace("-", "_")
     g.add_argument(*option, dest=name, choices=choices(name), default=default(name), help=help)
 
 
 def _add_which(p: argparse.ArgumentParser) -> None:
-    from pipeline.core.policy import default
+    from ..core.policy import default
 
     g = p.add_argument_group("which, and what of it")
     g.add_argument("--series", metavar="WHICH", help="UID, number or description, where there are several")
@@ -75,7 +75,7 @@ def _add_which(p: argparse.ArgumentParser) -> None:
 
 
 def _add_export(p: argparse.ArgumentParser) -> None:
-    from pipeline.core.policy import EXPORT_KINDS, UNDECIDED
+    from ..core.policy import EXPORT_KINDS, UNDECIDED
 
     g = p.add_argument_group("an export with the mask in its image (burned in, masked, colour, overlay)")
     g.add_argument("--clean", action="append", default=[], metavar="DIR", help="the same export with masks hidden")
@@ -93,7 +93,7 @@ def _add_export(p: argparse.ArgumentParser) -> None:
 
 
 def _add_where(p: argparse.ArgumentParser) -> None:
-    from pipeline.core.policy import default
+    from ..core.policy import default
 
     g = p.add_argument_group("on which grid")
     g.add_argument(
@@ -155,7 +155,7 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
 
 
 def _add_checks(p: argparse.ArgumentParser) -> None:
-    from pipeline.core.policy import default
+    from ..core.policy import default
 
     g = p.add_argument_group("proof and output")
     _add_choice(

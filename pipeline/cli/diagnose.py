@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import output
+from . import output
 
 if TYPE_CHECKING:
-    from pipeline.core.policy import Policy
-    from pipeline.geometry.grid import Grid
+    from ..core.policy import Policy
+    from ..geometry.grid import Grid
 
 
 def add(commands: Any) -> None:
@@ -33,8 +33,8 @@ def add(commands: Any) -> None:
 
 def _refuse_elsewhere(mask: Grid, source: Grid, policy: Policy) -> None:
     """Refuse a mask series that does not lie on the voxels of --source: one of the two was not meant."""
-    from pipeline.core.findings import Code, refuse
-    from pipeline.volume import regrid
+    from ..core.findings import Code, refuse
+    from ..volume import regrid
 
     limit = policy.corner_limit(min(source.spacing))
     fit = regrid.fit(mask.lps, mask.shape, source.lps, source.shape)
@@ -52,12 +52,12 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     """Run it; the exit code."""
     from dataclasses import replace
 
-    from pipeline.conversion.nifti_mask import labels_of, read_array, write_fixed
-    from pipeline.conversion.one_series import image_of, laid_series, mask_of
-    from pipeline.core.findings import Exit
-    from pipeline.core.policy import Policy
-    from pipeline.diagnosis.diagnose import diagnose, fix
-    from pipeline.diagnosis.mistakes import Context
+    from ..conversion.nifti_mask import labels_of, read_array, write_fixed
+    from ..conversion.one_series import image_of, laid_series, mask_of
+    from ..core.findings import Exit
+    from ..core.policy import Policy
+    from ..diagnosis.diagnose import diagnose, fix
+    from ..diagnosis.mistakes import Context
 
     path = Path(options.wrong)
     header, array = read_array(path)

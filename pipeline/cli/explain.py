@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pipeline.cli import output
+from . import output
 
 
 def add(commands: Any) -> None:
@@ -26,9 +26,9 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
     from pathlib import Path
 
-    from pipeline.diagnosis.explain import explain, explain_affine
-    from pipeline.nifti.file import is_named_nifti, read_header
-    from pipeline.nifti.header import require_affine
+    from ..diagnosis.explain import explain, explain_affine
+    from ..nifti.file import is_named_nifti, read_header
+    from ..nifti.header import require_affine
 
     path = Path(options.inputs[0])
     files = [p for p in options.inputs if is_named_nifti(Path(p)) and not Path(p).is_dir()]
@@ -42,8 +42,8 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         text = explain_affine(header.affine, header.space, title=path.name)
         record = {"Affine": header.affine.tolist(), "Shape": list(header.shape)}
     else:
-        from pipeline.conversion.one_series import laid_series
-        from pipeline.core.policy import Policy
+        from ..conversion.one_series import laid_series
+        from ..core.policy import Policy
 
         series, laid = laid_series([Path(p) for p in options.inputs], options.series, options.part, _lenient(Policy()))
         first = laid.frames[0].plane

@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import output
+from . import output
 
 if TYPE_CHECKING:
-    from pipeline.core.findings import Finding
-    from pipeline.volume.mask import Mask
+    from ..core.findings import Finding
+    from ..volume.mask import Mask
 
 
 def add(commands: Any) -> None:
@@ -34,13 +34,13 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
-    from pipeline.conversion.source import find_source, mask_on
-    from pipeline.core.extras import require_extra
-    from pipeline.core.findings import Code, refuse
-    from pipeline.core.policy import Policy
-    from pipeline.dicom.scan import Scan
-    from pipeline.encode.seg import write_seg
-    from pipeline.encode.series import write_series
+    from ..conversion.source import find_source, mask_on
+    from ..core.extras import require_extra
+    from ..core.findings import Code, refuse
+    from ..core.policy import Policy
+    from ..dicom.scan import Scan
+    from ..encode.seg import write_seg
+    from ..encode.series import write_series
 
     policy = Policy()
     if options.to == "seg":
@@ -74,9 +74,9 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _mask(path: Path, name: str | None, policy: Any) -> Mask:
-    from pipeline.conversion.nifti_mask import read_mask
-    from pipeline.core.findings import Code, refuse
-    from pipeline.mimics import is_bundle
+    from ..conversion.nifti_mask import read_mask
+    from ..core.findings import Code, refuse
+    from ..mimics import is_bundle
 
     if not is_bundle(path):
         if name is not None:
@@ -87,7 +87,7 @@ def _mask(path: Path, name: str | None, policy: Any) -> Mask:
                 where=("--mask-name",),
             )
         return read_mask(path)
-    from pipeline.conversion.mask_objects import of_bundle
+    from ..conversion.mask_objects import of_bundle
 
     products = of_bundle(path, None if name is None else [name], policy)
     if len(products) != 1:

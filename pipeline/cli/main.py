@@ -16,8 +16,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from pipeline.cli import check, convert, diagnose, explain, export, mimics, output, report, selftest, series
-from pipeline.core.plain_text import prepare_streams
+from ..core.plain_text import prepare_streams
+from . import check, convert, diagnose, explain, export, mimics, output, report, selftest, series
 
 _EPILOG = """\
 exit codes
@@ -89,7 +89,7 @@ class _Parser(argparse.ArgumentParser):
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        from pipeline import __version__
+        from .. import __version__
 
         print(f"verimask {__version__}")
         parser.exit()
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _failed(error: Exception, options: argparse.Namespace) -> int:
     """A refusal in words, or an unexpected error with its trace: the second is our bug."""
-    from pipeline.core.findings import Exit, PipelineError
+    from ..core.findings import Exit, PipelineError
 
     if isinstance(error, PipelineError):
         if options.json:

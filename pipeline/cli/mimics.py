@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli import output
+from . import output
 
 
 def add(commands: Any) -> None:
@@ -44,10 +44,10 @@ def run_script(options: argparse.Namespace, _: list[str]) -> int:
 
 def run_back(options: argparse.Namespace, _: list[str]) -> int:
     """Write the folder for import_masks.py."""
-    from pipeline.conversion.nifti_mask import read_mask
-    from pipeline.core.findings import Code, refuse
-    from pipeline.mimics.bundle import read_bundle
-    from pipeline.mimics.to_mimics import to_mimics
+    from ..conversion.nifti_mask import read_mask
+    from ..core.findings import Code, refuse
+    from ..mimics.bundle import read_bundle
+    from ..mimics.to_mimics import to_mimics
 
     bundle = read_bundle(Path(options.bundle))
     images = [i for i in bundle.images if options.image in (None, i.name)]

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from pipeline.core.plain_text import silence_output
+from ..core.plain_text import silence_output
 
 if TYPE_CHECKING:
-    from pipeline.conversion.record import Outcome
-    from pipeline.core.findings import Finding, PipelineError
+    from ..conversion.record import Outcome
+    from ..core.findings import Finding, PipelineError
 
 
 def add_common(p: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def refuse_idle(
     told = given(options).items()
     idle = [option for field, option in told if field not in but and (only is None or field in only)]
     if idle:
-        from pipeline.core.findings import Code, refuse
+        from ..core.findings import Code, refuse
 
         raise refuse(
             Code.IDLE_OPTION, f"{', '.join(idle)} has no effect here: {why}", "Leave it out.", where=tuple(idle)
@@ -55,7 +55,7 @@ def lines(text: Iterable[str], options: argparse.Namespace | None = None) -> Non
 
 def prose(text: Iterable[str], options: argparse.Namespace) -> None:
     """Print lines that may be long, each wrapped under where it begins, unless --quiet."""
-    from pipeline.cli.text import wrapped
+    from .text import wrapped
 
     columns = width()
     lines((short for long in text for line in long.split("\n") for short in wrapped(line, columns)), options)
@@ -78,7 +78,7 @@ def _names_only(sentence: str, known: Collection[str]) -> bool:
 
 def json(record: Any) -> None:
     """Print one JSON document."""
-    from pipeline.conversion.record import as_text
+    from ..conversion.record import as_text
 
     _write(as_text(record))
 
@@ -91,7 +91,7 @@ def _write(text: str) -> None:
         silence_output()  # or the interpreter would try again as it ends
         if isinstance(error, BrokenPipeError):
             raise
-        from pipeline.core.findings import Code, refuse
+        from ..core.findings import Code, refuse
 
         said = f"standard output cannot be written: {error.strerror or error}"
         raise refuse(Code.CANNOT_WRITE, said, "Files that were written before stay as they are.") from error
@@ -99,7 +99,7 @@ def _write(text: str) -> None:
 
 def outcome(made: Outcome, options: argparse.Namespace) -> None:
     """Print what came of a conversion, unless --quiet."""
-    from pipeline.cli.text import outcome_lines
+    from .text import outcome_lines
 
     lines(outcome_lines(made, colour=colour(sys.stdout), width=width()), options)
 
@@ -108,8 +108,8 @@ def refusal(error: PipelineError, options: argparse.Namespace) -> None:
     """Print a refusal on standard error."""
     from dataclasses import replace
 
-    from pipeline.cli.text import refusal_lines
-    from pipeline.core.findings import PipelineError
+    from ..core.findings import PipelineError
+    from .text import refusal_lines
 
     error = PipelineError(replace(error.finding, hint=hint(error.finding.hint, options)), error.others)
     print("\n".join(refusal_lines(error, colour=colour(sys.stderr), width=width())), file=sys.stderr)

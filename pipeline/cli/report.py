@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import output
+from . import output
 
 if TYPE_CHECKING:
-    from pipeline.core.findings import PipelineError
+    from ..core.findings import PipelineError
 
 
 def add(commands: Any) -> None:
@@ -39,9 +39,9 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
-    from pipeline.conversion.page_file import check_page_place, write_page
-    from pipeline.core.extras import require_extra
-    from pipeline.core.findings import Exit
+    from ..conversion.page_file import check_page_place, write_page
+    from ..core.extras import require_extra
+    from ..core.findings import Exit
 
     require_extra("report")
     _refuse_idle(options)
@@ -67,11 +67,11 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
 def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[list[Path], list[PipelineError]]:
     """A page for every record below a folder, and one over all: what was written, and what was refused."""
-    from pipeline.conversion.page_file import page_of, write_page
-    from pipeline.core.findings import Code, refuse
-    from pipeline.core.unexpected import as_refusal
-    from pipeline.report import find_outcomes, group_page
-    from pipeline.report.record import read_record
+    from ..conversion.page_file import page_of, write_page
+    from ..core.findings import Code, refuse
+    from ..core.unexpected import as_refusal
+    from ..report import find_outcomes, group_page
+    from ..report.record import read_record
 
     outcomes = find_outcomes(folder)
     if not outcomes:
@@ -95,7 +95,7 @@ def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[li
 
 def _refuse_idle(options: argparse.Namespace) -> None:
     """Refuse what the page cannot show, so that it is not left out in silence."""
-    from pipeline.report.record import read_record
+    from ..report.record import read_record
 
     if not options.source or options.source.endswith((".nii", ".nii.gz")):
         output.refuse_idle(
@@ -110,7 +110,7 @@ def _refuse_idle(options: argparse.Namespace) -> None:
 
 
 def _page(outcome: Path, options: argparse.Namespace) -> str:
-    from pipeline.report import report
+    from ..report import report
 
     return report(
         outcome,

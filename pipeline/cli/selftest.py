@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pipeline.cli import output
+from . import output
 
 
 def add(commands: Any) -> None:
@@ -21,9 +21,9 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
-    from pipeline.conversion.record import versions
-    from pipeline.core.findings import Exit
-    from pipeline.diagnosis.selftest import selftest
+    from ..conversion.record import versions
+    from ..core.findings import Exit
+    from ..diagnosis.selftest import selftest
 
     checks = []
     for check in selftest():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli import output
+from . import output
 
 if TYPE_CHECKING:
-    from pipeline.dicom.scan import Series
+    from ..dicom.scan import Series
 
 
 def add(commands: Any) -> None:
@@ -28,9 +28,9 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run it; the exit code."""
     from pathlib import Path
 
-    from pipeline.core.findings import Severity
-    from pipeline.dicom.read_headers import few
-    from pipeline.dicom.scan import scan, table
+    from ..core.findings import Severity
+    from ..dicom.read_headers import few
+    from ..dicom.scan import scan, table
 
     progress = output.ProgressLine(options)
     found = scan([Path(p) for p in options.inputs], lambda n: progress("reading headers", n, 0))
@@ -72,11 +72,11 @@ def _record(series: Series) -> dict[str, Any]:
 def _names(series: Series) -> list[tuple[int, str]]:
     """Number and name of the ROIs or segments of a series."""
     if series.kind == "rtstruct":
-        from pipeline.decode.rtstruct.structure_set import rois
+        from ..decode.rtstruct.structure_set import rois
 
         return [(roi.number, roi.name) for roi in rois(series)]
     if series.kind == "seg":
-        from pipeline.decode.seg.decode import segments_of
+        from ..decode.seg.decode import segments_of
 
         return [(segment.number, segment.name) for segment in segments_of(series)]
     return []

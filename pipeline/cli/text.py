@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
-from pipeline.conversion.record import Outcome, sidecar_of
-from pipeline.core.findings import Exit, Finding, PipelineError, Severity
-from pipeline.crosscheck.agreement import Agreement
+from ..conversion.record import Outcome, sidecar_of
+from ..core.findings import Exit, Finding, PipelineError, Severity
+from ..crosscheck.agreement import Agreement
 
 _COLOUR = {"VERIFIED": "32", "UNCONFIRMED": "33", "DISPUTED": "31", "REFUSED": "31", "SKIPPED": "36"}
 _HANG = 2

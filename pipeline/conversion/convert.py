@@ -12,22 +12,22 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.conversion.file_names import merged_name
-from pipeline.conversion.option_effects import Asked, everything, refuse_idle
-from pipeline.conversion.product import Product
-from pipeline.conversion.products import each_product, merged_product, naming, on_source, products_of_one
-from pipeline.conversion.record import Outcome
-from pipeline.conversion.request import Request
-from pipeline.conversion.write import Progress, checked_target, finish, silent, with_suffix
-from pipeline.core import arguments
-from pipeline.core.extras import require_extra
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.core.policy import Policy
-from pipeline.core.unexpected import as_refusal
-from pipeline.crosscheck.panel import Panel
+from ..core import arguments
+from ..core.extras import require_extra
+from ..core.findings import Code, PipelineError, refuse
+from ..core.policy import Policy
+from ..core.unexpected import as_refusal
+from ..crosscheck.panel import Panel
+from .file_names import merged_name
+from .option_effects import Asked, everything, refuse_idle
+from .product import Product
+from .products import each_product, merged_product, naming, on_source, products_of_one
+from .record import Outcome
+from .request import Request
+from .write import Progress, checked_target, finish, silent, with_suffix
 
 if TYPE_CHECKING:
-    from pipeline.core.arguments import OneOrManyPaths
+    from ..core.arguments import OneOrManyPaths
 
 
 def convert(

@@ -13,25 +13,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.conversion.file_names import safe
-from pipeline.conversion.product import Form, Product, of_laid
-from pipeline.conversion.source import Source
-from pipeline.core.arguments import bad_option, check_choice, check_whole
-from pipeline.core.findings import Code, Finding, PipelineError
-from pipeline.core.limits import FEW_VALUES
-from pipeline.core.policy import EXPORT_KINDS, UNDECIDED, ExportKind, Policy, Undecided
-from pipeline.decode.chosen_labels import chosen, separated
-from pipeline.decode.image import Decoded, decode_image, decode_mask
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.scan import Series
-from pipeline.dicom.split_volumes import Part
-from pipeline.stacking.stack_frames import Laid, lay
-from pipeline.volume.mask import Voxels
+from ..core.arguments import bad_option, check_choice, check_whole
+from ..core.findings import Code, Finding, PipelineError
+from ..core.limits import FEW_VALUES
+from ..core.policy import EXPORT_KINDS, UNDECIDED, ExportKind, Policy, Undecided
+from ..decode.chosen_labels import chosen, separated
+from ..decode.image import Decoded, decode_image, decode_mask
+from ..dicom.frame import Frame
+from ..dicom.scan import Series
+from ..dicom.split_volumes import Part
+from ..stacking.stack_frames import Laid, lay
+from ..volume.mask import Voxels
+from .file_names import safe
+from .product import Form, Product, of_laid
+from .source import Source
 
 # What an ordinary label series does not need is imported where it is needed.
 if TYPE_CHECKING:
-    from pipeline.decode.embedded.labelled import Named
-    from pipeline.decode.embedded.recognise import Seen
+    from ..decode.embedded.labelled import Named
+    from ..decode.embedded.recognise import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Told:
 
 
 def _checked_inside(inside: object) -> tuple[Named, ...]:
-    from pipeline.decode.embedded.labelled import Named
+    from ..decode.embedded.labelled import Named
 
     several = (inside,) if isinstance(inside, Named) else tuple(inside) if isinstance(inside, Iterable) else (inside,)
     if not all(isinstance(one, Named) for one in several):
@@ -106,8 +106,8 @@ def of_planes(
         decoded = decode_mask(laid.frames, policy, name)
         decoded = replace(decoded, findings=(seen.said(), *decoded.findings))
         return _products(series, laid, part, name, "labels", _asked_for([("", decoded)], policy, wanted))
-    from pipeline.decode.embedded import decode as embedded
-    from pipeline.decode.embedded.labelled import separate
+    from ..decode.embedded import decode as embedded
+    from ..decode.embedded.labelled import separate
 
     found = embedded.decode(
         seen,
@@ -150,7 +150,7 @@ def _recognised(
     frames: Sequence[Frame], told: Told, source: Source | None, clean: Source | None, no_mask: Finding | None
 ) -> Seen:
     """What the export holds. no_mask: why it is no label series, whose numbers a refusal repeats."""
-    from pipeline.decode.embedded.recognise import recognise
+    from ..decode.embedded.recognise import recognise
 
     try:
         return recognise(
@@ -175,7 +175,7 @@ def _placed(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Fr
     """
     if source is None or all(f.plane is not None for f in frames):
         return frames, None
-    from pipeline.decode.embedded.match_planes import paired
+    from ..decode.embedded.match_planes import paired
 
     try:
         return paired(frames, source.laid.frames)
@@ -185,7 +185,7 @@ def _placed(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Fr
 
 def _beside(image: Source, laid: Laid, policy: Policy) -> Voxels:
     """The stored values of an image where the export's frames lie."""
-    from pipeline.decode.embedded.align import beside
+    from ..decode.embedded.align import beside
 
     decoded = decode_image(image.laid.frames)
     limit = policy.corner_limit(min(laid.stack.grid.spacing))

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline import __version__
-from pipeline.conversion.record import SCHEMA, as_text, sha256, sidecar_of
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.plain_text import escape_bytes
-from pipeline.core.policy import Policy
-from pipeline.volume.label_files import label_file
+from .. import __version__
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.plain_text import escape_bytes
+from ..core.policy import Policy
+from ..volume.label_files import label_file
+from .record import SCHEMA, as_text, sha256, sidecar_of
 
 Digests = Sequence[tuple[str, str]]  # role and SHA-256 of every input
 _SAME_ANYWAY = ("Write", "WitnessLimitS")  # of the policy: what they do is done already

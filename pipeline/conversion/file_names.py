@@ -17,8 +17,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.dicom.scan import Series
-from pipeline.dicom.unread_files import folder_name
+from ..dicom.scan import Series
+from ..dicom.unread_files import folder_name
 
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{device}{n}" for device in ("COM", "LPT") for n in range(1, 10))}
 

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.conversion.product import Product
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.core.policy import OPPOSITE, Policy, checked_codes
-from pipeline.geometry.affine import LPS_TO_RAS, Matrix, axis_codes, right_handed
-from pipeline.geometry.grid import Grid
-from pipeline.nifti import file as nifti
-from pipeline.nifti.header import NiftiHeader
-from pipeline.volume import regrid
-from pipeline.volume.mask import Mask, Voxels
-from pipeline.volume.nearest import take_nearest
+from ..core.findings import Code, PipelineError, refuse
+from ..core.policy import OPPOSITE, Policy, checked_codes
+from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, right_handed
+from ..geometry.grid import Grid
+from ..nifti import file as nifti
+from ..nifti.header import NiftiHeader
+from ..volume import regrid
+from ..volume.mask import Mask, Voxels
+from ..volume.nearest import take_nearest
+from .product import Product
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,22 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.conversion.file_names import safe
-from pipeline.conversion.product import Product, Proof
-from pipeline.conversion.source import Source
-from pipeline.core.findings import Code, refuse
-from pipeline.core.policy import Policy
-from pipeline.decode.rtstruct import decode as rtstruct
-from pipeline.decode.rtstruct import structure_set
-from pipeline.decode.seg import decode as seg
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.scan import Series
-from pipeline.dicom.unread_files import folder_name
-from pipeline.geometry.grid import Grid
-from pipeline.mimics.bundle import read_bundle
-from pipeline.mimics.grid import grid_of, masks_of
-from pipeline.volume.mask import Image, Mask
-from pipeline.volume.merge import Merged, Origin, merge
+from ..core.findings import Code, refuse
+from ..core.policy import Policy
+from ..decode.rtstruct import decode as rtstruct
+from ..decode.rtstruct import structure_set
+from ..decode.seg import decode as seg
+from ..dicom.frame import Frame
+from ..dicom.scan import Series
+from ..dicom.unread_files import folder_name
+from ..geometry.grid import Grid
+from ..mimics.bundle import read_bundle
+from ..mimics.grid import grid_of, masks_of
+from ..volume.mask import Image, Mask
+from ..volume.merge import Merged, Origin, merge
+from .file_names import safe
+from .product import Product, Proof
+from .source import Source
 
 
 def of_seg(series: Series, source: Source | None, wanted: Sequence[str] | None, policy: Policy) -> list[Product]:

@@ -16,16 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.conversion.record import sidecar_of
-from pipeline.conversion.write import checked_target, free_target
-from pipeline.core.atomic_file import in_place
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.core.policy import Policy
-from pipeline.geometry.affine import LPS_TO_RAS, right_handed
-from pipeline.geometry.grid import GeometryError, Grid
-from pipeline.nifti import file as nifti
-from pipeline.nifti.header import NiftiHeader, require_affine
-from pipeline.volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
+from ..core.atomic_file import in_place
+from ..core.findings import Code, PipelineError, refuse
+from ..core.policy import Policy
+from ..geometry.affine import LPS_TO_RAS, right_handed
+from ..geometry.grid import GeometryError, Grid
+from ..nifti import file as nifti
+from ..nifti.header import NiftiHeader, require_affine
+from ..volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
+from .record import sidecar_of
+from .write import checked_target, free_target
 
 
 def read_array(path: Path) -> tuple[NiftiHeader, Array]:

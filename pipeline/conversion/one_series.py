@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.decode.image import decode_image, decode_mask
-from pipeline.dicom import split_volumes
-from pipeline.dicom.scan import Series, choose, left_out_beside, scan
-from pipeline.dicom.split_volumes import Part
-from pipeline.stacking.stack_frames import Laid, lay
-from pipeline.volume.mask import Voxels
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.policy import Policy
+from ..decode.image import decode_image, decode_mask
+from ..dicom import split_volumes
+from ..dicom.scan import Series, choose, left_out_beside, scan
+from ..dicom.split_volumes import Part
+from ..stacking.stack_frames import Laid, lay
+from ..volume.mask import Voxels
 
 
 def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy) -> tuple[Series, Laid]:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.conversion.product import Form, Product
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.core.policy import Policy
+from ..core.findings import Code, PipelineError, refuse
+from ..core.policy import Policy
+from .product import Form, Product
 
 if TYPE_CHECKING:
-    from pipeline.conversion.request import Request
+    from .request import Request
 
 
 class Subject(NamedTuple):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.core.atomic_file import in_place
-from pipeline.core.findings import Code, refuse
-from pipeline.core.plain_text import escape_bytes
+from ..core.atomic_file import in_place
+from ..core.findings import Code, refuse
+from ..core.plain_text import escape_bytes
 
 _START = b"<!doctype html>"
 _MARK = b'<meta name="generator" content="verimask">'

@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.core.findings import Finding
-from pipeline.core.policy import Policy
-from pipeline.decode.image import Decoded, decode_image, decode_mask
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.scan import Series
-from pipeline.dicom.split_volumes import Part
-from pipeline.geometry.grid import Grid
-from pipeline.geometry.stack import Stack
-from pipeline.stacking.stack_frames import Laid, lay
-from pipeline.volume.mask import Image, Mask, Physical, Voxels
+from ..core.findings import Finding
+from ..core.policy import Policy
+from ..decode.image import Decoded, decode_image, decode_mask
+from ..dicom.frame import Frame
+from ..dicom.scan import Series
+from ..dicom.split_volumes import Part
+from ..geometry.grid import Grid
+from ..geometry.stack import Stack
+from ..stacking.stack_frames import Laid, lay
+from ..volume.mask import Image, Mask, Physical, Voxels
 
 # What a product was made of: what an option can act on depends on it.
 Form = Literal["image", "labels", "burned", "masked", "colour", "overlay", "seg", "fractional", "rtstruct", "bundle"]

@@ -13,25 +13,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.conversion.embedded_masks import of_planes
-from pipeline.conversion.file_names import file_names
-from pipeline.conversion.one_series import chosen_part, refuse_broken
-from pipeline.conversion.option_effects import Asked, Subject, is_settled, possible, refuse_idle
-from pipeline.conversion.product import Product, of_part, of_time
-from pipeline.conversion.request import Request
-from pipeline.conversion.source import Source, find_source, made_with, place_on, with_grey_values
-from pipeline.conversion.write import Progress
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.core.unexpected import as_refusal
-from pipeline.dicom import split_volumes
-from pipeline.dicom.pixels import about_files
-from pipeline.dicom.scan import Scan, Series, choose, left_out_beside, nothing_convertible, scan
-from pipeline.dicom.split_volumes import Part
-from pipeline.dicom.unread_files import place_among
-from pipeline.mimics import is_bundle
-from pipeline.stacking.defects import keep_tilt, tilt_of_grid
-from pipeline.volume.mask import Mask
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.policy import Policy
+from ..core.unexpected import as_refusal
+from ..dicom import split_volumes
+from ..dicom.pixels import about_files
+from ..dicom.scan import Scan, Series, choose, left_out_beside, nothing_convertible, scan
+from ..dicom.split_volumes import Part
+from ..dicom.unread_files import place_among
+from ..mimics import is_bundle
+from ..stacking.defects import keep_tilt, tilt_of_grid
+from ..volume.mask import Mask
+from .embedded_masks import of_planes
+from .file_names import file_names
+from .one_series import chosen_part, refuse_broken
+from .option_effects import Asked, Subject, is_settled, possible, refuse_idle
+from .product import Product, of_part, of_time
+from .request import Request
+from .source import Source, find_source, made_with, place_on, with_grey_values
+from .write import Progress
 
 Item = tuple[str, Scan | None, Product | PipelineError]  # file name, what was scanned, and what became of it
 
@@ -40,7 +40,7 @@ def products_of_one(inputs: Sequence[Path], wanted: Asked, progress: Progress) -
     """The products of the one bundle or the one chosen series. Raises IDLE_OPTION as soon as it is known."""
     request, policy = wanted.request, wanted.policy
     if any(is_bundle(p) for p in inputs):
-        from pipeline.conversion.mask_objects import of_bundle
+        from .mask_objects import of_bundle
 
         if len(inputs) > 1:
             raise _beside_a_bundle(inputs)
@@ -76,7 +76,7 @@ def merged_product(inputs: Sequence[Path], wanted: Asked, progress: Progress) ->
 
     Raises what refuses any of them, and SEGMENTS_OVERLAP.
     """
-    from pipeline.conversion.mask_objects import files_of, merged, origin_of
+    from .mask_objects import files_of, merged, origin_of
 
     given: list[tuple[Scan | None, Product]] = []
     for _, found, item in each_product(inputs, wanted, progress):
@@ -92,7 +92,7 @@ def merged_product(inputs: Sequence[Path], wanted: Asked, progress: Progress) ->
 
 def _number_and_file(product: Product) -> tuple[bool, int, str]:
     """What masks of one folder are ordered by."""
-    from pipeline.conversion.mask_objects import files_of
+    from .mask_objects import files_of
 
     number = product.series.number
     return number is None, number or 0, min((path.name for path in files_of(product)), default="")
@@ -123,7 +123,7 @@ def _of_all(
     bundles: Sequence[Path], chosen: Sequence[Series], found: Scan, request: Request, policy: Policy
 ) -> Iterator[Item]:
     for path in bundles:
-        from pipeline.conversion.mask_objects import of_bundle
+        from .mask_objects import of_bundle
 
         name = path.resolve().name
         try:
@@ -188,9 +188,9 @@ def _of_parts(series: Series, found: Scan, request: Request, policy: Policy) -> 
 
 def _of_masks(series: Series, found: Scan, request: Request, policy: Policy) -> list[Product]:
     """The masks of a SEG series or a structure set, on their source's grid where it is known."""
-    from pipeline.conversion.mask_objects import of_rtstruct, of_seg
-    from pipeline.decode.rtstruct import structure_set
-    from pipeline.decode.seg import decode as seg
+    from ..decode.rtstruct import structure_set
+    from ..decode.seg import decode as seg
+    from .mask_objects import of_rtstruct, of_seg
 
     if series.kind == "seg":
         source = find_source(

@@ -23,15 +23,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.conversion.product import Product, Proof
-from pipeline.core.findings import Exit, Finding
-from pipeline.core.plain_text import escape_bytes
-from pipeline.core.policy import Policy
-from pipeline.crosscheck.agreement import Agreement
-from pipeline.dicom.frame import Frame
-from pipeline.geometry.affine import LPS_TO_RAS, Matrix, axis_codes
-from pipeline.volume.label_table import LabelRow
-from pipeline.volume.mask import Mask, Segment
+from ..core.findings import Exit, Finding
+from ..core.plain_text import escape_bytes
+from ..core.policy import Policy
+from ..crosscheck.agreement import Agreement
+from ..dicom.frame import Frame
+from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes
+from ..volume.label_table import LabelRow
+from ..volume.mask import Mask, Segment
+from .product import Product, Proof
 
 SCHEMA = "verimask outcome 1"
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
@@ -124,7 +124,7 @@ def build_record(
     files: every input with its role, "" for those of the mask or image itself. hashes: of the files and of the output.
     labels_file: the file of label names that was written beside it.
     """
-    from pipeline.core.version import __version__
+    from ..core.version import __version__
 
     series = product.series
     record: dict[str, Any] = {"Schema": SCHEMA, "Verdict": verdict, "Output": output.name}

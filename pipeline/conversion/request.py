@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.conversion.embedded_masks import Told
-from pipeline.core import arguments
+from ..core import arguments
+from .embedded_masks import Told
 
 if TYPE_CHECKING:
-    from pipeline.core.arguments import OneOrManyNames, OneOrManyPaths
+    from ..core.arguments import OneOrManyNames, OneOrManyPaths
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.conversion.product import Product, Witnessed
-from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.decode.image import decode_image
-from pipeline.dicom import split_volumes
-from pipeline.dicom.scan import Scan, Series, left_out_beside, scan, table
-from pipeline.geometry.grid import Grid
-from pipeline.stacking.stack_frames import Laid, lay
-from pipeline.volume import regrid
-from pipeline.volume.mask import Mask
-from pipeline.volume.nearest import take_nearest
+from ..core.findings import Code, Finding, Severity, refuse
+from ..core.policy import Policy
+from ..decode.image import decode_image
+from ..dicom import split_volumes
+from ..dicom.scan import Scan, Series, left_out_beside, scan, table
+from ..geometry.grid import Grid
+from ..stacking.stack_frames import Laid, lay
+from ..volume import regrid
+from ..volume.mask import Mask
+from ..volume.nearest import take_nearest
+from .product import Product, Witnessed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +133,7 @@ def made_with(product: Product, role: str, image: Source | None) -> Product:
 def with_grey_values(product: Product, source: Source) -> Product:
     """What the source shows under a mask and under its seven mirror images: a hint that it may be flipped, no verdict."""
     assert isinstance(product.volume, Mask)
-    from pipeline.volume.mirror_check import sanity
+    from ..volume.mirror_check import sanity
 
     decoded = decode_image(source.laid.frames)
     image = source.laid.place(decoded.voxels, decoded.padding)

@@ -18,25 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.conversion.existing_output import Standing, judge
-from pipeline.conversion.layout import Layout, lay_out
-from pipeline.conversion.page_file import check_page_place, page_of
-from pipeline.conversion.product import Product
-from pipeline.conversion.record import Outcome, Proofs, build_record, sha256, sidecar_of, verdict_of, write_record
-from pipeline.core.atomic_file import cannot_write, in_place
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.core.workers import Beside
-from pipeline.crosscheck.agreement import Agreement
-from pipeline.crosscheck.panel import Panel
-from pipeline.geometry.grid import Grid
-from pipeline.nifti import file as nifti
-from pipeline.nifti.header import parse_header
-from pipeline.nifti.readback import ReadBack
-from pipeline.volume import regrid
-from pipeline.volume.label_files import label_file, label_text
-from pipeline.volume.label_table import Counter, LabelRow, label_table
-from pipeline.volume.mask import Array, Mask, Physical, Voxels
+from ..core.atomic_file import cannot_write, in_place
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.policy import Policy
+from ..core.workers import Beside
+from ..crosscheck.agreement import Agreement
+from ..crosscheck.panel import Panel
+from ..geometry.grid import Grid
+from ..nifti import file as nifti
+from ..nifti.header import parse_header
+from ..nifti.readback import ReadBack
+from ..volume import regrid
+from ..volume.label_files import label_file, label_text
+from ..volume.label_table import Counter, LabelRow, label_table
+from ..volume.mask import Array, Mask, Physical, Voxels
+from .existing_output import Standing, judge
+from .layout import Layout, lay_out
+from .page_file import check_page_place, page_of
+from .product import Product
+from .record import Outcome, Proofs, build_record, sha256, sidecar_of, verdict_of, write_record
 
 _IMAGE_LEVEL = 2  # of ISA-L: 6 % larger than zlib's level 6 on CT, at many times its speed
 Progress = Callable[[str, int, int], None]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # `--help` comes past here: what only checks need is imported by them
     from pathlib import Path
 
-    from pipeline.core.findings import PipelineError
+    from .findings import PipelineError
 
     OneOrManyPaths = str | Path | Iterable[str | Path]
     OneOrManyNames = str | Iterable[str]
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # `--help` comes past here: what only checks need is imported
 
 def bad_option(field: str, value: object, allowed: str) -> PipelineError:
     """The refusal of one value of one field."""
-    from pipeline.core.findings import Code, refuse
+    from .findings import Code, refuse
 
     return refuse(
         Code.BAD_OPTION, f"{field} is {allowed}, not {value!r}", f"Give {field} such a value.", where=(field,)

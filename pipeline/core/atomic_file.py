@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.core.findings import Code, PipelineError, refuse
+from .findings import Code, PipelineError, refuse
 
 _HINTS = {
     errno.ENOSPC: "The disk is full: make room on it, or write elsewhere.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from pipeline.core.findings import Code, PipelineError, refuse
+from .findings import Code, PipelineError, refuse
 
 
 class _Extra(NamedTuple):

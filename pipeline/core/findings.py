@@ -323,7 +323,7 @@ class Finding:
 
 
 class PipelineError(Exception):
-    """The one exception of the pipeline: a finding that stops the work, with all that was found before it."""
+    """The one exception of verimask: a finding that stops the work, with all that was found before it."""
 
     def __init__(self, finding: Finding, others: tuple[Finding, ...] = ()) -> None:
         super().__init__(finding, others)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Literal, get_args
 
-from pipeline.core.arguments import bad_option, check_choice, check_flag, check_number, check_whole
+from .arguments import bad_option, check_choice, check_flag, check_number, check_whole
 
 Combine = Literal["auto", "separate", "merge"]
 Fractional = float | Literal["keep"]
@@ -103,7 +103,7 @@ def checked_codes(codes: str) -> str:
     """Three letters, one of each pair R/L, A/P, S/I; upper case. Raises BAD_ORIENTATION."""
     letters = codes.upper() if isinstance(codes, str) else ""
     if len(letters) != 3 or {min(c, OPPOSITE.get(c, "?")) for c in letters} != {"A", "I", "L"}:
-        from pipeline.core.findings import Code, refuse
+        from .findings import Code, refuse
 
         raise refuse(
             Code.BAD_ORIENTATION,

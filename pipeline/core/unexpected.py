@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from traceback import extract_tb
 
-from pipeline.core.findings import Code, Finding, PipelineError
+from .findings import Code, Finding, PipelineError
 
 
 def as_refusal(error: Exception, what: str = "it") -> PipelineError:

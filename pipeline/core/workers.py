@@ -29,6 +29,7 @@ import site
 site.main()
 sys.path += [entry for entry in {more!a} if entry not in sys.path]
 import runpy
+__import__({folder!a})
 runpy.run_module({module!a}, run_name="__main__", alter_sys=True)
 """
 _PATIENCE_S = 5.0  # for a process to be gone once it was killed
@@ -74,8 +75,8 @@ def python_process(module: str, *arguments: str, folder: str = "", keep_errors: 
     """
     import subprocess
 
-    root = str(Path(__file__).parents[2])
-    start = _START.format(root=root, more=_further_path(), module=module)
+    package = Path(__file__).parents[1]  # this very copy, whatever else is installed
+    start = _START.format(root=str(package.parent), folder=package.name, more=_further_path(), module=module)
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder) if folder else {}
     return subprocess.Popen(
         [sys.executable, "-I", "-S", *_flags(), "-c", start, *arguments],

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.affine import LPS_TO_RAS, Matrix
-from pipeline.geometry.grid import Grid
-from pipeline.geometry.index_map import index_map, reorder
-from pipeline.volume.mask import Array, Physical
+from ..geometry.affine import LPS_TO_RAS, Matrix
+from ..geometry.grid import Grid
+from ..geometry.index_map import index_map, reorder
+from ..volume.mask import Array, Physical
 
 if TYPE_CHECKING:
-    from pipeline.crosscheck.known_wrong import Prediction
+    from .known_wrong import Prediction
 
 _SAME_DIRECTION = 1e-6  # of a cosine from 1
 Status = Literal["AGREES", "REORDERED", "REFUSED", "KNOWN_WRONG", "DIFFERS", "ABSENT", "FAILED"]

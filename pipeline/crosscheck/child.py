@@ -18,14 +18,14 @@ from functools import partial
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
-from pipeline.core.workers import Beside, kill, python_process
+from ..core.workers import Beside, kill, python_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from queue import SimpleQueue
     from subprocess import Popen
 
-    from pipeline.crosscheck.agreement import Job, Testimony
+    from .agreement import Job, Testimony
 
 _LONGEST = 1 << 20  # bytes of an answer: it is one line of numbers and words
 _LAST_WORDS = 300  # bytes of standard error that are kept
@@ -71,7 +71,7 @@ class Child:
 
     def receive(self, limit_s: float = 600.0) -> Testimony:
         """The answer to the last job sent, or how the child failed. limit_s: how long to wait for it."""
-        from pipeline.crosscheck.agreement import Testimony
+        from .agreement import Testimony
 
         if not self.failure:
             try:
@@ -209,7 +209,7 @@ def _testimony(witness: str, line: bytes) -> Testimony:
 
     import numpy as np
 
-    from pipeline.crosscheck.agreement import Testimony
+    from .agreement import Testimony
 
     try:
         told = json.loads(line)
@@ -246,7 +246,7 @@ def serve(witness: str, version: Callable[[], str], testify: Callable[[Job], Tes
     import json
     from queue import SimpleQueue
 
-    from pipeline.crosscheck.agreement import Job, Testimony
+    from .agreement import Job, Testimony
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the witness prints must not break the protocol

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.workers import kill, own_group
-from pipeline.crosscheck.agreement import Job, Testimony
-from pipeline.crosscheck.child import (
+from ..core.workers import kill, own_group
+from .agreement import Job, Testimony
+from .child import (
     ONLY_WHOLE,
     WitnessFailure,
     in_status,

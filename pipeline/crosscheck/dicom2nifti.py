@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.crosscheck.agreement import Job, Testimony
-from pipeline.crosscheck.child import in_words, serve, version
+from .agreement import Job, Testimony
+from .child import in_words, serve, version
 
 NAME = "dicom2nifti"
 _DECODERS = ("gdcm", "pylibjpeg", "openjpeg", "jpeg_ls", "PIL")  # that pydicom imports with itself

@@ -17,15 +17,15 @@ from itertools import product
 
 import numpy as np
 
-from pipeline.core.limits import LEANS_DEGREES
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.modality import real_world_mapping, rescales
-from pipeline.dicom.pixels import read_plane
-from pipeline.dicom.polarity import may_be_reversed
-from pipeline.geometry.affine import Matrix
-from pipeline.geometry.grid import Grid
-from pipeline.geometry.stack import Stack
-from pipeline.volume.mask import Array, Physical
+from ..core.limits import LEANS_DEGREES
+from ..dicom.frame import Frame
+from ..dicom.modality import real_world_mapping, rescales
+from ..dicom.pixels import read_plane
+from ..dicom.polarity import may_be_reversed
+from ..geometry.affine import Matrix
+from ..geometry.grid import Grid
+from ..geometry.stack import Stack
+from ..volume.mask import Array, Physical
 
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32
 _GE_SYNTAX = "1.2.840.113619.5.2"

@@ -20,22 +20,22 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from pipeline.crosscheck.child import Child
+from .child import Child
 
 # Little is imported before the processes are started: they have the longer way.
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pipeline.core.policy import Policy
-    from pipeline.crosscheck.agreement import Agreement, Job, Testimony
-    from pipeline.dicom.frame import Frame
-    from pipeline.geometry.grid import Grid
-    from pipeline.geometry.stack import Stack
-    from pipeline.volume.mask import Array, Physical
+    from ..core.policy import Policy
+    from ..dicom.frame import Frame
+    from ..geometry.grid import Grid
+    from ..geometry.stack import Stack
+    from ..volume.mask import Array, Physical
+    from .agreement import Agreement, Job, Testimony
 
 
 _SIZE_OF_LIMIT = 1 << 30  # bytes: compressed planes are decoded by some 2 MB a second where it is slow
-_PROCESSES = {"dicom2nifti": "pipeline.crosscheck.dicom2nifti", "SimpleITK": "pipeline.crosscheck.simpleitk"}
+_PROCESSES = {"dicom2nifti": f"{__package__}.dicom2nifti", "SimpleITK": f"{__package__}.simpleitk"}
 
 
 class Panel:
@@ -70,7 +70,7 @@ class Panel:
             same_series: whether it is another volume of the series that was asked about last.
         """
         # The order of a mosaic's tiles shows in the voxels alone: its affine is that of a whole block either way.
-        from pipeline.crosscheck.agreement import Job
+        from .agreement import Job
 
         deep = voxels and (self._policy.crosscheck == "voxels" or any(f.tile for f in frames))
         paths = tuple(os.path.abspath(f.path) for f in frames)
@@ -94,9 +94,9 @@ class Panel:
         planes: Callable[[], Iterable[Array]],
     ) -> tuple[Agreement, ...]:
         """Every witness's agreement on a grid. stack: of the frames. planes(): the file's, read anew for each."""
-        from pipeline.crosscheck.agreement import absent, judge
-        from pipeline.crosscheck.known_wrong import predictions
-        from pipeline.crosscheck.refusals import is_understood
+        from .agreement import absent, judge
+        from .known_wrong import predictions
+        from .refusals import is_understood
 
         if self._job is None or self._policy.crosscheck == "off":
             return ()
@@ -112,7 +112,7 @@ class Panel:
 
     def _testimonies(self, job: Job, frames: Sequence[Frame]) -> list[Testimony]:
         """What every witness says of a job, one after the other."""
-        from pipeline.crosscheck import dcm2niix
+        from . import dcm2niix
 
         limit_s = self._limit_s(job)
         told = [self._failures.get(name) or child.receive(limit_s) for name, child in self._children.items()]

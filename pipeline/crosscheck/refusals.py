@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from pipeline.crosscheck.child import ONLY_WHOLE
+from .child import ONLY_WHOLE
 
 if TYPE_CHECKING:
-    from pipeline.crosscheck.agreement import Testimony
+    from .agreement import Testimony
 
 _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
     "dicom2nifti": (

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.crosscheck.agreement import Job, Testimony
-from pipeline.crosscheck.child import serve, version
-from pipeline.geometry.affine import LPS_TO_RAS
+from ..geometry.affine import LPS_TO_RAS
+from .agreement import Job, Testimony
+from .child import serve, version
 
 NAME = "SimpleITK"
 

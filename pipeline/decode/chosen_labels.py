@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.core.findings import Code, refuse
-from pipeline.decode.image import Decoded
-from pipeline.volume.mask import Array, Segment, Voxels
+from ..core.findings import Code, refuse
+from ..volume.mask import Array, Segment, Voxels
+from .image import Decoded
 
 NamedMask = tuple[str, Decoded]  # a mask's name, "" for that of its series
 

@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.limits import MOST_LABELS
-from pipeline.core.policy import Policy
-from pipeline.dicom import modality
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.pixels import BitsAbove, stored_voxels
-from pipeline.dicom.polarity import about_polarity
-from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Array, Image, Mask, Physical, Segment, Voxels, segments_named, smallest_unsigned
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.limits import MOST_LABELS
+from ..core.policy import Policy
+from ..dicom import modality
+from ..dicom.frame import Frame
+from ..dicom.pixels import BitsAbove, stored_voxels
+from ..dicom.polarity import about_polarity
+from ..geometry.grid import Grid
+from ..volume.mask import Array, Image, Mask, Physical, Segment, Voxels, segments_named, smallest_unsigned
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.geometry.axis_order import ORDERS, Order
-from pipeline.volume.mask import Array
+from ..geometry.axis_order import ORDERS, Order
+from ..volume.mask import Array
 
 
 @dataclass(frozen=True, slots=True)

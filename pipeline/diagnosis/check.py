@@ -16,17 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, Severity
-from pipeline.core.limits import MOST_LABELS
-from pipeline.diagnosis.array_match import same_shape
-from pipeline.diagnosis.nnunet_pairs import Labels
-from pipeline.geometry.affine import Matrix, axis_codes
-from pipeline.geometry.axis_order import AS_IS, difference
-from pipeline.geometry.grid import Grid
-from pipeline.geometry.rigid_motion import corner_distance
-from pipeline.nifti.file import read_header, read_planes
-from pipeline.nifti.header import NiftiHeader, fills_space
-from pipeline.volume.mask import LARGEST_LABEL
+from ..core.findings import Code, Finding, Severity
+from ..core.limits import MOST_LABELS
+from ..geometry.affine import Matrix, axis_codes
+from ..geometry.axis_order import AS_IS, difference
+from ..geometry.grid import Grid
+from ..geometry.rigid_motion import corner_distance
+from ..nifti.file import read_header, read_planes
+from ..nifti.header import NiftiHeader, fills_space
+from ..volume.mask import LARGEST_LABEL
+from .array_match import same_shape
+from .nnunet_pairs import Labels
 
 LIMIT_MM = 1e-3
 ITK_ORTHONORMAL = 1e-4

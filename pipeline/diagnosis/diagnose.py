@@ -16,16 +16,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.core.findings import Code, refuse
-from pipeline.diagnosis.array_match import ArrayMatch, as_labels, fewest_differing, fits, is_uniform, same_shape
-from pipeline.diagnosis.mistakes import Context, Mistake, build, mistakes_of
-from pipeline.diagnosis.search import FoundRecipe, search
-from pipeline.geometry.affine import Matrix, axis_codes
-from pipeline.geometry.axis_order import AS_IS, Order
-from pipeline.geometry.grid import Grid
-from pipeline.geometry.index_map import reorder
-from pipeline.geometry.rigid_motion import Motion, motion
-from pipeline.volume.mask import Array
+from ..core.findings import Code, refuse
+from ..geometry.affine import Matrix, axis_codes
+from ..geometry.axis_order import AS_IS, Order
+from ..geometry.grid import Grid
+from ..geometry.index_map import reorder
+from ..geometry.rigid_motion import Motion, motion
+from ..volume.mask import Array
+from .array_match import ArrayMatch, as_labels, fewest_differing, fits, is_uniform, same_shape
+from .mistakes import Context, Mistake, build, mistakes_of
+from .search import FoundRecipe, search
 
 DiagnosisStatus = Literal["correct", "mistakes", "moved", "unexplained", "undecided"]
 TOLERANCE_MM = 1e-3

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.geometry.affine import LPS_TO_RAS, Matrix, axis_codes
-from pipeline.geometry.axis_order import AS_IS, difference, order_for
-from pipeline.geometry.grid import Grid, Plane
+from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes
+from ..geometry.axis_order import AS_IS, difference, order_for
+from ..geometry.grid import Grid, Plane
 
 _TOWARDS = (("right", "left"), ("front", "back"), ("feet", "head"))
 _WORDS = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}

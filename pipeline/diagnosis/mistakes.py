@@ -15,9 +15,9 @@ from itertools import permutations, product
 
 import numpy as np
 
-from pipeline.geometry.affine import Matrix, axis_codes
-from pipeline.geometry.axis_order import AS_IS, AXES, Order, difference, order_for
-from pipeline.geometry.grid import Grid
+from ..geometry.affine import Matrix, axis_codes
+from ..geometry.axis_order import AS_IS, AXES, Order, difference, order_for
+from ..geometry.grid import Grid
 
 RIGHT = "right"
 _C: Matrix = np.diag([-1.0, -1.0, 1.0])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.findings import Code, Finding, PipelineError, refuse
+from ..core.findings import Code, Finding, PipelineError, refuse
 
 _ENDINGS = (".nii.gz", ".nii")
 _FOLDERS = (("labelsTr", "imagesTr"), ("labelsTs", "imagesTs"))

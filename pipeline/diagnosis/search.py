@@ -15,7 +15,11 @@ from itertools import product
 
 import numpy as np
 
-from pipeline.diagnosis.mistakes import (
+from ..geometry.affine import Matrix
+from ..geometry.axis_order import AS_IS, ORDERS, Order
+from ..geometry.grid import Grid
+from ..geometry.rigid_motion import Motion, corner_distance, motion
+from .mistakes import (
     BASES,
     CORNERS,
     RIGHT,
@@ -30,10 +34,6 @@ from pipeline.diagnosis.mistakes import (
     named_orders,
     to_world,
 )
-from pipeline.geometry.affine import Matrix
-from pipeline.geometry.axis_order import AS_IS, ORDERS, Order
-from pipeline.geometry.grid import Grid
-from pipeline.geometry.rigid_motion import Motion, corner_distance, motion
 
 MOST_MISTAKES = 4
 _SIGNS = np.array(list(product((1.0, -1.0), repeat=3)))

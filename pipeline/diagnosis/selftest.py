@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.conversion.convert import Request, convert
-from pipeline.conversion.one_series import laid_series
-from pipeline.core.findings import Code, PipelineError
-from pipeline.core.policy import Policy
-from pipeline.encode.seg import write_seg
-from pipeline.encode.series import write_series
-from pipeline.geometry.grid import Grid
-from pipeline.nifti import file as nifti
-from pipeline.volume.mask import Array, Mask, Segment, Voxels
+from ..conversion.convert import Request, convert
+from ..conversion.one_series import laid_series
+from ..core.findings import Code, PipelineError
+from ..core.policy import Policy
+from ..encode.seg import write_seg
+from ..encode.series import write_series
+from ..geometry.grid import Grid
+from ..nifti import file as nifti
+from ..volume.mask import Array, Mask, Segment, Voxels
 
 _ORIENTATIONS = {
     "axial": (1, 0, 0, 0, 1, 0),

@@ -1,7 +1,7 @@
 """The header of a plain single-frame file, without pydicom: for the files of a series, of which there are hundreds.
 
 Rules:
-- pydicom is the parser of record. What is returned here is what `pipeline.dicom.header` gets through pydicom, value for
+- pydicom is the parser of record. What is returned here is what `dicom.header` gets through pydicom, value for
   value, or nothing: whatever is not positively recognised raises `GiveUp`, and pydicom reads the file.
 - Every element up to the pixel data is walked, so that nothing is found by luck. Values nobody asked for, and sequences
   of defined length, are passed over by position: pydicom does not look into them either.
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from struct import Struct, error
 from typing import Any, NamedTuple
 
-from pipeline.dicom.fast_values import GiveUp, patient_key, plain_id, plain_value
+from .fast_values import GiveUp, patient_key, plain_id, plain_value
 
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1"
 _IMPLICIT_LITTLE = b"1.2.840.10008.1.2"
@@ -113,7 +113,7 @@ class Reader:
         self._data_set = _Scope(_META.limit - 1, 0x7FE00008, wanted | _NOTICED)
 
     def read(self, path: str | os.PathLike[str]) -> dict[str, Any]:
-        """The fields of `pipeline.dicom.header.Header` but for the path. Raises GiveUp, and nothing else, if it cannot."""
+        """The fields of `dicom.header.Header` but for the path. Raises GiveUp, and nothing else, if it cannot."""
         try:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             try:

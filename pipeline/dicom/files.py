@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.core.findings import Code, refuse
+from ..core.findings import Code, refuse
 
 _FolderId = tuple[int, int]  # device and inode: comparing paths would cost the depth of every folder
 

@@ -13,10 +13,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.dicom.header import Header
-from pipeline.dicom.mosaic import NoTiles, is_mosaic, lost_its_image_type, tiles
-from pipeline.geometry.grid import GeometryError, Plane
+from ..core.findings import Code, PipelineError, refuse
+from ..geometry.grid import GeometryError, Plane
+from .header import Header
+from .mosaic import NoTiles, is_mosaic, lost_its_image_type, tiles
 
 _PLANE_ATTRIBUTES = {
     "ImagePositionPatient": ("Image Position (Patient) (0020,0032)", 3),

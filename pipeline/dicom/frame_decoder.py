@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.core.workers import kill, python_process
-from pipeline.dicom.encoding import load
+from ..core.workers import kill, python_process
+from .encoding import load
 
 if TYPE_CHECKING:
-    from pipeline.volume.mask import Array
+    from ..volume.mask import Array
 
 WORTH_IT = 100  # frames: below, starting the processes takes longer than it saves
 _AHEAD = 3  # frames asked of each process at a time

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pipeline.core.findings import Code, refuse
-from pipeline.dicom.encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, open_dataset
-from pipeline.dicom.fast_header import SEQUENCES_OF_VALUES, Reader
-from pipeline.dicom.fast_values import GiveUp, patient_key
+from ..core.findings import Code, refuse
+from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, open_dataset
+from .fast_header import SEQUENCES_OF_VALUES, Reader
+from .fast_values import GiveUp, patient_key
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -113,7 +113,7 @@ class Header:
         """How many frames there are, as far as Number of Frames, functional groups and bytes agree."""
         if not self.frames and self.values.get("NumberOfFrames", 1) == 1:
             return 1
-        from pipeline.dicom.pixel_layout import count_frames
+        from .pixel_layout import count_frames
 
         return count_frames(self)
 

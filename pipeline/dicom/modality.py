@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.dicom.encoding import load
-from pipeline.dicom.frame import Frame, unreadable_number
-from pipeline.volume.mask import Array
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..volume.mask import Array
+from .encoding import load
+from .frame import Frame, unreadable_number
 
 Rescale = tuple[float, float]
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.dicom.encoding import load
-from pipeline.dicom.header import Header
-from pipeline.geometry.grid import GeometryError, Plane
+from ..geometry.grid import GeometryError, Plane
+from .encoding import load
+from .header import Header
 
 _PARALLEL = 1e-3  # the CSA normal is printed with eight decimals
 _SAME_MM = 0.05

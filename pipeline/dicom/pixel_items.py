@@ -12,10 +12,10 @@ import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from pipeline.dicom.encoding import EXPLICIT_BIG
+from .encoding import EXPLICIT_BIG
 
 if TYPE_CHECKING:
-    from pipeline.dicom.header import Header
+    from .header import Header
 
 PixelItem = tuple[int, int]
 

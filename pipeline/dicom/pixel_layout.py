@@ -17,13 +17,13 @@ import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.dicom.encoding import DEFLATED, EXPLICIT_BIG, inflated
-from pipeline.dicom.pixel_items import frame_counts, items
+from ..core.findings import Code, Finding, Severity, refuse
+from .encoding import DEFLATED, EXPLICIT_BIG, inflated
+from .pixel_items import frame_counts, items
 
 if TYPE_CHECKING:
-    from pipeline.core.findings import PipelineError
-    from pipeline.dicom.header import Header
+    from ..core.findings import PipelineError
+    from .header import Header
 
 _CLAUSE = "PS3.5 8.1.1"
 _EXPORT_AGAIN = "The file was written or changed wrongly; export it again."

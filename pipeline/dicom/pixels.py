@@ -21,13 +21,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.dicom.encoding import EXPLICIT_BIG
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.frame_decoder import WORTH_IT, Ahead, dataset, decode
-from pipeline.dicom.header import Header
-from pipeline.dicom.pixel_layout import layout_of
-from pipeline.volume.mask import Array, Voxels
+from ..core.findings import Code, Finding, Severity, refuse
+from ..volume.mask import Array, Voxels
+from .encoding import EXPLICIT_BIG
+from .frame import Frame
+from .frame_decoder import WORTH_IT, Ahead, dataset, decode
+from .header import Header
+from .pixel_layout import layout_of
 
 _SHOWN = 6
 

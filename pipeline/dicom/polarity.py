@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.core.findings import Code, Finding, Severity
-from pipeline.dicom.encoding import load
-from pipeline.dicom.frame import Frame
+from ..core.findings import Code, Finding, Severity
+from .encoding import load
+from .frame import Frame
 
 _SEQUENCE = "epi_pepolar"
 _WHICH = {

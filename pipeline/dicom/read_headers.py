@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity
-from pipeline.dicom.files import find_files
-from pipeline.dicom.header import Header, NotDicom, read_header
-from pipeline.dicom.unread_files import DicomNames
+from ..core.findings import Code, Finding, PipelineError, Severity
+from .files import find_files
+from .header import Header, NotDicom, read_header
+from .unread_files import DicomNames
 
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _STORAGE = "1.2.840.10008.5.1.4.1.1."

@@ -16,16 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pipeline.core import arguments
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.dicom.frame import Frame, frames_of
-from pipeline.dicom.header import Header
-from pipeline.dicom.read_headers import cut_off, few, read_headers
-from pipeline.dicom.unread_files import concerned, folder_name, folders_of
+from ..core import arguments
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.policy import Policy
+from .frame import Frame, frames_of
+from .header import Header
+from .read_headers import cut_off, few, read_headers
+from .unread_files import concerned, folder_name, folders_of
 
 if TYPE_CHECKING:
-    from pipeline.core.arguments import OneOrManyPaths
+    from ..core.arguments import OneOrManyPaths
 
 Kind = Literal["image", "seg", "rtstruct", "other"]
 

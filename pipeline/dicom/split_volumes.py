@@ -23,10 +23,10 @@ from itertools import combinations
 
 import numpy as np
 
-from pipeline.core.findings import Code
-from pipeline.core.limits import SAME_PLACE_MM
-from pipeline.dicom.frame import Frame
-from pipeline.geometry.grid import Plane
+from ..core.findings import Code
+from ..core.limits import SAME_PLACE_MM
+from ..geometry.grid import Plane
+from .frame import Frame
 
 _TURNED = 0.01  # radians: beyond any rounding or jitter of cosines
 _NO_COSINES = 2e-3  # cosines this far off are refused by name; they say nothing of where the planes are

@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.core.plain_text import escape_bytes
+from ..core.plain_text import escape_bytes
 
 _DICOM_EXTENSIONS = frozenset("dcm dicom dic dc3 ima acr".split())
 _UNFINISHED = frozenset("part partial crdownload download filepart incomplete tmp".split())

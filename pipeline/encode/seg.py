@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipeline.core.atomic_file import in_place
-from pipeline.core.extras import imported
-from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.dicom.encoding import load
-from pipeline.dicom.frame import Frame
-from pipeline.encode.segments import described
-from pipeline.encode.source import check_source
-from pipeline.encode.uids import content_digest, content_uid
-from pipeline.volume.mask import Array, Concept, Mask, Segment, smallest_unsigned
+from ..core.atomic_file import in_place
+from ..core.extras import imported
+from ..core.findings import Code, Finding, Severity, refuse
+from ..core.policy import Policy
+from ..dicom.encoding import load
+from ..dicom.frame import Frame
+from ..volume.mask import Array, Concept, Mask, Segment, smallest_unsigned
+from .segments import described
+from .source import check_source
+from .uids import content_digest, content_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -58,7 +58,7 @@ def write_seg(
     series_number: int | None = None,
 ) -> WrittenSeg:
     """Write masks on one grid as a SEG. source: the frames of the source in the order of the planes. toml: see
-    pipeline.encode.segments. kind: LABELMAP holds no overlap, and fewer programs read it.
+    `encode.segments`. kind: LABELMAP holds no overlap, and fewer programs read it.
 
     Raises PipelineError: NO_EXPORT_PACKAGE, EXPORT_SOURCE, SEGMENT_DESCRIPTION, SEGMENTS_OVERLAP, EMPTY, OUTPUT_EXISTS,
     CANNOT_WRITE.

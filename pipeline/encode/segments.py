@@ -23,8 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.volume.mask import Concept, Segment
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..volume.mask import Concept, Segment
 
 ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC", "AUTOMATIC")
 _TISSUE = Concept("85756007", "SCT", "Tissue")

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.core.atomic_file import folder_in_place
-from pipeline.core.findings import Code, refuse
-from pipeline.core.policy import Policy
-from pipeline.dicom.frame import Frame
-from pipeline.encode.source import check_source, copied, reference, source_dataset
-from pipeline.encode.uids import content_digest, content_uid
-from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Array, Mask
+from ..core.atomic_file import folder_in_place
+from ..core.findings import Code, refuse
+from ..core.policy import Policy
+from ..dicom.frame import Frame
+from ..geometry.grid import Grid
+from ..volume.mask import Array, Mask
+from .source import check_source, copied, reference, source_dataset
+from .uids import content_digest, content_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

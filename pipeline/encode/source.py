@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.core.findings import Code, refuse
-from pipeline.core.policy import Policy
-from pipeline.dicom.encoding import load
-from pipeline.dicom.frame import Frame
-from pipeline.geometry.grid import Grid
-from pipeline.geometry.stack import residuals_mm
+from ..core.findings import Code, refuse
+from ..core.policy import Policy
+from ..dicom.encoding import load
+from ..dicom.frame import Frame
+from ..geometry.grid import Grid
+from ..geometry.stack import residuals_mm
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

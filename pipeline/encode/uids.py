@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pipeline.volume.mask import Mask
+from ..volume.mask import Mask
 
 _NAMESPACE = uuid.UUID("5e1d7a52-8f0c-5b0e-9b57-0d6a3b1f2c44")
 

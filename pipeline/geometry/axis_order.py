@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.affine import Matrix
+from .affine import Matrix
 
 AXES = ("i", "j", "k")
 

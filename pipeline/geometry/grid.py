@@ -14,7 +14,7 @@ from math import isfinite, sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.geometry.affine import LPS_TO_RAS, Matrix, Vector, corner_indices
+from .affine import LPS_TO_RAS, Matrix, Vector, corner_indices
 
 
 class GeometryError(ValueError):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.affine import Matrix, at_corners, corner_indices
-from pipeline.geometry.grid import Grid
+from .affine import Matrix, at_corners, corner_indices
+from .grid import Grid
 
 
 def index_map(ours: Grid, theirs_lps: Matrix, theirs_shape: Sequence[int]) -> tuple[NDArray[np.int64], float] | None:

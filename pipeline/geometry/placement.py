@@ -15,10 +15,10 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.limits import MOST_PLANES
-from pipeline.geometry.affine import Matrix
-from pipeline.geometry.grid import GeometryError, Plane
-from pipeline.geometry.stack import Stack, stack
+from ..core.limits import MOST_PLANES
+from .affine import Matrix
+from .grid import GeometryError, Plane
+from .stack import Stack, stack
 
 
 @dataclass(frozen=True, slots=True, eq=False)

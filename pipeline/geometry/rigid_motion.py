@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.geometry.affine import Matrix, corner_indices
+from .affine import Matrix, corner_indices
 
 _SMALL_DEGREES = 1e-3
 _SMALL_SCALE = 1e-5

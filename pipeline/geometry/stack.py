@@ -15,8 +15,8 @@ from math import fsum, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.affine import Matrix, Vector, at_corners, orthonormal
-from pipeline.geometry.grid import GeometryError, Grid, Plane
+from .affine import Matrix, Vector, at_corners, orthonormal
+from .grid import GeometryError, Grid, Plane
 
 # Positions a kilometre from the origin are rounded to less than this, and no voxel is this thin.
 _NO_STEP_MM = 1e-6

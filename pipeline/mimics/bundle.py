@@ -35,9 +35,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.geometry.affine import Matrix, Vector, corner_indices
-from pipeline.geometry.grid import GeometryError, Plane
+from ..core.findings import Code, PipelineError, refuse
+from ..geometry.affine import Matrix, Vector, corner_indices
+from ..geometry.grid import GeometryError, Plane
 
 FORMAT = "verimask-mimics-bundle"
 VERSION = 1

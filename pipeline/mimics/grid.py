@@ -3,7 +3,7 @@
 Rules:
 - All probed centres decide the affine (least squares), and every one of them must lie on it.
 - Nothing is taken over that the self-tests of the export script contradict.
-- The frame is LPS only if something says so: the DICOM tags, compared in pipeline.mimics.tags. What nothing confirms is
+- The frame is LPS only if something says so: the DICOM tags, compared in `mimics.tags`. What nothing confirms is
   a finding, what the tags contradict is refused.
 - Mimics may count planes downwards. Then the planes, and with them the labels, are reversed, so that the grid is
   right-handed like every other.
@@ -18,15 +18,15 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.arguments import bad_option, check_number
-from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.geometry.affine import Matrix, Vector
-from pipeline.geometry.grid import GeometryError, Grid, Plane
-from pipeline.geometry.stack import stack
-from pipeline.mimics.bundle import Bundle, BundleImage, BundleMask
-from pipeline.mimics.tags import compare_with_tags
-from pipeline.volume.mask import Mask, Segment, Voxels
+from ..core.arguments import bad_option, check_number
+from ..core.findings import Code, Finding, Severity, refuse
+from ..core.policy import Policy
+from ..geometry.affine import Matrix, Vector
+from ..geometry.grid import GeometryError, Grid, Plane
+from ..geometry.stack import stack
+from ..volume.mask import Mask, Segment, Voxels
+from .bundle import Bundle, BundleImage, BundleMask
+from .tags import compare_with_tags
 
 
 @dataclass(frozen=True, slots=True, eq=False)

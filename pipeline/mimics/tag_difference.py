@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.geometry.affine import Matrix, corner_indices
-from pipeline.geometry.grid import GeometryError, Grid, Plane
-from pipeline.geometry.stack import Stack, stack
-from pipeline.mimics.bundle import BundleImage
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.policy import Policy
+from ..geometry.affine import Matrix, corner_indices
+from ..geometry.grid import GeometryError, Grid, Plane
+from ..geometry.stack import Stack, stack
+from .bundle import BundleImage
 
 CLAUSE = "PS3.3 C.7.6.2.1.1"
 _USE_EXPORT = "Convert what File > Export > DICOM writes instead, or give the original series with --source."

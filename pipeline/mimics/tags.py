@@ -13,11 +13,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, Severity
-from pipeline.core.policy import Policy
-from pipeline.geometry.grid import Grid
-from pipeline.mimics.bundle import BundleImage
-from pipeline.mimics.tag_difference import CLAUSE, TagDifference, frame_assumed, nearest
+from ..core.findings import Code, Finding, Severity
+from ..core.policy import Policy
+from ..geometry.grid import Grid
+from .bundle import BundleImage
+from .tag_difference import CLAUSE, TagDifference, frame_assumed, nearest
 
 
 def compare_with_tags(

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.atomic_file import folder_in_place
-from pipeline.core.findings import Code, Finding, refuse
-from pipeline.core.policy import Policy
-from pipeline.geometry.affine import corner_indices
-from pipeline.geometry.index_map import index_map, reorder
-from pipeline.mimics.bundle import BundleImage
-from pipeline.mimics.grid import grid_of
-from pipeline.volume.mask import Mask
+from ..core.atomic_file import folder_in_place
+from ..core.findings import Code, Finding, refuse
+from ..core.policy import Policy
+from ..geometry.affine import corner_indices
+from ..geometry.index_map import index_map, reorder
+from ..volume.mask import Mask
+from .bundle import BundleImage
+from .grid import grid_of
 
 FORMAT = "verimask-mimics-import"
 VERSION = 1

@@ -22,12 +22,13 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from pipeline.core.findings import Code, refuse
-from pipeline.core.limits import MOST_PLANES
-from pipeline.core.workers import Beside
-from pipeline.geometry.affine import Matrix
-from pipeline.nifti.gzip_writer import GzipWriter
-from pipeline.nifti.header import (
+from ..core.findings import Code, refuse
+from ..core.limits import MOST_PLANES
+from ..core.workers import Beside
+from ..geometry.affine import Matrix
+from ..volume.mask import Array, Voxels
+from .gzip_writer import GzipWriter
+from .header import (
     FIELDS,
     FIRST_VOXEL,
     SIZE,
@@ -37,9 +38,8 @@ from pipeline.nifti.header import (
     parse_header,
     require_affine,
 )
-from pipeline.nifti.quaternion import corner_distance, quaternion
-from pipeline.nifti.readback import ReadBack, read_back
-from pipeline.volume.mask import Array, Voxels
+from .quaternion import corner_distance, quaternion
+from .readback import ReadBack, read_back
 
 INTENT_LABEL = 1002
 _CHUNK = 1 << 20

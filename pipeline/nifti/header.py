@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.geometry.affine import Matrix
-from pipeline.nifti.quaternion import qform
+from ..core.findings import Code, PipelineError, refuse
+from ..geometry.affine import Matrix
+from .quaternion import qform
 
 FIELDS = struct.Struct("<i10s18sihBB8h3f4h8f3fhBB4f2i80s24s2h6f12f16s4s")
 SIZE = FIELDS.size

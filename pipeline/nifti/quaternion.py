@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.geometry.affine import Matrix, corner_indices
+from ..geometry.affine import Matrix, corner_indices
 
 # Readers take a rotation for a half turn where a² is below this: the standard's text, its C library, nibabel.
 _HALF_TURNS = (0.0, 1e-7, 3.58e-7)

@@ -9,8 +9,8 @@ Rules:
 
 from __future__ import annotations
 
-from pipeline.report.group import group_page
-from pipeline.report.page import report
-from pipeline.report.record import find_outcomes
+from .group import group_page
+from .page import report
+from .record import find_outcomes
 
 __all__ = ["find_outcomes", "group_page", "report"]

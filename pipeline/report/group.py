@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.core.findings import Code, PipelineError
-from pipeline.report.page import render, thumbnail
-from pipeline.report.pictures import Picture
-from pipeline.report.record import VERDICTS, Record, check_file, read_record, sorted_odd_first
+from ..core.findings import Code, PipelineError
+from .page import render, thumbnail
+from .pictures import Picture
+from .record import VERDICTS, Record, check_file, read_record, sorted_odd_first
 
 UNPROVEN = "UNPROVEN"  # the record's file is not there, or not the one it proves
 

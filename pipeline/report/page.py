@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.extras import imported
-from pipeline.core.findings import Severity
-from pipeline.diagnosis.check import PlacedBlock, compare
-from pipeline.nifti.file import read_header
-from pipeline.report import tables, viewer, words
-from pipeline.report.pictures import (
+from ..core.extras import imported
+from ..core.findings import Severity
+from ..diagnosis.check import PlacedBlock, compare
+from ..nifti.file import read_header
+from ..volume.mask import Segment
+from . import tables, viewer, words
+from .pictures import (
     Box,
     Convention,
     Cut,
@@ -31,9 +32,8 @@ from pipeline.report.pictures import (
     segments_of,
     window_of,
 )
-from pipeline.report.record import Record, check_file, read_record
-from pipeline.report.volume import ShownImage, Volume, middle_of, of_file, source_of
-from pipeline.volume.mask import Segment
+from .record import Record, check_file, read_record
+from .volume import ShownImage, Volume, middle_of, of_file, source_of
 
 _MOST_TILES = 24
 _MARGIN_MM = 8.0
@@ -252,7 +252,7 @@ def _patient(given: ShownImage | None) -> list[tuple[str, str]]:
     """What the source series says of the patient; nothing where the source is no DICOM."""
     if given is None or given.series is None:
         return []
-    from pipeline.dicom.encoding import load
+    from ..dicom.encoding import load
 
     dataset = load(given.series.headers[0].path, stop_before_pixels=True)
     keywords = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyDescription")

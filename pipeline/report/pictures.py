@@ -19,10 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.extras import imported
-from pipeline.report.volume import Volume
-from pipeline.volume.label_table import Colour
-from pipeline.volume.mask import Array, Segment
+from ..core.extras import imported
+from ..volume.label_table import Colour
+from ..volume.mask import Array, Segment
+from .volume import Volume
 
 Convention = Literal["radiological", "neurological"]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.conversion.record import SCHEMA, sha256
-from pipeline.core.findings import Code, refuse
-from pipeline.core.plain_text import escape_bytes
+from ..conversion.record import SCHEMA, sha256
+from ..core.findings import Code, refuse
+from ..core.plain_text import escape_bytes
 
 VERDICTS = ("REFUSED", "DISPUTED", "UNCONFIRMED", "VERIFIED")
 

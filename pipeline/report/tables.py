@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.affine import LPS_TO_RAS, axis_codes, corner_indices
-from pipeline.nifti.header import NiftiHeader
-from pipeline.report.record import Record
+from ..geometry.affine import LPS_TO_RAS, axis_codes, corner_indices
+from ..nifti.header import NiftiHeader
+from .record import Record
 
 SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
 OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))

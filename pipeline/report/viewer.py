@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.findings import Code, refuse
-from pipeline.nifti import file as nifti
-from pipeline.report.pictures import Convention, colour_of, grey_bytes
-from pipeline.report.volume import ShownImage, Volume, middle_of
-from pipeline.volume.mask import Segment, Voxels
+from ..core.findings import Code, refuse
+from ..nifti import file as nifti
+from ..volume.mask import Segment, Voxels
+from .pictures import Convention, colour_of, grey_bytes
+from .volume import ShownImage, Volume, middle_of
 
 SCRIPT = Path(__file__).parent / "viewer" / "niivue.js"
 _MOST_VOXELS = 16_000_000

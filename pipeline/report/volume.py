@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.conversion.product import of_part
-from pipeline.core.findings import Code, refuse
-from pipeline.core.policy import Policy
-from pipeline.diagnosis.check import PlacedBlock
-from pipeline.dicom import split_volumes
-from pipeline.dicom.scan import Series, choose, scan
-from pipeline.geometry.affine import Matrix
-from pipeline.geometry.axis_order import Order, order_for
-from pipeline.nifti.file import is_named_nifti, read_header, read_planes
-from pipeline.nifti.header import require_affine
-from pipeline.volume.mask import Array
+from ..conversion.product import of_part
+from ..core.findings import Code, refuse
+from ..core.policy import Policy
+from ..diagnosis.check import PlacedBlock
+from ..dicom import split_volumes
+from ..dicom.scan import Series, choose, scan
+from ..geometry.affine import Matrix
+from ..geometry.axis_order import Order, order_for
+from ..nifti.file import is_named_nifti, read_header, read_planes
+from ..nifti.header import require_affine
+from ..volume.mask import Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.findings import DOUBTS, Severity
-from pipeline.diagnosis.explain import explain, explain_affine
-from pipeline.geometry.grid import Grid, Plane
-from pipeline.report.record import Record
-from pipeline.report.tables import DOUBLED
-from pipeline.report.volume import Volume
+from ..core.findings import DOUBTS, Severity
+from ..diagnosis.explain import explain, explain_affine
+from ..geometry.grid import Grid, Plane
+from .record import Record
+from .tables import DOUBLED
+from .volume import Volume
 
 _CARE_DEGREES = 0.05
 _DOUBTFUL = {code.name for code in DOUBTS}

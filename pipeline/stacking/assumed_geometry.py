@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.dicom.frame import Frame
-from pipeline.geometry.affine import Matrix, Vector
-from pipeline.geometry.grid import GeometryError, Plane
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..dicom.frame import Frame
+from ..geometry.affine import Matrix, Vector
+from ..geometry.grid import GeometryError, Plane
 
 _CLAUSE = "PS3.3 C.7.6.2"
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding
-from pipeline.core.policy import Policy
-from pipeline.geometry.grid import Plane
+from ..core.findings import Code, Finding
+from ..core.policy import Policy
+from ..geometry.grid import Plane
 
 _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
 

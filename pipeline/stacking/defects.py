@@ -15,12 +15,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity
-from pipeline.core.limits import LEANS_DEGREES, SAME_PLACE_MM
-from pipeline.core.policy import Policy
-from pipeline.geometry.affine import Matrix, axis_codes
-from pipeline.geometry.grid import Grid, Plane
-from pipeline.geometry.stack import Stack
+from ..core.findings import Code, Finding, PipelineError, Severity
+from ..core.limits import LEANS_DEGREES, SAME_PLACE_MM
+from ..core.policy import Policy
+from ..geometry.affine import Matrix, axis_codes
+from ..geometry.grid import Grid, Plane
+from ..geometry.stack import Stack
 
 _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
 _STANDS_OUT = 4.0  # how many times further than any other a displaced plane lies from the line through them

@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.affine import Matrix
-from pipeline.geometry.grid import Grid
-from pipeline.geometry.stack import Stack
-from pipeline.volume.mask import Array, Voxels
+from ..geometry.affine import Matrix
+from ..geometry.grid import Grid
+from ..geometry.stack import Stack
+from ..volume.mask import Array, Voxels
 
 Along = Literal["exact", "nearest", "linear"]
 

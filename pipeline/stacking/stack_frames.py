@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.limits import SAME_PLACE_MM
-from pipeline.core.policy import Policy
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.pixels import read_plane
-from pipeline.dicom.split_volumes import owners_of
-from pipeline.geometry.grid import GeometryError, Grid, Plane
-from pipeline.geometry.stack import Stack, stack
-from pipeline.stacking import assumed_geometry, consistency, defects, resample
-from pipeline.stacking.resample import Plan
-from pipeline.volume.mask import Array, Voxels
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.limits import SAME_PLACE_MM
+from ..core.policy import Policy
+from ..dicom.frame import Frame
+from ..dicom.pixels import read_plane
+from ..dicom.split_volumes import owners_of
+from ..geometry.grid import GeometryError, Grid, Plane
+from ..geometry.stack import Stack, stack
+from ..volume.mask import Array, Voxels
+from . import assumed_geometry, consistency, defects, resample
+from .resample import Plan
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
 

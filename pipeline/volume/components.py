@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.volume.mask import Array
+from .mask import Array
 
 Indices = NDArray[np.int64]
 

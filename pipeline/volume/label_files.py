@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pipeline.core.plain_text import escape_bytes
-from pipeline.volume.label_table import dseg_tsv, itksnap_labels, slicer_colour_table
-from pipeline.volume.mask import Segment
+from ..core.plain_text import escape_bytes
+from .label_table import dseg_tsv, itksnap_labels, slicer_colour_table
+from .mask import Segment
 
 LabelFileKind = Literal["bids", "itksnap", "slicer"]
 _WRITERS: dict[LabelFileKind, tuple[str, Callable[[Sequence[Segment]], str]]] = {

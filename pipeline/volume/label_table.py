@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.geometry.affine import Vector
-from pipeline.volume.components import Pieces, runs_of
-from pipeline.volume.mask import Array, Mask, Segment
+from ..geometry.affine import Vector
+from .components import Pieces, runs_of
+from .mask import Array, Mask, Segment
 
 Colour = tuple[int, int, int]
 _AT_A_TIME = 1 << 21  # bytes of planes

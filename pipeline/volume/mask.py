@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.grid import Grid
+from ..geometry.grid import Grid
 
 Array = NDArray[Any]
 Physical = Callable[[int, Array], Array]  # (n, plane): what a reader that rescales gives for our plane n

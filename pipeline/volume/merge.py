@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.geometry.affine import corner_indices
-from pipeline.volume.mask import Array, Mask, Segment, Voxels, smallest_unsigned
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..geometry.affine import corner_indices
+from .mask import Array, Mask, Segment, Voxels, smallest_unsigned
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from math import sqrt
 
 import numpy as np
 
-from pipeline.volume.mask import Array, Voxels
+from .mask import Array, Voxels
 
 Flips = tuple[bool, bool, bool]
 _LESS_SPREAD = 0.6  # of the mask's own standard deviation, to be worth a look

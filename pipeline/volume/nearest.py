@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, Severity
-from pipeline.geometry.grid import Grid
-from pipeline.volume import regrid
-from pipeline.volume.mask import Mask, Voxels
+from ..core.findings import Code, Finding, Severity
+from ..geometry.grid import Grid
+from . import regrid
+from .mask import Mask, Voxels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.geometry.affine import Matrix, corner_indices
-from pipeline.volume.mask import Array, Voxels
+from ..geometry.affine import Matrix, corner_indices
+from .mask import Array, Voxels
 
 Mapping = NDArray[np.int64]
 _MIDWAY = 1e-3  # of a voxel; the floats of a header move one of 0.1 mm by 3e-4 at a metre from the origin

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.core.findings import Code, refuse
-from pipeline.geometry.grid import Grid
-from pipeline.volume import regrid
-from pipeline.volume.mask import Array, Voxels
+from ...core.findings import Code, refuse
+from ...geometry.grid import Grid
+from ...volume import regrid
+from ...volume.mask import Array, Voxels
 
 
 def beside(image: Voxels, image_grid: Grid, grid: Grid, index: Sequence[int], limit_mm: float) -> Voxels:

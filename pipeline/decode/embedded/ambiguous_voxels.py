@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, Severity
-from pipeline.core.policy import Undecided
-from pipeline.volume.mask import Array
+from ...core.findings import Code, Finding, Severity
+from ...core.policy import Undecided
+from ...volume.mask import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.core.limits import FEW_VALUES
-from pipeline.decode.embedded.ambiguous_voxels import Tally, Undecided, said, settle
-from pipeline.decode.embedded.image_difference import Split, compare, other_image
-from pipeline.decode.embedded.labelled import Labelled, Named, by_value, expected_values, numbered, taken
-from pipeline.decode.embedded.value_table import border_shares
-from pipeline.volume.mask import Array, Segment, Voxels
+from ...core.findings import Code, Finding, Severity, refuse
+from ...core.limits import FEW_VALUES
+from ...volume.mask import Array, Segment, Voxels
+from .ambiguous_voxels import Tally, Undecided, said, settle
+from .image_difference import Split, compare, other_image
+from .labelled import Labelled, Named, by_value, expected_values, numbered, taken
+from .value_table import border_shares
 
 # So many constants are believed without having been named. Two images that merely differ have more.
 # A mask of this part of the planes' borders is rare; the outside of a masked original has more.

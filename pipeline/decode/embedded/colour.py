@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.decode.embedded.labelled import Colour, Labelled, Named
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.modality import refuse_lossy
-from pipeline.dicom.pixels import is_colour, read_colour
-from pipeline.volume.mask import Array, Segment, Voxels, smallest_unsigned
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...dicom.frame import Frame
+from ...dicom.modality import refuse_lossy
+from ...dicom.pixels import is_colour, read_colour
+from ...volume.mask import Array, Segment, Voxels, smallest_unsigned
+from .labelled import Colour, Labelled, Named
 
 _MOST_COLOURS = 255
 _BITS = 16

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.decode.embedded import burned_in, colour, overlay
-from pipeline.decode.embedded.ambiguous_voxels import Undecided
-from pipeline.decode.embedded.labelled import Labelled, Named
-from pipeline.decode.embedded.masked_image import masked
-from pipeline.decode.embedded.recognise import Seen
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.modality import refuse_lossy
-from pipeline.dicom.pixels import stored_voxels
-from pipeline.volume.mask import Voxels
+from ...core.findings import Code, PipelineError, refuse
+from ...dicom.frame import Frame
+from ...dicom.modality import refuse_lossy
+from ...dicom.pixels import stored_voxels
+from ...volume.mask import Voxels
+from . import burned_in, colour, overlay
+from .ambiguous_voxels import Undecided
+from .labelled import Labelled, Named
+from .masked_image import masked
+from .recognise import Seen
 
 
 def decode(

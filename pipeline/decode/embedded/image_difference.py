@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.volume.mask import Array, Voxels
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...volume.mask import Array, Voxels
 
 _MOST_PAIRS = 1 << 21  # two images that are not the same reach this soon; a burned-in mask has some thousands
 _VALUE_BITS = 33  # a stored value of 32 bits, signed or not

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.core.arguments import bad_option, check_whole
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.decode.image import Decoded
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.modality import rescales_of_mask
-from pipeline.volume.label_table import Colour
-from pipeline.volume.mask import Array, Physical, Segment, Voxels, smallest_unsigned
+from ...core.arguments import bad_option, check_whole
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...dicom.frame import Frame
+from ...dicom.modality import rescales_of_mask
+from ...volume.label_table import Colour
+from ...volume.mask import Array, Physical, Segment, Voxels, smallest_unsigned
+from ..image import Decoded
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.decode.embedded.ambiguous_voxels import Tally, Undecided, said, settle
-from pipeline.decode.embedded.image_difference import compare, other_image
-from pipeline.decode.embedded.labelled import Labelled
-from pipeline.volume.mask import Array, Segment, Voxels
+from ...core.findings import Code, Finding, Severity, refuse
+from ...volume.mask import Array, Segment, Voxels
+from .ambiguous_voxels import Tally, Undecided, said, settle
+from .image_difference import compare, other_image
+from .labelled import Labelled
 
 
 def masked(

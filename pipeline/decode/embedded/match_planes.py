@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.limits import FEW_VALUES
-from pipeline.decode.embedded.image_difference import compare
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.pixels import read_plane
-from pipeline.volume.mask import Array, Voxels
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...core.limits import FEW_VALUES
+from ...dicom.frame import Frame
+from ...dicom.pixels import read_plane
+from ...volume.mask import Array, Voxels
+from .image_difference import compare
 
 _EVERY = 8  # rows looked at first; it only spares looking at the whole of planes that cannot be the one
 

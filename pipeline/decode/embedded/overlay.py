@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.decode.embedded.labelled import Labelled
-from pipeline.dicom.encoding import EXPLICIT_BIG, load
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.pixels import read_allocated
-from pipeline.volume.mask import Array, Segment, Voxels
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...dicom.encoding import EXPLICIT_BIG, load
+from ...dicom.frame import Frame
+from ...dicom.pixels import read_allocated
+from ...volume.mask import Array, Segment, Voxels
+from .labelled import Labelled
 
 GROUPS = range(0x6000, 0x6020, 2)
 _CLAUSE = "PS3.3 C.9.2"

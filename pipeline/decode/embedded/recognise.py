@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.limits import FEW_VALUES, MOST_LABELS
-from pipeline.core.policy import ExportKind as Kind
-from pipeline.decode.embedded import colour, overlay
-from pipeline.decode.embedded.value_table import as_table, list_values, value_counts
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.pixels import stored_voxels
-from pipeline.volume.mask import Voxels
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...core.limits import FEW_VALUES, MOST_LABELS
+from ...core.policy import ExportKind as Kind
+from ...dicom.frame import Frame
+from ...dicom.pixels import stored_voxels
+from ...volume.mask import Voxels
+from . import colour, overlay
+from .value_table import as_table, list_values, value_counts
 
 WORDS: dict[Kind, str] = {
     "labels": "a binary or label series",

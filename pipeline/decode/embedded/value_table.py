@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.volume.mask import Voxels
+from ...volume.mask import Voxels
 
 Extent = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 _BESIDE = 4  # values to either side that a value is held against

@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.core.unexpected import as_refusal
-from pipeline.decode.rtstruct.roi import Contour, place
-from pipeline.decode.rtstruct.roi_report import RoiReport
-from pipeline.decode.rtstruct.structure_set import Roi, contours_of, read_rois
-from pipeline.dicom.scan import Series
-from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Mask, Segment
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...core.policy import Policy
+from ...core.unexpected import as_refusal
+from ...dicom.scan import Series
+from ...geometry.grid import Grid
+from ...volume.mask import Mask, Segment
+from .roi import Contour, place
+from .roi_report import RoiReport
+from .structure_set import Roi, contours_of, read_rois
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

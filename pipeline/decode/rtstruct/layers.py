@@ -19,8 +19,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decode.rtstruct.contours import Arrangement, Polygon, Raster, distance, fill
-from pipeline.volume.mask import Array, Voxels
+from ...volume.mask import Array, Voxels
+from .contours import Arrangement, Polygon, Raster, distance, fill
 
 Pair = NDArray[np.float64]  # of u and v
 

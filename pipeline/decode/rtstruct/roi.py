@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, PipelineError, Severity, refuse
-from pipeline.decode.rtstruct import contours as flat
-from pipeline.decode.rtstruct.layers import Layer, across, block, voxels_of
-from pipeline.decode.rtstruct.roi_report import RoiReport, measure
-from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Voxels
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...geometry.grid import Grid
+from ...volume.mask import Voxels
+from . import contours as flat
+from .layers import Layer, across, block, voxels_of
+from .roi_report import RoiReport, measure
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _XOR = "CLOSEDPLANAR_XOR"

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.decode.rtstruct.contours import Raster, area
-from pipeline.decode.rtstruct.layers import Layer, across, usual_step
-from pipeline.geometry.grid import Grid
+from ...geometry.grid import Grid
+from .contours import Raster, area
+from .layers import Layer, across, usual_step
 
 
 @dataclass(frozen=True, slots=True)

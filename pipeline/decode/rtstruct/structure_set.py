@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.decode.rtstruct.roi import CLOSED, Contour
-from pipeline.dicom.encoding import load
-from pipeline.dicom.header import Header
-from pipeline.dicom.scan import Series
+from ...core.findings import Code, PipelineError, refuse
+from ...dicom.encoding import load
+from ...dicom.header import Header
+from ...dicom.scan import Series
+from .roi import CLOSED, Contour
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

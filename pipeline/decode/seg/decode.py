@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.core.findings import Code, Finding, refuse
-from pipeline.core.policy import Policy
-from pipeline.decode.seg.instance import Combine, Fractional, Instance
-from pipeline.decode.seg.segment_table import read_table
-from pipeline.dicom.encoding import load
-from pipeline.dicom.scan import Series
-from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Image, Mask, Segment
+from ...core.findings import Code, Finding, refuse
+from ...core.policy import Policy
+from ...dicom.encoding import load
+from ...dicom.scan import Series
+from ...geometry.grid import Grid
+from ...volume.mask import Image, Mask, Segment
+from .instance import Combine, Fractional, Instance
+from .segment_table import read_table
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.core.policy import Policy
-from pipeline.dicom.frame import Frame
-from pipeline.geometry.affine import Matrix
-from pipeline.geometry.grid import GeometryError, Grid, Plane
-from pipeline.geometry.placement import NotRegular, Placement, Spanned, place, spanned
-from pipeline.stacking import defects
-from pipeline.volume.mask import Array
+from ...core.findings import Code, Finding, Severity, refuse
+from ...core.policy import Policy
+from ...dicom.frame import Frame
+from ...geometry.affine import Matrix
+from ...geometry.grid import GeometryError, Grid, Plane
+from ...geometry.placement import NotRegular, Placement, Spanned, place, spanned
+from ...stacking import defects
+from ...volume.mask import Array
 
 _SOURCE_HINT = (
     "Give the source series the segmentation was made on: its grid says where the planes are, "

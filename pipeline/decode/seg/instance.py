@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.findings import Code, Finding, Severity, refuse
-from pipeline.core.policy import Combine, Fractional, Policy
-from pipeline.decode.seg.grid import PlacedFrames, place_frames
-from pipeline.decode.seg.pixels import stored_values
-from pipeline.decode.seg.segment_table import SegmentTable
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.header import Header
-from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Array, Image, Mask, Segment, Voxels, smallest_unsigned
+from ...core.findings import Code, Finding, Severity, refuse
+from ...core.policy import Combine, Fractional, Policy
+from ...dicom.frame import Frame
+from ...dicom.header import Header
+from ...geometry.grid import Grid
+from ...volume.mask import Array, Image, Mask, Segment, Voxels, smallest_unsigned
+from .grid import PlacedFrames, place_frames
+from .pixels import stored_values
+from .segment_table import SegmentTable
 
 
 @dataclass(eq=False)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.core.findings import Code, refuse
-from pipeline.dicom.encoding import DEFLATED, EXPLICIT_BIG, NATIVE, inflated
-from pipeline.dicom.frame import Frame
-from pipeline.dicom.pixel_layout import PixelLayout, layout_of
-from pipeline.dicom.pixels import read_plane
-from pipeline.volume.mask import Array
+from ...core.findings import Code, refuse
+from ...dicom.encoding import DEFLATED, EXPLICIT_BIG, NATIVE, inflated
+from ...dicom.frame import Frame
+from ...dicom.pixel_layout import PixelLayout, layout_of
+from ...dicom.pixels import read_plane
+from ...volume.mask import Array
 
 # Big endian is retired; whether its bits were swapped in words nobody can tell.
 _READ = NATIVE - {EXPLICIT_BIG} | {DEFLATED}

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.core.findings import Code, PipelineError, refuse
-from pipeline.dicom.encoding import load
-from pipeline.volume.mask import Concept, Segment
+from ...core.findings import Code, PipelineError, refuse
+from ...dicom.encoding import load
+from ...volume.mask import Concept, Segment
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

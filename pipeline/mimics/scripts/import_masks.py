@@ -130,5 +130,5 @@ def free_name(name: str, mask: Any) -> str:
 
 
 # __name__ is not documented for every way of starting a script in Mimics, so only verimask's own import is excluded.
-if not __name__.startswith("pipeline."):
+if not __name__.startswith("verimask."):
     main(list(getattr(sys, "argv", [""])[1:]))
