@@ -27,20 +27,20 @@ test: $(READY) ## the tests
 	$(RUN)/python -m pytest -n auto
 
 regress: $(READY) ## every case of data/cases.toml against data/golden, with every witness; and the hard cases
-	$(RUN)/python -m tests.regress
+	$(RUN)/python -m tests.helpers.regress
 	$(RUN)/python -m pytest tests/test_hard_cases.py tests/test_irregular_samples.py tests/test_known_wrong.py
 
 compare: $(READY) ## every hard case through four readers, against the truth; writes docs/compare.md
-	$(RUN)/python -m tests.compare docs/compare.md
+	$(RUN)/python -m tests.helpers.compare docs/compare.md
 
 golden: $(READY) ## rewrite data/golden; review the difference
-	$(RUN)/python -m tests.regress --update
+	$(RUN)/python -m tests.helpers.regress --update
 
 bench: $(READY) ## measure beside other tools and rewrite docs/benchmarks.md (an hour, 10 GB in ~/.cache)
-	$(RUN)/python -m tests.bench
+	$(RUN)/python -m tests.helpers.bench
 
 data: $(READY) ## rewrite the sample series of data/
-	$(RUN)/python -m tests.phantom data/
+	$(RUN)/python -m tests.helpers.phantom data/
 
 check: $(READY) ## lint, types, architecture
 	$(RUN)/ruff check .

@@ -72,8 +72,8 @@ if __name__ != "verimask":  # imported by the name of the checkout's folder: han
 
     if "verimask" not in sys.modules:
         _spec = spec_from_file_location("verimask", __file__, submodule_search_locations=__path__)
-        assert _spec is not None  # a file that runs can be loaded
-        assert _spec.loader is not None
+        if _spec is None or _spec.loader is None:
+            raise ImportError(f"{__file__} cannot be loaded as verimask", name=__name__)
         sys.modules["verimask"] = module_from_spec(_spec)
         _spec.loader.exec_module(sys.modules["verimask"])
     import_module("verimask.core.import_name").share(__name__, __file__)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.cases import NO_SAMPLES, real_samples, samples_folder
+from tests.helpers.cases import NO_SAMPLES, real_samples, samples_folder
 
 # The same examples on every run, so that what passes here passes everywhere. VERIMASK_EXAMPLES=5000 looks for new ones.
 _WANTED = os.environ.get("VERIMASK_EXAMPLES")

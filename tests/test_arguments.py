@@ -12,7 +12,7 @@ from pipeline.conversion.embedded_masks import Told
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import choices
 from pipeline.decode.embedded.labelled import Named
-from tests.phantom import Spec, write
+from tests.helpers.phantom import Spec, write
 from tests.test_cli import Said
 
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)

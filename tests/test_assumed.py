@@ -16,9 +16,9 @@ from pipeline.core.policy import Policy
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import scan
 from pipeline.stacking.stack_frames import Laid, lay
-from tests.hard_cases import SMALL
-from tests.hard_edits import tags, top_level
-from tests.phantom import ORIENTATIONS, Spec, write
+from tests.helpers.hard_cases import SMALL
+from tests.helpers.hard_edits import tags, top_level
+from tests.helpers.phantom import ORIENTATIONS, Spec, write
 
 OBLIQUE = replace(SMALL, iop=ORIENTATIONS["double oblique"])
 PLAIN = replace(OBLIQUE, kind="sc plain", seed="mask")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pipeline import Policy, convert
 from pipeline.report import group_page, report, viewer
-from tests import phantom
+from tests.helpers import phantom
 
 _CHROMIUM = os.environ.get("VERIMASK_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 _CI = "CI" in os.environ

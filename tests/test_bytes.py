@@ -21,9 +21,9 @@ from pydicom.tag import Tag
 
 from pipeline import Outcome, PipelineError, Policy, convert
 from pipeline.core.findings import Code
-from tests.meta import as_items, declare, pixels, replace_pixels
-from tests.phantom import SYNTAXES, Spec, Truth, write
-from tests.segs import SegFrame, blobs, frames_of, write_seg
+from tests.helpers.meta import as_items, declare, pixels, replace_pixels
+from tests.helpers.phantom import SYNTAXES, Spec, Truth, write
+from tests.helpers.segs import SegFrame, blobs, frames_of, write_seg
 
 SMALL = Spec(shape=(11, 9, 7), content="index", step=2.0)
 MASK = Spec(shape=(23, 19, 9), bits_allocated=8, labels=(1, 2, 3), step=1.1)
@@ -263,7 +263,7 @@ def test_twice_the_bytes_with_values_in_both_halves_are_refused(tmp_path: Path) 
 
 def seg_file(folder: Path, rows: int = 5, columns: int = 7, count: int = 2) -> tuple[Path, np.ndarray]:
     """A SEG of dense frames; and its labels (columns, rows, planes), which no two segments share."""
-    from tests.segs import Place
+    from tests.helpers.segs import Place
 
     place = Place(rows=rows, columns=columns)
     labels = np.random.default_rng(7).integers(0, count + 1, (place.planes, rows, columns))

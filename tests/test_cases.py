@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases import DATA, Case, cases, samples_folder
-from tests.regress import GOLDEN, run, same
+from tests.helpers.cases import DATA, Case, cases, samples_folder
+from tests.helpers.regress import GOLDEN, run, same
 
 _OF_WITNESSES = {"Verdict", "Witnesses"}
 

@@ -18,8 +18,8 @@ from pipeline.decode.chosen_labels import chosen
 from pipeline.decode.embedded.labelled import Named
 from pipeline.decode.image import decode_mask
 from pipeline.dicom.scan import scan
-from tests import rtphantom
-from tests.phantom import Spec, Truth, write
+from tests.helpers import rtphantom
+from tests.helpers.phantom import Spec, Truth, write
 from tests.test_cli import Said
 
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)

@@ -17,7 +17,7 @@ from pydicom import Dataset
 from pipeline import __version__
 from pipeline.cli.main import main
 from pipeline.crosscheck import known_wrong
-from tests.phantom import Spec, Truth, write
+from tests.helpers.phantom import Spec, Truth, write
 
 ROOT = Path(__file__).parents[1]
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)

@@ -18,10 +18,10 @@ import pydicom
 import pytest
 
 from pipeline.cli.main import main
-from tests.phantom import ORIENTATIONS, Spec, Truth, write
+from tests.helpers.phantom import ORIENTATIONS, Spec, Truth, write
 
 SPEC = Spec(shape=(13, 11, 7), row_spacing=1.4, column_spacing=1.1, step=2.5)
-FAKE = Path(__file__).parent / "fake_mimics.py"
+FAKE = Path(__file__).parent / "helpers" / "fake_mimics.py"
 SCRIPTS = Path(__file__).parents[1] / "pipeline" / "mimics" / "scripts"
 # The thread's spine as its words have it: a coronal series, and a buffer whose axes run left, back and head.
 CORONAL_SPINE = {"row": [1, 0, 0], "column": [0, 0, -1], "axes": [[0, 1], [2, 1], [1, -1]]}

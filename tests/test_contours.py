@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.decode.rtstruct.contours import _crossings, area, area_of, arrange, crosses_itself, fill, raster, relate
-from tests.rtphantom import ellipse, rectangle
+from tests.helpers.rtphantom import ellipse, rectangle
 
 SHAPE = (13, 17)  # rows, columns
 quarters = st.tuples(st.integers(-8, 76), st.integers(-8, 60)).map(lambda p: (Fraction(p[0], 4), Fraction(p[1], 4)))

@@ -27,7 +27,7 @@ from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import Series, choose, scan
 from pipeline.dicom.split_volumes import split
 from pipeline.nifti import file as nifti
-from tests.phantom import ORIENTATIONS, Spec, Truth, turned, write
+from tests.helpers.phantom import ORIENTATIONS, Spec, Truth, turned, write
 
 OFF = Policy(crosscheck="off")
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)

@@ -35,7 +35,7 @@ from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
 from pipeline.geometry.affine import LPS_TO_RAS
-from tests.phantom import ORIENTATIONS, Spec, Truth, write
+from tests.helpers.phantom import ORIENTATIONS, Spec, Truth, write
 
 ROOT = Path(__file__).parents[1]
 WITNESSES = ("dicom2nifti", "SimpleITK", "dcm2niix")

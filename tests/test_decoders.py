@@ -18,7 +18,7 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
 from pipeline.dicom import frame_decoder, pixels
 from pipeline.dicom.frame_decoder import Ahead, decode
-from tests.phantom import Spec, Truth, write
+from tests.helpers.phantom import Spec, Truth, write
 
 SPEC = Spec(shape=(40, 36, 14), content="index", bits_allocated=16)
 SYNTAXES = ["rle", "jpeg lossless", "jpeg-ls", "jpeg 2000", "deflated"]

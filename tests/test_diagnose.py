@@ -16,9 +16,9 @@ from pipeline.diagnosis.mistakes import Context
 from pipeline.geometry.axis_order import ORDERS, Order, order_for
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.rigid_motion import motion
-from tests import phantom
-from tests.forum import CORONAL, FLIPPED_ROWS, mimics_order, series, users_affine
-from tests.spoil import random_grid, spoil
+from tests.helpers import phantom
+from tests.helpers.forum import CORONAL, FLIPPED_ROWS, mimics_order, series, users_affine
+from tests.helpers.spoil import random_grid, spoil
 
 SHAPE = (7, 6, 5)
 SPACING = (0.7, 0.8, 2.0)

@@ -26,8 +26,8 @@ from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.index_map import index_map, reorder
 from pipeline.volume.mask import Concept, Mask, Segment, Voxels, smallest_unsigned
-from tests.cases import needs_samples, samples_folder
-from tests.segs import AXIAL, CT, MR, Place, source_files, source_grid
+from tests.helpers.cases import needs_samples, samples_folder
+from tests.helpers.segs import AXIAL, CT, MR, Place, source_files, source_grid
 
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
 PLACE = Place(rows=33, columns=38, planes=9)

@@ -17,7 +17,7 @@ from pipeline.conversion.convert import Request, convert, convert_all
 from pipeline.conversion.record import Outcome
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
-from tests.phantom import Spec, Truth, write
+from tests.helpers.phantom import Spec, Truth, write
 from tests.test_cli import Said
 
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)

@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.diagnosis.explain import direction, explain, explain_affine
 from pipeline.geometry.grid import Grid, Plane
-from tests import phantom
-from tests.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_order, series
-from tests.phantom import ORIENTATIONS
+from tests.helpers import phantom
+from tests.helpers.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_order, series
+from tests.helpers.phantom import ORIENTATIONS
 
 
 def matrices(text: str) -> list[np.ndarray]:

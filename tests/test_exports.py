@@ -22,9 +22,9 @@ from pipeline.dicom.pixels import stored_voxels
 from pipeline.dicom.scan import scan
 from pipeline.stacking.stack_frames import lay
 from pipeline.volume.mask import Voxels
-from tests import exports
-from tests.exports import real as real_series
-from tests.exports import stored, write
+from tests.helpers import exports
+from tests.helpers.exports import real as real_series
+from tests.helpers.exports import stored, write
 
 
 @pytest.fixture(scope="module", params=["CT", "MR"])

@@ -12,10 +12,10 @@ from pipeline.decode.embedded.labelled import Named, parse_labels
 from pipeline.decode.embedded.recognise import recognise
 from pipeline.dicom.pixels import read_colour
 from pipeline.dicom.scan import scan
-from tests import exports, phantom
-from tests.dicom_file import SYNTAXES
-from tests.exports import real as real_series
-from tests.exports import write
+from tests.helpers import exports, phantom
+from tests.helpers.dicom_file import SYNTAXES
+from tests.helpers.exports import real as real_series
+from tests.helpers.exports import write
 
 COLOURS = np.array([[0, 0, 0], [255, 128, 0], [0, 200, 10], [200, 200, 3]], np.uint8)
 

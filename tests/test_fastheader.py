@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.dicom import fast_header, header
-from tests.cases import has_samples, samples_folder
+from tests.helpers.cases import has_samples, samples_folder
 
 EXAMPLES = int(os.environ.get("VERIMASK_EXAMPLES", "50"))
 

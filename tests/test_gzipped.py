@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pipeline.nifti import gzip_writer
 from pipeline.nifti.gzip_writer import GzipWriter
 from pipeline.nifti.readback import read_back
-from tests.benchdata import mask_plane
+from tests.helpers.benchdata import mask_plane
 
 LEVELS = [None, *range(10)]
 RUNS = np.repeat(np.random.default_rng(3).integers(0, 3, 40_000).astype("u1"), 97).tobytes()  # 3.9 MB: four blocks

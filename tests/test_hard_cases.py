@@ -14,8 +14,8 @@ from pipeline.conversion.embedded_masks import Told
 from pipeline.conversion.record import Outcome
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
-from tests.hard_cases import CASES, HardCase
-from tests.hard_truth import blended, compared, truth
+from tests.helpers.hard_cases import CASES, HardCase
+from tests.helpers.hard_truth import blended, compared, truth
 
 
 def converted(case: HardCase, folder: Path) -> Outcome:

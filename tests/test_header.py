@@ -12,7 +12,7 @@ from pydicom.dataelem import DataElement
 
 from pipeline.core.findings import Code, PipelineError
 from pipeline.dicom.header import NATIVE, NotDicom, plain, read_header
-from tests.phantom import SYNTAXES, write
+from tests.helpers.phantom import SYNTAXES, write
 
 SMALL = {"shape": (6, 5, 2), "content": "index"}
 

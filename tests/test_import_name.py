@@ -10,7 +10,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from tests.phantom import Spec, write
+from tests.helpers.phantom import Spec, write
 
 ROOT = Path(__file__).parents[1]
 

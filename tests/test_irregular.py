@@ -13,9 +13,9 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
 from pipeline.dicom.scan import scan
 from pipeline.dicom.split_volumes import split
-from tests.hard_cases import CASES, SMALL
-from tests.hard_edits import both, moved, tags, without
-from tests.phantom import write
+from tests.helpers.hard_cases import CASES, SMALL
+from tests.helpers.hard_edits import both, moved, tags, without
+from tests.helpers.phantom import write
 
 LONG = replace(SMALL, shape=(11, 9, 8))
 

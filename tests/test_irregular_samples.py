@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.conversion.convert import convert
 from pipeline.core.findings import PipelineError
 from pipeline.core.policy import Policy
-from tests.hard_truth import RAS_TO_LPS, bilinear, interpolated, truth
+from tests.helpers.hard_truth import RAS_TO_LPS, bilinear, interpolated, truth
 
 FAILING = "icometrix+dicom2nifti/tests/data/failing"
 TILTED = f"{FAILING}/gantrytilting/001"

@@ -17,11 +17,11 @@ import pytest
 from pipeline.conversion.convert import convert, convert_all
 from pipeline.conversion.record import Outcome
 from pipeline.core.policy import Policy
-from tests.hard_cases import SMALL
-from tests.hard_edits import cosines, moved, tags, without
-from tests.hard_truth import Compared, compared, truth
-from tests.peers import Peer
-from tests.phantom import ORIENTATIONS, Edit, Spec, write
+from tests.helpers.hard_cases import SMALL
+from tests.helpers.hard_edits import cosines, moved, tags, without
+from tests.helpers.hard_truth import Compared, compared, truth
+from tests.helpers.peers import Peer
+from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, write
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pipeline.geometry.grid import Grid
 from pipeline.volume.mask import Mask, Segment, Voxels
 from pipeline.volume.merge import Origin, merge
 from pipeline.volume.mirror_check import sanity
-from tests.phantom import Spec
+from tests.helpers.phantom import Spec
 
 SHAPE = (23, 19, 7)
 

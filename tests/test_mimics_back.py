@@ -16,7 +16,7 @@ from pipeline.mimics.bundle import Bundle, read_bundle
 from pipeline.mimics.grid import masks_of
 from pipeline.mimics.to_mimics import to_mimics
 from pipeline.volume.mask import Mask, Segment, Voxels
-from tests.fake_mimics import run_inside
+from tests.helpers.fake_mimics import run_inside
 
 SCRIPTS = Path(__file__).parent.parent / "pipeline" / "mimics" / "scripts"
 DOWNWARDS = {"axes": [[0, 1], [1, -1], [2, 1]], "row": [0.8, 0.6, 0.0], "column": [-0.6, 0.8, 0.0]}

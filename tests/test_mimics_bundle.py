@@ -19,7 +19,7 @@ from pipeline.mimics import is_bundle
 from pipeline.mimics.bundle import Bundle, read_bundle
 from pipeline.mimics.grid import grid_of, masks_of
 from pipeline.volume.mask import Mask
-from tests.fake_mimics import KNOBS, inside, run_inside
+from tests.helpers.fake_mimics import KNOBS, inside, run_inside
 
 HERE = Path(__file__).parent
 EXPORT = HERE.parent / "pipeline" / "mimics" / "scripts" / "export_masks.py"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from pipeline.mimics.bundle import read_bundle
-from tests.fake_mimics import BURNED, inside, run_inside
+from tests.helpers.fake_mimics import BURNED, inside, run_inside
 
 HERE = Path(__file__).parent
 SCRIPTS = [HERE.parent / "pipeline" / "mimics" / "scripts" / name for name in ("export_masks.py", "import_masks.py")]
@@ -24,7 +24,7 @@ EXPORT = SCRIPTS[0]
 
 def run(python: str, *arguments: Any, knobs: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "FAKE_MIMICS": json.dumps(knobs or {}), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [python, str(HERE / "fake_mimics.py"), str(EXPORT), *map(str, arguments)]
+    command = [python, str(HERE / "helpers" / "fake_mimics.py"), str(EXPORT), *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 

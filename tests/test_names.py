@@ -16,8 +16,8 @@ from pydicom import Dataset
 from pipeline.cli.main import main
 from pipeline.conversion.file_names import file_names
 from pipeline.dicom.scan import scan
-from tests import segs
-from tests.phantom import Spec, Truth, write
+from tests.helpers import segs
+from tests.helpers.phantom import Spec, Truth, write
 
 SPEC = Spec(shape=(16, 12, 5), row_spacing=1.4, column_spacing=1.1, step=2.5, bits_allocated=8)
 

@@ -20,8 +20,8 @@ from pipeline.cli.main import _parser, main
 from pipeline.conversion.option_effects import RULES
 from pipeline.conversion.request import Request
 from pipeline.core.policy import Policy
-from tests import rtphantom, segs
-from tests.phantom import Spec, write
+from tests.helpers import rtphantom, segs
+from tests.helpers.phantom import Spec, write
 from tests.test_commands import bundle, clean_series
 
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)

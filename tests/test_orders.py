@@ -12,7 +12,7 @@ from dicom2nifti.image_reorientation import reorient_image
 from pipeline.geometry.affine import axis_codes
 from pipeline.geometry.axis_order import AS_IS, ORDERS, difference, order_for
 from pipeline.geometry.index_map import reorder
-from tests.spoil import random_grid
+from tests.helpers.spoil import random_grid
 
 
 @pytest.mark.parametrize("seed", range(25))

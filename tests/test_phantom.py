@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from tests import phantom
-from tests.cases import Case, cases, digest
-from tests.phantom import ORIENTATIONS, SAMPLES, SYNTAXES, Spec, write, write_samples
+from tests.helpers import phantom
+from tests.helpers.cases import Case, cases, digest
+from tests.helpers.phantom import ORIENTATIONS, SAMPLES, SYNTAXES, Spec, write, write_samples
 
 
 def read_ijk(truth: phantom.Truth) -> np.ndarray:

@@ -15,7 +15,7 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.dicom.frame import frames_of
 from pipeline.dicom.header import read_header
 from pipeline.dicom.pixels import read_plane, stored_type
-from tests.phantom import SYNTAXES, Spec, Truth, write
+from tests.helpers.phantom import SYNTAXES, Spec, Truth, write
 
 SMALL = Spec(shape=(6, 5, 3), content="index", stored="shuffled")
 LARGE = replace(SMALL, shape=(36, 34, 2))  # JPEG 2000 wants frames of 32 x 32 at least

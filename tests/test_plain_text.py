@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.plain_text import escape_bytes
-from tests.phantom import Spec, write
-from tests.rtphantom import PhantomRoi, grid, on, rectangle, write_struct
+from tests.helpers.phantom import Spec, write
+from tests.helpers.rtphantom import PhantomRoi, grid, on, rectangle, write_struct
 
 ROOT = Path(__file__).parents[1]
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)

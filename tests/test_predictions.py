@@ -22,10 +22,10 @@ from pipeline.crosscheck.known_wrong import Rule, predictions
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
-from tests.hard_cases import SMALL
-from tests.hard_edits import moved, tags
-from tests.meta import declare
-from tests.phantom import ORIENTATIONS, Edit, Spec, write
+from tests.helpers.hard_cases import SMALL
+from tests.helpers.hard_edits import moved, tags
+from tests.helpers.meta import declare
+from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, write
 
 OBLIQUE = replace(SMALL, iop=ORIENTATIONS["oblique"])
 JITTER = (0.05, -0.05, 0.03, 0.0, -0.04, 0.05, -0.02)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme import MADE, README, ROOT, blocks
+from tests.helpers.readme import MADE, README, ROOT, blocks
 
 TEXT = README.read_text("utf-8")
 
@@ -21,7 +21,7 @@ def test_a_block_is_what_the_code_gives(name: str) -> None:
     versions = re.compile(r"(dicom2nifti|SimpleITK|dcm2niix) [\d.]+\d")
     # Another version of a witness is still the same proof; where it makes a line break elsewhere, that is no matter.
     shown, made = (" ".join(versions.sub(r"\1", text).split()) for text in (blocks(TEXT)[name], MADE[name]()))
-    assert shown == made, "run python -m tests.readme"
+    assert shown == made, "run python -m tests.helpers.readme"
 
 
 def test_the_python_example_runs(

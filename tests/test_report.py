@@ -30,7 +30,7 @@ from pipeline.report.pictures import cut, draw, edges
 from pipeline.report.volume import Volume, middle_of, of_file
 from pipeline.report.words import blocks
 from pipeline.volume.mask import Segment
-from tests import phantom
+from tests.helpers import phantom
 
 _SECTIONS = "verdict views montage planes corners labels affine findings slices header provenance".split()
 _SPEC = phantom.Spec(shape=(40, 34, 26), row_spacing=1.5, column_spacing=1.25, step=2.0, labels=(1, 2, 3))
@@ -101,7 +101,7 @@ def test_a_result_nobody_confirmed_says_so(tmp_path: Path) -> None:
 
 def test_a_doubt_that_a_reader_who_agrees_cannot_settle_is_said(tmp_path: Path) -> None:
     from pipeline import convert
-    from tests.phantom import write
+    from tests.helpers.phantom import write
 
     truth = write(tmp_path / "in", shape=(20, 16, 6), photometric="MONOCHROME1")
     outcome = convert(truth.folder, tmp_path / "m.nii.gz")

@@ -23,8 +23,8 @@ from pipeline.core.policy import Policy
 from pipeline.core.unexpected import as_refusal
 from pipeline.decode.rtstruct import decode
 from pipeline.dicom.header import KEYWORDS, read_header
-from tests import rtphantom, segs
-from tests.phantom import Spec, write
+from tests.helpers import rtphantom, segs
+from tests.helpers.phantom import Spec, write
 
 SMALL = Spec(shape=(9, 7, 4), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)
 OFF = Policy(crosscheck="off")

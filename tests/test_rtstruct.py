@@ -22,8 +22,8 @@ from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.index_map import index_map, reorder
 from pipeline.stacking.stack_frames import lay
-from tests.cases import needs_samples, samples_folder
-from tests.rtphantom import (
+from tests.helpers.cases import needs_samples, samples_folder
+from tests.helpers.rtphantom import (
     AXIAL,
     CORONAL,
     FRAME_UID,

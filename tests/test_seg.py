@@ -22,9 +22,9 @@ from pipeline.decode.seg.segment_table import rgb_of_cielab
 from pipeline.dicom.scan import Series, scan
 from pipeline.geometry.grid import Grid
 from pipeline.volume.mask import Mask
-from tests import segs
-from tests.cases import needs_samples, samples_folder
-from tests.segs import (
+from tests.helpers import segs
+from tests.helpers.cases import needs_samples, samples_folder
+from tests.helpers.segs import (
     AXIAL,
     COLUMNS,
     PLACE,

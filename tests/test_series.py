@@ -19,9 +19,9 @@ from pydicom.sequence import Sequence
 from pipeline.core.findings import Code, Exit, PipelineError, Severity
 from pipeline.dicom.scan import Scan, Series, choose, scan, table
 from pipeline.geometry.stack import stack
-from tests import phantom
-from tests.cases import Case, cases
-from tests.phantom import ORIENTATIONS, Truth
+from tests.helpers import phantom
+from tests.helpers.cases import Case, cases
+from tests.helpers.phantom import ORIENTATIONS, Truth
 
 SMALL: dict[str, Any] = {"shape": (6, 5, 4), "content": "index"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.conversion.record import versions
-from tests.phantom import Spec, write
+from tests.helpers.phantom import Spec, write
 
 HEAVY = ("pydicom", "nibabel", "scipy", "dicom2nifti", "SimpleITK", "highdicom", "gdcm")
 RUN = """

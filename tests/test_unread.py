@@ -13,8 +13,8 @@ from pydicom import Dataset
 
 from pipeline.cli.main import main
 from pipeline.dicom.scan import Series, scan
-from tests import rtphantom, segs
-from tests.phantom import Spec, write
+from tests.helpers import rtphantom, segs
+from tests.helpers.phantom import Spec, write
 
 SPEC = Spec(shape=(13, 11, 7), row_spacing=1.4, column_spacing=1.1, step=2.5, bits_allocated=8)
 

@@ -28,7 +28,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from tests.dicom_file import save, set_pixels
+from tests.helpers.dicom_file import save, set_pixels
 
 SIDE = 512
 SPACING, STEP = (0.7, 0.8), 1.25

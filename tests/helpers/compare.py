@@ -1,6 +1,6 @@
 """Every hard case through verimask, dicom2nifti, dcm2niix and SimpleITK: how far each puts the worst voxel from its place.
 
-`python -m tests.compare [FILE]` prints the table, and writes it as Markdown; its cells are explained there.
+`python -m tests.helpers.compare [FILE]` prints the table, and writes it as Markdown; its cells are explained there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pipeline.conversion.convert import Request, convert
 from pipeline.conversion.embedded_masks import Told
 from pipeline.core.findings import PipelineError
 from pipeline.core.policy import Policy
-from tests.hard_cases import CASES, HardCase
-from tests.hard_truth import Acquired, blended, compared, truth
-from tests.peers import READERS, Peer, versions
+from tests.helpers.hard_cases import CASES, HardCase
+from tests.helpers.hard_truth import Acquired, blended, compared, truth
+from tests.helpers.peers import READERS, Peer, versions
 
 _LEGEND = """\
-Every series of `tests/hard_cases.py`: rows, columns and planes differ, so do the spacings, and every voxel has a value of
+Every series of `tests/helpers/hard_cases.py`: rows, columns and planes differ, so do the spacings, and every voxel has a value of
 its own. A distance is that between where a file says a value lies and where its plane's own equation (PS3.3
 C.7.6.2.1-1) says it was acquired, for the worst voxel. Each reader is asked as its users ask it, with its defaults:
 `dicom_series_to_nifti(folder, file)`, `dcm2niix folder`, `sitk.ImageSeriesReader` for every series it finds. verimask

@@ -7,7 +7,7 @@ Rules:
 - The truth comes from the specification by equation C.7.6.2.1-1 alone; nothing of `pipeline` is used.
 - The same specification gives the same bytes: UIDs are hashes, shuffles have a fixed seed, there is no clock.
 
-`python -m tests.phantom data/` rewrites the samples of data/.
+`python -m tests.helpers.phantom data/` rewrites the samples of data/.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 from pydicom.valuerep import format_number_as_ds
 
-from tests.dicom_file import SYNTAXES as SYNTAXES
-from tests.dicom_file import save as save
-from tests.dicom_file import set_pixels
+from tests.helpers.dicom_file import SYNTAXES as SYNTAXES
+from tests.helpers.dicom_file import save as save
+from tests.helpers.dicom_file import set_pixels
 
 Vector = tuple[float, float, float]
 Cosines = tuple[float, float, float, float, float, float]

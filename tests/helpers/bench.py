@@ -7,7 +7,7 @@ Rules:
 - What needs numpy runs in processes of its own: a program begins with the memory peak of the one that starts it.
 - Our lines are the default, proofs and cross-check on, and `--crosscheck off`.
 
-`python -m tests.bench --only ct60,mask60 --runs 3` prints some rows and writes nothing.
+`python -m tests.helpers.bench --only ct60,mask60 --runs 3` prints some rows and writes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from time import perf_counter
 import dcm2niix
 
 CACHE = Path(os.environ.get("VERIMASK_BENCH", Path.home() / ".cache" / "verimask-bench"))
-DOCUMENT = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 SINGLE = [f"{kind}{n}" for kind in ("ct", "mask") for n in (60, 300, 1000)] + ["rle60", "jpegls60", "j2k60"]
 OWN = ["seg", "rtstruct"]
 BATCH = 200

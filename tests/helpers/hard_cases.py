@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from tests.hard_edits import (
+from tests.helpers.hard_edits import (
     another,
     bare_files,
     both,
@@ -31,7 +31,7 @@ from tests.hard_edits import (
     volumes,
     without,
 )
-from tests.phantom import ORIENTATIONS, Edit, Spec, ds, turned, write
+from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, ds, turned, write
 
 WITHIN_MM = 0.02
 SMALL = Spec(shape=(11, 9, 7), row_spacing=0.8, column_spacing=1.3, step=2.0, content="index")

@@ -1,4 +1,4 @@
-"""Whether two NIfTI files hold the same values at the same places: `python -m tests.benchcheck ONE OTHER`.
+"""Whether two NIfTI files hold the same values at the same places: `python -m tests.helpers.benchcheck ONE OTHER`.
 
 Read by nibabel, plane by plane in values: slope and intercept applied, since tools store them differently.
 """

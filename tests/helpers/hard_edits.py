@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
-from tests.phantom import Edit, Spec, ds, write
+from tests.helpers.phantom import Edit, Spec, ds, write
 
 Make = Callable[[Path, Spec, Edit], None]
 _OTHER_VALUES = 3000  # where the values of a second stack begin

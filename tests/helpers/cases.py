@@ -20,7 +20,7 @@ if sys.version_info >= (3, 11):
 else:  # pytest brings it where Python does not
     import tomli as tomllib
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 NO_SAMPLES = "no real samples"
 needs_samples = pytest.mark.usefixtures("samples")  # skipped by name where they are absent
 
@@ -59,7 +59,7 @@ def cases(root: str | None = None) -> list[Case]:
 
 def samples_folder() -> Path:
     """Where the real samples are or would be: VERIMASK_SAMPLES, or beside the project where it is unset or empty."""
-    return Path(os.environ.get("VERIMASK_SAMPLES") or Path(__file__).parents[2] / "shared" / "samples").absolute()
+    return Path(os.environ.get("VERIMASK_SAMPLES") or Path(__file__).parents[3] / "shared" / "samples").absolute()
 
 
 def has_samples() -> bool:

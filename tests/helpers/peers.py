@@ -1,6 +1,6 @@
 """Other readers, asked as their users ask them, in a process of their own that may crash.
 
-`python -m tests.peers` answers jobs: one JSON line {"reader", "folder", "out"} in, one line out: the NIfTI files
+`python -m tests.helpers.peers` answers jobs: one JSON line {"reader", "folder", "out"} in, one line out: the NIfTI files
 written, or the words of the refusal. dicom2nifti: dicom_series_to_nifti on the folder, with its defaults. SimpleITK:
 ImageSeriesReader on the first series it finds, or ReadImage of a single file. dcm2niix: the program on the folder.
 """
@@ -38,12 +38,12 @@ class Peer:
             shutil.copy(path, flat / f"{number:04d}_{path.name}")
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.peers"],
+                [sys.executable, "-m", "tests.helpers.peers"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
-                cwd=Path(__file__).parents[1],
+                cwd=Path(__file__).parents[2],
             )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

@@ -1,6 +1,6 @@
 """Every case of data/cases.toml through the whole pipeline with every witness, held against data/golden/*.json.
 
-`python -m tests.regress` prints one line a case and a table last, and exits 1 when a case gives something else.
+`python -m tests.helpers.regress` prints one line a case and a table last, and exits 1 when a case gives something else.
 `--update` rewrites the golden files instead; the difference is then reviewed like code. `--root sample` leaves out the
 real samples (../shared/samples, or the folder in VERIMASK_SAMPLES); where they are absent they are left out too, and the
 last line says so.
@@ -25,7 +25,7 @@ from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.index_map import index_map
 from pipeline.nifti.file import read_planes
-from tests.cases import DATA, Case, cases, digest, has_samples, samples_folder
+from tests.helpers.cases import DATA, Case, cases, digest, has_samples, samples_folder
 
 GOLDEN = DATA / "golden"
 _TRUTH_MM = 1e-4  # how far from the truth of the headers a corner may lie, rounded cosines aside

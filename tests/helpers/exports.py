@@ -24,8 +24,8 @@ from pipeline.dicom.pixels import stored_voxels
 from pipeline.dicom.scan import scan
 from pipeline.stacking.stack_frames import Laid, lay
 from pipeline.volume.mask import Voxels
-from tests.dicom_file import save
-from tests.phantom import body
+from tests.helpers.dicom_file import save
+from tests.helpers.phantom import body
 
 Array = NDArray[Any]
 Edit = Callable[[int, Dataset], None]

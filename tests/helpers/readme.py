@@ -1,6 +1,6 @@
 """What README.md shows, made anew: every block that follows a `made by` comment is the output of code.
 
-`python -m tests.readme` rewrites the blocks; a test holds the README against them.
+`python -m tests.helpers.readme` rewrites the blocks; a test holds the README against them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pipeline.cli.text import wrapped
 from pipeline.diagnosis.diagnose import diagnose
 from pipeline.diagnosis.explain import explain
 from pipeline.geometry.affine import Matrix, axis_codes
-from tests.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_order, series, users_affine
+from tests.helpers.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_order, series, users_affine
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 _BLOCK = re.compile(r"<!-- made by: (\w+) -->\n```(\w*)\n(.*?)```\n", re.S)
 

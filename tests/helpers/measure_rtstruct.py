@@ -1,5 +1,5 @@
 """Prints the table of docs/rtstruct.md: shapes of known area through this package, and through rt-utils where it is
-installed (else as 100 %), each the worst of four directions. Run as `python -m tests.measure_rtstruct`; no test does.
+installed (else as 100 %), each the worst of four directions. Run as `python -m tests.helpers.measure_rtstruct`; no test does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.decode.rtstruct import decode as rtstruct
 from pipeline.dicom.scan import scan
 from pipeline.geometry.grid import Grid
-from tests.rtphantom import (
+from tests.helpers.rtphantom import (
     AXIAL,
     CORONAL,
     OBLIQUE,
