@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import permutations, product
 from math import cos, isclose, radians, sin, sqrt, tan
+from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -15,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry.affine import axis_codes, corner_indices, orthonormal
+from pipeline import geometry
+from pipeline.geometry.affine import axis_codes, corner_distance, corner_indices, orthonormal
 from pipeline.geometry.grid import GeometryError, Grid, Plane
 from pipeline.geometry.index_map import index_map, reorder
 from pipeline.geometry.stack import Stack, residuals_mm, stack
@@ -287,6 +290,23 @@ def test_hand_computed_corners() -> None:
     assert plane.normal == pytest.approx((0, -0.6, 0.8))
     assert Grid((2, 3, 4), np.diag([1.0, 1, 1, 1])).corners()[-1] == pytest.approx((1, 2, 3))
     assert corner_indices((2, 3, 4)).shape == (8, 3)
+
+
+@given(grids(lean=0.3, planes=(1, 6)), grids(lean=0.3, planes=(1, 6)))
+def test_no_voxel_lies_farther_apart_than_the_worst_corner(one: Grid, other: Grid) -> None:
+    shape = (3, 4, 5)
+    voxels = np.array(list(np.ndindex(*shape)))
+    apart = np.linalg.norm(one.points(voxels) - other.points(voxels), axis=1).max()
+    assert corner_distance(one.lps, other.lps, shape) == pytest.approx(apart, rel=1e-9, abs=1e-9)
+    assert corner_distance(one.ras, other.ras, (*shape, 7)) == pytest.approx(apart, rel=1e-9, abs=1e-9)
+
+
+def test_corners_are_compared_by_one_function_of_the_package() -> None:
+    """Another one would sooner or later have another idea of what a corner is."""
+    sources = sorted(Path(geometry.__file__).parents[1].rglob("*.py"))
+    assert len(sources) > 50
+    home = [p.name for p in sources if re.search(r"^def \w*corner_distance\(", p.read_text("utf-8"), re.M)]
+    assert home == ["affine.py", "tag_difference.py"], "the latter: to the nearest corner of a block in any order"
 
 
 # --- straightening

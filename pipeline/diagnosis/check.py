@@ -18,10 +18,9 @@ import numpy as np
 
 from ..core.findings import Code, Finding, Severity
 from ..core.limits import MOST_LABELS
-from ..geometry.affine import Matrix, axis_codes
+from ..geometry.affine import Matrix, axis_codes, corner_distance
 from ..geometry.axis_order import AS_IS, difference
 from ..geometry.grid import Grid
-from ..geometry.rigid_motion import corner_distance
 from ..nifti.file import read_header, read_planes
 from ..nifti.header import NiftiHeader, fills_space
 from ..volume.mask import LARGEST_LABEL

@@ -57,3 +57,40 @@ def axis_codes(affine_ras: Matrix) -> str:
 def at_corners(shape: Sequence[int], affine: Matrix) -> Matrix:
     """(8, 3) what an affine, or a difference of two, gives at the outermost voxels."""
     return np.asarray(corner_indices(shape) @ affine[:3, :3].T + affine[:3, 3])
+
+
+def corner_shift(difference: Matrix, shape: Sequence[int]) -> float:
+    """The largest distance in mm that a difference of two affines moves a corner voxel of a block of this shape."""
+    return float(np.linalg.norm(at_corners(shape[:3], difference), axis=1).max())
+
+
+def corner_distance(one: Matrix, other: Matrix, shape: Sequence[int]) -> float:
+    """The largest distance in mm between the places that two affines give to one corner voxel of a block.
+
+    This is the one measure by which affines are compared. An affine map is linear, so no voxel inside the block lies
+    farther apart than its worst corner does.
+
+    Args:
+        one: 4 x 4, index (i, j, k) to mm.
+        other: 4 x 4, the same index to mm in the same world (LPS or RAS).
+        shape: (columns, rows, planes) of the block; more dimensions are ignored.
+
+    Returns:
+        Millimetres, 0 where both give every corner the same place.
+    """
+    return corner_shift(one - other, shape)
+
+
+def plane_corner_shifts(start: Matrix, across: Matrix, down: Matrix) -> Matrix:
+    """The largest distance that any of the four corners of each plane is moved.
+
+    Args:
+        start: (planes, 3) mm, how far the first pixel is moved.
+        across: (planes, 3) mm, how much more the last pixel of the first row is moved.
+        down: (planes, 3) mm, how much more the last pixel of the first column is moved.
+
+    Returns:
+        (planes,) mm.
+    """
+    corners = np.stack([start, start + across, start + down, start + across + down])
+    return np.asarray(np.linalg.norm(corners, axis=2).max(axis=0))

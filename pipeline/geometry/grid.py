@@ -14,7 +14,7 @@ from math import isfinite, sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .affine import LPS_TO_RAS, Matrix, Vector, corner_indices
+from .affine import LPS_TO_RAS, Matrix, Vector, at_corners
 
 
 class GeometryError(ValueError):
@@ -113,7 +113,7 @@ class Grid:
 
     def corners(self) -> Matrix:
         """(8, 3) LPS mm of the outermost voxel centres."""
-        return self.points(corner_indices(self.shape))
+        return at_corners(self.shape, self.lps)
 
 
 def _dot(a: Vector, b: Vector) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .affine import Matrix, at_corners, corner_indices
+from .affine import Matrix, at_corners, corner_shift
 from .grid import Grid
 
 
@@ -25,12 +25,11 @@ def index_map(ours: Grid, theirs_lps: Matrix, theirs_shape: Sequence[int]) -> tu
     if not ((turn.sum(0) == 1).all() and (turn.sum(1) == 1).all()):
         return None
     shape = tuple(int(n) for n in theirs_shape)
-    reached = corner_indices(shape) @ snapped[:3, :3].T + snapped[:3, 3]
+    reached = at_corners(shape, snapped)
     if (reached.min(0) != 0).any() or (reached.max(0) != np.array(ours.shape) - 1).any():
         # Half a voxel or more away at the origin: still the same block if the corners are nearest each other.
         return None
-    left = at_corners(shape, ours.lps @ (exact - snapped))
-    return snapped.astype(np.int64), float(np.linalg.norm(left, axis=1).max())
+    return snapped.astype(np.int64), corner_shift(ours.lps @ (exact - snapped), shape)
 
 
 def reorder(array: NDArray[Any], mapping: NDArray[np.int64]) -> NDArray[Any]:

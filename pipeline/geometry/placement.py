@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.limits import MOST_PLANES
-from .affine import Matrix
+from .affine import Matrix, plane_corner_shifts
 from .grid import GeometryError, Plane
 from .stack import Stack, stack
 
@@ -59,8 +59,7 @@ def place(planes: Sequence[Plane], lps: Matrix) -> Placement:
     turned = np.einsum("ab,nbc->nac", lps[:3, :3], exact_turns - turns)
     last = np.array([(p.columns - 1, p.rows - 1) for p in planes], float)
     across, down = turned[:, :, 0] * last[:, :1], turned[:, :, 1] * last[:, 1:]
-    corners = np.stack([moved, moved + across, moved + down, moved + across + down])
-    residuals = np.linalg.norm(corners, axis=2).max(axis=0)
+    residuals = plane_corner_shifts(moved, across, down)
     return Placement(turns.astype(np.int64), origins.astype(np.int64), residuals, aligned)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .affine import Matrix, corner_indices
+from .affine import Matrix
 
 _SMALL_DEGREES = 1e-3
 _SMALL_SCALE = 1e-5
@@ -70,9 +70,3 @@ def motion(moved: Matrix, right: Matrix, shape: Sequence[int]) -> Motion:
     x, y, z = (axis / np.linalg.norm(axis)).tolist()
     a, b, c = stretch.tolist()
     return Motion((float(shift[0]), float(shift[1]), float(shift[2])), angle, (x, y, z), (a, b, c), mirrored)
-
-
-def corner_distance(one: Matrix, other: Matrix, shape: Sequence[int]) -> float:
-    """The largest distance in mm between the corners of a block of this shape by two affines, index to mm."""
-    apart = one - other
-    return float(np.linalg.norm(corner_indices(shape[:3]) @ apart[:3, :3].T + apart[:3, 3], axis=1).max())

@@ -15,7 +15,7 @@ from math import fsum, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from .affine import Matrix, Vector, at_corners, orthonormal
+from .affine import Matrix, Vector, corner_distance, orthonormal, plane_corner_shifts
 from .grid import GeometryError, Grid, Plane
 
 # Positions a kilometre from the origin are rounded to less than this, and no voxel is this thin.
@@ -97,7 +97,7 @@ def stack(
     irregularity = residuals_mm(raw, ordered, index)
 
     lps, kept_skew = _straighten(raw, shape, limit_mm, _print_precision(planes), keep_skew, keep_mm)
-    straightened = float(np.linalg.norm(at_corners(shape, lps - raw), axis=1).max())
+    straightened = corner_distance(lps, raw, shape)
     along = np.stack([row, column, normal])
     offsets = (positions - positions[0]) @ along.T
     lean = (np.array([row, column]) @ step) / float(normal @ step)
@@ -129,8 +129,7 @@ def residuals_mm(lps: Matrix, planes: Sequence[Plane], index: NDArray[np.int64])
     off = spans - sizes[:, :, None] * lps[:3, :2].T
     k = index[:, None]
     start = np.array([p.position for p in planes]) - (lps[:3, 3] + k * lps[:3, 2])
-    corners = np.stack([start, start + off[:, 0], start + off[:, 1], start + off[:, 0] + off[:, 1]])
-    return np.asarray(np.linalg.norm(corners, axis=2).max(axis=0))
+    return plane_corner_shifts(start, off[:, 0], off[:, 1])
 
 
 def _straighten(
@@ -146,7 +145,7 @@ def _straighten(
     u, _, vt = np.linalg.svd(directions)
     straight = _about_centre(raw, (u @ vt) * spacing, shape)
     skew = float(np.abs(directions.T @ directions - np.eye(3)).max())
-    moved = float(np.linalg.norm(at_corners(shape, straight - raw), axis=1).max())
+    moved = corner_distance(straight, raw, shape)
     if skew <= keep_skew and moved <= keep_mm:
         return raw, moved
     lean = float(np.abs(directions[:, 2] @ directions[:, :2]).max())

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.affine import Matrix, corner_indices
+from ..geometry.affine import Matrix, at_corners, corner_shift
 from .mask import Array, Voxels
 
 Mapping = NDArray[np.int64]
@@ -40,10 +40,8 @@ def fit(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_
     turn = np.abs(snapped[:3, :3])
     if not ((turn.sum(0) == 1).all() and (turn.sum(1) == 1).all()):
         return None
-    corners = corner_indices(ours_shape)
-    off = theirs_lps @ (exact - snapped)
-    moved = float(np.linalg.norm(corners @ off[:3, :3].T + off[:3, 3], axis=1).max())
-    reached = corners @ snapped[:3, :3].T + snapped[:3, 3]
+    moved = corner_shift(theirs_lps @ (exact - snapped), ours_shape)
+    reached = at_corners(ours_shape, snapped)
     whole = bool((reached >= 0).all() and (reached < np.array(theirs_shape[:3])).all())
     return Fit(np.clip(snapped, -_FAR, _FAR).astype(np.int64), moved, whole)
 
@@ -119,7 +117,7 @@ def apart_in_words(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matr
     """How the boxes of two grids lie to each other, along the patient's axes, in mm. LPS."""
     boxes = []
     for lps, shape in ((ours_lps, ours_shape), (theirs_lps, theirs_shape)):
-        corners = corner_indices(shape) @ lps[:3, :3].T + lps[:3, 3]
+        corners = at_corners(shape, lps)
         boxes.append((corners.min(0), corners.max(0)))
     (low, high), (their_low, their_high) = boxes
     ways = (("right", "left"), ("front", "back"), ("foot end", "head end"))
