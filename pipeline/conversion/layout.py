@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.findings import Code, PipelineError, refuse
-from ..core.policy import OPPOSITE, Policy, checked_codes
-from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, right_handed
+from ..core.policy import Policy, checked_codes
+from ..geometry.affine import LPS_TO_RAS, Matrix, right_handed
+from ..geometry.axis_order import order_for
 from ..geometry.grid import Grid
 from ..geometry.index_map import IndexMap, find_index_map
 from ..nifti import file as nifti
@@ -52,23 +52,10 @@ def lay_out(product: Product, policy: Policy, like: Path | None = None) -> Layou
         return Layout(product, voxels, grid.ras, (*grid.shape, product.volumes))
     if policy.orient == "source":
         return Layout(product, voxels, grid.ras, grid.shape)
-    mapping = mapping_to(grid, checked_codes(policy.orient))
-    shape = tuple(int(n) for n in np.abs(mapping[:3, :3].T) @ grid.shape)
-    turned = regrid.onto(voxels, np.asarray(np.rint(np.linalg.inv(mapping)), np.int64), shape)  # type: ignore[arg-type]
-    return Layout(product, turned, grid.ras @ mapping, shape)
-
-
-def mapping_to(grid: Grid, codes: str) -> NDArray[np.int64]:
-    """4 x 4, index in the wanted order to index on the grid. "RAS": i increases to the right, j forward, k headward."""
-    have = axis_codes(grid.ras)
-    mapping = np.zeros((4, 4), np.int64)
-    mapping[3, 3] = 1
-    for new, letter in enumerate(codes):
-        axis = next(a for a in range(3) if have[a] in (letter, OPPOSITE[letter]))
-        same = have[axis] == letter
-        mapping[axis, new] = 1 if same else -1
-        mapping[axis, 3] = 0 if same else grid.shape[axis] - 1
-    return mapping
+    order = order_for(grid.ras, checked_codes(policy.orient))
+    shape = order.shape(grid.shape)
+    turned = regrid.onto(voxels, order.inverse.matrix(shape), shape)
+    return Layout(product, turned, grid.ras @ order.matrix(grid.shape), shape)
 
 
 def _like(product: Product, policy: Policy, path: Path) -> Layout:

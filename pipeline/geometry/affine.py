@@ -13,6 +13,7 @@ Matrix = NDArray[np.float64]
 
 LPS_TO_RAS: Matrix = np.diag([-1.0, -1.0, 1.0, 1.0])
 LPS_TO_RAS.flags.writeable = False
+PATIENT_AXES = ("LR", "PA", "IS")  # where each axis of RAS decreases to, and where it increases to
 
 
 def corner_indices(shape: Sequence[int]) -> NDArray[np.int64]:
@@ -49,7 +50,7 @@ def axis_codes(affine_ras: Matrix) -> str:
     letters, free = ["?"] * 3, [0, 1, 2]
     for axis in np.argsort(-np.abs(directions).max(axis=0), kind="stable"):
         world = max(free, key=lambda row: abs(directions[row, axis]))
-        letters[axis] = ("LR", "PA", "IS")[world][int(directions[world, axis] > 0)]
+        letters[axis] = PATIENT_AXES[world][int(directions[world, axis] > 0)]
         free.remove(world)
     return "".join(letters)
 

@@ -1,9 +1,10 @@
 """The 48 orders in which one block of voxels can be stored: three axes in any order, each in either direction.
 
 Rules:
-- An order is told against the grid: array axis a runs along grid axis `axes[a]`, backwards where `flipped[a]`.
+- An order is given against the grid: array axis a runs along grid axis `axes[a]`, backwards where `flipped[a]`.
 - An affine belongs to one order. Change the order of an array and its affine changes with it, or the file is wrong.
-- The order dicom2nifti stores is worked out by its own rule, not looked up: it may be asked about any affine.
+- Which axis runs to which patient direction has one answer, nibabel's (`affine.axis_codes`). The order dicom2nifti
+  stores follows another rule and lies where its output is predicted: `crosscheck.dicom2nifti.stored_order`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .affine import Matrix
+from .affine import PATIENT_AXES, Matrix, axis_codes
 
 AXES = ("i", "j", "k")
 
@@ -68,24 +69,16 @@ ORDERS = tuple(Order(axes, flips) for axes in permutations(range(3)) for flips i
 
 
 def order_for(ras: Matrix, codes: str) -> Order:
-    """The order whose axes run to the three patient directions of `codes`, such as 'LPS'; `ras` is the grid's affine.
+    """The order whose axes run to the three patient directions of `codes`, such as "LPS"; `ras` is the grid's affine.
 
-    Each patient direction takes the grid axis that has most of it, the strongest first, and "most" is counted in
-    voxels: dicom2nifti looks at the inverse affine, where a small spacing weighs more. So 'LAS' is exactly its order.
+    Each axis runs to the direction that `axis_codes` gives it, which is nibabel's rule: an array put in the order for
+    "RAS" is the one that `nibabel.as_closest_canonical` makes.
     """
-    steps = np.linalg.inv(ras)[:3, :3]
-    left, taken = [0, 1, 2], dict[int, int]()
-    for axis, world in sorted(product(range(3), range(3)), key=lambda aw: (-abs(steps[aw]), aw[1])):
-        if world in left and axis not in taken.values():
-            left.remove(world)
-            taken[world] = axis
-    axes, flipped = [0, 0, 0], [False, False, False]
-    for position, letter in enumerate(codes):
-        world = next(w for w, pair in enumerate(("LR", "PA", "IS")) if letter in pair)
-        upwards = letter in "RAS"
-        axes[position] = taken[world]
-        flipped[position] = bool((steps[taken[world], world] > 0) != upwards)
-    return Order(tuple(axes), tuple(flipped))  # type: ignore[arg-type]
+    have = axis_codes(ras)
+    pairs = [next(pair for pair in PATIENT_AXES if letter in pair) for letter in codes]
+    axes = tuple(next(axis for axis in range(3) if have[axis] in pair) for pair in pairs)
+    flipped = tuple(have[axis] != letter for axis, letter in zip(axes, codes, strict=True))
+    return Order(axes, flipped)  # type: ignore[arg-type]
 
 
 def difference(array: Order, meant: Order) -> str:
