@@ -1,4 +1,10 @@
-"""Affines and directions: what every grid is made of. Index order is (i, j, k) = (column, row, plane); the world is LPS, in mm."""
+"""Compute with affines and directions, of which every grid is made.
+
+Rules:
+- Index order is (i, j, k) = (column, row, plane), and lengths are in mm.
+- A matrix that is of one world only says so in its name: `lps` or `ras`. Everything else holds for both.
+- Affines are compared at the corners of the block they place (`corner_distance`), and nowhere else in another way.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +28,7 @@ def corner_indices(shape: Sequence[int]) -> NDArray[np.int64]:
 
 
 def orthonormal(row: ArrayLike, column: ArrayLike) -> tuple[Matrix, Matrix]:
-    """The orthonormal pair nearest to two cosines: both turn by the same angle."""
+    """Find the orthonormal pair nearest to two cosines. Both turn by the same angle, so neither is preferred."""
     r, c = np.asarray(row, float), np.asarray(column, float)
     r, c = r / np.linalg.norm(r), c / np.linalg.norm(c)
     plus, minus = r + c, r - c
@@ -31,7 +37,7 @@ def orthonormal(row: ArrayLike, column: ArrayLike) -> tuple[Matrix, Matrix]:
 
 
 def right_handed(affine: Matrix, columns: int) -> Matrix:
-    """The affine of the same voxels with their first axis reversed where it is left-handed; else as it is."""
+    """Reverse the first axis of a left-handed affine, so that it places the same voxels; return others as they are."""
     made = affine.copy()
     if np.linalg.det(made[:3, :3]) < 0:
         made[:3, 3] += made[:3, 0] * (columns - 1)
@@ -40,7 +46,7 @@ def right_handed(affine: Matrix, columns: int) -> Matrix:
 
 
 def axis_codes(affine_ras: Matrix) -> str:
-    """Three letters for where i, j and k increase to, such as 'LPS'; each axis gets its own patient direction.
+    """Name where i, j and k increase to by three letters, such as "LPS". Each axis gets a patient direction of its own.
 
     A sheared affine is read through the nearest rotation, as nibabel does.
     """

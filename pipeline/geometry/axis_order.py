@@ -1,4 +1,4 @@
-"""The 48 orders in which one block of voxels can be stored: three axes in any order, each in either direction.
+"""Describe the 48 orders in which one block of voxels can be stored: three axes in any order, each in either direction.
 
 Rules:
 - An order is given against the grid: array axis a runs along grid axis `axes[a]`, backwards where `flipped[a]`.
@@ -24,13 +24,13 @@ AXES = ("i", "j", "k")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One of the 48. axes: for each array axis, its grid axis. flipped: for each, whether it runs backwards."""
+    """One of the 48 orders. axes: for each array axis, its grid axis. flipped: for each, whether it runs backwards."""
 
     axes: tuple[int, int, int] = (0, 1, 2)
     flipped: tuple[bool, bool, bool] = (False, False, False)
 
     def matrix(self, shape: Sequence[int]) -> NDArray[np.int64]:
-        """4 x 4: index in the array to index in a grid of this shape. `index_map.reorder` takes it to go back."""
+        """4 x 4, index in the array to index in a grid of this shape. `index_map.reorder` takes it to go back."""
         matrix = np.zeros((4, 4), np.int64)
         matrix[3, 3] = 1
         for a, (axis, flip) in enumerate(zip(self.axes, self.flipped, strict=True)):
@@ -44,7 +44,7 @@ class Order:
         return shape[a], shape[b], shape[c]
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
-        """An array in grid order, stored in this order. A view."""
+        """Arrange an array that is in grid order in this order. The result is a view."""
         turned = array.transpose(self.axes)
         return np.asarray(turned[tuple(slice(None, None, -1 if f else 1) for f in self.flipped)])
 
@@ -56,11 +56,13 @@ class Order:
 
     @property
     def inverse(self) -> Order:
+        """The order that takes an array of this one back to grid order."""
         axes = tuple(self.axes.index(a) for a in range(3))
         return Order(axes, tuple(self.flipped[a] for a in axes))  # type: ignore[arg-type]
 
     @property
     def flips(self) -> int:
+        """How many axes run backwards."""
         return sum(self.flipped)
 
 
@@ -69,7 +71,9 @@ ORDERS = tuple(Order(axes, flips) for axes in permutations(range(3)) for flips i
 
 
 def order_for(ras: Matrix, codes: str) -> Order:
-    """The order whose axes run to the three patient directions of `codes`, such as "LPS"; `ras` is the grid's affine.
+    """Find the order whose axes run to three patient directions.
+
+    ras: 4 x 4, index to RAS mm, of the grid. codes: three letters, such as "LPS", one of each pair of directions.
 
     Each axis runs to the direction that `axis_codes` gives it, which is nibabel's rule: an array put in the order for
     "RAS" is the one that `nibabel.as_closest_canonical` makes.
@@ -82,7 +86,7 @@ def order_for(ras: Matrix, codes: str) -> Order:
 
 
 def difference(array: Order, meant: Order) -> str:
-    """In words, what was done to an array of order `meant` to get one of order `array`; empty where they are equal.
+    """Say in words what turned an array of order `meant` into one of order `array`; empty where they are equal.
 
     i, j and k are the axes of the first array, before anything was done.
     """
