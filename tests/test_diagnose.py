@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from pipeline.core.findings import Code, Exit, PipelineError
+from pipeline.crosscheck.dicom2nifti import stored_order
 from pipeline.diagnosis.diagnose import Diagnosis, diagnose, fix
 from pipeline.diagnosis.mistakes import Context
-from pipeline.geometry.axis_order import ORDERS, Order, order_for
+from pipeline.geometry.axis_order import ORDERS, Order
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.rigid_motion import motion
 from tests.helpers import phantom
@@ -53,7 +54,7 @@ def names(diagnosis: Diagnosis) -> list[str]:
 def test_dicom2niftis_affine_on_the_mimics_buffer(cosines: tuple) -> None:
     grid, _ = series(cosines, SHAPE, SPACING)
     buffer = mimics_order(grid).of(unique(SHAPE))
-    affine = grid.ras @ order_for(grid.ras, "LAS").matrix(SHAPE)
+    affine = grid.ras @ stored_order(grid.ras).matrix(SHAPE)
     found = judged(affine, buffer, grid)
     assert [m.words for m in found.mistakes] == [
         "the affine belongs to the array dicom2nifti stores (LAS), and this array is stored LPS: j reversed"
@@ -356,7 +357,7 @@ def test_without_voxels_nothing_is_called_correct() -> None:
     assert found.status == "undecided"
     assert found.total_mm is None
     assert "cannot be known" in found.unknown[0]
-    las = order_for(grid.ras, "LAS")
+    las = stored_order(grid.ras)
     reordered = diagnose(grid.ras @ las.matrix(SHAPE), las.shape(SHAPE), grid)
     assert reordered.status == "undecided"
     assert "stored LAS" in reordered.notes[0]

@@ -24,7 +24,7 @@ from pipeline.encode.segments import described
 from pipeline.encode.series import write_series
 from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
-from pipeline.geometry.index_map import index_map, reorder
+from pipeline.geometry.index_map import find_index_map, reorder
 from pipeline.volume.mask import Concept, Mask, Segment, Voxels, smallest_unsigned
 from tests.helpers.cases import needs_samples, samples_folder
 from tests.helpers.segs import AXIAL, CT, MR, Place, source_files, source_grid
@@ -68,10 +68,11 @@ def ours_again(folder: Path) -> tuple[Any, Grid]:
 
 def check_place(array: Any, lps: Any, mask: Mask, limit_mm: float = 1e-3) -> None:
     """A reader's array (i, j, k) and affine hold the mask's voxels at the mask's place."""
-    found = index_map(mask.grid, lps, array.shape)
+    found = find_index_map(lps, array.shape, mask.grid.lps, mask.grid.shape)
     assert found is not None
-    assert found[1] < limit_mm
-    np.testing.assert_array_equal(reorder(array, found[0]), mask.voxels.array())
+    assert found.is_onto
+    assert found.moved_mm < limit_mm
+    np.testing.assert_array_equal(reorder(array, found.matrix), mask.voxels.array())
 
 
 def dciodvfy(path: Path) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import permutations, product
 from math import cos, isclose, radians, sin, sqrt, tan
+from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -15,9 +17,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from pipeline.geometry.affine import axis_codes, corner_indices, orthonormal
+from pipeline import geometry
+from pipeline.geometry.affine import axis_codes, corner_distance, corner_indices, orthonormal
 from pipeline.geometry.grid import GeometryError, Grid, Plane
-from pipeline.geometry.index_map import index_map, reorder
+from pipeline.geometry.index_map import IndexMap, find_index_map, reorder
 from pipeline.geometry.stack import Stack, residuals_mm, stack
 
 Matrix = NDArray[np.float64]
@@ -149,16 +152,23 @@ GRID = Grid(
 )
 
 
+def map_of(grid: Grid, lps: NDArray[np.float64], shape: tuple[int, ...]) -> IndexMap | None:
+    """The map from a block to a grid, where they are the same voxels."""
+    found = find_index_map(lps, shape, grid.lps, grid.shape)
+    return found if found is not None and found.is_onto else None
+
+
 @pytest.mark.parametrize("axes", list(permutations(range(3))))
 @pytest.mark.parametrize("signs", list(product((1, -1), repeat=3)))
 def test_index_map_finds_each_of_the_48_orders_and_reorder_undoes_it(
     axes: tuple[int, ...], signs: tuple[int, ...]
 ) -> None:
     lps, shape = turned_grid(GRID, axes, signs)
-    found = index_map(GRID, lps, shape)
+    found = map_of(GRID, lps, shape)
     assert found is not None
-    mapping, distance = found
-    assert distance < 1e-9
+    mapping = found.matrix
+    assert found.moved_mm < 1e-9
+    assert (found.inverse @ mapping == np.eye(4)).all()
     ours = np.arange(60).reshape(GRID.shape)
     theirs = ours.transpose(axes)[tuple(slice(None, None, s) for s in signs)]
     assert (reorder(theirs, mapping) == ours).all()
@@ -172,39 +182,51 @@ def test_index_map_reports_the_millimetres_of_a_perturbation(grid: Grid, axes: t
     lps, shape = turned_grid(grid, axes, (1, -1, 1))
     away = part * min(grid.spacing) * np.array([0.6, 0, 0.8])
     lps[:3, 3] += away * 0.25
-    found = index_map(grid, lps, shape)
+    found = map_of(grid, lps, shape)
     assert found is not None
-    assert isclose(found[1], np.linalg.norm(away * 0.25), abs_tol=1e-6)
+    assert isclose(found.moved_mm, np.linalg.norm(away * 0.25), abs_tol=1e-6)
 
 
 @pytest.mark.parametrize("shift", [(1, 0, 0), (0, -1, 0), (0, 0, 2), (0.6, 0, 0)])
 def test_a_block_shifted_by_more_than_half_a_voxel_is_another_block(shift: tuple[float, ...]) -> None:
     lps = GRID.lps.copy()
     lps[:3, 3] += GRID.lps[:3, :3] @ shift
-    assert index_map(GRID, lps, GRID.shape) is None
+    assert map_of(GRID, lps, GRID.shape) is None
 
 
 def test_a_shift_below_half_a_voxel_is_measured() -> None:
     lps = GRID.lps.copy()
     lps[:3, 3] += GRID.lps[:3, :3] @ (0.4, 0, 0)
-    found = index_map(GRID, lps, GRID.shape)
+    found = map_of(GRID, lps, GRID.shape)
     assert found is not None
-    assert isclose(found[1], 0.4 * GRID.spacing[0], abs_tol=1e-9)
+    assert isclose(found.moved_mm, 0.4 * GRID.spacing[0], abs_tol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(5, 4, 2), (4, 5, 3), (6, 4, 3)])
 def test_a_block_of_another_size_is_another_block(shape: tuple[int, int, int]) -> None:
-    assert index_map(GRID, GRID.lps, shape) is None
+    assert map_of(GRID, GRID.lps, shape) is None
+
+
+def test_a_part_of_a_block_lies_inside_of_it() -> None:
+    lps = GRID.lps.copy()
+    lps[:3, 3] = GRID.points((1, 0, 2))
+    part = find_index_map(lps, (4, 4, 1), GRID.lps, (*GRID.shape, 2))
+    assert part is not None
+    assert (part.is_inside, part.is_onto, part.keeps_axes) == (True, False, True)
+    assert part.matrix[:3, 3].tolist() == [1, 0, 2]
+    beyond = find_index_map(lps, (4, 4, 2), GRID.lps, GRID.shape)
+    assert beyond is not None
+    assert (beyond.is_inside, beyond.is_onto) == (False, False)
 
 
 def test_other_spacing_or_turn_is_another_block() -> None:
     doubled = GRID.lps.copy()
     doubled[:3, 2] *= 2
-    assert index_map(GRID, doubled, GRID.shape) is None
+    assert map_of(GRID, doubled, GRID.shape) is None
     turned = np.eye(4)
     turned[:3, :3] = Rotation.from_euler("z", 45, degrees=True).as_matrix() @ GRID.lps[:3, :3]
     turned[:3, 3] = GRID.lps[:3, 3]
-    assert index_map(GRID, turned, GRID.shape) is None
+    assert map_of(GRID, turned, GRID.shape) is None
 
 
 def test_a_single_plane_may_be_stacked_either_way() -> None:
@@ -212,9 +234,9 @@ def test_a_single_plane_may_be_stacked_either_way() -> None:
     flat = Grid((5, 4, 1), GRID.lps)
     other = GRID.lps.copy()
     other[:3, 2] *= -1
-    found = index_map(flat, other, flat.shape)
+    found = map_of(flat, other, flat.shape)
     assert found is not None
-    assert found[1] < 1e-9
+    assert found.moved_mm < 1e-9
 
 
 @given(angles, angles, st.floats(60, 120), st.floats(0.5, 2), st.floats(0.5, 2))
@@ -287,6 +309,23 @@ def test_hand_computed_corners() -> None:
     assert plane.normal == pytest.approx((0, -0.6, 0.8))
     assert Grid((2, 3, 4), np.diag([1.0, 1, 1, 1])).corners()[-1] == pytest.approx((1, 2, 3))
     assert corner_indices((2, 3, 4)).shape == (8, 3)
+
+
+@given(grids(lean=0.3, planes=(1, 6)), grids(lean=0.3, planes=(1, 6)))
+def test_no_voxel_lies_farther_apart_than_the_worst_corner(one: Grid, other: Grid) -> None:
+    shape = (3, 4, 5)
+    voxels = np.array(list(np.ndindex(*shape)))
+    apart = np.linalg.norm(one.points(voxels) - other.points(voxels), axis=1).max()
+    assert corner_distance(one.lps, other.lps, shape) == pytest.approx(apart, rel=1e-9, abs=1e-9)
+    assert corner_distance(one.ras, other.ras, (*shape, 7)) == pytest.approx(apart, rel=1e-9, abs=1e-9)
+
+
+def test_corners_are_compared_by_one_function_of_the_package() -> None:
+    """Another one would sooner or later have another idea of what a corner is."""
+    sources = sorted(Path(geometry.__file__).parents[1].rglob("*.py"))
+    assert len(sources) > 50
+    home = [p.name for p in sources if re.search(r"^def \w*corner_distance\(", p.read_text("utf-8"), re.M)]
+    assert home == ["affine.py", "tag_difference.py"], "the latter: to the nearest corner of a block in any order"
 
 
 # --- straightening

@@ -1,4 +1,4 @@
-"""The 48 orders, and the one dicom2nifti stores: held against dicom2nifti itself."""
+"""The 48 orders: the one for given codes held against nibabel, the one dicom2nifti stores against dicom2nifti."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import nibabel
 import numpy as np
 import pytest
 from dicom2nifti.image_reorientation import reorient_image
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
+from pipeline.crosscheck.dicom2nifti import stored_order
 from pipeline.geometry.affine import axis_codes
 from pipeline.geometry.axis_order import AS_IS, ORDERS, difference, order_for
 from pipeline.geometry.index_map import reorder
@@ -21,9 +25,29 @@ def test_las_is_what_dicom2nifti_stores_for_any_grid(seed: int, tmp_path: Path) 
     grid = random_grid(rng, (3, 4, 5))
     array = rng.permutation(60).astype(np.uint8).reshape(grid.shape)
     theirs = reorient_image(nibabel.Nifti1Image(array, grid.ras), str(tmp_path / "las.nii"))
-    order = order_for(grid.ras, "LAS")
+    order = stored_order(grid.ras)
     assert np.array_equal(np.asarray(theirs.dataobj), order.of(array))
     assert np.allclose(theirs.affine, grid.ras @ order.matrix(grid.shape), atol=1e-9)
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["RAS", "LPS", "LAS", "SLA", "PIR", "AIL"]))
+def test_the_order_for_codes_is_nibabels_on_any_grid(seed: int, codes: str) -> None:
+    """`--orient RAS` gives the array and affine that `nibabel.as_closest_canonical` makes of the file."""
+    rng = np.random.default_rng(seed)
+    grid = random_grid(rng, (3, 4, 5))
+    array = rng.permutation(60).astype(np.uint8).reshape(grid.shape)
+    wanted = ornt_transform(io_orientation(grid.ras), axcodes2ornt(codes))
+    order = order_for(grid.ras, codes)
+    assert np.array_equal(order.of(array), apply_orientation(array, wanted))
+    theirs = grid.ras @ inv_ornt_aff(wanted, grid.shape)
+    assert np.allclose(grid.ras @ order.matrix(grid.shape), theirs, rtol=0, atol=1e-9)
+
+
+def test_on_some_oblique_grids_dicom2nifti_stores_another_order_than_nibabel() -> None:
+    """Why there are two rules: the share of random grids on which they differ is small, and is not nothing."""
+    grids = [random_grid(np.random.default_rng(seed), (3, 4, 5)) for seed in range(500)]
+    assert 0 < sum(stored_order(grid.ras) != order_for(grid.ras, "LAS") for grid in grids) < 100
 
 
 def test_every_order_goes_there_and_back() -> None:

@@ -20,7 +20,7 @@ from pipeline.decode.rtstruct import structure_set
 from pipeline.dicom.scan import Series, scan
 from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
-from pipeline.geometry.index_map import index_map, reorder
+from pipeline.geometry.index_map import find_index_map, reorder
 from pipeline.stacking.stack_frames import lay
 from tests.helpers.cases import needs_samples, samples_folder
 from tests.helpers.rtphantom import (
@@ -475,9 +475,10 @@ def test_ibsi(patient, modality):
     assert structure_set.referenced_series_uids(series["rtstruct"]) == (series["image"].uid,)
     decoded = rtstruct.decode(series["rtstruct"], source, image_uids=uids)
     shipped = nibabel.load(IBSI / "nifti" / patient / f"{modality}_mask.nii.gz")
-    mapping, corner_mm = index_map(source, LPS_TO_RAS @ shipped.affine, shipped.shape)
-    assert corner_mm < 1e-4
-    truth = reorder(np.asarray(shipped.dataobj) > 0, mapping)
+    found = find_index_map(LPS_TO_RAS @ shipped.affine, shipped.shape, source.lps, source.shape)
+    assert found.is_onto
+    assert found.moved_mm < 1e-4
+    truth = reorder(np.asarray(shipped.dataobj) > 0, found.matrix)
     ours = decoded.masks[0].voxels.array() > 0
     assert decoded.reports[0].voxels == ours.sum() == truth.sum() > 200
     assert (ours == truth).all(), "Dice 1.0"

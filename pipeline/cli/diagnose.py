@@ -34,10 +34,11 @@ def add(commands: Any) -> None:
 def _refuse_elsewhere(mask: Grid, source: Grid, policy: Policy) -> None:
     """Refuse a mask series that does not lie on the voxels of --source: one of the two was not meant."""
     from ..core.findings import Code, refuse
+    from ..geometry.index_map import find_index_map
     from ..volume import regrid
 
     limit = policy.corner_limit(min(source.spacing))
-    fit = regrid.fit(mask.lps, mask.shape, source.lps, source.shape)
+    fit = find_index_map(mask.lps, mask.shape, source.lps, source.shape)
     if fit is None or fit.moved_mm > limit:
         apart = regrid.apart_in_words(mask.lps, mask.shape, source.lps, source.shape)
         raise refuse(

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..core.findings import Code, PipelineError, refuse
-from ..core.policy import OPPOSITE, Policy, checked_codes
-from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, right_handed
+from ..core.policy import Policy, checked_codes
+from ..geometry.affine import LPS_TO_RAS, Matrix, right_handed
+from ..geometry.axis_order import order_for
 from ..geometry.grid import Grid
+from ..geometry.index_map import IndexMap, find_index_map
 from ..nifti import file as nifti
 from ..nifti.header import NiftiHeader
 from ..volume import regrid
@@ -51,23 +52,10 @@ def lay_out(product: Product, policy: Policy, like: Path | None = None) -> Layou
         return Layout(product, voxels, grid.ras, (*grid.shape, product.volumes))
     if policy.orient == "source":
         return Layout(product, voxels, grid.ras, grid.shape)
-    mapping = mapping_to(grid, checked_codes(policy.orient))
-    shape = tuple(int(n) for n in np.abs(mapping[:3, :3].T) @ grid.shape)
-    turned = regrid.onto(voxels, regrid.inverse(mapping), shape)  # type: ignore[arg-type]
-    return Layout(product, turned, grid.ras @ mapping, shape)
-
-
-def mapping_to(grid: Grid, codes: str) -> NDArray[np.int64]:
-    """4 x 4, index in the wanted order to index on the grid. "RAS": i increases to the right, j forward, k headward."""
-    have = axis_codes(grid.ras)
-    mapping = np.zeros((4, 4), np.int64)
-    mapping[3, 3] = 1
-    for new, letter in enumerate(codes):
-        axis = next(a for a in range(3) if have[a] in (letter, OPPOSITE[letter]))
-        same = have[axis] == letter
-        mapping[axis, new] = 1 if same else -1
-        mapping[axis, 3] = 0 if same else grid.shape[axis] - 1
-    return mapping
+    order = order_for(grid.ras, checked_codes(policy.orient))
+    shape = order.shape(grid.shape)
+    turned = regrid.onto(voxels, order.inverse.matrix(shape), shape)
+    return Layout(product, turned, grid.ras @ order.matrix(grid.shape), shape)
 
 
 def _like(product: Product, policy: Policy, path: Path) -> Layout:
@@ -77,15 +65,15 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
         raise refuse(Code.OFF_IMAGE_GRID, "--like lays a mask on the grid of a 3-D image; this is not such a pair")
     shape = header.space
     limit = policy.corner_limit(min(grid.spacing))
-    fit = regrid.fit(grid.ras, grid.shape, header.affine, shape)
+    fit = find_index_map(grid.ras, grid.shape, header.affine, shape)
     if fit is None or fit.moved_mm > limit:
         if policy.resample != "nearest":
             raise _off_grid(fit, grid, header, path.name)
         product = _resample(product, mask, header, path.name)
         mask, grid = product.volume, product.grid
-        fit = regrid.fit(grid.ras, grid.shape, header.affine, shape)
+        fit = find_index_map(grid.ras, grid.shape, header.affine, shape)
         assert fit is not None  # the grid is the image's own, but for the direction of its first axis
-    outside = 0 if fit.whole else regrid.lost(mask.voxels, fit.mapping, shape)
+    outside = 0 if fit.is_inside else regrid.lost(mask.voxels, fit.matrix, shape)
     if outside:
         raise refuse(
             Code.OFF_IMAGE_GRID,
@@ -95,8 +83,8 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
             limit=0,
             unit="voxels",
         )
-    as_is = grid.shape == shape and bool((fit.mapping == np.eye(4)).all())
-    voxels = mask.voxels if as_is else regrid.onto(mask.voxels, fit.mapping, shape)
+    as_is = grid.shape == shape and bool((fit.matrix == np.eye(4)).all())
+    voxels = mask.voxels if as_is else regrid.onto(mask.voxels, fit.matrix, shape)
     return Layout(product, voxels, header.affine, shape, bits)
 
 
@@ -114,7 +102,7 @@ def _resample(product: Product, mask: Mask, header: NiftiHeader, name: str) -> P
     )
 
 
-def _off_grid(fit: regrid.Fit | None, grid: Grid, header: NiftiHeader, name: str) -> PipelineError:
+def _off_grid(fit: IndexMap | None, grid: Grid, header: NiftiHeader, name: str) -> PipelineError:
     beside = "its voxels are others, in size or direction" if fit is None else f"it lies {fit.moved_mm:.3f} mm beside"
     return refuse(
         Code.OFF_IMAGE_GRID,

@@ -19,6 +19,7 @@ from ..decode.image import decode_image
 from ..dicom import split_volumes
 from ..dicom.scan import Scan, Series, left_out_beside, scan, table
 from ..geometry.grid import Grid
+from ..geometry.index_map import IndexMap, find_index_map
 from ..stacking.stack_frames import Laid, lay
 from ..volume import regrid
 from ..volume.mask import Mask
@@ -149,9 +150,9 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
     grid = source.grid
     findings = _frames_of_reference(mask.grid, grid)
     limit = policy.corner_limit(min(grid.spacing))
-    fit = regrid.fit(mask.grid.lps, mask.grid.shape, grid.lps, grid.shape)
+    fit = find_index_map(mask.grid.lps, mask.grid.shape, grid.lps, grid.shape)
     if fit is not None and fit.moved_mm <= limit:
-        outside = 0 if fit.whole else regrid.lost(mask.voxels, fit.mapping, grid.shape)
+        outside = 0 if fit.is_inside else regrid.lost(mask.voxels, fit.matrix, grid.shape)
         if outside:
             raise refuse(
                 Code.OUTSIDE_SOURCE,
@@ -161,7 +162,7 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
                 limit=0,
                 unit="voxels",
             )
-        voxels, moved = regrid.onto(mask.voxels, fit.mapping, grid.shape), fit.moved_mm
+        voxels, moved = regrid.onto(mask.voxels, fit.matrix, grid.shape), fit.moved_mm
     elif policy.resample == "nearest":
         nearest = take_nearest(mask, grid, "the source images")
         return nearest.mask, nearest.moved_mm, [*findings, *nearest.findings]
@@ -205,7 +206,7 @@ def _frames_of_reference(mask: Grid, source: Grid) -> list[Finding]:
     ]
 
 
-def _off_grid(fit: regrid.Fit | None, mask: Grid, source: Grid, limit: float) -> Exception:
+def _off_grid(fit: IndexMap | None, mask: Grid, source: Grid, limit: float) -> Exception:
     apart = _apart(mask, source)
     if fit is None:
         ours, theirs = ("\\".join(f"{n:.4g}" for n in g.spacing) for g in (mask, source))

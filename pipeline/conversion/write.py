@@ -25,6 +25,7 @@ from ..core.workers import Beside
 from ..crosscheck.agreement import Agreement
 from ..crosscheck.panel import Panel
 from ..geometry.grid import Grid
+from ..geometry.index_map import find_index_map
 from ..nifti import file as nifti
 from ..nifti.header import parse_header
 from ..nifti.readback import ReadBack
@@ -256,15 +257,15 @@ def _later(physical: Physical, start: int, k: int, plane: Array) -> Array:
 
 def _back(path: Path, layout: Layout, grid: Grid) -> Iterable[Array]:
     """The planes of the written file in the order of the grid that witnesses are held against."""
-    fit = regrid.fit(grid.ras, grid.shape, layout.affine, layout.shape)
+    fit = find_index_map(grid.ras, grid.shape, layout.affine, layout.shape)
     planes = nifti.read_planes(path)
-    if fit is None or ((fit.mapping == np.eye(4)).all() and layout.shape == grid.shape):
+    if fit is None or ((fit.matrix == np.eye(4)).all() and layout.shape == grid.shape):
         return planes
     columns, rows, count = layout.voxels.shape
     block = np.empty((count, rows, columns), layout.voxels.dtype)
     for k, plane in enumerate(planes):
         block[k] = plane
-    return regrid.onto(Voxels.of(block.T), regrid.inverse(fit.mapping), grid.shape)
+    return regrid.onto(Voxels.of(block.T), fit.inverse, grid.shape)
 
 
 def _worst(agreements: Sequence[Agreement]) -> Agreement:

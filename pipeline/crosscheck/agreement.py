@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..geometry.affine import LPS_TO_RAS, Matrix
 from ..geometry.grid import Grid
-from ..geometry.index_map import index_map, reorder
+from ..geometry.index_map import axes_of, find_index_map, reorder
 from ..volume.mask import Array, Physical
 
 if TYPE_CHECKING:
@@ -162,10 +162,10 @@ def _compare(
     """expected: the values of every plane of `grid` and their size; None where voxels are not compared."""
     assert told.affine_ras is not None
     lps = _with_our_step(LPS_TO_RAS @ told.affine_ras, shape, grid)
-    mapped = index_map(grid, lps, shape) if len(told.shape) <= 3 else None
-    if mapped is None:
+    mapped = find_index_map(lps, shape, grid.lps, grid.shape) if len(told.shape) <= 3 else None
+    if mapped is None or not mapped.is_onto:
         return _Found(f"gives a block of {' × '.join(map(str, told.shape))} voxels at another place")
-    mapping, corner_mm = mapped
+    mapping, corner_mm = mapped.matrix, mapped.moved_mm
     differing = None
     if told.array is not None and expected is not None:
         differing = _voxels_differing(told.array.reshape(shape), mapping, expected)
@@ -207,7 +207,7 @@ def _with_our_step(lps: Matrix, shape: Sequence[int], grid: Grid) -> Matrix:
 
 def order_in_words(mapping: NDArray[np.int64]) -> str:
     """How a witness's array is laid out beside ours: 'same order', 'rows stored bottom-up, planes reversed'."""
-    axes = [int(np.flatnonzero(mapping[row, :3])[0]) for row in range(3)]
+    axes = axes_of(mapping)
     reversed_words = ("columns stored right to left", "rows stored bottom-up", "planes in reverse")
     words = [reversed_words[row] for row in range(3) if mapping[row, axes[row]] < 0]
     if axes != [0, 1, 2]:

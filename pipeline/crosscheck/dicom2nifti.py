@@ -14,17 +14,37 @@ import gc
 import sys
 from contextlib import ExitStack
 from importlib import import_module
+from itertools import product
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from ..geometry.affine import Matrix
+from ..geometry.axis_order import Order
 from .agreement import Job, Testimony
 from .child import in_words, serve, version
 
 NAME = "dicom2nifti"
 _DECODERS = ("gdcm", "pylibjpeg", "openjpeg", "jpeg_ls", "PIL")  # that pydicom imports with itself
 _LIFTED = ("slicecount", "orientation", "orthogonal", "slice_increment", "multiframe_implicit")
+
+
+def stored_order(ras: Matrix) -> Order:
+    """The order in which dicom2nifti stores an array: its LAS. `ras`: 4 x 4, index to RAS mm, any affine.
+
+    Each patient direction takes the axis that has most of it, the strongest first, and "most" is counted in voxels: it
+    looks at the inverse affine, where a small spacing weighs more. So on oblique grids of unequal spacings its LAS need
+    not be that of nibabel (`geometry.axis_order.order_for`).
+    """
+    steps = np.linalg.inv(ras)[:3, :3]
+    axis_for = dict[int, int]()  # patient direction (left-right, back-front, foot-head) to axis
+    for axis, world in sorted(product(range(3), range(3)), key=lambda aw: (-abs(steps[aw]), aw[1])):
+        if world not in axis_for and axis not in axis_for.values():
+            axis_for[world] = axis
+    axes = tuple(axis_for[world] for world in range(3))
+    runs_up = [bool(steps[axis, world] > 0) for world, axis in enumerate(axes)]
+    return Order(axes, (runs_up[0], not runs_up[1], not runs_up[2]))  # type: ignore[arg-type]
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ import numpy as np
 
 from ..core.findings import Code, Finding, Severity
 from ..core.limits import MOST_LABELS
-from ..geometry.affine import Matrix, axis_codes
+from ..geometry.affine import Matrix, axis_codes, corner_distance
 from ..geometry.axis_order import AS_IS, difference
 from ..geometry.grid import Grid
-from ..geometry.rigid_motion import corner_distance
+from ..geometry.index_map import find_index_map
 from ..nifti.file import read_header, read_planes
 from ..nifti.header import NiftiHeader, fills_space
 from ..volume.mask import LARGEST_LABEL
@@ -232,13 +232,10 @@ def _how_not(mask: PlacedBlock, image: PlacedBlock, limit_mm: float) -> Iterator
 
 def _in_voxels(mask: PlacedBlock, image: PlacedBlock, limit_mm: float) -> str:
     """Where the mask begins in the image, when it is a part of the same grid."""
-    within = np.linalg.inv(image.ras) @ mask.ras
-    whole = np.rint(within)
-    if not np.array_equal(whole[:3, :3], np.eye(3)):
+    within = find_index_map(mask.ras, mask.shape, image.ras, image.shape)
+    if within is None or not within.keeps_axes or within.moved_mm > limit_mm:
         return ""
-    if corner_distance(image.ras @ whole, mask.ras, mask.shape) > limit_mm:
-        return ""
-    return f": the same grid, beginning at the image's voxel ({', '.join(str(int(n)) for n in whole[:3, 3])})"
+    return f": the same grid, beginning at the image's voxel ({', '.join(str(int(n)) for n in within.matrix[:3, 3])})"
 
 
 def _itk_grids(mask: PlacedBlock, image: PlacedBlock, limit_mm: float) -> Iterator[Finding]:

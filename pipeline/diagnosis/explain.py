@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..crosscheck.dicom2nifti import stored_order
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes
-from ..geometry.axis_order import AS_IS, difference, order_for
+from ..geometry.axis_order import AS_IS, difference
 from ..geometry.grid import Grid, Plane
 
 _TOWARDS = (("right", "left"), ("front", "back"), ("feet", "head"))
@@ -138,7 +139,7 @@ def _codes(ras: Matrix) -> list[str]:
 
 
 def _dicom2nifti(grid: Grid) -> list[str]:
-    order = order_for(grid.ras, "LAS")
+    order = stored_order(grid.ras)
     theirs = grid.ras @ order.matrix(grid.shape)
     if order == AS_IS:
         return ["dicom2nifti stores LAS by default: that is this very order, so its matrix is the one above."]

@@ -15,6 +15,7 @@ from itertools import permutations, product
 
 import numpy as np
 
+from ..crosscheck.dicom2nifti import stored_order
 from ..geometry.affine import Matrix, axis_codes
 from ..geometry.axis_order import AS_IS, AXES, Order, difference, order_for
 from ..geometry.grid import Grid
@@ -192,12 +193,9 @@ def constructions(grid: Grid, context: Context, tolerance_mm: float) -> list[tup
 def named_orders(grid: Grid) -> dict[Order, str]:
     """Orders an array of this grid is often stored in, and who stores it so."""
     found = {AS_IS: "the array as DICOM stores it"}
-    for codes, who in (
-        ("LAS", "the array dicom2nifti stores"),
-        ("RAS", "the canonical array"),
-        ("LPS", "an LPS array"),
-    ):
-        found.setdefault(order_for(grid.ras, codes), who)
+    found.setdefault(stored_order(grid.ras), "the array dicom2nifti stores")
+    found.setdefault(order_for(grid.ras, "RAS"), "the canonical array")
+    found.setdefault(order_for(grid.ras, "LPS"), "an LPS array")
     return found
 
 

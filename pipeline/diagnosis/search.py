@@ -15,10 +15,10 @@ from itertools import product
 
 import numpy as np
 
-from ..geometry.affine import Matrix
+from ..geometry.affine import Matrix, corner_distance
 from ..geometry.axis_order import AS_IS, ORDERS, Order
 from ..geometry.grid import Grid
-from ..geometry.rigid_motion import Motion, corner_distance, motion
+from ..geometry.rigid_motion import Motion, motion
 from .mistakes import (
     BASES,
     CORNERS,

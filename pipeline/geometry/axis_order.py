@@ -1,9 +1,10 @@
-"""The 48 orders in which one block of voxels can be stored: three axes in any order, each in either direction.
+"""Describe the 48 orders in which one block of voxels can be stored: three axes in any order, each in either direction.
 
 Rules:
-- An order is told against the grid: array axis a runs along grid axis `axes[a]`, backwards where `flipped[a]`.
+- An order is given against the grid: array axis a runs along grid axis `axes[a]`, backwards where `flipped[a]`.
 - An affine belongs to one order. Change the order of an array and its affine changes with it, or the file is wrong.
-- The order dicom2nifti stores is worked out by its own rule, not looked up: it may be asked about any affine.
+- Which axis runs to which patient direction has one answer, nibabel's (`affine.axis_codes`). The order dicom2nifti
+  stores follows another rule and lies where its output is predicted: `crosscheck.dicom2nifti.stored_order`.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .affine import Matrix
+from .affine import PATIENT_AXES, Matrix, axis_codes
 
 AXES = ("i", "j", "k")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One of the 48. axes: for each array axis, its grid axis. flipped: for each, whether it runs backwards."""
+    """One of the 48 orders. axes: for each array axis, its grid axis. flipped: for each, whether it runs backwards."""
 
     axes: tuple[int, int, int] = (0, 1, 2)
     flipped: tuple[bool, bool, bool] = (False, False, False)
 
     def matrix(self, shape: Sequence[int]) -> NDArray[np.int64]:
-        """4 x 4: index in the array to index in a grid of this shape. `index_map.reorder` takes it to go back."""
+        """4 x 4, index in the array to index in a grid of this shape. `index_map.reorder` takes it to go back."""
         matrix = np.zeros((4, 4), np.int64)
         matrix[3, 3] = 1
         for a, (axis, flip) in enumerate(zip(self.axes, self.flipped, strict=True)):
@@ -43,7 +44,7 @@ class Order:
         return shape[a], shape[b], shape[c]
 
     def of(self, array: NDArray[Any]) -> NDArray[Any]:
-        """An array in grid order, stored in this order. A view."""
+        """Arrange an array that is in grid order in this order. The result is a view."""
         turned = array.transpose(self.axes)
         return np.asarray(turned[tuple(slice(None, None, -1 if f else 1) for f in self.flipped)])
 
@@ -55,11 +56,13 @@ class Order:
 
     @property
     def inverse(self) -> Order:
+        """The order that takes an array of this one back to grid order."""
         axes = tuple(self.axes.index(a) for a in range(3))
         return Order(axes, tuple(self.flipped[a] for a in axes))  # type: ignore[arg-type]
 
     @property
     def flips(self) -> int:
+        """How many axes run backwards."""
         return sum(self.flipped)
 
 
@@ -68,28 +71,22 @@ ORDERS = tuple(Order(axes, flips) for axes in permutations(range(3)) for flips i
 
 
 def order_for(ras: Matrix, codes: str) -> Order:
-    """The order whose axes run to the three patient directions of `codes`, such as 'LPS'; `ras` is the grid's affine.
+    """Find the order whose axes run to three patient directions.
 
-    Each patient direction takes the grid axis that has most of it, the strongest first, and "most" is counted in
-    voxels: dicom2nifti looks at the inverse affine, where a small spacing weighs more. So 'LAS' is exactly its order.
+    ras: 4 x 4, index to RAS mm, of the grid. codes: three letters, such as "LPS", one of each pair of directions.
+
+    Each axis runs to the direction that `axis_codes` gives it, which is nibabel's rule: an array put in the order for
+    "RAS" is the one that `nibabel.as_closest_canonical` makes.
     """
-    steps = np.linalg.inv(ras)[:3, :3]
-    left, taken = [0, 1, 2], dict[int, int]()
-    for axis, world in sorted(product(range(3), range(3)), key=lambda aw: (-abs(steps[aw]), aw[1])):
-        if world in left and axis not in taken.values():
-            left.remove(world)
-            taken[world] = axis
-    axes, flipped = [0, 0, 0], [False, False, False]
-    for position, letter in enumerate(codes):
-        world = next(w for w, pair in enumerate(("LR", "PA", "IS")) if letter in pair)
-        upwards = letter in "RAS"
-        axes[position] = taken[world]
-        flipped[position] = bool((steps[taken[world], world] > 0) != upwards)
-    return Order(tuple(axes), tuple(flipped))  # type: ignore[arg-type]
+    have = axis_codes(ras)
+    pairs = [next(pair for pair in PATIENT_AXES if letter in pair) for letter in codes]
+    axes = tuple(next(axis for axis in range(3) if have[axis] in pair) for pair in pairs)
+    flipped = tuple(have[axis] != letter for axis, letter in zip(axes, codes, strict=True))
+    return Order(axes, flipped)  # type: ignore[arg-type]
 
 
 def difference(array: Order, meant: Order) -> str:
-    """In words, what was done to an array of order `meant` to get one of order `array`; empty where they are equal.
+    """Say in words what turned an array of order `meant` into one of order `array`; empty where they are equal.
 
     i, j and k are the axes of the first array, before anything was done.
     """

@@ -1,9 +1,10 @@
-"""Where the voxels of an image lie in the patient: one plane, and a block of voxels. Numbers only: no DICOM, no files.
+"""Describe where the voxels of an image lie in the patient: in one plane, or in a block of planes.
 
 Rules:
 - Index order is (i, j, k) = (column, row, plane), as in DICOM PS3.3 equation C.7.6.2.1-1 and in NIfTI storage.
 - The world is LPS, in mm: x to the patient's left, y to the back, z to the head. RAS appears only in names that say so.
 - Planes are ordered by position along the normal, row x column, ascending. So every grid is right-handed.
+- These are numbers only: nothing here knows DICOM or files.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from math import isfinite, sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .affine import LPS_TO_RAS, Matrix, Vector, corner_indices
+from .affine import LPS_TO_RAS, Matrix, Vector, at_corners
 
 
 class GeometryError(ValueError):
@@ -49,7 +50,7 @@ class Plane:
 
     @property
     def cosine_error(self) -> float:
-        """How far a cosine must move to be one of an orthonormal pair: of its length, or half of row . column."""
+        """How much a cosine must change to be one of an orthonormal pair: in length, or by half of row . column."""
         row, column = self.row_cosine, self.column_cosine
         return max(abs(_norm(row) - 1), abs(_norm(column) - 1), abs(_dot(row, column)) / 2)
 
@@ -113,7 +114,7 @@ class Grid:
 
     def corners(self) -> Matrix:
         """(8, 3) LPS mm of the outermost voxel centres."""
-        return self.points(corner_indices(self.shape))
+        return at_corners(self.shape, self.lps)
 
 
 def _dot(a: Vector, b: Vector) -> float:

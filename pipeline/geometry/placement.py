@@ -1,22 +1,24 @@
-"""Planes on a grid they did not make, in whole voxels; and the grid that planes with gaps span. Numbers only.
+"""Place planes on a grid they did not make, in whole voxels; and find the grid that planes with gaps span.
 
 Rules:
 - A plane is placed by its position and orientation. No number, order or name of a frame decides anything.
 - Column, row and plane may become any axis of the grid, in either direction; nothing is ever resampled.
 - What snapping to whole voxels moves is measured at the four corners of every plane, by its own equation, in mm.
+- These are numbers only: nothing here knows DICOM or files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.limits import MOST_PLANES
-from .affine import Matrix
+from .affine import Matrix, plane_corner_shifts
 from .grid import GeometryError, Plane
 from .stack import Stack, stack
 
@@ -25,9 +27,10 @@ from .stack import Stack, stack
 class Placement:
     """Where each of n planes lies on a grid, in voxel indices (i, j, k).
 
-    turns: (n, 3, 2) integers, the index step of one column and of one row. origins: (n, 3) integers, the index of the
-    first pixel. residuals: (n,) mm, the largest distance from a corner of the plane, by its own equation, to the voxel
-    it was given. aligned: (n,) whether both steps are one voxel along two different axes; where not, no voxel is right.
+    turns: (n, 3, 2) integers, the index step of one column and of one row.
+    origins: (n, 3) integers, the index of the first pixel.
+    residuals: (n,) mm, the largest distance from a corner of the plane, by its own equation, to the voxel it was given.
+    aligned: (n,) whether both steps are one voxel along two different axes. Where not, no voxel of the plane is right.
     """
 
     turns: NDArray[np.int64]
@@ -43,7 +46,7 @@ class Placement:
 
 
 def place(planes: Sequence[Plane], lps: Matrix) -> Placement:
-    """Lay planes on the grid of an affine (4 x 4, voxel index to LPS mm), each by itself."""
+    """Place planes on the grid of an affine (4 x 4, voxel index to LPS mm), each by itself."""
     steps = np.array(
         [[[c * p.column_spacing for c in p.row_cosine], [c * p.row_spacing for c in p.column_cosine]] for p in planes]
     ).transpose(0, 2, 1)  # (n, 3, 2) mm per column and per row
@@ -59,17 +62,19 @@ def place(planes: Sequence[Plane], lps: Matrix) -> Placement:
     turned = np.einsum("ab,nbc->nac", lps[:3, :3], exact_turns - turns)
     last = np.array([(p.columns - 1, p.rows - 1) for p in planes], float)
     across, down = turned[:, :, 0] * last[:, :1], turned[:, :, 1] * last[:, 1:]
-    corners = np.stack([moved, moved + across, moved + down, moved + across + down])
-    residuals = np.linalg.norm(corners, axis=2).max(axis=0)
+    residuals = plane_corner_shifts(moved, across, down)
     return Placement(turns.astype(np.int64), origins.astype(np.int64), residuals, aligned)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spanned:
-    """The regular grid that planes with gaps span. stack: of the distinct positions.
+    """The regular grid that planes with gaps span.
 
-    step_mm: along the normal. added: how many planes have no frame. step_is_seen: whether two of the planes are one
-    step apart; where not, the step is the tag's, or assumed for a single plane.
+    stack: of the distinct positions.
+    step_mm: along the normal.
+    added: how many planes of the grid have no frame.
+    step_is_seen: whether two of the planes are one step apart. Where not, the step is the tag's, or assumed for a
+        single plane.
     """
 
     stack: Stack
@@ -79,7 +84,11 @@ class Spanned:
 
 
 class NotRegular(GeometryError):
-    """Positions that are no whole steps apart. first, second: indices of the planes; the rest is between them."""
+    """Raised for positions that are no whole number of steps apart.
+
+    first, second: indices of the two planes. gap_mm: between them. step_mm: the step of the grid.
+    off_mm: from the gap to the nearest whole number of steps.
+    """
 
     def __init__(self, first: int, second: int, gap_mm: float, step_mm: float, off_mm: float) -> None:
         super().__init__(f"planes {first} and {second} are {gap_mm:.6g} mm apart, no multiple of {step_mm:.6g} mm")
@@ -95,32 +104,32 @@ def spanned(
     keep_mm: float,
     assumed_step_mm: float,
 ) -> Spanned:
-    """The grid spanned by the distinct positions of planes along their normal; gaps of whole steps stay in it.
+    """Find the grid spanned by the distinct positions of planes along their normal; gaps of whole steps stay in it.
 
-    The step is Spacing Between Slices where every gap is a multiple of it, else the smallest gap. All planes must
-    have one size and one orientation; `keep_skew` and `keep_mm` are those of `stack`.
-    Raises NotRegular when a gap is no whole number of steps within `limit_mm`,
-    GeometryError when the planes span no grid.
+    Args:
+        planes: in any order, all of one size and one orientation, LPS mm. Several may lie at one position.
+        tag_step_mm: Spacing Between Slices; it is the step where every gap is a multiple of it, else the smallest gap is.
+        limit_mm: within which positions are one, and a gap is a whole number of steps.
+        keep_skew: as for `stack`.
+        keep_mm: as for `stack`.
+        assumed_step_mm: the step of a single position.
+
+    Returns:
+        The grid, and which of its planes are there.
+
+    Raises:
+        NotRegular: a gap is no whole number of steps.
+        GeometryError: the planes span no grid.
     """
-    first = planes[0]
-    normal = np.array(first.normal)
-    distances = np.array([p.position for p in planes]) @ normal
-    order = np.argsort(distances, kind="stable")
-    new_place = np.append(True, np.diff(distances[order]) > limit_mm)
-    distinct = order[new_place]
+    fit = partial(stack, limit_mm=limit_mm, keep_skew=keep_skew, keep_mm=keep_mm)
+    distances = np.array([p.position for p in planes]) @ np.array(planes[0].normal)
+    distinct = _distinct(distances, limit_mm)
     if len(distinct) == 1:
-        single = stack(
-            [first], limit_mm=limit_mm, keep_skew=keep_skew, keep_mm=keep_mm, assumed_step_mm=assumed_step_mm
-        )
-        return Spanned(single, assumed_step_mm, 0, False)
+        return Spanned(fit(planes[:1], assumed_step_mm=assumed_step_mm), assumed_step_mm, 0, False)
 
     gaps = np.diff(distances[distinct])
-    smallest = float(gaps[gaps <= gaps.min() + limit_mm].mean())
-    step = smallest
-    if tag_step_mm and isfinite(tag_step_mm) and abs(tag_step_mm) > limit_mm:
-        off = np.abs(gaps - np.maximum(np.rint(gaps / abs(tag_step_mm)), 1) * abs(tag_step_mm))
-        step = abs(tag_step_mm) if off.max() <= limit_mm else smallest
-    counts = np.maximum(np.rint(gaps / step), 1)
+    step = _step(gaps, tag_step_mm, limit_mm)
+    counts = _whole_steps(gaps, step)
     off = np.abs(gaps - counts * step)
     worst = int(off.argmax())
     if off[worst] > limit_mm:
@@ -128,11 +137,26 @@ def spanned(
     total = int(counts.sum()) + 1
     if total > MOST_PLANES:
         raise GeometryError(f"the positions span {total} planes {step:.6g} mm apart")
-    whole = stack(
-        [planes[n] for n in distinct],
-        limit_mm=limit_mm,
-        keep_skew=keep_skew,
-        keep_mm=keep_mm,
-        missing=[int(n) - 1 for n in counts],
-    )
+    whole = fit([planes[n] for n in distinct], missing=[int(n) - 1 for n in counts])
     return Spanned(whole, step, total - len(distinct), bool((counts == 1).any()))
+
+
+def _distinct(distances: Matrix, limit_mm: float) -> NDArray[np.int64]:
+    """Indices of one plane for each position along the normal, ascending."""
+    order = np.argsort(distances, kind="stable")
+    is_new = np.append(True, np.diff(distances[order]) > limit_mm)
+    return np.asarray(order[is_new])
+
+
+def _step(gaps: Matrix, tag_step_mm: float | None, limit_mm: float) -> float:
+    """The tag's step where all gaps are whole numbers of it; else the smallest gap, as the mean of those like it."""
+    if tag_step_mm and isfinite(tag_step_mm) and abs(tag_step_mm) > limit_mm:
+        tagged = abs(tag_step_mm)
+        if np.abs(gaps - _whole_steps(gaps, tagged) * tagged).max() <= limit_mm:
+            return tagged
+    return float(gaps[gaps <= gaps.min() + limit_mm].mean())
+
+
+def _whole_steps(gaps: Matrix, step: float) -> Matrix:
+    """The number of steps nearest to each gap, at least one: distinct positions are no gap of none."""
+    return np.asarray(np.maximum(np.rint(gaps / step), 1))

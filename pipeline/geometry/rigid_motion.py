@@ -1,4 +1,4 @@
-"""How far, and by what motion, a block of voxels lies from where it belongs. RAS, mm."""
+"""Measure the motion that took a block of voxels from where it belongs to where it lies. The world is RAS, in mm."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .affine import Matrix, corner_indices
+from .affine import Matrix
 
-_SMALL_DEGREES = 1e-3
-_SMALL_SCALE = 1e-5
+_SMALL_DEGREES = 1e-3  # turns a voxel 300 mm from the middle by 0.005 mm; headers of floats leave as much
+_SMALL_SCALE = 1e-5  # stretches 300 mm by 0.003 mm; floats and printed spacings leave as much
+_HALF_TURN = 1e-6  # sine of the rotation angle below which its axis is not read off the skew part
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,12 @@ class Motion:
 
     @property
     def rigid(self) -> bool:
+        """Whether all distances between voxels stayed what they were, and no side was mirrored."""
         return not self.mirrored and max(abs(s - 1) for s in self.stretch) < _SMALL_SCALE
 
     @property
     def words(self) -> str:
+        """The motion as one phrase."""
         x, y, z = self.shift_mm
         length = float(np.linalg.norm(self.shift_mm))
         parts = [f"the middle shifted by {length:.3f} mm (R {x:+.3f}, A {y:+.3f}, S {z:+.3f})"]
@@ -54,7 +57,16 @@ class Motion:
 
 
 def motion(moved: Matrix, right: Matrix, shape: Sequence[int]) -> Motion:
-    """How the block of this shape got from the affine `right` to the affine `moved` (both 4 x 4, index to RAS)."""
+    """Measure how a block got from one affine to another.
+
+    Args:
+        moved: 4 x 4, index to RAS mm, where the block lies.
+        right: 4 x 4, index to RAS mm, where it belongs.
+        shape: (columns, rows, planes) of the block; its middle decides the shift.
+
+    Returns:
+        The shift, rotation, stretch and mirroring that take `right` to `moved`.
+    """
     linear = moved[:3, :3] @ np.linalg.inv(right[:3, :3])
     u, stretch, vt = np.linalg.svd(linear)
     turn = u @ vt
@@ -65,14 +77,8 @@ def motion(moved: Matrix, right: Matrix, shape: Sequence[int]) -> Motion:
     shift = ((moved - right) @ middle)[:3]
     skew = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]) / 2
     angle = float(np.degrees(np.arctan2(np.linalg.norm(skew), (np.trace(turn) - 1) / 2)))
-    # At half a turn the skew part vanishes and the axis is the eigenvector of +1.
-    axis = skew if np.linalg.norm(skew) > 1e-6 else np.linalg.svd(turn - np.eye(3))[2][2]
+    # At half a turn the skew part vanishes, and the axis is the eigenvector of +1.
+    axis = skew if np.linalg.norm(skew) > _HALF_TURN else np.linalg.svd(turn - np.eye(3))[2][2]
     x, y, z = (axis / np.linalg.norm(axis)).tolist()
     a, b, c = stretch.tolist()
     return Motion((float(shift[0]), float(shift[1]), float(shift[2])), angle, (x, y, z), (a, b, c), mirrored)
-
-
-def corner_distance(one: Matrix, other: Matrix, shape: Sequence[int]) -> float:
-    """The largest distance in mm between the corners of a block of this shape by two affines, index to mm."""
-    apart = one - other
-    return float(np.linalg.norm(corner_indices(shape[:3]) @ apart[:3, :3].T + apart[:3, 3], axis=1).max())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
-from ..geometry.affine import Matrix, corner_indices
+from ..geometry.affine import Matrix
 from ..geometry.grid import GeometryError, Grid, Plane
 from ..geometry.stack import Stack, stack
 from .bundle import BundleImage
@@ -211,7 +211,7 @@ class TagDifference:
 
     def _refusal(self, code: Code, what: str, hint: str, tags: Grid, distance: float | None = None) -> PipelineError:
         if distance is None:
-            distance = _corner_distance(self.grid, tags)
+            distance = _nearest_corner_distance(self.grid, tags)
         return refuse(
             code,
             f"image set “{self.image.name}” {what}: {distance:.4g} mm",
@@ -263,10 +263,9 @@ def _match(grid: Grid, tags: Grid) -> _Match | None:
     return _Match(axis, sign, drift, np.array(grid.spacing)[axis] / np.array(tags.spacing))
 
 
-def _corner_distance(grid: Grid, tags: Grid) -> float:
+def _nearest_corner_distance(grid: Grid, tags: Grid) -> float:
     """The largest distance between a corner of the grid and the corner of the tags' block nearest to it."""
-    ours, theirs = (g.points(corner_indices(g.shape)) for g in (grid, tags))
-    return float(np.linalg.norm(ours[:, None] - theirs[None], axis=2).min(axis=1).max())
+    return float(np.linalg.norm(grid.corners()[:, None] - tags.corners()[None], axis=2).min(axis=1).max())
 
 
 def _by(shape: tuple[int, ...]) -> str:

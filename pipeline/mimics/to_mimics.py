@@ -25,7 +25,7 @@ from ..core.atomic_file import folder_in_place
 from ..core.findings import Code, Finding, refuse
 from ..core.policy import Policy
 from ..geometry.affine import corner_indices
-from ..geometry.index_map import index_map, reorder
+from ..geometry.index_map import find_index_map, reorder
 from ..volume.mask import Mask
 from .bundle import BundleImage
 from .grid import grid_of
@@ -50,18 +50,19 @@ def to_mimics(
     """
     policy = policy or Policy()
     placed = grid_of(image, units_mm_per_unit=units_mm_per_unit, policy=policy)
-    mapped = index_map(placed.grid, mask.grid.lps, mask.grid.shape)
+    mapped = find_index_map(mask.grid.lps, mask.grid.shape, placed.grid.lps, placed.grid.shape)
     limit = policy.corner_limit(min(placed.grid.spacing))
-    if mapped is None or mapped[1] > limit:
+    if mapped is None or not mapped.is_onto or mapped.moved_mm > limit:
+        measured = mapped.moved_mm if mapped is not None and mapped.is_onto else None
         raise refuse(
             Code.OTHER_GRID,
             f"the mask “{mask.name}” ({_by(mask.grid.shape)} voxels) is not on the grid of image set “{image.name}” "
-            f"({_by(placed.grid.shape)} voxels)" + (f": {mapped[1]:.4g} mm apart" if mapped else ""),
+            f"({_by(placed.grid.shape)} voxels)" + ("" if measured is None else f": {measured:.4g} mm apart"),
             "Export the bundle from the project the mask belongs to, or resample the mask onto that grid first.",
             where=(image.name,),
-            **({"measured": mapped[1], "limit": limit, "unit": "mm"} if mapped else {}),
+            **({} if measured is None else {"measured": measured, "limit": limit, "unit": "mm"}),
         )
-    labels = placed.turned(reorder(mask.voxels.array(), mapped[0]))
+    labels = placed.turned(reorder(mask.voxels.array(), mapped.matrix))
     with folder_in_place(folder) as working:
         records = [_write(working, n, s.name, s.colour, labels == s.number) for n, s in enumerate(mask.segments)]
         content = {"format": FORMAT, "version": VERSION, "image": _image(image), "masks": records}

@@ -25,7 +25,7 @@ import numpy as np
 from ..core.findings import Code, refuse
 from ..core.limits import MOST_PLANES
 from ..core.workers import Beside
-from ..geometry.affine import Matrix
+from ..geometry.affine import Matrix, corner_distance
 from ..volume.mask import Array, Voxels
 from .gzip_writer import GzipWriter
 from .header import (
@@ -38,7 +38,7 @@ from .header import (
     parse_header,
     require_affine,
 )
-from .quaternion import corner_distance, quaternion
+from .quaternion import quaternion
 from .readback import ReadBack, read_back
 
 INTENT_LABEL = 1002

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..geometry.affine import Matrix, corner_indices
+from ..geometry.affine import Matrix, corner_distance
 
 # Readers take a rotation for a half turn where a² is below this: the standard's text, its C library, nibabel.
 _HALF_TURNS = (0.0, 1e-7, 3.58e-7)
@@ -74,9 +74,3 @@ def qform(qfac: float, turn: Matrix, zooms: Matrix, offset: Matrix, *, half_turn
     affine[:3, :3] = rotation * np.asarray(zooms) * (1.0, 1.0, -1.0 if qfac < 0 else 1.0)
     affine[:3, 3] = offset
     return affine
-
-
-def corner_distance(one: Matrix, other: Matrix, shape: tuple[int, ...]) -> float:
-    """How far two affines put the corners of a block apart, at the worst, in mm."""
-    difference = one - other
-    return float(np.linalg.norm(corner_indices(shape[:3]) @ difference[:3, :3].T + difference[:3, 3], axis=1).max())

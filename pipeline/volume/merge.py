@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
-from ..geometry.affine import corner_indices
+from ..geometry.affine import corner_distance
 from .mask import Array, Mask, Segment, Voxels, smallest_unsigned
 
 
@@ -227,12 +227,9 @@ def _refused(overlaps: Sequence[Overlap], ordered: bool) -> PipelineError:
 
 def _refuse_other_grids(masks: Sequence[Mask], limit_mm: float) -> None:
     first = masks[0].grid
-    corners = corner_indices(first.shape)
     for mask in masks[1:]:
-        apart = float("inf")
-        if mask.grid.shape == first.shape:
-            off = (mask.grid.lps - first.lps) @ np.column_stack([corners, np.ones(len(corners))]).T
-            apart = float(np.linalg.norm(off[:3], axis=0).max())
+        same_size = mask.grid.shape == first.shape
+        apart = corner_distance(mask.grid.lps, first.lps, first.shape) if same_size else float("inf")
         if apart > limit_mm:
             how = "has another size" if apart == float("inf") else f"lies up to {apart:.4g} mm elsewhere"
             raise refuse(

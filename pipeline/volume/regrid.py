@@ -10,50 +10,19 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geometry.affine import Matrix, corner_indices
+from ..geometry.affine import Matrix, at_corners
+from ..geometry.index_map import IndexMatrix, axes_of
 from .mask import Array, Voxels
 
-Mapping = NDArray[np.int64]
 _MIDWAY = 1e-3  # of a voxel; the floats of a header move one of 0.1 mm by 3e-4 at a metre from the origin
 _FAR = 1 << 40  # voxels: farther than any file is long, and an integer still
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fit:
-    """How one grid lies on another. mapping: 4 x 4 integers, index on ours to index on theirs. moved_mm: at the worst
-    corner of ours, what rounding to whole voxels moves. whole: whether ours lies wholly inside of theirs."""
-
-    mapping: Mapping
-    moved_mm: float
-    whole: bool
-
-
-def fit(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]) -> Fit | None:
-    """The whole-voxel map from our indices to theirs, or None where axes or spacings differ. LPS or RAS, both the same."""
-    exact = np.linalg.inv(theirs_lps) @ ours_lps
-    snapped = np.rint(exact)
-    turn = np.abs(snapped[:3, :3])
-    if not ((turn.sum(0) == 1).all() and (turn.sum(1) == 1).all()):
-        return None
-    corners = corner_indices(ours_shape)
-    off = theirs_lps @ (exact - snapped)
-    moved = float(np.linalg.norm(corners @ off[:3, :3].T + off[:3, 3], axis=1).max())
-    reached = corners @ snapped[:3, :3].T + snapped[:3, 3]
-    whole = bool((reached >= 0).all() and (reached < np.array(theirs_shape[:3])).all())
-    return Fit(np.clip(snapped, -_FAR, _FAR).astype(np.int64), moved, whole)
-
-
-def inverse(mapping: Mapping) -> Mapping:
-    """The index map the other way round."""
-    return np.asarray(np.rint(np.linalg.inv(mapping)), np.int64)
-
-
-def onto(voxels: Voxels, mapping: Mapping, shape: tuple[int, int, int], padding: float = 0) -> Voxels:
+def onto(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int], padding: float = 0) -> Voxels:
     """The voxels on a grid of `shape`; `mapping` takes their index to its index. A plane at a time where k stays k."""
     if np.abs(mapping[2, 2]) != 1:
         block = np.full(shape, padding, voxels.dtype, order="F")
@@ -72,7 +41,7 @@ def onto(voxels: Voxels, mapping: Mapping, shape: tuple[int, int, int], padding:
     return Voxels(shape, voxels.dtype, plane)
 
 
-def lost(voxels: Voxels, mapping: Mapping, shape: tuple[int, int, int]) -> int:
+def lost(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int]) -> int:
     """How many voxels that are not background would fall outside of `shape`."""
     kept = onto(voxels, mapping, shape)
     return sum(int(np.count_nonzero(p)) for p in voxels) - sum(int(np.count_nonzero(p)) for p in kept)
@@ -119,7 +88,7 @@ def apart_in_words(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matr
     """How the boxes of two grids lie to each other, along the patient's axes, in mm. LPS."""
     boxes = []
     for lps, shape in ((ours_lps, ours_shape), (theirs_lps, theirs_shape)):
-        corners = corner_indices(shape) @ lps[:3, :3].T + lps[:3, 3]
+        corners = at_corners(shape, lps)
         boxes.append((corners.min(0), corners.max(0)))
     (low, high), (their_low, their_high) = boxes
     ways = (("right", "left"), ("front", "back"), ("foot end", "head end"))
@@ -135,9 +104,9 @@ def apart_in_words(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matr
     return f"the boxes overlap, their middles {float(np.linalg.norm(middle)):.1f} mm apart"
 
 
-def _paste(source: Array, target: Array, mapping: Mapping, axes: tuple[int, ...]) -> None:
+def _paste(source: Array, target: Array, mapping: IndexMatrix, axes: tuple[int, ...]) -> None:
     """Copy `source` into `target` through the map, along the axes given (of both arrays), where the two overlap."""
-    order = [int(np.flatnonzero(mapping[row, : len(axes)])[0]) for row in axes]
+    order = axes_of(mapping)[: len(axes)]
     turned = source.transpose(order)
     from_, to = [], []
     for row in axes:

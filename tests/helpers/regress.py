@@ -23,7 +23,7 @@ from pipeline import PipelineError, Policy, Request, convert
 from pipeline.conversion.record import as_text
 from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
-from pipeline.geometry.index_map import index_map
+from pipeline.geometry.index_map import find_index_map
 from pipeline.nifti.file import read_planes
 from tests.helpers.cases import DATA, Case, cases, digest, has_samples, samples_folder
 
@@ -81,8 +81,8 @@ def truth_mm(case: Case, result: dict[str, Any]) -> float | None:
     if truth is None:
         return None
     ours = Grid(tuple(result["Shape"]), LPS_TO_RAS @ np.array(result["Affine"]))
-    mapped = index_map(ours, LPS_TO_RAS @ np.array(truth["affine_ras"]), truth["shape"])
-    return float("inf") if mapped is None else mapped[1]
+    mapped = find_index_map(LPS_TO_RAS @ np.array(truth["affine_ras"]), truth["shape"], ours.lps, ours.shape)
+    return float("inf") if mapped is None or not mapped.is_onto else mapped.moved_mm
 
 
 def compare(case: Case, result: dict[str, Any]) -> list[str]:

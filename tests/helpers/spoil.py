@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.crosscheck.dicom2nifti import stored_order
 from pipeline.diagnosis.mistakes import (
     BASES,
     COSINES,
@@ -19,7 +20,7 @@ from pipeline.diagnosis.mistakes import (
     Recipe,
     build,
 )
-from pipeline.geometry.axis_order import AS_IS, ORDERS, Order, order_for
+from pipeline.geometry.axis_order import AS_IS, ORDERS, Order
 from pipeline.geometry.grid import Grid
 
 
@@ -79,7 +80,7 @@ def spoil(rng: np.random.Generator, grid: Grid, most: int = 3) -> Spoilt:
     recipe, order, planes = Recipe(), AS_IS, tuple(range(grid.shape[2]))
     drawn = tuple(str(k) for k in rng.choice(list(_KINDS), rng.integers(1, most + 1), replace=False))
     if "meant for LAS" in drawn:
-        recipe = replace(recipe, order=order_for(grid.ras, "LAS"))
+        recipe = replace(recipe, order=stored_order(grid.ras))
     for kind in drawn:
         if kind in _AFFINE:
             recipe = replace(recipe, **_AFFINE[kind](rng))

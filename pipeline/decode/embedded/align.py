@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from ...core.findings import Code, refuse
 from ...geometry.grid import Grid
+from ...geometry.index_map import find_index_map
 from ...volume import regrid
 from ...volume.mask import Array, Voxels
 
@@ -22,8 +23,8 @@ def beside(image: Voxels, image_grid: Grid, grid: Grid, index: Sequence[int], li
     image: on `image_grid`. grid: of the export; index: the plane k of each of its frames on it. limit_mm: how far a
     voxel may lie from its partner. Raises OTHER_IMAGE where the grids do not fit or the image does not cover the export.
     """
-    fit = regrid.fit(grid.lps, grid.shape, image_grid.lps, image_grid.shape)
-    if fit is None or fit.moved_mm > limit_mm or not fit.whole:
+    fit = find_index_map(grid.lps, grid.shape, image_grid.lps, image_grid.shape)
+    if fit is None or fit.moved_mm > limit_mm or not fit.is_inside:
         apart = regrid.apart_in_words(grid.lps, grid.shape, image_grid.lps, image_grid.shape)
         why = (
             "its axes or spacings are others"
@@ -38,7 +39,7 @@ def beside(image: Voxels, image_grid: Grid, grid: Grid, index: Sequence[int], li
             "Give the image set the masks were drawn on, exported the same way.",
             clause="PS3.3 C.7.6.2.1.1",
         )
-    laid = regrid.onto(image, regrid.inverse(fit.mapping), grid.shape)
+    laid = regrid.onto(image, fit.inverse, grid.shape)
     columns, rows, _ = grid.shape
 
     def plane(n: int) -> Array:
