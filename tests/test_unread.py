@@ -160,7 +160,7 @@ def test_a_clean_export_that_may_have_lost_a_plane(tmp_path: Path, capsys: pytes
 def test_the_images_of_a_segmentation_or_structure_set(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, given: bool
 ) -> None:
-    """Beside it, in a folder of their own, or named by --source."""
+    """BackgroundCall it, in a folder of their own, or named by --source."""
     images, own = tmp_path / "in" / "images", tmp_path / "in" / "own"
     own.mkdir(parents=True)
     if kind == "seg":

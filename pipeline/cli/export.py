@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         source = find_source(Scan((), ()), [Path(s) for s in options.source], policy)
         assert source is not None  # a given source is found, or refused
         mask = mask_on(mask, source, policy)
-        frames = source.laid.frames
+        frames = source.laid_frames.frames
     out = Path(options.output)
     if options.to == "seg":
         if frames is None:

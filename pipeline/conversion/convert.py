@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core import arguments
 from ..core.extras import require_extra
@@ -21,11 +21,12 @@ from ..crosscheck.panel import Panel
 from .file_names import merged_name
 from .one_series import refuse_broken
 from .option_effects import Asked, everything, refuse_idle
+from .output_path import checked_target, with_suffix
 from .product import Product
 from .products import each_product, finish_product, name_input
 from .record import Outcome
-from .request import Request
-from .write import Progress, checked_target, finish, silent, with_suffix
+from .request import Progress, Request, RunDetails, silent
+from .write import finish
 
 if TYPE_CHECKING:
     from ..core.arguments import OneOrManyPaths
@@ -62,11 +63,11 @@ def convert(
     policy, request = policy or Policy(), request or Request()
     target = checked_target(arguments.path("output", output))
     asked = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True)
-    details = _details(asked, command, page=page)
+    details = _details(asked, command, progress, page=page)
     with nullcontext(panel) if panel else Panel(policy) as witnesses:
         product = (_merged if request.merge else _only_product)(given, asked, progress)
         target = with_suffix(target, "resampled" if _is_resampled(product) else "")
-        return finish(product, target, policy, witnesses, progress=progress, **details)
+        return finish(product, target, policy, witnesses, details)
 
 
 def convert_all(
@@ -102,7 +103,7 @@ def convert_all(
     policy, request = policy or Policy(), request or Request()
     target = arguments.path("folder", folder)
     asked = Asked(request, policy, gzipped=True, in_one=False)
-    details = _details(asked, command, page=page)
+    details = _details(asked, command, progress, page=page)
     done: list[Outcome] = []
     refused: list[PipelineError] = []
     with nullcontext(panel) if panel else Panel(policy) as witnesses:
@@ -110,7 +111,7 @@ def convert_all(
         def write(product: Product, name: str, suffix: str) -> None:
             suffix = "_".join(part for part in (suffix, "resampled" if _is_resampled(product) else "") if part)
             path = _unused(with_suffix(target / f"{name}.nii.gz", suffix), done)
-            done.append(finish(product, path, policy, witnesses, progress=progress, **details))
+            done.append(finish(product, path, policy, witnesses, details))
 
         if request.merge:
             product = _merged(given, asked, progress)
@@ -129,13 +130,12 @@ def convert_all(
     return done, refused
 
 
-def _details(asked: Asked, command: Sequence[str], *, page: bool) -> dict[str, Any]:
-    """What every file of a run is finished with. Refuses what can have no effect on anything, and lacks its package."""
+def _details(asked: Asked, command: Sequence[str], progress: Progress, *, page: bool) -> RunDetails:
+    """Gather what every file of a run is finished with. Refuses what can act on nothing, and lacks its package."""
     refuse_idle(asked, everything())
     if page:
         require_extra("report")
-    request = asked.request
-    return {"like": request.like, "request": request.as_json(), "command": command, "page": page}
+    return RunDetails(asked.request.like, page, asked.request.as_json(), command, progress)
 
 
 def _only_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:

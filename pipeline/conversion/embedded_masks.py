@@ -39,14 +39,14 @@ class _Volume(NamedTuple):
 
     series: Series
     part: Part
-    laid: Laid
+    laid_frames: Laid
     name: str
 
     def products(self, masks: Sequence[tuple[str, Decoded]], form: str) -> list[Product]:
         """Make a product each of masks with their own names, or "" for the name of the series."""
         made = []
         for number, (own, decoded) in enumerate(masks, 1):
-            product = of_laid(self.series, self.laid, decoded, own or self.name, self.part)
+            product = of_laid(self.series, self.laid_frames, decoded, own or self.name, self.part)
             suffixes = [product.suffix, f"seg-{safe(own) or number}" if len(masks) > 1 else ""]
             made.append(replace(product, form=form, suffix="_".join(suffix for suffix in suffixes if suffix)))
         return made
@@ -78,17 +78,17 @@ def of_planes(
     no_mask: Finding | None = None
     if not export.is_given and clean is None:
         try:
-            decoded = decode_mask(volume.laid.frames, policy, volume.name)
+            decoded = decode_mask(volume.laid_frames.frames, policy, volume.name)
         except PipelineError as error:
             if error.finding.code not in (Code.NOT_A_MASK, Code.COLOUR):
                 raise
             no_mask = error.finding
         else:
-            if _is_label_series(decoded, volume.laid.frames):
+            if _is_label_series(decoded, volume.laid_frames.frames):
                 return volume.products(_chosen(decoded, asked), "labels")
-    seen = _recognise(volume.laid.frames, export, source, clean, no_mask)
+    seen = _recognise(volume.laid_frames.frames, export, source, clean, no_mask)
     if seen.kind == "labels" and not export.inside:
-        decoded = decode_mask(volume.laid.frames, policy, volume.name)
+        decoded = decode_mask(volume.laid_frames.frames, policy, volume.name)
         decoded = replace(decoded, findings=(seen.said(), *decoded.findings))
         return volume.products(_chosen(decoded, asked), "labels")
     return volume.products(_decode_embedded(volume, seen, asked, source, clean), seen.kind)
@@ -97,13 +97,13 @@ def of_planes(
 def _on_grid(series: Series, part: Part, policy: Policy, source: Source | None) -> _Volume:
     """Lay a volume on its grid, or on that of its source where its planes have no place; and name it."""
     frames, assumed = _with_source_planes(part.frames, source)
-    laid = lay(frames, policy, series.title, None if source is None else source.laid)
+    laid_frames = lay(frames, policy, series.title, None if source is None else source.laid_frames)
     if assumed is not None:
-        laid = replace(laid, assumed=assumed.message, findings=(*laid.findings, assumed))
+        laid_frames = replace(laid_frames, assumed=assumed.message, findings=(*laid_frames.findings, assumed))
     if part.name.startswith("folder "):
         name = part.name.removeprefix("folder ")
-        return _Volume(series, replace(part, name=name), laid, name)
-    return _Volume(series, part, laid, " ".join(p for p in (series.mask_name, part.name) if p))
+        return _Volume(series, replace(part, name=name), laid_frames, name)
+    return _Volume(series, part, laid_frames, " ".join(p for p in (series.mask_name, part.name) if p))
 
 
 def _is_label_series(decoded: Decoded, frames: Sequence[Frame]) -> bool:
@@ -130,9 +130,9 @@ def _decode_embedded(
     export, policy, wanted = asked.request.export, asked.policy, asked.request.wanted
     found = embedded.decode(
         seen,
-        volume.laid.frames,
-        clean=None if clean is None else _values_at(clean, volume.laid, policy),
-        source=None if source is None else _values_at(source, volume.laid, policy),
+        volume.laid_frames.frames,
+        clean=None if clean is None else _values_at(clean, volume.laid_frames, policy),
+        source=None if source is None else _values_at(source, volume.laid_frames, policy),
         inside=export.inside,
         outside=export.outside,
         undecided=export.undecided,
@@ -140,7 +140,7 @@ def _decode_embedded(
     )
     if policy.combine == "separate":
         found = tuple(one for labelled in found for one in separate(labelled))
-    masks = [(labelled.name, labelled.decoded(volume.laid.frames)) for labelled in found]
+    masks = [(labelled.name, labelled.decoded(volume.laid_frames.frames)) for labelled in found]
     return masks if wanted is None else chosen(masks, wanted)
 
 
@@ -180,16 +180,16 @@ def _with_source_planes(frames: Sequence[Frame], source: Source | None) -> tuple
     from ..decode.embedded.match_planes import paired
 
     try:
-        return paired(frames, source.laid.frames)
+        return paired(frames, source.laid_frames.frames)
     except PipelineError:
         return frames, None
 
 
-def _values_at(image: Source, laid: Laid, policy: Policy) -> Voxels:
+def _values_at(image: Source, laid_frames: Laid, policy: Policy) -> Voxels:
     """The stored values of an image where the export's frames lie."""
     from ..decode.embedded.align import beside
 
-    decoded = decode_image(image.laid.frames)
-    limit = policy.corner_limit(min(laid.stack.grid.spacing))
-    values = image.laid.place(decoded.voxels, decoded.padding)
-    return beside(values, image.grid, laid.stack.grid, [int(k) for k in laid.stack.index], limit)
+    decoded = decode_image(image.laid_frames.frames)
+    limit = policy.corner_limit(min(laid_frames.stack.grid.spacing))
+    values = image.laid_frames.place(decoded.voxels, decoded.padding)
+    return beside(values, image.grid, laid_frames.stack.grid, [int(k) for k in laid_frames.stack.index], limit)

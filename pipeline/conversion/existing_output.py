@@ -25,7 +25,7 @@ from .record import SCHEMA, as_text, sha256, sidecar_of
 
 Digests = Sequence[tuple[str, str]]  # role and SHA-256 of every input
 _SAME_ANYWAY = ("Write", "WitnessLimitS")  # of the policy: what they do is done already
-_TOLD_BY_INPUTS = ("Series",)  # of the request: the hashes of what was chosen say it
+_SHOWN_BY_INPUTS = ("Series",)  # of the request: the hashes of what was chosen say it
 
 
 class Standing(NamedTuple):
@@ -35,21 +35,24 @@ class Standing(NamedTuple):
     verdict: str
     stale: str
 
-    def said(self) -> Finding:
-        """The finding of a result that took the place of a stale one."""
+    def finding(self) -> Finding:
+        """Return what is to be known of a result that took the place of a stale one."""
         message = f"{self.name} was STALE and was made anew: {self.stale}"
         return Finding(Code.STALE, message, severity=Severity.INFO, where=(self.name,))
 
 
 def judge(target: Path, policy: Policy, request: Mapping[str, Any], inputs: Digests) -> Standing:
-    """Whether the output at `target`, or its record, is what this conversion would write.
+    """Judge whether the output at `target`, or its record, is what this conversion would write.
 
     Args:
         target: the NIfTI file; it or its record is there.
-        policy, request: of this conversion.
+        policy: of this conversion.
+        request: of this conversion, as recorded.
         inputs: the role and SHA-256 of every file this conversion reads.
 
-    Raises: OUTPUT_EXISTS for a file that no record proves.
+    Returns: why it is passed over, or made anew.
+
+    Raises: PipelineError OUTPUT_EXISTS for a file that no record proves.
     """
     record = _record_of(target)
     proof = record["Provenance"]
@@ -98,7 +101,7 @@ def _labels_file(target: Path, policy: Policy, proof: dict[str, Any]) -> list[st
 def _options(record: dict[str, Any], policy: Policy, request: Mapping[str, Any]) -> list[str]:
     changed = [
         *_changed(record.get("Policy"), policy.as_json(), _SAME_ANYWAY),
-        *_changed(record.get("Request"), json.loads(as_text(request)), _TOLD_BY_INPUTS),
+        *_changed(record.get("Request"), json.loads(as_text(request)), _SHOWN_BY_INPUTS),
     ]
     return [f"options changed ({', '.join(changed)})"] if changed else []
 

@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from ..core.findings import Code, refuse
+from ..core.findings import Code, PipelineError, refuse
 from ..decode.rtstruct import decode as rtstruct
 from ..decode.rtstruct import structure_set
 from ..dicom.scan import Scan, Series
@@ -38,13 +38,7 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
         image_uids=structure_set.referenced_image_uids(series),
     )
     if source is None:
-        raise refuse(
-            Code.NO_SOURCE,
-            f"{series.title} is a structure set: contours, which need the images they were drawn on",
-            "Give their folder with --source, or put it among the inputs.",
-            where=tuple(structure_set.referenced_series_uids(series)) or (series.uid,),
-            clause="PS3.3 C.8.8.6",
-        )
+        raise _no_source(series)
     decoded = rtstruct.decode(
         series,
         source.grid,
@@ -59,8 +53,8 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
                 volume=mask,
                 series=series,
                 form="rtstruct",
-                proof=Proof.of(source.laid.stack),
-                frames=source.laid.at_k,
+                proof=Proof.of(source.laid_frames.stack),
+                frames=source.laid_frames.at_k,
                 findings=tuple(decoded.findings),
                 witnessed=source.witnessed,
                 suffix=mask_suffix(mask.name, number, len(decoded.masks)),
@@ -76,3 +70,13 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
 def names(series: Series) -> list[tuple[int, str]]:
     """Return number and name of every ROI."""
     return [(roi.number, roi.name) for roi in structure_set.rois(series)]
+
+
+def _no_source(series: Series) -> PipelineError:
+    return refuse(
+        Code.NO_SOURCE,
+        f"{series.title} is a structure set: contours, which need the images they were drawn on",
+        "Give their folder with --source, or put it among the inputs.",
+        where=tuple(structure_set.referenced_series_uids(series)) or (series.uid,),
+        clause="PS3.3 C.8.8.6",
+    )

@@ -7,6 +7,8 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..decode.seg import decode as seg
 from ..dicom.scan import Scan, Series
 from ..volume.mask import Image, Mask
@@ -45,25 +47,22 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
         combine=policy.combine,
     )
     volumes: list[Mask | Image] = [*decoded.masks, *decoded.images]
-    residual_mm = max(decoded.residual_mm, 0.0 if source is None else source.laid.stack.residual_mm)
-    return [
-        made_with(
-            Product(
-                volume=volume,
-                series=series,
-                form="fractional" if decoded.fractional else "seg",
-                proof=Proof(residual_mm),
-                frames=(None,) * volume.grid.shape[2] if source is None else source.laid.at_k,
-                findings=decoded.findings,
-                witnessed=None if source is None else source.witnessed,
-                suffix=mask_suffix(volume.name, number, len(volumes)),
-                extra=origin_of_mask("SEG", None if source is None else source.series.uid),
-            ),
-            "source",
-            source,
-        )
-        for number, volume in enumerate(volumes, 1)
-    ]
+    common = Product(
+        volume=volumes[0],
+        series=series,
+        form="fractional" if decoded.fractional else "seg",
+        proof=Proof(max(decoded.residual_mm, 0.0 if source is None else source.laid_frames.stack.residual_mm)),
+        frames=(),
+        findings=decoded.findings,
+        witnessed=None if source is None else source.witnessed,
+        extra=origin_of_mask("SEG", None if source is None else source.series.uid),
+    )
+    made = []
+    for number, volume in enumerate(volumes, 1):
+        frames = (None,) * volume.grid.shape[2] if source is None else source.laid_frames.at_k
+        suffix = mask_suffix(volume.name, number, len(volumes))
+        made.append(made_with(replace(common, volume=volume, frames=frames, suffix=suffix), "source", source))
+    return made
 
 
 def names(series: Series) -> list[tuple[int, str]]:

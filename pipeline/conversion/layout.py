@@ -40,14 +40,27 @@ class Layout:
 
 
 def lay_out(product: Product, policy: Policy, like: Path | None = None) -> Layout:
-    """The order the policy wants, or the grid of the NIfTI file `like`. Raises BAD_ORIENTATION, OFF_IMAGE_GRID."""
+    """Put the voxels of a product into the order that is wanted.
+
+    Args:
+        product: on the grid as acquired.
+        policy: `orient` is the order of the axes; `resample` whether voxels may be taken from the nearest place.
+        like: a NIfTI file whose grid and header are wanted instead.
+
+    Returns: what is written, voxel for voxel.
+
+    Raises: PipelineError BAD_ORIENTATION for a 4-D image; OFF_IMAGE_GRID where `like` has another grid.
+    """
     voxels, grid = product.volume.voxels, product.grid
     if like is not None:
         return _like(product, policy, like)
     if product.volumes > 1:
         if policy.orient != "source":
             raise refuse(
-                Code.BAD_ORIENTATION, "4-D images are written in the acquired order only", "Leave --orient out."
+                Code.BAD_ORIENTATION,
+                "4-D images are written in the acquired order only",
+                "Leave --orient out.",
+                where=("--orient",),
             )
         return Layout(product, voxels, grid.ras, (*grid.shape, product.volumes))
     if policy.orient == "source":
@@ -62,7 +75,8 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
     header, bits = nifti.read_geometry(path)
     mask, grid = product.volume, product.grid
     if not isinstance(mask, Mask) or len(header.shape) < 3:
-        raise refuse(Code.OFF_IMAGE_GRID, "--like lays a mask on the grid of a 3-D image; this is not such a pair")
+        words = "--like lays a mask on the grid of a 3-D image; this is not such a pair"
+        raise refuse(Code.OFF_IMAGE_GRID, words, "Leave --like out, or name a 3-D image.", where=(path.name,))
     shape = header.space
     limit = policy.corner_limit(min(grid.spacing))
     fit = find_index_map(grid.ras, grid.shape, header.affine, shape)
@@ -72,7 +86,8 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
         product = _resample(product, mask, header, path.name)
         mask, grid = product.volume, product.grid
         fit = find_index_map(grid.ras, grid.shape, header.affine, shape)
-        assert fit is not None  # the grid is the image's own, but for the direction of its first axis
+        if fit is None:  # the grid is the image's own, but for the direction of its first axis
+            raise ArithmeticError(f"the grid of {path.name} does not map onto itself")
     outside = 0 if fit.is_inside else regrid.lost(mask.voxels, fit.matrix, shape)
     if outside:
         raise refuse(
@@ -82,6 +97,7 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
             measured=outside,
             limit=0,
             unit="voxels",
+            where=(path.name,),
         )
     as_is = grid.shape == shape and bool((fit.matrix == np.eye(4)).all())
     voxels = mask.voxels if as_is else regrid.onto(mask.voxels, fit.matrix, shape)
@@ -103,12 +119,13 @@ def _resample(product: Product, mask: Mask, header: NiftiHeader, name: str) -> P
 
 
 def _off_grid(fit: IndexMap | None, grid: Grid, header: NiftiHeader, name: str) -> PipelineError:
-    beside = "its voxels are others, in size or direction" if fit is None else f"it lies {fit.moved_mm:.3f} mm beside"
+    how = "its voxels are others, in size or direction" if fit is None else f"it lies {fit.moved_mm:.3f} mm beside"
     return refuse(
         Code.OFF_IMAGE_GRID,
-        f"the mask cannot be laid on the grid of {name} without resampling: {beside}; {_apart(grid, header)}",
+        f"the mask cannot be laid on the grid of {name} without resampling: {how}; {_apart(grid, header)}",
         "--resample nearest takes the nearest voxels and says how far.",
         clause="NIfTI-1 sform, qform",
+        where=(name,),
     )
 
 

@@ -19,7 +19,7 @@ from ..volume.merge import Merged, Origin, merge
 from .option_effects import Asked
 from .product import Product, Proof
 from .products import each_product, finish_product
-from .write import Progress
+from .request import Progress
 
 
 def merged_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:

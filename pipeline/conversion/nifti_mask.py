@@ -1,4 +1,4 @@
-"""NIfTI files that a user gives as masks, read into our own types; and a repaired one written.
+"""Read the NIfTI files that a user gives as masks into our own types; write a repaired one.
 
 Rules:
 - A file is taken at its word: its sform, else its qform, places it. A left-handed array has its first axis reversed, with
@@ -24,8 +24,8 @@ from ..geometry.grid import GeometryError, Grid
 from ..nifti import file as nifti
 from ..nifti.header import NiftiHeader, require_affine
 from ..volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
+from .output_path import checked_target, free_target
 from .record import sidecar_of
-from .write import checked_target, free_target
 
 
 def read_array(path: Path) -> tuple[NiftiHeader, Array]:
@@ -41,6 +41,7 @@ def read_array(path: Path) -> tuple[NiftiHeader, Array]:
         raise refuse(
             Code.SEVERAL_VOLUMES,
             f"{path.name} is {' × '.join(map(str, shape))}; one 3-D block is needed",
+            "Split it into its volumes, and give one.",
             where=(path.name,),
         )
     block = np.stack(list(nifti.read_planes(path)))
@@ -48,9 +49,16 @@ def read_array(path: Path) -> tuple[NiftiHeader, Array]:
 
 
 def labels_of(header: NiftiHeader, array: Array, name: str) -> Array:
-    """Stored values as the labels they mean, in the smallest unsigned type. name: of the file, for the refusal.
+    """Turn stored values into the labels they mean.
 
-    Raises NOT_A_MASK where slope * stored + intercept is not whole, is negative or too large.
+    Args:
+        header: its slope and intercept scale the values.
+        array: (i, j, k), as stored.
+        name: of the file, for the refusal.
+
+    Returns: (i, j, k) in the smallest unsigned type that holds them.
+
+    Raises: PipelineError NOT_A_MASK where slope * stored + intercept is not whole, is negative or too large.
     """
     slope, intercept = header.scaling
     scaled = array if (slope, intercept) == (1.0, 0.0) else array.astype(np.float64) * slope + intercept
@@ -78,14 +86,29 @@ def read_mask(path: Path) -> Mask:
     try:
         grid = Grid(labels.shape, LPS_TO_RAS @ right_handed(header.affine, labels.shape[0]))
     except GeometryError as error:
-        raise refuse(Code.CORRUPT_FILE, f"the affine of {path.name} describes no grid: {error}") from error
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"the affine of {path.name} describes no grid: {error}",
+            "Write it anew from its images: verimask convert --like, or your own tool.",
+            where=(path.name,),
+        ) from error
     names = _names(path)
     values = [int(v) for v in np.unique(labels) if v]
     return Mask(Voxels.of(labels), grid, tuple(names.get(v) or Segment(v, f"label {v}") for v in values), _stem(path))
 
 
 def write_fixed(target: Path, array: Array, grid: Grid, like: NiftiHeader, policy: Policy) -> None:
-    """A repaired array on its grid, with the slope and intent of the file it came from."""
+    """Write a repaired array on its grid, with the slope and intent of the file it came from.
+
+    Args:
+        target: a path that is free.
+        array: (i, j, k), values as stored.
+        grid: where they lie.
+        like: the header of the file they came from.
+        policy: the limits a header is held to.
+
+    Raises: PipelineError OUTPUT_NAME, OUTPUT_EXISTS, CANNOT_WRITE, READ_BACK_DIFFERS.
+    """
     free_target(checked_target(target), policy)
     slope, intercept = like.scaling
     header, _ = nifti.pack_header(

@@ -21,7 +21,19 @@ from ..volume.mask import Voxels
 
 
 def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy) -> tuple[Series, Laid]:
-    """One series of planes among the inputs, laid on its grid; for what explains and compares."""
+    """Find one series of planes among the inputs, and lay it on its grid; for what explains and compares.
+
+    Args:
+        inputs: folders or files.
+        series: UID, number or description of the series; None for the only one.
+        part: number or name of the volume; None for the only one.
+        policy: tolerances and choices.
+
+    Returns: the series, and its frames on their grid.
+
+    Raises: PipelineError NOT_CONVERTIBLE, SEVERAL_SERIES, SEVERAL_VOLUMES, NO_SUCH_SERIES, NO_SUCH_PART, and what `scan`
+    and `lay` refuse.
+    """
     found = scan(inputs)
     chosen = choose(found, series)
     if not chosen.frames:
@@ -31,15 +43,23 @@ def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, po
     return chosen, lay(chosen_part(chosen, part).frames, policy, chosen.title)
 
 
-def image_of(laid: Laid) -> Voxels:
-    """The stored grey values of a laid series, on its grid."""
-    decoded = decode_image(laid.frames, padded=not laid.whole)
-    return laid.place(decoded.voxels, decoded.padding)
+def image_of(laid_frames: Laid) -> Voxels:
+    """Read the stored grey values of a series on its grid."""
+    decoded = decode_image(laid_frames.frames, padded=not laid_frames.whole)
+    return laid_frames.place(decoded.voxels, decoded.padding)
 
 
-def mask_of(series: Series, laid: Laid, policy: Policy) -> Voxels:
-    """The labels of a laid mask series, on its grid."""
-    return laid.place(decode_mask(laid.frames, policy, series.mask_name).voxels, 0)
+def mask_of(series: Series, laid_frames: Laid, policy: Policy) -> Voxels:
+    """Read the labels of a mask series.
+
+    Args:
+        series: gives the mask its name.
+        laid_frames: its frames on their grid.
+        policy: how values become labels.
+
+    Returns: (i, j, k) labels on the grid.
+    """
+    return laid_frames.place(decode_mask(laid_frames.frames, policy, series.mask_name).voxels, 0)
 
 
 def chosen_part(series: Series, wanted: str | None) -> Part:
@@ -53,6 +73,7 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
             Code.NO_SUCH_PART,
             f"{series.title} has no part “{wanted}”",
             "Choose one by number or name:\n" + split_volumes.table(parts),
+            where=(series.uid,),
         )
     if len(parts) == 1:
         return parts[0]
@@ -65,6 +86,7 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
         measured=len(parts),
         limit=1,
         unit="volumes",
+        where=(series.uid,),
     )
 
 

@@ -1,4 +1,4 @@
-"""One volume ready to be written: what every kind of input becomes before it is a file.
+"""Define the product: one volume ready to be written, which every kind of input becomes before it is a file.
 
 Rules:
 - A product carries its proof: how far the planes it came from lie from the grid it is on, by their own equations.
@@ -136,49 +136,79 @@ def origin_of_mask(kind: str, source_uid: str | None) -> dict[str, Any]:
 
 
 def of_part(series: Series, part: Part, policy: Policy) -> Product:
-    """One volume of an image series."""
-    laid = lay(part.frames, policy, series.title)
+    """Make the product of one volume of an image series.
+
+    Args:
+        series: of kind "image".
+        part: the volume.
+        policy: tolerances and choices.
+
+    Returns: the image, or the mask where the policy reads labels.
+
+    Raises: PipelineError with what keeps the frames from one grid, or their values from being labels.
+    """
+    laid_frames = lay(part.frames, policy, series.title)
     name = " ".join(p for p in (series.mask_name, part.name) if p)
-    decoded = _decode(laid.frames, policy, name, padded=not laid.whole)
-    return of_laid(series, laid, decoded, name, part)
+    decoded = _decode(laid_frames.frames, policy, name, padded=not laid_frames.whole)
+    return of_laid(series, laid_frames, decoded, name, part)
 
 
-def of_laid(series: Series, laid: Laid, decoded: Decoded, name: str, part: Part | None = None) -> Product:
-    """Decoded voxels of laid frames on the grid of the file."""
-    seen = laid.whole and not laid.assumed
+def of_laid(series: Series, laid_frames: Laid, decoded: Decoded, name: str, part: Part | None = None) -> Product:
+    """Make the product of decoded voxels of laid frames, on the grid of the file.
+
+    Args:
+        series: they belong to.
+        laid_frames: the frames on their grid.
+        decoded: their voxels, frame by frame.
+        name: of the mask or image.
+        part: the volume they are, where a series holds several.
+
+    Returns: the product, with proof 1.
+    """
+    seen = laid_frames.whole and not laid_frames.assumed
     return Product(
-        volume=decoded.on(laid.grid, laid.place(decoded.voxels, decoded.padding), name),
+        volume=decoded.on(laid_frames.grid, laid_frames.place(decoded.voxels, decoded.padding), name),
         series=series,
         form="image" if decoded.segments is None else "labels",
-        proof=Proof.of(laid.stack),
-        frames=laid.at_k,
-        findings=(*laid.findings, *decoded.findings),
-        witnessed=Witnessed(laid.frames, laid.stack, decoded.physical) if seen else None,
+        proof=Proof.of(laid_frames.stack),
+        frames=laid_frames.at_k,
+        findings=(*laid_frames.findings, *decoded.findings),
+        witnessed=Witnessed(laid_frames.frames, laid_frames.stack, decoded.physical) if seen else None,
         suffix=f"part-{part.number}" if part and part.name else "",
-        assumed=laid.assumed,
+        assumed=laid_frames.assumed,
         extra={"Part": part.name} if part and part.name else {},
         late=decoded.late,
     )
 
 
 def of_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product | None:
-    """Parts on one grid as one 4-D image, volume after volume; None where their grids differ."""
-    laid = [lay(part.frames, policy, series.title) for part in parts]
-    first = laid[0]
-    if any(not _same_grid(first, other) for other in laid) or not all(p.whole for p in laid):
+    """Make one 4-D image of parts on one grid, volume after volume.
+
+    Args:
+        series: of kind "image".
+        parts: its volumes over time.
+        policy: tolerances and choices.
+
+    Returns: the product; None where the grids of the parts differ.
+
+    Raises: PipelineError with what keeps a part from one grid.
+    """
+    laid_frames = [lay(part.frames, policy, series.title) for part in parts]
+    first = laid_frames[0]
+    if any(not _same_grid(first, other) for other in laid_frames) or not all(p.whole for p in laid_frames):
         return None
-    frames = tuple(frame for volume in laid for frame in volume.frames)
+    frames = tuple(frame for volume in laid_frames for frame in volume.frames)
     decoded = decode_image(frames)
     columns, rows, _ = first.grid.shape
     voxels = Voxels((columns, rows, len(frames)), decoded.voxels.dtype, decoded.voxels.plane)
-    worst = max((p.stack for p in laid), key=lambda s: s.residual_mm)
+    worst = max((p.stack for p in laid_frames), key=lambda s: s.residual_mm)
     return Product(
         volume=Image(voxels, first.grid, decoded.slope, decoded.intercept, series.description),
         series=series,
         form="image",
         proof=Proof.of(worst),
         frames=frames,
-        findings=(*(f for p in laid for f in p.findings), *decoded.findings),
+        findings=(*(f for p in laid_frames for f in p.findings), *decoded.findings),
         witnessed=Witnessed(frames, worst, decoded.physical),
         volumes=len(parts),
         extra={"Volumes": [p.name for p in parts]},

@@ -29,8 +29,8 @@ from ..volume.representations import BY_KIND, FORMS, Trait
 from .file_names import file_names
 from .option_effects import Asked, Subject, is_settled, possible, refuse_idle
 from .product import Entry, Product
+from .request import Progress
 from .source import find_source, made_with, place_on, with_grey_values
-from .write import Progress
 
 
 class Item(NamedTuple):
@@ -41,7 +41,7 @@ class Item(NamedTuple):
     result: Product | PipelineError
 
 
-class Maker(Protocol):
+class _Maker(Protocol):
     """The module of a representation, by the name in its line of the table."""
 
     def products(self, entry: Entry, found: Scan, asked: Asked) -> Sequence[Product | PipelineError]:
@@ -167,9 +167,9 @@ def _items(entries: Sequence[Entry], found: Scan, asked: Asked) -> Iterator[Item
                 yield Item(entry, found, PipelineError(finding))
 
 
-def _maker(kind: str) -> Maker:
+def _maker(kind: str) -> _Maker:
     """Import the module of a representation; a conversion needs one of them."""
-    return cast(Maker, import_module(f".{BY_KIND[kind].module}", __package__))
+    return cast(_Maker, import_module(f".{BY_KIND[kind].module}", __package__))
 
 
 def _keep_tilt(product: Product, policy: Policy) -> Product:

@@ -1,4 +1,4 @@
-"""What a conversion was and how it is proven: one record, written beside the NIfTI file as JSON.
+"""Build the record of a conversion: what it was and how it is proven, written beside the NIfTI file as JSON.
 
 Rules:
 - Everything a report, a person or another program needs is in it; nothing else is asked later.
@@ -28,10 +28,12 @@ from ..core.plain_text import escape_bytes
 from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
 from ..dicom.frame import Frame
+from ..dicom.scan import Series
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes
 from ..volume.label_table import LabelRow
 from ..volume.mask import Mask, Segment
 from .product import Product, Proof
+from .request import RunDetails
 
 SCHEMA = "verimask outcome 1"
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
@@ -67,13 +69,14 @@ class Proofs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """The result of one conversion. output: the NIfTI file, or None when none was kept.
+    """The result of one conversion. output: the NIfTI file.
 
-    record: as it lies beside the file; of one that was passed over (SKIPPED), "Recorded" is the verdict it has there.
+    proofs: None for one that was passed over (SKIPPED). record: as it lies beside the file; for SKIPPED, "Recorded" is
+    the verdict it has there.
     """
 
     verdict: Verdict
-    output: Path | None
+    output: Path
     series: str
     shape: tuple[int, ...]
     dtype: str
@@ -101,61 +104,72 @@ def verdict_of(agreements: Sequence[Agreement]) -> Verdict:
 
 
 def build_record(
-    *,
-    verdict: Verdict,
-    output: Path,
+    outcome: Outcome,
     product: Product,
     affine_ras: Matrix,
-    shape: tuple[int, ...],
-    proofs: Proofs,
-    labels: Sequence[LabelRow],
-    dtype: str,
-    agreements: Sequence[Agreement],
-    findings: Sequence[Finding],
     policy: Policy,
-    request: Mapping[str, Any],
+    details: RunDetails,
     files: Sequence[tuple[str, Path]],
-    hashes: dict[Path, str],
+    hashes: Mapping[Path, str],
     labels_file: Path | None,
-    command: Sequence[str],
 ) -> dict[str, Any]:
-    """The JSON of a conversion, in the order a person reads it.
+    """Build the JSON of a conversion, in the order a person reads it.
 
-    files: every input with its role, "" for those of the mask or image itself. hashes: of the files and of the output.
-    labels_file: the file of label names that was written beside it.
+    Args:
+        outcome: all of the conversion but its record.
+        product: what was written.
+        affine_ras: (4, 4), of the file, from (i, j, k) to RAS mm.
+        policy: tolerances and choices.
+        details: what was asked for and typed.
+        files: every input with its role, "" for those of the mask or image itself.
+        hashes: SHA-256 of the files and of the output.
+        labels_file: the file of label names that was written beside it.
+
+    Returns: the record, of values that JSON has.
+
+    Raises: ValueError for a conversion that was passed over, which has its record already.
     """
-    from ..core.version import __version__
-
-    series = product.series
-    record: dict[str, Any] = {"Schema": SCHEMA, "Verdict": verdict, "Output": output.name}
-    record |= {name: series.get(keyword) for keyword, name in _BIDS.items() if series.get(keyword) is not None}
-    record |= {"ConversionSoftware": "verimask", "ConversionSoftwareVersion": __version__}
-    record["Shape"], record["DataType"] = list(shape), dtype
+    if outcome.proofs is None:
+        raise ValueError("what was passed over keeps the record it has")
+    record = {"Schema": SCHEMA, "Verdict": outcome.verdict, **_head(outcome, product.series)}
     if isinstance(product.volume, Mask):
         record["Type"] = "Mask"
         same = bool((affine_ras == product.grid.ras).all())
-        rows = zip(labels, product.volume.segments, strict=True)
+        rows = zip(outcome.labels or (), product.volume.segments, strict=True)
         record["Labels"] = [_label(row, segment, same_order=same) for row, segment in rows]
-    record["Geometry"] = _geometry(product, affine_ras, proofs)
+    record["Geometry"] = _geometry(product, affine_ras, outcome.proofs)
     record["Slices"] = [_slice(k, frame) for k, frame in enumerate(product.frames)]
     record["Planes"] = _planes(product)
     record |= product.extra
-    record["CrossCheck"] = [a.as_json() for a in agreements]
-    record["Findings"] = [f.as_json() for f in findings]
+    record["CrossCheck"] = [a.as_json() for a in outcome.agreements]
+    record["Findings"] = [f.as_json() for f in outcome.findings]
     record["Policy"] = policy.as_json()
-    record["Request"] = dict(request)
+    record["Request"] = dict(details.request)
     record["Provenance"] = {
-        "Inputs": sorted(
-            ({"File": path.name, "SHA256": hashes[path]} | ({"Role": role} if role else {}) for role, path in files),
-            key=lambda entry: (entry.get("Role", ""), entry["File"], entry["SHA256"]),
-        ),
-        "OutputSHA256": hashes[output],
-        "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in command],
+        "Inputs": _inputs(files, hashes),
+        "OutputSHA256": hashes[outcome.output],
+        "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in details.command],
         "Versions": versions(),
     }
     if labels_file is not None:
         record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": _digest(labels_file)}
     return record
+
+
+def _head(outcome: Outcome, series: Series) -> dict[str, Any]:
+    """What other programs know from the files of BIDS and dcm2niix."""
+    from ..core.version import __version__
+
+    known = {name: series.get(keyword) for keyword, name in _BIDS.items() if series.get(keyword) is not None}
+    software = {"ConversionSoftware": "verimask", "ConversionSoftwareVersion": __version__}
+    shape = {"Shape": list(outcome.shape), "DataType": outcome.dtype}
+    return {"Output": outcome.output.name, **known, **software, **shape}
+
+
+def _inputs(files: Sequence[tuple[str, Path]], hashes: Mapping[Path, str]) -> list[dict[str, str]]:
+    """Every file that had a part in it, by name and digest, in an order that no folder decides."""
+    entries = [{"File": path.name, "SHA256": hashes[path]} | ({"Role": role} if role else {}) for role, path in files]
+    return sorted(entries, key=lambda entry: (entry.get("Role", ""), entry["File"], entry["SHA256"]))
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -232,14 +246,14 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
 def _planes(product: Product) -> dict[str, Any]:
     """Where the first pixel of every plane lies, in mm from the first one, along its rows, columns and normal."""
     frames = product.frames[: product.grid.shape[2]]
-    placed = [(k, frame.plane) for k, frame in enumerate(frames) if frame is not None and frame.plane is not None]
+    in_space = [(k, frame.plane) for k, frame in enumerate(frames) if frame is not None and frame.plane is not None]
     along = np.zeros((0, 3))
-    if placed:
-        first = placed[0][1]
+    if in_space:
+        first = in_space[0][1]
         axes = np.array([first.row_cosine, first.column_cosine, first.normal])
-        along = np.round((np.array([p.position for _, p in placed]) - first.position) @ axes.T, 6) + 0.0
+        along = np.round((np.array([p.position for _, p in in_space]) - first.position) @ axes.T, 6) + 0.0
     return {
-        "Index": [k for k, _ in placed],
+        "Index": [k for k, _ in in_space],
         "AlongNormalMm": along[:, 2].tolist(),
         "AlongRowMm": along[:, 0].tolist(),
         "AlongColumnMm": along[:, 1].tolist(),

@@ -1,4 +1,4 @@
-"""Say what is wanted of the inputs: which series, which masks, on which grid.
+"""Say what is wanted of the inputs: which series, which masks, on which grid; and what is the same for every file of a run.
 
 Rules:
 - A Request is checked when it is made; one name or path counts as a list of one.
@@ -7,10 +7,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core import arguments
 from ..core.arguments import bad_option, check_choice, check_whole
@@ -125,3 +126,33 @@ class Request:
             "Merge": self.merge,
             "Order": list(self.order),
         }
+
+
+Progress = Callable[[str, int, int], None]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Show no progress.
+
+    Args:
+        stage: what is being done.
+        done: how much of it is.
+        total: of how much; 0 where nobody knows.
+    """
+
+
+class RunDetails(NamedTuple):
+    """What every file of a run is finished with.
+
+    like: a NIfTI file whose grid and header it is to have. page: whether the caller will write a page beside it, whose
+    place is to be free. request: what was asked for, as recorded. command: what the user typed.
+    """
+
+    like: Path | None = None
+    page: bool = False
+    request: Mapping[str, Any] = MappingProxyType({})
+    command: Sequence[str] = ()
+    progress: Progress = silent
+
+
+RUN_DETAILS = RunDetails()

@@ -1,4 +1,4 @@
-"""The images a mask was drawn on, and the mask on their grid.
+"""Find the images a mask was drawn on, and lay the mask on their grid.
 
 Rules:
 - A source is named by the mask (Referenced Series UID), by its Frame of Reference, or by being the only one given.
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.findings import Code, Finding, Severity, refuse
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
 from ..decode.image import decode_image
 from ..dicom import split_volumes
@@ -32,12 +32,12 @@ class Source:
     """An image series laid on its grid. doubts: what was left out of it by choice, and may be a plane."""
 
     series: Series
-    laid: Laid
+    laid_frames: Laid
     doubts: tuple[Finding, ...] = ()
 
     @property
     def grid(self) -> Grid:
-        return self.laid.grid
+        return self.laid_frames.grid
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -47,11 +47,15 @@ class Source:
     @property
     def image_uids(self) -> tuple[str, ...]:
         """SOP Instance UID of the plane at every k, "" where there is none."""
-        return tuple("" if f is None else f.sop_instance_uid for f in self.laid.at_k)
+        return tuple("" if f is None else f.sop_instance_uid for f in self.laid_frames.at_k)
 
     @property
     def witnessed(self) -> Witnessed | None:
-        return Witnessed(self.laid.frames, self.laid.stack, None, of_source=True) if self.laid.whole else None
+        return (
+            Witnessed(self.laid_frames.frames, self.laid_frames.stack, None, of_source=True)
+            if self.laid_frames.whole
+            else None
+        )
 
 
 def find_source(
@@ -63,56 +67,96 @@ def find_source(
     image_uids: Collection[str] = (),
     frame_of_reference_uid: str = "",
 ) -> Source | None:
-    """The source among `given` (folders or files), or, named by the mask, among the series found with it; None if none.
+    """Find the images a mask was drawn on.
 
-    Raises SEVERAL_SERIES where several could be it, NO_SOURCE where `given` holds none, CORRUPT_FILE or FILE_UNREAD where
-    a plane of it may be lost.
+    Args:
+        found: the series among the inputs, where a source is looked for if none was given.
+        given: folders or files that the user names; they hold the source, or it is refused.
+        policy: tolerances, and what becomes of files that cannot be read.
+        series_uids: Series Instance UIDs that the mask refers to.
+        image_uids: SOP Instance UIDs that it refers to.
+        frame_of_reference_uid: of the mask; it decides where nothing is referred to.
+
+    Returns: the source on its grid; None where none was given and none is named and found.
+
+    Raises: PipelineError SEVERAL_SERIES where several could be it, NO_SOURCE where `given` holds none, CORRUPT_FILE or
+    FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
     """
-    looked_at = scan(given) if given else found
-    among = looked_at.series
-    images = [s for s in among if s.kind == "image"]
-    named = [s for s in images if s.uid in series_uids]
-    named = named or [s for s in images if any(f.sop_instance_uid in image_uids for f in s.frames)]
-    if not named and given:
-        framed = [s for s in images if frame_of_reference_uid and s.frame_of_reference_uid == frame_of_reference_uid]
-        named = framed or images
-        if not images:
-            raise refuse(
-                Code.NO_SOURCE,
-                "there is no image series among what --source names",
-                "Give the folder of the images the mask was drawn on.\n" + table(among),
-            )
-    if not named:
+    scanned = scan(given) if given else found
+    images = [series for series in scanned.series if series.kind == "image"]
+    candidates = [series for series in images if series.uid in series_uids]
+    candidates = candidates or [s for s in images if any(f.sop_instance_uid in image_uids for f in s.frames)]
+    if not candidates and given:
+        candidates = _by_frame_of_reference(images, frame_of_reference_uid) or images
+        if not candidates:
+            raise _no_images(given, scanned)
+    if not candidates:
         return None
-    if len(named) > 1:
+    if len(candidates) > 1:
         raise refuse(
             Code.SEVERAL_SERIES,
-            f"{len(named)} series could be the source of this mask",
-            "Give --source the folder of just one:\n" + table(named),
+            f"{len(candidates)} series could be the source of this mask",
+            "Give --source the folder of just one:\n" + table(candidates),
+            where=tuple(series.uid for series in candidates),
+            measured=len(candidates),
+            limit=1,
+            unit="series",
         )
-    doubts = tuple(f for f in left_out_beside(looked_at, named[0], policy) if f.leaves_doubt)
-    return Source(named[0], _laid(named[0], policy), doubts)
+    doubts = tuple(f for f in left_out_beside(scanned, candidates[0], policy) if f.leaves_doubt)
+    return Source(candidates[0], _lay_source(candidates[0], policy), doubts)
+
+
+def _by_frame_of_reference(images: Sequence[Series], uid: str) -> list[Series]:
+    return [series for series in images if uid and series.frame_of_reference_uid == uid]
+
+
+def _no_images(given: Sequence[Path], scanned: Scan) -> PipelineError:
+    return refuse(
+        Code.NO_SOURCE,
+        "there is no image series among what --source names",
+        "Give the folder of the images the mask was drawn on.\n" + table(scanned.series),
+        where=tuple(path.name for path in given),
+    )
 
 
 def mask_on(mask: Mask, source: Source, policy: Policy) -> Mask:
-    """A mask on the grid of its source, with the source's Frame of Reference where it names none. Raises as `place_on`."""
+    """Lay a mask on the grid of its source, and in the source's Frame of Reference where it names none.
+
+    Args:
+        mask: on a grid of its own.
+        source: the images it was drawn on.
+        policy: how far it may move, and whether voxels may be taken from the nearest place.
+
+    Returns: the mask on the source's grid.
+
+    Raises: PipelineError FRAME_OF_REFERENCE_DIFFERS, OFF_SOURCE_GRID, OUTSIDE_SOURCE.
+    """
     return _moved(mask, source, policy)[0]
 
 
 def place_on(product: Product, source: Source, policy: Policy) -> Product:
-    """A product's mask on the grid of its source. Raises FRAME_OF_REFERENCE_DIFFERS, OFF_SOURCE_GRID, OUTSIDE_SOURCE."""
-    assert isinstance(product.volume, Mask)
-    mask, moved, found = _moved(product.volume, source, policy)
+    """Lay a product's mask on the grid of its source.
+
+    Args:
+        product: a mask on a grid of its own.
+        source: the images it was drawn on.
+        policy: how far it may move, and whether voxels may be taken from the nearest place.
+
+    Returns: the product on the source's grid.
+
+    Raises: PipelineError NOT_A_MASK, FRAME_OF_REFERENCE_DIFFERS, OFF_SOURCE_GRID, OUTSIDE_SOURCE.
+    """
+    mask, moved, found = _moved(_mask_in(product), source, policy)
     resampled = any(f.code is Code.RESAMPLED for f in found)
     grid_planes = source.grid.shape[2]
     extra: dict[str, Any] = {"SourceSeriesInstanceUID": source.series.uid, "MovedToSourceMm": moved}
-    proof = replace(product.proof, residual_mm=max(product.proof.residual_mm, source.laid.stack.residual_mm))
+    proof = replace(product.proof, residual_mm=max(product.proof.residual_mm, source.laid_frames.stack.residual_mm))
     return replace(
         product,
         volume=mask,
         proof=proof.add_travel(moved) if resampled else proof,
         # Planes that were paired one by one keep saying with which; others stand on the source's planes.
-        frames=product.frames if product.assumed and len(product.frames) == grid_planes else source.laid.at_k,
+        frames=product.frames if product.assumed and len(product.frames) == grid_planes else source.laid_frames.at_k,
         findings=(*product.findings, *found),
         witnessed=None if resampled else product.witnessed or source.witnessed,
         extra={**product.extra, **extra},
@@ -120,7 +164,15 @@ def place_on(product: Product, source: Source, policy: Policy) -> Product:
 
 
 def made_with(product: Product, role: str, image: Source | None) -> Product:
-    """A product that names the files of an image that had a part in it, "source" or "clean", and what is doubtful of it."""
+    """Name the files of an image that had a part in a product, and what is doubtful of it.
+
+    Args:
+        product: that was made with the image.
+        role: of the image, "source" or "clean".
+        image: None where there was none.
+
+    Returns: the product with those files and findings.
+    """
     if image is None:
         return product
     files = [(role, path) for path in image.files]
@@ -132,18 +184,25 @@ def made_with(product: Product, role: str, image: Source | None) -> Product:
 
 
 def with_grey_values(product: Product, source: Source) -> Product:
-    """What the source shows under a mask and under its seven mirror images: a hint that it may be flipped, no verdict."""
-    assert isinstance(product.volume, Mask)
+    """Say what the source shows under a mask and under its seven mirror images: a hint of a flip, no verdict."""
     from ..volume.mirror_check import sanity
 
-    decoded = decode_image(source.laid.frames)
-    image = source.laid.place(decoded.voxels, decoded.padding)
-    seen = sanity(product.volume.voxels, image)
+    decoded = decode_image(source.laid_frames.frames)
+    image = source.laid_frames.place(decoded.voxels, decoded.padding)
+    seen = sanity(_mask_in(product).voxels, image)
     if seen is None:
         return product
     hint = [Finding(Code.GREY_VALUES, seen.hint, severity=Severity.INFO)] if seen.hint else []
     rows = [asdict(row) for row in (seen.own, *seen.mirrored)]
     return replace(product, findings=(*product.findings, *hint), extra={**product.extra, "GreyValues": rows})
+
+
+def _mask_in(product: Product) -> Mask:
+    """Return a product's mask. Raises NOT_A_MASK for an image."""
+    if isinstance(product.volume, Mask):
+        return product.volume
+    words = f"{product.series.title} is an image, and only a mask lies on a source"
+    raise refuse(Code.NOT_A_MASK, words, "Leave --source and --as image out.", where=(product.series.title,))
 
 
 def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, list[Finding]]:
@@ -161,23 +220,28 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
                 measured=outside,
                 limit=0,
                 unit="voxels",
+                where=(source.series.title,),
             )
         voxels, moved = regrid.onto(mask.voxels, fit.matrix, grid.shape), fit.moved_mm
     elif policy.resample == "nearest":
         nearest = take_nearest(mask, grid, "the source images")
         return nearest.mask, nearest.moved_mm, [*findings, *nearest.findings]
     else:
-        raise _off_grid(fit, mask.grid, grid, limit)
+        raise _off_grid(fit, mask.grid, source, limit)
     return Mask(voxels, grid, mask.segments, mask.name), moved, findings
 
 
-def _laid(series: Series, policy: Policy) -> Laid:
+def _lay_source(series: Series, policy: Policy) -> Laid:
     volumes = split_volumes.split(series.frames)
     if len(volumes) > 1:
         raise refuse(
             Code.SEVERAL_VOLUMES,
             f"the source, {series.title}, holds {len(volumes)} volumes, and a mask lies on one",
             "Give --source only the files of the one:\n" + split_volumes.table(volumes),
+            where=(series.uid,),
+            measured=len(volumes),
+            limit=1,
+            unit="volumes",
         )
     return lay(series.frames, replace(policy, as_="image"), series.title)
 
@@ -206,18 +270,17 @@ def _frames_of_reference(mask: Grid, source: Grid) -> list[Finding]:
     ]
 
 
-def _off_grid(fit: IndexMap | None, mask: Grid, source: Grid, limit: float) -> Exception:
-    apart = _apart(mask, source)
+def _off_grid(fit: IndexMap | None, mask: Grid, source: Source, limit_mm: float) -> PipelineError:
+    details: dict[str, Any] = {"where": (source.series.title,)}
     if fit is None:
-        ours, theirs = ("\\".join(f"{n:.4g}" for n in g.spacing) for g in (mask, source))
-        said = f"the mask's voxels ({ours} mm) are not those of the source ({theirs} mm), in size or direction; {apart}"
-        details: dict[str, Any] = {}
+        ours, theirs = ("\\".join(f"{n:.4g}" for n in g.spacing) for g in (mask, source.grid))
+        words = f"the mask's voxels ({ours} mm) are not those of the source ({theirs} mm), in size or direction"
     else:
-        said = f"the mask lies {fit.moved_mm:.3f} mm beside the voxels of the source; {apart}"
-        details = {"measured": fit.moved_mm, "limit": limit, "unit": "mm"}
+        words = f"the mask lies {fit.moved_mm:.3f} mm beside the voxels of the source"
+        details |= {"measured": fit.moved_mm, "limit": limit_mm, "unit": "mm"}
     return refuse(
         Code.OFF_SOURCE_GRID,
-        said,
+        f"{words}; {_apart(mask, source.grid)}",
         "Give --source the series the mask was drawn on; --resample nearest takes the nearest voxels and says how far.",
         **details,
     )

@@ -1,4 +1,4 @@
-"""From a product to a file in its place: write, read back, cross-check, record.
+"""Turn a product into a file in its place: write it, read it back, cross-check it, record it.
 
 Rules:
 - Proof 2 reads the written file back; proof 3 asks other readers. Only then do file and record move into their place.
@@ -7,201 +7,122 @@ Rules:
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from types import MappingProxyType
-from typing import Any
-
-import numpy as np
+from typing import NamedTuple
 
 from ..core.atomic_file import cannot_write, in_place
-from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.findings import Code, Finding, PipelineError
 from ..core.policy import Policy
-from ..core.workers import Beside
+from ..core.workers import BackgroundCall
 from ..crosscheck.agreement import Agreement
 from ..crosscheck.panel import Panel
-from ..geometry.grid import Grid
-from ..geometry.index_map import find_index_map
 from ..nifti import file as nifti
 from ..nifti.header import parse_header
-from ..nifti.readback import ReadBack
-from ..volume import regrid
 from ..volume.label_files import label_file, label_text
 from ..volume.label_table import Counter, LabelRow, label_table
-from ..volume.mask import Array, Mask, Physical, Voxels
+from ..volume.mask import Mask
 from .existing_output import Standing, judge
 from .layout import Layout, lay_out
+from .output_path import free_target
 from .page_file import check_page_place, page_of
 from .product import Product
-from .record import Outcome, Proofs, build_record, sha256, sidecar_of, verdict_of, write_record
+from .record import Outcome, Proofs, Verdict, build_record, sha256, sidecar_of, verdict_of, write_record
+from .request import RUN_DETAILS, Progress, RunDetails
+from .witnesses import ask_witnesses, doubts, refuse_disputed
 
 _IMAGE_LEVEL = 2  # of ISA-L: 6 % larger than zlib's level 6 on CT, at many times its speed
-Progress = Callable[[str, int, int], None]
 
 
-def silent(stage: str, done: int, total: int) -> None:
-    """No progress."""
+class _Place(NamedTuple):
+    """Where to write, whether to replace what is there, and what is to be known about that."""
+
+    path: Path
+    overwrite: bool
+    findings: tuple[Finding, ...] = ()
 
 
-def finish(
-    product: Product,
-    target: Path,
-    policy: Policy,
-    panel: Panel,
-    *,
-    like: Path | None = None,
-    page: bool = False,
-    request: Mapping[str, Any] = MappingProxyType({}),
-    progress: Progress = silent,
-    command: Sequence[str] = (),
-) -> Outcome:
-    """Write a product to `target` with its record beside it.
+class _Proven(NamedTuple):
+    """A file that was read back. labels: counted as they passed; None for an image. sha256: of its bytes on disk."""
 
-    like: a NIfTI file whose grid and header it is to have. page: whether the caller will write a page beside it, whose
-    place is to be free. request: what was asked for, as recorded.
+    proofs: Proofs
+    labels: tuple[LabelRow, ...] | None
+    sha256: str
+
+
+def finish(product: Product, target: Path, policy: Policy, panel: Panel, details: RunDetails = RUN_DETAILS) -> Outcome:
+    """Write a product with its record beside it.
+
+    Args:
+        product: what is written.
+        target: the path that is wanted; the policy may choose one beside it.
+        policy: tolerances and choices.
+        panel: the witnesses, running.
+        details: what is the same for every file of a run.
+
+    Returns: what was done; SKIPPED where the output is there and proven.
+
+    Raises: PipelineError for every refusal; then no file is left.
     """
-    files = (*product.files, *(() if like is None else (("like", like),)))
-    place = _place(target, policy, request, files, page=page)
+    files = (*product.files, *(() if details.like is None else (("like", details.like),)))
+    place = _find_place(target, policy, details, files)
     if isinstance(place, Standing):
-        return _skipped(product, target, place)
-    destination, overwrite, stale = place
-    layout = lay_out(product, policy, like)
+        record = {"Verdict": "SKIPPED", "Output": target.name, "Recorded": place.verdict}
+        return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), record)
+    layout = lay_out(product, policy, details.like)
     product = layout.product
-    witnessed = product.witnessed
-    if witnessed is not None and product.volumes == 1:
-        panel.begin(witnessed.frames, voxels=witnessed.physical is not None)
-    dtype = layout.voxels.dtype
-    with _both_in_place(destination, overwrite=overwrite) as (image_part, record_part):
-        hashing = Beside(partial(sha256, [path for _, path in files]))
-        written, back, labels = _write(image_part, product, layout, policy, progress)
-        header_mm = nifti.prove(
-            image_part, layout.affine, layout.shape, dtype, written.checksums, policy.header_limit_mm, back
-        )
-        progress("cross-checking", 0, 0)
-        agreements = _agreements(product, layout, panel, image_part, policy)
-        findings = (*stale, *product.findings, *product.late(), *map(_refused, _doubtful(agreements)))
-        verdict = verdict_of(agreements)
-        if verdict == "VERIFIED" and (product.assumed or any(f.leaves_doubt for f in findings)):
-            verdict = "UNCONFIRMED"
-        if verdict == "DISPUTED" and not policy.keep_disputed:
-            raise _disputed(agreements, findings)
-        proofs = Proofs(product.proof, header_mm, written.qform_deviation_mm, written.sform_code, written.qform_code)
-        if labels is not None and not any(row.voxels for row in labels) and not policy.allow_empty:
-            raise _empty(product, findings)
-        record = build_record(
-            verdict=verdict,
-            output=destination,
-            product=product,
-            affine_ras=layout.affine,
+    if product.witnessed is not None and product.volumes == 1:
+        panel.begin(product.witnessed.frames, voxels=product.witnessed.physical is not None)
+    with _both_in_place(place.path, overwrite=place.overwrite) as (image_part, record_part):
+        hashing = BackgroundCall(partial(sha256, [path for _, path in files]))
+        proven = _write_proven(image_part, product, layout, policy, details.progress)
+        details.progress("cross-checking", 0, 0)
+        agreements = ask_witnesses(product, layout, panel, image_part, policy)
+        findings = (*place.findings, *product.findings, *product.late(), *doubts(agreements))
+        outcome = Outcome(
+            verdict=_verdict(product, agreements, findings, policy),
+            output=place.path,
+            series=product.series.title,
             shape=layout.shape,
-            proofs=proofs,
-            labels=labels or (),
-            dtype=str(dtype),
+            dtype=str(layout.voxels.dtype),
+            labels=proven.labels,
+            proofs=proven.proofs,
             agreements=agreements,
             findings=findings,
-            policy=policy,
-            request=request,
-            files=files,
-            hashes=hashing.result() | {destination: back.sha256},
-            labels_file=_write_labels(product, destination, policy, overwrite=overwrite),
-            command=command,
+            record={},
         )
+        _refuse_empty(product, outcome, policy)
+        labels_file = _write_labels(product, place, policy)
+        hashes = hashing.result() | {place.path: proven.sha256}
+        record = build_record(outcome, product, layout.affine, policy, details, files, hashes, labels_file)
         write_record(record_part, record)
-    return Outcome(
-        verdict=verdict,
-        output=destination,
-        series=product.series.title,
-        shape=layout.shape,
-        dtype=str(dtype),
-        labels=labels,
-        proofs=proofs,
-        agreements=agreements,
-        findings=findings,
-        record=record,
-    )
+    return replace(outcome, record=record)
 
 
-def _place(
-    target: Path, policy: Policy, request: Mapping[str, Any], files: Sequence[tuple[str, Path]], *, page: bool
-) -> Standing | tuple[Path, bool, tuple[Finding, ...]]:
-    """Where to write, whether to replace what is there, and what is said of it; or why it is passed over."""
+def _find_place(
+    target: Path, policy: Policy, details: RunDetails, files: Sequence[tuple[str, Path]]
+) -> Standing | _Place:
+    """Find where to write, or what is there already and proven to be the same."""
+    page = details.page
     if policy.write != "skip" or not (target.exists() or sidecar_of(target).exists()):
-        return free_target(target, policy, page=page), policy.write == "overwrite", ()
+        return _Place(free_target(target, policy, page=page), policy.write == "overwrite")
     if page:
         check_page_place(page_of(target))
     digests = sha256(path for _, path in files)
-    standing = judge(target, policy, request, [(role, digests[path]) for role, path in files])
-    return (target, True, (standing.said(),)) if standing.stale else standing
+    standing = judge(target, policy, details.request, [(role, digests[path]) for role, path in files])
+    return _Place(target, True, (standing.finding(),)) if standing.stale else standing
 
 
-def _skipped(product: Product, target: Path, standing: Standing) -> Outcome:
-    record = {"Verdict": "SKIPPED", "Output": target.name, "Recorded": standing.verdict}
-    return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), record)
-
-
-def checked_target(output: Path) -> Path:
-    """The output path, refused where no NIfTI file can be."""
-    if not output.name.endswith((".nii", ".nii.gz")):
-        raise refuse(
-            Code.OUTPUT_NAME,
-            f"{output.name} does not end in .nii or .nii.gz",
-            f"Name it {output.name.split('.')[0]}.nii.gz. With -o a folder ending in / all series are written.",
-            where=(output.name,),
-        )
-    if not output.parent.is_dir():
-        raise refuse(
-            Code.OUTPUT_NAME, f"the folder {output.parent} is not there", "Make it first, or give another name."
-        )
-    return output
-
-
-def free_target(target: Path, policy: Policy, *, page: bool = False) -> Path:
-    """The path to write to: `target`, or one with a suffix. page: whether a page is to lie beside it.
-
-    Raises OUTPUT_EXISTS, also where the page would have to replace something that is no page.
-    """
-    taken = _existing(target, policy, page=page)
-    if page and policy.write in ("refuse", "overwrite"):
-        check_page_place(page_of(target))
-    if not taken or policy.write == "overwrite":
-        return target
-    if policy.write == "suffix":
-        candidates = (with_suffix(target, str(n)) for n in range(2, 10_000))
-        return next(c for c in candidates if not _existing(c, policy, page=page))
-    raise refuse(
-        Code.OUTPUT_EXISTS,
-        f"{taken[0].name} is already there and was left alone",
-        "-w overwrite replaces it, -w suffix writes beside it, -w skip passes over what is proven to be the same.",
-        where=(taken[0].name,),
-    )
-
-
-def _existing(target: Path, policy: Policy, *, page: bool) -> list[Path]:
-    """What is there already of the files that are to be written together."""
-    labels = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
-    pages = [page_of(target)] if page else []
-    return [p for p in (target, sidecar_of(target), *labels, *pages) if os.path.lexists(p)]
-
-
-def with_suffix(target: Path, suffix: str) -> Path:
-    """liver.nii.gz and "resampled" -> liver_resampled.nii.gz"""
-    ending = ".nii.gz" if target.name.endswith(".gz") else ".nii"
-    stem = target.name.removesuffix(ending)
-    return target if not suffix or stem.endswith(suffix) else target.with_name(f"{stem}_{suffix}{ending}")
-
-
-def _write(
-    path: Path, product: Product, layout: Layout, policy: Policy, progress: Progress
-) -> tuple[nifti.Written, ReadBack, tuple[LabelRow, ...] | None]:
-    """Write the file, read it back as it grows, and count its labels as they pass."""
+def _write_proven(path: Path, product: Product, layout: Layout, policy: Policy, progress: Progress) -> _Proven:
+    """Write the file, read it back as it grows (proof 2), and count its labels as they pass."""
     volume, voxels = product.volume, layout.voxels
     mask = volume if isinstance(volume, Mask) else None
     slope, intercept = (1.0, 0.0) if isinstance(volume, Mask) else (volume.slope, volume.intercept)
-    header, deviation = nifti.pack_header(
+    header, deviation_mm = nifti.pack_header(
         layout.affine,
         layout.shape,
         voxels.dtype,
@@ -214,80 +135,47 @@ def _write(
     )
     gzipped = path.name.endswith(".gz.partial")
     level = policy.gzip_level if policy.gzip_level is not None else None if mask else _IMAGE_LEVEL
-    labels = Counter(mask) if mask and voxels is mask.voxels else None
-    seen = (lambda plane: None) if labels is None else labels.add
+    counter = Counter(mask) if mask and voxels is mask.voxels else None
+    count_labels = (lambda plane: None) if counter is None else counter.add
     written = Event()
     try:
         with nifti.opened(path, "wb", gzipped=gzipped, level=level) as file:
-            back = nifti.reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
-            checksums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]), seen)
+            reading = nifti.reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
+            sums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]), count_labels)
     except OSError as error:
         raise cannot_write(path.name.removesuffix(".partial").split(".", 2)[-1], error) from error
     finally:
         written.set()
-    rows = labels.rows() if labels else label_table(mask) if mask else None
-    made = parse_header(header)
-    return nifti.Written(checksums, deviation, made.sform_code, made.qform_code), back.result(), rows
+    labels = counter.rows() if counter else label_table(mask) if mask else None
+    back = reading.result()
+    limit_mm = policy.header_limit_mm
+    header_mm = nifti.prove(path, layout.affine, layout.shape, voxels.dtype, sums, limit_mm, back)
+    codes = parse_header(header)
+    proofs = Proofs(product.proof, header_mm, deviation_mm, codes.sform_code, codes.qform_code)
+    return _Proven(proofs, labels, back.sha256)
 
 
-def _agreements(product: Product, layout: Layout, panel: Panel, path: Path, policy: Policy) -> tuple[Agreement, ...]:
-    """What the witnesses say; volume by volume where there are several."""
-    witnessed = product.witnessed
-    if witnessed is None or policy.crosscheck == "off":
-        return ()
-    grid = witnessed.stack.grid
-    if product.volumes == 1:
-        return panel.verdicts(
-            grid, witnessed.stack, witnessed.frames, witnessed.physical, lambda: _back(path, layout, grid)
-        )
-    count = product.grid.shape[2]
-    per_volume = []
-    for start in range(0, count * product.volumes, count):
-        frames = witnessed.frames[start : start + count]
-        panel.begin(frames, voxels=witnessed.physical is not None, same_series=start > 0)
-        planes = list(nifti.read_planes(path))[start : start + count]
-        physical = None if witnessed.physical is None else partial(_later, witnessed.physical, start)
-        per_volume.append(panel.verdicts(grid, witnessed.stack, frames, physical, partial(iter, planes)))
-    return tuple(_worst(same) for same in zip(*per_volume, strict=True))
+def _verdict(product: Product, agreements: Sequence[Agreement], findings: Sequence[Finding], policy: Policy) -> Verdict:
+    """Weigh what the witnesses answered with what was found. Raises WITNESS_DIFFERS unless disputed files are kept."""
+    verdict = verdict_of(agreements)
+    if verdict == "DISPUTED" and not policy.keep_disputed:
+        raise refuse_disputed(agreements, findings)
+    if verdict == "VERIFIED" and (product.assumed or any(finding.leaves_doubt for finding in findings)):
+        return "UNCONFIRMED"
+    return verdict
 
 
-def _later(physical: Physical, start: int, k: int, plane: Array) -> Array:
-    return physical(start + k, plane)
-
-
-def _back(path: Path, layout: Layout, grid: Grid) -> Iterable[Array]:
-    """The planes of the written file in the order of the grid that witnesses are held against."""
-    fit = find_index_map(grid.ras, grid.shape, layout.affine, layout.shape)
-    planes = nifti.read_planes(path)
-    if fit is None or ((fit.matrix == np.eye(4)).all() and layout.shape == grid.shape):
-        return planes
-    columns, rows, count = layout.voxels.shape
-    block = np.empty((count, rows, columns), layout.voxels.dtype)
-    for k, plane in enumerate(planes):
-        block[k] = plane
-    return regrid.onto(Voxels.of(block.T), fit.inverse, grid.shape)
-
-
-def _worst(agreements: Sequence[Agreement]) -> Agreement:
-    order = ("DIFFERS", "FAILED", "KNOWN_WRONG", "REFUSED", "ABSENT", "REORDERED", "AGREES")
-    worst = min(agreements, key=lambda a: (order.index(a.status), -(a.max_corner_mm or 0), -(a.voxels_differing or 0)))
-    doubtful = _doubtful(agreements)
-    return doubtful[0] if doubtful and worst.status != "DIFFERS" else worst
-
-
-def _doubtful(agreements: Sequence[Agreement]) -> list[Agreement]:
-    return [agreement for agreement in agreements if agreement.leaves_doubt]
-
-
-def _refused(agreement: Agreement) -> Finding:
-    who = f"{agreement.witness} {agreement.version}".strip()
-    return Finding(
-        Code.WITNESS_REFUSED,
-        f"{who} was asked for the voxels and {agreement.words}; nobody has looked into that reason yet, so it may be "
-        "right, and the result stays unconfirmed",
-        "Look at the series in another viewer, and please report it.",
-        Severity.WARNING,
+def _refuse_empty(product: Product, outcome: Outcome, policy: Policy) -> None:
+    """Raise EMPTY for a mask without a voxel, unless the policy lets it pass."""
+    if policy.allow_empty or outcome.labels is None or any(row.voxels for row in outcome.labels):
+        return
+    finding = Finding(
+        Code.EMPTY,
+        f"the mask “{product.volume.name}” has no voxel",
+        "Was anything drawn, and is it the right one? --allow-empty writes it all the same.",
+        where=(product.volume.name,),
     )
+    raise PipelineError(finding, outcome.findings)
 
 
 @contextmanager
@@ -305,35 +193,11 @@ def _both_in_place(target: Path, *, overwrite: bool) -> Iterator[tuple[Path, Pat
         raise
 
 
-def _write_labels(product: Product, target: Path, policy: Policy, *, overwrite: bool) -> Path | None:
-    """The file of names and colours, where one was asked for."""
+def _write_labels(product: Product, place: _Place, policy: Policy) -> Path | None:
+    """Write the file of names and colours, where one was asked for."""
     if policy.labels_file == "none" or not isinstance(product.volume, Mask):
         return None
-    path = label_file(target, policy.labels_file)
-    with in_place(path, overwrite=overwrite) as part:
+    path = label_file(place.path, policy.labels_file)
+    with in_place(path, overwrite=place.overwrite) as part:
         part.write_text(label_text(product.volume.segments, policy.labels_file), "utf-8")
     return path
-
-
-def _empty(product: Product, findings: Sequence[Finding]) -> PipelineError:
-    return PipelineError(
-        Finding(
-            Code.EMPTY,
-            f"the mask “{product.volume.name}” has no voxel",
-            "Was anything drawn, and is it the right one? --allow-empty writes it all the same.",
-        ),
-        tuple(findings),
-    )
-
-
-def _disputed(agreements: Sequence[Agreement], findings: Sequence[Finding]) -> PipelineError:
-    said = "; ".join(f"{a.witness} {a.version} {a.words}" for a in agreements if a.status == "DIFFERS")
-    return PipelineError(
-        Finding(
-            Code.WITNESS_DIFFERS,
-            f"{said}, and no known rule explains it",
-            "Nothing was kept. --keep-disputed writes the file all the same; please report the series.",
-            Severity.ERROR,
-        ),
-        tuple(findings),
-    )

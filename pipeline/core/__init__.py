@@ -1,1 +1,1 @@
-"""What every room needs: findings, the policy, workers, and files that appear whole."""
+"""Hold what every room needs: findings, the policy, workers, and files that appear whole."""

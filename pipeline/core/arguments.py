@@ -22,7 +22,15 @@ if TYPE_CHECKING:  # `--help` comes past here: what only checks need is imported
 
 
 def bad_option(field: str, value: object, allowed: str) -> PipelineError:
-    """The refusal of one value of one field."""
+    """Make the refusal of one value of one field.
+
+    Args:
+        field: with its type, such as "Policy.orient".
+        value: that was given.
+        allowed: what it may be, in words.
+
+    Returns: BAD_OPTION, to be raised.
+    """
     from .findings import Code, refuse
 
     return refuse(
@@ -31,7 +39,15 @@ def bad_option(field: str, value: object, allowed: str) -> PipelineError:
 
 
 def check_choice(field: str, value: object, choices: tuple[object, ...]) -> None:
-    """Refuse what is not one of the choices; True is not 1."""
+    """Refuse what is not one of the choices; True is not 1.
+
+    Args:
+        field: with its type, such as "Policy.on_tilt".
+        value: that was given.
+        choices: what it may be.
+
+    Raises: PipelineError BAD_OPTION.
+    """
     if not any(value == choice and type(value) is type(choice) for choice in choices):
         raise bad_option(field, value, "one of " + ", ".join(str(c) for c in choices))
 
@@ -43,14 +59,32 @@ def check_flag(field: str, value: object) -> None:
 
 
 def check_number(field: str, value: object, *, above: float = 0.0, most: float | None = None) -> None:
-    """Refuse what is not a finite number above one bound and up to another."""
+    """Refuse what is not a finite number above one bound and up to another.
+
+    Args:
+        field: with its type, such as "Policy.corner_limit_mm".
+        value: that was given.
+        above: the bound that it must exceed.
+        most: the bound that it may reach; None for none.
+
+    Raises: PipelineError BAD_OPTION.
+    """
     number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if not number or not above < value or not (most is None or value <= most):  # type: ignore[operator]
         raise bad_option(field, value, f"a number above {above:g}" + ("" if most is None else f" and up to {most:g}"))
 
 
 def check_whole(field: str, value: object, first: int | None = None, last: int | None = None) -> None:
-    """Refuse what is not a whole number within its bounds."""
+    """Refuse what is not a whole number within its bounds.
+
+    Args:
+        field: with its type, such as "Policy.gzip_level".
+        value: that was given.
+        first: the lower bound, itself allowed; None for none.
+        last: the upper bound, itself allowed; None for none.
+
+    Raises: PipelineError BAD_OPTION.
+    """
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or not (first is None or first <= value) or not (last is None or value <= last):  # type: ignore[operator]
         raise bad_option(field, value, "a whole number" + ("" if first is None else f" from {first} to {last}"))

@@ -34,7 +34,7 @@ def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     if not overwrite and os.path.lexists(target):
         raise _exists(target, "is already there and was left alone")
-    temporary = _beside(target)
+    temporary = _temporary_path(target)
     try:
         yield temporary
         try:
@@ -54,7 +54,7 @@ def folder_in_place(target: Path) -> Iterator[Path]:
 
     `target` may be an empty folder; its parents are made. Raises OUTPUT_EXISTS, CANNOT_WRITE.
     """
-    temporary = _beside(target)
+    temporary = _temporary_path(target)
     try:
         if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
             raise _exists(target, "is already there and not an empty folder; it was left alone")
@@ -70,7 +70,7 @@ def folder_in_place(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _beside(target: Path) -> Path:
+def _temporary_path(target: Path) -> Path:
     """A name in the same folder that nobody else has; the ending tells what is being written."""
     return target.parent / f".{os.urandom(4).hex()}.{target.name}.partial"
 
@@ -95,7 +95,15 @@ def _exists(target: Path, what: str) -> PipelineError:
     return refuse(Code.OUTPUT_EXISTS, f"{target.name} {what}", hint, where=(target.name,))
 
 
+_LOOK = "Look at the folder and the disk, or write elsewhere."
+
+
 def cannot_write(name: str, error: OSError) -> PipelineError:
     """The refusal where a file cannot be written, and what to do about it."""
     words = f"{name} cannot be written: {error.strerror or error}"
-    return refuse(Code.CANNOT_WRITE, words, _HINTS.get(error.errno or 0, ""), where=(name,))
+    return refuse(
+        Code.CANNOT_WRITE,
+        words,
+        _HINTS.get(error.errno or 0, _LOOK),
+        where=(name,),
+    )

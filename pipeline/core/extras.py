@@ -58,4 +58,5 @@ def _lacking(extra: str, module: str, error: ImportError) -> PipelineError:
         code,
         f"{what} {packages[module]}, which cannot be imported ({error})",
         f"Install it with: pip install 'verimask[{extra}]'. {more}",
+        where=(packages[module],),
     )

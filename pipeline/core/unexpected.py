@@ -14,7 +14,7 @@ from .findings import Code, Finding, PipelineError
 
 
 def as_refusal(error: Exception, what: str = "it") -> PipelineError:
-    """A refusal as it is; anything else as UNEXPECTED. what: was worked on, where the caller does not name it."""
+    """Return a refusal as it is, and anything else as UNEXPECTED. what: was worked on, unless the caller names it."""
     if isinstance(error, PipelineError):
         return error
     if isinstance(error, MemoryError):
@@ -24,7 +24,7 @@ def as_refusal(error: Exception, what: str = "it") -> PipelineError:
         hint = (
             "This is a bug of verimask, not of your data; please report it with this line. Nothing was written for it."
         )
-    refusal = PipelineError(Finding(Code.UNEXPECTED, words, hint))
+    refusal = PipelineError(Finding(Code.UNEXPECTED, words, hint, where=(_place(error),)))
     refusal.__cause__ = error
     return refusal
 

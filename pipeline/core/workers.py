@@ -1,4 +1,4 @@
-"""What is done beside other work: a call in a thread, where it leaves the interpreter free, and a Python of its own.
+"""Run work in the background: a thread for calls that leave the interpreter free, a child process for everything else.
 
 Rules:
 - A Python of ours runs the standard library, this package and the installed packages, in that order. Neither the current
@@ -35,7 +35,7 @@ runpy.run_module({module!a}, run_name="__main__", alter_sys=True)
 _PATIENCE_S = 5.0  # for a process to be gone once it was killed
 
 
-class Beside(Generic[T]):
+class BackgroundCall(Generic[T]):
     """Starts `work` at once. `result` waits for it, and gives what it returned or raises what it raised."""
 
     def __init__(self, work: Callable[[], T]) -> None:
@@ -70,6 +70,8 @@ def python_process(module: str, *arguments: str, folder: str = "", keep_errors: 
         arguments: for the module.
         folder: where it is to work and to put its temporary files; by default where we do.
         keep_errors: whether its standard error is a pipe too; else it goes nowhere.
+
+    Returns: the process.
 
     Raises: OSError where no process can be started.
     """

@@ -18,7 +18,7 @@ from functools import partial
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
-from ..core.workers import Beside, kill, python_process
+from ..core.workers import BackgroundCall, kill, python_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,8 +114,8 @@ class Child:
         assert process.stdout is not None
         assert process.stderr is not None
         # In threads, since a process that hangs neither reads nor writes, and nothing here may wait for it.
-        self._talk = Beside(partial(_converse, process.stdin, process.stdout, self._jobs, self._answers))
-        self._listening = Beside(partial(_keep_last, process.stderr, self._errors))
+        self._talk = BackgroundCall(partial(_converse, process.stdin, process.stdout, self._jobs, self._answers))
+        self._listening = BackgroundCall(partial(_keep_last, process.stderr, self._errors))
 
     def _next_line(self, limit_s: float) -> bytes:
         """The line that answers the last job; those before it answer jobs that nobody waits for any more."""

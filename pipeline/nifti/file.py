@@ -24,7 +24,7 @@ import numpy as np
 
 from ..core.findings import Code, refuse
 from ..core.limits import MOST_PLANES
-from ..core.workers import Beside
+from ..core.workers import BackgroundCall
 from ..geometry.affine import Matrix, corner_distance
 from ..volume.mask import Array, Voxels
 from .gzip_writer import GzipWriter
@@ -310,10 +310,10 @@ def prove(
 
 def reading_back(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, gzipped: bool, written: Event | None = None
-) -> Beside[ReadBack]:
+) -> BackgroundCall[ReadBack]:
     """Start to read back what is written to a path, beside its writing. written: set when that has ended; now if None."""
     if written is None:
         written = Event()
         written.set()
     plane_bytes = shape[0] * shape[1] * dtype.itemsize
-    return Beside(partial(read_back, path, FIRST_VOXEL, plane_bytes, written, gzipped=gzipped))
+    return BackgroundCall(partial(read_back, path, FIRST_VOXEL, plane_bytes, written, gzipped=gzipped))

@@ -1,0 +1,117 @@
+"""Ask the witnesses about a written file, volume by volume (proof 3), and say what their answers mean for it.
+
+Rules:
+- Witnesses are shown the planes of the input, and held against the voxels of the file in its place.
+- A volume of a 4-D file is judged by itself; the file is as good as its worst volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..core.findings import Code, Finding, PipelineError, Severity
+from ..core.policy import Policy
+from ..crosscheck.agreement import Agreement
+from ..crosscheck.panel import Panel
+from ..geometry.grid import Grid
+from ..geometry.index_map import find_index_map
+from ..nifti import file as nifti
+from ..volume import regrid
+from ..volume.mask import Array, Physical, Voxels
+from .layout import Layout
+from .product import Product
+
+
+def ask_witnesses(product: Product, layout: Layout, panel: Panel, path: Path, policy: Policy) -> tuple[Agreement, ...]:
+    """Hold the written file against what every witness reads of the same planes.
+
+    Args:
+        product: with what witnesses are shown; nothing is asked where that is None.
+        layout: the order in which the voxels of the file lie.
+        panel: the witnesses, begun on the planes already where there is one volume.
+        path: of the written file.
+        policy: whether anybody is asked.
+
+    Returns: one agreement per witness.
+    """
+    witnessed = product.witnessed
+    if witnessed is None or policy.crosscheck == "off":
+        return ()
+    grid = witnessed.stack.grid
+    if product.volumes == 1:
+        read_back = partial(_planes_on, grid, path, layout)
+        return panel.verdicts(grid, witnessed.stack, witnessed.frames, witnessed.physical, read_back)
+    count = product.grid.shape[2]
+    per_volume = []
+    for start in range(0, count * product.volumes, count):
+        frames = witnessed.frames[start : start + count]
+        panel.begin(frames, voxels=witnessed.physical is not None, same_series=start > 0)
+        planes = list(nifti.read_planes(path))[start : start + count]
+        physical = None if witnessed.physical is None else partial(_physical_from, witnessed.physical, start)
+        per_volume.append(panel.verdicts(grid, witnessed.stack, frames, physical, partial(iter, planes)))
+    return tuple(_worst(same) for same in zip(*per_volume, strict=True))
+
+
+def doubtful(agreements: Sequence[Agreement]) -> list[Agreement]:
+    """Return those that keep a result from VERIFIED, whatever the others say."""
+    return [agreement for agreement in agreements if agreement.leaves_doubt]
+
+
+def doubts(agreements: Sequence[Agreement]) -> list[Finding]:
+    """Say of every witness that refused the voxels, for a reason not understood, that its doubt remains."""
+    return [_refusal_of(agreement) for agreement in doubtful(agreements)]
+
+
+def refuse_disputed(agreements: Sequence[Agreement], findings: Sequence[Finding]) -> PipelineError:
+    """Return the refusal of a file that a witness disputes. findings: made before it."""
+    differing = [a for a in agreements if a.status == "DIFFERS"]
+    words = "; ".join(f"{a.witness} {a.version} {a.words}" for a in differing)
+    return PipelineError(
+        Finding(
+            Code.WITNESS_DIFFERS,
+            f"{words}, and no known rule explains it",
+            "Nothing was kept. --keep-disputed writes the file all the same; please report the series.",
+            where=tuple(a.witness for a in differing),
+        ),
+        tuple(findings),
+    )
+
+
+def _physical_from(physical: Physical, start: int, k: int, plane: Array) -> Array:
+    return physical(start + k, plane)
+
+
+def _planes_on(grid: Grid, path: Path, layout: Layout) -> Iterable[Array]:
+    """Read the planes of the written file in the order of the grid that witnesses are held against."""
+    fit = find_index_map(grid.ras, grid.shape, layout.affine, layout.shape)
+    planes = nifti.read_planes(path)
+    if fit is None or ((fit.matrix == np.eye(4)).all() and layout.shape == grid.shape):
+        return planes
+    columns, rows, count = layout.voxels.shape
+    block = np.empty((count, rows, columns), layout.voxels.dtype)
+    for k, plane in enumerate(planes):
+        block[k] = plane
+    return regrid.onto(Voxels.of(block.T), fit.inverse, grid.shape)
+
+
+def _worst(agreements: Sequence[Agreement]) -> Agreement:
+    order = ("DIFFERS", "FAILED", "KNOWN_WRONG", "REFUSED", "ABSENT", "REORDERED", "AGREES")
+    worst = min(agreements, key=lambda a: (order.index(a.status), -(a.max_corner_mm or 0), -(a.voxels_differing or 0)))
+    doubtful_ones = doubtful(agreements)
+    return doubtful_ones[0] if doubtful_ones and worst.status != "DIFFERS" else worst
+
+
+def _refusal_of(agreement: Agreement) -> Finding:
+    who = f"{agreement.witness} {agreement.version}".strip()
+    return Finding(
+        Code.WITNESS_REFUSED,
+        f"{who} was asked for the voxels and {agreement.words}; nobody has looked into that reason yet, so it may be "
+        "right, and the result stays unconfirmed",
+        "Look at the series in another viewer, and please report it.",
+        Severity.WARNING,
+        where=(agreement.witness,),
+    )
