@@ -29,6 +29,7 @@ from ..geometry.index_map import find_index_map
 from ..nifti import file as nifti
 from ..nifti.header import parse_header
 from ..nifti.readback import ReadBack
+from ..nifti.streams import opened
 from ..volume import regrid
 from ..volume.label_files import label_file, label_text
 from ..volume.label_table import Counter, LabelRow, label_table
@@ -218,7 +219,7 @@ def _write(
     seen = (lambda plane: None) if labels is None else labels.add
     written = Event()
     try:
-        with nifti.opened(path, "wb", gzipped=gzipped, level=level) as file:
+        with opened(path, "wb", gzipped=gzipped, level=level) as file:
             back = nifti.reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
             checksums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]), seen)
     except OSError as error:
