@@ -26,7 +26,7 @@ from pipeline.conversion.write import finish
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import Series, choose, scan
 from pipeline.dicom.split_volumes import split
-from pipeline.nifti import file as nifti
+from pipeline.nifti.streams import opened
 from tests.helpers.phantom import ORIENTATIONS, Spec, Truth, turned, write
 
 OFF = Policy(crosscheck="off")
@@ -392,7 +392,7 @@ def test_the_record_says_everything_and_nothing_of_the_patient(tmp_path: Path) -
 
 
 def nifti_bytes(path: Path) -> bytes:
-    with nifti.opened(path, "rb", gzipped=True) as file:
+    with opened(path, "rb", gzipped=True) as file:
         return file.read()
 
 

@@ -20,7 +20,7 @@ from pipeline.dicom.frame import Frame
 from pipeline.dicom.pixels import read_plane
 from pipeline.dicom.scan import scan
 from pipeline.encode.seg import write_seg
-from pipeline.encode.segments import described
+from pipeline.encode.segments import describe_segments
 from pipeline.encode.series import write_series
 from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
@@ -480,7 +480,10 @@ def test_without_highdicom_the_refusal_names_the_extra(
 )
 def test_a_segment_file_is_read_to_the_letter(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "s.toml").write_text(text)
-    error = refusal(described, SEGMENTS, tmp_path / "s.toml")
+    error = refusal(describe_segments, SEGMENTS, tmp_path / "s.toml")
     assert (error.finding.code, error.exit) == (Code.SEGMENT_DESCRIPTION, Exit.USAGE)
     assert said in error.finding.message
-    assert refusal(described, SEGMENTS, tmp_path / "none.toml").finding.code is Code.NO_SUCH_INPUT
+    for path, said in ((tmp_path / "none.toml", "not there"), (tmp_path, "cannot be read")):
+        error = refusal(describe_segments, SEGMENTS, path)
+        assert error.finding.code is Code.NO_SUCH_INPUT
+        assert said in error.finding.message

@@ -22,6 +22,7 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.geometry.affine import corner_indices
 from pipeline.geometry.grid import Grid
 from pipeline.nifti import file as nifti
+from pipeline.nifti.streams import opened
 from pipeline.volume.mask import Voxels
 
 LIMIT_MM = 1e-2
@@ -73,7 +74,7 @@ def write(
         description="verimask",
         limit_mm=LIMIT_MM,
     )
-    with nifti.opened(path, "wb", gzipped=path.suffix == ".gz") as file:
+    with opened(path, "wb", gzipped=path.suffix == ".gz") as file:
         return nifti.write(file, header, Voxels.of(array), lambda done: None)
 
 

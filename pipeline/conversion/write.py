@@ -23,6 +23,7 @@ from ..crosscheck.agreement import Agreement
 from ..crosscheck.panel import Panel
 from ..nifti import file as nifti
 from ..nifti.header import parse_header
+from ..nifti.streams import opened
 from ..volume.label_files import label_file, label_text
 from ..volume.label_table import Counter, LabelRow, label_table
 from ..volume.mask import Mask
@@ -139,7 +140,7 @@ def _write_proven(path: Path, product: Product, layout: Layout, policy: Policy, 
     count_labels = (lambda plane: None) if counter is None else counter.add
     written = Event()
     try:
-        with nifti.opened(path, "wb", gzipped=gzipped, level=level) as file:
+        with opened(path, "wb", gzipped=gzipped, level=level) as file:
             reading = nifti.reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
             sums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]), count_labels)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Masks back into DICOM: a series of label images, or a SEG."""
+"""Write masks as DICOM: a series of label images, or a SEG."""

@@ -1,9 +1,10 @@
-"""Masks as one DICOM SEG that refers to its source images. highdicom writes it; the voxels and their place are ours.
+"""Write masks as one DICOM SEG that refers to its source images.
 
 Rules:
+- highdicom writes the SEG; the voxels and their place are ours.
 - Frames follow the planes of the source one to one; highdicom takes their place from the source's own attributes.
 - Segment numbers count from 1 in the order of the labels, as the standard demands (PS3.3 C.8.20.2). Where that changes
-  a label it is said.
+  a label, a finding says so.
 - Overlapping masks go into one SEG, each segment in its own frames.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,22 +25,22 @@ from ..core.policy import Policy
 from ..dicom.encoding import load
 from ..dicom.frame import Frame
 from ..volume.mask import Array, Concept, Mask, Segment, smallest_unsigned
-from .segments import described
-from .source import check_source
+from .segments import TISSUE, describe_segments
+from .source import TYPE_2, check_source
 from .uids import content_digest, content_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_TYPE_2 = """
-    PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber
-    PositionReferenceIndicator
-""".split()
+_LONGEST = 64  # characters of an LO, as descriptions and labels are
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenSeg:
-    """path: the SEG. segments: as written, by segment number. labels: (segment number, label of the mask) pairs."""
+    """A SEG that was written.
+
+    segments: in the order of their numbers. labels: pairs of a segment number and the label it has in the mask.
+    """
 
     path: Path
     segments: tuple[Segment, ...]
@@ -57,44 +59,71 @@ def write_seg(
     description: str = "",
     series_number: int | None = None,
 ) -> WrittenSeg:
-    """Write masks on one grid as a SEG. source: the frames of the source in the order of the planes. toml: see
-    `encode.segments`. kind: LABELMAP holds no overlap, and fewer programs read it.
+    """Write masks on one grid as a SEG.
 
-    Raises PipelineError: NO_EXPORT_PACKAGE, EXPORT_SOURCE, SEGMENT_DESCRIPTION, SEGMENTS_OVERLAP, EMPTY, OUTPUT_EXISTS,
-    CANNOT_WRITE.
+    Args:
+        masks: on the grid of the source, each label in one of them only. They may overlap.
+        source: the frames of the source, in the order of the planes.
+        path: of the new file.
+        toml: descriptions of the segments, see `encode.segments`.
+        policy: has the limit in mm for the place of the planes.
+        kind: a LABELMAP holds no overlap, and fewer programs read it.
+        description: of the series, cut to 64 characters.
+        series_number: of the new series; made from that of the source when None.
+
+    Returns:
+        The segments as written, the numbers they got, and what was filled in or changed.
+
+    Raises:
+        NO_EXPORT_PACKAGE: highdicom is not installed.
+        EXPORT_SOURCE, FRAME_OF_REFERENCE_DIFFERS: the masks do not lie on the source, or it lacks what a SEG repeats.
+        SEGMENT_DESCRIPTION, NO_SUCH_INPUT: the TOML file cannot be used, or not be read.
+        SEGMENTS_OVERLAP: two masks have one label; or they share voxels, and a LABELMAP was asked for.
+        EMPTY: all voxels are background.
+        OUTPUT_EXISTS, CANNOT_WRITE: the path is taken, or cannot be written.
     """
     highdicom = imported("seg", "highdicom")
     for mask in masks:
         check_source(mask.grid, source, policy or Policy())
-    labels = sorted(s.number for mask in masks for s in mask.segments)
-    if len(set(labels)) != len(labels):
-        raise refuse(Code.SEGMENTS_OVERLAP, f"two of the masks hold the same label ({labels})", "Give each its own.")
-    ordered = sorted((s for mask in masks for s in mask.segments), key=lambda s: s.number)
-    segments, findings = described(ordered, toml)
-    numbers = {label: n + 1 for n, label in enumerate(labels)}
+    ordered = _segments_by_label(masks)
+    segments, findings = describe_segments(ordered, toml)
+    numbers = {segment.number: n + 1 for n, segment in enumerate(ordered)}
     digest = content_digest(masks, [frame.sop_instance_uid for frame in source])
-    images = _images(source)
-    findings = (*findings, *_thickness(images, masks[0]))
-    made = _made(
+    images = _read_images(source)
+    findings = (*findings, *_fill_thickness(images, masks[0]))
+    made = _make_seg(
         highdicom,
         source,
         images,
-        pixel_array=_pixels(masks, numbers, kind, source),
+        pixel_array=_merge_pixels(masks, numbers, kind, source),
         segmentation_type=kind,
-        segment_descriptions=[_description(highdicom, s, numbers[s.number]) for s in segments],
+        segment_descriptions=[_describe(highdicom, s, numbers[s.number]) for s in segments],
         series_instance_uid=content_uid(digest, kind, "seg series"),
         series_number=series_number or 100 * int(source[0].rank("SeriesNumber") or 0) + 2,
         sop_instance_uid=content_uid(digest, kind, "seg"),
-        series_description=(description or "segmentation")[:64],
+        series_description=(description or "segmentation")[:_LONGEST],
     )
     with in_place(path, overwrite=False) as working:
         path.parent.mkdir(parents=True, exist_ok=True)
         made.save_as(working)
-    return WrittenSeg(path, segments, tuple((n, label) for label, n in numbers.items()), (*findings, *_moved(numbers)))
+    return WrittenSeg(
+        path, segments, tuple((n, label) for label, n in numbers.items()), (*findings, *_remapped(numbers))
+    )
 
 
-def _made(highdicom: Any, source: Sequence[Frame], images: list[Dataset], **what: Any) -> Any:
-    """The SEG; what highdicom finds wrong with the source is a refusal in its own words."""
+def _segments_by_label(masks: Sequence[Mask]) -> list[Segment]:
+    """The segments of all masks, ordered by their labels. Raises SEGMENTS_OVERLAP where two have one label."""
+    ordered = sorted((s for mask in masks for s in mask.segments), key=lambda s: s.number)
+    labels = [segment.number for segment in ordered]
+    repeated = [f"label {a}" for a, b in pairwise(labels) if a == b]
+    if repeated:
+        words = f"two of the masks hold the same label ({labels})"
+        raise refuse(Code.SEGMENTS_OVERLAP, words, "Give each its own.", where=tuple(repeated))
+    return ordered
+
+
+def _make_seg(highdicom: Any, source: Sequence[Frame], images: list[Dataset], **what: Any) -> Any:
+    """Let highdicom make the SEG. What it finds wrong with the source becomes a refusal in its own words."""
     if not source[0].get("FrameOfReferenceUID"):
         raise refuse(
             Code.EXPORT_SOURCE,
@@ -123,34 +152,37 @@ def _made(highdicom: Any, source: Sequence[Frame], images: list[Dataset], **what
         ) from error
 
 
-def _images(source: Sequence[Frame]) -> list[Dataset]:
-    """The data sets highdicom copies patient, study and places from: a plane each, or the one multi-frame instance."""
+def _read_images(source: Sequence[Frame]) -> list[Dataset]:
+    """Read what highdicom copies patient, study and places from: a data set a plane, or the multi-frame instance."""
     first = source[0].header
     if first.number_of_frames > 1:
-        whole = len(source) == first.number_of_frames and all(frame.header is first for frame in source)
-        if not whole:
+        is_whole = len(source) == first.number_of_frames and all(frame.header is first for frame in source)
+        if not is_whole:
             raise refuse(
                 Code.EXPORT_SOURCE,
                 f"the source {first.path.name} has {first.number_of_frames} frames, of which {len(source)} are the planes",
                 "A SEG can refer to a multi-frame image only as a whole; export a DICOM series instead.",
                 where=(first.path.name,),
             )
-        return [_complete(first.path)]
-    return [_complete(frame.path) for frame in source]
+        return [_read_complete(first.path)]
+    return [_read_complete(frame.path) for frame in source]
 
 
-def _complete(path: Path) -> Dataset:
-    """A source data set with the Type 2 attributes an anonymiser may have taken out, empty."""
+def _read_complete(path: Path) -> Dataset:
+    """Read a source data set, with the Type 2 attributes an anonymiser may have taken out, empty."""
     dataset = load(path, stop_before_pixels=True)
-    for keyword in _TYPE_2:
+    for keyword in TYPE_2:
         dataset.setdefault(keyword, "")
     if not dataset.get("SpecificCharacterSet", "absent"):
         del dataset.SpecificCharacterSet
     return dataset
 
 
-def _thickness(images: list[Dataset], mask: Mask) -> list[Finding]:
-    """Give images without Slice Thickness, which a SEG has to repeat, the distance between planes, and say so."""
+def _fill_thickness(images: list[Dataset], mask: Mask) -> list[Finding]:
+    """Give images without Slice Thickness, which a SEG has to repeat, the distance between planes, and say so.
+
+    The images are changed in place: they were read for this export, and nobody else has them.
+    """
     without = [image for image in images if not image.get("SliceThickness")]
     if not without or "SharedFunctionalGroupsSequence" in images[0]:
         return []
@@ -169,21 +201,30 @@ def _thickness(images: list[Dataset], mask: Mask) -> list[Finding]:
     ]
 
 
-def _pixels(masks: Sequence[Mask], numbers: dict[int, int], kind: str, source: Sequence[Frame]) -> Array:
-    """(frames, rows, columns) of segment numbers; of overlapping masks (frames, rows, columns, segments), 0 or 1."""
+def _merge_pixels(masks: Sequence[Mask], numbers: dict[int, int], kind: str, source: Sequence[Frame]) -> Array:
+    """Merge masks into (frames, rows, columns) of segment numbers.
+
+    Overlapping masks give (frames, rows, columns, segments) of 0 and 1. Raises EMPTY, and SEGMENTS_OVERLAP where a
+    LABELMAP is to hold them.
+    """
     columns, rows, planes = masks[0].grid.shape
     labels = np.array([0, *numbers])  # ascending, as their segment numbers are: the place of a label is its number
     dtype = smallest_unsigned(len(numbers))
-    at = [frame.number - 1 if source[0].header.number_of_frames > 1 else k for k, frame in enumerate(source)]
+    frame_indices = [frame.number - 1 if source[0].header.number_of_frames > 1 else k for k, frame in enumerate(source)]
     block = np.zeros((planes, rows, columns), dtype)
     shared = 0
     for mask in masks:
-        for k, plane in zip(at, mask.voxels, strict=True):
+        for k, plane in zip(frame_indices, mask.voxels, strict=True):
             new = labels.searchsorted(plane).astype(dtype)
             shared += int(np.count_nonzero(block[k] & np.where(new, ~dtype.type(0), 0)))
             block[k] = np.where(new, new, block[k])
     if not block.any():
-        raise refuse(Code.EMPTY, "every voxel of the mask is background; a SEG of nothing has no frame to write")
+        raise refuse(
+            Code.EMPTY,
+            "every voxel of the mask is background; a SEG of nothing has no frame to write",
+            "Check that this is the mask you meant; a DICOM series (--to series) can hold an empty one.",
+            where=tuple(mask.name for mask in masks if mask.name),
+        )
     if not shared:
         return block
     if kind == "LABELMAP":
@@ -191,22 +232,22 @@ def _pixels(masks: Sequence[Mask], numbers: dict[int, int], kind: str, source: S
             Code.SEGMENTS_OVERLAP,
             f"the masks share {shared} voxels, and a label map holds one label a voxel",
             "Write a BINARY segmentation: it keeps every segment in frames of its own.",
+            where=tuple(mask.name for mask in masks if mask.name),
             measured=float(shared),
             limit=0.0,
             unit="voxels",
         )
     apart = np.zeros((planes, rows, columns, len(numbers)), np.uint8)
     for mask in masks:
-        for k, plane in zip(at, mask.voxels, strict=True):
+        for k, plane in zip(frame_indices, mask.voxels, strict=True):
             for segment in mask.segments:
                 apart[k, :, :, numbers[segment.number] - 1] = plane == segment.number
     return apart
 
 
-def _description(highdicom: Any, segment: Segment, number: int) -> Any:
+def _describe(highdicom: Any, segment: Segment, number: int) -> Any:
+    """The Segment Description of a segment as `describe_segments` gives it."""
     kind, _, name = segment.algorithm.partition(" ")
-    assert segment.category is not None  # filled by `described`
-    assert segment.type is not None
     coded = highdicom.sr.CodedConcept
     algorithm = None
     if kind != "MANUAL":
@@ -216,9 +257,9 @@ def _description(highdicom: Any, segment: Segment, number: int) -> Any:
     colour = highdicom.color.CIELabColor.from_rgb(*segment.colour) if segment.colour else None
     return highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=segment.name[:64],
-        segmented_property_category=_coded(coded, segment.category),
-        segmented_property_type=_coded(coded, segment.type),
+        segment_label=segment.name[:_LONGEST],
+        segmented_property_category=_coded(coded, segment.category or TISSUE),
+        segmented_property_type=_coded(coded, segment.type or TISSUE),
         algorithm_type=kind,
         algorithm_identification=algorithm,
         display_color=colour,
@@ -229,15 +270,16 @@ def _coded(coded: Any, concept: Concept) -> Any:
     return coded(concept.value, concept.scheme, concept.meaning)
 
 
-def _moved(numbers: dict[int, int]) -> list[Finding]:
+def _remapped(numbers: dict[int, int]) -> list[Finding]:
+    """The finding that names the labels whose number had to change."""
     moved = {label: number for label, number in numbers.items() if label != number}
     if not moved:
         return []
-    said = ", ".join(f"{label} became {number}" for label, number in moved.items())
+    changes = ", ".join(f"{label} became {number}" for label, number in moved.items())
     return [
         Finding(
             Code.LABELS_REMAPPED,
-            f"segment numbers of a SEG count from 1: label {said}",
+            f"segment numbers of a SEG count from 1: label {changes}",
             severity=Severity.INFO,
             clause="PS3.3 C.8.20.2",
         )

@@ -1,9 +1,9 @@
-"""What a SEG says of its segments, from a small TOML file.
+"""Read the descriptions of the segments of a SEG from a small TOML file.
 
 Rules:
 - One `[[segment]]` a label. `value` is the label in the mask; everything else may be left out and is then taken from
   the mask, or is the placeholder below, which is reported.
-- An entry for a label the mask does not have, an unknown key or a code of another form is refused, never passed over.
+- An entry for a label the mask does not have, an unknown key or a code of another form is refused, not ignored.
 
     [[segment]]
     value = 1
@@ -18,7 +18,7 @@ Rules:
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,20 +27,24 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..volume.mask import Concept, Segment
 
 ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC", "AUTOMATIC")
-_TISSUE = Concept("85756007", "SCT", "Tissue")
+# What is written where nothing is known: the standard demands codes, and every segment is some tissue.
+TISSUE = Concept("85756007", "SCT", "Tissue")
 _KEYS = {"value", "name", "category", "type", "colour", "algorithm", "algorithm_name"}
 
 
-def described(segments: Sequence[Segment], toml: Path | None) -> tuple[tuple[Segment, ...], tuple[Finding, ...]]:
-    """The segments of a mask with what the file says of them, codes and algorithm always filled; and what was filled.
+def describe_segments(
+    segments: Sequence[Segment], toml: Path | None
+) -> tuple[tuple[Segment, ...], tuple[Finding, ...]]:
+    """Complete the segments of a mask by what a file says of them, and by placeholders where nobody says anything.
 
-    Raises SEGMENT_DESCRIPTION for anything the file says that cannot be used, NO_SUCH_INPUT where it is not there.
+    Codes and algorithm are always filled afterwards; the findings name the segments that got placeholders.
+    Raises SEGMENT_DESCRIPTION for anything the file says that cannot be used, NO_SUCH_INPUT where it cannot be read.
     """
     entries = _entries(toml) if toml is not None else {}
     unknown = sorted(set(entries) - {s.number for s in segments})
     if unknown and toml is not None:
         there = ", ".join(f"{s.number} “{s.name}”" for s in segments)
-        raise _wrong(toml, f"describes label {unknown[0]}, which the mask does not have", f"The mask has {there}.")
+        raise _refusal(toml, f"describes label {unknown[0]}, which the mask does not have", f"The mask has {there}.")
     merged = tuple(replace(s, **entries.get(s.number, {})) for s in segments)
     placeholders = [s.name for s in merged if s.category is None or s.type is None]
     findings = []
@@ -52,13 +56,14 @@ def described(segments: Sequence[Segment], toml: Path | None) -> tuple[tuple[Seg
                 "A TOML file with category and type for each label makes the SEG mean what it shows.",
                 Severity.WARNING,
                 clause="PS3.3 C.8.20.2",
+                where=tuple(placeholders),
             )
         )
     filled = tuple(
         replace(
             s,
-            category=s.category or _TISSUE,
-            type=s.type or _TISSUE,
+            category=s.category or TISSUE,
+            type=s.type or TISSUE,
             algorithm=s.algorithm if s.algorithm.split(" ")[0] in ALGORITHMS else "SEMIAUTOMATIC not stated",
         )
         for s in merged
@@ -67,61 +72,86 @@ def described(segments: Sequence[Segment], toml: Path | None) -> tuple[tuple[Seg
 
 
 def _entries(path: Path) -> dict[int, dict[str, Any]]:
+    """The entries of a file: label to the fields of its segment. Raises as `describe_segments`."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
         given = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise refuse(
-            Code.NO_SUCH_INPUT, f"{path} is not there", "Check the path; nothing was written.", where=(str(path),)
-        ) from error
+    except OSError as error:
+        problem = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        words = f"{path} {problem}"
+        raise refuse(Code.NO_SUCH_INPUT, words, "Check the path; nothing was written.", where=(str(path),)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise _wrong(path, f"is not TOML: {error}") from error
+        raise _refusal(path, f"is not TOML: {error}") from error
     listed = given.get("segment")
     if set(given) != {"segment"} or not isinstance(listed, list) or not all(isinstance(e, dict) for e in listed):
-        raise _wrong(path, "holds something else than [[segment]] tables")
+        raise _refusal(path, "holds something else than [[segment]] tables")
     entries: dict[int, dict[str, Any]] = {}
     for entry in listed:
         value = entry.get("value")
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise _wrong(path, f"has a segment with value {value!r}; a label is a whole number from 1 on")
+            raise _refusal(path, f"has a segment with value {value!r}; a label is a whole number from 1 on")
         if value in entries:
-            raise _wrong(path, f"describes label {value} twice")
+            raise _refusal(path, f"describes label {value} twice")
         entries[value] = _fields(path, value, entry)
     return entries
 
 
 def _fields(path: Path, value: int, entry: dict[str, Any]) -> dict[str, Any]:
-    strange = sorted(set(entry) - _KEYS)
-    if strange:
-        raise _wrong(path, f"has “{strange[0]}” at label {value}", f"Known are {', '.join(sorted(_KEYS))}.")
-    found: dict[str, Any] = {}
-    if "name" in entry:
-        if not isinstance(entry["name"], str) or not 0 < len(entry["name"]) <= 64:
-            raise _wrong(path, f"has a name at label {value} that is not of 1 to 64 characters")
-        found["name"] = entry["name"]
-    for key in ("category", "type"):
+    """The fields of a segment that an entry gives. Raises SEGMENT_DESCRIPTION for a value of another form."""
+    unknown = sorted(set(entry) - _KEYS)
+    if unknown:
+        raise _refusal(path, f"has “{unknown[0]}” at label {value}", f"Known are {', '.join(sorted(_KEYS))}.")
+    fields: dict[str, Any] = {}
+    for key, parse in _PARSERS.items():
         if key in entry:
-            code = entry[key]
-            if not isinstance(code, list) or len(code) != 3 or not all(isinstance(c, str) and c for c in code):
-                raise _wrong(path, f"has a {key} at label {value} that is not [value, scheme, meaning]")
-            found[key] = Concept(*code)
-    if "colour" in entry:
-        colour = entry["colour"]
-        if not isinstance(colour, list) or len(colour) != 3 or not all(c in range(256) for c in colour):
-            raise _wrong(path, f"has a colour at label {value} that is not three numbers from 0 to 255")
-        found["colour"] = tuple(colour)
+            try:
+                fields[key] = parse(entry[key])
+            except _WrongForm as error:
+                raise _refusal(path, f"has a {key} at label {value} that is not {error}") from error
     if "algorithm" in entry or "algorithm_name" in entry:
         kind, name = entry.get("algorithm", "SEMIAUTOMATIC"), entry.get("algorithm_name", "not stated")
         if kind not in ALGORITHMS or not isinstance(name, str):
-            raise _wrong(path, f"has an algorithm at label {value} that is none of {', '.join(ALGORITHMS)}")
-        found["algorithm"] = kind if kind == "MANUAL" else f"{kind} {name}"
-    return found
+            raise _refusal(path, f"has an algorithm at label {value} that is none of {', '.join(ALGORITHMS)}")
+        fields["algorithm"] = kind if kind == "MANUAL" else f"{kind} {name}"
+    return fields
 
 
-def _wrong(path: Path, what: str, hint: str = "") -> PipelineError:
+class _WrongForm(ValueError):
+    """A value of another form; the text is what it should be."""
+
+
+def _parse_name(given: Any) -> str:
+    if not isinstance(given, str) or not 0 < len(given) <= 64:
+        raise _WrongForm("of 1 to 64 characters")
+    return given
+
+
+def _parse_concept(given: Any) -> Concept:
+    if not isinstance(given, list) or len(given) != 3 or not all(isinstance(part, str) and part for part in given):
+        raise _WrongForm("[value, scheme, meaning]")
+    return Concept(*given)
+
+
+def _parse_colour(given: Any) -> tuple[int, int, int]:
+    if not isinstance(given, list) or len(given) != 3 or not all(part in range(256) for part in given):
+        raise _WrongForm("three numbers from 0 to 255")
+    red, green, blue = given
+    return red, green, blue
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "name": _parse_name,
+    "category": _parse_concept,
+    "type": _parse_concept,
+    "colour": _parse_colour,
+}
+
+
+def _refusal(path: Path, what: str, hint: str = "") -> PipelineError:
+    """The refusal of something the file says."""
     return refuse(
         Code.SEGMENT_DESCRIPTION,
         f"{path.name} {what}",

@@ -1,4 +1,4 @@
-"""A mask as a DICOM series: one label image for each plane of the source, at the very same place.
+"""Write a mask as a DICOM series: one label image for each plane of the source, at the very same place.
 
 Rules:
 - SOP class: that of the source where it is CT or MR Image Storage, Secondary Capture for every other and for none, and
@@ -25,8 +25,8 @@ from ..core.findings import Code, refuse
 from ..core.policy import Policy
 from ..dicom.frame import Frame
 from ..geometry.grid import Grid
-from ..volume.mask import Array, Mask
-from .source import check_source, copied, reference, source_dataset
+from ..volume.mask import Array, Mask, Segment
+from .source import check_source, copy_identity, read_source, refer_to
 from .uids import content_digest, content_uid
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 CT, MR, SECONDARY = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
 _LARGEST = int(np.iinfo(np.uint16).max)
 _MR_NEEDS = ("ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime")
-_MR_SAYS = (*_MR_NEEDS, "ScanOptions", "MRAcquisitionType", "EchoTrainLength", "InversionTime", "SpacingBetweenSlices")
+_MR_KEPT = (*_MR_NEEDS, "ScanOptions", "MRAcquisitionType", "EchoTrainLength", "InversionTime", "SpacingBetweenSlices")
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenSeries:
-    """folder: the series. files: by plane. sop_class_uid: of all instances."""
+    """A series that was written. files: by plane. sop_class_uid: of all instances."""
 
     folder: Path
     files: tuple[Path, ...]
@@ -57,61 +57,107 @@ def write_series(
     description: str = "",
     series_number: int | None = None,
 ) -> WrittenSeries:
-    """Write a mask as one instance a plane. source: the frames of its source in the order of the planes, or None for a
-    grid without one, which gets a study of its own. folder: must not exist, or be empty; it appears when complete.
+    """Write a mask as one instance a plane.
 
-    Raises PipelineError: EXPORT_SOURCE, TOO_LARGE, FRAME_OF_REFERENCE_DIFFERS, OUTPUT_EXISTS, CANNOT_WRITE.
+    Args:
+        mask: on the grid of its source.
+        source: the frames of the source, in the order of the planes; None for a grid without one, which gets a study of
+            its own.
+        folder: must not exist, or be empty. It appears when it is complete.
+        policy: has the limit in mm for the place of the planes.
+        description: of the series, cut to 64 characters.
+        series_number: of the new series; made from that of the source when None.
+
+    Returns:
+        The files, by plane, and the UIDs they got.
+
+    Raises:
+        EXPORT_SOURCE, FRAME_OF_REFERENCE_DIFFERS: the mask does not lie on the source.
+        TOO_LARGE: a label does not fit 16 bits.
+        OUTPUT_EXISTS, CANNOT_WRITE: the folder is taken, or cannot be written.
     """
     if source is not None:
         check_source(mask.grid, source, policy or Policy())
+    largest = _largest_label(mask)
     digest = content_digest([mask], [frame.sop_instance_uid + f"/{frame.number}" for frame in source or ()])
-    sop_class = _sop_class(source)
-    largest = max((s.number for s in mask.segments), default=1)
-    if largest > _LARGEST:
+    common = _Common(
+        digest=digest,
+        sop_class_uid=_sop_class(source),
+        series_uid=content_uid(digest, "series"),
+        description=(description or f"mask {mask.name}".strip())[:64],
+        number=series_number if series_number is not None else _next_number(source),
+        largest=largest,
+    )
+    names = [f"IM{k + 1:04d}.dcm" for k in range(mask.grid.shape[2])]
+    with folder_in_place(folder) as working:
+        for k, plane in enumerate(mask.voxels):
+            _save(_make_instance(mask, source[k] if source else None, k, plane, common), working / names[k])
+    return WrittenSeries(folder, tuple(folder / name for name in names), common.series_uid, common.sop_class_uid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """What all instances of a series share. digest: of its content, for UIDs. largest: the largest label."""
+
+    digest: str
+    sop_class_uid: str
+    series_uid: str
+    description: str
+    number: int
+    largest: int
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Of the stored values: 8 bits where the class and the labels allow it."""
+        return np.dtype("<u1" if self.sop_class_uid == SECONDARY and self.largest < 256 else "<u2")
+
+
+def _largest_label(mask: Mask) -> int:
+    """The largest label of a mask. Raises TOO_LARGE where an instance cannot hold it."""
+    largest = max(mask.segments, key=lambda s: s.number, default=Segment(1, ""))
+    if largest.number > _LARGEST:
         raise refuse(
             Code.TOO_LARGE,
-            f"the mask has the label {largest}, and a DICOM series of label images holds 16 bits",
+            f"the mask has the label {largest.number}, and a DICOM series of label images holds 16 bits",
             "Give the labels smaller numbers, or write a SEG (--to seg), which numbers them anew.",
-            measured=largest,
+            where=(f"{largest.name} ({largest.number})",),
+            measured=largest.number,
             limit=_LARGEST,
             unit="label",
             clause="PS3.3 C.8.2.1",
         )
-    dtype = np.dtype("<u1" if sop_class == SECONDARY and largest < 256 else "<u2")
-    series_uid = content_uid(digest, "series")
-    names = []
-    with folder_in_place(folder) as working:
-        for k, plane in enumerate(mask.voxels):
-            made = copied(source[k]) if source else _invented(mask.grid, k, digest)
-            made.SOPClassUID, made.SOPInstanceUID = sop_class, content_uid(digest, "instance", str(k))
-            made.SeriesInstanceUID = series_uid
-            made.SeriesDescription = (description or f"mask {mask.name}".strip())[:64]
-            made.SeriesNumber = series_number if series_number is not None else _next_number(source)
-            made.InstanceNumber = k + 1
-            _describe(made, source[k] if source else None)
-            _derivation(made, mask, source[k] if source else None)
-            _pixels(made, plane, dtype, largest)
-            names.append(f"IM{k + 1:04d}.dcm")
-            _save(made, working / names[-1])
-    return WrittenSeries(folder, tuple(folder / name for name in names), series_uid, sop_class)
+    return largest.number
+
+
+def _make_instance(mask: Mask, frame: Frame | None, k: int, plane: Array, common: _Common) -> Dataset:
+    """Make the instance of plane k; `frame` is that of the source, where there is one."""
+    made = copy_identity(frame) if frame is not None else _invent_identity(mask.grid, k, common.digest)
+    made.SOPClassUID, made.SOPInstanceUID = common.sop_class_uid, content_uid(common.digest, "instance", str(k))
+    made.SeriesInstanceUID = common.series_uid
+    made.SeriesDescription, made.SeriesNumber, made.InstanceNumber = common.description, common.number, k + 1
+    _fill_class(made, frame)
+    _fill_derivation(made, mask, frame)
+    _fill_pixels(made, plane, common)
+    return made
 
 
 def _sop_class(source: Sequence[Frame] | None) -> str:
+    """Choose the SOP class, by the first rule of this module."""
     classes = {str(frame.get("SOPClassUID", "")) for frame in source or ()}
-    if source and classes == {MR} and not all(source_dataset(source[0].path).get(k) for k in _MR_NEEDS):
+    if source and classes == {MR} and not all(read_source(source[0].path).get(k) for k in _MR_NEEDS):
         return SECONDARY
     return classes.pop() if classes in ({CT}, {MR}) else SECONDARY
 
 
 def _next_number(source: Sequence[Frame] | None) -> int:
-    """Beside the source in a list of series, and not its own number."""
+    """A series number that comes near that of the source in a list of series, and is not its own."""
     return 100 * int(source[0].rank("SeriesNumber") or 0) + 1 if source else 1
 
 
-def _describe(made: Dataset, frame: Frame | None) -> None:
-    """What the class asks for beyond study, plane and pixels (PS3.3 A.3, A.4, A.8)."""
+def _fill_class(made: Dataset, frame: Frame | None) -> None:
+    """Fill in what the class asks for beyond study, plane and pixels (PS3.3 A.3, A.4, A.8)."""
     made.Manufacturer, made.ManufacturerModelName, made.BurnedInAnnotation = "verimask", "verimask", "NO"
-    given: Any = source_dataset(frame.path) if frame is not None else {}
+    given: Any = read_source(frame.path) if frame is not None else {}
     third = [str(v) for v in given.get("ImageType") or ()][2:3]
     made.ImageType = ["DERIVED", "SECONDARY", *third]
     if made.SOPClassUID == SECONDARY:
@@ -125,7 +171,7 @@ def _describe(made: Dataset, frame: Frame | None) -> None:
         return
     made.Modality = "MR"
     made.ImageType = ["DERIVED", "SECONDARY", *(third or ["OTHER"])]
-    for keyword in _MR_SAYS:
+    for keyword in _MR_KEPT:
         if keyword in given:
             made[keyword] = given[keyword]
     if "IR" not in given.get("ScanningSequence", ""):
@@ -134,17 +180,22 @@ def _describe(made: Dataset, frame: Frame | None) -> None:
         made.setdefault(keyword, "")
 
 
-def _derivation(made: Dataset, mask: Mask, frame: Frame | None) -> None:
+def _fill_derivation(made: Dataset, mask: Mask, frame: Frame | None) -> None:
+    """Fill in what the labels mean, and which frame they were drawn on."""
     named = ", ".join(f"{s.number} = {s.name}" for s in mask.segments)
     made.DerivationDescription = f"Label mask; 0 = background, {named}"[:1024]
-    made.DerivationCodeSequence = [_code("113076", "DCM", "Segmentation")]
+    made.DerivationCodeSequence = [_make_code("113076", "DCM", "Segmentation")]
     if frame is not None:
-        item = reference(frame)
-        item.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source image for image processing operation")]
+        item = refer_to(frame)
+        item.PurposeOfReferenceCodeSequence = [
+            _make_code("121322", "DCM", "Source image for image processing operation")
+        ]
         made.SourceImageSequence = [item]
 
 
-def _pixels(made: Dataset, plane: Array, dtype: np.dtype[np.generic], largest: int) -> None:
+def _fill_pixels(made: Dataset, plane: Array, common: _Common) -> None:
+    """Fill in one plane of labels, and a window that shows them all."""
+    dtype, largest = common.dtype, common.largest
     bits = dtype.itemsize * 8
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
     made.Rows, made.Columns = plane.shape
@@ -155,8 +206,8 @@ def _pixels(made: Dataset, plane: Array, dtype: np.dtype[np.generic], largest: i
     made["PixelData"].VR = "OW" if bits == 16 else "OB"
 
 
-def _invented(grid: Grid, k: int, digest: str) -> Dataset:
-    """A study for a grid that has none: placeholders, and the plane of this index."""
+def _invent_identity(grid: Grid, k: int, digest: str) -> Dataset:
+    """Make a data set with placeholders for patient and study, and plane k of a grid that has no source."""
     from pydicom.dataset import Dataset
     from pydicom.valuerep import DS
 
@@ -177,7 +228,7 @@ def _invented(grid: Grid, k: int, digest: str) -> Dataset:
     return made
 
 
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
+def _make_code(value: str, scheme: str, meaning: str) -> Dataset:
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -186,6 +237,7 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
 
 
 def _save(made: Dataset, path: Path) -> None:
+    """Write an instance as a DICOM file, Explicit VR Little Endian."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 

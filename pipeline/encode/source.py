@@ -1,9 +1,9 @@
-"""The source of an export: which planes it has, and what is copied from it, element by element.
+"""Check that a mask lies on the planes of its source, and copy from the source what an export must share with it.
 
 Rules:
 - Patient, study, Frame of Reference and geometry are copied as they are written, decimal strings included: an export
   must lie in the same study and at the very same place.
-- Nothing else is taken over: what the source says of its acquisition is not true of a mask.
+- Nothing else is copied: what the source says of its acquisition is not true of a mask.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ _KEPT = """
     ReferringPhysicianName StudyID AccessionNumber StudyDescription PatientAge PatientSize PatientWeight
     FrameOfReferenceUID PositionReferenceIndicator PatientPosition BodyPartExamined Laterality
 """.split()
-# Type 2 or 2C: present, and empty where the source has none (PS3.3 C.7.1.1, C.7.2.1, C.7.3.1, C.7.4.1).
-_NEVER_ABSENT = """
+# Type 2: present, and empty where the source has none (PS3.3 C.7.1.1, C.7.2.1, C.7.4.1).
+TYPE_2 = """
     PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber
-    PositionReferenceIndicator Laterality
+    PositionReferenceIndicator
 """.split()
+_NEVER_ABSENT = {*TYPE_2, "Laterality"}  # the latter of type 2C (PS3.3 C.7.3.1)
+_GIVE_SOURCE = "Give the series the mask was made on, or put the mask on its grid first (convert --source)."
 _GEOMETRY = {
     "ImagePositionPatient": "PlanePositionSequence",
     "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -45,7 +47,20 @@ _GEOMETRY = {
 
 
 def check_source(grid: Grid, source: Sequence[Frame], policy: Policy) -> None:
-    """Refuse a mask that does not lie on the planes of the source, one plane each, in their order."""
+    """Refuse a mask that does not lie on the planes of its source, one plane each, in their order.
+
+    Args:
+        grid: of the mask.
+        source: the frames of the source, in the order of the planes.
+        policy: has the limit in mm.
+
+    Returns:
+        Nothing, where it does.
+
+    Raises:
+        EXPORT_SOURCE: the number, size or place of the planes is another.
+        FRAME_OF_REFERENCE_DIFFERS: their coordinates cannot be compared.
+    """
     planes = [frame.plane for frame in source if frame.plane is not None]
     sizes = {(p.columns, p.rows) for p in planes}
     if len(planes) != grid.shape[2] or len(source) != len(planes) or sizes != {grid.shape[:2]}:
@@ -53,7 +68,8 @@ def check_source(grid: Grid, source: Sequence[Frame], policy: Policy) -> None:
         raise refuse(
             Code.EXPORT_SOURCE,
             f"the mask has {' × '.join(map(str, grid.shape))} voxels, the source {len(planes)} planes of {size} pixels",
-            "Give the series the mask was made on, or put the mask on its grid first (convert --source).",
+            _GIVE_SOURCE,
+            where=tuple(frame.name for frame in source[:1]),
         )
     residual = residuals_mm(grid.lps, planes, np.arange(len(planes)))
     worst, limit = int(residual.argmax()), policy.corner_limit(min(grid.spacing))
@@ -61,7 +77,7 @@ def check_source(grid: Grid, source: Sequence[Frame], policy: Policy) -> None:
         raise refuse(
             Code.EXPORT_SOURCE,
             f"plane {worst} of the mask lies {residual[worst]:.4g} mm from {source[worst].name}",
-            "Give the series the mask was made on, or put the mask on its grid first (convert --source).",
+            _GIVE_SOURCE,
             where=(source[worst].name,),
             measured=float(residual[worst]),
             limit=limit,
@@ -73,15 +89,16 @@ def check_source(grid: Grid, source: Sequence[Frame], policy: Policy) -> None:
             Code.FRAME_OF_REFERENCE_DIFFERS,
             f"the mask lies in Frame of Reference {grid.frame_of_reference_uid}, the source in {theirs}",
             "Equal numbers mean different places then. Give the series the mask was made on.",
+            where=(grid.frame_of_reference_uid, theirs),
             clause="PS3.3 C.7.4.1",
         )
 
 
-def copied(frame: Frame) -> Dataset:
-    """A new data set with the patient, the study, the Frame of Reference and the plane of a source frame."""
+def copy_identity(frame: Frame) -> Dataset:
+    """Make a new data set with the patient, the study, the Frame of Reference and the plane of a source frame."""
     from pydicom.dataset import Dataset
 
-    given = source_dataset(frame.path)
+    given = read_source(frame.path)
     made = Dataset()
     for keyword in _KEPT:
         if keyword in given and (given[keyword].value or keyword != "SpecificCharacterSet"):
@@ -89,15 +106,15 @@ def copied(frame: Frame) -> Dataset:
         elif keyword in _NEVER_ABSENT:
             setattr(made, keyword, "")
     for keyword, group in _GEOMETRY.items():
-        holder = _holder(given, frame.number, group, keyword)
+        holder = _find_holder(given, frame.number, group, keyword)
         if holder is not None:
             made[keyword] = holder[keyword]
     made.setdefault("SliceThickness", "")
     return made
 
 
-def reference(frame: Frame) -> Dataset:
-    """One item that refers to a source frame (PS3.3 table 10-3)."""
+def refer_to(frame: Frame) -> Dataset:
+    """Make an item that refers to a source frame (PS3.3 table 10-3)."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -109,13 +126,13 @@ def reference(frame: Frame) -> Dataset:
 
 
 @lru_cache(maxsize=2)  # the frames of a multi-frame instance follow each other
-def source_dataset(path: Path) -> Dataset:
-    """Everything a source file says but its pixels."""
+def read_source(path: Path) -> Dataset:
+    """Read all of a source file but its pixels."""
     return load(path, stop_before_pixels=True)
 
 
-def _holder(given: Dataset, number: int, group: str, keyword: str) -> Dataset | None:
-    """The data set a plane attribute is written in: the frame's functional group, the shared one, or the instance."""
+def _find_holder(given: Dataset, number: int, group: str, keyword: str) -> Dataset | None:
+    """Find the data set that has a plane attribute: the frame's functional group, the shared one, or the instance."""
     for groups, at in (("PerFrameFunctionalGroupsSequence", number - 1), ("SharedFunctionalGroupsSequence", 0)):
         items = given.get(groups)
         if items and at < len(items) and items[at].get(group) and keyword in items[at][group].value[0]:

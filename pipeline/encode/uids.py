@@ -18,7 +18,7 @@ _NAMESPACE = uuid.UUID("5e1d7a52-8f0c-5b0e-9b57-0d6a3b1f2c44")
 
 
 def content_uid(*parts: str | bytes) -> str:
-    """A UID under 2.25 (PS3.5 B.2) that these parts alone decide."""
+    """Make a UID under 2.25 (PS3.5 B.2) that these parts alone decide."""
     digest = hashlib.sha256()
     for part in parts:
         raw = part if isinstance(part, bytes) else part.encode("utf-8")
@@ -27,7 +27,7 @@ def content_uid(*parts: str | bytes) -> str:
 
 
 def content_digest(masks: Iterable[Mask], references: Iterable[str]) -> str:
-    """What decides the UIDs of an export: every voxel, the grids, the segments and the instances referred to."""
+    """Hash what decides the UIDs of an export: every voxel, the grids, the segments and the instances referred to."""
     digest = hashlib.sha256()
     for mask in masks:
         digest.update(repr((mask.grid.shape, mask.segments)).encode() + mask.grid.lps.tobytes())

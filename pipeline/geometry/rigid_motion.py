@@ -10,8 +10,8 @@ import numpy as np
 
 from .affine import Matrix
 
-_SMALL_DEGREES = 1e-3  # turns a voxel 300 mm from the middle by 0.005 mm; headers of floats leave as much
-_SMALL_SCALE = 1e-5  # stretches 300 mm by 0.003 mm; floats and printed spacings leave as much
+_SMALL_DEGREES = 1e-3  # a smaller rotation is not mentioned: 300 mm from the middle it moves a voxel by 0.005 mm
+_SMALL_SCALE = 1e-5  # a smaller stretch is not mentioned: it makes 300 mm longer by 0.003 mm
 _HALF_TURN = 1e-6  # sine of the rotation angle below which its axis is not read off the skew part
 
 

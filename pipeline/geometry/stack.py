@@ -22,7 +22,7 @@ from .grid import GeometryError, Grid, Plane
 _NO_STEP_MM = 1e-6
 # Row x column of unit cosines at right angles has length 1; below half of that they are no axes of a plane at all.
 _SHORTEST_NORMAL = 0.5
-# The lean is a cosine between two printed directions, and each of them may be off by half a unit of its last decimal.
+# A lean up to this many times the printed precision of the cosines is taken for rounding.
 _LEAN_IN_PRECISIONS = 2
 
 

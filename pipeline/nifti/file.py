@@ -1,4 +1,4 @@
-"""A NIfTI-1 file: its one way to be written, its one way to be read, and a second reader that proves what was written.
+"""Write NIfTI-1 files, read them, and prove that a file that was written holds what was meant.
 
 Rules:
 - RAS is born here: the sform is the grid's LPS affine with its first two rows negated, and nothing is flipped.
@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
 from threading import Event
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,8 +26,8 @@ from ..core.limits import MOST_PLANES
 from ..core.workers import BackgroundCall
 from ..geometry.affine import Matrix, corner_distance
 from ..volume.mask import Array, Voxels
-from .gzip_writer import GzipWriter
 from .header import (
+    COPY_AGAIN,
     FIELDS,
     FIRST_VOXEL,
     SIZE,
@@ -40,25 +39,38 @@ from .header import (
 )
 from .quaternion import quaternion
 from .readback import ReadBack, read_back
+from .streams import is_gzip, is_half_of_pair, open_unpacked
 
 INTENT_LABEL = 1002
 _CHUNK = 1 << 20
 _DEFLATE_MOST = 1032  # bytes that one byte of deflate can become: a match of 258 in two bits
+_FAULTY_MACHINE = "The disk or memory of this machine may be faulty; nothing was kept."
+# Where the bytes lie that place voxels: pixdim[0..3]; and qform_code to srow_z.
+_PIXDIM, _FORMS = slice(76, 92), slice(252, 328)
 
 
 @dataclass(frozen=True, slots=True)
 class GeometryBits:
-    """The bytes of a header that place its voxels, little-endian: pixdim[0..3]; and codes, quaternion, offsets, srows."""
+    """The bytes of a header that place its voxels, little-endian.
+
+    pixdim: pixdim[0..3]. forms: codes, quaternion, offsets and the rows of the sform.
+    """
 
     pixdim: bytes
     forms: bytes
 
+    def put_into(self, header: bytes) -> bytes:
+        """The 348 bytes of another little-endian header, with these in place of its own."""
+        before, between, after = header[: _PIXDIM.start], header[_PIXDIM.stop : _FORMS.start], header[_FORMS.stop :]
+        return before + self.pixdim + between + self.forms + after
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one write gave. checksums: CRC-32 of the header and of every plane as they went in.
+    """What was written to one file.
 
-    qform_deviation_mm: of the qform from the sform at the worst corner.
+    checksums: CRC-32 of the header and of every plane as they went in.
+    qform_deviation_mm: of the qform from the sform, at the worst corner.
     """
 
     checksums: tuple[int, ...]
@@ -79,25 +91,31 @@ def pack_header(
     limit_mm: float,
     like: GeometryBits | None = None,
 ) -> tuple[bytes, float]:
-    """The 348 bytes and the 4 after them, and the largest corner distance between qform and sform in mm.
+    """Pack the header of a file: its 348 bytes, and the 4 after them that say that there is no extension.
 
-    affine: 4 x 4, index to RAS mm. shape: (columns, rows, planes), or with a fourth number, of volumes. like: the
-    geometry of another file's header, taken over bit for bit.
+    Args:
+        affine: 4 x 4, index (i, j, k) to RAS mm.
+        shape: (columns, rows, planes), or with a fourth number, of volumes.
+        dtype: of the voxels, one of `header.TYPES`.
+        slope: of the values, scl_slope.
+        intercept: of the values, scl_inter.
+        label: whether the values are labels, which the intent code then says.
+        description: at most 79 characters, ASCII.
+        limit_mm: how far the qform may put a corner from where the sform puts it; beyond, there is no qform.
+        like: geometry of another file's header, to be taken over bit for bit.
+
+    Returns:
+        The 352 bytes, and the largest distance in mm between the corners by qform and by sform.
+
+    Raises:
+        TOO_LARGE: a side is longer than the header can say.
     """
-    if max(shape) > MOST_PLANES:
-        raise refuse(
-            Code.TOO_LARGE,
-            f"a grid of {' × '.join(map(str, shape))} voxels does not fit NIfTI-1",
-            measured=max(shape),
-            limit=MOST_PLANES,
-            unit="voxels",
-            clause="NIfTI-1 dim[]",
-        )
+    _refuse_too_large(shape)
     sform = affine.astype(np.float32).astype(np.float64)
     qfac, turn, zooms, deviation = quaternion(sform, shape)
     offset = sform[:3, 3]
-    held = deviation <= limit_mm
-    if not held:
+    has_qform = deviation <= limit_mm
+    if not has_qform:
         qfac, turn, offset = 0.0, np.zeros(3), np.zeros(3)
     dims = (len(shape), *shape, *[1] * (7 - len(shape)))
     raw = FIELDS.pack(
@@ -110,17 +128,37 @@ def pack_header(
         0, 0, 2,  # slice_end, slice_code, xyzt_units: mm
         0.0, 0.0, 0.0, 0.0, 0, 0,
         description.encode("ascii", "replace")[:79], b"",
-        int(held), 1,
+        int(has_qform), 1,
         *turn, *offset,
         *sform[:3].ravel(),
         b"", b"n+1\0",
     )  # fmt: skip
     if like is not None:
-        raw = raw[:76] + like.pixdim + raw[92:252] + like.forms + raw[328:]
-        taken = parse_header(raw)
-        if taken.qform_code and fills_space(taken.qform):
-            deviation = corner_distance(taken.affine, taken.qform, shape)
+        raw = like.put_into(raw)
+        deviation = _qform_deviation(parse_header(raw), shape, deviation)
     return raw + bytes(4), deviation
+
+
+def _qform_deviation(header: NiftiHeader, shape: tuple[int, ...], otherwise: float) -> float:
+    """The largest distance in mm between corners by qform and by sform; `otherwise` where there is no qform."""
+    has_qform = header.qform_code and fills_space(header.qform)
+    return corner_distance(header.affine, header.qform, shape) if has_qform else otherwise
+
+
+def _refuse_too_large(shape: tuple[int, ...]) -> None:
+    """Refuse a side that dim[], 16 bits with a sign, cannot hold. Raises TOO_LARGE."""
+    if max(shape) <= MOST_PLANES:
+        return
+    raise refuse(
+        Code.TOO_LARGE,
+        f"a grid of {' × '.join(map(str, shape))} voxels does not fit NIfTI-1",
+        f"No side may be longer than {MOST_PLANES} voxels: convert a part of it.",
+        where=(("columns", "rows", "planes", "volumes")[shape.index(max(shape))],),
+        measured=max(shape),
+        limit=MOST_PLANES,
+        unit="voxels",
+        clause="NIfTI-1 dim[]",
+    )
 
 
 def write(
@@ -130,9 +168,17 @@ def write(
     progress: Callable[[int], None],
     seen: Callable[[Array], None] = lambda plane: None,
 ) -> tuple[int, ...]:
-    """Write header and planes to an open stream; the CRC-32 of the header and of every plane as they went in.
+    """Write a header and all planes to an open stream.
 
-    seen: is shown every plane as it passes.
+    Args:
+        file: the stream.
+        header: the 352 bytes of `pack_header`.
+        voxels: are read once, in their order.
+        progress: is called with the number of planes written so far.
+        seen: is called with every (rows, columns) plane as it passes.
+
+    Returns:
+        CRC-32 of the header and of every plane, as they went in.
     """
     from isal import isal_zlib
 
@@ -147,67 +193,19 @@ def write(
     return tuple(checksums)
 
 
-@contextmanager
-def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int | None = 2) -> Iterator[IO[bytes]]:
-    """A plain or gzip stream. level: see `GzipWriter`; what is written to it must not change until it is closed.
-
-    Raises CORRUPT_FILE from the block that reads gzip which is cut off or damaged.
-    """
-    if not gzipped:
-        with path.open(mode) as plain:
-            yield plain
-        return
-    if mode == "wb":
-        with path.open(mode) as plain, GzipWriter(plain, level) as stream:
-            yield stream  # type: ignore[misc]
-        return
-    from gzip import BadGzipFile
-
-    from isal import igzip_threaded, isal_zlib
-
-    try:
-        with igzip_threaded.open(path, mode) as stream:
-            yield stream
-    except (EOFError, BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]
-        raise refuse(Code.CORRUPT_FILE, f"{path.name} is damaged gzip: {error}", where=(path.name,)) from error
-
-
-def is_gzip(path: Path) -> bool:
-    """By its first two bytes, not by its name."""
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
-@contextmanager
-def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """A stream of what a file holds, unpacked. Raises NO_SUCH_INPUT where it cannot be read, and as `opened`."""
-    try:
-        if not path.is_file():  # a pipe would be waited for, and a device never ends
-            words = "is not a regular file" if path.exists() else "is not there"
-            raise refuse(Code.NO_SUCH_INPUT, f"{path.name} {words}", "Check the path.", where=(path.name,))
-        if _is_half_of_pair(path):
-            words = f"{path.name} is half of a .hdr/.img pair, and one file with header and voxels is read here"
-            raise refuse(Code.UNSUPPORTED_NIFTI, words, "Convert the pair to one .nii file.", where=(path.name,))
-        with opened(path, "rb", gzipped=is_gzip(path)) as file:
-            yield file
-    except OSError as error:
-        words = f"{path.name} cannot be read: {error.strerror or error}"
-        raise refuse(Code.NO_SUCH_INPUT, words, "Check the path and its permissions.", where=(path.name,)) from error
-
-
 def read_header(path: Path) -> NiftiHeader:
-    """The header of a .nii or .nii.gz file. Raises as `open_unpacked` and `parse_header`."""
+    """Read the header of a .nii or .nii.gz file. Raises as `open_unpacked` and `parse_header`."""
     with open_unpacked(path) as file:
         return parse_header(file.read(SIZE), path.name)
 
 
 def read_geometry(path: Path) -> tuple[NiftiHeader, GeometryBits]:
-    """A file's header, which places its voxels, and the bits of it that do. Raises as `read_header` and `require_affine`."""
+    """Read a header that places voxels, and the bytes of it that do. Raises as `read_header` and `require_affine`."""
     with open_unpacked(path) as file:
         raw = file.read(SIZE)
     header = require_affine(parse_header(raw, path.name), path.name)
     _refuse_short(path, header)
-    pixdim, forms = raw[76:92], raw[252:328]
+    pixdim, forms = raw[_PIXDIM], raw[_FORMS]
     if raw[:4] == struct.pack(">i", SIZE):
         pixdim = struct.pack("<4f", *struct.unpack(">4f", pixdim))
         forms = struct.pack("<2h18f", *struct.unpack(">2h18f", forms))
@@ -215,7 +213,7 @@ def read_geometry(path: Path) -> tuple[NiftiHeader, GeometryBits]:
 
 
 def read_planes(path: Path) -> Iterator[Array]:
-    """Every (rows, columns) plane of a file as stored, in order, volume after volume.
+    """Read every (rows, columns) plane of a file as it is stored, in order, volume after volume.
 
     Raises CORRUPT_FILE when it ends early or late, and as `read_header`.
     """
@@ -230,34 +228,31 @@ def read_planes(path: Path) -> Iterator[Array]:
         for k in range(planes):
             data = file.read(plane_bytes)
             if len(data) != plane_bytes:
-                raise refuse(Code.CORRUPT_FILE, f"{path.name} ends in plane {k} of {planes}", where=(path.name,))
+                words = f"{path.name} ends in plane {k} of {planes}"
+                raise refuse(Code.CORRUPT_FILE, words, COPY_AGAIN, where=(path.name, f"plane {k}"))
             yield np.frombuffer(data, header.dtype).reshape(rows, columns)
         if file.read(1):
-            raise refuse(Code.CORRUPT_FILE, f"{path.name} goes on after its last voxel", where=(path.name,))
+            words = f"{path.name} goes on after its last voxel"
+            raise refuse(Code.CORRUPT_FILE, words, COPY_AGAIN, where=(path.name,))
 
 
 def is_named_nifti(path: Path) -> bool:
-    """Whether a name is one of a NIfTI file, or of half of one; what the file is, reading it tells."""
-    return path.name.lower().removesuffix(".gz").endswith((".nii", ".hdr")) or _is_half_of_pair(path)
-
-
-def _is_half_of_pair(path: Path) -> bool:
-    other = {".hdr": ".img", ".img": ".hdr"}.get(path.suffix.lower())
-    return other is not None and path.with_suffix(other).is_file()
+    """Whether a name is one of a NIfTI file, or of half of one. The content is not looked at."""
+    return path.name.lower().removesuffix(".gz").endswith((".nii", ".hdr")) or is_half_of_pair(path)
 
 
 def _refuse_short(path: Path, header: NiftiHeader) -> None:
     """Refuse a header that promises more bytes than the file can hold, before memory or a disk is filled for them."""
-    said = header.vox_offset + prod(header.shape) * header.dtype.itemsize
+    promised = header.vox_offset + prod(header.shape) * header.dtype.itemsize
     held = path.stat().st_size * (_DEFLATE_MOST if is_gzip(path) else 1)
-    if said > held:
+    if promised > held:
         raise refuse(
             Code.CORRUPT_FILE,
-            f"{path.name} is cut off, or its header is damaged: it says {said} bytes, and at most {held} are there",
-            "Write or copy the file again from where it came from.",
+            f"{path.name} is cut off, or its header is damaged: it says {promised} bytes, and at most {held} are there",
+            COPY_AGAIN,
             where=(path.name,),
             measured=held,
-            limit=said,
+            limit=promised,
             unit="bytes",
         )
 
@@ -271,36 +266,37 @@ def prove(
     limit_mm: float,
     back: ReadBack | None = None,
 ) -> float:
-    """Proof 2: the file read back, held against what went in. back: what it held; read now when None.
+    """Hold a file, read back, against what went into it: Proof 2.
 
-    Its own 348 bytes must give the shape, the type, and an sform within `limit_mm` of the RAS affine at every corner;
-    the header and every plane must have the checksum they were written with. Returns the sform's distance in mm.
-    Raises READ_BACK_DIFFERS, and CORRUPT_FILE for a file that is not whole.
+    Its own 348 bytes must give the shape, the type, and an sform within the limit at every corner; the header and every
+    plane must have the checksum they were written with.
+
+    Args:
+        path: of the file.
+        affine: 4 x 4, index (i, j, k) to RAS mm, as it was meant.
+        shape: (columns, rows, planes), or with a fourth number, of volumes.
+        dtype: of the voxels.
+        checksums: CRC-32 of the header and of every plane as they were written.
+        limit_mm: how far the sform may put a corner from where `affine` puts it.
+        back: what the file held; it is read now when None.
+
+    Returns:
+        The largest distance in mm between the corners by the sform and by `affine`.
+
+    Raises:
+        READ_BACK_DIFFERS: the file holds something else.
+        CORRUPT_FILE: the file is not whole.
     """
-    from isal import isal_zlib
-
     back = back or reading_back(path, shape, dtype, gzipped=is_gzip(path)).result()
     header = parse_header(back.start, path.name)
-    same_header = isal_zlib.crc32(back.start) == checksums[0]
+    _refuse_other_bytes(path, header, back, checksums, is_same_grid=header.shape == shape and header.dtype == dtype)
     distance = corner_distance(header.affine, affine, shape)
-    wrong = [k for k, (a, b) in enumerate(zip(back.checksums, checksums[1:], strict=False)) if a != b]
-    same_grid = header.shape == shape and header.dtype == dtype
-    ends = back.broken or ("" if len(back.checksums) == len(checksums) - 1 and not back.rest else "early or late")
-    if ends and same_header and same_grid:
-        raise refuse(Code.CORRUPT_FILE, f"{path.name} read back does not end as written: {ends}", where=(path.name,))
-    if not (same_header and same_grid) or wrong:
-        raise refuse(
-            Code.READ_BACK_DIFFERS,
-            f"{path.name} read back is not what was written: shape {header.shape}, type {header.dtype}, "
-            f"{'the same' if same_header else 'another'} header, {len(wrong)} of {len(checksums) - 1} planes differ",
-            "The disk or memory of this machine may be faulty; nothing was kept.",
-            where=tuple(f"plane {k}" for k in wrong[:5]),
-        )
     if distance > limit_mm:
         raise refuse(
             Code.READ_BACK_DIFFERS,
             f"the sform in {path.name} lies {distance:.4g} mm from the grid",
             "float32 header fields cannot hold this grid; its origin is too far from the patient.",
+            where=(path.name,),
             measured=distance,
             limit=limit_mm,
             unit="mm",
@@ -308,10 +304,43 @@ def prove(
     return distance
 
 
+def _refuse_other_bytes(
+    path: Path, header: NiftiHeader, back: ReadBack, checksums: tuple[int, ...], *, is_same_grid: bool
+) -> None:
+    """Refuse a file whose header or planes are not those written. Raises as `prove`."""
+    from isal import isal_zlib
+
+    is_same_header = isal_zlib.crc32(back.start) == checksums[0]
+    wrong = [k for k, (a, b) in enumerate(zip(back.checksums, checksums[1:], strict=False)) if a != b]
+    ends = back.broken or ("" if len(back.checksums) == len(checksums) - 1 and not back.rest else "early or late")
+    if ends and is_same_header and is_same_grid:
+        words = f"{path.name} read back does not end as written: {ends}"
+        raise refuse(Code.CORRUPT_FILE, words, _FAULTY_MACHINE, where=(path.name,))
+    if not (is_same_header and is_same_grid) or wrong:
+        raise refuse(
+            Code.READ_BACK_DIFFERS,
+            f"{path.name} read back is not what was written: shape {header.shape}, type {header.dtype}, "
+            f"{'the same' if is_same_header else 'another'} header, {len(wrong)} of {len(checksums) - 1} planes differ",
+            _FAULTY_MACHINE,
+            where=tuple(f"plane {k}" for k in wrong[:5]) or (path.name,),
+        )
+
+
 def reading_back(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, gzipped: bool, written: Event | None = None
 ) -> BackgroundCall[ReadBack]:
-    """Start to read back what is written to a path, beside its writing. written: set when that has ended; now if None."""
+    """Start to read a file back in the background, while it is being written.
+
+    Args:
+        path: of the file.
+        shape: (columns, rows, ...) of what is written.
+        dtype: of the voxels.
+        gzipped: whether the file is deflated.
+        written: is set when writing has ended; None where it has ended already.
+
+    Returns:
+        What waits for the end of it, and gives what the file held.
+    """
     if written is None:
         written = Event()
         written.set()

@@ -1,4 +1,4 @@
-"""Gzip files written in blocks by several threads: one ordinary member, which every reader takes.
+"""Write gzip files in blocks by several threads: one ordinary member, which every reader takes.
 
 Rules:
 - A block is deflated alone and ends at a byte border (a sync flush), so blocks are joined as they are. Several members
@@ -17,20 +17,21 @@ from struct import pack
 from threading import Thread
 from typing import IO, Any
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 20  # bytes that are deflated at once
 _THREADS = 2
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _FASTEST_ZLIB = 4  # levels below are ISA-L's own
 
 
 class GzipBlock:
-    """A block on its way through a worker. `result` waits for it."""
+    """A block on its way through a worker."""
 
     def __init__(self, parts: list[memoryview]) -> None:
         self.parts = parts
         self.done: SimpleQueue[bytes | BaseException] = SimpleQueue()
 
     def result(self) -> bytes:
+        """Wait for the deflated bytes. What was raised in the worker is raised here."""
         value = self.done.get()
         if isinstance(value, BaseException):
             raise value
@@ -55,9 +56,11 @@ class GzipWriter(RawIOBase):
             worker.start()
 
     def writable(self) -> bool:
+        """Whether it can be written to: always, as for every stream that is open for writing."""
         return True
 
     def write(self, data: Any) -> int:
+        """Take in bytes, and hand them to a worker once there are enough; the number of bytes."""
         from isal import isal_zlib
 
         part = memoryview(data).cast("B")
@@ -70,7 +73,7 @@ class GzipWriter(RawIOBase):
         return part.nbytes
 
     def close(self) -> None:
-        """Write what is left and the trailer. The file below stays open."""
+        """Write what is left and the trailer. The file that is written to stays open."""
         if self.closed:
             return
         try:
@@ -95,14 +98,15 @@ class GzipWriter(RawIOBase):
             self._file.write(self._under_way.popleft().result())
 
     def _work(self) -> None:
+        """Deflate blocks until there is None in the queue. An error goes to whoever waits for the block."""
         while (job := self._queue.get()) is not None:
             try:
-                job.done.put(self._deflated(job.parts))
+                job.done.put(self._deflate(job.parts))
             except BaseException as error:
                 job.done.put(error)
             job.parts = []
 
-    def _deflated(self, parts: list[memoryview]) -> bytes:
+    def _deflate(self, parts: list[memoryview]) -> bytes:
         if self._level is not None and self._level < _FASTEST_ZLIB:
             from isal import isal_zlib
 

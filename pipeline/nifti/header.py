@@ -1,9 +1,9 @@
-"""Read the header of a NIfTI-1 file: what it says of shape, type, place and scale.
+"""Read the header of a NIfTI-1 file: the shape, type, place and scale of its voxels.
 
 Rules:
 - Damaged, not supported and not this kind of file are three answers, and each names the file.
-- What a header may not hold by the standard is refused here, so that nobody after has to ask for it.
-- An affine is judged where voxels are placed by it (`require_affine`): telling what is wrong with a file needs it as it is.
+- What a header may not hold by the standard is refused here, so that no caller has to check for it.
+- An affine is judged where voxels are placed by it (`require_affine`): a diagnosis of a wrong file needs it as it is.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _NOT_READ = {
     2304: "RGBA",
 }
 _FLAT = 1e-6  # the volume axes of unit length span; real grids have 1, the strongest gantry tilt 0.8
+COPY_AGAIN = "Write or copy the file again from where it came from."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,12 +55,12 @@ class NiftiHeader:
 
     @property
     def affine(self) -> Matrix:
-        """The sform, or the qform where there is no sform."""
+        """4 x 4, index to RAS mm: the sform, or the qform where there is no sform."""
         return self.sform if self.sform_code else self.qform
 
     @property
     def space(self) -> tuple[int, int, int]:
-        """The first three sides; 1 where the file has fewer."""
+        """(columns, rows, planes); 1 where the file has fewer dimensions."""
         columns, rows, planes = (*self.shape, 1, 1)[:3]
         return columns, rows, planes
 
@@ -70,7 +71,7 @@ class NiftiHeader:
 
 
 def parse_header(raw: bytes, name: str = "the header") -> NiftiHeader:
-    """The header in the first 348 bytes of a .nii file, either byte order. name: of the file, for refusals.
+    """Read the header in the first 348 bytes of a .nii file, in either byte order. name: of the file, for refusals.
 
     Raises CORRUPT_FILE, UNSUPPORTED_NIFTI.
     """
@@ -82,7 +83,7 @@ def parse_header(raw: bytes, name: str = "the header") -> NiftiHeader:
     turn, offset, rows = fields[46:49], fields[49:52], fields[52:64]
     sform = np.eye(4)
     sform[:3] = np.array(rows).reshape(3, 4)
-    with np.errstate(all="ignore"):  # of numbers that are none; whoever places voxels by them asks `require_affine`
+    with np.errstate(all="ignore"):  # a damaged header may hold no numbers here; `require_affine` refuses them
         turned = qform(pixdim[0], np.array(turn), np.array(pixdim[1:4]), np.array(offset))
     return NiftiHeader(
         shape=_shape(fields[7:15], name),
@@ -101,7 +102,7 @@ def parse_header(raw: bytes, name: str = "the header") -> NiftiHeader:
 
 
 def require_affine(header: NiftiHeader, name: str) -> NiftiHeader:
-    """The header, where its affine places voxels. Raises CORRUPT_FILE where it is not finite or makes a block flat."""
+    """Return a header whose affine places voxels. Raises CORRUPT_FILE where it is not finite or makes a block flat."""
     if not fills_space(header.affine):
         raise _corrupt(
             name, "has an affine that is not finite or lays all voxels on one plane", "NIfTI-1 srow, quatern"
@@ -118,7 +119,7 @@ def fills_space(affine: Matrix) -> bool:
 
 
 def _byte_order(raw: bytes, name: str) -> str:
-    """ "<" or ">" of a NIfTI-1 header. Raises for everything else."""
+    """Find the byte order of a NIfTI-1 header, "<" or ">". Raises for everything else."""
     for order in "<>" if len(raw) >= 8 else "":
         (size,) = struct.unpack(order + "i", raw[:4])
         if size == 540 and raw[4:7] in (b"n+2", b"ni2"):
@@ -138,6 +139,7 @@ def _byte_order(raw: bytes, name: str) -> str:
 
 
 def _shape(dims: tuple[int, ...], name: str) -> tuple[int, ...]:
+    """The sides that dim[] states. Raises CORRUPT_FILE where there can be none such."""
     count, sides = dims[0], dims[1 : dims[0] + 1]
     if not 1 <= count <= 7:
         raise _corrupt(name, f"is damaged: it says that it has {count} dimensions, and 1 to 7 can be", "NIfTI-1 dim[0]")
@@ -148,6 +150,7 @@ def _shape(dims: tuple[int, ...], name: str) -> tuple[int, ...]:
 
 
 def _dtype(datatype: int, order: str, name: str) -> np.dtype[Any]:
+    """The type that a datatype code states. Raises UNSUPPORTED_NIFTI, and CORRUPT_FILE for no code of NIfTI."""
     for letters, number in TYPES.items():
         if number == datatype:
             return np.dtype(order + letters)
@@ -160,6 +163,7 @@ def _dtype(datatype: int, order: str, name: str) -> np.dtype[Any]:
 
 
 def _vox_offset(offset: float, name: str) -> int:
+    """The byte at which the voxels begin. Raises CORRUPT_FILE where they cannot begin there."""
     if not isfinite(offset) or offset < FIRST_VOXEL or offset % 1:
         words = f"is damaged: its voxels are said to begin at byte {offset:g}, and they can from {FIRST_VOXEL} on"
         raise _corrupt(name, words, "NIfTI-1 vox_offset")
@@ -167,9 +171,10 @@ def _vox_offset(offset: float, name: str) -> int:
 
 
 def _corrupt(name: str, words: str, clause: str = "NIfTI-1") -> PipelineError:
-    hint = "Write or copy the file again from where it came from."
-    return refuse(Code.CORRUPT_FILE, f"{name} {words}", hint, where=(name,), clause=clause)
+    """The refusal of a damaged header."""
+    return refuse(Code.CORRUPT_FILE, f"{name} {words}", COPY_AGAIN, where=(name,), clause=clause)
 
 
 def _unsupported(name: str, words: str, hint: str) -> PipelineError:
+    """The refusal of a sound file of a kind that is not read here."""
     return refuse(Code.UNSUPPORTED_NIFTI, f"{name} {words}", hint, where=(name,))

@@ -1,4 +1,4 @@
-"""The qform of a NIfTI header: an affine as quaternion, zooms and handedness (NIfTI-1, method 2), and back."""
+"""Convert an affine to the qform of a NIfTI header, and back: quaternion, zooms and handedness (NIfTI-1, method 2)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from ..geometry.affine import Matrix, corner_distance
 
 # Readers take a rotation for a half turn where a² is below this: the standard's text, its C library, nibabel.
 _HALF_TURNS = (0.0, 1e-7, 3.58e-7)
-_GOOD_MM = 1e-4
+_GOOD_MM = 1e-4  # where every corner is this near, no better floats are looked for
 
 
 def quaternion(sform: Matrix, shape: tuple[int, ...]) -> tuple[float, Matrix, Matrix, float]:
-    """qfac, (b, c, d) and zooms of the qform nearest to an affine (NIfTI-1, method 2), as float32 can hold them.
+    """Find the qform nearest to an affine (NIfTI-1, method 2), in numbers that float32 can hold.
 
-    Last: how far it puts the corners of a block of this shape from where the affine does, at the worst, in mm.
+    sform: 4 x 4, index to RAS mm. shape: of the block whose corners count. Returns qfac, (b, c, d), the zooms in mm,
+    and how far this puts the worst corner from where the affine puts it, in mm.
 
     Near half turns, where most axial images are, a small error of b, c, d is a large one of the angle, since
     a = sqrt(1 - b² - c² - d²). There the neighbouring floats are tried too, and the set is taken that the reader it
@@ -53,15 +54,23 @@ def quaternion(sform: Matrix, shape: tuple[int, ...]) -> tuple[float, Matrix, Ma
 
 
 def qform(qfac: float, turn: Matrix, zooms: Matrix, offset: Matrix, *, half_turn: float = 0.0) -> Matrix:
-    """The 4 x 4 affine of a quaternion (b, c, d), zooms, offset and handedness (qfac).
+    """Compute the affine of a qform.
 
-    half_turn: a rotation with an a² below this is read as a half turn.
+    Args:
+        qfac: handedness; below 0 the third axis is reversed.
+        turn: (b, c, d) of the unit quaternion.
+        zooms: (3,) mm along i, j and k.
+        offset: (3,) RAS mm of the first voxel.
+        half_turn: a rotation with an a² below this is read as a half turn, as some readers do.
+
+    Returns:
+        4 x 4, index to RAS mm.
     """
     b, c, d = (float(x) for x in turn)
     squared = b * b + c * c + d * d
-    whole = 1.0 - squared < half_turn or squared > 1.0
-    a = 0.0 if whole else (1.0 - squared) ** 0.5
-    if whole:
+    is_half_turn = 1.0 - squared < half_turn or squared > 1.0
+    a = 0.0 if is_half_turn else (1.0 - squared) ** 0.5
+    if is_half_turn:
         b, c, d = b / squared**0.5, c / squared**0.5, d / squared**0.5
     rotation = np.array(
         [

@@ -1,4 +1,4 @@
-"""Proof 2, first half: what the file that was written holds, read from the disk while it is still being written.
+"""Read a file back while it is still being written, for Proof 2.
 
 Rules:
 - The reader opens the file itself and follows it as it grows; it shares nothing with the writer but the path and the
@@ -21,9 +21,10 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """start: the bytes before the voxels. checksums: CRC-32 of every whole plane. rest: bytes after the last of them.
+    """What a file held.
 
-    sha256: of the file as it is. broken: what inflating it said, "" where all went well.
+    start: the bytes before the voxels. checksums: CRC-32 of every whole plane. rest: how many bytes follow the last.
+    sha256: of the file as it is. broken: why inflating it failed, "" where it did not.
     """
 
     start: bytes
@@ -34,7 +35,18 @@ class ReadBack:
 
 
 def read_back(path: Path, offset: int, plane_bytes: int, written: Event, *, gzipped: bool) -> ReadBack:
-    """Read a file of `offset` bytes and planes of `plane_bytes`, until it ends and `written` is set."""
+    """Read a file until it ends and its writing has ended.
+
+    Args:
+        path: of the file, which may still grow.
+        offset: bytes before the first voxel, once inflated.
+        plane_bytes: bytes of one plane.
+        written: is set when writing has ended.
+        gzipped: whether the file is deflated.
+
+    Returns:
+        The header, checksums and hash. What inflating found wrong is in it, and is not raised.
+    """
     from isal import isal_zlib
 
     digest = hashlib.sha256()
@@ -43,7 +55,7 @@ def read_back(path: Path, offset: int, plane_bytes: int, written: Event, *, gzip
     broken = ""
     chunks = _chunks(path, written, digest)
     try:
-        for data in _inflated(chunks) if gzipped else chunks:
+        for data in _inflate(chunks) if gzipped else chunks:
             view = memoryview(data)
             if len(start) < offset:
                 missing = offset - len(start)
@@ -58,18 +70,18 @@ def read_back(path: Path, offset: int, plane_bytes: int, written: Event, *, gzip
                     left, crc, rest = plane_bytes, 0, 0
     except (isal_zlib.error, EOFError) as error:  # type: ignore[misc]
         broken = str(error)
-        for _ in chunks:  # the hash is of the whole file all the same
+        for _ in chunks:  # read on to the end: the hash is of the whole file all the same
             pass
     return ReadBack(start, tuple(checksums), rest, digest.hexdigest(), broken)
 
 
 def _chunks(path: Path, written: Event, digest: hashlib._Hash) -> Iterator[memoryview]:
-    """The bytes of a growing file. A chunk is overwritten by the next one."""
+    """Yield the bytes of a growing file. A chunk is overwritten by the next one."""
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
     with path.open("rb", buffering=0) as file:
         while True:
-            over = written.is_set()  # asked first: what was written before is then seen by the read
+            over = written.is_set()  # asked first, so that the read sees all that was written before
             count = file.readinto(buffer)
             if count:
                 digest.update(view[:count])
@@ -80,8 +92,8 @@ def _chunks(path: Path, written: Event, digest: hashlib._Hash) -> Iterator[memor
                 written.wait(0.002)
 
 
-def _inflated(chunks: Iterator[memoryview]) -> Iterator[bytes]:
-    """One gzip member, its own CRC and length checked. Raises EOFError and isal_zlib.error."""
+def _inflate(chunks: Iterator[memoryview]) -> Iterator[bytes]:
+    """Inflate one gzip member and check its CRC and length. Raises EOFError and isal_zlib.error."""
     from isal import isal_zlib
 
     engine = isal_zlib.decompressobj(wbits=31)

@@ -1,1 +1,1 @@
-"""Masks and images on a grid, and what is done to them there."""
+"""Masks and images on a grid: merge, move, count and compare them."""

@@ -1,4 +1,4 @@
-"""Runs of equal labels along the rows of planes, and how many connected pieces they make over many planes.
+"""Find runs of equal labels in the rows of planes, and count the connected pieces they make over many planes.
 
 Rules:
 - A run is a maximal stretch of one label other than 0 in one row. What can be counted of labels is counted of runs:
@@ -21,9 +21,11 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Runs:
-    """The runs of some planes, row after row. starts: (plane * rows + row) * columns + column of the first voxel of each.
+    """The runs of some planes, row after row.
 
     shape: (planes, rows, columns).
+    starts: (plane * rows + row) * columns + column of the first voxel of each run.
+    lengths: in voxels. values: the label of each run.
     """
 
     shape: tuple[int, ...]
@@ -32,7 +34,7 @@ class Runs:
     values: Array
 
     def of_plane(self, k: int) -> Runs:
-        """The runs of one of the planes, alone."""
+        """The runs of one of the planes, as if it were alone."""
         size = self.shape[1] * self.shape[2]
         first, after = np.searchsorted(self.starts, (k * size, (k + 1) * size))
         here = slice(first, after)
@@ -40,7 +42,7 @@ class Runs:
 
 
 def runs_of(planes: Array) -> Runs:
-    """The runs of (planes, rows, columns) of labels."""
+    """Find the runs of labels in an array of shape (planes, rows, columns)."""
     flat = planes.ravel()
     begins = np.empty(flat.size, np.bool_)
     np.not_equal(flat[1:], flat[:-1], out=begins[1:])
@@ -53,7 +55,7 @@ def runs_of(planes: Array) -> Runs:
 
 
 class Pieces:
-    """Counts connected pieces of every label while planes go by."""
+    """A counter of the connected pieces of every label, to which planes are given in order, some at a time."""
 
     def __init__(self) -> None:
         self._last: Runs | None = None
@@ -62,19 +64,19 @@ class Pieces:
         self._ended: dict[int, int] = {}
 
     def add(self, runs: Runs) -> None:
-        """The runs of the next planes; all planes have one size."""
+        """Take in the runs of the next planes. All planes have one size."""
         planes, rows, columns = runs.shape
         known = len(self._values)
-        one, other = _touching(runs, runs, columns)
+        one, other = _find_touching(runs, runs, columns)
         same = runs.starts[one] // (rows * columns) == runs.starts[other] // (rows * columns)
         edges = [(one[same] + known, other[same] + known)]
         if planes > 1:
-            one, other = _touching(runs, runs, rows * columns)
+            one, other = _find_touching(runs, runs, rows * columns)
             edges.append((one + known, other + known))
         if self._last is not None:
-            before, now = _touching(self._last, runs, 0)
+            before, now = _find_touching(self._last, runs, 0)
             edges.append((self._piece[before], now + known))
-        joined = _joined(known + len(runs.starts), *(np.concatenate(side) for side in zip(*edges, strict=True)))
+        joined = _join(known + len(runs.starts), *(np.concatenate(side) for side in zip(*edges, strict=True)))
         self._last = runs.of_plane(planes - 1)
         reached = joined[len(joined) - len(self._last.starts) :]  # the pieces that go on
         ended = joined == np.arange(len(joined))
@@ -92,12 +94,13 @@ class Pieces:
 
 
 def _count(counts: dict[int, int], values: Array) -> None:
+    """Add to `counts` how often each value occurs. In place: it is called for every few planes."""
     for value, number in zip(*(part.tolist() for part in np.unique(values, return_counts=True)), strict=True):
         counts[value] = counts.get(value, 0) + number
 
 
-def _touching(one: Runs, other: Runs, shift: int) -> tuple[Indices, Indices]:
-    """Pairs of runs of one label, as indices into both, that share a place when `other` is moved back by `shift`."""
+def _find_touching(one: Runs, other: Runs, shift: int) -> tuple[Indices, Indices]:
+    """Find pairs of runs of one label that share a place when `other` is moved back by `shift`: indices into both."""
     begin = other.starts - shift
     first = np.searchsorted(begin + other.lengths, one.starts, side="right")
     after = np.searchsorted(begin, one.starts + one.lengths, side="left")
@@ -108,8 +111,8 @@ def _touching(one: Runs, other: Runs, shift: int) -> tuple[Indices, Indices]:
     return left[same], right[same]
 
 
-def _joined(nodes: int, one: Indices, other: Indices) -> Indices:
-    """For every node, the smallest node it is connected to by the pairs given."""
+def _join(nodes: int, one: Indices, other: Indices) -> Indices:
+    """Find for every node the smallest node that the given pairs connect it to."""
     root = np.arange(nodes)
     while one.size:
         low, high = np.minimum(one, other), np.maximum(one, other)

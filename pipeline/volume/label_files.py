@@ -1,4 +1,4 @@
-"""Files of label names beside a mask, as other programs read them: BIDS, ITK-SNAP, 3D Slicer."""
+"""Name and fill the files of label names that accompany a mask: those of BIDS, ITK-SNAP and 3D Slicer."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _WRITERS: dict[LabelFileKind, tuple[str, Callable[[Sequence[Segment]], str]]] = 
 
 
 def label_file(output: Path, kind: LabelFileKind) -> Path:
-    """liver.nii.gz -> liver_dseg.tsv, liver_labels.txt or liver.ctbl"""
+    """The path of the file: liver.nii.gz gives liver_dseg.tsv, liver_labels.txt or liver.ctbl."""
     return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii") + _WRITERS[kind][0])
 
 
 def label_text(segments: Sequence[Segment], kind: LabelFileKind) -> str:
-    """The file's content."""
+    """The content of the file."""
     return escape_bytes(_WRITERS[kind][1](segments))

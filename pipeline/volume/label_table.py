@@ -1,4 +1,4 @@
-"""What the labels of a mask are: a table of numbers about each, and files of names other programs read.
+"""Count the voxels of every label while the planes of a mask go by, and write tables of label names.
 
 Rules:
 - Numbers are counted as planes go by, connected components too; no more than a few MiB of them are held.
@@ -20,8 +20,10 @@ from .components import Pieces, runs_of
 from .mask import Array, Mask, Segment
 
 Colour = tuple[int, int, int]
-_AT_A_TIME = 1 << 21  # bytes of planes
-# Far apart in hue and lightness, neighbours in the list most of all.
+_AT_A_TIME = (
+    1 << 21
+)  # bytes of planes that are counted at once: of a single plane, most of the cost is that of the calls
+# These colours are far apart in hue and lightness, neighbours in the list most of all.
 _COLOURS: tuple[Colour, ...] = (
     (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48), (145, 30, 180), (70, 240, 240),
     (240, 50, 230), (210, 245, 60), (250, 190, 212), (0, 128, 128), (220, 190, 255), (170, 110, 40), (255, 250, 200),
@@ -31,9 +33,11 @@ _COLOURS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class LabelRow:
-    """One label. centroids in mm, None where it has no voxel. extent: lowest and highest index in i, j and k, both in.
+    """The numbers of one label.
 
-    components: by faces; None where they were not counted.
+    volume_ml: voxels times the volume of one. centroids: mm, None where the label has no voxel.
+    extent: lowest and highest index in i, j and k, both included; None where it has no voxel.
+    components: pieces connected by faces; None where they were not counted.
     """
 
     name: str
@@ -46,6 +50,7 @@ class LabelRow:
     components: int | None
 
     def as_json(self) -> dict[str, Any]:
+        """The row as the outcome's JSON has it."""
         return {
             "Name": self.name,
             "Value": self.value,
@@ -60,7 +65,7 @@ class LabelRow:
 
 @dataclass(slots=True, eq=False)
 class _LabelSum:
-    """What is known of one label after some planes. low, high: of its indices."""
+    """The sums of one label over some planes. indices: (3,) sums of i, j and k. low, high: (3,) the extreme indices."""
 
     voxels: int
     indices: Array
@@ -69,7 +74,7 @@ class _LabelSum:
 
 
 class Counter:
-    """Counts the labels of a mask while its planes go by, in their order."""
+    """A counter of the labels of a mask, to which its planes are given one by one in their order."""
 
     def __init__(self, mask: Mask, *, components: bool = True) -> None:
         self._mask = mask
@@ -81,14 +86,14 @@ class Counter:
         self._held = self._counted = 0
 
     def add(self, plane: Array) -> None:
-        """The next (rows, columns) plane."""
+        """Take in the next plane, (rows, columns)."""
         self._planes[self._held] = plane
         self._held += 1
         if self._held == len(self._planes):
             self._count()
 
     def _count(self) -> None:
-        """The planes held. Some at a time: most of the cost of one is that of the calls."""
+        """Count the planes that are held."""
         found = runs_of(self._planes[: self._held])
         _, height, columns = found.shape
         if self._pieces is not None:
@@ -115,7 +120,7 @@ class Counter:
         self._held = 0
 
     def rows(self) -> tuple[LabelRow, ...]:
-        """A row for every segment of the mask, in their order, empty ones too."""
+        """Return a row for every segment of the mask, in their order, empty ones too."""
         if self._held:
             self._count()
         mask = self._mask
@@ -125,7 +130,7 @@ class Counter:
 
 
 def label_table(mask: Mask, *, components: bool = True) -> tuple[LabelRow, ...]:
-    """A row for every segment of the mask, in their order, empty ones too. Every plane is asked for once."""
+    """Return a row for every segment of a mask, in their order, empty ones too. Every plane is asked for once."""
     counter = Counter(mask, components=components)
     for plane in mask.voxels:
         counter.add(plane)
@@ -153,13 +158,13 @@ def _row(
 
 
 def dseg_tsv(segments: Sequence[Segment]) -> str:
-    """The lookup table beside a BIDS segmentation (_dseg.tsv): index, name and colour (BIDS derivatives, imaging)."""
+    """Write the lookup table of a BIDS segmentation (_dseg.tsv): index, name and colour (BIDS derivatives, imaging)."""
     rows = [f"{s.number}\t{_one_line(s.name)}\t#{_hex(colour_of(s))}" for s in segments]
     return "\n".join(["index\tname\tcolor", *rows]) + "\n"
 
 
 def itksnap_labels(segments: Sequence[Segment]) -> str:
-    """An ITK-SNAP label description file: index, R, G, B, opacity, shown, in mesh, name."""
+    """Write an ITK-SNAP label description file: index, R, G, B, opacity, shown, in mesh, name."""
     rows = ['    0     0    0    0        0  0  0    "Clear Label"']
     for s in segments:
         name = _one_line(s.name).replace('"', "'")
@@ -168,7 +173,7 @@ def itksnap_labels(segments: Sequence[Segment]) -> str:
 
 
 def slicer_colour_table(segments: Sequence[Segment]) -> str:
-    """A 3D Slicer colour table (.ctbl): label, name without spaces, R, G, B, opacity."""
+    """Write a 3D Slicer colour table (.ctbl): label, name without spaces, R, G, B, opacity."""
     rows = ["0 Background 0 0 0 0"]
     for s in segments:
         rows.append("{} {} {} {} {} 255".format(s.number, "_".join(_one_line(s.name).split()), *colour_of(s)))
@@ -181,7 +186,7 @@ def colour_of(segment: Segment) -> Colour:
 
 
 def _one_line(name: str) -> str:
-    """A name without what ends a field or a line, never empty."""
+    """A name without the characters that end a field or a line, never empty."""
     return " ".join(name.split()) or "unnamed"
 
 

@@ -1,4 +1,4 @@
-"""What a decoder hands on: labels or image values on a grid, read a plane at a time.
+"""Define masks and images: labels or values on a grid, read a plane at a time.
 
 Rules:
 - Arrays are (i, j, k) = (column, row, plane). One plane is (rows, columns), C-contiguous: the bytes of a native DICOM
@@ -33,7 +33,7 @@ class Voxels:
 
     @classmethod
     def of(cls, array: Array) -> Voxels:
-        """From an (i, j, k) array in memory."""
+        """Take an (i, j, k) array in memory."""
         columns, rows, planes = array.shape
         return cls((columns, rows, planes), array.dtype, lambda k: np.ascontiguousarray(array[:, :, k].T))
 
@@ -61,7 +61,11 @@ class Concept:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One label: its number (the voxel value), name, and what the source said of it. colour: RGB, 0 to 255."""
+    """One label of a mask.
+
+    number: the voxel value. colour: RGB, 0 to 255. category, type, algorithm: as a SEG states them.
+    source_value: the value it had in the source, where that is another one.
+    """
 
     number: int
     name: str
@@ -112,6 +116,6 @@ def smallest_unsigned(largest: int) -> np.dtype[Any]:
 
 
 def segments_named(values: Sequence[int], name: str = "") -> tuple[Segment, ...]:
-    """Segments for labels that came without names."""
+    """Make segments for labels that came without names. One label alone is called `name`, if there is one."""
     only = len(values) == 1
     return tuple(Segment(v, name if only and name else f"label {v}") for v in values)

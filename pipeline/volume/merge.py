@@ -1,8 +1,8 @@
-"""Several masks on one grid as one mask of several labels.
+"""Merge several masks on one grid into one mask of several labels.
 
 Rules:
 - Every segment of every mask becomes one label, numbered from 1 in the order the masks come in. No two labels have one
-  name: those that would are told apart by the folder of their series, else by its number, else they are refused.
+  name: those that would have are called by the folder of their series too, else by its number, else they are refused.
 - A voxel that two labels claim is an overlap. It is refused, with its size, unless an order says who gets it: the label
   named first lies on top, and every overlap is reported all the same.
 - The grids must be one grid, at the corners.
@@ -23,7 +23,11 @@ from .mask import Array, Mask, Segment, Voxels, smallest_unsigned
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a mask comes from: its series, the name of its folder, and of its file without ending where it is one file."""
+    """Where a mask comes from.
+
+    uid, number, description: of its series. folder: the name of the folder of the series.
+    file: the name of its file without ending, where it is one file.
+    """
 
     uid: str = ""
     number: int | None = None
@@ -33,7 +37,7 @@ class Origin:
 
     @property
     def names(self) -> set[str]:
-        """What an order may call it."""
+        """The names by which an order may call it."""
         number = "" if self.number is None else str(self.number)
         return {self.uid, number, self.folder, self.file} - {""}
 
@@ -53,8 +57,10 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Merged:
-    """The merged mask, every overlap that was settled by the order, and the findings that say so. source: for each label,
-    the number of the mask it comes from."""
+    """A merged mask. overlaps: those that the order settled. findings: a warning for each of them.
+
+    source: for each label, the index of the mask it comes from.
+    """
 
     mask: Mask
     overlaps: tuple[Overlap, ...]
@@ -70,30 +76,35 @@ def merge(
     limit_mm: float = 1e-3,
     name: str = "",
 ) -> Merged:
-    """One mask of all labels.
+    """Merge masks into one that has all their labels.
 
     Args:
         masks: on one grid; their order numbers the labels.
-        origins: where each mask comes from, for names that repeat and for the order.
-        order: names of labels, or what calls a series (see `Origin.names`), the one that lies on top first.
+        origins: where each mask comes from, for names that repeat and for the order; empty where it is not known.
+        order: names of labels, or of series (see `Origin.names`), the one that lies on top first.
         limit_mm: how far the corners of the grids may lie apart.
         name: of the merged mask.
 
-    Raises GRID_DIFFERS, SEGMENTS_OVERLAP, and BAD_LABELS for an order that names no label, or several by one name, and for
-    labels of one name that nothing tells apart.
+    Returns:
+        The mask, whose planes are merged when they are read, and the overlaps that the order settled.
+
+    Raises:
+        GRID_DIFFERS: the masks are not on one grid.
+        SEGMENTS_OVERLAP: labels share voxels, and the order does not say which is on top.
+        BAD_LABELS: the order names no label, or several by one name; or nothing tells labels of one name apart.
     """
     _refuse_other_grids(masks, limit_mm)
     origins = origins or [Origin()] * len(masks)
-    merged, old = _renumbered(masks)
-    of = [origins[old[segment.number][0]] for segment in merged]
-    merged = _distinct(merged, of)
-    ranks = _ranks(merged, of, order)
-    overlaps = _overlaps(masks, merged, old)
+    merged, old = _renumber(masks)
+    label_origins = [origins[old[segment.number][0]] for segment in merged]
+    merged = _name_distinctly(merged, label_origins)
+    ranks = _rank(merged, label_origins, order)
+    overlaps = _find_overlaps(masks, merged, old)
     # Labels of one series that the order names together have one rank: it does not say which of them is on top.
-    open_ = [o for o in overlaps if ranks.get(o.first.number) == ranks.get(o.second.number)]
-    if open_:
-        raise _refused(open_, bool(order))
-    # Painted from the bottom: labels without a rank first, the first of the order last.
+    unsettled = [o for o in overlaps if ranks.get(o.first.number) == ranks.get(o.second.number)]
+    if unsettled:
+        raise _overlap_refusal(unsettled, bool(order))
+    # They are painted from the bottom: labels without a rank first, the first of the order last.
     painted = sorted(merged, key=lambda s: -ranks.get(s.number, len(merged)))
     dtype = smallest_unsigned(len(merged))
 
@@ -106,13 +117,13 @@ def merge(
         return out
 
     voxels = Voxels(masks[0].voxels.shape, dtype, plane)
-    findings = tuple(_said(o, ranks) for o in overlaps)
+    findings = tuple(_overlap_finding(o, ranks) for o in overlaps)
     source = tuple(old[segment.number][0] for segment in merged)
     return Merged(Mask(voxels, masks[0].grid, tuple(merged), name), tuple(overlaps), findings, source)
 
 
-def _renumbered(masks: Sequence[Mask]) -> tuple[list[Segment], dict[int, tuple[int, int]]]:
-    """The segments of the merged mask; and for each new number, the mask and the number there."""
+def _renumber(masks: Sequence[Mask]) -> tuple[list[Segment], dict[int, tuple[int, int]]]:
+    """Number the segments of all masks anew; and find for each new number the mask and the number there."""
     merged: list[Segment] = []
     old: dict[int, tuple[int, int]] = {}
     for n, mask in enumerate(masks):
@@ -123,19 +134,19 @@ def _renumbered(masks: Sequence[Mask]) -> tuple[list[Segment], dict[int, tuple[i
     return merged, old
 
 
-def _distinct(merged: Sequence[Segment], of: Sequence[Origin]) -> list[Segment]:
-    """The segments, those of one name called by their origin too. Raises BAD_LABELS where that does not tell them apart."""
+def _name_distinctly(merged: Sequence[Segment], origins: Sequence[Origin]) -> list[Segment]:
+    """Call segments of one name by their origin too. Raises BAD_LABELS where that does not tell them apart."""
     count = Counter(segment.name for segment in merged)
     made = list(merged)
     for name in (name for name, times in count.items() if times > 1):
         alike = [n for n, segment in enumerate(merged) if segment.name == name]
         ways = (
-            [of[n].folder for n in alike],
-            ["" if of[n].number is None else f"series {of[n].number}" for n in alike],
-            [str(of[n]) for n in alike],
+            [origins[n].folder for n in alike],
+            ["" if origins[n].number is None else f"series {origins[n].number}" for n in alike],
+            [str(origins[n]) for n in alike],
         )
-        told = next((way for way in ways if all(way) and len(set(way)) == len(way)), None)
-        names = [f"{name} ({which})" for which in told or ()]
+        distinct = next((way for way in ways if all(way) and len(set(way)) == len(way)), None)
+        names = [f"{name} ({which})" for which in distinct or ()]
         if not names or set(names) & set(count):
             raise refuse(
                 Code.BAD_LABELS,
@@ -148,20 +159,20 @@ def _distinct(merged: Sequence[Segment], of: Sequence[Origin]) -> list[Segment]:
     return made
 
 
-def _ranks(merged: Sequence[Segment], of: Sequence[Origin], order: Sequence[str]) -> dict[int, int]:
-    """New number to its place in the order. A name of a series stands for all its labels."""
+def _rank(merged: Sequence[Segment], origins: Sequence[Origin], order: Sequence[str]) -> dict[int, int]:
+    """Find the place in the order of each new number. A name of a series stands for all its labels."""
     ranks: dict[int, int] = {}
     for rank, name in enumerate(order):
-        found = _called(name, merged, of)
-        ambiguous = len({of[number - 1] for number in found}) > 1
+        found = _labels_called(name, merged, origins)
+        ambiguous = len({origins[number - 1] for number in found}) > 1
         if not found or ambiguous or ranks.keys() & found:
-            said = ", and there is none" if not found else ", and several are called so" if ambiguous else " twice"
+            problem = ", and there is none" if not found else ", and several are called so" if ambiguous else " twice"
             raise refuse(
                 Code.BAD_LABELS,
-                f"the order names “{name}”{said}",
+                f"the order names “{name}”{problem}",
                 "Name a label; or a series by its UID, number, folder or file. The labels are:\n"
                 + "\n".join(
-                    f"  {s.name}  ({origin})".removesuffix("  ()") for s, origin in zip(merged, of, strict=True)
+                    f"  {s.name}  ({origin})".removesuffix("  ()") for s, origin in zip(merged, origins, strict=True)
                 ),
                 where=(name,),
             )
@@ -169,15 +180,15 @@ def _ranks(merged: Sequence[Segment], of: Sequence[Origin], order: Sequence[str]
     return ranks
 
 
-def _called(name: str, merged: Sequence[Segment], of: Sequence[Origin]) -> set[int]:
+def _labels_called(name: str, merged: Sequence[Segment], origins: Sequence[Origin]) -> set[int]:
     """The numbers of the labels that a name in the order stands for."""
     labels = {s.number for s in merged if s.name == name}
-    series = {s.number for s, origin in zip(merged, of, strict=True) if name in origin.names}
+    series = {s.number for s, origin in zip(merged, origins, strict=True) if name in origin.names}
     return labels if labels and labels <= series else labels | series
 
 
-def _overlaps(masks: Sequence[Mask], merged: Sequence[Segment], old: dict[int, tuple[int, int]]) -> list[Overlap]:
-    """Every pair of labels that share voxels; only voxels that two masks claim are looked at."""
+def _find_overlaps(masks: Sequence[Mask], merged: Sequence[Segment], old: dict[int, tuple[int, int]]) -> list[Overlap]:
+    """Find every pair of labels that share voxels. Only voxels that two masks claim are looked at."""
     counts: dict[tuple[int, int], int] = {}
     new = {at: number for number, at in old.items()}
     for k in range(masks[0].voxels.shape[2]):
@@ -196,7 +207,8 @@ def _overlaps(masks: Sequence[Mask], merged: Sequence[Segment], old: dict[int, t
     return [Overlap(merged[a - 1], merged[b - 1], count) for (a, b), count in sorted(counts.items())]
 
 
-def _said(overlap: Overlap, ranks: dict[int, int]) -> Finding:
+def _overlap_finding(overlap: Overlap, ranks: dict[int, int]) -> Finding:
+    """The warning about an overlap that the order settled."""
     winner = min((overlap.first, overlap.second), key=lambda s: ranks.get(s.number, len(ranks) + 1))
     return Finding(
         Code.MASKS_MERGED,
@@ -209,7 +221,8 @@ def _said(overlap: Overlap, ranks: dict[int, int]) -> Finding:
     )
 
 
-def _refused(overlaps: Sequence[Overlap], ordered: bool) -> PipelineError:
+def _overlap_refusal(overlaps: Sequence[Overlap], ordered: bool) -> PipelineError:
+    """The refusal of overlaps that nothing settles. ordered: whether there was an order at all."""
     worst = max(overlaps, key=lambda o: o.voxels)
     listed = "; ".join(f"“{o.first.name}” and “{o.second.name}”: {o.voxels:,}" for o in overlaps)
     return refuse(
@@ -226,6 +239,7 @@ def _refused(overlaps: Sequence[Overlap], ordered: bool) -> PipelineError:
 
 
 def _refuse_other_grids(masks: Sequence[Mask], limit_mm: float) -> None:
+    """Refuse masks that do not lie on the grid of the first one, at the corners. Raises GRID_DIFFERS."""
     first = masks[0].grid
     for mask in masks[1:]:
         same_size = mask.grid.shape == first.shape

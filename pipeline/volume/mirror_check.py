@@ -1,4 +1,4 @@
-"""Grey values under a mask and under its seven mirror images: a hint that a mask may be flipped, never a verdict.
+"""Compare grey values under a mask with those under its seven mirror images: a hint that it may be flipped, no verdict.
 
 Rules:
 - Statistics are over all voxels of the mask, in the values given; nothing is clipped or sampled.
@@ -19,13 +19,19 @@ import numpy as np
 from .mask import Array, Voxels
 
 Flips = tuple[bool, bool, bool]
-_LESS_SPREAD = 0.6  # of the mask's own standard deviation, to be worth a look
-_SAME = 0.95  # Dice of a mirror image with the mask, beyond which it says nothing
+# Of the mask's own standard deviation. Less is worth a look; it decides only whether a hint is shown.
+_LESS_SPREAD = 0.6
+# Dice of a mirror image with the mask, beyond which their grey values are nearly the same voxels'.
+_SAME = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class GreyValues:
-    """Under one mirror image. flips: along i, j and k; all False is the mask itself. dice: with the mask itself."""
+    """Grey values under one mirror image of a mask.
+
+    flips: along i, j and k; all False is the mask itself. deviation: the standard deviation, in the values' own unit.
+    dice: of the mirror image with the mask itself.
+    """
 
     flips: Flips
     voxels: int
@@ -38,7 +44,10 @@ class GreyValues:
 
 @dataclass(frozen=True, slots=True)
 class Sanity:
-    """own: under the mask. mirrored: under its seven mirror images. hint: a sentence, or "" where nothing stands out."""
+    """Grey values under a mask (`own`) and under its seven mirror images.
+
+    hint: one or more sentences, or "" where nothing stands out.
+    """
 
     own: GreyValues
     mirrored: tuple[GreyValues, ...]
@@ -46,7 +55,10 @@ class Sanity:
 
 
 def sanity(mask: Voxels, image: Voxels) -> Sanity | None:
-    """mask: any value but 0 is inside; image: on the same grid. None for an empty mask."""
+    """Compare the grey values of `image` under a mask on the same grid, and under its mirror images.
+
+    Any value but 0 is inside of the mask. None is returned for an empty mask.
+    """
     if mask.shape != image.shape:
         raise ValueError(f"mask {mask.shape} and image {image.shape} are not on one grid")
     columns, _, planes = mask.shape
@@ -60,7 +72,7 @@ def sanity(mask: Voxels, image: Voxels) -> Sanity | None:
         values = image.plane(k)
         own, last = (np.unpackbits(bits[n], axis=1, count=columns).view(np.bool_) for n in (k, planes - 1 - k))
         for flips, found in sums.items():
-            found.add(values, _turned(last if flips[2] else own, flips), own)
+            found.add(values, _mirror(last if flips[2] else own, flips), own)
     if not any(inside):
         return None
     rows = [found.grey_values(flips) for flips, found in sums.items()]
@@ -69,7 +81,7 @@ def sanity(mask: Voxels, image: Voxels) -> Sanity | None:
 
 @dataclass(slots=True)
 class _GreySum:
-    """Grey values so far. Planes are joined by their means, so that large grey values lose no digits."""
+    """The sums of grey values so far. Planes are joined by their means, so that large grey values lose no digits."""
 
     voxels: int = 0
     mean: float = 0.0
@@ -79,6 +91,7 @@ class _GreySum:
     shared: int = 0
 
     def add(self, image: Array, mask: Array, own: Array) -> None:
+        """Take in the values under one plane of a mirror image. own: the same plane of the mask itself."""
         values = image[mask].astype(np.float64)
         if not len(values):
             return
@@ -91,22 +104,25 @@ class _GreySum:
         self.shared += int(np.count_nonzero(mask & own))
 
     def grey_values(self, flips: Flips) -> GreyValues:
+        """The values so far, as those of the mirror image `flips`."""
         deviation = sqrt(self.squares / self.voxels)
         dice = self.shared / self.voxels  # a mirror image has as many voxels as the mask
         return GreyValues(flips, self.voxels, self.mean, deviation, self.lowest, self.highest, dice)
 
 
-def _turned(plane: Array, flips: Flips) -> Array:
+def _mirror(plane: Array, flips: Flips) -> Array:
+    """Reverse the columns and rows of a (rows, columns) plane as `flips` wants them. The result is a view."""
     rows = slice(None, None, -1) if flips[1] else slice(None)
     columns = slice(None, None, -1) if flips[0] else slice(None)
     return plane[rows, columns]
 
 
 def _hint(own: GreyValues, mirrored: Sequence[GreyValues]) -> str:
-    telling = [m for m in mirrored if m.dice < _SAME]
-    if not telling:
+    """Say which mirror image is more uniform than the mask, where one is by far; "" where none is."""
+    unlike = [m for m in mirrored if m.dice < _SAME]
+    if not unlike:
         return "The mask is its own mirror image, nearly: grey values cannot hint at a flip."
-    best = min(telling, key=lambda m: m.deviation)
+    best = min(unlike, key=lambda m: m.deviation)
     if best.deviation >= _LESS_SPREAD * own.deviation:
         return ""
     axes = " and ".join(word for word, flip in zip(("columns", "rows", "planes"), best.flips, strict=True) if flip)

@@ -2,7 +2,7 @@
 
 Rules:
 - The one way labels are resampled, for `--source` and for `--like`; only where the user asked for it.
-- Nothing is lost unsaid: labels of which no voxel is left by their names, voxels outside of the grid by their number.
+- What is lost is reported: labels of which no voxel is left by their names, voxels outside of the grid by their number.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .mask import Mask, Voxels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resampled:
-    """A mask on the other grid. moved_mm: the farthest that any of its labels was taken. findings: what that did."""
+    """A mask on another grid. moved_mm: the farthest that a label was taken. findings: on what was done and lost."""
 
     mask: Mask
     moved_mm: float
@@ -27,9 +27,18 @@ class Resampled:
 
 
 def take_nearest(mask: Mask, grid: Grid, onto: str) -> Resampled:
-    """Every voxel of `grid` from the nearest of the mask, 0 beyond half a voxel. onto: what has the grid, in words."""
+    """Fill a grid with labels, each voxel from the nearest one of a mask; 0 where none is within half a voxel.
+
+    Args:
+        mask: on its own grid; all of it is held in memory.
+        grid: the grid to fill.
+        onto: what has that grid, in words, for messages.
+
+    Returns:
+        The mask on the grid, with a warning RESAMPLED, and LABELS_LOST or OUTSIDE_SOURCE where something was lost.
+    """
     voxels, moved, kept = regrid.nearest(mask.voxels, mask.grid.lps, grid.lps, grid.shape)
-    before, outside = _labels_outside(mask.voxels, mask.grid, grid)
+    before, outside = _find_outside(mask.voxels, mask.grid, grid)
     findings = [
         Finding(
             Code.RESAMPLED,
@@ -45,13 +54,14 @@ def take_nearest(mask: Mask, grid: Grid, onto: str) -> Resampled:
     if outside:
         words = f"{outside} voxels of the mask lie outside of {onto}, and were left out"
         hint = "Are these the images it was drawn on?"
-        limits = {"measured": outside, "limit": 0, "unit": "voxels"}
-        findings.append(Finding(Code.OUTSIDE_SOURCE, words, hint, Severity.WARNING, **limits))  # type: ignore[arg-type]
+        findings.append(
+            Finding(Code.OUTSIDE_SOURCE, words, hint, Severity.WARNING, measured=outside, limit=0, unit="voxels")
+        )
     return Resampled(Mask(voxels, grid, mask.segments, mask.name), moved, tuple(findings))
 
 
-def _labels_outside(voxels: Voxels, ours: Grid, theirs: Grid) -> tuple[set[int], int]:
-    """The labels a mask has, and how many of its voxels lie nearer to no voxel of another grid than half of one."""
+def _find_outside(voxels: Voxels, ours: Grid, theirs: Grid) -> tuple[set[int], int]:
+    """Find the labels a mask has, and count its voxels that have no voxel of another grid within half of one."""
     there = np.linalg.inv(theirs.lps) @ ours.lps
     labels: set[int] = set()
     outside = 0

@@ -1,10 +1,10 @@
-"""Voxels of one grid put onto another in whole voxels: axes exchanged, reversed, cropped and padded. Nothing resampled.
+"""Put the voxels of one grid onto another in whole voxels: axes are exchanged and reversed, sides cropped and padded.
 
 Rules:
-- Two grids are compared through the map between their indices. It is a signed permutation with a whole offset, and what
-  rounding it to one moves is measured at the corners in mm; or there is no such map, and the distance is told in words.
-- A label that would fall outside of the new grid refuses the move; background outside is cut off.
-- The nearest-voxel fallback is a choice of the user's, for labels only, and says how far a label travelled.
+- The map between the indices of the two grids is `geometry.index_map`'s. Where there is none, `apart_in_words` says how
+  the grids lie to each other.
+- Callers refuse a move by which a label would fall outside of the new grid (`lost`). Background outside is cut off.
+- The nearest voxel is taken only where the user chose it, for labels only, and the farthest travel is measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ _FAR = 1 << 40  # voxels: farther than any file is long, and an integer still
 
 
 def onto(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int], padding: float = 0) -> Voxels:
-    """The voxels on a grid of `shape`; `mapping` takes their index to its index. A plane at a time where k stays k."""
+    """Put voxels onto another grid. They are read a plane at a time where k stays k, else as one block.
+
+    Args:
+        voxels: of any type.
+        mapping: 4 x 4 integers, index in `voxels` to index on the other grid.
+        shape: (columns, rows, planes) of the other grid.
+        padding: the value where no voxel comes to lie.
+
+    Returns:
+        Voxels of `shape` and of the same type; those that fall outside are left out.
+    """
     if np.abs(mapping[2, 2]) != 1:
         block = np.full(shape, padding, voxels.dtype, order="F")
         _paste(voxels.array(), block, mapping, (0, 1, 2))
@@ -42,7 +52,16 @@ def onto(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int], padd
 
 
 def lost(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int]) -> int:
-    """How many voxels that are not background would fall outside of `shape`."""
+    """Count the voxels that are not background and would fall outside of another grid.
+
+    Args:
+        voxels: labels, 0 is background.
+        mapping: 4 x 4 integers, index in `voxels` to index on the other grid.
+        shape: (columns, rows, planes) of the other grid.
+
+    Returns:
+        The number of voxels that `onto` leaves out.
+    """
     kept = onto(voxels, mapping, shape)
     return sum(int(np.count_nonzero(p)) for p in voxels) - sum(int(np.count_nonzero(p)) for p in kept)
 
@@ -50,9 +69,17 @@ def lost(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int]) -> i
 def nearest(
     voxels: Voxels, ours_lps: Matrix, theirs_lps: Matrix, shape: tuple[int, int, int]
 ) -> tuple[Voxels, float, set[int]]:
-    """Every voxel of a grid from the nearest of ours, 0 beyond half a voxel.
+    """Fill a grid with labels, each voxel from the nearest one of ours; 0 where none is within half a voxel.
 
-    Then the farthest a label travelled, in mm, and the labels that are there.
+    Args:
+        voxels: labels, 0 is background.
+        ours_lps: 4 x 4, index in `voxels` to LPS mm.
+        theirs_lps: 4 x 4, index on the grid to LPS mm.
+        shape: (columns, rows, planes) of the grid.
+
+    Returns:
+        The voxels of the grid, worked out anew whenever a plane is read; the farthest that a label travelled, in mm;
+        and the labels that are left.
     """
     to_ours = np.linalg.inv(ours_lps) @ theirs_lps
     block = voxels.array()
@@ -77,7 +104,7 @@ def nearest(
 
 
 def nearest_index(exact: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Whole indices of the nearest voxels; midway between two the higher one, as ITK takes it.
+    """Round indices to those of the nearest voxels; midway between two the higher one is taken, as ITK does.
 
     Midway is meant within rounding, so that a grid of doubles and the same one of a header's floats choose alike.
     """
@@ -85,7 +112,17 @@ def nearest_index(exact: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def apart_in_words(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]) -> str:
-    """How the boxes of two grids lie to each other, along the patient's axes, in mm. LPS."""
+    """Say in words how the boxes around two grids lie to each other, along the patient's axes, in mm.
+
+    Args:
+        ours_lps: 4 x 4, index to LPS mm, of the mask.
+        ours_shape: (columns, rows, planes) of the mask.
+        theirs_lps: 4 x 4, index to LPS mm, of the other grid.
+        theirs_shape: (columns, rows, planes) of the other grid.
+
+    Returns:
+        A clause without a full stop, such as "the boxes overlap, their middles 3.0 mm apart".
+    """
     boxes = []
     for lps, shape in ((ours_lps, ours_shape), (theirs_lps, theirs_shape)):
         corners = at_corners(shape, lps)
