@@ -1,20 +1,22 @@
-"""verimask check"""
+"""Run `verimask check`: compare a mask with its image, or every pair of a data set."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import output
 
 if TYPE_CHECKING:
     from ..core.findings import Finding
+    from ..diagnosis.check import PlacedBlock
     from ..diagnosis.nnunet_pairs import Labels, Pairs
 
 
 def add(commands: Any) -> None:
-    """Its options."""
+    """Add the command with its options."""
     p = commands.add_parser(
         "check",
         help="whether a mask and an image share one grid, and exactly how not",
@@ -30,71 +32,85 @@ def add(commands: Any) -> None:
     p.set_defaults(run=run)
 
 
+class _Checked(NamedTuple):  # no dataclass: their module would cost every command its import
+    """A pair that was compared. mask, image: their file names. findings: how they differ."""
+
+    mask: str
+    image: str
+    findings: list[Finding]
+
+    @property
+    def is_wrong(self) -> bool:
+        from ..core.findings import Severity
+
+        return any(f.severity is Severity.ERROR for f in self.findings)
+
+
 def run(options: argparse.Namespace, _: list[str]) -> int:
-    """Run it; the exit code."""
-    from ..core.findings import Code, Exit, Severity
-    from ..diagnosis.nnunet_pairs import declared_labels
+    """Run the command and return its exit code."""
+    from ..core.findings import Code, Exit
 
     mask, image = Path(options.mask), Path(options.image) if options.image else None
-    many = _pairs(mask, image)
-    declared = {m.parent: declared_labels(m) for m, _ in many.pairs}
-    differences = _of_one_among_many if mask.is_dir() else _differences
-    results = [(m.name, i.name, differences(m, i, declared[m.parent])) for m, i in many.pairs]
-    wrong = sum(any(f.severity is Severity.ERROR for f in found) for _, _, found in results) + len(many.alone)
+    pairs = _find_pairs(mask, image)
+    checked = _check_pairs(pairs, one_of_many=mask.is_dir())
+    wrong = sum(pair.is_wrong for pair in checked) + len(pairs.alone)
     if options.json:
-        pairs_json = [
-            {"Mask": m, "Image": i, "Findings": output.findings_json(found, options)} for m, i, found in results
-        ]
-        output.json({"Pairs": pairs_json, "Alone": output.findings_json(many.alone, options), "Wrong": wrong})
+        output.print_json(_as_json(checked, pairs.alone, options) | {"Wrong": wrong})
     else:
-        for m, i, found in results:
-            output.prose(_lines(m, i, found, options), options)
-        output.prose([f"ALONE  {f.message}" for f in many.alone], options)
-        if len(results) + len(many.alone) > 1:
-            output.lines([f"{len(results) - wrong + len(many.alone)} of {len(results)} pairs match"], options)
-    if any(f.code is Code.UNEXPECTED for _, _, found in results for f in found):
+        _print_pairs(checked, pairs.alone, options)
+    if any(f.code is Code.UNEXPECTED for pair in checked for f in pair.findings):
         return int(Exit.INTERNAL_ERROR)
     return int(Exit.MISMATCH if wrong else Exit.VERIFIED)
 
 
-def _pairs(mask: Path, image: Path | None) -> Pairs:
+def _find_pairs(mask: Path, image: Path | None) -> Pairs:
     from ..core.findings import Code, refuse
     from ..diagnosis.nnunet_pairs import Pairs, pairs, pairs_of_dataset
 
     if _existing(mask).is_dir():
         return pairs_of_dataset(mask) if image is None else pairs(mask, image)
     if image is None:
-        words = f"{mask.name} is one file, and a check holds a mask against its image"
         raise refuse(
             Code.NOTHING_TO_CHECK,
-            words,
+            f"{mask.name} is one file, and a check holds a mask against its image",
             "Give the image after it, or two folders, or an nnU-Net data set.",
             where=(mask.name,),
         )
     return Pairs(((mask, image),), ())
 
 
-def _of_one_among_many(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
-    """The same, but what one pair is refused for is what is wrong with it, and the others are checked all the same."""
+def _check_pairs(pairs: Pairs, *, one_of_many: bool) -> list[_Checked]:
+    """Compare every pair. Of one among many, a refusal is a finding; of one alone, it is raised."""
+    from ..diagnosis.nnunet_pairs import declared_labels
+
+    # Read before any pair is: a dataset.json that cannot be understood refuses the whole command at once.
+    declared = {mask.parent: declared_labels(mask) for mask, _ in pairs.pairs}
+    find = _find_differences_or_refusal if one_of_many else _find_differences
+    return [_Checked(mask.name, image.name, find(mask, image, declared[mask.parent])) for mask, image in pairs.pairs]
+
+
+def _find_differences_or_refusal(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
+    """Find what is wrong with one pair of many: its refusal is what is wrong with it, and the others are still checked."""
     from ..core.unexpected import as_refusal
 
     try:
-        return _differences(mask, image, declared)
+        return _find_differences(mask, image, declared)
     except Exception as error:
         refusal = as_refusal(error)
         return [refusal.finding, *refusal.others]
 
 
-def _differences(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
-    """What is wrong with a pair. Both files are read to their end. Raises where one cannot be."""
+def _find_differences(mask: Path, image: Path, declared: Labels | None) -> list[Finding]:
+    """Find what is wrong with a pair. Both files are read to their end. Raises where one cannot be."""
     from ..diagnosis.check import PlacedBlock, check_values, compare, read_values
     from ..nifti.file import read_header
 
-    found = compare(PlacedBlock.of_file(mask), _placed(image))
+    found = compare(PlacedBlock.of_file(mask), _read_image(image))
     return [*found, *check_values(read_values(mask), read_header(mask), declared)]
 
 
-def _placed(image: Path) -> Any:
+def _read_image(image: Path) -> PlacedBlock:
+    """Read where an image lies: a NIfTI file, or anything that holds a DICOM series."""
     from ..diagnosis.check import PlacedBlock
     from ..nifti.file import is_named_nifti, read_planes
 
@@ -102,10 +118,10 @@ def _placed(image: Path) -> Any:
         from ..conversion.one_series import laid_series
         from ..core.policy import Policy
 
-        series, laid = laid_series([image], None, None, Policy(on_tilt="shear"))
-        return PlacedBlock.of_grid(series.title, laid.grid)
+        series, laid_frames = laid_series([image], None, None, Policy(on_tilt="shear"))
+        return PlacedBlock.of_grid(series.title, laid_frames.grid)
     for _ in read_planes(image):
-        pass  # its values are its own affair, but they must all be there
+        pass  # Its values do not matter here, but a file that ends too early must not pass.
     return PlacedBlock.of_file(image)
 
 
@@ -117,13 +133,29 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _lines(mask: str, image: str, found: list[Finding], options: argparse.Namespace) -> list[str]:
+def _as_json(checked: Sequence[_Checked], alone: Sequence[Finding], options: argparse.Namespace) -> dict[str, Any]:
+    pairs = [
+        {"Mask": pair.mask, "Image": pair.image, "Findings": output.findings_as_json(pair.findings, options)}
+        for pair in checked
+    ]
+    return {"Pairs": pairs, "Alone": output.findings_as_json(alone, options)}
+
+
+def _print_pairs(checked: Sequence[_Checked], alone: Sequence[Finding], options: argparse.Namespace) -> None:
+    for pair in checked:
+        output.print_prose(_describe_pair(pair, options), options)
+    output.print_prose([f"ALONE  {f.message}" for f in alone], options)
+    if len(checked) + len(alone) > 1:
+        matching = sum(not pair.is_wrong for pair in checked)
+        output.print_lines([f"{matching} of {len(checked)} pairs match"], options)
+
+
+def _describe_pair(pair: _Checked, options: argparse.Namespace) -> list[str]:
     from ..core.findings import Severity
 
-    wrong = any(f.severity is Severity.ERROR for f in found)
-    lines = [f"{'DIFFERENT' if wrong else 'SAME GRID'}  {mask}  and  {image}"]
-    for finding in found:
+    lines = [f"{'DIFFERENT' if pair.is_wrong else 'SAME GRID'}  {pair.mask}  and  {pair.image}"]
+    for finding in pair.findings:
         lead = {Severity.ERROR: "wrong", Severity.WARNING: "warning", Severity.INFO: "note"}[finding.severity]
-        hint = f" {said}" if (said := output.hint(finding.hint, options)) else ""
-        lines.append(f"           {lead}: {finding.message}.{hint}")
+        hint = output.hint(finding.hint, options)
+        lines.append(f"           {lead}: {finding.message}.{f' {hint}' if hint else ''}")
     return lines

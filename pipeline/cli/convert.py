@@ -1,4 +1,8 @@
-"""verimask convert"""
+"""Run `verimask convert`: write masks and images as NIfTI, with their records and pages.
+
+Rules:
+- What refuses one of many keeps no other from being converted, written or shown.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any, epilog: str) -> None:
-    """Its options."""
+    """Add the command. Its options are built when it is the one that was typed."""
     p = commands.add_parser(
         "convert",
         help="a mask or image series to NIfTI, proven and cross-checked",
@@ -37,31 +41,31 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     add_options(p)
 
 
-# What --list-values looks at; it says itself that there will be no output.
+# The options that have an effect with --list-values; -o among them, whose absence would otherwise be a mistake.
 _LISTING = "inputs output list_values series part on_tilt on_gap on_duplicate assume_spacing json quiet".split()
 
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
-    """Run it; the exit code."""
+    """Run the command and return its exit code."""
     if options.list_values:
         return _list_values(options)
     if not options.output:
         options.parser.error("the following arguments are required: -o/--output")
     from ..crosscheck.panel import Panel
 
-    policy = _policy(options)
-    with Panel(policy) as panel:  # first of all: its processes start while the rest is imported
-        return _converted(options, given, policy, panel)
+    policy = _read_policy(options)
+    with Panel(policy) as panel:  # Comes first: its processes start while the rest is imported.
+        return _convert(options, given, policy, panel)
 
 
-def _converted(options: argparse.Namespace, given: list[str], policy: Policy, panel: Panel) -> int:
+def _convert(options: argparse.Namespace, given: list[str], policy: Policy, panel: Panel) -> int:
     from pathlib import Path
 
     from ..conversion.convert import convert, convert_all
 
     progress = output.ProgressLine(options)
     common: dict[str, Any] = {
-        "request": _request(options),
+        "request": _read_request(options),
         "policy": policy,
         "progress": progress,
         "command": ["verimask", *given],
@@ -71,20 +75,20 @@ def _converted(options: argparse.Namespace, given: list[str], policy: Policy, pa
     if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
         done, refused = convert_all(options.inputs, options.output, **common)
         progress.clear()
-        refused += [error for one in done if (error := _page_refused(one, options))]
-        return _report_many(done, refused, options)
+        pages = [error for one in done if (error := _refusal_of_page(one, options))]
+        return _report_many(done, [*refused, *pages], options)
     made = convert(options.inputs, options.output, **common)
     progress.clear()
     _write_page(made, options)
     if options.json:
-        output.json(made.record)
+        output.print_json(made.record)
     else:
-        output.outcome(made, options)
+        output.print_outcome(made, options)
     return _exit_of(made, options)
 
 
-def _page_refused(made: Outcome, options: argparse.Namespace) -> PipelineError | None:
-    """Write the page of one of many; what refuses it keeps no other from being written."""
+def _refusal_of_page(made: Outcome, options: argparse.Namespace) -> PipelineError | None:
+    """Write the page of one of many. Its refusal is returned, so that it keeps no other from being written."""
     from ..core.unexpected import as_refusal
 
     try:
@@ -95,7 +99,7 @@ def _page_refused(made: Outcome, options: argparse.Namespace) -> PipelineError |
 
 
 def _write_page(made: Outcome, options: argparse.Namespace) -> None:
-    """The report beside the file, with the first source over which the mask can be shown."""
+    """Write the report next to the file, if one was asked for; the mask is shown over the first of its sources."""
     if not options.report or made.output is None:
         return
     from pathlib import Path
@@ -112,7 +116,7 @@ def _write_page(made: Outcome, options: argparse.Namespace) -> None:
     write_page(page, report(sidecar_of(made.output), source=source))
 
 
-def _request(options: argparse.Namespace) -> Request:
+def _read_request(options: argparse.Namespace) -> Request:
     from ..conversion.request import Request
 
     return Request(
@@ -120,15 +124,16 @@ def _request(options: argparse.Namespace) -> Request:
         part=options.part,
         source=options.source,
         like=options.like,
-        wanted=_names(options.rois),
-        export=_told(options),
+        wanted=_split_names(options.rois),
+        export=_read_export_facts(options),
         clean=options.clean,
         merge=options.merge,
-        order=_names(options.order) or (),
+        order=_split_names(options.order) or (),
     )
 
 
-def _told(options: argparse.Namespace) -> ExportDescription:
+def _read_export_facts(options: argparse.Namespace) -> ExportDescription:
+    """Read what the user says of an export that holds a mask in its image."""
     from ..conversion.request import ExportDescription
     from ..decode.embedded.labelled import Named, parse_labels
 
@@ -138,8 +143,8 @@ def _told(options: argparse.Namespace) -> ExportDescription:
     return ExportDescription(named, options.outside, options.kind, options.undecided)
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
-    """None where nothing was said; an empty name, which is refused, where nothing is named."""
+def _split_names(text: str | None) -> tuple[str, ...] | None:
+    """Split NAME,NAME. None where the option was not given; an empty name, which is refused, where it names nothing."""
     return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip()) or ("",)
 
 
@@ -152,16 +157,16 @@ def _list_values(options: argparse.Namespace) -> int:
     from ..dicom.pixels import stored_voxels
 
     output.refuse_idle(options, but=_LISTING, why="--list-values shows values and writes nothing")
-    _, laid = laid_series([Path(p) for p in options.inputs], options.series, options.part, _policy(options))
-    rows = list_values(stored_voxels(laid.frames))
+    _, laid_frames = laid_series([Path(p) for p in options.inputs], options.series, options.part, _read_policy(options))
+    rows = list_values(stored_voxels(laid_frames.frames))
     if options.json:
-        output.json([asdict(row) for row in rows])
+        output.print_json([asdict(row) for row in rows])
     else:
-        output.lines([as_table(rows)], options)
+        output.print_lines([as_table(rows)], options)
     return 0
 
 
-def _policy(options: argparse.Namespace) -> Policy:
+def _read_policy(options: argparse.Namespace) -> Policy:
     from dataclasses import fields
 
     from ..core.policy import Policy
@@ -171,22 +176,18 @@ def _policy(options: argparse.Namespace) -> Policy:
 
 
 def _report_many(done: Sequence[Outcome], refused: Sequence[PipelineError], options: argparse.Namespace) -> int:
-    from ..core.findings import Exit
-    from .text import summary_lines
+    """Print what came of many conversions, and return the exit code of all."""
+    from .text import describe_summary
 
     if options.json:
-        output.json([*(o.record for o in done), *(output.refusal_record(e, options) for e in refused)])
+        output.print_json([*(o.record for o in done), *(output.refusal_as_json(e, options) for e in refused)])
     else:
         for made in done:
-            output.outcome(made, options)
+            output.print_outcome(made, options)
         for error in refused:
-            output.refusal(error, options)
-        output.lines(summary_lines(done, refused), options)
-    if any(error.exit is Exit.INTERNAL_ERROR for error in refused):
-        return int(Exit.INTERNAL_ERROR)
-    if not refused:
-        return max((_exit_of(o, options) for o in done), default=int(Exit.NOTHING_TO_CONVERT))
-    return int(Exit.PARTLY_DONE if done else refused[0].exit)
+            output.print_refusal(error, options)
+        output.print_lines(describe_summary(done, refused), options)
+    return output.exit_of_many([_exit_of(made, options) for made in done], refused)
 
 
 def _exit_of(made: Outcome, options: argparse.Namespace) -> int:

@@ -1,4 +1,8 @@
-"""The options of verimask convert. Choices and defaults are those of the Policy, where it has them."""
+"""Build the options of verimask convert, in the groups that --help shows.
+
+Rules:
+- Choices and defaults are those of the Policy, where it has them; an option of a Policy field has the field's name.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from . import output
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
-    """All of them, in the groups that --help shows."""
+    """Add all of them."""
     p.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="folder of DICOM files (any depth), the files, or a bundle"
     )
@@ -27,7 +31,7 @@ def add_options(p: argparse.ArgumentParser) -> None:
 
 
 def _add_choice(g: argparse._ArgumentGroup, *option: str, help: str, dest: str | None = None) -> None:
-    """An option whose choices and default are those of the Policy."""
+    """Add an option whose choices and default are those of a Policy field; `dest` names the field where it is not the option's own."""
     from ..core.policy import choices, default
 
     name = dest or option[-1].lstrip("-").replace("-", "_")
@@ -38,8 +42,7 @@ def _add_which(p: argparse.ArgumentParser) -> None:
     from ..core.policy import default
 
     g = p.add_argument_group("which, and what of it")
-    g.add_argument("--series", metavar="WHICH", help="UID, number or description, where there are several")
-    g.add_argument("--part", metavar="WHICH", help="number or name of one volume, where the series holds several")
+    output.add_series_choice(g)
     g.add_argument("--rois", metavar="NAME,…", help="names or numbers of ROIs, segments or masks; all by default")
     _add_choice(g, "--as", dest="as_", help="labels as stored (default), or grey values with their rescale")
     g.add_argument("--keep-values", action="store_true", help="keep 0/255 instead of writing 0/1")
@@ -52,7 +55,7 @@ def _add_which(p: argparse.ArgumentParser) -> None:
     g.add_argument("--allow-empty", action="store_true", help="write a mask that holds one value only")
     g.add_argument(
         "--fractional",
-        type=_fractional,
+        type=_parse_fractional,
         default=default("fractional"),
         metavar="PART|keep",
         help="fractional SEG: from which part of its maximum a voxel is inside (0.5), or keep the values",
@@ -195,5 +198,6 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _fractional(text: str) -> float | str:
+def _parse_fractional(text: str) -> float | str:
+    """Parse a number or `keep`. A ValueError becomes the usage error of argparse."""
     return text if text == "keep" else float(text)

@@ -1,20 +1,25 @@
-"""verimask diagnose"""
+"""Run `verimask diagnose`: find the mistakes that explain a wrong NIfTI file, and write the right one."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import output
 
 if TYPE_CHECKING:
     from ..core.policy import Policy
+    from ..diagnosis.diagnose import Diagnosis
+    from ..dicom.scan import Series
     from ..geometry.grid import Grid
+    from ..nifti.header import NiftiHeader
+    from ..stacking.stack_frames import Laid
+    from ..volume.mask import Array
 
 
 def add(commands: Any) -> None:
-    """Its options."""
+    """Add the command with its options."""
     p = commands.add_parser(
         "diagnose",
         help="what is wrong with a NIfTI file somebody made, and the right one",
@@ -31,7 +36,59 @@ def add(commands: Any) -> None:
     p.set_defaults(run=run)
 
 
-def _refuse_elsewhere(mask: Grid, source: Grid, policy: Policy) -> None:
+def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run the command and return its exit code."""
+    from ..conversion.nifti_mask import read_array, write_fixed
+    from ..core.findings import Exit
+    from ..core.policy import Policy
+    from ..diagnosis.diagnose import fix
+
+    path = Path(options.wrong)
+    header, array = read_array(path)
+    policy = Policy(on_tilt="shear", allow_empty=True)
+    truth = _read_truth(options, policy)
+    if options.mask_series and header.scaling != (1.0, 0.0):
+        header, array = _as_labels(header, array, path.name)
+    found = _diagnose(header, array, truth)
+    if options.json:
+        output.print_json(found.as_json())
+    else:
+        output.print_prose([f"{path.name}, held against {truth.series.title}", *found.lines()], options)
+    if options.fix:
+        out = Path(options.fix)
+        right, grid = fix(found, array, truth.grid)
+        write_fixed(out, right, grid, header, policy)
+        if not options.json:
+            output.print_lines([f"wrote {out.name}"], options)
+    return int(Exit.VERIFIED if found.status == "correct" or options.fix else Exit.MISMATCH)
+
+
+class _Truth(NamedTuple):
+    """What the file should hold. array: (i, j, k) stored values on the grid. is_mask: of --mask-series, not of the images."""
+
+    series: Series
+    laid_frames: Laid
+    array: Array
+    is_mask: bool
+
+    @property
+    def grid(self) -> Grid:
+        return self.laid_frames.grid
+
+
+def _read_truth(options: argparse.Namespace, policy: Policy) -> _Truth:
+    """Read the mask series where it was given, and else the images. Raises OFF_SOURCE_GRID where both do not fit."""
+    from ..conversion.one_series import image_of, laid_series, mask_of
+
+    source, source_frames = laid_series([Path(s) for s in options.source], None, None, policy)
+    if not options.mask_series:
+        return _Truth(source, source_frames, image_of(source_frames).array(), is_mask=False)
+    mask, mask_frames = laid_series([Path(options.mask_series)], None, None, policy)
+    _refuse_elsewhere(mask, mask_frames.grid, source_frames.grid, policy)
+    return _Truth(mask, mask_frames, mask_of(mask, mask_frames, policy).array(), is_mask=True)
+
+
+def _refuse_elsewhere(series: Series, mask: Grid, source: Grid, policy: Policy) -> None:
     """Refuse a mask series that does not lie on the voxels of --source: one of the two was not meant."""
     from ..core.findings import Code, refuse
     from ..geometry.index_map import find_index_map
@@ -45,50 +102,32 @@ def _refuse_elsewhere(mask: Grid, source: Grid, policy: Policy) -> None:
             Code.OFF_SOURCE_GRID,
             f"the series of --mask-series does not lie on the voxels of --source; {apart}",
             "Give --source the images the mask was drawn on.",
+            where=(series.uid,),
             **({} if fit is None else {"measured": fit.moved_mm, "limit": limit, "unit": "mm"}),
         )
 
 
-def run(options: argparse.Namespace, given: list[str]) -> int:
-    """Run it; the exit code."""
+def _as_labels(header: NiftiHeader, array: Array, name: str) -> tuple[NiftiHeader, Array]:
+    """Apply slope and intercept: a mask is judged by the labels it means, while an image is judged by what is stored."""
     from dataclasses import replace
 
-    from ..conversion.nifti_mask import labels_of, read_array, write_fixed
-    from ..conversion.one_series import image_of, laid_series, mask_of
-    from ..core.findings import Exit
-    from ..core.policy import Policy
-    from ..diagnosis.diagnose import diagnose, fix
+    from ..conversion.nifti_mask import labels_of
+
+    return replace(header, slope=1.0, intercept=0.0), labels_of(header, array, name)
+
+
+def _diagnose(header: NiftiHeader, array: Array, truth: _Truth) -> Diagnosis:
+    """Find the mistakes. Where the images explain nothing, the file may be a mask, and the affine alone is judged."""
+    from ..diagnosis.diagnose import diagnose
     from ..diagnosis.mistakes import Context
 
-    path = Path(options.wrong)
-    header, array = read_array(path)
-    policy = Policy(on_tilt="shear", allow_empty=True)
-    series, laid = laid_series([Path(s) for s in options.source], None, None, policy)
-    if options.mask_series:
-        source = laid.grid
-        series, laid = laid_series([Path(options.mask_series)], None, None, policy)
-        _refuse_elsewhere(laid.grid, source, policy)
-        truth = mask_of(series, laid, policy).array()
-        if header.scaling != (1.0, 0.0):  # a mask is judged by the labels it means, an image by what is stored
-            array, header = labels_of(header, array, path.name), replace(header, slope=1.0, intercept=0.0)
-    else:
-        truth = image_of(laid).array()
+    stack, series = truth.laid_frames.stack, truth.series
     context = Context(
         slice_thickness_mm=series.get("SliceThickness"),
         spacing_between_slices_mm=series.get("SpacingBetweenSlices"),
-        irregularity_mm=laid.stack.residual_mm + laid.stack.straightened_mm,
+        irregularity_mm=stack.residual_mm + stack.straightened_mm,
     )
-    found = diagnose(header.affine, header.shape, laid.grid, array=array, truth=truth, context=context)
-    if found.status == "unexplained" and not options.mask_series:
-        # The file may be a mask, whose voxels the image cannot confirm: then the affine alone is judged.
-        found = diagnose(header.affine, header.shape, laid.grid, context=context)
-    if options.json:
-        output.json(found.as_json())
-    else:
-        output.prose([f"{path.name}, held against {series.title}", *found.lines()], options)
-    if options.fix:
-        right, grid = fix(found, array, laid.grid)
-        write_fixed(Path(options.fix), right, grid, header, policy)
-        if not options.json:
-            output.lines([f"wrote {Path(options.fix).name}"], options)
-    return int(Exit.VERIFIED if found.status == "correct" or options.fix else Exit.MISMATCH)
+    found = diagnose(header.affine, header.shape, truth.grid, array=array, truth=truth.array, context=context)
+    if found.status == "unexplained" and not truth.is_mask:
+        return diagnose(header.affine, header.shape, truth.grid, context=context)
+    return found

@@ -1,64 +1,77 @@
-"""verimask explain"""
+"""Run `verimask explain`: derive where the voxels of a series or a file lie, step by step."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from . import output
 
 
 def add(commands: Any) -> None:
-    """Its options."""
+    """Add the command with its options."""
     p = commands.add_parser(
         "explain",
         help="where the voxels are, in words and numbers",
         description="Derive the affine of a DICOM series, or tell the one of a NIfTI file, step by step, in words.",
     )
     p.add_argument("inputs", nargs="+", metavar="INPUT", help="folder or files of a DICOM series, or one NIfTI file")
-    p.add_argument("--series", metavar="WHICH", help="UID, number or description, where there are several")
-    p.add_argument("--part", metavar="WHICH", help="number or name of one volume, where the series holds several")
+    output.add_series_choice(p)
     output.add_common(p)
     p.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
-    """Run it; the exit code."""
-    from pathlib import Path
+    """Run the command and return its exit code."""
+    from ..nifti.file import is_named_nifti
 
-    from ..diagnosis.explain import explain, explain_affine
-    from ..nifti.file import is_named_nifti, read_header
-    from ..nifti.header import require_affine
-
-    path = Path(options.inputs[0])
-    files = [p for p in options.inputs if is_named_nifti(Path(p)) and not Path(p).is_dir()]
-    if files and len(options.inputs) > 1:
-        output.refuse_idle(
-            options, only=("inputs",), why=f"{Path(files[0]).name} is explained alone; give one NIfTI file"
-        )
-    if files:
-        output.refuse_idle(options, only=("series", "part"), why=f"{path.name} is a NIfTI file, and holds no series")
-        header = require_affine(read_header(path), path.name)
-        text = explain_affine(header.affine, header.space, title=path.name)
-        record = {"Affine": header.affine.tolist(), "Shape": list(header.shape)}
+    nifti_files = [p for p in map(Path, options.inputs) if is_named_nifti(p) and not p.is_dir()]
+    if nifti_files:
+        _refuse_idle(options, nifti_files[0])
+        explanation = _explain_file(nifti_files[0])
     else:
-        from ..conversion.one_series import laid_series
-        from ..core.policy import Policy
-
-        series, laid = laid_series([Path(p) for p in options.inputs], options.series, options.part, _lenient(Policy()))
-        first = laid.frames[0].plane
-        assert first is not None  # laid frames have planes
-        text = explain(laid.stack.grid, first, title=series.title[:1].upper() + series.title[1:])
-        record = {"Affine": laid.grid.ras.tolist(), "AffineLPS": laid.grid.lps.tolist(), "Shape": list(laid.grid.shape)}
+        explanation = _explain_series(options)
     if options.json:
-        output.json(record | {"Text": text})
+        output.print_json(explanation.record | {"Text": explanation.text})
     else:
-        output.prose([text], options)
+        output.print_prose([explanation.text], options)
     return 0
 
 
-def _lenient(policy: Any) -> Any:
-    """What leans can be explained as it leans."""
-    from dataclasses import replace
+class _Explanation(NamedTuple):
+    """text: for a person. record: the same numbers for a program."""
 
-    return replace(policy, on_tilt="shear")
+    text: str
+    record: dict[str, Any]
+
+
+def _refuse_idle(options: argparse.Namespace, file: Path) -> None:
+    """Refuse further inputs beside a NIfTI file, and options that choose a series of it."""
+    if len(options.inputs) > 1:
+        output.refuse_idle(options, only=("inputs",), why=f"{file.name} is explained alone; give one NIfTI file")
+    output.refuse_idle(options, only=("series", "part"), why=f"{file.name} is a NIfTI file, and holds no series")
+
+
+def _explain_file(path: Path) -> _Explanation:
+    from ..diagnosis.explain import explain_affine
+    from ..nifti.file import read_header
+    from ..nifti.header import require_affine
+
+    header = require_affine(read_header(path), path.name)
+    text = explain_affine(header.affine, header.space, title=path.name)
+    return _Explanation(text, {"Affine": header.affine.tolist(), "Shape": list(header.shape)})
+
+
+def _explain_series(options: argparse.Namespace) -> _Explanation:
+    from ..conversion.one_series import laid_series
+    from ..core.policy import Policy
+    from ..diagnosis.explain import explain
+
+    inputs = [Path(p) for p in options.inputs]
+    # A tilted stack is explained as it leans: nothing is written here that could go wrong by it.
+    series, laid_frames = laid_series(inputs, options.series, options.part, Policy(on_tilt="shear"))
+    first = next(frame.plane for frame in laid_frames.frames if frame.plane is not None)  # Laid frames have planes.
+    text = explain(laid_frames.stack.grid, first, title=series.title[:1].upper() + series.title[1:])
+    grid = laid_frames.grid
+    return _Explanation(text, {"Affine": grid.ras.tolist(), "AffineLPS": grid.lps.tolist(), "Shape": list(grid.shape)})

@@ -1,8 +1,9 @@
-"""verimask export"""
+"""Run `verimask export`: write a mask back as a DICOM series or a DICOM SEG."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,13 @@ from . import output
 
 if TYPE_CHECKING:
     from ..core.findings import Finding
+    from ..core.policy import Policy
+    from ..dicom.frame import Frame
     from ..volume.mask import Mask
 
 
 def add(commands: Any) -> None:
-    """Its options."""
+    """Add the command with its options."""
     p = commands.add_parser(
         "export",
         help="a mask back out as a DICOM series or DICOM SEG",
@@ -33,47 +36,27 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
-    """Run it; the exit code."""
-    from ..conversion.source import find_source, mask_on
+    """Run the command and return its exit code."""
     from ..core.extras import require_extra
-    from ..core.findings import Code, refuse
     from ..core.policy import Policy
-    from ..dicom.scan import Scan
-    from ..encode.seg import write_seg
-    from ..encode.series import write_series
 
-    policy = Policy()
     if options.to == "seg":
         require_extra("seg")
-    if options.to != "seg":
+    else:
         output.refuse_idle(options, only=("segments",), why="it describes the segments of --to seg")
-    mask = _mask(Path(options.mask), options.mask_name, policy)
-    findings: list[Finding] = []
-    frames = None
-    if options.source:
-        source = find_source(Scan((), ()), [Path(s) for s in options.source], policy)
-        assert source is not None  # a given source is found, or refused
-        mask = mask_on(mask, source, policy)
-        frames = source.laid_frames.frames
-    out = Path(options.output)
+    policy = Policy()
+    mask = _read_mask(Path(options.mask), options.mask_name, policy)
+    mask, frames = _move_to_source(mask, options.source, policy)
     if options.to == "seg":
-        if frames is None:
-            raise refuse(Code.NO_SOURCE, "a SEG refers to the images it was made on", "Give them with --source.")
-        toml = Path(options.segments) if options.segments else None
-        seg = write_seg([mask], frames, out / "segmentation.dcm", toml=toml, policy=policy)
-        findings += seg.findings
-        said = f"wrote {out / 'segmentation.dcm'}"
+        what, findings = _write_seg(mask, frames, options, policy)
     else:
-        series = write_series(mask, frames, out, policy=policy)
-        said = f"wrote {len(series.files)} instances to {out}"
-    if options.json:
-        output.json({"Written": out.name, "Findings": output.findings_json(findings, options)})
-    else:
-        output.prose([said, *(f"note: {f.message}" for f in findings)], options)
+        what, findings = _write_series(mask, frames, options, policy)
+    output.print_written(Path(options.output), what, findings, options)
     return 0
 
 
-def _mask(path: Path, name: str | None, policy: Any) -> Mask:
+def _read_mask(path: Path, name: str | None, policy: Policy) -> Mask:
+    """Read the mask to export: a NIfTI file, or one mask of a bundle. Raises IDLE_OPTION, SEVERAL_MASKS."""
     from ..conversion.nifti_mask import read_mask
     from ..core.findings import Code, refuse
     from ..mimics import is_bundle
@@ -95,5 +78,45 @@ def _mask(path: Path, name: str | None, policy: Any) -> Mask:
             Code.SEVERAL_MASKS,
             f"the bundle holds {len(products)} masks",
             "Choose one with --mask-name: " + ", ".join(p.volume.name for p in products),
+            where=(path.name,),
         )
     return products[0].volume  # type: ignore[return-value]  # a bundle holds masks only
+
+
+def _move_to_source(mask: Mask, folders: Sequence[str], policy: Policy) -> tuple[Mask, Sequence[Frame] | None]:
+    """Move a mask onto the grid of its source images. Returns it with their frames; None for no frames without a source."""
+    from ..conversion.source import find_source, mask_on
+    from ..dicom.scan import Scan
+
+    source = find_source(Scan((), ()), [Path(folder) for folder in folders], policy) if folders else None
+    return (mask, None) if source is None else (mask_on(mask, source, policy), source.laid_frames.frames)
+
+
+def _write_series(
+    mask: Mask, frames: Sequence[Frame] | None, options: argparse.Namespace, policy: Policy
+) -> tuple[str, Sequence[Finding]]:
+    """Write one instance per plane. Returns what was written in words, and what was found."""
+    from ..encode.series import write_series
+
+    series = write_series(mask, frames, Path(options.output), policy=policy)
+    return f"wrote {len(series.files)} instances to {Path(options.output)}", ()
+
+
+def _write_seg(
+    mask: Mask, frames: Sequence[Frame] | None, options: argparse.Namespace, policy: Policy
+) -> tuple[str, Sequence[Finding]]:
+    """Write one SEG. Returns what was written in words, and what was found. Raises NO_SOURCE without frames."""
+    from ..core.findings import Code, refuse
+    from ..encode.seg import write_seg
+
+    if frames is None:
+        raise refuse(
+            Code.NO_SOURCE,
+            "a SEG refers to the images it was made on",
+            "Give them with --source.",
+            where=(Path(options.mask).name,),
+        )
+    path = Path(options.output) / "segmentation.dcm"
+    toml = Path(options.segments) if options.segments else None
+    seg = write_seg([mask], frames, path, toml=toml, policy=policy)
+    return f"wrote {path}", seg.findings

@@ -1,4 +1,4 @@
-"""The command line: parse, run a command, exit with its code.
+"""Parse the command line, run its command, and exit with its code.
 
 Rules:
 - Results go to standard output, progress and refusals to standard error; --json prints one JSON document and no more.
@@ -32,38 +32,39 @@ examples
   verimask convert MASK_DIR --source CT_DIR -o m.nii.gz    on the grid of the images it was drawn on
   verimask convert STUDY_DIR -o nifti/                everything in a study
 """
+_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended: 128 + SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Entry point of `verimask` and `python -m pipeline`."""
+    """Run the command line: the entry point of `verimask` and `python -m verimask`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Of numpy: no large matrix is multiplied here, and starting threads costs 0.1 s.
+    # Keeps numpy from starting threads, which costs 0.1 s: no large matrix is multiplied here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # What libraries find odd is said as a finding where it matters; their own words are not for the user. The variable
-    # is for the processes that are started.
+    # What libraries warn of becomes a finding where it matters; their own words are not for the user. The variable
+    # reaches the processes that are started, which the filter below does not.
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     prepare_streams()
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
-        sys.exit(_run(given))
+        sys.exit(_run_command(given))
 
 
-def _run(given: list[str]) -> int:
-    """Run the command that was typed; its exit code."""
+def _run_command(given: list[str]) -> int:
+    """Run the command that was typed, and return its exit code."""
     options = _parser().parse_args(given)
     if any(value == "" or (isinstance(value, list) and "" in value) for value in vars(options).values()):
-        # An empty path would mean the current folder, and an empty name nothing: a script's variable is not set.
+        # A variable of a script that was not set. An empty path would mean the current folder, and an empty name nothing.
         options.parser.error("an argument is empty")
     try:
         return int(options.run(options, given))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
-        return 0
+        return 0  # The reader of a pipe had enough, which is no failure.
     except Exception as error:
-        return _failed(error, options)
+        return _report_failure(error, options)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -84,7 +85,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(64, f"{self.prog}: {message}\nexit 64 (USAGE)\n")
+        from ..core.findings import Exit
+
+        code = Exit.USAGE
+        self.exit(int(code), f"{self.prog}: {message}\nexit {int(code)} ({code.name})\n")
 
 
 class _Version(argparse.Action):
@@ -110,21 +114,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _failed(error: Exception, options: argparse.Namespace) -> int:
-    """A refusal in words, or an unexpected error with its trace: the second is our bug."""
+def _report_failure(error: Exception, options: argparse.Namespace) -> int:
+    """Print a refusal in words, or an unexpected error with its trace, since that is our bug; return the exit code."""
     from ..core.findings import Exit, PipelineError
 
     if isinstance(error, PipelineError):
         if options.json:
-            output.json(output.refusal_record(error, options))
+            output.print_json(output.refusal_as_json(error, options))
         else:
-            output.refusal(error, options)
+            output.print_refusal(error, options)
         return int(error.exit)
     import traceback
 
     traceback.print_exception(error)
     print(
-        f"exit 1 ({Exit.INTERNAL_ERROR.name}): this is a bug of verimask, not of your data; please report it",
+        f"exit {int(Exit.INTERNAL_ERROR)} ({Exit.INTERNAL_ERROR.name}): this is a bug of verimask, not of your data; please report it",
         file=sys.stderr,
     )
     return int(Exit.INTERNAL_ERROR)

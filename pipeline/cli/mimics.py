@@ -1,4 +1,4 @@
-"""verimask mimics-script, verimask to-mimics"""
+"""Run `verimask mimics-script` and `verimask to-mimics`: the way out of Mimics, and back into it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import output
 
 
 def add(commands: Any) -> None:
-    """Its options."""
+    """Add both commands with their options."""
     p = commands.add_parser(
         "mimics-script",
         help="print the script to run inside Mimics",
@@ -18,9 +18,8 @@ def add(commands: Any) -> None:
         "verimask mimics-script > export_masks.py",
     )
     p.add_argument("--import", dest="back", action="store_true", help="the script that creates masks in Mimics instead")
-    p.set_defaults(
-        run=run_script, json=False
-    )  # the script is all that is printed: neither --json nor --quiet could act
+    # The script is all that is printed, so that neither --json nor --quiet could have an effect.
+    p.set_defaults(run=run_script, json=False)
     p = commands.add_parser(
         "to-mimics",
         help="a NIfTI mask back into Mimics",
@@ -36,14 +35,14 @@ def add(commands: Any) -> None:
 
 
 def run_script(options: argparse.Namespace, _: list[str]) -> int:
-    """Print the script."""
+    """Print the script and return the exit code."""
     name = "import_masks.py" if options.back else "export_masks.py"
     print((Path(__file__).parents[1] / "mimics" / "scripts" / name).read_text("utf-8"), end="")
     return 0
 
 
 def run_back(options: argparse.Namespace, _: list[str]) -> int:
-    """Write the folder for import_masks.py."""
+    """Write the folder for import_masks.py and return the exit code."""
     from ..conversion.nifti_mask import read_mask
     from ..core.findings import Code, refuse
     from ..mimics.bundle import read_bundle
@@ -56,11 +55,9 @@ def run_back(options: argparse.Namespace, _: list[str]) -> int:
             Code.SEVERAL_SERIES,
             f"the bundle holds {len(images)} image sets that could be meant",
             "Choose with --image: " + ", ".join(i.name for i in bundle.images),
+            where=(Path(options.bundle).name,),
         )
     mask = read_mask(Path(options.mask))
     findings = to_mimics(mask, images[0], Path(options.output), units_mm_per_unit=options.mm_per_unit)
-    if options.json:
-        output.json({"Written": Path(options.output).name, "Findings": output.findings_json(findings, options)})
-    else:
-        output.prose([f"wrote {options.output}", *(f"note: {f.message}" for f in findings)], options)
+    output.print_written(Path(options.output), f"wrote {options.output}", findings, options)
     return 0

@@ -1,28 +1,45 @@
-"""How commands speak: results on standard output, progress and refusals on standard error, JSON alone when asked."""
+"""Print what commands have to say: results on standard output, progress and refusals on standard error.
+
+Rules:
+- With --json one JSON document is printed and no more; with --quiet nothing but refusals.
+- A hint names only options that the command has, so that nobody is sent to one that is not there.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..core.plain_text import silence_output
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..conversion.record import Outcome
     from ..core.findings import Finding, PipelineError
 
+_NARROW, _WIDE = 100, 120  # columns: without a terminal, and at most, since longer lines are hard to read
+_PATIENCE_S = 1.0  # before a progress line appears: a quick command shows none
+_BETWEEN_S = 0.1  # from one rewriting of the progress line to the next, so that it does not flicker
+
 
 def add_common(p: argparse.ArgumentParser) -> None:
-    """The options every command has."""
+    """Add the options every command has."""
     p.add_argument("--json", action="store_true", help="print the facts as JSON on standard output, and nothing else")
     p.add_argument("-q", "--quiet", action="store_true", help="print refusals only")
 
 
-def given(options: argparse.Namespace) -> dict[str, str]:
-    """Every option that is not at its default: its field, and how it is typed."""
+def add_series_choice(p: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the options that choose one series, and one volume of it."""
+    p.add_argument("--series", metavar="WHICH", help="UID, number or description, where there are several")
+    p.add_argument("--part", metavar="WHICH", help="number or name of one volume, where the series holds several")
+
+
+def list_given(options: argparse.Namespace) -> dict[str, str]:
+    """List every option that is not at its default: its field, and how it is typed."""
     values = vars(options)
     actions = (a for a in options.parser._actions if a.dest in values)
     return {
@@ -35,9 +52,19 @@ def given(options: argparse.Namespace) -> dict[str, str]:
 def refuse_idle(
     options: argparse.Namespace, *, only: Collection[str] | None = None, but: Collection[str] = (), why: str
 ) -> None:
-    """Refuse what was given and can have no effect: of the fields `only`, or of all, those not in `but`. Raises IDLE_OPTION."""
-    told = given(options).items()
-    idle = [option for field, option in told if field not in but and (only is None or field in only)]
+    """Refuse options that were given and can have no effect, so that none is ignored in silence.
+
+    Args:
+        options: as parsed, with the parser that made them.
+        only: fields of `options` to look at; all when None.
+        but: fields that do have an effect.
+        why: what keeps the others from having one, for the message.
+
+    Raises:
+        PipelineError: IDLE_OPTION.
+    """
+    given = list_given(options).items()
+    idle = [option for field, option in given if field not in but and (only is None or field in only)]
     if idle:
         from ..core.findings import Code, refuse
 
@@ -46,37 +73,38 @@ def refuse_idle(
         )
 
 
-def lines(text: Iterable[str], options: argparse.Namespace | None = None) -> None:
+def print_lines(text: Iterable[str], options: argparse.Namespace | None = None) -> None:
     """Print lines, unless --quiet."""
     text = list(text)
     if text and (options is None or not options.quiet):
         _write("\n".join(text))
 
 
-def prose(text: Iterable[str], options: argparse.Namespace) -> None:
+def print_prose(text: Iterable[str], options: argparse.Namespace) -> None:
     """Print lines that may be long, each wrapped under where it begins, unless --quiet."""
     from .text import wrapped
 
-    columns = width()
-    lines((short for long in text for line in long.split("\n") for short in wrapped(line, columns)), options)
+    columns = measure_width()
+    print_lines((short for long in text for line in long.split("\n") for short in wrapped(line, columns)), options)
 
 
 def hint(text: str, options: argparse.Namespace) -> str:
-    """A hint without the sentences that name options this command does not have; another command's are its own."""
+    """Leave out the sentences of a hint that name options this command does not have; those of another command stay."""
     known = options.parser._option_string_actions
     kept = []
     for line in text.split("\n"):
         sentences = re.split(r"(?<=[.?!]) +(?=[^a-z])", line)
-        kept.append(" ".join(s for s in sentences if _names_only(s, known)))
+        kept.append(" ".join(s for s in sentences if _is_about(s, known)))
     return "\n".join(kept).strip("\n")
 
 
-def _names_only(sentence: str, known: Collection[str]) -> bool:
+def _is_about(sentence: str, known: Collection[str]) -> bool:
+    """Whether a sentence names known options only, or is about another command."""
     named = re.findall(r"(?<![\w-])--?[a-z][a-z-]*", sentence)
     return all(option in known for option in named) or re.search(r"\b(verimask [a-z]|pip )", sentence) is not None
 
 
-def json(record: Any) -> None:
+def print_json(record: Any) -> None:
     """Print one JSON document."""
     from ..conversion.record import as_text
 
@@ -93,56 +121,89 @@ def _write(text: str) -> None:
             raise
         from ..core.findings import Code, refuse
 
-        said = f"standard output cannot be written: {error.strerror or error}"
-        raise refuse(Code.CANNOT_WRITE, said, "Files that were written before stay as they are.") from error
+        raise refuse(
+            Code.CANNOT_WRITE,
+            f"standard output cannot be written: {error.strerror or error}",
+            "Files that were written before stay as they are.",
+            where=("stdout",),
+        ) from error
 
 
-def outcome(made: Outcome, options: argparse.Namespace) -> None:
+def print_outcome(made: Outcome, options: argparse.Namespace) -> None:
     """Print what came of a conversion, unless --quiet."""
     from .text import outcome_lines
 
-    lines(outcome_lines(made, colour=colour(sys.stdout), width=width()), options)
+    print_lines(outcome_lines(made, colour=wants_colour(sys.stdout), width=measure_width()), options)
 
 
-def refusal(error: PipelineError, options: argparse.Namespace) -> None:
+def print_written(out: Path, what: str, findings: Sequence[Finding], options: argparse.Namespace) -> None:
+    """Print what a command wrote, with what it found on the way.
+
+    Args:
+        out: the folder that was written.
+        what: the same in words.
+        findings: of what was written; they become notes.
+        options: of the command.
+    """
+    if options.json:
+        print_json({"Written": out.name, "Findings": findings_as_json(findings, options)})
+    else:
+        print_prose([what, *(f"note: {f.message}" for f in findings)], options)
+
+
+def print_refusal(error: PipelineError, options: argparse.Namespace) -> None:
     """Print a refusal on standard error."""
     from dataclasses import replace
 
     from ..core.findings import PipelineError
-    from .text import refusal_lines
+    from .text import describe_refusal
 
     error = PipelineError(replace(error.finding, hint=hint(error.finding.hint, options)), error.others)
-    print("\n".join(refusal_lines(error, colour=colour(sys.stderr), width=width())), file=sys.stderr)
+    print("\n".join(describe_refusal(error, colour=wants_colour(sys.stderr), width=measure_width())), file=sys.stderr)
 
 
-def refusal_record(error: PipelineError, options: argparse.Namespace) -> dict[str, Any]:
-    """A refusal as JSON."""
+def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[str, Any]:
+    """Make the JSON of a refusal."""
     return {
         "Verdict": "REFUSED",
         "Exit": int(error.exit),
-        "Findings": findings_json((error.finding, *error.others), options),
+        "Findings": findings_as_json((error.finding, *error.others), options),
     }
 
 
-def findings_json(findings: Iterable[Finding], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Findings as JSON, with the hints that the command has options for."""
+def findings_as_json(findings: Iterable[Finding], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Make the JSON of findings, with the hints that the command has options for."""
     from dataclasses import replace
 
     return [replace(found, hint=hint(found.hint, options)).as_json() for found in findings]
 
 
-def colour(stream: TextIO) -> bool:
+def exit_of_many(done: Collection[int], refused: Sequence[PipelineError]) -> int:
+    """Choose the exit code of work on many things. done: the codes of those that succeeded.
+
+    A bug of ours outweighs everything, so that it is not lost among refusals.
+    """
+    from ..core.findings import Exit
+
+    if any(error.exit is Exit.INTERNAL_ERROR for error in refused):
+        return int(Exit.INTERNAL_ERROR)
+    if not refused:
+        return max(done, default=int(Exit.NOTHING_TO_CONVERT))
+    return int(Exit.PARTLY_DONE if done else refused[0].exit)
+
+
+def wants_colour(stream: TextIO) -> bool:
     """Whether a stream is a terminal that wants colour (NO_COLOR is honoured)."""
     import os
 
     return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
-def width() -> int:
-    """Columns to wrap to."""
+def measure_width() -> int:
+    """Measure how many columns to wrap to."""
     import shutil
 
-    return min(shutil.get_terminal_size((100, 24)).columns, 120)
+    return min(shutil.get_terminal_size((_NARROW, 24)).columns, _WIDE)
 
 
 class ProgressLine:
@@ -158,7 +219,7 @@ class ProgressLine:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = self._now()
-        if not self._on or now - self._start < 1 or now - self._last < 0.1:
+        if not self._on or now - self._start < _PATIENCE_S or now - self._last < _BETWEEN_S:
             return
         self._last, self._shown = now, True
         count = f" {done} of {total}" if total else f" {done}" if done else ""

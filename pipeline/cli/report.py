@@ -1,4 +1,4 @@
-"""verimask report"""
+"""Run `verimask report`: write a page for one record, or a page for each and one over all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    """Its options."""
+    """Add the command with its options."""
     p = commands.add_parser(
         "report",
         help="a page that shows where the mask lies, and why it can be trusted",
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
-    """Run it; the exit code."""
+    """Run the command and return its exit code."""
     from ..conversion.page_file import check_page_place, write_page
     from ..core.extras import require_extra
     from ..core.findings import Exit
@@ -50,47 +50,61 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     if given.is_dir():
         written, refused = _write_all(given, out, options)
     else:
-        write_page(out, _page(given, options))
+        write_page(out, _make_page(given, options))
         written, refused = [out], []
     if options.json:
-        output.json(
-            {"Written": [p.name for p in written], "Refused": [output.refusal_record(e, options) for e in refused]}
-        )
+        refusals = [output.refusal_as_json(error, options) for error in refused]
+        output.print_json({"Written": [p.name for p in written], "Refused": refusals})
     else:
         for error in refused:
-            output.refusal(error, options)
-        output.prose([f"wrote {p}" for p in written], options)
-    if any(error.exit is Exit.INTERNAL_ERROR for error in refused):
-        return int(Exit.INTERNAL_ERROR)
-    return int(Exit.PARTLY_DONE if refused else Exit.VERIFIED)
+            output.print_refusal(error, options)
+        output.print_prose([f"wrote {p}" for p in written], options)
+    return output.exit_of_many([Exit.VERIFIED], refused)
 
 
 def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[list[Path], list[PipelineError]]:
-    """A page for every record below a folder, and one over all: what was written, and what was refused."""
+    """Write a page for every record below a folder, and one over all. Returns what was written, and what was refused."""
     from ..conversion.page_file import page_of, write_page
-    from ..core.findings import Code, refuse
     from ..core.unexpected import as_refusal
-    from ..report import find_outcomes, group_page
+    from ..report import group_page
     from ..report.record import read_record
 
-    outcomes = find_outcomes(folder)
-    if not outcomes:
-        raise refuse(Code.NO_SUCH_INPUT, f"there is no record of a conversion below {folder}", "Convert with -o first.")
-    if out.resolve() in {page_of(outcome).resolve() for outcome in outcomes}:
-        words = f"{out.name} is the place of one record's page, and the page over all needs another"
-        raise refuse(Code.OUTPUT_NAME, words, "Give -o another name.", where=(out.name,))
     written, refused, readable = [], [], []
-    for outcome in outcomes:
+    for outcome in _find_records(folder, out):
         try:
             record = read_record(outcome)
             readable.append(outcome)
             if record.file is not None and record.file.exists():
-                write_page(page_of(outcome), _page(outcome, options))
+                write_page(page_of(outcome), _make_page(outcome, options))
                 written.append(page_of(outcome))
         except Exception as error:
             refused.append(as_refusal(error))
     write_page(out, group_page(readable, folder=out.resolve().parent))
     return [*written, out], refused
+
+
+def _find_records(folder: Path, out: Path) -> list[Path]:
+    """Find every record below a folder. Raises NO_SUCH_INPUT for none, OUTPUT_NAME where `out` is the page of one."""
+    from ..conversion.page_file import page_of
+    from ..core.findings import Code, refuse
+    from ..report import find_outcomes
+
+    outcomes = find_outcomes(folder)
+    if not outcomes:
+        raise refuse(
+            Code.NO_SUCH_INPUT,
+            f"there is no record of a conversion below {folder}",
+            "Make one first with verimask convert, which writes its record beside the NIfTI file.",
+            where=(str(folder),),
+        )
+    if out.resolve() in {page_of(outcome).resolve() for outcome in outcomes}:
+        raise refuse(
+            Code.OUTPUT_NAME,
+            f"{out.name} is the place of one record's page, and the page over all needs another",
+            "Give -o another name.",
+            where=(out.name,),
+        )
+    return outcomes
 
 
 def _refuse_idle(options: argparse.Namespace) -> None:
@@ -109,7 +123,7 @@ def _refuse_idle(options: argparse.Namespace) -> None:
         output.refuse_idle(options, only=only, why=f"{outcome.name} is the record of a refusal, which has no pictures")
 
 
-def _page(outcome: Path, options: argparse.Namespace) -> str:
+def _make_page(outcome: Path, options: argparse.Namespace) -> str:
     from ..report import report
 
     return report(

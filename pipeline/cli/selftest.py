@@ -1,4 +1,4 @@
-"""verimask selftest"""
+"""Run `verimask selftest`: try the readers and writers of this installation on masks made for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from . import output
 
 
 def add(commands: Any) -> None:
-    """Its options."""
+    """Add the command with its options."""
     p = commands.add_parser(
         "selftest",
         help="try this installation: masks out as DICOM and back, voxel for voxel",
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
-    """Run it; the exit code."""
+    """Run the command and return its exit code."""
     from ..conversion.record import versions
     from ..core.findings import Exit
     from ..diagnosis.selftest import selftest
@@ -30,13 +30,13 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         checks.append(check)
         if not options.json:
             state = {True: "ok    ", False: "FAILED", None: "absent"}[check.passed]
-            output.prose([f"{state}  {check.grid:14}  {check.route:31}  {check.said}"], options)
+            output.print_prose([f"{state}  {check.grid:14}  {check.route:31}  {check.said}"], options)
     failed = sum(c.passed is False for c in checks)
     if options.json:
         rows = [{"Grid": c.grid, "Route": c.route, "Passed": c.passed, "Said": c.said} for c in checks]
-        output.json({"Checks": rows, "Failed": failed, "Versions": versions()})
+        output.print_json({"Checks": rows, "Failed": failed, "Versions": versions()})
     else:
         passed = sum(c.passed is True for c in checks)
-        output.lines(["", ", ".join(f"{name} {version}" for name, version in versions().items())], options)
-        output.lines([f"{passed} passed, {failed} failed, {len(checks) - passed - failed} absent"], options)
+        output.print_lines(["", ", ".join(f"{name} {version}" for name, version in versions().items())], options)
+        output.print_lines([f"{passed} passed, {failed} failed, {len(checks) - passed - failed} absent"], options)
     return int(Exit.REFUSED if failed else Exit.VERIFIED)

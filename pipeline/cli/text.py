@@ -1,4 +1,4 @@
-"""Outcomes and refusals as calm, aligned lines of text. Returns lines; prints nothing.
+"""Describe outcomes and refusals as calm, aligned lines of text, without printing them.
 
 Rules:
 - The verdict stands first, what follows hangs under it. Colour says nothing that the words do not.
@@ -8,93 +8,138 @@ Rules:
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
 from ..conversion.record import Outcome, sidecar_of
 from ..core.findings import Exit, Finding, PipelineError, Severity
 from ..crosscheck.agreement import Agreement
+from ..volume.label_table import LabelRow
 
 _COLOUR = {"VERIFIED": "32", "UNCONFIRMED": "33", "DISPUTED": "31", "REFUSED": "31", "SKIPPED": "36"}
 _HANG = 2
-_DEEP = 8  # columns: what hangs under a verdict is no list
+_DEEP = 8  # columns: what is further in hangs under a verdict, and is no entry of a list
+_MOST_VALUES = 11  # labels that are named one by one in the line of the verdict
+_LONGEST_NAME = 32  # characters of a label in the table, so that its numbers stay on the line
+_NARROWEST = 40  # columns: on a narrower terminal, wrapped text would be a column of single words
 
 
 def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -> list[str]:
-    """What a person is to know of one conversion."""
-    assert outcome.output is not None
+    """Describe one conversion: verdict and file, proof, witnesses, findings, labels.
+
+    Args:
+        outcome: of the conversion.
+        colour: whether the verdict is painted, by the codes of a terminal.
+        width: columns to wrap to.
+
+    Returns:
+        Lines without line ends.
+    """
     if outcome.verdict == "SKIPPED":
         disputed = ", and is DISPUTED" if outcome.exit is Exit.DISPUTED else ""
-        return [_paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there{disputed}"]
-    size = " × ".join(map(str, outcome.shape))
-    labels = "" if outcome.labels is None else "  labels " + _range([0, *(row.value for row in outcome.labels)])
-    head = f"{_paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}"
+        return [_paint("SKIPPED", colour) + f"  {_name(outcome)}  is already there{disputed}"]
     hang = " " * (len(outcome.verdict) + _HANG)
-    lines = [head]
-    if outcome.proofs is not None:
-        planes = outcome.proofs.planes
-        what = "every plane" if planes.travelled_mm is None else "every label, taken to the nearest voxel,"
-        lines += _wrapped(
-            f"{what} within {planes.worst_mm:.4f} mm of its own DICOM equation; read back bit for bit", hang, width
-        )
-    voxels = prod(outcome.shape)
-    for agreement in outcome.agreements:
-        lines += _wrapped(agreement_words(agreement, voxels, outcome.record.get("Policy", {})), hang, width)
-    if not outcome.agreements:
-        asked = outcome.record.get("Policy", {}).get("Crosscheck")
-        why = "no other reader here can judge this" + (
-            ", and --crosscheck voxels changes nothing" * (asked == "voxels")
-        )
-        if asked == "off":
-            why = "no other reader was asked (--crosscheck off)"
-        lines += _wrapped(why, hang, width)
-    for finding in outcome.findings:
-        if finding.severity is not Severity.INFO or finding.code.stage != "SCAN":
-            lines += _wrapped(_finding_words(finding), hang, width)
-    lines += _label_lines(outcome, hang)
-    left_out = sum(f.code.stage == "SCAN" and f.severity is Severity.INFO for f in outcome.findings)
-    if left_out:
-        lines += _wrapped(
-            f"{left_out} file{'s' * (left_out > 1)} left out, each with its reason in {sidecar_of(outcome.output).name}",
-            hang,
-            width,
-        )
-    return lines
-
-
-def _range(values: list[int]) -> str:
-    return ", ".join(map(str, values)) if len(values) < 12 else f"0 to {max(values)} ({len(values) - 1} of them)"
-
-
-def _label_lines(outcome: Outcome, hang: str) -> list[str]:
-    """The label table, aligned; centroids in RAS mm, as NIfTI viewers show them."""
-    rows = [("label", "name", "voxels", "ml", "centroid RAS mm", "pieces")]
-    for row in outcome.labels or ():
-        centre = "-" if row.centroid_ras_mm is None else "  ".join(f"{c:.1f}" for c in row.centroid_ras_mm)
-        pieces = "-" if row.components is None else str(row.components)
-        name = textwrap.shorten(row.name, 32, placeholder="…")
-        rows.append((str(row.value), name, f"{row.voxels:,}".replace(",", " "), f"{row.volume_ml:.3g}", centre, pieces))
-    if len(rows) == 1:
-        return []
-    widths = [max(len(r[c]) for r in rows) for c in range(6)]
-    right = (True, False, True, True, True, True)
+    findings = [f for f in outcome.findings if not _is_left_out_file(f)]
     return [
-        (hang + "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True))).rstrip()
-        for row in rows
+        _head(outcome, colour),
+        *_wrap_all(_describe_proof(outcome), hang, width),
+        *_wrap_all(_describe_witnesses(outcome), hang, width),
+        *_wrap_all([_describe_finding(f) for f in findings], hang, width),
+        *_label_table(outcome, hang),
+        *_wrap_all(_describe_left_out(outcome), hang, width),
     ]
 
 
-def agreement_words(agreement: Agreement, voxels: int, policy: Mapping[str, Any]) -> str:
-    """One line for one witness. policy: as recorded."""
+def _head(outcome: Outcome, colour: bool) -> str:
+    """The verdict, and what the file is."""
+    size = " × ".join(map(str, outcome.shape))
+    labels = "" if outcome.labels is None else "  labels " + _range([0, *(row.value for row in outcome.labels)])
+    return f"{_paint(outcome.verdict, colour)}  {_name(outcome)}  {size}  {outcome.dtype}{labels}"
+
+
+def _name(outcome: Outcome) -> str:
+    return outcome.series if outcome.output is None else outcome.output.name
+
+
+def _describe_proof(outcome: Outcome) -> list[str]:
+    """Describe how well every plane fits, where that was measured."""
+    if outcome.proofs is None:
+        return []
+    planes = outcome.proofs.planes
+    what = "every plane" if planes.travelled_mm is None else "every label, taken to the nearest voxel,"
+    return [f"{what} within {planes.worst_mm:.4f} mm of its own DICOM equation; read back bit for bit"]
+
+
+def _describe_witnesses(outcome: Outcome) -> list[str]:
+    """Describe every witness, or why there is none."""
+    policy, voxels = outcome.record.get("Policy", {}), prod(outcome.shape)
+    if outcome.agreements:
+        return [describe_agreement(agreement, voxels, policy) for agreement in outcome.agreements]
+    if policy.get("Crosscheck") == "off":
+        return ["no other reader was asked (--crosscheck off)"]
+    idle = ", and --crosscheck voxels changes nothing" * (policy.get("Crosscheck") == "voxels")
+    return [f"no other reader here can judge this{idle}"]
+
+
+def _is_left_out_file(finding: Finding) -> bool:
+    """Whether a finding only tells of a file left out: these are counted, since there can be hundreds."""
+    return finding.severity is Severity.INFO and finding.code.stage == "SCAN"
+
+
+def _describe_left_out(outcome: Outcome) -> list[str]:
+    count = sum(map(_is_left_out_file, outcome.findings))
+    if not count or outcome.output is None:
+        return []
+    return [f"{count} file{'s' * (count > 1)} left out, each with its reason in {sidecar_of(outcome.output).name}"]
+
+
+def _range(values: list[int]) -> str:
+    """Name all values, or, where they would not fit a line, their range."""
+    few = len(values) <= _MOST_VALUES
+    return ", ".join(map(str, values)) if few else f"0 to {max(values)} ({len(values) - 1} of them)"
+
+
+def _label_table(outcome: Outcome, hang: str) -> list[str]:
+    """Align the table of labels; centroids in RAS mm, as NIfTI viewers show them."""
+    if not outcome.labels:
+        return []
+    heads = ("label", "name", "voxels", "ml", "centroid RAS mm", "pieces")
+    rows = [heads, *map(_label_row, outcome.labels)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [(hang + "  ".join(map(_align, heads, row, widths))).rstrip() for row in rows]
+
+
+def _align(head: str, cell: str, width: int) -> str:
+    return cell.ljust(width) if head == "name" else cell.rjust(width)
+
+
+def _label_row(row: LabelRow) -> tuple[str, ...]:
+    centre = "-" if row.centroid_ras_mm is None else "  ".join(f"{c:.1f}" for c in row.centroid_ras_mm)
+    pieces = "-" if row.components is None else str(row.components)
+    name = textwrap.shorten(row.name, _LONGEST_NAME, placeholder="…")
+    return str(row.value), name, _grouped(row.voxels), f"{row.volume_ml:.3g}", centre, pieces
+
+
+def _grouped(count: int) -> str:
+    """1234567 -> 1 234 567"""
+    return f"{count:,}".replace(",", " ")
+
+
+def describe_agreement(agreement: Agreement, voxels: int, policy: Mapping[str, Any]) -> str:
+    """Describe what one witness gave.
+
+    Args:
+        agreement: of the witness.
+        voxels: how many the file holds.
+        policy: as recorded, since it decides whether voxels were compared.
+
+    Returns:
+        One line.
+    """
     who = f"{agreement.witness} {agreement.version}".strip()
     if agreement.confirms:
-        compared = (
-            "voxels not compared ("
-            + ("no DICOM plane holds them)" if policy.get("Crosscheck") == "voxels" else "--crosscheck voxels does)")
-            if agreement.voxels_differing is None
-            else f"{agreement.voxels_differing} of {voxels:,} voxels differ".replace(",", " ")
-        )
+        compared = _describe_comparison(agreement.voxels_differing, voxels, policy)
         return f"{who} agrees ({agreement.words}): {agreement.max_corner_mm:.4f} mm, {compared}"
     if agreement.status == "KNOWN_WRONG":
         return f"{who} is wrong here for a known reason: {agreement.words}"
@@ -103,42 +148,59 @@ def agreement_words(agreement: Agreement, voxels: int, policy: Mapping[str, Any]
     return f"{who} {agreement.words}" if agreement.status == "REFUSED" else f"{who}: {agreement.words}"
 
 
-def refusal_lines(error: PipelineError, *, colour: bool = False, width: int = 100) -> list[str]:
-    """What, where, how much, the limit, and what to do."""
+def _describe_comparison(differing: int | None, voxels: int, policy: Mapping[str, Any]) -> str:
+    if differing is not None:
+        return f"{differing} of {_grouped(voxels)} voxels differ"
+    if policy.get("Crosscheck") == "voxels":
+        return "voxels not compared (no DICOM plane holds them)"
+    return "voxels not compared (--crosscheck voxels does)"
+
+
+def describe_refusal(error: PipelineError, *, colour: bool = False, width: int = 100) -> list[str]:
+    """Describe a refusal: what, where, how much, the limit, and what to do.
+
+    Args:
+        error: the refusal.
+        colour: whether its word is painted, by the codes of a terminal.
+        width: columns to wrap to.
+
+    Returns:
+        Lines without line ends.
+    """
     finding = error.finding
     lines = [f"{_paint('REFUSED', colour)}  {finding.code.name}"]
     hang = " " * len("REFUSED  ")
-    lines += _wrapped(_sentence(finding), hang, width)
+    lines += _wrap(_sentence(finding), hang, width)
     if finding.measured is not None:
         unit = f" {finding.unit}" if finding.unit else ""
-        lines += _wrapped(f"measured {finding.measured:.4g}{unit}, limit {finding.limit:.4g}{unit}", hang, width)
+        lines += _wrap(f"measured {finding.measured:.4g}{unit}, limit {finding.limit:.4g}{unit}", hang, width)
     for part in finding.hint.splitlines():
-        lines += [hang + part] if part.startswith("  ") else _wrapped(part, hang, width)
+        lines += [hang + part] if part.startswith("  ") else _wrap(part, hang, width)
     if finding.clause:
-        lines += _wrapped(finding.clause, hang, width)
+        lines += _wrap(finding.clause, hang, width)
     for other in error.others:
         if other.severity is not Severity.INFO:
-            lines += _wrapped(f"also {other.code.name}: {other.message}", hang, width)
+            lines += _wrap(f"also {other.code.name}: {other.message}", hang, width)
     lines.append(hang + f"exit {int(error.exit)} ({error.exit.name})")
     return lines
 
 
-def summary_lines(done: Sequence[Outcome], refused: Sequence[PipelineError]) -> list[str]:
-    """One line over many conversions."""
+def describe_summary(done: Sequence[Outcome], refused: Sequence[PipelineError]) -> list[str]:
+    """Count the verdicts of many conversions in one line."""
     counts: dict[str, int] = {}
     for name in [*(o.verdict for o in done), *("REFUSED" for _ in refused)]:
         counts[name] = counts.get(name, 0) + 1
     return [", ".join(f"{n} {name}" for name, n in counts.items())]
 
 
-def _finding_words(finding: Finding) -> str:
+def _describe_finding(finding: Finding) -> str:
     lead = "note" if finding.severity is Severity.INFO else "warning"
     hint = f" {finding.hint}" if finding.hint else ""
     return f"{lead}: {_sentence(finding)}{hint}"
 
 
 def _sentence(finding: Finding) -> str:
-    """The message with a capital and a full stop; a file keeps its name as it is."""
+    """Make the message a sentence with a capital and a full stop; a file keeps its name as it is."""
     text = finding.message
     first = text.split(" ", 1)[0].rstrip(",:;")
     named = any(mark in "._/" or mark.isdigit() for mark in first) or text.startswith(
@@ -148,19 +210,23 @@ def _sentence(finding: Finding) -> str:
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """One line as those that fit: a paragraph at the edge, an entry with its further lines a little further in."""
+    """Wrap one line: a paragraph at the edge, an entry of a list with its further lines a little further in."""
     text = line.lstrip()
     indent = line[: len(line) - len(text)]
-    if len(line) <= width or text.startswith("["):  # a row of numbers to be copied stays one
+    if len(line) <= width or text.startswith("["):  # A row of a matrix stays one line, so that it can be copied.
         return [line]
-    first, *more = _wrapped(text, indent + "  " * (0 < len(indent) < _DEEP), width)
+    first, *more = _wrap(text, indent + "  " * (0 < len(indent) < _DEEP), width)
     return [indent + first.lstrip(), *more]
 
 
-def _wrapped(text: str, hang: str, width: int) -> list[str]:
+def _wrap_all(paragraphs: Iterable[str], hang: str, width: int) -> list[str]:
+    return [line for paragraph in paragraphs for line in _wrap(paragraph, hang, width)]
+
+
+def _wrap(text: str, hang: str, width: int) -> list[str]:
     return textwrap.wrap(
         text,
-        max(width, 40),
+        max(width, _NARROWEST),
         initial_indent=hang,
         subsequent_indent=hang,
         break_long_words=False,

@@ -1,4 +1,4 @@
-"""A record as a page a person looks at: one HTML file with everything in it.
+"""Show records as pages a person looks at: one HTML file with everything in it.
 
 Rules:
 - A page shows the proven file or nothing: the NIfTI file's digest must be the one its record holds.

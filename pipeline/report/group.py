@@ -1,4 +1,4 @@
-"""Many records as one page: a table with thumbnails, the odd ones first.
+"""Put many records together as one page: a table with thumbnails, the odd ones first.
 
 Rules:
 - Without script it is a plain table in a useful order; with script it sorts and filters.
@@ -14,9 +14,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..core.findings import Code, PipelineError
-from .page import render, thumbnail
+from .page import render
 from .pictures import Picture
-from .record import VERDICTS, Record, check_file, read_record, sorted_odd_first
+from .record import VERDICTS, Record, check_file, read_record, sort_odd_first
+from .views import draw_thumbnail
 
 UNPROVEN = "UNPROVEN"  # the record's file is not there, or not the one it proves
 
@@ -35,32 +36,43 @@ class Row:
 
 
 def group_page(outcomes: Sequence[Path], *, folder: Path | None = None, title: str = "Conversions") -> str:
-    """A page over many records. folder: where the page will lie, for its links; else the first record's.
+    """Make many records one page. Each row links to the record's own page (liver.html) if there is one, or else to it.
 
-    Each row links to the record's own page (liver.html beside liver.json) where there is one, else to the record.
-    Raises PipelineError NOT_AN_OUTCOME for a file that is no record.
+    Args:
+        outcomes: the JSON files of the records.
+        folder: where the page will lie, for its links; that of the first record when None.
+        title: of the page.
+
+    Returns:
+        The HTML text.
+
+    Raises:
+        PipelineError: NO_SUCH_INPUT, NOT_AN_OUTCOME for a file that is no record, NO_REPORT_PACKAGE.
     """
-    records = sorted_odd_first(read_record(path) for path in outcomes)
+    records = sort_odd_first(read_record(path) for path in outcomes)
     base = folder or (outcomes[0].parent if outcomes else Path())
-    rows = [_row(record, base) for record in records]
-    rows.sort(key=lambda r: (r.verdict != UNPROVEN, r.rank))
+    rows = sorted((_make_row(record, base) for record in records), key=lambda r: (r.verdict != UNPROVEN, r.rank))
     counts = {v: sum(r.verdict == v for r in rows) for v in (UNPROVEN, *VERDICTS)}
     codes = sorted({code for row in rows for code in row.codes})
     return render("group.html", title=title, rows=rows, counts={v: n for v, n in counts.items() if n}, codes=codes)
 
 
-def _row(record: Record, base: Path) -> Row:
+def _make_row(record: Record, base: Path) -> Row:
     rank = VERDICTS.index(record.verdict) * 2 + (not record.warnings)
     codes = tuple(dict.fromkeys(str(f.get("Code", "")) for f in record.warnings))
-    page = record.path.with_suffix(".html")
-    link = quote(os.fsencode(os.path.relpath(page if page.exists() else record.path, base).replace(os.sep, "/")))
+    link = _link_to(record, base)
     if record.file is None:
-        message = str(record.findings[0].get("Message", "")) if record.findings else ""
-        return Row(record, rank, record.verdict, codes, None, message, link)
+        return Row(record, rank, record.verdict, codes, None, record.first_message, link)
     try:
         check_file(record)
-        return Row(record, rank, record.verdict, codes, thumbnail(record), "", link)
+        return Row(record, rank, record.verdict, codes, draw_thumbnail(record), "", link)
     except PipelineError as error:
         if error.finding.code not in (Code.NO_SUCH_INPUT, Code.NOT_THE_PROVEN_FILE):
             raise
         return Row(record, rank, UNPROVEN, (error.finding.code.name, *codes), None, error.finding.message, link)
+
+
+def _link_to(record: Record, base: Path) -> str:
+    page = record.path.with_suffix(".html")
+    relative = os.path.relpath(page if page.exists() else record.path, base).replace(os.sep, "/")
+    return quote(os.fsencode(relative))

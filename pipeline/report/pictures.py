@@ -1,4 +1,4 @@
-"""Cuts through a block as pictures: a PNG of its voxels, outlines along voxel edges, letters and lengths.
+"""Draw cuts through a block: a PNG of its voxels, outlines along voxel edges, letters and lengths.
 
 Rules:
 - One unit of a drawing is one mm, so every aspect ratio is the true one. Positions count from the outer edge of the
@@ -27,19 +27,25 @@ from .volume import Volume
 Convention = Literal["radiological", "neurological"]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
-# Okabe and Ito: told apart with every common kind of colour blindness. Without black, which pictures have behind them.
+# Okabe and Ito: colours that differ with every common kind of colour blindness. Without black, which is the background.
 _PALETTE: tuple[Colour, ...] = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
 )  # fmt: skip
 NAMES = ("sagittal", "coronal", "axial")  # by the axis that is cut across
-_BACKGROUND = 26
+_BACKGROUND = 26  # grey behind a mask without an image: dark, but not the black of a picture without voxels
+_AIR_HU = -900.0  # a CT with values below holds air, so that its numbers are Hounsfield units
+_SOFT_TISSUE_HU = (-160.0, 240.0)  # the usual window of an abdomen: width 400, level 40
+_OUTERMOST = (1, 99)  # percentiles that are drawn black and white: single bright voxels do not darken the rest
+_SAMPLES = 96  # voxels along each axis, about, that are looked at for the window, so that large volumes cost little
+_LEAST_RANGE = 1e-6  # between black and white: an image of one value divides by it
+_TINT, _FILL = 0.55, 0.8  # strength of a label's colour over an image, and over the plain background
 _LONGEST_OUTLINE = 150_000  # characters of one picture; beyond it, labels are filled
 _MOST_PIXELS = 768  # a side
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Where a picture is taken. axis: of the volume, cut across at `index`. ijk: (rows, columns, 3) voxels it shows.
+    """The plane a picture shows. axis: of the volume, cut across at `index`. ijk: (rows, columns, 3) voxels it shows.
 
     axes: of the volume, that rows and columns count. size: (rows, columns) mm of one voxel. letters: what lies left,
     right, above and below.
@@ -62,7 +68,7 @@ class Cut:
         return float(self.ijk.shape[0] * self.size[0])
 
     def place(self, ijk: Sequence[int]) -> tuple[float, float]:
-        """(x, y) mm of a voxel's centre in the picture."""
+        """Find the (x, y) mm of a voxel's centre in the picture."""
         rows, columns = self.axes
         y = int(np.flatnonzero(self.ijk[:, 0, rows] == ijk[rows])[0])
         x = int(np.flatnonzero(self.ijk[0, :, columns] == ijk[columns])[0])
@@ -81,7 +87,18 @@ class Picture:
 
 
 def cut(volume: Volume, axis: int, index: int, convention: Convention, box: Box | None = None) -> Cut:
-    """The cut across an axis (0 sagittal, 1 coronal, 2 axial). box: first and last index along each axis, both in."""
+    """Choose the voxels of a cut across an axis, in the order a picture shows them.
+
+    Args:
+        volume: the block to cut.
+        axis: 0 sagittal, 1 coronal, 2 axial.
+        index: of the plane, along that axis.
+        convention: the side the patient's left is on.
+        box: first and last index along each axis, both included; None for the whole block.
+
+    Returns:
+        The cut, with the letters of its four sides.
+    """
     ranges = [np.arange(low, high + 1) for low, high in box or [(0, n - 1) for n in volume.voxels.shape]]
     columns, rows = {0: (1, 2), 1: (0, 2), 2: (0, 1)}[axis]
     across, down = ranges[columns], ranges[rows]
@@ -104,7 +121,18 @@ def draw(
     source: Volume | None = None,
     window: tuple[float, float] | None = None,
 ) -> Picture:
-    """A cut as a picture: the source where there is one, else the block itself. No segments: the block is an image."""
+    """Draw a cut: the source where there is one, else the block itself, and the labels over it.
+
+    Args:
+        where: the cut, of `block`.
+        block: of the proven file.
+        segments: labels of the block; empty where the block is an image.
+        source: the image under a mask, looked up at the block's voxels.
+        window: the values (black, white) of what is grey; `window_of` it when None.
+
+    Returns:
+        The picture. Outlines that would be too long are left out, and the labels filled instead.
+    """
     labels = block.at(where.ijk) if segments else None
     behind = source if source is not None else (None if segments else block)
     step = max(1, -(-max(where.ijk.shape[:2]) // _MOST_PIXELS))
@@ -112,17 +140,17 @@ def draw(
     grey = np.full(drawn.shape[:2], _BACKGROUND, np.uint8)
     if behind is not None:
         values, inside = behind.seen_from(block, drawn)
-        grey = np.where(inside, _windowed(behind, values, window), 0).astype(np.uint8)
-    outlines = () if labels is None else _outlines(labels, segments)
+        grey = np.where(inside, _apply_window(behind, values, window), 0).astype(np.uint8)
+    outlines = () if labels is None else _trace_outlines(labels, segments)
     filled = sum(len(path) for _, path, _ in outlines) > _LONGEST_OUTLINE
     pixels = grey
     if labels is not None and (behind is None or filled):
-        pixels = _coloured(grey, labels[::step, ::step], segments, 0.55 if behind is not None else 0.8)
-    return Picture(where, png(pixels), () if filled else outlines, filled, behind is not None)
+        pixels = _fill(grey, labels[::step, ::step], segments, _FILL if behind is None else _TINT)
+    return Picture(where, encode_png(pixels), () if filled else outlines, filled, behind is not None)
 
 
 def colour_of(segment: Segment) -> Colour:
-    """The segment's own colour, or one of a palette that colour-blind eyes tell apart."""
+    """Choose a segment's own colour, or one of a palette that colour-blind eyes can tell from each other."""
     return segment.colour or _PALETTE[(segment.number - 1) % len(_PALETTE)]
 
 
@@ -132,39 +160,48 @@ def hex_of(colour: Colour) -> str:
 
 
 def window_of(volume: Volume, modality: str = "") -> tuple[float, float]:
-    """The values drawn black and white, after slope and intercept: soft tissue for CT, else all but the outermost 1 %.
+    """Choose the values (black, white), after slope and intercept: soft tissue for CT, else all but the outermost 1 %.
 
-    CT with air in it, that is: then the numbers are Hounsfield units. modality: "" where it is not known.
+    A CT counts as one when it holds air: then its numbers are Hounsfield units. modality: "" where it is not known.
     """
-    steps = tuple(slice(None, None, max(1, n // 96)) for n in volume.voxels.shape)
+    steps = tuple(slice(None, None, max(1, n // _SAMPLES)) for n in volume.voxels.shape)
     some = volume.voxels[steps].astype(np.float64) * volume.slope + volume.intercept
     some = some[np.isfinite(some)]
-    if modality in ("CT", "") and some.size and some.min() <= -900:
-        return -160.0, 240.0
-    low, high = np.percentile(some, (1, 99)) if some.size else (0.0, 1.0)
-    return float(low), float(max(high, low + 1e-6))
+    if modality in ("CT", "") and some.size and some.min() <= _AIR_HU:
+        return _SOFT_TISSUE_HU
+    low, high = np.percentile(some, _OUTERMOST) if some.size else (0.0, 1.0)
+    return float(low), float(max(high, low + _LEAST_RANGE))
 
 
-def png(pixels: Array) -> str:
-    """(rows, columns) grey or (rows, columns, 3) RGB bytes as a PNG data URI."""
+def encode_png(pixels: Array) -> str:
+    """Encode (rows, columns) grey or (rows, columns, 3) RGB bytes as a PNG data URI."""
     stream = BytesIO()
     imported("report", "PIL.Image").fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG", optimize=True)
     return "data:image/png;base64," + b64encode(stream.getvalue()).decode("ascii")
 
 
-def grey_bytes(volume: Volume, window: tuple[float, float], values: Array) -> Array:
-    """Stored values as bytes between the window's ends."""
-    return _windowed(volume, values, window).astype(np.uint8)
+def map_to_grey(volume: Volume, window: tuple[float, float], values: Array) -> Array:
+    """Map stored values to bytes between the window's ends.
+
+    Args:
+        volume: whose slope and intercept apply.
+        window: the values (black, white), after slope and intercept.
+        values: stored values of the volume, of any shape.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    return _apply_window(volume, values, window).astype(np.uint8)
 
 
-def _windowed(volume: Volume, values: Array, window: tuple[float, float] | None) -> Array:
+def _apply_window(volume: Volume, values: Array, window: tuple[float, float] | None) -> Array:
     low, high = window or window_of(volume)
     real = values.astype(np.float32) * np.float32(volume.slope) + np.float32(volume.intercept)
     shown: Array = np.clip((np.nan_to_num(real, nan=low) - low) / (high - low), 0, 1) * 255
     return shown
 
 
-def _coloured(grey: Array, labels: Array, segments: Sequence[Segment], strength: float) -> Array:
+def _fill(grey: Array, labels: Array, segments: Sequence[Segment], strength: float) -> Array:
     pixels = np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
     for segment in segments:
         inside = labels == segment.number
@@ -172,21 +209,21 @@ def _coloured(grey: Array, labels: Array, segments: Sequence[Segment], strength:
     return pixels.astype(np.uint8)
 
 
-def _outlines(labels: Array, segments: Sequence[Segment]) -> tuple[tuple[str, str, str], ...]:
+def _trace_outlines(labels: Array, segments: Sequence[Segment]) -> tuple[tuple[str, str, str], ...]:
     present = set(np.unique(labels).tolist())
     return tuple((hex_of(colour_of(s)), edges(labels == s.number), s.name) for s in segments if s.number in present)
 
 
 def edges(inside: NDArray[np.bool_]) -> str:
-    """The SVG path along the edges of the voxels that are inside; one unit is one voxel."""
+    """Trace the edges of the voxels that are inside as an SVG path; one unit is one voxel."""
     padded = np.pad(inside, 1)
-    parts = [f"M{a} {n}H{b}" for n, a, b in _runs(padded[1:] != padded[:-1])]
-    parts += [f"M{n} {a}V{b}" for n, a, b in _runs((padded[:, 1:] != padded[:, :-1]).T)]
+    parts = [f"M{a} {n}H{b}" for n, a, b in _find_runs(padded[1:] != padded[:-1])]
+    parts += [f"M{n} {a}V{b}" for n, a, b in _find_runs((padded[:, 1:] != padded[:, :-1]).T)]
     return "".join(parts)
 
 
-def _runs(lines: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
-    """(line, start, end) of every run of True; lines are padded by one on both sides."""
+def _find_runs(lines: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
+    """Find (line, start, end) of every run of True; lines are padded by one on both sides."""
     found = []
     for n in np.flatnonzero(lines.any(axis=1)):
         turns = np.flatnonzero(np.diff(lines[n].astype(np.int8)))
@@ -195,7 +232,7 @@ def _runs(lines: NDArray[np.bool_]) -> list[tuple[int, int, int]]:
 
 
 def segments_of(labels: Sequence[Mapping[str, Any]]) -> tuple[Segment, ...]:
-    """The segments of a record's Labels."""
+    """Read the segments of a record's Labels."""
     return tuple(
         Segment(int(s["Value"]), str(s["Name"]), tuple(s["Colour"]) if s.get("Colour") else None) for s in labels
     )

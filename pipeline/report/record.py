@@ -1,4 +1,4 @@
-"""Records as they lie beside their NIfTI files, and the one file each of them proves.
+"""Read the records that lie beside NIfTI files, and check the one file each of them proves.
 
 Rules:
 - A record is believed in its shape only; whatever it says is text to be escaped.
@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from ..conversion.record import SCHEMA, sha256
-from ..core.findings import Code, refuse
+from ..core.findings import Code, PipelineError, refuse
 from ..core.plain_text import escape_bytes
 
 VERDICTS = ("REFUSED", "DISPUTED", "UNCONFIRMED", "VERIFIED")
+
+_GIVE_THE_RECORD = "Give the JSON file that verimask convert wrote beside the NIfTI file."
+_CONVERT_AGAIN = "Convert the series again with this verimask."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,40 +57,58 @@ class Record:
     def warnings(self) -> list[dict[str, Any]]:
         return [f for f in self.findings if f.get("Severity") != "info"]
 
+    @property
+    def first_message(self) -> str:
+        """What a refusal says first; "" where nothing was recorded."""
+        return str(self.findings[0].get("Message", "")) if self.findings else ""
+
 
 def read_record(path: Path) -> Record:
-    """The record of a conversion. Raises NO_SUCH_INPUT, NOT_AN_OUTCOME; the NIfTI file is not looked at."""
+    """Read the record of a conversion, without its NIfTI file. Raises NO_SUCH_INPUT, NOT_AN_OUTCOME."""
     try:
-        values = _loaded(path)
+        values = _load(path)
     except OSError as error:
         raise refuse(
-            Code.NO_SUCH_INPUT, f"{path.name} cannot be read: {error.strerror or error}", where=(path.name,)
+            Code.NO_SUCH_INPUT,
+            f"{path.name} cannot be read: {error.strerror or error}",
+            _GIVE_THE_RECORD,
+            where=(path.name,),
         ) from error
     except (ValueError, RecursionError) as error:
-        raise _no_outcome(path, "it is not JSON") from error
+        raise _not_an_outcome(path, "it is not JSON") from error
     if not isinstance(values, dict) or values.get("Verdict") not in VERDICTS:
-        raise _no_outcome(path, "it has no verdict")
+        raise _not_an_outcome(path, "it has no verdict")
     if values["Verdict"] == "REFUSED":
         return Record(path, values, None)
     if values.get("Schema") != SCHEMA:
-        raise _no_outcome(path, f"its schema is {values.get('Schema')}, not {SCHEMA}")
+        raise _not_an_outcome(path, f"its schema is {values.get('Schema')}, not {SCHEMA}", _CONVERT_AGAIN)
     if "Planes" not in values or "GridAffineLPS" not in values.get("Geometry", {}):
-        raise _no_outcome(path, "it was written before records held the planes and grid as acquired")
+        why = "it was written before records held the planes and grid as acquired"
+        raise _not_an_outcome(path, why, _CONVERT_AGAIN)
     name = str(values.get("Output", ""))
     if not name or name != Path(name).name:
-        raise _no_outcome(path, f"it names no file beside itself: “{name}”")
+        raise _not_an_outcome(path, f"it names no file beside itself: “{name}”")
     return Record(path, values, path.with_name(_as_on_disk(name, path)))
 
 
 def _as_on_disk(name: str, record: Path) -> str:
-    """The name of the file as it lies beside its record, where bytes of it are no text and the record escapes them."""
+    """Find the name of a record's file as the disk has it: where bytes of it are no text, the record escapes them."""
     stem = record.name.removesuffix(".json")
     return next((stem + e for e in (".nii.gz", ".nii") if escape_bytes(stem + e) == name), name)
 
 
 def check_file(record: Record) -> Path:
-    """The NIfTI file of a record. Raises NO_SUCH_INPUT where it is gone, NOT_THE_PROVEN_FILE where it is another."""
-    assert record.file is not None
+    """Check that the NIfTI file of a record is there and is the one it proves; return its path.
+
+    Raises NO_SUCH_INPUT where it is gone or the record is a refusal's, NOT_THE_PROVEN_FILE where it is another.
+    """
+    if record.file is None:
+        raise refuse(
+            Code.NO_SUCH_INPUT,
+            f"{record.path.name} is the record of a refusal, which left no NIfTI file",
+            _CONVERT_AGAIN,
+            where=(record.path.name,),
+        )
     if not record.file.is_file():
         raise refuse(
             Code.NO_SUCH_INPUT,
@@ -107,9 +128,9 @@ def check_file(record: Record) -> Path:
 
 
 def find_outcomes(folder: Path) -> list[Path]:
-    """Every record below a folder, by path; other JSON files are passed over."""
+    """Find every record below a folder, by path; other JSON files are passed over."""
     found, folders = [], [str(folder)]
-    while folders:  # no function that calls itself: folders can be deeper than Python's stack
+    while folders:  # A loop, since folders can be nested deeper than a function may call itself.
         with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -119,13 +140,13 @@ def find_outcomes(folder: Path) -> list[Path]:
     return sorted(path for path in found if _is_outcome(path))
 
 
-def sorted_odd_first(records: Iterable[Record]) -> list[Record]:
-    """Refused, disputed, unconfirmed, verified with warnings, verified; by name within each."""
+def sort_odd_first(records: Iterable[Record]) -> list[Record]:
+    """Sort records: refused, disputed, unconfirmed, verified with warnings, verified; by name within each."""
     return sorted(records, key=lambda r: (VERDICTS.index(r.verdict), not r.warnings, r.name))
 
 
-def _loaded(path: Path) -> Any:
-    """What a JSON file holds. A pipe would be waited for, so a file it must be."""
+def _load(path: Path) -> Any:
+    """Load a JSON file. Anything but a regular file is an OSError: a pipe would be waited for without end."""
     if path.exists() and not path.is_file():
         raise OSError("it is not a regular file")
     return json.loads(path.read_text("utf-8"))
@@ -133,7 +154,7 @@ def _loaded(path: Path) -> Any:
 
 def _is_outcome(path: Path) -> bool:
     try:
-        values = _loaded(path)
+        values = _load(path)
     except (OSError, ValueError, RecursionError):
         return False
     if not isinstance(values, dict):
@@ -141,10 +162,10 @@ def _is_outcome(path: Path) -> bool:
     return values.get("Schema") == SCHEMA or (values.get("Verdict") == "REFUSED" and "Findings" in values)
 
 
-def _no_outcome(path: Path, why: str) -> Exception:
+def _not_an_outcome(path: Path, why: str, hint: str = _GIVE_THE_RECORD) -> PipelineError:
     return refuse(
         Code.NOT_AN_OUTCOME,
         f"{path.name} is not the record of a conversion: {why}",
-        "Give the JSON file that verimask convert wrote beside the NIfTI file.",
+        hint,
         where=(path.name,),
     )

@@ -1,4 +1,4 @@
-"""The live viewer of a page: NiiVue's script, and the volumes it shows, all inside the page.
+"""Embed the live viewer in a page: NiiVue's script and the volumes it shows.
 
 Rules:
 - The mask is the proven file, byte for byte (gzipped where it was not). The image under it is for the eye only: grey
@@ -20,11 +20,14 @@ import numpy as np
 from ..core.findings import Code, refuse
 from ..nifti import file as nifti
 from ..volume.mask import Segment, Voxels
-from .pictures import Convention, colour_of, grey_bytes
-from .volume import ShownImage, Volume, middle_of
+from .pictures import colour_of, map_to_grey
+from .views import Scene
+from .volume import Volume
 
 SCRIPT = Path(__file__).parent / "viewer" / "niivue.js"
-_MOST_VOXELS = 16_000_000
+_MOST_VOXELS = 16_000_000  # of the image in a page, so that the page stays small enough to open and to send
+_ORDINAL = {2: "second", 3: "third"}
+_LIMIT_MM = 1e-2  # of the header of the thinned image, which is for the eye only
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,41 +39,31 @@ class Embedded:
     note: str
 
 
-def embedded(
-    file: Path,
-    block: Volume,
-    segments: tuple[Segment, ...],
-    source: ShownImage | None,
-    window: tuple[float, float] | None,
-    convention: Convention,
-) -> Embedded:
-    """All that the viewer needs. Raises NO_VIEWER where NiiVue was not installed."""
-    script = _script()
+def embed_viewer(file: Path, scene: Scene) -> Embedded:
+    """Collect all that the viewer needs. file: the proven NIfTI file. Raises NO_VIEWER where NiiVue was not installed."""
+    script = _read_script()
     volumes: list[dict[str, Any]] = []
-    thinned = 1
-    if source is not None:
-        thinned, image = _image(source.volume, window or (0.0, 1.0))
-        volumes.append({"name": "image.nii.gz", "base64": _base64(image)})
-    elif not segments:
-        thinned, image = _image(block, window or (0.0, 1.0))
-        volumes.append({"name": "image.nii.gz", "base64": _base64(image)})
-    if segments:
-        volumes.append({"name": "mask.nii.gz", "base64": _base64(_gzipped(file)), "labels": _labels(segments)})
-    middle = middle_of(block if segments else None, block.voxels.shape)
-    at = (block.ras @ np.array([*middle, 1.0]))[:3].tolist()
-    data = {"volumes": volumes, "radiological": convention == "radiological", "at": at}
-    note = (
-        ""
-        if thinned == 1
-        else f"The image is drawn with every {_ORDINAL.get(thinned, f'{thinned}th')} voxel along each axis here."
-    )
-    return Embedded(script, json.dumps(data).replace("<", "\\u003c"), note)
+    step = 1
+    image = scene.source or (None if scene.segments else scene.block)
+    if image is not None:
+        step, thinned = _thin_image(image, scene.window or (0.0, 1.0))
+        volumes.append({"name": "image.nii.gz", "base64": _encode(thinned)})
+    if scene.segments:
+        labels = _tabulate_labels(scene.segments)
+        volumes.append({"name": "mask.nii.gz", "base64": _encode(_read_gzipped(file)), "labels": labels})
+    at = (scene.block.ras @ np.array([*scene.middle, 1.0]))[:3].tolist()
+    data = {"volumes": volumes, "radiological": scene.convention == "radiological", "at": at}
+    # In a script element, "<" could begin the tag that ends it. In JSON it stands in strings only, which allow the escape.
+    return Embedded(script, json.dumps(data).replace("<", "\\u003c"), _describe_thinning(step))
 
 
-_ORDINAL = {2: "second", 3: "third"}
+def _describe_thinning(step: int) -> str:
+    if step == 1:
+        return ""
+    return f"The image is drawn with every {_ORDINAL.get(step, f'{step}th')} voxel along each axis here."
 
 
-def _script() -> str:
+def _read_script() -> str:
     try:
         script = SCRIPT.read_text("utf-8")
     except OSError as error:
@@ -79,12 +72,13 @@ def _script() -> str:
             "the live viewer (NiiVue) is not part of this installation",
             "In a checkout, `make viewer` fetches it from npm; a released wheel has it. The page without "
             "--interactive needs nothing more.",
+            where=(SCRIPT.name,),
         ) from error
     return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-def _labels(segments: tuple[Segment, ...]) -> dict[str, Any]:
-    """NiiVue's table of label colours; 0 is clear."""
+def _tabulate_labels(segments: tuple[Segment, ...]) -> dict[str, Any]:
+    """Make NiiVue's table of label colours; 0 is clear."""
     colours = [colour_of(s) for s in segments]
     return {
         "R": [0, *(c[0] for c in colours)],
@@ -96,13 +90,13 @@ def _labels(segments: tuple[Segment, ...]) -> dict[str, Any]:
     }
 
 
-def _image(volume: Volume, window: tuple[float, float]) -> tuple[int, bytes]:
-    """Every n-th voxel as grey bytes, with its affine, as a gzipped NIfTI file; and n."""
+def _thin_image(volume: Volume, window: tuple[float, float]) -> tuple[int, bytes]:
+    """Take every n-th voxel along each axis, as few as needed. Returns n, and a gzipped NIfTI file of grey bytes."""
     step = 1
     while volume.voxels.size / step**3 > _MOST_VOXELS:
         step += 1
     thin = volume.voxels[::step, ::step, ::step]
-    grey = grey_bytes(volume, window, thin)
+    grey = map_to_grey(volume, window, thin)
     columns, rows, planes = grey.shape
     header, _ = nifti.pack_header(
         volume.ras @ np.diag([step, step, step, 1.0]),
@@ -112,16 +106,16 @@ def _image(volume: Volume, window: tuple[float, float]) -> tuple[int, bytes]:
         intercept=0.0,
         label=False,
         description="for the eye only",
-        limit_mm=1e-2,
+        limit_mm=_LIMIT_MM,
     )
     body = b"".join(plane.tobytes() for plane in Voxels.of(grey))
     return step, gzip.compress(header + body, 6, mtime=0)
 
 
-def _gzipped(file: Path) -> bytes:
+def _read_gzipped(file: Path) -> bytes:
     raw = file.read_bytes()
     return raw if nifti.is_gzip(file) else gzip.compress(raw, 6, mtime=0)
 
 
-def _base64(raw: bytes) -> str:
+def _encode(raw: bytes) -> str:
     return b64encode(raw).decode("ascii")

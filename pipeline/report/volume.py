@@ -1,4 +1,4 @@
-"""A block of voxels in the order a person thinks in: to the left, to the back, to the head.
+"""Turn a block of voxels into the order a person thinks in: to the left, to the back, to the head.
 
 Rules:
 - Axes are exchanged and reversed, nothing is resampled; an oblique block keeps its own axes and its lean is a number.
@@ -32,7 +32,7 @@ from ..volume.mask import Array
 class Volume:
     """voxels: (i, j, k) array whose axes run, as nearly as they do, to the patient's left, back and head.
 
-    ras: 4 x 4, index in `voxels` to RAS mm. order: of `voxels`, told against the file. slope, intercept: of the values.
+    ras: 4 x 4, index in `voxels` to RAS mm. order: of `voxels`, against that of the file. slope, intercept: of the values.
     """
 
     voxels: Array
@@ -43,13 +43,23 @@ class Volume:
 
     @classmethod
     def of(cls, array: Array, ras: Matrix, slope: float = 1.0, intercept: float = 0.0) -> Volume:
-        """From an (i, j, k) array in any order with its affine."""
+        """Turn an array, by exchanging and reversing its axes.
+
+        Args:
+            array: (i, j, k), in any order of the patient's axes.
+            ras: (4, 4), index in `array` to RAS mm.
+            slope: of the values.
+            intercept: of the values.
+
+        Returns:
+            A view of the array with the affine that belongs to it.
+        """
         order = order_for(ras, "LPS")
         return cls(order.of(array), ras @ order.matrix(array.shape), order, slope, intercept)
 
     @property
     def spacing(self) -> Matrix:
-        """(3,) mm of one step along each axis."""
+        """The length of one step along each axis, (3,) mm."""
         return np.asarray(np.linalg.norm(self.ras[:3, :3], axis=0))
 
     @property
@@ -64,16 +74,16 @@ class Volume:
         return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())
 
     def file_plane(self, index: int) -> int:
-        """The file's k of a plane counted along `stacked_along`."""
+        """Find the file's k of a plane counted along `stacked_along`."""
         axis = self.stacked_along
         return self.voxels.shape[axis] - 1 - index if self.order.flipped[axis] else index
 
     def at(self, ijk: NDArray[np.int64]) -> Array:
-        """Values at (..., 3) indices of this block."""
+        """Take the values at (..., 3) indices of this block."""
         return np.asarray(self.voxels[ijk[..., 0], ijk[..., 1], ijk[..., 2]])
 
     def seen_from(self, other: Volume, ijk: NDArray[np.int64]) -> tuple[Array, NDArray[np.bool_]]:
-        """Values of this block where another has its voxels, (..., 3) indices of that one, and where there are any."""
+        """Look up this block at (..., 3) indices of another: the values, and whether each lies inside of this block."""
         to_here = np.linalg.inv(self.ras) @ other.ras
         here = np.rint(ijk @ to_here[:3, :3].T + to_here[:3, 3]).astype(np.int64)
         inside = np.asarray(((here >= 0) & (here < self.voxels.shape)).all(axis=-1))
@@ -82,40 +92,56 @@ class Volume:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShownImage:
-    """The image a mask was drawn on. frame_of_reference: its UID, "" for a NIfTI file. series: None for a NIfTI file."""
+    """The image a mask was drawn on. block: its grid by name. series: None for a NIfTI file."""
 
     volume: Volume
-    placed: PlacedBlock
+    block: PlacedBlock
     series: Series | None = None
 
     @property
     def frame_of_reference(self) -> str:
+        """The UID, "" for a NIfTI file."""
         return "" if self.series is None else self.series.frame_of_reference_uid
 
 
 def of_file(path: Path) -> Volume:
-    """The first 3-D block of a NIfTI file."""
+    """Read the first 3-D block of a NIfTI file."""
     header = require_affine(read_header(path), path.name)
     block = np.stack(list(islice(read_planes(path), header.space[2])))
     return Volume.of(block.transpose(2, 1, 0), header.affine, *header.scaling)
 
 
-def source_of(path: Path, record: dict[str, object], wanted: str | None = None) -> ShownImage:
-    """The source image: a NIfTI file, or a folder with a DICOM series in the mask's Frame of Reference.
+def read_source(path: Path, record: dict[str, object], wanted: str | None = None) -> ShownImage:
+    """Read the source image: a NIfTI file, or a DICOM series in the mask's Frame of Reference.
 
-    wanted: UID, number or description of the series, where several could be it. Raises PipelineError.
+    Args:
+        path: the NIfTI file, or the folder of the series.
+        record: of the mask, as read from its JSON file.
+        wanted: UID, number or description of the series, where several could be it.
+
+    Returns:
+        The image on its own grid; a DICOM series that leans is sheared, never resampled.
+
+    Raises:
+        PipelineError: NO_SUCH_INPUT, SEVERAL_SERIES, SEVERAL_VOLUMES, and whatever reading the image is refused for.
     """
     if not path.exists():
-        raise refuse(Code.NO_SUCH_INPUT, f"{path.name}, the source image, is not there", where=(path.name,))
+        raise refuse(
+            Code.NO_SUCH_INPUT,
+            f"{path.name}, the source image, is not there",
+            "Check the path that --source gives.",
+            where=(path.name,),
+        )
     if is_named_nifti(path) and not path.is_dir():
         return ShownImage(of_file(path), PlacedBlock.of_file(path))
-    series = _series(path, record, wanted)
+    series = _choose_series(path, record, wanted)
     volumes = split_volumes.split(series.frames)
     if len(volumes) != 1:
         raise refuse(
             Code.SEVERAL_VOLUMES,
             f"{series.title}, the source image, holds {len(volumes)} volumes, and a page shows one",
-            "Convert the one that is meant with --as image, and give its NIfTI file as the source.",
+            "Convert the one that is meant with verimask convert --part NAME --as image, and give its NIfTI file as --source.",
+            where=(series.uid,),
         )
     made = of_part(series, volumes[0], Policy(as_="image", on_tilt="shear")).volume
     slope, intercept = getattr(made, "slope", 1.0), getattr(made, "intercept", 0.0)
@@ -123,8 +149,11 @@ def source_of(path: Path, record: dict[str, object], wanted: str | None = None) 
     return ShownImage(volume, PlacedBlock.of_grid(path.name, made.grid), series)
 
 
-def _series(path: Path, record: dict[str, object], wanted: str | None) -> Series:
-    """The series of a folder that can be the source: not the mask itself, and in its Frame of Reference."""
+def _choose_series(path: Path, record: dict[str, object], wanted: str | None) -> Series:
+    """Choose the series of a folder that can be the source. Raises SEVERAL_SERIES, NO_SUCH_SERIES.
+
+    The mask itself is none; then the series that the record names, those in the mask's Frame of Reference, or all.
+    """
     found = scan([path])
     images = [s for s in found.series if s.kind == "image"]
     others = [s for s in images if s.uid != record.get("SeriesInstanceUID")] or images
@@ -137,21 +166,26 @@ def _series(path: Path, record: dict[str, object], wanted: str | None) -> Series
 
 
 def middle_of(mask: Volume | None, shape: Sequence[int]) -> tuple[int, int, int]:
-    """The voxel nearest to the centroid of all labels, or the middle of the block where there are none."""
+    """Find the voxel nearest to the centroid of all labels, or the middle of the block where there are none."""
     counts = [np.zeros(n) for n in shape]
     if mask is not None:
-        for k in range(shape[2]):
+        for k in range(shape[2]):  # plane by plane, since all of it at once would need the memory of a second mask
             inside = mask.voxels[:, :, k] != 0
             counts[0] += inside.sum(axis=1)
             counts[1] += inside.sum(axis=0)
             counts[2][k] = inside.sum()
-    found = [
-        round(float(np.arange(n) @ c / c.sum())) if c.sum() else (n - 1) // 2
-        for n, c in zip(shape, counts, strict=True)
-    ]
-    # A centroid may lie outside of what it is the centre of: then the nearest plane with voxels is shown.
-    i, j, k = (
-        place if not c.sum() or c[place] else int(np.flatnonzero(c)[np.abs(np.flatnonzero(c) - place).argmin()])
-        for place, c in zip(found, counts, strict=True)
-    )
+    i, j, k = (_middle_plane(along) for along in counts)
     return i, j, k
+
+
+def _middle_plane(counts: Matrix) -> int:
+    """Find the plane of the centroid along one axis. counts: (n,) labelled voxels in each plane.
+
+    A centroid may lie outside of what it is the centre of: then it is the nearest plane that has voxels.
+    """
+    total = counts.sum()
+    if not total:
+        return (len(counts) - 1) // 2
+    centroid = round(float(np.arange(len(counts)) @ counts / total))
+    filled = np.flatnonzero(counts)
+    return centroid if counts[centroid] else int(filled[np.abs(filled - centroid).argmin()])

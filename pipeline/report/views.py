@@ -1,0 +1,134 @@
+"""Draw the pictures of a page: three cuts through one voxel, the planes of the whole mask, and a thumbnail.
+
+Rules:
+- The three cuts share one scale, so that a structure has one size in all of them.
+- A montage shows planes as the file stores them, from the mask's first to its last, never only the good ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..volume.mask import Segment
+from .pictures import Box, Convention, Cut, Picture, cut, draw, segments_of, window_of
+from .record import Record, check_file
+from .volume import Volume, middle_of, of_file
+
+_MOST_TILES = 24  # pictures of a montage: they fill one screen, and a page stays small
+_MARGIN_MM = 8.0  # around the mask, so that its outline can be judged against what surrounds it
+_NARROWEST = 0.6  # width of a frame for its height 1: a ruler of 10 mm and its words still fit
+_AXIAL = 2  # the axis of a Volume that is cut across
+_VIEWS = (_AXIAL, 0, 1)  # axial, sagittal, coronal, as ITK-SNAP shows them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """What the pictures of a page show.
+
+    block: of the file. segments: its labels, empty for an image. source: the image drawn under a mask. window: the values
+    (black, white) of what is grey, None for a mask without a source. convention: the side the patient's left is on.
+    """
+
+    block: Volume
+    segments: tuple[Segment, ...]
+    source: Volume | None
+    window: tuple[float, float] | None
+    convention: Convention
+
+    @property
+    def middle(self) -> tuple[int, int, int]:
+        """The voxel of `block` that all three cuts go through."""
+        return middle_of(self.block if self.segments else None, self.block.voxels.shape)
+
+    def draw(self, axis: int, index: int, box: Box | None = None) -> Picture:
+        """Draw the cut across an axis of `block`.
+
+        Args:
+            axis: 0 sagittal, 1 coronal, 2 axial.
+            index: of the plane, along that axis.
+            box: first and last index along each axis, both included; None for the whole block.
+
+        Returns:
+            The picture.
+        """
+        where = cut(self.block, axis, index, self.convention, box)
+        return draw(where, self.block, self.segments, self.source, self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A picture with what is written on it. cross: (x, y) mm of the point all views go through; plane: which, in words."""
+
+    picture: Picture
+    cross: tuple[float, float] | None
+    plane: str
+
+
+def draw_views(scene: Scene) -> list[View]:
+    """Draw the axial, sagittal and coronal cut through one voxel."""
+    middle = scene.middle
+    pictures = [scene.draw(axis, middle[axis]) for axis in _VIEWS]
+    return [View(p, p.cut.place(middle), _describe_plane(scene.block, p.cut)) for p in pictures]
+
+
+def frame_of(views: Sequence[View]) -> tuple[float, float]:
+    """Find the (width, height) in mm that holds every view at one scale, with room for the ruler."""
+    width, height = max(v.picture.cut.width for v in views), max(v.picture.cut.height for v in views)
+    return max(width, _NARROWEST * height), height
+
+
+def draw_montage(scene: Scene) -> list[View]:
+    """Draw planes as stored, evenly through the whole mask from its first to its last, cut down to what it fills."""
+    block, axis = scene.block, scene.block.stacked_along
+    extent = _extent_of_labels(block) if scene.segments else _whole(block)
+    box = _with_margin(block, extent)
+    low, high = extent[axis]
+    chosen = np.unique(np.linspace(low, high, min(_MOST_TILES, high - low + 1)).round().astype(int))
+    if block.order.flipped[axis]:
+        chosen = chosen[::-1]
+    return [View(scene.draw(axis, int(n), box), None, f"{block.file_plane(int(n))}") for n in chosen]
+
+
+def draw_thumbnail(record: Record) -> Picture:
+    """Draw the axial cut through the middle of a record's file. Raises as `check_file`."""
+    block = of_file(check_file(record))
+    segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()
+    scene = Scene(block, segments, None, window_of(block), "radiological")
+    return scene.draw(_AXIAL, scene.middle[_AXIAL], _with_margin(block, _extent_of_labels(block)) if segments else None)
+
+
+def _whole(block: Volume) -> Box:
+    i, j, k = block.voxels.shape
+    return (0, i - 1), (0, j - 1), (0, k - 1)
+
+
+def _extent_of_labels(block: Volume) -> Box:
+    """Find the first and last index of the voxels that are not 0 along each axis; of the whole block where none are."""
+    whole = _whole(block)
+    return _extent_along(block, 0, whole), _extent_along(block, 1, whole), _extent_along(block, 2, whole)
+
+
+def _extent_along(block: Volume, axis: int, whole: Box) -> tuple[int, int]:
+    others = tuple(a for a in range(3) if a != axis)
+    filled = np.flatnonzero((block.voxels != 0).any(axis=others))
+    return (int(filled[0]), int(filled[-1])) if filled.size else whole[axis]
+
+
+def _with_margin(block: Volume, extent: Box) -> Box:
+    """Widen an extent by the margin, as far as the block goes."""
+    margins = np.ceil(_MARGIN_MM / block.spacing).astype(int).tolist()
+    i, j, k = (
+        (max(low - margin, 0), min(high + margin, count - 1))
+        for (low, high), margin, count in zip(extent, margins, block.voxels.shape, strict=True)
+    )
+    return i, j, k
+
+
+def _describe_plane(block: Volume, where: Cut) -> str:
+    """Describe where a cut lies by its centre, such as "at L 12.5 mm"."""
+    centre = block.ras @ np.append(where.ijk.reshape(-1, 3).mean(axis=0), 1)
+    towards = (("R", "L"), ("A", "P"), ("S", "I"))[where.axis][int(centre[where.axis] < 0)]
+    return f"at {towards} {abs(centre[where.axis]):.1f} mm"
