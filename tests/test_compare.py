@@ -15,8 +15,8 @@ from pipeline.diagnosis.check import (
     check_header,
     check_values,
     compare,
-    itk_affine,
-    orthonormal_error,
+    find_itk_affine,
+    measure_skew,
     read_values,
 )
 from pipeline.diagnosis.nnunet_pairs import Labels, declared_labels, pairs, pairs_of_dataset
@@ -173,7 +173,7 @@ def test_itk_takes_what_we_say(tmp_path: Path, lean: float, codes: tuple[int, in
     sform[:3, 3] = (1, 2, 3)
     qform = np.diag([-0.7, -0.8, 2.0, 1.0])
     path = save(tmp_path / "a.nii", sform, codes=codes, qform=qform)
-    expected = itk_affine(PlacedBlock.of_file(path))
+    expected = find_itk_affine(PlacedBlock.of_file(path))
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError:
@@ -190,8 +190,8 @@ def test_itk_takes_what_we_say(tmp_path: Path, lean: float, codes: tuple[int, in
 def test_orthonormal_error_is_the_dot_product_of_the_axes() -> None:
     axes = np.eye(4)
     axes[:3, 2] = (0, np.sin(0.01), np.cos(0.01))
-    assert orthonormal_error(axes) == pytest.approx(np.sin(0.01), rel=1e-3)
-    assert orthonormal_error(oblique()) < 1e-12
+    assert measure_skew(axes) == pytest.approx(np.sin(0.01), rel=1e-3)
+    assert measure_skew(oblique()) < 1e-12
 
 
 def test_units(tmp_path: Path) -> None:

@@ -26,10 +26,10 @@ from pipeline.conversion.product import Product, of_part
 from pipeline.conversion.write import finish
 from pipeline.core.findings import Exit
 from pipeline.crosscheck import dcm2niix, known_wrong, panel
-from pipeline.crosscheck.agreement import Agreement, Job, judge, order_in_words
+from pipeline.crosscheck.agreement import Agreement, Job, describe_order, judge
 from pipeline.crosscheck.agreement import Testimony as Told  # a class called Test… would be collected
 from pipeline.crosscheck.child import Child
-from pipeline.crosscheck.dicom2nifti import _rewrite
+from pipeline.crosscheck.dicom2nifti import _renumber
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import choose, scan
@@ -166,7 +166,7 @@ def test_nothing_that_places_a_plane_is_rewritten(tmp_path: Path) -> None:
     originals = [dcmread(path) for path in truth.paths]
     for dataset in datasets:
         del dataset.Modality
-    _rewrite(datasets)
+    _renumber(datasets)
     touched = {"InstanceNumber", "Modality", "RepetitionTime", "EchoTime"}
     for k, (dataset, original) in enumerate(zip(datasets, originals, strict=True)):
         assert (dataset.InstanceNumber, dataset.Modality) == (k + 1, "OT")
@@ -329,11 +329,11 @@ def test_every_order_of_one_grid_agrees(axes: tuple[int, int, int]) -> None:
 
 
 def test_orders_in_words() -> None:
-    assert order_in_words(np.eye(4, dtype=np.int64)) == "same order"
-    assert order_in_words(np.diag([1, -1, 1, 1])) == "rows stored bottom-up"
-    assert order_in_words(np.diag([-1, 1, -1, 1])) == "columns stored right to left, planes in reverse"
+    assert describe_order(np.eye(4, dtype=np.int64)) == "same order"
+    assert describe_order(np.diag([1, -1, 1, 1])) == "rows stored bottom-up"
+    assert describe_order(np.diag([-1, 1, -1, 1])) == "columns stored right to left, planes in reverse"
     swapped = np.eye(4, dtype=np.int64)[[2, 0, 1, 3]]
-    assert order_in_words(swapped).startswith("axes in the order row, plane, column")
+    assert describe_order(swapped).startswith("axes in the order row, plane, column")
 
 
 # What becomes of a conversion
@@ -517,15 +517,15 @@ import os, sys, time
 from pathlib import Path
 from pipeline.crosscheck import dicom2nifti
 
-true, asked = dicom2nifti._testify, Path({notes!r})
+true, asked = dicom2nifti._answer, Path({notes!r})
 
-def testify(job):
+def answer(job):
     if "second" in job.files[0] and not asked.exists():
         asked.touch()
         {fault}
     return true(job)
 
-dicom2nifti._testify = testify
+dicom2nifti._answer = answer
 dicom2nifti.main()
 """
 FAULTS = {

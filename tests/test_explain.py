@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from pipeline.diagnosis.explain import direction, explain, explain_affine
+from pipeline.diagnosis.explain import describe_direction, explain, explain_affine
 from pipeline.geometry.grid import Grid, Plane
 from tests.helpers import phantom
 from tests.helpers.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_order, series
@@ -104,12 +104,12 @@ def last() -> np.ndarray:
 
 
 def test_a_direction_in_words() -> None:
-    assert direction((0, 0, -2)) == "to the feet"
+    assert describe_direction((0, 0, -2)) == "to the feet"
     tilted = (np.cos(np.radians(20)), 0, np.sin(np.radians(20)))
-    assert direction(tilted) == "to the left, 20.0° off it: 20.0° to the head"
+    assert describe_direction(tilted) == "to the left, 20.0° off it: 20.0° to the head"
     both = np.array([10.0, -1.0, 2.0])
-    assert direction(both) == "to the left, 12.6° off it: 11.3° to the head and 5.6° to the front"
-    assert direction((1, 1e-4, 0)) == "to the left (0.0057° off)"
+    assert describe_direction(both) == "to the left, 12.6° off it: 11.3° to the head and 5.6° to the front"
+    assert describe_direction((1, 1e-4, 0)) == "to the left (0.0057° off)"
 
 
 def test_a_leaning_stack_and_a_single_plane_say_so() -> None:

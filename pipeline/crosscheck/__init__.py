@@ -1,1 +1,1 @@
-"""What other readers say of the same frames. `agreement` judges, `panel` asks; each witness is a module of its own."""
+"""Ask other readers about the same frames: `panel` asks, `agreement` judges; each witness is a module of its own."""

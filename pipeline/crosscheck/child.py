@@ -1,11 +1,11 @@
-"""A witness in a process of its own: started early, asked many times, never able to take the conversion down.
+"""Run a witness in a process of its own: started early, asked many times, never able to stop the conversion.
 
 Rules:
 - The parent writes a job as one JSON line; the child answers with one line. An array travels as a .npy file in a folder
   that the parent made; whichever of the two ends last removes it.
 - What a witness prints goes nowhere; what it raises becomes its refusal, word for word.
-- A child that dies, hangs, or answers what cannot be read has FAILED, in words of ours, and is ended with all that it
-  started. It answers nothing more; whoever wants it again starts another.
+- A child that dies, hangs, or gives an answer that cannot be read has FAILED, in words of ours, and is ended with all
+  that it started. It answers no further job; to ask this witness again, start another child.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ if TYPE_CHECKING:
     from .agreement import Job, Testimony
 
 _LONGEST = 1 << 20  # bytes of an answer: it is one line of numbers and words
-_LAST_WORDS = 300  # bytes of standard error that are kept
-_TURN_S = 1.0  # between two looks at a process that is waited for; a key that stops us is heard as often
-
+_LAST_WORDS = 300  # bytes of standard error that are kept: a line or two, which name the error
+_TURN_S = 1.0  # between two looks at a process that is waited for; an interrupt from the keyboard is noticed as often
+_SHOWN = 60  # bytes of an answer that cannot be read which are quoted
 
 ONLY_WHOLE = "it cannot be shown only some frames of a multi-frame instance"
 
 
 class WitnessFailure(Exception):
-    """What kept a witness from saying anything, in words."""
+    """Why a witness gave no answer, in words of ours."""
 
 
 class Child:
-    """A warm witness process. `ask` blocks until it has answered; `send` and `receive` let other work go on between.
+    """A witness process that is started once and answers many jobs.
 
+    `ask` blocks until it has answered; `send` and `receive` let other work go on in between.
     pixels: whether it will be asked for voxels; one that reads headers alone starts faster.
-    failure: why it answers nothing any more; empty while it does.
+    failure: why it answers no longer; empty while it does.
     """
 
     def __init__(self, module: str, witness: str, *, pixels: bool = True) -> None:
@@ -70,22 +71,23 @@ class Child:
         self._jobs.put(json.dumps(asdict(job)).encode() + b"\n")
 
     def receive(self, limit_s: float = 600.0) -> Testimony:
-        """The answer to the last job sent, or how the child failed. limit_s: how long to wait for it."""
+        """Wait at most `limit_s` for the answer to the last job sent; return it, or how the child failed."""
         from .agreement import Testimony
 
-        if not self.failure:
+        if self._process is not None and not self.failure:
             try:
-                return _testimony(self.witness, self._next_line(limit_s))
+                return _read_testimony(self.witness, self._next_line(self._process, limit_s))
             except WitnessFailure as failure:
                 self._fail(str(failure))
         return Testimony(self.witness, "", failure=self.failure)
 
     def ask(self, job: Job) -> Testimony:
+        """Hand over a job and wait for its answer."""
         self.send(job)
         return self.receive()
 
     def close(self) -> None:
-        """End the process, whatever it does, with all that it started; and remove what it left."""
+        """End the process, whatever it is doing, with all that it started; remove the files it left."""
         if self._ended:
             return
         self._ended = True
@@ -104,83 +106,87 @@ class Child:
         self.close()
 
     def _start(self, module: str) -> None:
-        if self.pixels:  # for headers alone nothing is put down, and to import tempfile costs time
+        if self.pixels:  # for headers alone no file is written, and to import tempfile costs time
             from tempfile import mkdtemp
 
             self._folder = mkdtemp(prefix="verimask-")
         arguments = ("pixels", self._folder) if self.pixels else ("headers",)
-        self._process = process = python_process(module, *arguments, folder=self._folder, keep_errors=True)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
+        self._process = python_process(module, *arguments, folder=self._folder, keep_errors=True)
+        stdin, stdout, stderr = _get_pipes(self._process)
         # In threads, since a process that hangs neither reads nor writes, and nothing here may wait for it.
-        self._talk = BackgroundCall(partial(_converse, process.stdin, process.stdout, self._jobs, self._answers))
-        self._listening = BackgroundCall(partial(_keep_last, process.stderr, self._errors))
+        self._conversation = BackgroundCall(partial(_converse, stdin, stdout, self._jobs, self._answers))
+        self._listening = BackgroundCall(partial(_keep_last, stderr, self._errors))
 
-    def _next_line(self, limit_s: float) -> bytes:
-        """The line that answers the last job; those before it answer jobs that nobody waits for any more."""
+    def _next_line(self, process: Popen[bytes], limit_s: float) -> bytes:
+        """Wait for the line that answers the last job; those before it answer jobs whose caller has given up."""
         from queue import Empty
         from time import monotonic
 
-        assert self._process is not None
-        last = monotonic() + limit_s
+        deadline = monotonic() + limit_s
         line = b""
         while self._unanswered:
-            left = last - monotonic()
+            left = deadline - monotonic()
             try:
                 line = self._answers.get(timeout=max(0.0, min(_TURN_S, left)))
             except Empty:
-                if self._process.poll() is None and left > 0:
+                if process.poll() is None and left > 0:
                     continue
                 line = b""
                 if left <= 0:
                     raise WitnessFailure(f"gave no answer within {limit_s:g} s") from None
             if not line:
-                raise WitnessFailure(_how_it_ended(self._process))
+                raise WitnessFailure(_describe_end(process))
             self._unanswered -= 1
         return line
 
     def _fail(self, why: str) -> None:
         self.close()
-        said = ""
+        last_words = ""
         if self._process is not None:
             self._listening.wait(_TURN_S)
-            said = last_line(bytes(self._errors))
-        self.failure = f"{why}; its last words: {said}" if said else why
+            last_words = read_last_line(bytes(self._errors))
+        self.failure = f"{why}; its last words: {last_words}" if last_words else why
+
+
+def _get_pipes(process: Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+    """Return standard input, output and error of a process. Raises OSError where one is no pipe."""
+    if process.stdin is None or process.stdout is None or process.stderr is None:
+        raise OSError("it has no pipes")
+    return process.stdin, process.stdout, process.stderr
 
 
 def _converse(
     stdin: IO[bytes], stdout: IO[bytes], jobs: SimpleQueue[bytes | None], answers: SimpleQueue[bytes]
 ) -> None:
-    """Hand over one job after the other and take its answer; an empty one where the process has none."""
+    """Hand over one job after the other and take its answer; an empty one where the process has ended."""
     with stdout, stdin:
         for job in iter(jobs.get, None):
-            with suppress(OSError):  # it is dead, and its answer says so
+            with suppress(OSError):  # the process is dead, and the empty answer shows it
                 stdin.write(job)
                 stdin.flush()
             answers.put(stdout.readline(_LONGEST))
 
 
 def _keep_last(stderr: IO[bytes], kept: bytearray) -> None:
-    """Read a pipe to its end and keep the last of it."""
+    """Read a pipe to its end and keep its last bytes in `kept`, which another thread may read at any time."""
     with stderr:
         while read := os.read(stderr.fileno(), 1 << 16):
             kept += read
             del kept[:-_LAST_WORDS]
 
 
-def _how_it_ended(process: Popen[bytes]) -> str:
-    """Of a process whose output has ended."""
+def _describe_end(process: Popen[bytes]) -> str:
+    """Describe how a process ended whose output is closed."""
     from subprocess import TimeoutExpired
 
     try:
-        return in_status(process.wait(timeout=_TURN_S))
+        return describe_exit(process.wait(timeout=_TURN_S))
     except TimeoutExpired:
         return "closed its output without an answer"
 
 
-def in_status(code: int) -> str:
-    """The exit status of a process, or the signal that killed it by its name."""
+def describe_exit(code: int) -> str:
+    """Name the exit status of a process, or the signal that killed it."""
     if code >= 0:
         return f"ended with exit status {code}"
     import signal
@@ -191,20 +197,20 @@ def in_status(code: int) -> str:
         return f"killed by signal {-code}"
 
 
-def last_line(said: bytes) -> str:
-    """Printable, and without the folders of this machine."""
-    lines = [line for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-    return without_folders(lines[-1]) if lines else ""
+def read_last_line(printed: bytes) -> str:
+    """Return the last line that is not blank, printable and without the folders of this machine."""
+    lines = [line for line in printed.decode("utf-8", "replace").splitlines() if line.strip()]
+    return strip_folders(lines[-1]) if lines else ""
 
 
-def without_folders(text: str) -> str:
-    """A text from outside as it may be shown and recorded: no control characters, and files by their names."""
+def strip_folders(text: str) -> str:
+    """Return a text from outside as it may be shown and recorded: no control characters, and files by their names."""
     shown = "".join(c if c.isprintable() else " " for c in text).strip()
     return re.sub(r"(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+", "", shown)
 
 
-def _testimony(witness: str, line: bytes) -> Testimony:
-    """An answer as it was meant. Raises WitnessFailure for one that cannot be read."""
+def _read_testimony(witness: str, line: bytes) -> Testimony:
+    """Read the line that a child has answered with. Raises WitnessFailure for one that cannot be read."""
     import json
 
     import numpy as np
@@ -212,22 +218,22 @@ def _testimony(witness: str, line: bytes) -> Testimony:
     from .agreement import Testimony
 
     try:
-        told = json.loads(line)
-        affine = None if told["affine_ras"] is None else np.array(told["affine_ras"], float)
-        shape = tuple(int(n) for n in told["shape"])
-        words = {name: str(told[name]) for name in ("version", "refusal", "note")}
-        path = told["array"] and os.fspath(told["array"])
+        answer = json.loads(line)
+        affine = None if answer["affine_ras"] is None else np.array(answer["affine_ras"], float)
+        shape = tuple(int(n) for n in answer["shape"])
+        words = {name: str(answer[name]) for name in ("version", "refusal", "note")}
+        path = answer["array"] and os.fspath(answer["array"])
         if affine is not None and (affine.shape != (4, 4) or not shape or min(shape) < 1):
             raise ValueError("no affine of an array")
     except (ValueError, TypeError, KeyError, AttributeError):  # a UnicodeDecodeError is a ValueError too
-        begin = without_folders(line[:60].decode("utf-8", "replace"))
-        raise WitnessFailure(f"gave an answer that cannot be read: {begin}") from None
-    array = _loaded(path, shape) if path else None
+        beginning = strip_folders(line[:_SHOWN].decode("utf-8", "replace"))
+        raise WitnessFailure(f"gave an answer that cannot be read: {beginning}") from None
+    array = _map_array(path, shape) if path else None
     return Testimony(witness, affine_ras=affine, shape=shape, array=array, **words)
 
 
-def _loaded(path: str, shape: tuple[int, ...]) -> Any:
-    """The array of an answer, mapped from its file."""
+def _map_array(path: str, shape: tuple[int, ...]) -> Any:
+    """Map the array of an answer from its file. Raises WitnessFailure where it is gone, unreadable or of another shape."""
     import numpy as np
 
     try:
@@ -235,20 +241,26 @@ def _loaded(path: str, shape: tuple[int, ...]) -> Any:
     except FileNotFoundError:
         raise WitnessFailure("its array file is gone") from None
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise WitnessFailure(f"its array file cannot be read: {without_folders(in_words(error))}") from None
+        raise WitnessFailure(f"its array file cannot be read: {strip_folders(describe_error(error))}") from None
     if array.shape != shape:
         raise WitnessFailure(f"its array is {array.shape}, not {shape} as it says")
     return array
 
 
-def serve(witness: str, version: Callable[[], str], testify: Callable[[Job], Testimony]) -> None:
-    """The child's side: answer jobs from standard input until it closes."""
+def serve(witness: str, version: Callable[[], str], answer: Callable[[Job], Testimony]) -> None:
+    """Answer jobs from standard input, in the child process, which ends as soon as it is closed.
+
+    Args:
+        witness: its name.
+        version: finds the version of the installed witness.
+        answer: gives the testimony for a job; what it raises becomes the witness's refusal.
+    """
     import json
     from queue import SimpleQueue
 
     from .agreement import Job, Testimony
 
-    answers = os.fdopen(os.dup(1), "w")
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the witness prints must not break the protocol
     folder = next(iter(sys.argv[2:]), "")
     jobs: SimpleQueue[bytes] = SimpleQueue()
@@ -257,16 +269,16 @@ def serve(witness: str, version: Callable[[], str], testify: Callable[[Job], Tes
         job = json.loads(line)
         try:
             asked = Job(tuple(job["files"]), tuple(job["frame_numbers"]), job["voxels"], job["whole"])
-            told = testify(asked) if asked.whole else Testimony(witness, version(), refusal=ONLY_WHOLE)
+            testimony = answer(asked) if asked.whole else Testimony(witness, version(), refusal=ONLY_WHOLE)
         except Exception as error:  # its own words are what the user is to see
-            told = Testimony(witness, version(), refusal=in_words(error))
-        answers.write(json.dumps(_as_record(told, folder, number)) + "\n")
-        answers.flush()
+            testimony = Testimony(witness, version(), refusal=describe_error(error))
+        output.write(json.dumps(_as_record(testimony, folder, number)) + "\n")
+        output.flush()
 
 
 def _take_jobs(jobs: SimpleQueue[bytes], folder: str) -> None:
-    """Read jobs until the parent is gone; then nobody wants an answer, not even one that is being worked on."""
-    with os.fdopen(os.dup(0), "rb") as lines:  # of this thread alone: at its end an interpreter waits for its own
+    """Read jobs until the parent is gone; then end the process, since no answer is wanted any more."""
+    with os.fdopen(os.dup(0), "rb") as lines:  # not sys.stdin: an interpreter that ends waits for its lock
         for line in lines:
             jobs.put(line)
     if folder:
@@ -276,35 +288,36 @@ def _take_jobs(jobs: SimpleQueue[bytes], folder: str) -> None:
     os._exit(0)
 
 
-def version(package: str) -> str:
-    """Of an installed package."""
+def find_version(package: str) -> str:
+    """Find the version of an installed package."""
     from importlib import metadata
 
     return metadata.version(package)
 
 
-def in_words(error: BaseException) -> str:
-    """The type and the first line of an exception."""
+def describe_error(error: BaseException) -> str:
+    """Give the type and the first line of an exception."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
-def _as_record(told: Testimony, folder: str, number: int) -> dict[str, Any]:
+def _as_record(testimony: Testimony, folder: str, number: int) -> dict[str, Any]:
+    """Make the JSON object of an answer. Its array is saved in the folder, in place of the one before."""
     array = None
-    if told.array is not None:
+    if testimony.array is not None:
         import numpy as np
 
         for old in os.listdir(folder):
             if old.endswith(".npy"):
                 os.unlink(os.path.join(folder, old))
         array = os.path.join(folder, f"{number}.npy")
-        np.save(array, told.array)
+        np.save(array, testimony.array)
     return {
-        "witness": told.witness,
-        "version": told.version,
-        "affine_ras": None if told.affine_ras is None else told.affine_ras.tolist(),
-        "shape": list(told.shape),
+        "witness": testimony.witness,
+        "version": testimony.version,
+        "affine_ras": None if testimony.affine_ras is None else testimony.affine_ras.tolist(),
+        "shape": list(testimony.shape),
         "array": array,
-        "refusal": told.refusal,
-        "note": told.note,
+        "refusal": testimony.refusal,
+        "note": testimony.note,
     }

@@ -1,4 +1,4 @@
-"""Witness: dcm2niix, the C++ reference, run as a program on links to our files."""
+"""Ask dcm2niix, the C++ reference, as a witness: run its program on links to our files."""
 
 from __future__ import annotations
 
@@ -12,37 +12,41 @@ from .agreement import Job, Testimony
 from .child import (
     ONLY_WHOLE,
     WitnessFailure,
-    in_status,
-    in_words,
-    last_line,
-    version,
-    without_folders,
+    describe_error,
+    describe_exit,
+    find_version,
+    read_last_line,
+    strip_folders,
 )
 
 NAME = "dcm2niix"
 
 
 def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
-    """Convert with its defaults, uncompressed. Several outputs are a refusal: it split what is one grid.
+    """Let it convert with its defaults, uncompressed.
 
     Args:
-        job: files, frames and depth.
-        philips: whether the scanner is theirs.
-        limit_s: how long it may take.
+        job: the files, and whether voxels are wanted.
+        philips: whether the scanner is one of Philips'.
+        limit_s: how long it may take, in s.
+
+    Returns: what it gave. Several outputs are a refusal, since it split what is one grid; a program that cannot be run,
+        was killed, or left no readable file has failed.
     """
     import tempfile
 
     if not job.whole:
-        return Testimony(NAME, version(NAME), refusal=ONLY_WHOLE)
+        return Testimony(NAME, find_version(NAME), refusal=ONLY_WHOLE)
     with tempfile.TemporaryDirectory(prefix="verimask-", ignore_cleanup_errors=True) as folder:
         try:
-            return _ask(job, Path(folder), philips, limit_s)
+            return _convert(job, Path(folder), philips, limit_s)
         except Exception as error:  # a program that cannot be run, or a file of it that cannot be read
-            why = str(error) if isinstance(error, WitnessFailure) else in_words(error)
-            return Testimony(NAME, version(NAME), failure=without_folders(why))
+            why = str(error) if isinstance(error, WitnessFailure) else describe_error(error)
+            return Testimony(NAME, find_version(NAME), failure=strip_folders(why))
 
 
-def _ask(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony:
+def _convert(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony:
+    """Convert links to the files in a folder of its own, and read what it wrote. Raises WitnessFailure as `_run`."""
     import dcm2niix
     import nibabel
 
@@ -51,21 +55,21 @@ def _ask(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony:
     target.mkdir()
     for number, path in enumerate(dict.fromkeys(job.files)):
         Path(source, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
-    # Philips' private scaling is another quantity than Rescale Slope; without it slopes per plane go wrong.
+    # `-p n`: by default it takes Philips' private scaling, which is another quantity than Rescale Slope.
     precise = ["-p", "n"] if philips else []
     command = [dcm2niix.bin, *precise, "-z", "n", "-b", "n", "-f", "out", "-o", str(target), str(source)]
     printed = _run(command, folder, limit_s)
     outputs = sorted(target.glob("*.nii"))
     if len(outputs) != 1:
-        said = next((line for line in printed.splitlines() if "Error" in line or "Warning" in line), "")
-        return Testimony(NAME, version(NAME), refusal=f"wrote {len(outputs)} files for one series. {said}".strip())
+        why = next((line for line in printed.splitlines() if "Error" in line or "Warning" in line), "")
+        return Testimony(NAME, find_version(NAME), refusal=f"wrote {len(outputs)} files for one series. {why}".strip())
     image = nibabel.load(outputs[0])
     array = np.array(np.asanyarray(image.dataobj)) if job.voxels else None
-    return Testimony(NAME, version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
+    return Testimony(NAME, find_version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
 
 
 def _run(command: list[str], folder: Path, limit_s: float) -> str:
-    """What a program printed. Raises WitnessFailure where it was killed, or did not end in time."""
+    """Run a program and return what it printed. Raises WitnessFailure where it was killed, or did not end in time."""
     import subprocess
 
     pipe = subprocess.PIPE
@@ -79,6 +83,7 @@ def _run(command: list[str], folder: Path, limit_s: float) -> str:
         kill(process)
         raise
     if process.returncode < 0:
-        said = last_line(errors)
-        raise WitnessFailure(in_status(process.returncode) + (f"; its last words: {said}" if said else ""))
+        last_words = read_last_line(errors)
+        ending = f"; its last words: {last_words}" if last_words else ""
+        raise WitnessFailure(describe_exit(process.returncode) + ending)
     return str(printed, "utf-8", "replace")

@@ -1,11 +1,11 @@
-"""Witness: dicom2nifti, with its own defaults, on our own selected files.
+"""Ask dicom2nifti as a witness, with its own defaults, on the files we selected.
 
 Rules:
 - It is asked as a user would ask it, its reordering to LAS included, on data sets read afresh.
 - Where it refuses what it need not (instance numbers, empty timing tags, fewer than four planes), it is asked once more
   on copies with only those tags rewritten and its validations lifted, and the answer says so. Position, orientation
   and spacing are never touched.
-- For the affine alone, only headers are read: its own code runs with a block of nothing in place of the pixels.
+- For the affine alone, only headers are read: its own code runs with an empty block in place of the pixels.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib import import_module
 from itertools import product
 from types import ModuleType
@@ -23,10 +24,11 @@ import numpy as np
 from ..geometry.affine import Matrix
 from ..geometry.axis_order import Order
 from .agreement import Job, Testimony
-from .child import in_words, serve, version
+from .child import describe_error, find_version, serve
 
 NAME = "dicom2nifti"
 _DECODERS = ("gdcm", "pylibjpeg", "openjpeg", "jpeg_ls", "PIL")  # that pydicom imports with itself
+# Its checks that refuse what is sound: few planes, a lean, jitter, implicit VR. What they guard, Proof 1 has judged.
 _LIFTED = ("slicecount", "orientation", "orthogonal", "slice_increment", "multiframe_implicit")
 
 
@@ -48,18 +50,18 @@ def stored_order(ras: Matrix) -> Order:
 
 
 def main() -> None:
-    _import_later("scipy.ndimage")  # a third of its import, for resampling, which is not asked of it
+    _import_later("scipy.ndimage")  # a third of its import time, for resampling, which it is not asked to do
     if sys.argv[1:] == ["headers"]:
-        sys.modules.update(dict.fromkeys(_DECODERS))  # type: ignore[arg-type]  # not to be found: a fifth of the import
+        sys.modules.update(dict.fromkeys(_DECODERS))  # type: ignore[arg-type]  # as if not installed: a fifth of the import time
     import dicom2nifti  # noqa: F401  (paid while the parent reads headers)
 
     gc.freeze()  # it collects garbage for every series itself, and need not look at its own modules each time
     gc.disable()
-    serve(NAME, lambda: version(NAME), _testify)
+    serve(NAME, lambda: find_version(NAME), _answer)
 
 
 def _import_later(name: str) -> None:
-    """Put a module in the place of another that imports it when something of it is used."""
+    """Replace a module by a placeholder that imports it when one of its attributes is used."""
 
     def load(attribute: str) -> Any:
         sys.modules.pop(name, None)
@@ -70,13 +72,14 @@ def _import_later(name: str) -> None:
     sys.modules[name] = placeholder
 
 
-def _testify(job: Job) -> Testimony:
+def _answer(job: Job) -> Testimony:
+    """Convert as a user would; where it refuses, once more without its checks, and note that."""
     try:
         return _convert(job, lenient=False)
     except Exception as first:
-        told = _convert(job, lenient=True)
-        note = f"asked again without its checks and with plain numbering, after it refused with {in_words(first)}"
-        return Testimony(NAME, told.version, told.affine_ras, told.shape, told.array, note=note)
+        refused = f"it refused with {describe_error(first)}"
+        note = f"asked again without its checks and with plain numbering, after {refused}"
+        return replace(_convert(job, lenient=True), note=note)
 
 
 def _convert(job: Job, *, lenient: bool) -> Testimony:
@@ -85,23 +88,23 @@ def _convert(job: Job, *, lenient: bool) -> Testimony:
     from dicom2nifti import common, convert_dicom, settings
     from nibabel.nifti1 import Nifti1Image
 
-    datasets = [_dataset(path, job.voxels) for path in dict.fromkeys(job.files)]
+    datasets = [_read_dataset(path, job.voxels) for path in dict.fromkeys(job.files)]
     if lenient:
-        _rewrite(datasets)
+        _renumber(datasets)
     with ExitStack() as patched:
         if not job.voxels:
-            patched.enter_context(mock.patch.object(common, "get_volume_pixeldata", _nothing_single))
-            patched.enter_context(mock.patch.object(common, "multiframe_to_block", _nothing_multi))
+            patched.enter_context(mock.patch.object(common, "get_volume_pixeldata", _make_single_block))
+            patched.enter_context(mock.patch.object(common, "multiframe_to_block", _make_multi_block))
         for name in _LIFTED if lenient else ():
             patched.enter_context(mock.patch.object(settings, f"validate_{name}", False))
         # It insists on writing what it reorders; the image it returns is enough.
         patched.enter_context(mock.patch.object(Nifti1Image, "to_filename"))
         image = convert_dicom.dicom_array_to_nifti(datasets, None, reorient_nifti=True)["NII"]
     array = np.asanyarray(image.dataobj) if job.voxels else None
-    return Testimony(NAME, version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
+    return Testimony(NAME, find_version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
 
 
-def _dataset(path: str, voxels: bool) -> Any:
+def _read_dataset(path: str, voxels: bool) -> Any:
     from pydicom import dcmread
 
     if voxels:
@@ -111,8 +114,8 @@ def _dataset(path: str, voxels: bool) -> Any:
     return dataset
 
 
-def _rewrite(datasets: list[Any]) -> None:
-    """Plain numbering along our order, and no empty tag it would choke on."""
+def _renumber(datasets: list[Any]) -> None:
+    """Number the data sets along our order, and remove empty timing tags, which it cannot read."""
     for number, dataset in enumerate(datasets, 1):
         dataset.InstanceNumber = number
         dataset.Modality = dataset.get("Modality") or "OT"
@@ -121,11 +124,11 @@ def _rewrite(datasets: list[Any]) -> None:
                 del dataset[keyword]
 
 
-def _nothing_single(datasets: list[Any]) -> Any:
+def _make_single_block(datasets: list[Any]) -> Any:
     return np.broadcast_to(np.uint8(0), (datasets[0].Columns, datasets[0].Rows, len(datasets)))
 
 
-def _nothing_multi(dataset: Any) -> Any:
+def _make_multi_block(dataset: Any) -> Any:
     return np.broadcast_to(np.uint8(0), (dataset.Columns, dataset.Rows, int(dataset.NumberOfFrames)))
 
 

@@ -1,10 +1,11 @@
-"""Say what a witness that is known to be wrong about a series gives for it: a grid and values, to be met exactly.
+"""Predict what a witness that is known to be wrong about a series gives for it: a grid and values, to be met exactly.
 
 Rules:
-- A rule computes the answer of the installed witness, and excuses that answer alone. Anything else that differs disputes.
+- A rule computes the answer of the installed witness, and excuses that answer alone. Any other difference disputes
+  the result.
 - A place is a grid, and which of our planes lie on it; values are computed anew from the stored ones. Faults may add up:
   every place is tried with every kind of values.
-- What a witness leaves to chance is NaN: nothing is held against it. Nothing else may be NaN, or it would excuse anything.
+- A value that a witness leaves to chance is predicted as NaN and excuses any value there. No other value may be NaN.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..dicom.modality import real_world_mapping, rescales
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
 from ..geometry.affine import Matrix
-from ..geometry.grid import Grid
+from ..geometry.grid import Grid, Plane
 from ..geometry.stack import Stack
 from ..volume.mask import Array, Physical
 
@@ -59,8 +60,9 @@ class Rule(Enum):
 class Prediction:
     """What a witness is known to give, under some rules.
 
-    grid: of its block. values(n, plane): of our plane n; None where voxels are not compared. picks: which of our planes
-    lies at every k of the grid; None for all, as they are. sheet: the tile numbers of planes that lie on one sheet.
+    grid: where its block lies. values: (n, plane) to the values of our plane n; None where voxels are not compared.
+    picks: which of our planes lies at every k of the grid; None for all in our order. sheet: the tile numbers of planes
+    that lie on one sheet.
     """
 
     rules: tuple[Rule, ...]
@@ -73,23 +75,32 @@ class Prediction:
     def words(self) -> str:
         return "; ".join(rule.value for rule in self.rules)
 
-    def expected(self, planes: Iterable[Array]) -> Iterator[tuple[Array, float]]:
-        """The values of every plane of `grid`, and the largest number of each. planes: of our file."""
-        assert self.values is not None
-        made: Iterable[Array] = (self.values(n, plane) for n, plane in enumerate(planes))
+    def expected(self, planes: Iterable[Array]) -> Iterator[tuple[Array, float]] | None:
+        """The values of every plane of `grid` and the largest number of each, computed from the planes of our file.
+
+        None where voxels are not compared.
+        """
+        if self.values is None:
+            return None
+        computed: Iterable[Array] = (self.values(n, plane) for n, plane in enumerate(planes))
         if self.sheet:
-            made = [_on_sheet(list(made), self.sheet, self.grid)]
+            computed = [_join_tiles(list(computed), self.sheet, self.grid)]
         elif self.picks is not None:  # they come in our order, and are wanted in another
-            kept = list(made)
-            made = (kept[n] for n in self.picks)
-        for plane in made:
-            yield plane, float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))
+            kept = list(computed)
+            computed = (kept[n] for n in self.picks)
+        return ((plane, float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))) for plane in computed)
 
 
 def predictions(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physical | None) -> Iterator[Prediction]:
-    """What a witness may give of frames, in the order of the grid's k, other than what they say.
+    """Predict what a witness may give for a series in place of what its frames describe.
 
-    physical: see `decode.image`; None where voxels cannot be compared.
+    Args:
+        witness: its name.
+        stack: the stack of the frames.
+        frames: one for each plane, in the order of the grid's k.
+        physical: (n, plane) to rescaled values; None where voxels cannot be compared.
+
+    Yields: predictions with one rule or more: every known place with every known kind of values.
     """
     places = [Prediction((), stack.grid), *_PLACES[witness](stack, frames)]
     values: list[tuple[tuple[Rule, ...], Physical | None]] = [((), physical)]
@@ -103,7 +114,7 @@ def predictions(witness: str, stack: Stack, frames: Sequence[Frame], physical: P
 # --- places ---------------------------------------------------------------------------------------------------------
 
 
-def _places_of_dicom2nifti(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
+def _predict_dicom2nifti_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
     grid, count = stack.grid, len(frames)
     if frames[0].tile and int(np.argmax(np.abs(grid.lps[:3, 2]))) != 2:
         yield Prediction((Rule.MIRRORED_MOSAIC,), grid, picks=tuple(range(count))[::-1])
@@ -112,13 +123,13 @@ def _places_of_dicom2nifti(stack: Stack, frames: Sequence[Frame]) -> Iterator[Pr
         in_file = sorted(range(count), key=lambda k: frames[k].number)
         first, last = _position(frames[in_file[0]]), _position(frames[in_file[-1]])
         in_stack = tuple(sorted(range(count), key=lambda k: ranks[k] or 0))
-        yield _stacked(Rule.IN_STACK_POSITION, grid, first, (last - first) / (count - 1), in_stack)
+        yield _restack(Rule.IN_STACK_POSITION, grid, first, (last - first) / (count - 1), in_stack)
 
 
-def _places_of_simpleitk(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
-    """Of a tilted stack it takes the length from the first place to the last as so many steps along the normal."""
+def _predict_simpleitk_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
+    """It lays a tilted stack along the normal, by the distance from the first place to the last in equal steps."""
     if frames[0].tile:
-        yield _sheet(frames)
+        yield _predict_sheet(frames)
     elif frames[0].header.number_of_frames > 1:
         in_file = tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
         lps = stack.grid.lps / [*stack.grid.spacing, 1.0]
@@ -127,25 +138,25 @@ def _places_of_simpleitk(stack: Stack, frames: Sequence[Frame]) -> Iterator[Pred
     elif stack.grid.shear_degrees > LEANS_DEGREES:
         first, last = _position(frames[0]), _position(frames[-1])
         step = _normal(frames[0]) * np.linalg.norm(last - first) / (len(frames) - 1)
-        yield _stacked(Rule.NO_SHEAR, stack.grid, first, step)
+        yield _restack(Rule.NO_SHEAR, stack.grid, first, step)
 
 
-def _places_of_dcm2niix(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
-    """It takes its first gap for all, and what has the UID of another instance for a copy of it.
+def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
+    """It takes its first gap for all gaps, and an instance with the UID of another for a copy of it.
 
-    Its planes stand along the normal, as far apart as their places are; of a tilted CT, or with a Gantry/Detector
-    Tilt, along the patient's axis, as far apart as they are along the normal.
+    Its planes lie along the normal, as far apart as their positions are. Those of a tilted CT, or with a Gantry/Detector
+    Tilt, lie along the patient's axis, as far apart as they are along the normal.
     """
     normal, last = _normal(frames[0]), len(frames) - 1
     rule = Rule.NO_SHEAR if stack.grid.shear_degrees > LEANS_DEGREES else Rule.FIRST_GAP
-    for start, beside in ((0, 1), (last, last - 1)) if last else ():
+    for start, neighbour in ((0, 1), (last, last - 1)) if last else ():
         origin = _position(frames[start])
-        gap = _position(frames[beside]) - origin
+        gap = _position(frames[neighbour]) - origin
         step = normal * np.linalg.norm(gap)
         if rule is Rule.NO_SHEAR and (frames[0].get("Modality") == "CT" or frames[0].get("GantryDetectorTilt")):
             step = np.array((0, 0, np.sign(normal[2]) * abs(normal @ gap)))
         if step.any():
-            yield _stacked(rule, stack.grid, origin - step * start, step)
+            yield _restack(rule, stack.grid, origin - step * start, step)
     if len({f.sop_instance_uid for f in frames}) == 1 < len({f.path for f in frames}):
         for k in range(len(frames)):
             lps = stack.grid.lps.copy()
@@ -154,8 +165,8 @@ def _places_of_dcm2niix(stack: Stack, frames: Sequence[Frame]) -> Iterator[Predi
             yield Prediction((Rule.ONE_PER_UID,), alone, picks=(k,))
 
 
-def _stacked(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[int, ...] | None = None) -> Prediction:
-    """The grid with other places of its planes; turned round where they run against ours."""
+def _restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[int, ...] | None = None) -> Prediction:
+    """Give the planes of a grid other places, and reverse them where they run against ours."""
     count, lps = grid.shape[2], grid.lps.copy()
     lps[:3, 2], lps[:3, 3] = step, origin
     if np.linalg.det(lps[:3, :3]) < 0:
@@ -164,8 +175,8 @@ def _stacked(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[
     return Prediction((rule,), Grid(grid.shape, lps), picks=picks)
 
 
-def _sheet(frames: Sequence[Frame]) -> Prediction:
-    """A mosaic as the one plane that its attributes describe."""
+def _predict_sheet(frames: Sequence[Frame]) -> Prediction:
+    """Predict a mosaic as the one plane that its attributes describe."""
     header = frames[0].header
     sheet = Frame(header, 1, None)
     lps = np.eye(4)
@@ -179,8 +190,8 @@ def _sheet(frames: Sequence[Frame]) -> Prediction:
     return Prediction((Rule.MOSAIC_SHEET,), Grid(shape, lps), sheet=tuple(f.tile for f in frames))
 
 
-def _on_sheet(planes: Sequence[Array], tiles: Sequence[int], grid: Grid) -> Array:
-    """Tiles on their sheet: they lie row by row, from the top left; what no tile covers is nothing."""
+def _join_tiles(planes: Sequence[Array], tiles: Sequence[int], grid: Grid) -> Array:
+    """Put tiles on their sheet: row by row, from the top left; the rest of the sheet is 0."""
     sheet = np.zeros(grid.shape[1::-1])
     rows, columns = planes[0].shape
     for plane, tile in zip(planes, tiles, strict=True):
@@ -190,88 +201,95 @@ def _on_sheet(planes: Sequence[Array], tiles: Sequence[int], grid: Grid) -> Arra
 
 
 def _position(frame: Frame) -> Matrix:
-    assert frame.plane is not None  # planes that were laid have their places
-    return np.array(frame.plane.position)
+    return np.array(_plane_of(frame).position)
 
 
 def _normal(frame: Frame) -> Matrix:
-    assert frame.plane is not None
-    return np.array(frame.plane.normal)
+    return np.array(_plane_of(frame).normal)
+
+
+def _plane_of(frame: Frame) -> Plane:
+    """Return the plane of a frame of a stack. Raises ValueError for a frame without one, which no stack has."""
+    if frame.plane is None:
+        raise ValueError(f"{frame.name} has no plane")
+    return frame.plane
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
-def _values_of_dicom2nifti(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
+def _predict_dicom2nifti_values(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
     if any(f.get("RescaleSlope") is None and f.get("RescaleIntercept") is not None for f in frames):
-        yield Rule.NO_LONE_INTERCEPT, lambda n, _: _rescaled(frames[n], needs_slope=True)
+        yield Rule.NO_LONE_INTERCEPT, lambda n, _: _rescale(frames[n], needs_slope=True)
 
 
-def _values_of_simpleitk(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
-    yield from _of_one_sign(frames)
+def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
+    yield from _predict_one_sign(frames)
     if any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
-        yield Rule.INVERTED, lambda n, _: _rescaled(frames[n], _inverted)
+        yield Rule.INVERTED, lambda n, _: _rescale(frames[n], _invert)
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
-        yield Rule.NO_MODALITY_LUT, lambda n, _: _rescaled(frames[n])
+        yield Rule.NO_MODALITY_LUT, lambda n, _: _rescale(frames[n])
     if any(_GE_SYNTAX in (f.header.transfer_syntax, f.header.declared_syntax) for f in frames):
-        yield Rule.SWAPPED_BYTES, lambda n, _: _rescaled(frames[n], _swapped)
+        yield Rule.SWAPPED_BYTES, lambda n, _: _rescale(frames[n], _swap_bytes)
 
 
-def _values_of_dcm2niix(frames: Sequence[Frame], physical: Physical) -> Iterator[tuple[Rule, Physical]]:
-    yield from _of_one_sign(frames)
+def _predict_dcm2niix_values(frames: Sequence[Frame], physical: Physical) -> Iterator[tuple[Rule, Physical]]:
+    yield from _predict_one_sign(frames)
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
-        yield Rule.NO_MODALITY_LUT, lambda n, _: _rescaled(frames[n])
-    mapped = _real_world_mappings(frames)
+        yield Rule.NO_MODALITY_LUT, lambda n, _: _rescale(frames[n])
+    mapped = _find_real_world_mappings(frames)
     if mapped is not None:
-        yield Rule.REAL_WORLD_VALUES, partial(_by_pair, frames, mapped)
+        yield Rule.REAL_WORLD_VALUES, partial(_apply_pair, frames, mapped)
     if any(_is_narrow(f) for f in frames):
-        yield Rule.NARROW_CODE_STREAM, lambda n, _: _rescaled(frames[n], _packed)
+        yield Rule.NARROW_CODE_STREAM, lambda n, _: _rescale(frames[n], _pack)
     if may_be_reversed(frames):
         yield Rule.ROWS_TURNED, lambda n, plane: physical(n, plane)[::-1]
-    slopes = rescales(frames)
-    apart = np.ptp(slopes, axis=0)
-    if 0 < apart.max() <= _SAME_SLOPE:
-        for pair in (slopes[0], slopes[-1]):
-            yield Rule.ONE_SLOPE, partial(_by_pair, frames, [pair] * len(frames))
+    pairs = rescales(frames)
+    if 0 < np.ptp(pairs, axis=0).max() <= _SAME_SLOPE:
+        for pair in (pairs[0], pairs[-1]):
+            yield Rule.ONE_SLOPE, partial(_apply_pair, frames, [pair] * len(frames))
 
 
-def _of_one_sign(frames: Sequence[Frame]) -> Iterator[tuple[Rule, Physical]]:
+def _predict_one_sign(frames: Sequence[Frame]) -> Iterator[tuple[Rule, Physical]]:
     if len({f.get("PixelRepresentation") for f in frames}) > 1:
         for kind in "ui":
-            yield Rule.ONE_SIGN, partial(_as_kind, frames, kind)
+            yield Rule.ONE_SIGN, partial(_retype, frames, kind)
 
 
-def _as_kind(frames: Sequence[Frame], kind: str, n: int, _: Array) -> Array:
-    return _rescaled(frames[n], lambda _, stored: stored.astype(f"{kind}{stored.dtype.itemsize}"))
+def _retype(frames: Sequence[Frame], kind: str, n: int, _: Array) -> Array:
+    """Take the stored bits for unsigned (kind "u") or signed ("i") integers."""
+    return _rescale(frames[n], lambda _, stored: stored.astype(f"{kind}{stored.dtype.itemsize}"))
 
 
-def _by_pair(frames: Sequence[Frame], pairs: Sequence[tuple[float, float]], n: int, _: Array) -> Array:
+def _apply_pair(frames: Sequence[Frame], pairs: Sequence[tuple[float, float]], n: int, _: Array) -> Array:
+    """Compute the values of plane n with a slope and intercept other than those of its modality rescale."""
     slope, intercept = pairs[n]
     return np.asarray(read_plane(frames[n]) * slope + intercept)
 
 
-def _rescaled(
-    frame: Frame, changed: Callable[[Frame, Array], Array] = lambda _, stored: stored, *, needs_slope: bool = False
+def _rescale(
+    frame: Frame, change: Callable[[Frame, Array], Array] = lambda _, stored: stored, *, needs_slope: bool = False
 ) -> Array:
+    """Change the stored values, then apply the modality rescale; without a slope not, where one is needed."""
     ((slope, intercept),) = rescales([frame])
     if needs_slope and frame.get("RescaleSlope") is None:
         slope, intercept = 1.0, 0.0
-    return np.asarray(changed(frame, read_plane(frame)) * slope + intercept)
+    return np.asarray(change(frame, read_plane(frame)) * slope + intercept)
 
 
-def _inverted(frame: Frame, stored: Array) -> Array:
-    """Lowest and highest value changed for each other."""
+def _invert(frame: Frame, stored: Array) -> Array:
+    """Exchange the lowest and the highest value, and all between."""
     if stored.dtype.kind == "i":
         return np.asarray(-1 - stored.astype(np.int64))
     return np.asarray((1 << frame.whole("BitsStored", stored.dtype.itemsize * 8)) - 1 - stored.astype(np.int64))
 
 
-def _swapped(_: Frame, stored: Array) -> Array:
+def _swap_bytes(_: Frame, stored: Array) -> Array:
     return stored.byteswap()
 
 
-def _real_world_mappings(frames: Sequence[Frame]) -> list[tuple[float, float]] | None:
-    """Slope and intercept of every frame's mapping; None where one has none, or a table."""
+def _find_real_world_mappings(frames: Sequence[Frame]) -> list[tuple[float, float]] | None:
+    """Find slope and intercept of every frame's mapping; None where one has none, or a table."""
     if not all("RealWorldValueMappingSequence" in f.header.luts for f in frames):
         return None
     by_file = {path: real_world_mapping(f) for path, f in {f.path: f for f in frames}.items()}
@@ -280,13 +298,13 @@ def _real_world_mappings(frames: Sequence[Frame]) -> list[tuple[float, float]] |
 
 
 def _is_narrow(frame: Frame) -> bool:
-    """Whether it may be 8-bit samples in a compressed frame that is said to be of 16: of values that fit into them."""
+    """Whether a compressed frame, declared as 16-bit, may hold 8-bit samples: its values would fit into them."""
     compressed = frame.header.transfer_syntax.startswith(_COMPRESSED)
     return compressed and frame.get("BitsAllocated") == 16 and frame.get("BitsStored", 16) <= 8
 
 
-def _packed(frame: Frame, stored: Array) -> Array:
-    """Two samples of 8 bits in every voxel of the first half of the plane; what lies in the second half nobody knows."""
+def _pack(frame: Frame, stored: Array) -> Array:
+    """Put two samples of 8 bits in every voxel of the first half of the plane; the second half is left to chance."""
     if not _is_narrow(frame):
         return stored
     half = stored.size // 2
@@ -296,12 +314,12 @@ def _packed(frame: Frame, stored: Array) -> Array:
 
 
 _PLACES = {
-    "dicom2nifti": _places_of_dicom2nifti,
-    "SimpleITK": _places_of_simpleitk,
-    "dcm2niix": _places_of_dcm2niix,
+    "dicom2nifti": _predict_dicom2nifti_places,
+    "SimpleITK": _predict_simpleitk_places,
+    "dcm2niix": _predict_dcm2niix_places,
 }
 _VALUES = {
-    "dicom2nifti": _values_of_dicom2nifti,
-    "SimpleITK": _values_of_simpleitk,
-    "dcm2niix": _values_of_dcm2niix,
+    "dicom2nifti": _predict_dicom2nifti_values,
+    "SimpleITK": _predict_simpleitk_values,
+    "dcm2niix": _predict_dcm2niix_values,
 }

@@ -1,13 +1,13 @@
-"""The witnesses of a conversion: who is asked, when, and by which limit each is judged.
+"""Ask the witnesses of a conversion, and judge each by its own limit.
 
 Rules:
-- dicom2nifti always (unless the check is off), for its affine or for its voxels too. SimpleITK and dcm2niix join for
-  voxels, when installed.
-- Its process starts before the first header is read, and is told the files as soon as they are known, so that it works
-  beside us. One panel serves many series.
+- dicom2nifti is always asked (unless the check is off), for its affine or for its voxels too. SimpleITK and dcm2niix are
+  asked for voxels only, when installed.
+- A witness process starts before the first header is read, and is given the files as soon as they are known, so that it
+  works while we do. One panel serves many series.
 - A witness may differ by as much as our own grid leaves the planes unexplained, and by the skew that is kept as
-  printed: it may weigh jitter differently, or make the axes upright.
-- One that differs is held against what it is known to give for such a series (`known_wrong`), to its own limit.
+  printed: it may weigh jitter differently, or make the axes orthogonal.
+- One that differs is compared with what it is known to give for such a series (`known_wrong`), to its own limit.
 - A witness that failed is not asked about the same series again, and is started anew for the next one.
 - One that was asked for voxels and refuses them for a reason that is not understood (`refusals`) leaves doubt.
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from .child import Child
 
-# Little is imported before the processes are started: they have the longer way.
+# Little is imported before the processes are started, since they take longer to start than we do.
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .agreement import Agreement, Job, Testimony
 
 
-_SIZE_OF_LIMIT = 1 << 30  # bytes: compressed planes are decoded by some 2 MB a second where it is slow
+_SIZE_OF_LIMIT = 1 << 30  # bytes that one time limit is for: the slowest witness decodes some 2 MB a second
 _PROCESSES = {"dicom2nifti": f"{__package__}.dicom2nifti", "SimpleITK": f"{__package__}.simpleitk"}
 
 
@@ -62,11 +62,11 @@ class Panel:
             child.close()
 
     def begin(self, frames: Sequence[Frame], *, voxels: bool, same_series: bool = False) -> None:
-        """Tell every witness the files, in our order; they work while we write.
+        """Give every witness the files, in our order; they work while we write.
 
         Args:
-            frames: in the order of our planes.
-            voxels: whether they can be compared.
+            frames: one for each plane, in the order of our planes.
+            voxels: whether voxels can be compared.
             same_series: whether it is another volume of the series that was asked about last.
         """
         # The order of a mosaic's tiles shows in the voxels alone: its affine is that of a whole block either way.
@@ -93,7 +93,17 @@ class Panel:
         physical: Physical | None,
         planes: Callable[[], Iterable[Array]],
     ) -> tuple[Agreement, ...]:
-        """Every witness's agreement on a grid. stack: of the frames. planes(): the file's, read anew for each."""
+        """Judge every witness's answer to the last `begin`.
+
+        Args:
+            grid: the grid of our file (LPS, mm).
+            stack: the stack of the frames, whose residual a witness may differ by.
+            frames: one for each plane, in the order of our planes.
+            physical: (k, plane) to rescaled values; None where voxels cannot be compared.
+            planes: gives the planes of our file, read anew at every call.
+
+        Returns: an agreement for each witness asked, then one for each that is not installed.
+        """
         from .agreement import absent, judge
         from .known_wrong import predictions
         from .refusals import is_understood
@@ -111,19 +121,20 @@ class Panel:
         return (*agreements, *map(absent, self._absent))
 
     def _testimonies(self, job: Job, frames: Sequence[Frame]) -> list[Testimony]:
-        """What every witness says of a job, one after the other."""
+        """Collect the answer of every witness, one after the other, and keep which of them failed."""
         from . import dcm2niix
 
         limit_s = self._limit_s(job)
-        told = [self._failures.get(name) or child.receive(limit_s) for name, child in self._children.items()]
+        testimonies = [self._failures.get(name) or child.receive(limit_s) for name, child in self._children.items()]
         if job.voxels and find_spec(dcm2niix.NAME):
             philips = "philips" in str(frames[0].get("Manufacturer", "")).casefold()
-            told.append(self._failures.get(dcm2niix.NAME) or dcm2niix.ask(job, philips=philips, limit_s=limit_s))
-        self._failures = {testimony.witness: testimony for testimony in told if testimony.failure}
-        return told
+            failed = self._failures.get(dcm2niix.NAME)
+            testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s))
+        self._failures = {testimony.witness: testimony for testimony in testimonies if testimony.failure}
+        return testimonies
 
     def _limit_s(self, job: Job) -> float:
-        """How long to wait for an answer: the policy's limit, once for every GiB that is read."""
+        """Time to wait for an answer: the policy's limit, once for every GiB that is read."""
         size = 0
         for path in set(job.files):
             with suppress(OSError):
@@ -132,7 +143,7 @@ class Panel:
 
 
 def _is_whole(frames: Sequence[Frame]) -> bool:
-    """Whether the files hold these frames and no other: single ones, or all frames that one file says it has."""
+    """Whether the files hold these frames and no others: single-frame files, or one file with all its frames."""
     if frames[0].tile:
         return True
     declared = frames[0].get("NumberOfFrames", 1)

@@ -1,8 +1,8 @@
-"""Know the refusals of witnesses that are understood: reasons that say nothing about how we read the voxels.
+"""Recognise the refusals that are understood: reasons that have nothing to do with how we read the voxels.
 
 Rules:
-- Every entry says why it is understood. What is on no list leaves doubt, since the witness may be right about the bytes.
-- A pattern is of the witness's own words, and as narrow as they are. One for all errors of a kind is no entry.
+- Every entry gives its reason. A refusal on no list leaves doubt, since the witness may be right about the bytes.
+- A pattern matches the witness's own words and is as narrow as they are; one for all errors of a kind is too wide.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
     "dicom2nifti": (
         (r"ConversionValidationError: TOO_FEW_SLICES/LOCALIZER", "it leaves out series of few planes, and localizers"),
-        (r"ConversionValidationError: NON_IMAGING_DICOM_FILES", "it wants places in the old attributes of every file"),
+        (
+            r"ConversionValidationError: NON_IMAGING_DICOM_FILES",
+            "it wants the place in the old attributes of every file",
+        ),
         (r"ConversionValidationError: NON_CUBICAL_IMAGE/GANTRY_TILT", "it takes no shear; Proof 1 judges the planes"),
         (r"ConversionValidationError: SLICE_INCREMENT_INCONSISTENT", "it is stricter with jitter; Proof 1 judges it"),
         (r"ConversionValidationError: IMAGE_ORIENTATION_INCONSISTENT", "it is stricter with cosines; Proof 1 judges"),
@@ -53,8 +56,8 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def is_understood(told: Testimony) -> bool:
-    """Whether a refusal says nothing about the voxels."""
-    if told.refusal == ONLY_WHOLE:  # our own words: it takes whole files
+def is_understood(testimony: Testimony) -> bool:
+    """Whether a witness refused for a reason that has nothing to do with the voxels."""
+    if testimony.refusal == ONLY_WHOLE:  # our own words: it takes whole files
         return True
-    return any(re.fullmatch(pattern, told.refusal) for pattern, _ in _UNDERSTOOD.get(told.witness, ()))
+    return any(re.fullmatch(pattern, testimony.refusal) for pattern, _ in _UNDERSTOOD.get(testimony.witness, ()))

@@ -1,4 +1,4 @@
-"""Witness: SimpleITK, the reader behind ITK-SNAP and 3D Slicer. It sorts the files of the series itself."""
+"""Ask SimpleITK, the reader behind ITK-SNAP and 3D Slicer, as a witness. It sorts the files of the series itself."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import numpy as np
 
 from ..geometry.affine import LPS_TO_RAS
 from .agreement import Job, Testimony
-from .child import serve, version
+from .child import find_version, serve
 
 NAME = "SimpleITK"
 
 
 def main() -> None:
-    serve(NAME, lambda: version(NAME), _testify)
+    serve(NAME, lambda: find_version(NAME), _answer)
 
 
-def _testify(job: Job) -> Testimony:
+def _answer(job: Job) -> Testimony:
     import SimpleITK as sitk  # noqa: N813  (its own documentation's name)
 
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         image = _read(job, sitk)
-    except RuntimeError as error:  # where in its source, then why: only the end is for people
-        return Testimony(NAME, version(NAME), refusal=str(error).strip().splitlines()[-1].strip())
+    except RuntimeError as error:  # it gives the place in its source, then the reason: only the last line is for people
+        return Testimony(NAME, find_version(NAME), refusal=str(error).strip().splitlines()[-1].strip())
     lps = np.eye(4)
     lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     lps[:3, 3] = image.GetOrigin()
     coloured = image.GetNumberOfComponentsPerPixel() > 1
     array = sitk.GetArrayFromImage(image).transpose() if job.voxels and not coloured else None
     note = "it shows colours, which were not compared" if coloured else ""
-    return Testimony(NAME, version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array, note=note)
+    return Testimony(NAME, find_version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array, note=note)
 
 
 def _read(job: Job, sitk: Any) -> Any:

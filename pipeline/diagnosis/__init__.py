@@ -1,1 +1,1 @@
-"""What is right or wrong about files that are there: compared, diagnosed, explained."""
+"""Compare, diagnose and explain files that already exist, and test that this installation converts correctly."""

@@ -1,18 +1,17 @@
-"""What was done to a NIfTI file that lies in the wrong place: the fewest known mistakes that explain it exactly.
+"""Find what was done to a NIfTI file that lies in the wrong place: the fewest known mistakes that explain it exactly.
 
 Rules:
-- Voxels first, affine second. The voxels say in which order the array is; only then can an affine be right or wrong.
+- Voxels first, affine second. The voxels show in which order the array is; only then can an affine be right or wrong.
 - Exact or not at all: a set of mistakes counts when its affine puts every corner within 0.001 mm of the file's, or
   0.001 mm more than the series' own planes lie from its grid.
 - "Correct" is measured, never concluded: every voxel equal to the truth's, every corner of every plane in its place.
-- What cannot be known is said: an order the voxels leave open, a file without voxels to compare, a shift without cause.
+- What cannot be known is stated: an order the voxels leave open, a file without voxels to compare, a shift without cause.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 
@@ -23,64 +22,35 @@ from ..geometry.grid import Grid
 from ..geometry.index_map import reorder
 from ..geometry.rigid_motion import Motion, motion
 from ..volume.mask import Array
-from .array_match import ArrayMatch, as_labels, fewest_differing, fits, is_uniform, same_shape
-from .mistakes import Context, Mistake, build, mistakes_of
+from .array_match import ArrayMatch, find_matches, find_nearest_order, is_uniform, list_orders, match_labels
+from .mistakes import Context, Mistake, build, list_mistakes
+from .result import Diagnosis, DiagnosisStatus
 from .search import FoundRecipe, search
 
-DiagnosisStatus = Literal["correct", "mistakes", "moved", "unexplained", "undecided"]
-TOLERANCE_MM = 1e-3
-_MOST_PLACES = 6  # of planes cut from a stack of equal planes; the rest is said to be open
+TOLERANCE_MM = 1e-3  # what float32 leaves of an affine, and far less than any mistake moves a corner by
+_ROUNDING = 1e-6  # of the tolerance: two computations of one distance
+_TURNED_DEGREES = 1e-3  # a smaller rotation is what rounding leaves of none
+_MOST_PLACES = 6  # where the planes of a file may lie in a series of equal planes; more are not tried, which is noted
+_LISTED = 8  # runs of planes that are listed in a message
+_NUMBERS = "biuf"  # kinds of NumPy types whose values are single numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Diagnosis:
-    """What is wrong with a file, and what is known of it.
+class _Case:
+    """What is diagnosed: the file's affine (4 x 4 RAS), the grid of the series, and how near is exact, in mm."""
 
-    status: `correct` (every voxel in its place), `mistakes` (explained exactly), `moved` (explained but for a rigid
-    motion without a known cause), `unexplained`, `undecided` (nothing wrong with the affine, and no voxels to judge the
-    array by). mistakes: each in words with what it alone costs. total_mm: how far the worst corner lies from its place;
-    None where that is not known. residual: the motion left over. fit: where the voxels are in the truth, or None.
-    others: sets of as many mistakes that give the very same file. unknown: what cannot be told, a sentence each.
-    """
+    affine: Matrix
+    grid: Grid
+    context: Context
+    tolerance_mm: float
 
-    status: DiagnosisStatus
-    mistakes: tuple[Mistake, ...]
-    total_mm: float | None
-    fit: ArrayMatch | None
-    residual: Motion | None = None
-    others: tuple[tuple[Mistake, ...], ...] = ()
-    unknown: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    @property
+    def all_planes(self) -> tuple[int, ...]:
+        return tuple(range(self.grid.shape[2]))
 
-    def lines(self) -> list[str]:
-        """The diagnosis as lines of text: verdict, mistakes, total, voxels, what is unknown."""
-        n = len(self.mistakes)
-        explain = "one mistake explains" if n == 1 else f"{n} mistakes explain"
-        lines = [_VERDICTS[self.status].format(mistakes=explain, total=self.total_mm)]
-        width = max((len(_mm(m.mm)) for m in self.mistakes), default=0)
-        lines += [f"  {_mm(m.mm):>{width}} mm  {m.words}" for m in self.mistakes]
-        if self.residual is not None:
-            lines.append(f"  left over: {self.residual.words}")
-        if self.total_mm is not None and self.status != "correct":
-            lines.append(f"The worst corner lies {_mm(self.total_mm)} mm from its place.")
-        for other in self.others[:2]:
-            lines.append(f"The same file also comes from: {'; '.join(m.words for m in other)}.")
-        return [*lines, *self.notes, *self.unknown]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "Status": self.status,
-            "Mistakes": _mistakes_json(self.mistakes),
-            "TotalMm": self.total_mm,
-            "Residual": self.residual.as_json() if self.residual else None,
-            "VoxelsFound": self.fit is not None,
-            "ArrayAxes": list(self.fit.order.axes) if self.fit else None,
-            "ArrayFlipped": list(self.fit.order.flipped) if self.fit else None,
-            "Planes": list(self.fit.planes) if self.fit else None,
-            "AlsoExplainedBy": [_mistakes_json(other) for other in self.others],
-            "Notes": list(self.notes),
-            "Unknown": list(self.unknown),
-        }
+    def residual_motion(self, order: Order, part: Grid) -> Motion:
+        """The motion from where an array in this order belongs to where the file has it."""
+        return motion(self.affine, part.ras @ order.matrix(part.shape), order.shape(part.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +68,6 @@ _NO_VOXELS = (
     "Only the affine was judged. Whether the array is stored in the order the affine says, whether planes were "
     "reversed, and whether the values are right cannot be known without the voxels of the mask series (--mask-series)."
 )
-_VERDICTS: dict[DiagnosisStatus, str] = {
-    "correct": "Nothing is wrong: every voxel lies within {total:.4f} mm of its place.",
-    "mistakes": "The file is wrong, and {mistakes} it exactly.",
-    "moved": (
-        "The file is wrong, and a motion without a known cause is left over: "
-        "another Frame of Reference, a registration or a moved table would look so."
-    ),
-    "unexplained": "No known set of mistakes explains this file: its voxels or its place are others than the series'.",
-    "undecided": "The affine fits the series. Whether the array fits the affine is not known.",
-}
 
 
 def diagnose(
@@ -119,61 +79,50 @@ def diagnose(
     truth: Array | None = None,
     context: Context = Context(),  # noqa: B008  (frozen)
 ) -> Diagnosis:
-    """What was done to a file.
+    """Find what was done to a file.
 
-    wrong: its 4 x 4 RAS affine. shape: its (i, j, k) shape. array: its voxels, 3-D. grid: where the series lies.
-    truth: the voxels of the series, (i, j, k) on the grid; None where only the affine can be judged.
-    Raises PipelineError: CORRUPT_FILE for an affine that is not finite, SEVERAL_VOLUMES for voxels that are not 3-D,
-    COLOUR for voxels that are not single numbers.
+    Args:
+        wrong: the file's affine, 4 x 4, index to RAS mm.
+        shape: its (i, j, k) shape.
+        grid: where the series lies (LPS, mm).
+        array: the voxels of the file, 3-D; None where only the affine is to be judged.
+        truth: the voxels of the series, (i, j, k) on the grid; None where only the affine can be judged.
+        context: what else is known of the series.
+
+    Returns: the diagnosis.
+
+    Raises: PipelineError CORRUPT_FILE for an affine that is not finite, SEVERAL_VOLUMES for voxels that are not 3-D,
+        COLOUR for voxels that are not single numbers.
     """
     if not np.isfinite(wrong).all():
-        raise refuse(Code.CORRUPT_FILE, "the affine of the file has numbers that are not finite", clause="NIfTI-1 srow")
+        words = "the affine of the file has numbers that are not finite"
+        hint = "Write the file again; no place can be read from it."
+        raise refuse(Code.CORRUPT_FILE, words, hint, clause="NIfTI-1 srow", where=("affine",))
     if len(shape) != 3 or (array is not None and array.ndim != 3):
-        raise refuse(Code.SEVERAL_VOLUMES, f"the file is {_size(shape)}; one 3-D block can be diagnosed")
-    tolerance_mm = TOLERANCE_MM + context.irregularity_mm
+        words = f"the file is {_size(shape)}; one 3-D block can be diagnosed"
+        hint = "Split the file into one file for each volume, and diagnose each."
+        raise refuse(Code.SEVERAL_VOLUMES, words, hint, where=(_size(shape),))
+    case = _Case(wrong, grid, context, TOLERANCE_MM + context.irregularity_mm)
     if array is None or truth is None:
-        return _affine_only(wrong, tuple(shape), grid, context, tolerance_mm)
-    if array.dtype.kind not in "biuf" or truth.dtype.kind not in "biuf":
-        raise refuse(Code.COLOUR, f"the voxels are {array.dtype} and {truth.dtype}; single numbers can be compared")
-    return _with_voxels(wrong, array, truth, grid, context, tolerance_mm)
-
-
-def _with_voxels(
-    wrong: Matrix, array: Array, truth: Array, grid: Grid, context: Context, tolerance_mm: float
-) -> Diagnosis:
-    array, truth, note = as_labels(array, truth)
-    values = (Mistake("values", note),) if note else ()
-    found = fits(array, truth)
-    if not found:
-        return _no_fit(wrong, array, truth, grid, context, tolerance_mm)
-    places = list(dict.fromkeys(fit.planes for fit in found))
-    best: _Candidate | None = None
-    for planes in places[:_MOST_PLACES]:
-        orders = [fit.order for fit in found if fit.planes == planes]
-        for candidate in _explain(wrong, orders, planes, grid, context, tolerance_mm):
-            if best is None or candidate.rank < best.rank:
-                best = candidate
-    unknown = _open_questions(found, places, truth)
-    if best is None:
-        first = found[0]
-        part = part_of(grid, first.planes) if first.stride is not None else grid
-        left = motion(wrong, part.ras @ first.order.matrix(part.shape), array.shape)
-        return Diagnosis("unexplained", values, displaced(wrong, first, grid), first, left, (), unknown)
-    total = displaced(wrong, best.fit, grid)
-    mistakes = (*best.mistakes, *values)
-    status: DiagnosisStatus = "moved" if best.residual else "mistakes" if mistakes else "correct"
-    if status == "correct":
-        # In whatever order it was stored: every voxel of the file lies where the series has the same value.
-        assert total <= tolerance_mm * (1 + 1e-6)
-        assert best.fit.complete(grid.shape[2])
-        unknown = ()
-    return Diagnosis(status, mistakes, total, best.fit, best.residual, best.others, unknown)
+        return _judge_affine(case, tuple(shape))
+    if array.dtype.kind not in _NUMBERS or truth.dtype.kind not in _NUMBERS:
+        words = f"the voxels are {array.dtype} and {truth.dtype}; single numbers can be compared"
+        hint = "Give a file of labels or grey values, not of colours."
+        raise refuse(Code.COLOUR, words, hint, where=(str(array.dtype), str(truth.dtype)))
+    return _judge_voxels(case, array, truth)
 
 
 def fix(diagnosis: Diagnosis, array: Array, grid: Grid) -> tuple[Array, Grid]:
-    """The array in the order of the grid, and the grid it fills: the right file, with no voxel invented.
+    """Put the array in the order of the grid, and return the grid it fills: the right file, with no voxel invented.
 
-    Raises PipelineError CANNOT_FIX where the voxels were not found, or planes are missing in between.
+    Args:
+        diagnosis: what `diagnose` found for this array.
+        array: the voxels of the file, 3-D.
+        grid: where the series lies (LPS, mm).
+
+    Returns: the (i, j, k) array and its grid.
+
+    Raises: PipelineError CANNOT_FIX where the voxels were not found, or planes are missing in between.
     """
     fit = diagnosis.fit
     if fit is None:
@@ -181,6 +130,7 @@ def fix(diagnosis: Diagnosis, array: Array, grid: Grid) -> tuple[Array, Grid]:
             Code.CANNOT_FIX,
             "the voxels of this file were not found in the series, so there is nothing to put right",
             "Give the series of the mask itself with --mask-series, or convert that series instead.",
+            where=(f"{_size(array.shape)} voxels",),
         )
     if fit.stride is None:
         gone = sorted(set(range(fit.planes[0], fit.planes[-1])) - set(fit.planes))
@@ -188,13 +138,14 @@ def fix(diagnosis: Diagnosis, array: Array, grid: Grid) -> tuple[Array, Grid]:
             Code.CANNOT_FIX,
             f"{len(gone)} planes are missing in between (k = {', '.join(map(str, gone))}), and no affine can skip them",
             "Convert the mask series again; its planes are all there.",
+            where=tuple(f"k={k}" for k in gone),
         )
-    part = part_of(grid, fit.planes)
+    part = cut_grid(grid, fit.planes)
     return reorder(array, fit.order.matrix(part.shape)), part
 
 
-def part_of(grid: Grid, planes: Sequence[int]) -> Grid:
-    """The grid of evenly spread planes of a grid."""
+def cut_grid(grid: Grid, planes: Sequence[int]) -> Grid:
+    """Cut the grid of some evenly spread planes out of a grid. planes: their k, ascending."""
     step = planes[1] - planes[0] if len(planes) > 1 else 1
     lps = grid.lps.copy()
     lps[:3, 3] += lps[:3, 2] * planes[0]
@@ -202,8 +153,16 @@ def part_of(grid: Grid, planes: Sequence[int]) -> Grid:
     return Grid((grid.shape[0], grid.shape[1], len(planes)), lps, grid.frame_of_reference_uid)
 
 
-def displaced(affine: Matrix, fit: ArrayMatch, grid: Grid) -> float:
-    """The largest distance in mm between where an affine puts a corner of an array plane, and where it belongs."""
+def measure_displacement(affine: Matrix, fit: ArrayMatch, grid: Grid) -> float:
+    """Measure how far, at most, an affine puts a corner of an array plane from where it belongs.
+
+    Args:
+        affine: 4 x 4, index of the array to RAS mm.
+        fit: which voxel of the grid each voxel of the array is.
+        grid: where the series lies (LPS, mm).
+
+    Returns: the distance in mm.
+    """
     part = (grid.shape[0], grid.shape[1], len(fit.planes))
     index = np.array([(i, j, k) for i in (0, part[0] - 1) for j in (0, part[1] - 1) for k in range(part[2])])
     back = np.linalg.inv(fit.order.matrix(part))
@@ -213,27 +172,101 @@ def displaced(affine: Matrix, fit: ArrayMatch, grid: Grid) -> float:
     return float(np.linalg.norm(there - here, axis=1).max())
 
 
-def _explain(
-    wrong: Matrix, orders: Sequence[Order], planes: tuple[int, ...], grid: Grid, context: Context, tolerance_mm: float
-) -> Iterator[_Candidate]:
-    """The best explanations for an array that holds these planes in one of these orders."""
-    for part, cut in _parts(grid, planes):
-        found = search(wrong, orders, part, context, tolerance_mm)
+def _judge_voxels(case: _Case, array: Array, truth: Array) -> Diagnosis:
+    """Find where the voxels are in the series, then what was done to the affine."""
+    array, truth, note = match_labels(array, truth)
+    values = (Mistake("values", note),) if note else ()
+    matches = find_matches(array, truth)
+    if not matches:
+        return _judge_other_voxels(case, array, truth)
+    places = list(dict.fromkeys(match.planes for match in matches))
+    unknown = _list_open_questions(matches, places, truth)
+    best = _find_best(case, matches, places)
+    if best is None:
+        first = matches[0]
+        part = cut_grid(case.grid, first.planes) if first.stride is not None else case.grid
+        left = motion(case.affine, part.ras @ first.order.matrix(part.shape), array.shape)
+        total = measure_displacement(case.affine, first, case.grid)
+        return Diagnosis("unexplained", values, total, first, left, (), unknown)
+    total = measure_displacement(case.affine, best.fit, case.grid)
+    mistakes = (*best.mistakes, *values)
+    if best.residual or mistakes:
+        status: DiagnosisStatus = "moved" if best.residual else "mistakes"
+        return Diagnosis(status, mistakes, total, best.fit, best.residual, best.others, unknown)
+    _require_correct(case, best.fit, total)
+    # In whatever order it was stored, every voxel of the file lies where the series has the same value: nothing is open.
+    return Diagnosis("correct", (), total, best.fit, None, best.others)
+
+
+def _find_best(case: _Case, matches: Sequence[ArrayMatch], places: Sequence[tuple[int, ...]]) -> _Candidate | None:
+    """Find the explanation of the lowest rank among all places where the planes may lie; the first of equals."""
+    candidates: list[_Candidate] = []
+    for planes in places[:_MOST_PLACES]:
+        orders = [match.order for match in matches if match.planes == planes]
+        candidates += _explain(case, orders, planes)
+    return min(candidates, key=lambda candidate: candidate.rank, default=None)
+
+
+def _require_correct(case: _Case, fit: ArrayMatch, total_mm: float) -> None:
+    """Raise RuntimeError, a bug of ours, where a file without a mistake is not measured to be in its place."""
+    if total_mm > case.tolerance_mm * (1 + _ROUNDING) or not fit.is_complete(case.grid.shape[2]):
+        raise RuntimeError(f"no mistake was found, and the file lies {total_mm:g} mm off with {len(fit.planes)} planes")
+
+
+def _judge_affine(case: _Case, shape: tuple[int, ...]) -> Diagnosis:
+    """Judge the affine alone, for an array in any order that has the file's shape."""
+    grid = case.grid
+    orders = list_orders(shape, grid.shape)
+    if not orders:
+        note = f"the file has {_size(shape)} voxels and the series {_size(grid.shape)}: not one block in another order"
+        return Diagnosis("unexplained", (), None, None, notes=(note,), unknown=(_NO_VOXELS,))
+    best = next(_explain(case, orders, case.all_planes), None)
+    if best is None:
+        left = case.residual_motion(orders[0], grid)
+        return Diagnosis("unexplained", (), None, None, left, unknown=(_NO_VOXELS,))
+    stored = axis_codes(grid.ras @ best.fit.order.matrix(grid.shape))
+    status: DiagnosisStatus = "moved" if best.residual else "mistakes" if best.mistakes else "undecided"
+    note = f"This holds for an array stored {stored}."
+    return Diagnosis(status, best.mistakes, None, None, best.residual, best.others, (_NO_VOXELS,), (note,))
+
+
+def _judge_other_voxels(case: _Case, array: Array, truth: Array) -> Diagnosis:
+    """Judge voxels that are not the truth's in any order: nothing can be called right, and the nearest order is named."""
+    grid = case.grid
+    nearest = find_nearest_order(array, truth)
+    if nearest is None:
+        note = f"the file is {_size(array.shape)}, the series {_size(truth.shape)}, and the planes are not found there"
+        return Diagnosis("unexplained", (), None, None, notes=(note,))
+    order, differing = nearest
+    stored = axis_codes(grid.ras @ order.matrix(grid.shape))
+    counted = f"{differing} of {array.size} voxels differ from the series even in the order that fits best ({stored})."
+    best = next(_explain(case, [order], case.all_planes), None)
+    if best is None:
+        return Diagnosis("unexplained", (), None, None, case.residual_motion(order, grid), notes=(counted,))
+    judged = "For an array in that order, " + ("the above is" if best.mistakes or best.residual else "nothing is")
+    notes = (counted, f"{judged} wrong with the affine.")
+    return Diagnosis("unexplained", best.mistakes, None, None, best.residual, best.others, notes=notes)
+
+
+def _explain(case: _Case, orders: Sequence[Order], planes: tuple[int, ...]) -> Iterator[_Candidate]:
+    """Find the best explanations for an array that holds these planes in one of these orders."""
+    for part, cut in _list_parts(case.grid, planes):
+        found = search(case.affine, orders, part, case.context, case.tolerance_mm)
         if not found:
             continue
-        sets = [_in_words(f, part, context) for f in found]
+        sets = [_describe_mistakes(f, part, case.context) for f in found]
         if cut:
             fit = ArrayMatch(found[0].array, planes)
-            cost = displaced(part.ras @ fit.order.matrix(part.shape), fit, grid)
+            cost = measure_displacement(part.ras @ fit.order.matrix(part.shape), fit, case.grid)
             sets = [(Mistake("planes missing", cut, cost), *s) for s in sets]
         others = tuple(dict.fromkeys(s for s in sets[1:] if s != sets[0]))
         first = found[0]
-        level = 0 if first.residual is None else 1 + (first.residual.rotation_degrees > 1e-3)
+        level = 0 if first.residual is None else 1 + (first.residual.rotation_degrees > _TURNED_DEGREES)
         yield _Candidate((level, len(sets[0])), sets[0], ArrayMatch(first.array, planes), first.residual, others)
 
 
-def _parts(grid: Grid, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
-    """The grids an affine may be meant for when planes are missing, and what is missing in words."""
+def _list_parts(grid: Grid, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
+    """List the grids an affine may be meant for when planes are missing, and what is missing in words."""
     columns, rows, count = grid.shape
     if len(planes) == count:
         yield grid, ""
@@ -242,76 +275,51 @@ def _parts(grid: Grid, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
     missing = _listed(sorted(set(range(count)) - set(planes)))
     gone = f"the array has {len(planes)} of {count} planes (missing: {missing})"
     if fit.stride is not None:
-        yield part_of(grid, planes), f"{gone}, and the affine allows for it"
+        yield cut_grid(grid, planes), f"{gone}, and the affine allows for it"
+    shape, first, step = (columns, rows, len(planes)), grid.lps[:3, 2] * planes[0], grid.lps[:3, 2]
     if fit.stride != 1 or planes[0] != 0:
-        whole = Grid((columns, rows, len(planes)), grid.lps)
-        yield whole, f"{gone}, and the affine is that of the whole series"
-    if fit.stride != 1:
-        lps = grid.lps.copy()
-        lps[:3, 3] += lps[:3, 2] * planes[0]
-        if planes[0] != 0:
-            yield Grid(whole.shape, lps), f"{gone}, and the affine steps from the first as if none were"
+        yield Grid(shape, grid.lps), f"{gone}, and the affine is that of the whole series"
+    if fit.stride != 1 and planes[0] != 0:
+        lps = _move(grid.lps, first, step)
+        yield Grid(shape, lps), f"{gone}, and the affine steps from the first as if none were"
     if fit.stride is None:
-        lps[:3, 2] *= (planes[-1] - planes[0]) / (len(planes) - 1)
-        yield Grid(whole.shape, lps), f"{gone}, and the affine spreads the others evenly"
+        even = (planes[-1] - planes[0]) / (len(planes) - 1)
+        yield Grid(shape, _move(grid.lps, first, step * even)), f"{gone}, and the affine spreads the others evenly"
 
 
-def _in_words(found: FoundRecipe, grid: Grid, context: Context) -> tuple[Mistake, ...]:
+def _move(lps: Matrix, shift: Matrix, step: Matrix) -> Matrix:
+    """Return an affine with its origin shifted and another step from plane to plane."""
+    moved = lps.copy()
+    moved[:3, 3] += shift
+    moved[:3, 2] = step
+    return moved
+
+
+def _describe_mistakes(found: FoundRecipe, grid: Grid, context: Context) -> tuple[Mistake, ...]:
+    """Describe the mistakes of a recipe, each with what it alone costs in mm."""
     fit = ArrayMatch(found.array, tuple(range(grid.shape[2])))
-    listed = mistakes_of(found.recipe, found.array, grid)
-    return tuple(replace(m, mm=displaced(build(alone, grid, context), fit, grid)) for m, alone in listed)
+    listed = list_mistakes(found.recipe, found.array, grid)
+    return tuple(replace(m, mm=measure_displacement(build(alone, grid, context), fit, grid)) for m, alone in listed)
 
 
-def _affine_only(wrong: Matrix, shape: tuple[int, ...], grid: Grid, context: Context, tolerance_mm: float) -> Diagnosis:
-    orders = same_shape(shape, grid.shape)
-    if not orders:
-        said = f"the file has {_size(shape)} voxels and the series {_size(grid.shape)}: not one block in another order"
-        return Diagnosis("unexplained", (), None, None, notes=(said,), unknown=(_NO_VOXELS,))
-    best = next(_explain(wrong, orders, tuple(range(grid.shape[2])), grid, context, tolerance_mm), None)
-    if best is None:
-        right = grid.ras @ orders[0].matrix(grid.shape)
-        left = motion(wrong, right, shape)
-        return Diagnosis("unexplained", (), None, None, left, unknown=(_NO_VOXELS,))
-    stored = axis_codes(grid.ras @ best.fit.order.matrix(grid.shape))
-    status: DiagnosisStatus = "moved" if best.residual else "mistakes" if best.mistakes else "undecided"
-    note = f"This holds for an array stored {stored}."
-    return Diagnosis(status, best.mistakes, None, None, best.residual, best.others, (_NO_VOXELS,), (note,))
-
-
-def _no_fit(wrong: Matrix, array: Array, truth: Array, grid: Grid, context: Context, tolerance_mm: float) -> Diagnosis:
-    """Voxels that are not the truth's in any order: nothing can be called right, and the nearest order is named."""
-    nearest = fewest_differing(array, truth)
-    if nearest is None:
-        said = f"the file is {_size(array.shape)}, the series {_size(truth.shape)}, and the planes are not found there"
-        return Diagnosis("unexplained", (), None, None, notes=(said,))
-    order, differing = nearest
-    stored = axis_codes(grid.ras @ order.matrix(grid.shape))
-    said = f"{differing} of {array.size} voxels differ from the series even in the order that fits best ({stored})."
-    best = next(_explain(wrong, [order], tuple(range(grid.shape[2])), grid, context, tolerance_mm), None)
-    if best is None:
-        left = motion(wrong, grid.ras @ order.matrix(grid.shape), array.shape)
-        return Diagnosis("unexplained", (), None, None, left, notes=(said,))
-    judged = "For an array in that order, " + ("the above is" if best.mistakes or best.residual else "nothing is")
-    note = f"{judged} wrong with the affine."
-    return Diagnosis("unexplained", best.mistakes, None, None, best.residual, best.others, notes=(said, note))
-
-
-def _open_questions(found: Sequence[ArrayMatch], places: Sequence[tuple[int, ...]], truth: Array) -> tuple[str, ...]:
-    said = []
+def _list_open_questions(
+    matches: Sequence[ArrayMatch], places: Sequence[tuple[int, ...]], truth: Array
+) -> tuple[str, ...]:
+    questions = []
+    count = len({match.order for match in matches})
     if is_uniform(truth):
-        said.append("All voxels are equal, so they do not tell in which order the array is stored.")
-    elif len({fit.order for fit in found}) > 1:
-        n = len({fit.order for fit in found})
-        said.append(
-            f"The mask is symmetrical: it fits in {n} orders. The one that needs the fewest mistakes was taken."
-        )
+        questions.append("All voxels are equal, so they do not tell in which order the array is stored.")
+    elif count > 1:
+        fewest = "The one that needs the fewest mistakes was taken."
+        questions.append(f"The mask is symmetrical: it fits in {count} orders. {fewest}")
     if len(places) > 1:
-        said.append(f"The planes of the file are found in {len(places)} places of the series; it may be any of them.")
-    return tuple(said)
+        several = f"The planes of the file are found in {len(places)} places of the series"
+        questions.append(f"{several}; it may be any of them.")
+    return tuple(questions)
 
 
 def _listed(planes: Sequence[int]) -> str:
-    """Plane numbers with runs drawn together: k = 0 to 4, 9."""
+    """Write plane numbers with runs drawn together: k = 0 to 4, 9."""
     runs: list[list[int]] = []
     for k in planes:
         if runs and runs[-1][-1] == k - 1:
@@ -319,17 +327,10 @@ def _listed(planes: Sequence[int]) -> str:
         else:
             runs.append([k])
     shown = [f"{r[0]} to {r[-1]}" if len(r) > 1 else str(r[0]) for r in runs]
-    return "k = " + ", ".join(shown[:8]) + (f" and {len(shown) - 8} more runs" if len(shown) > 8 else "")
+    return (
+        "k = " + ", ".join(shown[:_LISTED]) + (f" and {len(shown) - _LISTED} more runs" if len(shown) > _LISTED else "")
+    )
 
 
 def _size(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
-
-
-def _mm(length: float) -> str:
-    """Tenths of a millimetre, and more where there are none."""
-    return f"{length:.1f}" if length >= 0.1 else f"{length:.4f}"
-
-
-def _mistakes_json(mistakes: Sequence[Mistake]) -> list[dict[str, Any]]:
-    return [{"Name": m.name, "Words": m.words, "Mm": m.mm} for m in mistakes]

@@ -1,4 +1,4 @@
-"""An affine told in words and numbers, for someone who never saw DICOM. Returns text; prints nothing.
+"""Explain an affine in words and numbers to someone who has never seen DICOM. Returns text; prints nothing.
 
 Rules:
 - One line of thought: what the series says, what a step does, the matrix in LPS, the two signs, the file in RAS.
@@ -21,13 +21,19 @@ from ..geometry.grid import Grid, Plane
 _TOWARDS = (("right", "left"), ("front", "back"), ("feet", "head"))
 _WORDS = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
 _PARALLEL = 1e-6  # a component below this is rounding, not a lean
-_CARE_DEGREES = 0.01
+_CARE_DEGREES = 0.01  # less is the rounding of printed cosines, and is shown but not explained
+_SHOWN_AS_ZERO = 5e-5  # rounds to 0 at four decimals
 
 
 def explain(grid: Grid, plane: Plane, *, title: str = "This series") -> str:
-    """How the affine of a series follows from its headers.
+    """Explain how the affine of a series follows from its headers.
 
-    grid: where the series lies. plane: its first plane (k = 0), whose numbers are quoted as DICOM states them.
+    Args:
+        grid: where the series lies (LPS, mm).
+        plane: its first plane (k = 0), whose numbers are quoted as DICOM states them.
+        title: what the text calls the series.
+
+    Returns: the text, several lines without a last line break.
     """
     columns, rows, planes = grid.shape
     numbers = " \\ ".join(f"{c + 0.0:g}" for c in (*plane.row_cosine, *plane.column_cosine))
@@ -43,32 +49,39 @@ def explain(grid: Grid, plane: Plane, *, title: str = "This series") -> str:
         "",
         "DICOM counts in LPS: x grows to the patient's left, y to the back, z to the head. A cosine is a direction: "
         "how much of one mm goes left, back and head (below zero: right, front, feet).",
-        f"  row cosine     {_vector(plane.row_cosine)}   along a row:     {direction(plane.row_cosine)}",
-        f"  column cosine  {_vector(plane.column_cosine)}   down a column:   {direction(plane.column_cosine)}",
-        f"  normal         {_vector(plane.normal)}   row × column:    {direction(plane.normal)}",
+        f"  row cosine     {_format_vector(plane.row_cosine)}   along a row:     {describe_direction(plane.row_cosine)}",
+        f"  column cosine  {_format_vector(plane.column_cosine)}   down a column:   {describe_direction(plane.column_cosine)}",
+        f"  normal         {_format_vector(plane.normal)}   row × column:    {describe_direction(plane.normal)}",
         "",
         "What one step does",
-        *_steps(grid),
+        *_describe_steps(grid),
         "",
         "So in LPS, column by column: one step of i, of j, of k, and the centre of the first voxel, in mm",
-        *_matrix(grid.lps, " xyz"),
+        *_format_matrix(grid.lps, " xyz"),
         "",
         "NIfTI counts in RAS: x grows to the right, y to the front, z to the head. Left is minus right and "
         "back is minus front, so the first two rows change sign; the third stays. No voxel moves, none is flipped.",
-        *_matrix(grid.ras, " RAS"),
-        *_codes(grid.ras),
+        *_format_matrix(grid.ras, " RAS"),
+        *_describe_codes(grid.ras),
         "",
-        *_dicom2nifti(grid),
+        *_compare_with_dicom2nifti(grid),
         "",
-        *_paste(grid.ras),
+        *_write_snippet(grid.ras),
     ]
     return "\n".join(lines)
 
 
 def explain_affine(ras: Matrix, shape: Sequence[int], *, title: str = "This file") -> str:
-    """What the affine of a NIfTI file says. ras: 4 x 4, voxel index to RAS mm. shape: its first three dimensions.
+    """Explain what the affine of a NIfTI file says.
 
-    Raises numpy.linalg.LinAlgError for an affine that puts a block of voxels on a plane.
+    Args:
+        ras: 4 x 4, voxel index to RAS mm.
+        shape: the (i, j, k) shape of the file; further dimensions are ignored.
+        title: what the text calls the file.
+
+    Returns: the text, several lines without a last line break.
+
+    Raises: numpy.linalg.LinAlgError for an affine that puts a block of voxels on a plane.
     """
     np.linalg.inv(ras)
     middle = (ras @ np.append((np.array(shape[:3]) - 1) / 2, 1))[:3]
@@ -76,18 +89,18 @@ def explain_affine(ras: Matrix, shape: Sequence[int], *, title: str = "This file
         f"{title}: {' × '.join(map(str, shape[:3]))} voxels",
         "",
         "NIfTI counts in RAS: x grows to the patient's right, y to the front, z to the head.",
-        *_matrix(ras, " RAS"),
-        *_codes(ras),
+        *_format_matrix(ras, " RAS"),
+        *_describe_codes(ras),
         "",
         "What one step does",
-        *_axis_lines(LPS_TO_RAS @ ras, ("i", "j", "k")),
-        *_warnings(ras),
+        *_describe_axes(LPS_TO_RAS @ ras, ("i", "j", "k")),
+        *_warn_of_axes(ras),
         "",
         f"The first voxel's centre lies at R {ras[0, 3]:.4f}, A {ras[1, 3]:.4f}, S {ras[2, 3]:.4f} mm,",
         f"the middle of the block at R {middle[0]:.4f}, A {middle[1]:.4f}, S {middle[2]:.4f} mm.",
         "",
         "The same in DICOM's LPS (the first two rows change sign):",
-        *_matrix(LPS_TO_RAS @ ras, " xyz"),
+        *_format_matrix(LPS_TO_RAS @ ras, " xyz"),
         "",
         "An affine belongs to one order of its array. This one says nothing of how the array is really stored:",
         "only the voxels, held against the series they came from, can tell (verimask diagnose).",
@@ -95,8 +108,8 @@ def explain_affine(ras: Matrix, shape: Sequence[int], *, title: str = "This file
     return "\n".join(lines)
 
 
-def direction(cosines: ArrayLike) -> str:
-    """Where an LPS direction points in the patient: 'to the left', or with how far it is off and towards what."""
+def describe_direction(cosines: ArrayLike) -> str:
+    """Describe where an LPS direction points in the patient: 'to the left', or with how far it is off and towards what."""
     d = np.asarray(cosines, float)
     d = d / np.linalg.norm(d)
     main = int(np.argmax(np.abs(d)))
@@ -111,10 +124,10 @@ def direction(cosines: ArrayLike) -> str:
     return f"{words}, {off:.1f}° off it: {leans}"
 
 
-def _steps(grid: Grid) -> list[str]:
-    lines = _axis_lines(grid.lps, ("i, to the next column", "j, to the next row", "k, to the next plane"))
+def _describe_steps(grid: Grid) -> list[str]:
+    lines = _describe_axes(grid.lps, ("i, to the next column", "j, to the next row", "k, to the next plane"))
     if grid.shape[2] == 1:
-        lines.append("  There is one plane only, so the step of k is assumed: no position says it.")
+        lines.append("  There is one plane only, so the step of k is assumed: no position gives it.")
     if grid.shear_degrees > _CARE_DEGREES:
         lines.append(
             f"  The planes lean by {grid.shear_degrees:.2f}° against their normal (gantry tilt); the step of k keeps it."
@@ -122,23 +135,23 @@ def _steps(grid: Grid) -> list[str]:
     return lines
 
 
-def _axis_lines(lps: Matrix, names: Sequence[str]) -> list[str]:
+def _describe_axes(lps: Matrix, names: Sequence[str]) -> list[str]:
     lengths = [f"{length:.4f}" for length in np.linalg.norm(lps[:3, :3], axis=0)]
     wide, deep = max(map(len, names)), max(map(len, lengths))
     return [
-        f"  {name:{wide}}  {length:>{deep}} mm  {direction(lps[:3, axis])}"
+        f"  {name:{wide}}  {length:>{deep}} mm  {describe_direction(lps[:3, axis])}"
         for axis, (name, length) in enumerate(zip(names, lengths, strict=True))
     ]
 
 
-def _codes(ras: Matrix) -> list[str]:
+def _describe_codes(ras: Matrix) -> list[str]:
     codes = axis_codes(ras)
     spelt = ", ".join(f"{axis} to the {_WORDS[letter]}" for axis, letter in zip("ijk", codes, strict=True))
     near = "" if _is_parallel(ras) else " (nearest axes)"
     return [f"  orientation code {codes}: {spelt}{near}"]
 
 
-def _dicom2nifti(grid: Grid) -> list[str]:
+def _compare_with_dicom2nifti(grid: Grid) -> list[str]:
     order = stored_order(grid.ras)
     theirs = grid.ras @ order.matrix(grid.shape)
     if order == AS_IS:
@@ -148,13 +161,13 @@ def _dicom2nifti(grid: Grid) -> list[str]:
         "dicom2nifti stores LAS by default (left, front, head). It rearranges the array to get there:",
         f"  {difference(order, AS_IS)}. It has {' × '.join(map(str, shape))} voxels; its first is our ({', '.join(map(str, corner))})",
         "and its matrix is then",
-        *_matrix(theirs, " RAS"),
+        *_format_matrix(theirs, " RAS"),
         "It looks different and is the same place: its voxel and ours, where the patient has the same point, have "
         "the same RAS coordinates. But each matrix belongs to its own array. Put on the other, it mirrors or turns it.",
     ]
 
 
-def _paste(ras: Matrix) -> list[str]:
+def _write_snippet(ras: Matrix) -> list[str]:
     rows = [", ".join(f"{float(v) + 0.0!r}" for v in row) for row in ras]
     return [
         "For nibabel, with the array as (i, j, k) = (column, row, plane):",
@@ -165,7 +178,7 @@ def _paste(ras: Matrix) -> list[str]:
     ]
 
 
-def _warnings(ras: Matrix) -> list[str]:
+def _warn_of_axes(ras: Matrix) -> list[str]:
     lines = []
     axes = ras[:3, :3] / np.linalg.norm(ras[:3, :3], axis=0)
     if np.linalg.det(axes) < 0:
@@ -186,9 +199,9 @@ def _is_parallel(affine: Matrix) -> bool:
     return bool((np.abs(axes).max(axis=0) > 1 - _PARALLEL**2).all())
 
 
-def _matrix(affine: Matrix, rows: str) -> list[str]:
-    """The first three rows, aligned, each with the letter of its world axis."""
-    cells = [[f"{v + 0.0:.4f}" for v in row] for row in np.where(np.abs(affine[:3]) < 5e-5, 0, affine[:3])]
+def _format_matrix(affine: Matrix, rows: str) -> list[str]:
+    """Align the first three rows, each with the letter of its world axis."""
+    cells = [[f"{v + 0.0:.4f}" for v in row] for row in np.where(np.abs(affine[:3]) < _SHOWN_AS_ZERO, 0, affine[:3])]
     widths = [max(len(row[c]) for row in cells) for c in range(4)]
     lines = []
     for letter, row in zip(rows.strip(), cells, strict=True):
@@ -199,5 +212,5 @@ def _matrix(affine: Matrix, rows: str) -> list[str]:
     return [head, *lines]
 
 
-def _vector(values: ArrayLike) -> str:
+def _format_vector(values: ArrayLike) -> str:
     return "(" + " ".join(f"{v + 0.0:8.4f}" for v in np.asarray(values, float)) + ")"

@@ -1,9 +1,9 @@
-"""The ways an affine goes wrong, each one wrong turn on the way from the DICOM header to the NIfTI header.
+"""List the ways an affine goes wrong: each is one wrong step on the way from the DICOM header to the NIfTI header.
 
 Rules:
 - An affine is built in steps: cosines, lengths, their product, the origin, LPS to RAS, the order of the array. A
-  mistake takes one step differently. So a set of mistakes gives one affine, whatever order they are named in.
-- `build` is the only place that says what a mistake does; the search and the tests both use it.
+  mistake takes one step differently. So a set of mistakes gives one affine, in whatever order they are named.
+- `build` is the only place that defines what a mistake does; the search and the tests both use it.
 - A mistake that changes nothing for a grid (swapping equal spacings) is no mistake there and is not offered.
 """
 
@@ -21,7 +21,8 @@ from ..geometry.axis_order import AS_IS, AXES, Order, difference, order_for
 from ..geometry.grid import Grid
 
 RIGHT = "right"
-_C: Matrix = np.diag([-1.0, -1.0, 1.0])
+_LPS_TO_RAS_AXES: Matrix = np.diag([-1.0, -1.0, 1.0])
+_SAME_AXES = 0.1  # of the tolerance: two constructions nearer than this cannot be told apart
 
 COSINES = {
     "transposed": "the direction cosines were written as the rows of the matrix; they are its columns",
@@ -61,7 +62,8 @@ WORLDS = {
 }
 _SIGNS = {"kept": (1, 1, 1), "x": (-1, 1, 1), "y": (1, -1, 1), "z": (1, 1, -1), "all": (-1, -1, -1)}
 CORNERS = tuple(c for c in product((0, 1), repeat=3) if any(c))
-BASES = ("zero", "centre", *CORNERS)
+FIXED_BASES = ("zero", "centre")  # origins that do not depend on where the series lies
+BASES = (*FIXED_BASES, *CORNERS)
 SHIFTS = (*(s for s in product((0.0, -0.5, 0.5), repeat=3) if any(s)), (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
 
 
@@ -69,8 +71,9 @@ SHIFTS = (*(s for s in product((0.0, -0.5, 0.5), repeat=3) if any(s)), (-1.0, -1
 class Context:
     """What else is known of the series, in mm.
 
-    slice_thickness, spacing_between_slices: as the tags say; None where they do not. irregularity: how far its own planes
-    lie from its grid (a stack's residual, and what straightening moved); nothing nearer than that can be judged.
+    slice_thickness_mm, spacing_between_slices_mm: from the tags of that name; None where they are absent. irregularity_mm:
+    how far its own planes lie from its grid (a stack's residual, and what straightening moved); nothing nearer than that
+    can be judged.
     """
 
     slice_thickness_mm: float | None = None
@@ -99,8 +102,10 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that was done. name: short and stable. words: one sentence without full stop. mm: what it alone costs,
-    the largest displacement of a corner."""
+    """One thing that was done wrong. name: short and stable. words: one sentence without full stop.
+
+    mm: what it alone costs, the largest displacement of a corner.
+    """
 
     name: str
     words: str
@@ -108,22 +113,40 @@ class Mistake:
 
 
 def build(recipe: Recipe, grid: Grid, context: Context) -> Matrix:
-    """4 x 4 RAS affine that the recipe gives for a grid. Raises KeyError for a step the context has no number for."""
-    linear = axes(recipe, grid, context)
+    """Build the affine that a recipe gives for a grid.
+
+    Args:
+        recipe: how every step is taken.
+        grid: where the series lies (LPS, mm).
+        context: what else is known of the series.
+
+    Returns: 4 x 4, index of the array to RAS mm.
+
+    Raises: KeyError for a step the context has no number for.
+    """
+    linear = build_axes(recipe, grid, context)
     affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = to_world(recipe.world, linear, corner(recipe.base, grid))
+    affine[:3, :3], affine[:3, 3] = turn_to_world(recipe.world, linear, locate_base(recipe.base, grid))
     affine = affine @ recipe.order.matrix(grid.shape)
     affine[:3, :3] *= np.where(recipe.negated, -1, 1)
     if recipe.base == "zero":
         affine[:3, 3] = 0
     elif recipe.base == "centre":
-        affine[:3, 3] = centred(affine[:3, :3], recipe.order.shape(grid.shape))
-    affine[:3, 3] += to_world(recipe.world, linear, linear @ np.array(recipe.shift))[1]
+        affine[:3, 3] = centre_origin(affine[:3, :3], recipe.order.shape(grid.shape))
+    affine[:3, 3] += turn_to_world(recipe.world, linear, linear @ np.array(recipe.shift))[1]
     return affine
 
 
-def axes(recipe: Recipe, grid: Grid, context: Context) -> Matrix:
-    """3 x 3 LPS: cosines times lengths, before the world is turned."""
+def build_axes(recipe: Recipe, grid: Grid, context: Context) -> Matrix:
+    """Multiply cosines by lengths as a recipe does, before the world is turned.
+
+    Args:
+        recipe: how cosines, step, spacing and product are taken.
+        grid: where the series lies (LPS, mm).
+        context: what else is known of the series.
+
+    Returns: 3 x 3, the LPS steps of i, j and k as columns, in mm.
+    """
     lengths = np.array(grid.spacing)
     directions = grid.lps[:3, :3] / lengths
     if recipe.step.startswith("straightened"):
@@ -132,7 +155,7 @@ def axes(recipe: Recipe, grid: Grid, context: Context) -> Matrix:
             lengths[2] *= directions[:, 2] @ normal
         directions = np.column_stack([directions[:, :2], normal])
     elif recipe.step != RIGHT:
-        lengths[2] = _tags(context)[recipe.step]
+        lengths[2] = _list_tag_lengths(context)[recipe.step]
     if recipe.cosines == "transposed":
         directions = directions.T
     elif recipe.cosines == "exchanged":
@@ -144,54 +167,70 @@ def axes(recipe: Recipe, grid: Grid, context: Context) -> Matrix:
     return np.asarray(lengths[:, None] * directions if recipe.product == "rows" else directions * lengths)
 
 
-def corner(base: str | tuple[int, ...], grid: Grid) -> Matrix:
-    """(3,) LPS of the voxel whose centre was taken for the first one."""
+def locate_base(base: str | tuple[int, ...], grid: Grid) -> Matrix:
+    """Locate the voxel whose centre was taken for the first one: (3,) LPS, mm."""
     which = (0, 0, 0) if isinstance(base, str) else base
     return grid.points((np.array(grid.shape) - 1) * np.array(which))
 
 
-def centred(axes: Matrix, shape: tuple[int, int, int]) -> Matrix:
-    """The origin that puts the middle of the block at 0, 0, 0."""
+def centre_origin(axes: Matrix, shape: tuple[int, int, int]) -> Matrix:
+    """Compute the origin that puts the middle of the block at 0, 0, 0."""
     return np.asarray(-axes @ ((np.array(shape) - 1) / 2))
 
 
-def to_world(world: str, linear: Matrix, origin: Matrix) -> tuple[Matrix, Matrix]:
-    """LPS axes (..., 3, 3) and origin (..., 3) as the affine states them."""
+def turn_to_world(world: str, linear: Matrix, origin: Matrix) -> tuple[Matrix, Matrix]:
+    """Turn axes and origin from LPS to what an affine states, rightly or as one of WORLDS does.
+
+    Args:
+        world: RIGHT, or a key of WORLDS.
+        linear: (..., 3, 3) LPS axes as columns.
+        origin: (..., 3) LPS, mm.
+
+    Returns: axes and origin, of the same shapes.
+    """
     if world == "after":
-        return linear @ _C, origin
+        return linear @ _LPS_TO_RAS_AXES, origin
     if world == "directions":
-        return _C @ linear, origin
+        return _LPS_TO_RAS_AXES @ linear, origin
     if world == "origin":
-        return linear, origin @ _C
-    turn = _C
+        return linear, origin @ _LPS_TO_RAS_AXES
+    turn = _LPS_TO_RAS_AXES
     if world in _SIGNS:
         turn = np.diag(np.array(_SIGNS[world], float))
     elif world != RIGHT:
-        turn = _C[["xyz".index(letter) for letter in world]]
+        turn = _LPS_TO_RAS_AXES[["xyz".index(letter) for letter in world]]
     return turn @ linear, origin @ turn.T
 
 
-def constructions(grid: Grid, context: Context, tolerance_mm: float) -> list[tuple[int, Recipe, Matrix]]:
-    """Every way to take cosines, step, spacing and product, with its number of mistakes and its axes; fewest first.
+def list_constructions(grid: Grid, context: Context, tolerance_mm: float) -> list[tuple[int, Recipe, Matrix]]:
+    """List every way to take cosines, step, spacing and product.
 
-    Of several ways to the same axes the shortest is kept, so a step that changes nothing is never a mistake.
+    Of several ways to the same axes the one with the fewest mistakes is kept, so a step that changes nothing is never a
+    mistake.
+
+    Args:
+        grid: where the series lies (LPS, mm).
+        context: what else is known of the series.
+        tolerance_mm: how near a corner must come to its place to be exact, in mm.
+
+    Returns: the number of mistakes, the recipe and its 3 x 3 LPS axes, fewest mistakes first.
     """
-    choices = (COSINES, [s for s in STEPS if _possible(s, grid, context)], SPACINGS, PRODUCTS)
+    choices = (COSINES, [s for s in STEPS if _is_possible(s, context)], SPACINGS, PRODUCTS)
     recipes = [Recipe(*picked) for picked in product(*[(RIGHT, *c) for c in choices])]
-    recipes.sort(key=_count)
+    recipes.sort(key=_count_mistakes)
     reach = np.maximum(np.array(grid.shape) - 1, 1)
     kept: list[tuple[int, Recipe, Matrix]] = []
     stacked = np.empty((len(recipes), 3, 3))
     for recipe in recipes:
-        linear = axes(recipe, grid, context)
-        if not (np.abs((stacked[: len(kept)] - linear) * reach).max(axis=(1, 2)) < tolerance_mm / 10).any():
+        linear = build_axes(recipe, grid, context)
+        if not (np.abs((stacked[: len(kept)] - linear) * reach).max(axis=(1, 2)) < tolerance_mm * _SAME_AXES).any():
             stacked[len(kept)] = linear
-            kept.append((_count(recipe), recipe, linear))
+            kept.append((_count_mistakes(recipe), recipe, linear))
     return kept
 
 
-def named_orders(grid: Grid) -> dict[Order, str]:
-    """Orders an array of this grid is often stored in, and who stores it so."""
+def list_named_orders(grid: Grid) -> dict[Order, str]:
+    """List the orders in which an array of this grid is often stored, and who stores it so."""
     found = {AS_IS: "the array as DICOM stores it"}
     found.setdefault(stored_order(grid.ras), "the array dicom2nifti stores")
     found.setdefault(order_for(grid.ras, "RAS"), "the canonical array")
@@ -199,22 +238,30 @@ def named_orders(grid: Grid) -> dict[Order, str]:
     return found
 
 
-def order_mistakes(array: Order, meant: Order, grid: Grid) -> list[tuple[Mistake, Order]]:
-    """What is wrong with an affine for an array stored as `meant` on one stored as `array`; each with the order that it
-    alone would have meant. One mistake where `meant` is an order that tools write, else one for each change."""
+def list_order_mistakes(array: Order, meant: Order, grid: Grid) -> list[tuple[Mistake, Order]]:
+    """List what is wrong when an affine for one order of the array is put on an array stored in another.
+
+    Args:
+        array: the order in which the array is stored.
+        meant: the order the affine belongs to.
+        grid: where the series lies (LPS, mm).
+
+    Returns: mistakes, each with the order that it alone would have meant: one mistake where `meant` is an order that
+        tools write, else one for each change.
+    """
     if array == meant:
         return []
-    has, says = (axis_codes(grid.ras @ o.matrix(grid.shape)) for o in (array, meant))
-    who = named_orders(grid).get(meant)
+    has, stated = (axis_codes(grid.ras @ o.matrix(grid.shape)) for o in (array, meant))
+    who = list_named_orders(grid).get(meant)
     if who:
-        words = f"the affine belongs to {who} ({says}), and this array is stored {has}: {difference(array, meant)}"
+        words = f"the affine belongs to {who} ({stated}), and this array is stored {has}: {difference(array, meant)}"
         return [(Mistake("array order", words), meant)]
     change = meant.after(array.inverse)
     found = []
     if change.axes != AS_IS.axes:
         only = Order(change.axes)
         listed = ", ".join(AXES[a] for a in change.axes)
-        words = f"the affine has its columns in the order {listed} of the array's axes (array {has}, affine {says})"
+        words = f"the affine has its columns in the order {listed} of the array's axes (array {has}, affine {stated})"
         found.append((Mistake("axes permuted", words), only.after(array)))
     for a in np.flatnonzero(change.flipped):
         only = Order(flipped=tuple(n == a for n in range(3)))  # type: ignore[arg-type]
@@ -223,8 +270,16 @@ def order_mistakes(array: Order, meant: Order, grid: Grid) -> list[tuple[Mistake
     return found
 
 
-def mistakes_of(recipe: Recipe, array: Order, grid: Grid) -> Iterator[tuple[Mistake, Recipe]]:
-    """The mistakes of a recipe in words, each with the recipe that makes it alone."""
+def list_mistakes(recipe: Recipe, array: Order, grid: Grid) -> Iterator[tuple[Mistake, Recipe]]:
+    """List the mistakes of a recipe in words.
+
+    Args:
+        recipe: how an affine was built.
+        array: the order in which the array is stored.
+        grid: where the series lies (LPS, mm).
+
+    Yields: each mistake with the recipe that makes it alone.
+    """
     right = Recipe(order=array)
     for field, table in (
         ("cosines", COSINES), ("step", STEPS), ("spacing", SPACINGS), ("product", PRODUCTS), ("world", WORLDS),
@@ -233,10 +288,10 @@ def mistakes_of(recipe: Recipe, array: Order, grid: Grid) -> Iterator[tuple[Mist
         if taken != RIGHT:
             yield Mistake(f"{field} {taken}", table[taken]), replace(right, **{field: taken})
     if recipe.base != RIGHT:
-        yield Mistake(f"origin {recipe.base}", _base_words(recipe.base, grid)), replace(right, base=recipe.base)
+        yield Mistake(f"origin {recipe.base}", _describe_base(recipe.base, grid)), replace(right, base=recipe.base)
     if any(recipe.shift):
-        yield Mistake("shift", _shift_words(recipe.shift)), replace(right, shift=recipe.shift)
-    for mistake, order in order_mistakes(array, recipe.order, grid):
+        yield Mistake("shift", _describe_shift(recipe.shift)), replace(right, shift=recipe.shift)
+    for mistake, order in list_order_mistakes(array, recipe.order, grid):
         yield mistake, replace(right, order=order)
     for a in np.flatnonzero(recipe.negated):
         words = f"the sign of column {AXES[a]} of the affine is turned, and the origin is still that of the other end"
@@ -244,20 +299,21 @@ def mistakes_of(recipe: Recipe, array: Order, grid: Grid) -> Iterator[tuple[Mist
         yield Mistake(f"{AXES[a]} negated", words), replace(right, negated=negated)
 
 
-def _count(recipe: Recipe) -> int:
+def _count_mistakes(recipe: Recipe) -> int:
     return sum(getattr(recipe, f) != RIGHT for f in ("cosines", "step", "spacing", "product"))
 
 
-def _tags(context: Context) -> dict[str, float]:
+def _list_tag_lengths(context: Context) -> dict[str, float]:
+    """List the steps of STEPS that a tag gives a length for, in mm; some vendors write it with a sign."""
     given = {"thickness": context.slice_thickness_mm, "tag": context.spacing_between_slices_mm}
     return {name: abs(mm) for name, mm in given.items() if mm}
 
 
-def _possible(step: str, grid: Grid, context: Context) -> bool:
-    return step.startswith("straightened") or step in _tags(context)
+def _is_possible(step: str, context: Context) -> bool:
+    return step.startswith("straightened") or step in _list_tag_lengths(context)
 
 
-def _base_words(base: str | tuple[int, ...], grid: Grid) -> str:
+def _describe_base(base: str | tuple[int, ...], grid: Grid) -> str:
     if base == "zero":
         return "the origin was left out: it is 0, 0, 0, and belongs at Image Position (Patient) of the first plane"
     if base == "centre":
@@ -268,7 +324,7 @@ def _base_words(base: str | tuple[int, ...], grid: Grid) -> str:
     return f"the origin is that of another corner of the block: voxel ({which}) of the DICOM array"
 
 
-def _shift_words(shift: tuple[float, ...]) -> str:
+def _describe_shift(shift: tuple[float, ...]) -> str:
     if max(map(abs, shift)) == 1:
         return "the origin is one voxel off along i, j and k (indices counted from 1)"
     along = [AXES[a] for a in np.flatnonzero(shift)]

@@ -1,8 +1,8 @@
 """Pair the masks and images of a folder as nnU-Net names them: imagesTr/CASE_0000.nii.gz and labelsTr/CASE.nii.gz.
 
 Rules:
-- A mask has one image per channel, told by four digits; every one of them is a pair to be checked.
-- What has no partner is named, never passed over.
+- A mask has one image per channel, numbered by four digits; each of them makes a pair to be checked.
+- A file without a partner is named, never passed over.
 - The labels a data set declares hold for every mask in its own folders, however the mask was named to the command.
 """
 
@@ -22,7 +22,7 @@ _FOLDERS = (("labelsTr", "imagesTr"), ("labelsTs", "imagesTs"))
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """pairs: (mask, image), by name. alone: a finding for every file without a partner."""
+    """Files to be checked. pairs: (mask, image), by name. alone: a finding for every file without a partner."""
 
     pairs: tuple[tuple[Path, Path], ...]
     alone: tuple[Finding, ...]
@@ -30,14 +30,14 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The values a data set allows in its masks, ascending, background too. file: where it says so."""
+    """The values a data set allows in its masks, ascending, background too. file: the name of the file that lists them."""
 
     values: tuple[int, ...]
     file: str
 
 
 def pairs_of_dataset(folder: Path) -> Pairs:
-    """All pairs of an nnU-Net data set folder: labelsTr with imagesTr, labelsTs with imagesTs.
+    """Find all pairs of an nnU-Net data set folder: labelsTr with imagesTr, labelsTs with imagesTs.
 
     Raises PipelineError NO_SUCH_INPUT where neither is there, NOTHING_TO_CHECK where they are empty.
     """
@@ -49,12 +49,13 @@ def pairs_of_dataset(folder: Path) -> Pairs:
             "Give the folder of an nnU-Net data set, or the folder of masks and the folder of images.",
             where=(folder.name,),
         )
-    each = [_paired(masks, images) for masks, images in found]
-    return _any(Pairs(tuple(p for e in each for p in e.pairs), tuple(f for e in each for f in e.alone)))
+    each = [_pair(masks, images) for masks, images in found]
+    both = Pairs(tuple(p for e in each for p in e.pairs), tuple(f for e in each for f in e.alone))
+    return _require_files(both, (folder,))
 
 
 def pairs(masks: Path, images: Path) -> Pairs:
-    """Every mask of one folder with its images of another: CASE with CASE_0000, CASE_0001, …, or with CASE itself.
+    """Pair every mask of one folder with its images of another: CASE with CASE_0000, CASE_0001, …, or with CASE itself.
 
     Raises PipelineError NO_SUCH_INPUT where `images` is no folder, NOTHING_TO_CHECK where both are empty.
     """
@@ -64,15 +65,15 @@ def pairs(masks: Path, images: Path) -> Pairs:
             Code.NO_SUCH_INPUT,
             words,
             "Give two files, or the folder of masks and the folder of images.",
-            where=(masks.name,),
+            where=(masks.name, images.name),
         )
-    return _any(_paired(masks, images))
+    return _require_files(_pair(masks, images), (masks, images))
 
 
 def declared_labels(mask: Path) -> Labels | None:
-    """The labels of the data set a mask lies in, told by its folder's name; None where none declares any.
+    """Read the labels of the data set that a mask lies in, known by its folder's name; None where there is none.
 
-    Raises BAD_DATASET for a dataset.json that cannot be understood.
+    Raises PipelineError BAD_DATASET for a dataset.json that cannot be understood.
     """
     folder = mask.absolute().parent
     file = folder.parent / "dataset.json"
@@ -85,13 +86,16 @@ def declared_labels(mask: Path) -> Labels | None:
         labels = record.get("labels") if isinstance(record, dict) else None
         if not isinstance(labels, dict) or not labels:
             raise ValueError("it holds no “labels”")
-        return Labels(tuple(sorted({0, *_values(labels)})), file.name)
+        return Labels(tuple(sorted({0, *_read_numbers(labels)})), file.name)
     except (OSError, ValueError, RecursionError) as error:
-        raise _bad_dataset(file, error) from error
+        raise _refuse_dataset(file, error) from error
 
 
-def _values(labels: dict[str, Any]) -> list[int]:
-    """The numbers among labels: {"liver": 1, "whole": [1, 2]}, or as version 1 of nnU-Net writes it, {"1": "liver"}."""
+def _read_numbers(labels: dict[str, Any]) -> list[int]:
+    """Read the numbers of labels: {"liver": 1, "whole": [1, 2]}, or as version 1 of nnU-Net writes it, {"1": "liver"}.
+
+    Raises ValueError for one that is no whole number from 0 on.
+    """
     if all(name.isdecimal() for name in labels) and not any(str(value).isdecimal() for value in labels.values()):
         return [int(name) for name in labels]
     values = [v for value in labels.values() for v in (value if isinstance(value, list) else [value])]
@@ -102,35 +106,39 @@ def _values(labels: dict[str, Any]) -> list[int]:
     return [int(v) for v in values]
 
 
-def _any(found: Pairs) -> Pairs:
+def _require_files(found: Pairs, folders: tuple[Path, ...]) -> Pairs:
+    """Return the pairs. Raises PipelineError NOTHING_TO_CHECK where the folders hold no file at all."""
     if not found.pairs and not found.alone:
         raise refuse(
             Code.NOTHING_TO_CHECK,
             f"there is nothing to check: no file ends in {' or '.join(_ENDINGS)}",
             "Give a mask and its image, the folders of both, or the folder of an nnU-Net data set.",
+            where=tuple(folder.name for folder in folders),
         )
     return found
 
 
-def _paired(masks: Path, images: Path) -> Pairs:
+def _pair(masks: Path, images: Path) -> Pairs:
+    """Pair the files of two folders by their names, and note which of them have no partner."""
     labels: dict[str, Path] = {}
     found, alone, used = [], [], set()
-    for path in _files(masks):
+    for path in _list_files(masks):
         if labels.setdefault(_stem(path), path) != path:
-            alone.append(_alone(path, f"{labels[_stem(path)].name} has the same name"))
-    for path in _files(images):
+            alone.append(_without_partner(path, f"{labels[_stem(path)].name} has the same name"))
+    for path in _list_files(images):
         stem = _stem(path)
         case = stem if stem in labels else re.sub(r"_\d{4}$", "", stem)
         if case in labels:
             used.add(case)
             found.append((labels[case], path))
         else:
-            alone.append(_alone(path, "no mask is called " + case))
-    alone += [_alone(path, f"no image is called {case}_0000") for case, path in labels.items() if case not in used]
+            alone.append(_without_partner(path, "no mask is called " + case))
+    unused = {case: path for case, path in labels.items() if case not in used}
+    alone += [_without_partner(path, f"no image is called {case}_0000") for case, path in unused.items()]
     return Pairs(tuple(sorted(found)), tuple(alone))
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.name.endswith(_ENDINGS) and not p.name.startswith("."))
 
 
@@ -138,11 +146,13 @@ def _stem(path: Path) -> str:
     return next(path.name[: -len(e)] for e in _ENDINGS if path.name.endswith(e))
 
 
-def _alone(path: Path, reason: str) -> Finding:
-    return Finding(Code.UNPAIRED, f"{path.parent.name}/{path.name} has no partner: {reason}", where=(path.name,))
+def _without_partner(path: Path, reason: str) -> Finding:
+    words = f"{path.parent.name}/{path.name} has no partner: {reason}"
+    hint = "Add its partner, or correct its name: CASE.nii.gz for a mask, CASE_0000.nii.gz for its first channel."
+    return Finding(Code.UNPAIRED, words, hint, where=(path.name,))
 
 
-def _bad_dataset(file: Path, error: Exception) -> PipelineError:
+def _refuse_dataset(file: Path, error: Exception) -> PipelineError:
     return refuse(
         Code.BAD_DATASET,
         f"{file.name} of {file.parent.name} cannot be understood: {error}",

@@ -1,9 +1,9 @@
-"""The search: which recipes give the affine of a file.
+"""Search for the recipes that give the affine of a file.
 
 Rules:
-- Fewest mistakes win; every recipe with as few is returned, the likelier first, so that a tie is seen as a tie.
+- Fewest mistakes win; every recipe with as few is returned, the likeliest first, so that a tie stays visible.
 - Directions first, origin second: few ways give the right 3 x 3, and only those are tried with every origin.
-- Whatever is found is built again by `build` and held against the file; the search itself proves nothing.
+- Whatever is found is built again by `build` and compared with the file; the search itself proves nothing.
 - What no recipe gives exactly may be a recipe and then a motion: a shift, or a rotation too. That is left over.
 """
 
@@ -20,24 +20,27 @@ from ..geometry.axis_order import AS_IS, ORDERS, Order
 from ..geometry.grid import Grid
 from ..geometry.rigid_motion import Motion, motion
 from .mistakes import (
-    BASES,
     CORNERS,
+    FIXED_BASES,
     RIGHT,
     SHIFTS,
     WORLDS,
     Context,
     Recipe,
     build,
-    centred,
-    constructions,
-    corner,
-    named_orders,
-    to_world,
+    centre_origin,
+    list_constructions,
+    list_named_orders,
+    locate_base,
+    turn_to_world,
 )
 
-MOST_MISTAKES = 4
+MOST_MISTAKES = 4  # a longer list explains nearly any affine, and so explains nothing
 _SIGNS = np.array(list(product((1.0, -1.0), repeat=3)))
 _TURNS = np.array([o.matrix((1, 1, 1))[:3, :3] for o in ORDERS], float)
+_PLACE_BASES: tuple[str | tuple[int, ...], ...] = (RIGHT, *CORNERS)
+_ALL_BASES: tuple[str | tuple[int, ...], ...] = (*_PLACE_BASES, *FIXED_BASES)
+_ALL_SHIFTS: tuple[tuple[float, ...], ...] = ((0.0, 0.0, 0.0), *SHIFTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,158 +63,157 @@ class _Hit:
     turn: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Target:
+    """What is searched for: a file's affine (4 x 4 RAS) and shape, the grid of the series, and how near is exact, in mm.
+
+    prices: for each order an affine may belong to, how many mistakes that is and the order of the array.
+    """
+
+    affine: Matrix
+    shape: tuple[int, int, int]
+    grid: Grid
+    context: Context
+    tolerance_mm: float
+    prices: dict[Order, tuple[int, Order]]
+
+    @property
+    def reach(self) -> Matrix:
+        """(3,) the number of steps along each axis: by so much an error of one step grows."""
+        return np.maximum(np.array(self.shape) - 1.0, 1.0)
+
+    def build(self, recipe: Recipe) -> Matrix:
+        return build(recipe, self.grid, self.context)
+
+    def is_exact(self, recipe: Recipe) -> bool:
+        return corner_distance(self.build(recipe), self.affine, self.shape) <= self.tolerance_mm
+
+
 def search(
     wrong: Matrix, arrays: Sequence[Order], grid: Grid, context: Context, tolerance_mm: float
 ) -> list[FoundRecipe]:
-    """All smallest recipes for an affine (4 x 4 RAS) of an array stored in one of the orders given.
+    """Search for all recipes with the fewest mistakes.
 
-    Exact ones where there are any; else those that leave a shift; else those that leave a rigid motion; else none.
+    Args:
+        wrong: the affine of the file, 4 x 4, index to RAS mm.
+        arrays: the orders in which its array may be stored, all of one shape.
+        grid: where the series lies (LPS, mm).
+        context: what else is known of the series.
+        tolerance_mm: how near a corner must come to its place to be exact, in mm.
+
+    Returns: exact recipes where there are any; else one that leaves a shift; else one that leaves a rigid motion; else
+        none.
     """
-    shape = arrays[0].shape(grid.shape)
-    ways = constructions(grid, context, tolerance_mm)
-    prices = _order_prices(arrays, grid)
-    hits = _direction_hits(wrong, shape, ways, tolerance_mm)
-    found = _exact(wrong, hits, prices, shape, grid, context, tolerance_mm)
-    return (
-        found
-        or _shifted(wrong, hits, prices, grid, context)
-        or _moved(wrong, ways, prices, shape, grid, context, tolerance_mm)
-    )
+    target = _Target(wrong, arrays[0].shape(grid.shape), grid, context, tolerance_mm, _price_orders(arrays, grid))
+    ways = list_constructions(grid, context, tolerance_mm)
+    hits = _match_directions(target, ways)
+    return _search_exact(target, hits) or _search_shifted(target, hits) or _search_moved(target, ways)
 
 
-def _direction_hits(
-    wrong: Matrix, shape: Sequence[int], ways: Sequence[tuple[int, Recipe, Matrix]], tolerance_mm: float
-) -> list[_Hit]:
-    """Every construction and world that gives the file's 3 x 3 in some order, fewest mistakes first."""
+def _match_directions(target: _Target, ways: Sequence[tuple[int, Recipe, Matrix]]) -> list[_Hit]:
+    """Find every construction and world that gives the file's 3 x 3 in some order, fewest mistakes first."""
     stacked = np.array([linear for _, _, linear in ways])
-    reach = np.maximum(np.array(shape) - 1, 1)
     hits = []
     for world in (RIGHT, *WORLDS):
-        turned, _ = to_world(world, stacked, np.zeros((len(ways), 3)))
-        left = (turned[:, None] @ _TURNS - wrong[:3, :3]) * reach
+        turned, _ = turn_to_world(world, stacked, np.zeros((len(ways), 3)))
+        left = (turned[:, None] @ _TURNS - target.affine[:3, :3]) * target.reach
         # Both ends of an axis may be off by the limit, in opposite ways.
-        for way, turn in np.argwhere(np.abs(left).max(axis=(2, 3)) < 2 * tolerance_mm):
+        for way, turn in np.argwhere(np.abs(left).max(axis=(2, 3)) < 2 * target.tolerance_mm):
             count, recipe, linear = ways[way]
             hits.append(_Hit(count + (world != RIGHT), replace(recipe, world=world), linear, int(turn)))
     return sorted(hits, key=lambda h: h.mistakes)
 
 
-def _exact(
-    wrong: Matrix,
-    hits: Sequence[_Hit],
-    prices: dict[Order, tuple[int, Order]],
-    shape: tuple[int, int, int],
-    grid: Grid,
-    context: Context,
-    tolerance_mm: float,
-) -> list[FoundRecipe]:
+def _search_exact(target: _Target, hits: Sequence[_Hit]) -> list[FoundRecipe]:
+    """Search for the recipes that give the affine exactly."""
     best, found = MOST_MISTAKES, []
     for hit in hits:
         if hit.mistakes > best:
             break
-        for order, negated in _splits(hit.turn):
-            price, array = prices[order]
+        for order, negated in _split_flips(hit.turn):
+            price, array = target.prices[order]
             so_far = hit.mistakes + price + sum(negated)
             if so_far > best:
                 continue
             partial = replace(hit.recipe, order=order, negated=negated)
-            for recipe, extra in _origins(wrong, partial, hit.linear, best - so_far, grid, tolerance_mm):
-                if (
-                    so_far + extra <= best
-                    and corner_distance(build(recipe, grid, context), wrong, shape) <= tolerance_mm
-                ):
+            for recipe, extra in _match_origins(target, partial, hit.linear, best - so_far):
+                if so_far + extra <= best and target.is_exact(recipe):
                     best = so_far + extra
                     found.append(FoundRecipe(recipe, array, best))
-    return sorted((f for f in found if f.mistakes == best), key=lambda f: unlikeliness(f.recipe, f.array))
+    return sorted((f for f in found if f.mistakes == best), key=lambda f: rank_unlikeliness(f.recipe, f.array))
 
 
-def _splits(turn: int) -> Iterator[tuple[Order, tuple[bool, bool, bool]]]:
-    """The eight ways to share the flips of a signed permutation between the order and the sign of the columns."""
+def _split_flips(turn: int) -> Iterator[tuple[Order, tuple[bool, bool, bool]]]:
+    """List the eight ways to share the flips of a signed permutation between the order and the sign of the columns."""
     whole = ORDERS[turn]
     for signs in _SIGNS:
         negated = (bool(signs[0] < 0), bool(signs[1] < 0), bool(signs[2] < 0))
         yield Order(flipped=negated).after(whole), negated
 
 
-_ALL_BASES: tuple[str | tuple[int, ...], ...] = (RIGHT, *CORNERS, "zero", "centre")
-_ALL_SHIFTS: tuple[tuple[float, ...], ...] = ((0.0, 0.0, 0.0), *SHIFTS)
-assert set(_ALL_BASES) == {RIGHT, *BASES}
-
-
-def _origins(
-    wrong: Matrix, recipe: Recipe, linear: Matrix, allowed: int, grid: Grid, tolerance_mm: float
-) -> Iterator[tuple[Recipe, int]]:
-    """The recipe with every origin and shift that end at the file's origin, with the mistakes they add."""
-    bases = np.array([corner(base, grid) for base in _ALL_BASES[:8]])
-    turned, starts = to_world(recipe.world, linear, bases)
+def _match_origins(target: _Target, recipe: Recipe, linear: Matrix, allowed: int) -> Iterator[tuple[Recipe, int]]:
+    """Find every origin and shift that end at the file's origin, with the mistakes they add, at most so many."""
+    grid = target.grid
+    bases = np.array([locate_base(base, grid) for base in _PLACE_BASES])
+    turned, starts = turn_to_world(recipe.world, linear, bases)
     offset = turned @ recipe.order.matrix(grid.shape)[:3, 3]
-    middle = centred(wrong[:3, :3], recipe.order.shape(grid.shape))
-    starts = np.vstack([starts + offset, np.zeros(3), middle])
-    _, steps = to_world(recipe.world, linear, np.array(_ALL_SHIFTS) @ linear.T)
-    left = np.abs(starts[:, None] + steps - wrong[:3, 3]).max(axis=2)
-    for base, shift in np.argwhere(left < 2 * tolerance_mm):
+    middle = centre_origin(target.affine[:3, :3], recipe.order.shape(grid.shape))
+    starts = np.vstack([starts + offset, np.zeros(3), middle])  # in the order of _ALL_BASES
+    _, steps = turn_to_world(recipe.world, linear, np.array(_ALL_SHIFTS) @ linear.T)
+    left = np.abs(starts[:, None] + steps - target.affine[:3, 3]).max(axis=2)
+    for base, shift in np.argwhere(left < 2 * target.tolerance_mm):
         extra = int(base > 0) + int(shift > 0)
         if extra <= allowed:
             yield replace(recipe, base=_ALL_BASES[base], shift=_ALL_SHIFTS[shift]), extra
 
 
-def _shifted(
-    wrong: Matrix, hits: Sequence[_Hit], prices: dict[Order, tuple[int, Order]], grid: Grid, context: Context
-) -> list[FoundRecipe]:
-    """The directions are explained and the origin is not: the fewest mistakes, and the shift that is left."""
+def _search_shifted(target: _Target, hits: Sequence[_Hit]) -> list[FoundRecipe]:
+    """Search for a recipe that explains the directions and not the origin: the fewest mistakes, and the shift left over."""
     found = []
     for hit in hits:
-        price, array = prices[ORDERS[hit.turn]]
+        price, array = target.prices[ORDERS[hit.turn]]
         if hit.mistakes + price < MOST_MISTAKES:
             recipe = replace(hit.recipe, order=ORDERS[hit.turn])
-            left = motion(wrong, build(recipe, grid, context), array.shape(grid.shape))
+            left = motion(target.affine, target.build(recipe), array.shape(target.grid.shape))
             found.append(FoundRecipe(recipe, array, hit.mistakes + price, left))
-    return _fewest(found)
+    return _pick_fewest(found)
 
 
-def _moved(
-    wrong: Matrix,
-    ways: Sequence[tuple[int, Recipe, Matrix]],
-    prices: dict[Order, tuple[int, Order]],
-    shape: tuple[int, int, int],
-    grid: Grid,
-    context: Context,
-    tolerance_mm: float,
-) -> list[FoundRecipe]:
-    """Lengths and angles of the axes are explained, their directions are not: a rotation and a shift are left."""
-    reach = np.maximum(np.array(shape) - 1, 1)
+def _search_moved(target: _Target, ways: Sequence[tuple[int, Recipe, Matrix]]) -> list[FoundRecipe]:
+    """Search for a recipe that explains lengths and angles of the axes, but not their directions: a rotation is left."""
+    wrong, reach = target.affine, target.reach
     found = []
     for count, recipe, _ in ways:
         for order in ORDERS:
-            price, array = prices[order]
+            price, array = target.prices[order]
             if count + price >= MOST_MISTAKES - 1:
                 continue
             tried = replace(recipe, order=order)
-            affine = build(tried, grid, context)
+            affine = target.build(tried)
             lengths = np.linalg.norm(affine[:3, :3], axis=0) - np.linalg.norm(wrong[:3, :3], axis=0)
-            if np.abs(lengths * reach).max() > 2 * tolerance_mm:
+            if np.abs(lengths * reach).max() > 2 * target.tolerance_mm:
                 continue
-            left = motion(wrong, affine, shape)
+            left = motion(wrong, affine, target.shape)
             turned = wrong[:3, :3] @ np.linalg.inv(affine[:3, :3])
-            if not left.mirrored and np.abs(turned.T @ turned - np.eye(3)).max() * reach.max() < tolerance_mm:
+            if not left.mirrored and np.abs(turned.T @ turned - np.eye(3)).max() * reach.max() < target.tolerance_mm:
                 found.append(FoundRecipe(tried, array, count + price, left))
-    return _fewest(found)
+    return _pick_fewest(found)
 
 
-def _fewest(found: list[FoundRecipe]) -> list[FoundRecipe]:
+def _pick_fewest(found: list[FoundRecipe]) -> list[FoundRecipe]:
+    """Pick the recipe with the fewest mistakes; of several the likeliest, then the one that leaves the smallest shift."""
     least = min((f.mistakes for f in found), default=0)
-    return sorted((f for f in found if f.mistakes == least), key=_likely_and_near)[:1]
+    return sorted((f for f in found if f.mistakes == least), key=_rank)[:1]
 
 
-def _likely_and_near(found: FoundRecipe) -> tuple[int, float]:
-    return unlikeliness(found.recipe, found.array), float(
-        np.linalg.norm(found.residual.shift_mm if found.residual else 0)
-    )
+def _rank(found: FoundRecipe) -> tuple[int, float]:
+    shift_mm = float(np.linalg.norm(found.residual.shift_mm)) if found.residual else 0.0
+    return rank_unlikeliness(found.recipe, found.array), shift_mm
 
 
-def _order_prices(arrays: Sequence[Order], grid: Grid) -> dict[Order, tuple[int, Order]]:
-    """For each order an affine may belong to: how many mistakes that is, for the array order that makes them fewest."""
-    named = named_orders(grid)
+def _price_orders(arrays: Sequence[Order], grid: Grid) -> dict[Order, tuple[int, Order]]:
+    """Count for each order an affine may belong to how many mistakes that is, for the array order that makes them fewest."""
+    named = list_named_orders(grid)
 
     def price(array: Order, meant: Order) -> int:
         if array == meant:
@@ -222,8 +224,8 @@ def _order_prices(arrays: Sequence[Order], grid: Grid) -> dict[Order, tuple[int,
     return {meant: min(((price(a, meant), a) for a in arrays), key=lambda p: p[0]) for meant in ORDERS}
 
 
-def unlikeliness(recipe: Recipe, array: Order) -> int:
-    """A rough rank among recipes with as many mistakes: the ways people really go wrong come first."""
+def rank_unlikeliness(recipe: Recipe, array: Order) -> int:
+    """Rank recipes with as many mistakes roughly: the ways people really go wrong come first, with the lowest number."""
     rank = {"kept": 0, "after": 1, "directions": 2, "origin": 2}.get(recipe.world, 4) if recipe.world != RIGHT else 0
     rank += 3 * sum(recipe.negated) + 2 * (recipe.cosines != RIGHT) + 2 * (recipe.product != RIGHT)
     rank += (recipe.spacing not in (RIGHT, "unit", "102")) * 3 + (recipe.step == "straightened long")

@@ -1,9 +1,9 @@
-"""The round trip on this installation: masks out as DICOM, back as NIfTI, and every voxel where it was.
+"""Test the round trip on this installation: masks out as DICOM, back as NIfTI, and every voxel where it was.
 
 Rules:
 - A body that no mirror or rotation maps to itself, on grids whose three sizes and spacings all differ.
-- Every route is the one a user takes: what is written is scanned, laid, decoded, written and read back like any input,
-  with every witness that is installed. A check compares voxels and corners with what went in, and cannot pass on less.
+- Every route is the one a user takes: what is written is scanned, stacked, decoded, written and read back like any
+  input, with every witness that is installed. A check passes only if voxels and corners are those that went in.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _ORIENTATIONS = {
     "coronal": (1, 0, 0, 0, 0, -1),
     "double oblique": (0.9720735, 0.1366161, -0.1908090, -0.2019390, 0.9011705, -0.3835523),
 }
-_CORNER_MM = 1e-3
+_CORNER_MM = 1e-3  # what a float32 affine may move a corner by, and far below any voxel
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the table. passed: None where it could not be done here, and `said` is why."""
+    """One line of the table. passed: None where it could not be done here. said: what was found, or why it was not done."""
 
     grid: str
     route: str
@@ -46,39 +46,41 @@ class Check:
 
 
 def selftest() -> Iterator[Check]:
-    """Every route on every grid, one check at a time."""
+    """Run every route on every grid, one check at a time."""
     with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
         for number, (name, cosines) in enumerate(_ORIENTATIONS.items()):
-            mask = _mask(name, cosines)
-            place = Path(folder, str(number))
-            place.mkdir()
-            yield from _routes(name, mask, place)
+            mask = _make_mask(name, cosines)
+            working = Path(folder, str(number))
+            working.mkdir()
+            yield from _run_routes(name, mask, working)
 
 
-def _routes(name: str, mask: Mask, folder: Path) -> Iterator[Check]:
+def _run_routes(name: str, mask: Mask, folder: Path) -> Iterator[Check]:
     series = folder / "series"
     write_series(mask, None, series)
-    yield _tried(name, "series and back, every witness", mask, series, folder / "a.nii.gz", Policy(crosscheck="voxels"))
-    yield _tried(
+    yield _try_route(
+        name, "series and back, every witness", mask, series, folder / "a.nii.gz", Policy(crosscheck="voxels")
+    )
+    yield _try_route(
         name, "series, written as RAS", mask, series, folder / "b.nii.gz", Policy(crosscheck="off", orient="RAS")
     )
     on_source = Request(source=(series,))
-    yield _tried(
+    yield _try_route(
         name, "series on its source's grid", mask, series, folder / "c.nii.gz", Policy(crosscheck="off"), on_source
     )
     try:
-        _, laid = laid_series([series], None, None, Policy())
-        write_seg([mask], laid.frames, folder / "seg" / "seg.dcm")
+        _, stacked = laid_series([series], None, None, Policy())
+        write_seg([mask], stacked.frames, folder / "seg" / "seg.dcm")
     except PipelineError as error:
         absent = error.finding.code is Code.NO_EXPORT_PACKAGE
         yield Check(name, "SEG and back", None if absent else False, error.finding.message)
         return
-    yield _tried(
+    yield _try_route(
         name, "SEG and back", mask, folder / "seg", folder / "d.nii.gz", Policy(crosscheck="affine"), on_source
     )
 
 
-def _tried(
+def _try_route(
     name: str, route: str, mask: Mask, given: Path, target: Path, policy: Policy, request: Request | None = None
 ) -> Check:
     try:
@@ -87,17 +89,17 @@ def _tried(
         return Check(name, route, False, str(error))
     header = nifti.read_header(target)
     block = np.stack(list(nifti.read_planes(target))).transpose(2, 1, 0)
-    wrong, off_mm = _compared(mask, block, header.affine)
+    wrong, off_mm = _compare(mask, block, header.affine)
     agree = [a.witness for a in outcome.agreements if a.confirms]
-    told = f"{wrong} voxels differ, corners within {off_mm:.1e} mm"
+    words = f"{wrong} voxels differ, corners within {off_mm:.1e} mm"
     if policy.crosscheck == "voxels":
-        told += f"; {outcome.verdict}" + (f" with {', '.join(agree)}" if agree else "")
+        words += f"; {outcome.verdict}" + (f" with {', '.join(agree)}" if agree else "")
     sound = policy.crosscheck == "off" or outcome.verdict == "VERIFIED"
-    return Check(name, route, wrong == 0 and off_mm <= _CORNER_MM and sound, told)
+    return Check(name, route, wrong == 0 and off_mm <= _CORNER_MM and sound, words)
 
 
-def _compared(mask: Mask, block: Array, affine_ras: Array) -> tuple[int, float]:
-    """Voxels of the mask that the file has elsewhere or otherwise, by their place in the patient; and the rounding."""
+def _compare(mask: Mask, block: Array, affine_ras: Array) -> tuple[int, float]:
+    """Count the voxels that differ at one place in the patient, and measure how far (mm) centres lie from each other."""
     indices = np.stack(np.meshgrid(*map(np.arange, mask.grid.shape), indexing="ij"), -1).reshape(-1, 3)
     world = mask.grid.points(indices) * (-1, -1, 1)
     inverse = np.linalg.inv(affine_ras)
@@ -110,8 +112,8 @@ def _compared(mask: Mask, block: Array, affine_ras: Array) -> tuple[int, float]:
     return int(np.count_nonzero(differing)), float(np.linalg.norm(off, axis=1).max())
 
 
-def _mask(name: str, cosines: tuple[float, ...]) -> Mask:
-    """Two labels: a body whose every side looks different, and a marker towards its first corner."""
+def _make_mask(name: str, cosines: tuple[float, ...]) -> Mask:
+    """Make a mask of two labels: a body whose every side looks different, and a marker towards its first corner."""
     shape, spacing, step = (24, 18, 11), (0.9, 1.3), 2.5
     row, column = np.array(cosines[:3], float), np.array(cosines[3:], float)
     row, column = row / np.linalg.norm(row), column - row * (row @ column) / (row @ row)
