@@ -24,8 +24,8 @@ from .contours import Arrangement, Polygon, Raster, distance, fill
 
 Pair = NDArray[np.float64]  # of u and v
 
-# Layers further apart than this many times the usual step have a gap between them: one layer left out makes it 2, and
-# jitter of positions stays far below 1.5.
+# Layers further apart than this many times the usual step have a gap between them: half-way from the usual step (1) to
+# one layer that is left out (2).
 _GAP = 1.5
 
 
