@@ -119,6 +119,14 @@ def test_relations(b, a, relation):
     assert relate(a, b, 0.02) == other
 
 
+def test_a_crossing_at_the_very_end_of_the_last_edge_does_not_break_off():
+    # In these pixels of 1.5 by 0.7 the crossing is rounded to the end of the polygon's last edge.
+    b, a = ([(3, 10), (10, 9), (5, 6)], [(0, 13), (7, 11), (9, 8), (6, 7)])
+    pixel = np.array((1.5, 0.7))
+    assert relate(np.array(b, float) * pixel, np.array(a, float) * pixel, 0.02) == "overlapping"
+    assert relate(np.array(a, float) * pixel, np.array(b, float) * pixel, 0.02) == "overlapping"
+
+
 def together(*polygons: np.ndarray) -> tuple[np.ndarray, float, tuple[int | None, ...]]:
     arrangement = arrange(polygons, 0.02)
     return fill(polygons, arrangement, (40, 50)), area(polygons, arrangement), arrangement.depth

@@ -1,1 +1,1 @@
-"""Structure sets: contours filled on the planes of their images."""
+"""Fill the contours of RT structure sets on the planes of their images."""

@@ -1,4 +1,4 @@
-"""Closed contours in one plane: which pixels they hold, how they lie to each other, and their area. Numbers only.
+"""Fill closed contours in one plane, compare them with each other and measure their area. Numbers only, no DICOM.
 
 Rules:
 - A polygon is (n, 2) float64: u along the columns of a raster, v along its rows, in continuous pixel indices, so that
@@ -26,15 +26,20 @@ Relation = Literal["apart", "within", "around", "same", "overlapping"]
 # Crossings are rounded to this many decimals of a pixel: two edges through one centre then agree that it lies on them.
 _DECIMALS = 9
 _BLOCK = 256  # points tested at once, which bounds the memory of a pair of long contours
+# Samples along a pixel's side for areas without a formula. Odd, so that samples lie on the pixel centres: contours that
+# hold a pixel then have an area.
+_FINENESS = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
     """How the polygons of one plane combine.
 
-    depth: per polygon, the number of (united) polygons around it; odd is a hole; None repeats an earlier polygon.
-    overlapping: the pairs that overlap in part. crossed: the polygons that cross themselves.
-    xor: all are combined by exclusive or, and depth says nothing.
+    Attributes:
+        depth: for each polygon the number of (united) polygons around it; odd is a hole, None repeats an earlier one.
+        overlapping: the pairs of polygons that overlap in part.
+        crossed: the polygons that cross themselves.
+        xor: whether all are combined by exclusive or; depth has no meaning then.
     """
 
     depth: tuple[int | None, ...]
@@ -51,8 +56,17 @@ class Arrangement:
         return tuple(n for n, d in enumerate(self.depth) if d is None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Relations:
+    """around: for each polygon, those it lies within. overlapping: pairs. repeated: polygons equal to an earlier one."""
+
+    around: tuple[frozenset[int], ...]
+    overlapping: tuple[tuple[int, int], ...]
+    repeated: frozenset[int]
+
+
 def raster(polygon: Polygon, shape: tuple[int, int]) -> Raster:
-    """(rows, columns) whether each pixel centre is inside. What lies beyond the raster is clipped."""
+    """Return a (rows, columns) array of whether each pixel centre is inside; what lies beyond it is clipped."""
     rows, columns = shape
     low, high = _edges_upwards(polygon)
     first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.int64)
@@ -60,30 +74,45 @@ def raster(polygon: Polygon, shape: tuple[int, int]) -> Raster:
     inside = np.zeros(shape, np.bool_)
     if len(row) == 0:
         return inside
-    # From the lower end whatever way the edge is run, so that neighbours compute one edge alike.
+    # From the lower end, whichever way the edge runs, so that neighbours that share an edge compute it alike.
     u = low[edge, 0] + (row - low[edge, 1]) * _slope(low, high, edge)
     column = np.clip(np.ceil(np.round(u, _DECIMALS)), 0, columns).astype(np.int64)
-    # Only the box of the crossings: every one turns inside to outside for the rest of its row.
+    # Only the box of the crossings is computed: each crossing turns inside to outside for the rest of its row.
     top, left = row.min(), column.min()
     height, width = int(row.max() - top) + 1, int(column.max() - left) + 1
-    place = (row - top) * width + (column - left)
-    toggles = (np.bincount(place, minlength=height * width) & 1).astype(np.uint8).reshape(height, width)
+    pixel = (row - top) * width + (column - left)
+    toggles = (np.bincount(pixel, minlength=height * width) & 1).astype(np.uint8).reshape(height, width)
     box = inside[top : top + height, left : left + width]
     box[:] = np.bitwise_xor.accumulate(toggles, axis=1)[:, : box.shape[1]]
     return inside
 
 
 def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, float] = (1, 1)) -> Arrangement:
-    """Nesting, overlaps and repeats among the polygons of one plane. scale: a pixel's size, in the tolerance's unit."""
+    """Find nesting, overlaps and repeats among the polygons of one plane.
+
+    Args:
+        polygons: (n, 2) each, in pixels.
+        tolerance: boundaries nearer than this touch and do not overlap, in the unit of `scale`.
+        scale: a pixel's size along u and along v.
+
+    Returns:
+        The depth of each polygon, and which of them overlap, repeat another or cross themselves.
+    """
     scaled = [p * scale for p in polygons]
-    boxes = np.array([(*p.min(0), *p.max(0)) for p in scaled])
-    count = len(polygons)
-    around: list[set[int]] = [set() for _ in range(count)]
-    group, overlapping, repeated = list(range(count)), [], set()
-    for b in range(count):
+    relations = _relate_all(scaled, tolerance)
+    crossed = tuple(n for n, polygon in enumerate(scaled) if crosses_itself(polygon, tolerance))
+    return Arrangement(_depths(relations), relations.overlapping, crossed)
+
+
+def _relate_all(polygons: Sequence[Polygon], tolerance: float) -> _Relations:
+    """Relate every pair of polygons whose boxes meet. A repeated polygon is related to no further one."""
+    boxes = np.array([(*p.min(0), *p.max(0)) for p in polygons])
+    around: list[set[int]] = [set() for _ in polygons]
+    overlapping, repeated = [], set()
+    for b, polygon in enumerate(polygons):
         near = np.flatnonzero((boxes[:b, :2] < boxes[b, 2:]).all(1) & (boxes[:b, 2:] > boxes[b, :2]).all(1))
         for a in map(int, near):
-            relation = "apart" if a in repeated else relate(scaled[b], scaled[a], tolerance)
+            relation = "apart" if a in repeated else relate(polygon, polygons[a], tolerance)
             if relation == "same":
                 repeated.add(b)
                 break
@@ -93,26 +122,40 @@ def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, f
                 around[a].add(b)
             elif relation == "overlapping":
                 overlapping.append((a, b))
-                group = [group[a] if g == group[b] else g for g in group]
-    around = [outer - repeated for outer in around]
-    depth: list[int | None] = []
-    for n in range(count):
-        members = [m for m in range(count) if group[m] == group[n]]
-        depth.append(len({group[a] for m in members for a in around[m]} - {group[n]}))
-    crossed = tuple(n for n in range(count) if crosses_itself(scaled[n], tolerance))
-    return Arrangement(tuple(None if n in repeated else d for n, d in enumerate(depth)), tuple(overlapping), crossed)
+    return _Relations(tuple(frozenset(n - repeated) for n in around), tuple(overlapping), frozenset(repeated))
+
+
+def _depths(relations: _Relations) -> tuple[int | None, ...]:
+    """Count the united polygons around each polygon; None for one that repeats another."""
+    around = relations.around
+    united = list(range(len(around)))  # the group of each polygon; those that overlap become one group
+    for a, b in relations.overlapping:
+        united = [united[a] if group == united[b] else group for group in united]
+    outer: dict[int, set[int]] = {group: set() for group in united}
+    for n, group in enumerate(united):
+        outer[group] |= {united[a] for a in around[n]} - {group}
+    return tuple(None if n in relations.repeated else len(outer[group]) for n, group in enumerate(united))
 
 
 def fill(polygons: Sequence[Polygon], arrangement: Arrangement, shape: tuple[int, int]) -> Raster:
-    """(rows, columns) the pixels that the polygons of one plane hold together."""
+    """Find the pixels that the polygons of one plane hold together.
+
+    Args:
+        polygons: (n, 2) each, in pixels.
+        arrangement: how they combine, from `arrange`.
+        shape: rows and columns of the raster.
+
+    Returns:
+        (rows, columns), whether each pixel centre is inside.
+    """
     filled = np.zeros(shape, np.bool_)
     if arrangement.xor:
         for polygon in polygons:
             filled ^= raster(polygon, shape)
         return filled
-    for depth, polygon in sorted(
-        ((d, p) for d, p in zip(arrangement.depth, polygons, strict=True) if d is not None), key=lambda item: item[0]
-    ):
+    # From the outside in, so that a hole is cut out of what is around it and an island is put into the hole.
+    kept = [(depth, p) for depth, p in zip(arrangement.depth, polygons, strict=True) if depth is not None]
+    for depth, polygon in sorted(kept, key=lambda item: item[0]):
         if depth % 2:
             filled &= ~raster(polygon, shape)
         else:
@@ -120,23 +163,32 @@ def fill(polygons: Sequence[Polygon], arrangement: Arrangement, shape: tuple[int
     return filled
 
 
-def area(polygons: Sequence[Polygon], arrangement: Arrangement, fineness: int = 9) -> float:
-    """The area they hold together, in pixels: exact where they nest, else from `fineness` squared samples a pixel."""
+def area(polygons: Sequence[Polygon], arrangement: Arrangement, fineness: int = _FINENESS) -> float:
+    """Measure the area that the polygons of one plane hold together: exact where they nest, else sampled.
+
+    Args:
+        polygons: (n, 2) each, in pixels.
+        arrangement: how they combine, from `arrange`.
+        fineness: samples along a pixel's side where there is no formula; an odd number.
+
+    Returns:
+        The area in pixels.
+    """
     if not (arrangement.overlapping or arrangement.xor):
         areas = [area_of(p, crossed=n in arrangement.crossed) for n, p in enumerate(polygons)]
         return sum(a * (-1 if d % 2 else 1) for a, d in zip(areas, arrangement.depth, strict=True) if d is not None)
     corner = np.floor(np.min([p.min(axis=0) for p in polygons], axis=0)) - 1
     width, height = np.ceil(np.max([p.max(axis=0) for p in polygons], axis=0) - corner).astype(int) + 2
-    # An odd fineness has samples on the pixel centres: what holds a pixel has an area.
     fine = [(p - corner) * fineness + (fineness - 1) / 2 for p in polygons]
     held = fill(fine, arrangement, (int(height) * fineness, int(width) * fineness))
     return float(np.count_nonzero(held)) / fineness**2
 
 
 def area_of(polygon: Polygon, crossed: bool) -> float:
-    """The even-odd area of one polygon, in pixels, exact. crossed: whether its edges cross.
+    """Measure the even-odd area of one polygon, in pixels, exactly. crossed: whether its edges cross.
 
-    Between two heights that have a vertex or a crossing, its runs are trapezia, so their widths half-way decide.
+    Between two neighbouring heights that have a vertex or a crossing, its runs are trapezia, so their widths half-way
+    give the area.
     """
     v = polygon[:, 1]
     heights = np.unique(v)
@@ -154,7 +206,16 @@ def area_of(polygon: Polygon, crossed: bool) -> float:
 
 
 def relate(b: Polygon, a: Polygon, tolerance: float) -> Relation:
-    """How b lies to a: decided by where their boundaries run, and where they only touch, by a point inside."""
+    """Find how b lies to a: from where their boundaries run and, where these only touch, from a point inside.
+
+    Args:
+        b: (n, 2) the polygon that is described.
+        a: (m, 2) the polygon it is compared with.
+        tolerance: boundaries nearer than this touch and do not overlap, in the polygons' unit.
+
+    Returns:
+        "within" where b lies in a, "around" where a lies in b, or one of the relations that hold for both.
+    """
     b_inside, b_outside = _sides(b, a, tolerance)
     a_inside, a_outside = _sides(a, b, tolerance)
     if (b_inside and b_outside) or (a_inside and a_outside) or (b_inside and a_inside):
@@ -168,15 +229,15 @@ def relate(b: Polygon, a: Polygon, tolerance: float) -> Relation:
 
 
 def crosses_itself(polygon: Polygon, tolerance: float) -> bool:
-    """Whether two edges cross, with all four ends further than `tolerance` from the other edge's line.
+    """Return whether two edges cross, with all four ends further than `tolerance` from the other edge's line.
 
-    A keyhole's channel, run there and back, lies on itself and does not cross.
+    The channel of a keyhole runs there and back on one line, so it does not cross itself.
     """
     return bool((_crossings(polygon, polygon)[2] > tolerance).any())
 
 
 def distance(polygon: Polygon, points: Polygon) -> NDArray[np.float64]:
-    """(n,) distance of each point to the nearest edge, in the unit both are in."""
+    """Measure the (n,) distances from each point to the nearest edge, in the unit of both."""
     along = np.roll(polygon, -1, axis=0) - polygon
     length = np.maximum((along**2).sum(axis=1), np.finfo(float).tiny)
     nearest = np.empty(len(points))
@@ -188,15 +249,16 @@ def distance(polygon: Polygon, points: Polygon) -> NDArray[np.float64]:
 
 
 def _sides(b: Polygon, a: Polygon, tolerance: float) -> tuple[bool, bool]:
-    """Whether any of the boundary of b lies inside a, and outside a, further than `tolerance` from a's boundary.
+    """Return whether any of the boundary of b lies inside a, and outside a, further than `tolerance` from a's boundary.
 
-    The boundary is cut where it crosses a's, so each piece is on one side, and its middle and ends speak for it.
+    The boundary is cut where it crosses a's, so each piece lies on one side, and testing its middle and ends is enough.
     """
     edge, along, _ = _crossings(b, a)
     count = len(b)
     cuts = np.unique(np.concatenate([np.arange(count + 1.0), edge + along]))
     middle = (cuts[1:] + cuts[:-1]) / 2
-    whole = middle.astype(np.int64)
+    # A cut may lie so near the end of the last edge that the middle is rounded to the end itself.
+    whole = np.minimum(middle.astype(np.int64), count - 1)
     start, end = b[whole], b[(whole + 1) % count]
     points = np.concatenate([b, start + (middle - whole)[:, None] * (end - start)])
     inside = _holds(a, points)
@@ -205,7 +267,7 @@ def _sides(b: Polygon, a: Polygon, tolerance: float) -> tuple[bool, bool]:
 
 
 def _crossings(p: Polygon, q: Polygon) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Where edges of p properly cross edges of q: edge of p, how far along it (0 to 1), and how deep.
+    """Find where edges of p properly cross edges of q: the edge of p, how far along it (0 to 1), and how deep.
 
     Depth is the smallest distance of the four ends to the other edge's line. Only edges whose boxes meet are compared.
     """
@@ -230,7 +292,7 @@ def _crossings(p: Polygon, q: Polygon) -> tuple[NDArray[np.int64], NDArray[np.fl
 
 
 def _holds(polygon: Polygon, points: Polygon) -> NDArray[np.bool_]:
-    """(n,) whether each point is inside, by the even-odd rule."""
+    """Return for each of the (n,) points whether it is inside, by the even-odd rule."""
     low, high = _edges_upwards(polygon)
     inside = np.empty(len(points), np.bool_)
     for block in _blocks(len(points)):
@@ -242,7 +304,7 @@ def _holds(polygon: Polygon, points: Polygon) -> NDArray[np.bool_]:
 
 
 def _holds_centre_of(outer: Polygon, inner: Polygon) -> bool:
-    """Whether a point inside `inner`, in the middle of its widest run at a height without vertices, is in `outer`."""
+    """Return whether `outer` holds a point inside `inner`: the middle of its widest run at a height without vertices."""
     rows = np.unique(inner[:, 1])
     if len(rows) < 2:
         return False
@@ -257,7 +319,7 @@ def _holds_centre_of(outer: Polygon, inner: Polygon) -> bool:
 
 
 def _edges_upwards(polygon: Polygon) -> tuple[Polygon, Polygon]:
-    """The lower and the upper end of every edge."""
+    """Return the lower and the upper end of every edge."""
     following = np.roll(polygon, -1, axis=0)
     down = (polygon[:, 1] > following[:, 1])[:, None]
     return np.where(down, following, polygon), np.where(down, polygon, following)
@@ -268,7 +330,7 @@ def _slope(low: Polygon, high: Polygon, edge: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _expand(first: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each n the numbers first[n], first[n] + 1, ... count[n] of them: n and the number, side by side."""
+    """List count[n] numbers from first[n] on, for each n: every n, repeated, and the numbers in a second array."""
     n = np.repeat(np.arange(len(first)), count)
     return n, np.arange(len(n)) - np.repeat(np.cumsum(count) - count, count) + first[n]
 

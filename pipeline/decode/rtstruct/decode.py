@@ -1,4 +1,4 @@
-"""The ROIs of an RT Structure Set (PS3.3 A.19), each as a mask on the grid of the images it was drawn on.
+"""Decode an RT Structure Set (PS3.3 A.19): each ROI as a mask on the grid of the images it was drawn on.
 
 Rules:
 - `structure_set` reads; the geometry is the source image's grid; `roi` and `contours` do the filling. One ROI gives one
@@ -28,8 +28,18 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
+class _FilledRoi(NamedTuple):
+    """doubt: why it is not known to lie in the source's Frame of Reference; empty where it is known."""
+
+    name: str
+    mask: Mask
+    findings: list[Finding]
+    report: RoiReport
+    doubt: str
+
+
 class DecodedRois(NamedTuple):
-    """A mask and a report per ROI that could be filled, in the order of the structure set, and all that was found."""
+    """A mask and a report for each ROI that could be filled, in the order of the structure set, and all findings."""
 
     masks: list[Mask]
     findings: list[Finding]
@@ -37,7 +47,7 @@ class DecodedRois(NamedTuple):
 
 
 def accepts(series: Series) -> bool:
-    """Whether this decoder reads a series of this kind."""
+    """Return whether this decoder reads a series of this kind."""
     return series.kind == "rtstruct"
 
 
@@ -50,12 +60,22 @@ def decode(
     interpolate: bool = False,
     image_uids: Sequence[str] = (),
 ) -> DecodedRois:
-    """Each ROI, or those `wanted` by name or number, as a mask on the source image's grid.
+    """Fill each ROI, or those wanted, as a mask on the source image's grid.
 
-    image_uids: SOP Instance UID of the source's plane at every k. interpolate: fill between contours by their signed
-    distances where they do not lie on the grid's planes.
-    Raises PipelineError: NO_SUCH_ROI, SEVERAL_VOLUMES (several structure sets in one series), CORRUPT_FILE, and when
-    no mask is left the first ROI's refusal. Any other refusal is an ERROR among the findings.
+    Args:
+        series: of one structure set.
+        source: grid of the image the ROIs were drawn on.
+        policy: gives the limit of a contour's distance from its plane; the default policy when None.
+        wanted: names or numbers of ROIs; all of them when None.
+        interpolate: whether to fill between contours by their signed distances, where they lie off the grid's planes.
+        image_uids: SOP Instance UID of the source's plane at every k.
+
+    Returns:
+        Masks and reports of the ROIs that could be filled. One that was refused is an ERROR among the findings.
+
+    Raises:
+        PipelineError: NO_SUCH_ROI, SEVERAL_VOLUMES (several structure sets in one series), CORRUPT_FILE, and when no
+            mask is left the refusal of the first ROI.
     """
     if len(series.headers) != 1:
         raise refuse(
@@ -64,44 +84,44 @@ def decode(
             "Give the one file to convert instead of the folder.",
             where=tuple(h.path.name for h in series.headers),
         )
+    header = series.headers[0]
     limit_mm = (policy or Policy()).corner_limit(min(source.spacing))
-    decoded = DecodedRois([], [], [])
-    doubts: dict[str, list[str]] = {}
-    for roi, item in _choose(read_rois(series.headers[0]), wanted):
+    filled: list[_FilledRoi] = []
+    findings: list[Finding] = []
+    for roi, item in _choose(header.path.name, read_rois(header), wanted):
         if wanted is None and not roi.fillable:
-            decoded.findings.append(_nothing_to_fill(roi))
+            findings.append(_nothing_to_fill(roi))
             continue
         try:
-            contours = contours_of(roi, item)
-            doubt = _check_frame_of_reference(roi, contours, source, image_uids)
-            voxels, report, findings = place(
-                roi.number,
-                roi.name,
-                contours,
-                source,
-                limit_mm=limit_mm,
-                interpolate=interpolate,
-                image_uids=image_uids,
-            )
-        except Exception as error:
+            one = _fill(roi, item, source, limit_mm, interpolate, image_uids)
+        except Exception as error:  # a bug in one ROI must not take the others with it
             refusal = as_refusal(error, f"ROI “{roi.name}”")
-            decoded.findings.extend((*refusal.others, refusal.finding))
+            findings.extend((*refusal.others, refusal.finding))
             continue
-        if doubt:
-            doubts.setdefault(doubt, []).append(roi.name)
-        segment = Segment(1, roi.name, roi.colour, algorithm=roi.algorithm)
-        decoded.masks.append(Mask(voxels, source, (segment,), roi.name))
-        decoded.findings.extend(findings)
-        decoded.reports.append(report)
-    decoded.findings.extend(_doubtful_frames(doubts))
-    if not decoded.masks:
-        raise _no_mask(series, decoded.findings)
-    return decoded
+        filled.append(one)
+        findings.extend(one.findings)
+    findings.extend(_doubtful_frames(filled))
+    if not filled:
+        raise _no_mask(series, findings)
+    return DecodedRois([one.mask for one in filled], findings, [one.report for one in filled])
+
+
+def _fill(
+    roi: Roi, item: Dataset | None, source: Grid, limit_mm: float, interpolate: bool, image_uids: Sequence[str]
+) -> _FilledRoi:
+    contours = contours_of(roi, item)
+    doubt = _check_frame_of_reference(roi, contours, source, image_uids)
+    voxels, report, findings = place(
+        roi.number, roi.name, contours, source, limit_mm=limit_mm, interpolate=interpolate, image_uids=image_uids
+    )
+    segment = Segment(1, roi.name, roi.colour, algorithm=roi.algorithm)
+    return _FilledRoi(roi.name, Mask(voxels, source, (segment,), roi.name), findings, report, doubt)
 
 
 def _choose(
-    found: list[tuple[Roi, Dataset | None]], wanted: Collection[str] | None
+    file: str, found: list[tuple[Roi, Dataset | None]], wanted: Collection[str] | None
 ) -> list[tuple[Roi, Dataset | None]]:
+    """Choose ROIs by name, else by name in any case, else by number. A choice that fits several is refused."""
     if wanted is None:
         return found
     chosen: list[tuple[Roi, Dataset | None]] = []
@@ -110,16 +130,17 @@ def _choose(
         matches = matches or [pair for pair in found if pair[0].name.casefold() == name.casefold()]
         matches = matches or [pair for pair in found if str(pair[0].number) == name]
         if len(matches) != 1:
-            said = "no ROI is" if not matches else f"{len(matches)} ROIs are"
+            matching = "no ROI is" if not matches else f"{len(matches)} ROIs are"
             listed = ", ".join(f"{roi.number} “{roi.name}”" for roi, _ in found)
-            raise refuse(Code.NO_SUCH_ROI, f"{said} called “{name}”", f"Choose by name or number among: {listed}")
+            hint = f"Choose by name or number among: {listed}"
+            raise refuse(Code.NO_SUCH_ROI, f"{matching} called “{name}”", hint, where=(file,))
         if all(matches[0] is not pair for pair in chosen):
             chosen.append(matches[0])
     return chosen
 
 
 def _check_frame_of_reference(roi: Roi, contours: Sequence[Contour], source: Grid, image_uids: Sequence[str]) -> str:
-    """What keeps the ROI from being known to lie in the source's Frame of Reference; empty where nothing does."""
+    """Return why the ROI is not known to lie in the source's Frame of Reference; empty where it is known to."""
     drawn, given = roi.frame_of_reference_uid, source.frame_of_reference_uid
     if not given:
         return "the source image names no Frame of Reference"
@@ -128,7 +149,7 @@ def _check_frame_of_reference(roi: Roi, contours: Sequence[Contour], source: Gri
     if drawn == given:
         return ""
     if contours and all(set(image_uids).intersection(c.image_uids) for c in contours):
-        # Some writers make up a new UID; what is drawn on an image lies in that image's frame.
+        # Some writers make up a new UID, but what is drawn on an image lies in the frame of that image.
         return "the structure set names another Frame of Reference, but every contour names an image of this source"
     raise refuse(
         Code.ROI_FRAME_OF_REFERENCE,
@@ -139,8 +160,12 @@ def _check_frame_of_reference(roi: Roi, contours: Sequence[Contour], source: Gri
     )
 
 
-def _doubtful_frames(doubts: dict[str, list[str]]) -> list[Finding]:
-    """One warning for each reason, with its ROIs."""
+def _doubtful_frames(filled: Sequence[_FilledRoi]) -> list[Finding]:
+    """Make one warning for each reason to doubt the Frame of Reference, with its ROIs."""
+    doubts: dict[str, list[str]] = {}
+    for one in filled:
+        if one.doubt:
+            doubts.setdefault(one.doubt, []).append(one.name)
     return [
         Finding(
             Code.ROI_FRAME_OF_REFERENCE,
@@ -159,6 +184,7 @@ def _nothing_to_fill(roi: Roi) -> Finding:
     return Finding(
         Code.CONTOUR_NOT_CLOSED,
         f"ROI “{roi.name}” has no closed contours ({counts}); it gives no mask",
+        "Only closed contours have an inside; points and lines cannot be filled.",
         severity=Severity.WARNING,
         clause="PS3.3 C.8.8.6",
         where=(roi.file,),
@@ -173,5 +199,6 @@ def _no_mask(series: Series, findings: list[Finding]) -> PipelineError:
         Code.EMPTY_ROI,
         f"{series.title} has no ROI with closed contours",
         "There is nothing to fill: only points, lines or empty ROIs.",
+        where=tuple(header.path.name for header in series.headers),
     )
     return PipelineError(error.finding, tuple(findings))

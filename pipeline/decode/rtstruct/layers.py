@@ -1,4 +1,4 @@
-"""Layers of contours become a block of voxels: planes filled, or interpolated between them. Numbers only.
+"""Turn layers of contours into a block of voxels: fill their planes, or interpolate between them. Numbers only.
 
 Rules:
 - A layer is all closed contours at one position along one direction of the grid. Its plane is the nearest one; exactly
@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,13 +24,21 @@ from .contours import Arrangement, Polygon, Raster, distance, fill
 
 Pair = NDArray[np.float64]  # of u and v
 
-# Layers further apart than this many times the usual step have a gap between them.
+# Layers further apart than this many times the usual step have a gap between them: half-way from the usual step (1) to
+# one layer that is left out (2).
 _GAP = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """position: along the direction, in steps of the grid. numbers: of the contours, beside their polygons."""
+    """The closed contours at one position along one direction of the grid.
+
+    Attributes:
+        position: along that direction, in steps of the grid from its first plane.
+        numbers: of the contours within their ROI, in the order of `polygons`.
+        polygons: (n, 2) each, in pixels of the plane.
+        arrangement: how the polygons combine.
+    """
 
     position: float
     numbers: tuple[int, ...]
@@ -43,22 +51,29 @@ class Layer:
 
 
 def across(axis: int) -> tuple[int, int]:
-    """The two index directions within a plane stacked along `axis`: along its columns, and along its rows."""
+    """Return the two index directions within a plane stacked along `axis`: that of its columns, and that of its rows."""
     return ((1, 2), (0, 2), (0, 1))[axis]
 
 
 def usual_step(layers: Sequence[Layer]) -> float:
-    """The median distance of neighbouring layers, in steps of the grid; 1 where there is one layer."""
+    """Return the median distance of neighbouring layers, in steps of the grid; 1 where there is one layer."""
     return float(np.median(np.diff([layer.position for layer in layers]))) if len(layers) > 1 else 1.0
 
 
 def block(
     layers: Sequence[Layer], axis: int, shape: tuple[int, int, int], interpolate_mm: Pair | None = None
 ) -> tuple[Raster, tuple[int, int, int]]:
-    """The voxels within the box of the layers, as (k, j, i), and the box's first (k, j, i).
+    """Fill the layers within their own box, which is all of the grid that they can reach.
 
-    layers: ascending, their planes within the grid of `shape` (columns, rows, planes). interpolate_mm: interpolate,
-    with the distance of columns and of rows within a layer.
+    Args:
+        layers: ascending by position, their planes within the grid.
+        axis: index direction they are stacked along: 0, 1 or 2 for i, j or k.
+        shape: (columns, rows, planes) of the grid.
+        interpolate_mm: size of a pixel along u and v within a layer, in mm, to interpolate between layers; None fills
+            only the planes of the layers.
+
+    Returns:
+        The voxels of the box as (k, j, i), and the box's first (k, j, i) in the grid.
     """
     u, v = across(axis)
     corners = np.concatenate([[p.min(axis=0), p.max(axis=0)] for layer in layers for p in layer.polygons])
@@ -68,32 +83,35 @@ def block(
     size = (int(high[1] - low[1]) + 1, int(high[0] - low[0]) + 1)
     first = min(layer.plane for layer in layers)
     stacked = np.zeros((max(layer.plane for layer in layers) - first + 1, *size), np.bool_)
-    # The nearest last, for where several layers share a plane.
+    # The layer nearest to the plane comes last, so that it is the one that stays where several share a plane.
     for layer in sorted(layers, key=lambda n: -abs(n.position - n.plane)):
         stacked[layer.plane - first] = fill([p - low for p in layer.polygons], layer.arrangement, size)
     if interpolate_mm is not None:
-        _interpolate(stacked, first, layers, low, interpolate_mm)
+        for plane, filled in _interpolated(layers, low, size, interpolate_mm):
+            stacked[plane - first] = filled
     start = [0, 0, 0]
     start[2 - axis], start[2 - u], start[2 - v] = first, int(low[0]), int(low[1])
     return np.moveaxis(stacked, 0, 2 - axis), (start[0], start[1], start[2])
 
 
-def _interpolate(stacked: Raster, first: int, layers: Sequence[Layer], low: Pair, spacing_mm: Pair) -> None:
-    """Every plane from one layer to the next, in place, except over a gap."""
+def _interpolated(
+    layers: Sequence[Layer], low: Pair, size: tuple[int, int], spacing_mm: Pair
+) -> Iterator[tuple[int, Raster]]:
+    """Yield every plane from one layer to the next with its number; planes in a gap are left out."""
     widest = _GAP * usual_step(layers)
     for below, above in pairwise(layers):
         if above.position - below.position <= widest:
             for plane in range(int(np.ceil(below.position)), int(np.floor(above.position)) + 1):
                 share = (plane - below.position) / (above.position - below.position)
-                stacked[plane - first] = _between(below, above, share, low, stacked.shape[1:], spacing_mm)
+                yield plane, _between(below, above, share, low, size, spacing_mm)
 
 
-def _between(below: Layer, above: Layer, share: float, low: Pair, size: tuple[int, ...], spacing_mm: Pair) -> Raster:
-    """(rows, columns) at a share of the way from one layer to the other: 0 and 1 are the layers themselves.
+def _between(below: Layer, above: Layer, share: float, low: Pair, size: tuple[int, int], spacing_mm: Pair) -> Raster:
+    """Interpolate (rows, columns) at a share of the way from one layer to the other; 0 and 1 are the layers themselves.
 
-    What both hold is inside and what neither holds is outside, so distances decide only where they differ.
+    What both hold is inside and what neither holds is outside, so distances decide only where the two differ.
     """
-    ends = [fill([p - low for p in n.polygons], n.arrangement, (size[0], size[1])) for n in (below, above)]
+    ends = [fill([p - low for p in n.polygons], n.arrangement, size) for n in (below, above)]
     if share in (0, 1):
         return ends[int(share)]
     inside = ends[0] & ends[1]
@@ -108,7 +126,16 @@ def _between(below: Layer, above: Layer, share: float, low: Pair, size: tuple[in
 
 
 def voxels_of(found: Raster, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Voxels:
-    """The (k, j, i) block in its grid, as uint8 0 and 1."""
+    """Put a block of voxels into its grid.
+
+    Args:
+        found: (k, j, i), the voxels of the block.
+        start: first (k, j, i) of the block in the grid.
+        shape: (columns, rows, planes) of the grid.
+
+    Returns:
+        uint8 voxels of the whole grid, 0 and 1; kept as bits until a plane is asked for.
+    """
     columns, rows, planes = shape
     k0, j0, i0 = start
     depth, height, width = found.shape

@@ -1,12 +1,12 @@
-"""The contours of one ROI on the grid of an image: which plane each lies in, and the voxels they hold. No DICOM.
+"""Place the contours of one ROI on the grid of an image and find the voxels they hold. No DICOM.
 
 Rules:
-- Contours are taken to continuous voxel indices by inv(lps), rounded to 1e-6 of a voxel (below what a Decimal String
-  of 16 characters can say), and rasterised in their own plane: a plane of the grid in any of its three directions.
+- Contours are taken to continuous voxel indices by inv(lps), rounded to 1e-6 of a voxel (less than a Decimal
+  String of 16 characters can express), and rasterised in their own plane: a plane of the grid in any of its three directions.
 - A contour lies in a plane of the grid when its points spread across it by no more than the limit. One that is flat
   but leans refuses the ROI with its angle; one that is not flat refuses it too. Nothing is projected.
 - A contour between two planes goes to the nearer one and is listed with the distance. Where contours of two positions
-  would meet in one plane the ROI is refused, for nesting among them would mean nothing; `interpolate` resolves it:
+  would meet in one plane the ROI is refused, because nesting among them has no meaning; `interpolate` resolves it:
   the signed distances of neighbouring positions are interpolated linearly. A gap in the contours stays a gap.
 - Contours over the border are clipped, those outside are listed, an ROI without a voxel is refused.
 """
@@ -29,7 +29,7 @@ from .roi_report import RoiReport, measure
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _XOR = "CLOSEDPLANAR_XOR"
-_DECIMALS = 6
+_DECIMALS = 6  # of a voxel index; see the first rule
 # Two points rounded to 0.01 mm each: boundaries nearer than this touch, and do not overlap.
 _TOUCH_MM = 0.02
 _CLAUSE = "PS3.3 C.8.8.6"
@@ -38,8 +38,14 @@ _LETTERS = "ijk"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contour:
-    """One item of a Contour Sequence. number: from 1 within its ROI. points: (n, 3) LPS mm. image_uids: of the images
-    it says it was drawn on."""
+    """One item of a Contour Sequence.
+
+    Attributes:
+        number: from 1 within its ROI.
+        kind: Contour Geometric Type (3006,0042).
+        points: (n, 3) LPS mm.
+        image_uids: SOP Instance UIDs of the images it names as those it was drawn on.
+    """
 
     number: int
     kind: str
@@ -47,11 +53,11 @@ class Contour:
     image_uids: tuple[str, ...] = ()
 
 
-class _Placement:
-    """One ROI being placed: collects its findings as it goes."""
+class _Filling:
+    """One ROI that is being filled: its grid, the limit it is held to, and the findings so far."""
 
     def __init__(self, name: str, contours: int, grid: Grid, limit_mm: float) -> None:
-        self.name, self.contours, self.grid, self.limit_mm = name, contours, grid, limit_mm
+        self.title, self.contours, self.grid, self.limit_mm = f"ROI “{name}”", contours, grid, limit_mm
         self.findings: list[Finding] = []
         self.to_index = np.linalg.inv(grid.lps)
         # The distance between neighbouring planes of each direction, square to them.
@@ -60,12 +66,18 @@ class _Placement:
     def share(self, of: Sized) -> str:
         return f"{len(of)} of {self.contours} contours"
 
-    def say(self, code: Code, said: str, hint: str = "", severity: Severity = Severity.WARNING, **details: Any) -> None:
-        self.findings.append(Finding(code, f"ROI “{self.name}”: {said}", hint, severity, _CLAUSE, **details))
+    def note(self, code: Code, text: str, hint: str = "", severity: Severity = Severity.WARNING, **more: Any) -> None:
+        self.findings.append(Finding(code, f"{self.title}: {text}", hint, severity, _CLAUSE, **more))
 
-    def refused(self, code: Code, said: str, hint: str, **details: Any) -> PipelineError:
-        error = refuse(code, f"ROI “{self.name}”: {said}", hint, clause=_CLAUSE, **details)
+    def refusal(self, code: Code, text: str, hint: str, where: tuple[str, ...] = (), **more: Any) -> PipelineError:
+        """Make the exception that refuses the ROI, with the findings so far. where: the ROI itself by default."""
+        error = refuse(code, f"{self.title}: {text}", hint, clause=_CLAUSE, where=where or (self.title,), **more)
         return PipelineError(error.finding, tuple(self.findings))
+
+    def indices(self, contour: Contour) -> NDArray[np.float64]:
+        """Return the (n, 3) continuous (i, j, k) of a contour's points."""
+        exact = contour.points @ self.to_index[:3, :3].T + self.to_index[:3, 3]
+        return np.asarray(np.round(exact, _DECIMALS))
 
 
 def place(
@@ -78,29 +90,40 @@ def place(
     interpolate: bool = False,
     image_uids: Sequence[str] = (),
 ) -> tuple[Voxels, RoiReport, list[Finding]]:
-    """The voxels of one ROI (uint8, 0 and 1), its areas and volumes, and what there is to say.
+    """Fill the contours of one ROI on a grid.
 
-    limit_mm: how far a contour may spread across its plane, or lie from a plane of the grid, without being listed.
-    image_uids: the SOP Instance UID of every plane k, to hold the contours' own references against.
-    Raises PipelineError (its `others` are the findings before it): CONTOUR_NOT_PLANAR, CONTOUR_PLANE_TILTED,
-    CONTOUR_DIRECTIONS_MIXED, CONTOURS_SHARE_PLANE, EMPTY_ROI.
+    Args:
+        number: of the ROI in its structure set.
+        name: of the ROI.
+        contours: in the order of the structure set.
+        grid: of the image, on which the voxels will lie.
+        limit_mm: how far a contour may spread across its plane, or lie from a plane of the grid, without being listed.
+        interpolate: whether to fill between contours by their signed distances, where they lie off the grid's planes.
+        image_uids: SOP Instance UID of the image at every plane k, to compare with those the contours name.
+
+    Returns:
+        The voxels (uint8, 0 and 1), their areas and volumes, and the findings.
+
+    Raises:
+        PipelineError: CONTOUR_NOT_PLANAR, CONTOUR_PLANE_TILTED, CONTOUR_DIRECTIONS_MIXED, CONTOURS_SHARE_PLANE or
+            EMPTY_ROI. Its `others` are the findings before it.
     """
-    work = _Placement(name, len(contours), grid, limit_mm)
-    closed = _closed(work, contours)
-    axis = _axis(work, closed)
-    layers = _inside_grid(work, _layers(work, closed, axis), axis)
-    _say_how_combined(work, layers)
+    work = _Filling(name, len(contours), grid, limit_mm)
+    closed = _keep_closed(work, contours)
+    axis = _find_axis(work, closed)
+    layers = _keep_inside_grid(work, _group_layers(work, closed, axis), axis)
+    _note_combined(work, layers)
     if interpolate:
-        said = f"voxels were interpolated between contours at {len(layers)} positions, by their signed distances"
-        work.say(Code.CONTOURS_INTERPOLATED, said, severity=Severity.INFO)
+        text = f"voxels were interpolated between contours at {len(layers)} positions, by their signed distances"
+        work.note(Code.CONTOURS_INTERPOLATED, text, severity=Severity.INFO)
     else:
         _check_planes(work, layers, axis)
     if axis == 2 and image_uids:
-        _check_images(work, closed, layers, image_uids)
+        _check_image_uids(work, closed, layers, image_uids)
     u, v = across(axis)
     found, start = block(layers, axis, grid.shape, work.steps_mm[[u, v]] if interpolate else None)
     if not found.any():
-        raise work.refused(
+        raise work.refusal(
             Code.EMPTY_ROI,
             "its contours hold no voxel centre",
             "They are smaller than a voxel of the source grid, or lie between its centres; use a finer source.",
@@ -109,29 +132,28 @@ def place(
     return voxels_of(found, start, grid.shape), report, work.findings
 
 
-def _closed(work: _Placement, contours: Sequence[Contour]) -> list[Contour]:
-    """The contours that can be filled; points, open ones and those without an area are listed."""
-    others = [c for c in contours if c.kind not in CLOSED]
-    for kind in sorted({c.kind for c in others}):
-        of_kind = [c for c in others if c.kind == kind]
-        work.say(
+def _keep_closed(work: _Filling, contours: Sequence[Contour]) -> list[Contour]:
+    """Return the contours that can be filled; list points, open ones and those without an area."""
+    for kind in sorted({c.kind for c in contours} - set(CLOSED)):
+        of_kind = [c for c in contours if c.kind == kind]
+        work.note(
             Code.CONTOUR_NOT_CLOSED,
             f"{work.share(of_kind)} left out: {kind}",
             "A line or a point has no inside, so it holds no voxels.",
-            where=_names(c.number for c in of_kind),
+            where=_titles(c.number for c in of_kind),
         )
     closed = [c for c in contours if c.kind in CLOSED]
-    areas = [c for c in closed if len(c.points) >= 3 and _spread(c.points)[1] > _TOUCH_MM / 2]
+    areas = [c for c in closed if len(c.points) >= 3 and _measure_spread(c.points)[1] > _TOUCH_MM / 2]
     if len(areas) < len(closed):
         lost = [c for c in closed if all(c is not kept for kept in areas)]
-        work.say(
+        work.note(
             Code.CONTOUR_WITHOUT_AREA,
             f"{work.share(lost)} left out: fewer than three points, or all on one line",
             "They enclose nothing, and are usually a slip of the drawing tool.",
-            where=_names(c.number for c in lost),
+            where=_titles(c.number for c in lost),
         )
     if not areas:
-        raise work.refused(
+        raise work.refusal(
             Code.EMPTY_ROI,
             f"none of its {len(contours)} contours encloses an area",
             "There is nothing to fill; choose other ROIs with --rois.",
@@ -139,32 +161,34 @@ def _closed(work: _Placement, contours: Sequence[Contour]) -> list[Contour]:
     return areas
 
 
-def _axis(work: _Placement, contours: Sequence[Contour]) -> int:
-    """The index direction all contours are stacked along: k where they fit it, else where they are flattest."""
+def _find_axis(work: _Filling, contours: Sequence[Contour]) -> int:
+    """Find the index direction all contours are stacked along: k where they fit it, else where they are flattest."""
     axes: dict[int, list[Contour]] = {}
     for contour in contours:
-        across = np.ptp(_indices(work, contour), axis=0) * work.steps_mm
-        axis = 2 if across[2] <= work.limit_mm else int(across.argmin())
-        if across[axis] > work.limit_mm:
-            raise _not_in_a_plane(work, contour, float(across[axis]))
+        extent_mm = np.ptp(work.indices(contour), axis=0) * work.steps_mm
+        axis = 2 if extent_mm[2] <= work.limit_mm else int(extent_mm.argmin())
+        if extent_mm[axis] > work.limit_mm:
+            raise _off_plane_refusal(work, contour, float(extent_mm[axis]))
         axes.setdefault(axis, []).append(contour)
     if len(axes) > 1:
         counts = ", ".join(f"{len(found)} along {_LETTERS[axis]}" for axis, found in sorted(axes.items()))
-        raise work.refused(
+        raise work.refusal(
             Code.CONTOUR_DIRECTIONS_MIXED,
             f"its contours are stacked in several directions of the grid: {counts}",
             "Filling them together would count the ROI twice; keep the contours of one direction.",
+            where=tuple(f"contour {found[0].number}: along {_LETTERS[axis]}" for axis, found in sorted(axes.items())),
         )
     return next(iter(axes))
 
 
-def _not_in_a_plane(work: _Placement, contour: Contour, across_mm: float) -> PipelineError:
+def _off_plane_refusal(work: _Filling, contour: Contour, across_mm: float) -> PipelineError:
+    """Tell a contour that is not flat from one that leans, by the plane that fits its points best."""
     centred = contour.points - contour.points.mean(axis=0)
     normal = np.linalg.svd(centred, full_matrices=False)[2][2]
     flatness_mm = float(np.ptp(centred @ normal))
-    where = _names([contour.number])
+    where = _titles([contour.number])
     if flatness_mm > work.limit_mm:
-        return work.refused(
+        return work.refusal(
             Code.CONTOUR_NOT_PLANAR,
             f"contour {contour.number} is not flat: its points spread {flatness_mm:.3g} mm across their best plane",
             "The contour is damaged or was drawn on a surface; draw it again in a plane.",
@@ -177,7 +201,7 @@ def _not_in_a_plane(work: _Placement, contour: Contour, across_mm: float) -> Pip
     cosines = np.abs(normals @ normal)
     axis = int(cosines.argmax())
     degrees = float(np.degrees(np.arccos(min(1.0, cosines[axis]))))
-    return work.refused(
+    return work.refusal(
         Code.CONTOUR_PLANE_TILTED,
         f"the plane of contour {contour.number} leans {degrees:.3g}° from the {_LETTERS[axis]} planes of the source "
         f"grid, and crosses {across_mm:.3g} mm of them",
@@ -189,10 +213,10 @@ def _not_in_a_plane(work: _Placement, contour: Contour, across_mm: float) -> Pip
     )
 
 
-def _layers(work: _Placement, contours: Sequence[Contour], axis: int) -> list[Layer]:
-    """The contours by position along the axis, ascending; positions nearer than the limit are one."""
+def _group_layers(work: _Filling, contours: Sequence[Contour], axis: int) -> list[Layer]:
+    """Group the contours by position along the axis, ascending; positions nearer than the limit are one layer."""
     u, v = across(axis)
-    indices = [_indices(work, c) for c in contours]
+    indices = [work.indices(c) for c in contours]
     positions = np.array([q[:, axis].mean() for q in indices])
     order = np.argsort(positions, kind="stable")
     new = np.diff(positions[order]) * work.steps_mm[axis] > work.limit_mm
@@ -208,8 +232,8 @@ def _layers(work: _Placement, contours: Sequence[Contour], axis: int) -> list[La
     return layers
 
 
-def _inside_grid(work: _Placement, layers: Sequence[Layer], axis: int) -> list[Layer]:
-    """The layers that reach the grid. Contours beyond it are listed, and so are those its border cuts."""
+def _keep_inside_grid(work: _Filling, layers: Sequence[Layer], axis: int) -> list[Layer]:
+    """Return the layers that reach the grid; list the contours beyond it and those that its border cuts."""
     u, v = across(axis)
     end = np.array([work.grid.shape[u], work.grid.shape[v]]) - 0.5
     outside: list[int] = []
@@ -229,24 +253,26 @@ def _inside_grid(work: _Placement, layers: Sequence[Layer], axis: int) -> list[L
         if reaches:
             kept.append(layer)
     if outside:
-        said = f"{work.share(outside)} left out: outside the source grid"
+        text = f"{work.share(outside)} left out: outside the source grid"
         hint = "The source is cropped, or is not the series the ROI was drawn on."
-        work.say(Code.CONTOUR_OUTSIDE, said, hint, where=_names(outside))
+        work.note(Code.CONTOUR_OUTSIDE, text, hint, where=_titles(outside))
     if clipped:
-        said = f"{work.share(clipped)} clipped at the border of the source grid, up to {max(clipped.values()):.3g} mm"
-        work.say(Code.CONTOUR_CLIPPED, said, where=_names(clipped))
+        text = f"{work.share(clipped)} clipped at the border of the source grid, up to {max(clipped.values()):.3g} mm"
+        hint = "What lies beyond the border is not in the mask; give the whole series if the ROI should be."
+        work.note(Code.CONTOUR_CLIPPED, text, hint, where=_titles(clipped))
     if not kept:
-        said = "all its contours lie outside the source grid"
-        raise work.refused(Code.EMPTY_ROI, said, "Give the series the ROI was drawn on as --source.")
+        text = "all its contours lie outside the source grid"
+        raise work.refusal(Code.EMPTY_ROI, text, "Give the series the ROI was drawn on as --source.")
     return kept
 
 
-def _say_how_combined(work: _Placement, layers: Sequence[Layer]) -> None:
+def _note_combined(work: _Filling, layers: Sequence[Layer]) -> None:
+    """List the contours that were taken as holes, united or left out, and those that cross themselves."""
     if nested := [layer.numbers[n] for layer in layers for n in layer.arrangement.holes]:
-        said = f"{work.share(nested)} taken as holes, because they lie within others (even-odd by depth)"
-        work.say(Code.CONTOURS_NESTED, said, severity=Severity.INFO, where=_names(nested))
+        text = f"{work.share(nested)} taken as holes, because they lie within others (even-odd by depth)"
+        work.note(Code.CONTOURS_NESTED, text, severity=Severity.INFO, where=_titles(nested))
     if united := [layer for layer in layers if layer.arrangement.overlapping]:
-        work.say(
+        work.note(
             Code.CONTOURS_OVERLAP,
             f"contours that overlap in part united, in {len(united)} of {len(layers)} planes, with nothing cut out",
             "Look at these planes; a contour meant as a hole must lie within the outer one.",
@@ -257,23 +283,23 @@ def _say_how_combined(work: _Placement, layers: Sequence[Layer]) -> None:
             ),
         )
     if repeated := [layer.numbers[n] for layer in layers for n in layer.arrangement.repeated]:
-        said = f"{work.share(repeated)} left out: they repeat another one"
-        work.say(Code.CONTOURS_REPEATED, said, where=_names(repeated))
+        text = f"{work.share(repeated)} left out: they repeat another one"
+        work.note(Code.CONTOURS_REPEATED, text, where=_titles(repeated))
     if crossed := [layer.numbers[n] for layer in layers for n in layer.arrangement.crossed]:
-        work.say(
+        work.note(
             Code.CONTOUR_CROSSES_ITSELF,
             f"{work.share(crossed)} found crossing themselves; the even-odd rule decided what is inside",
             "Where such a contour winds around a place twice, that place is outside. Look at them.",
-            where=_names(crossed),
+            where=_titles(crossed),
         )
 
 
-def _check_planes(work: _Placement, layers: Sequence[Layer], axis: int) -> None:
-    """Without interpolation each layer has a plane to itself; those that lie off it are listed with their distance."""
+def _check_planes(work: _Filling, layers: Sequence[Layer], axis: int) -> None:
+    """Check that each layer has a plane to itself; list those that lie off their plane, with the distance."""
     step_mm = float(work.steps_mm[axis])
     planes = [layer.plane for layer in layers]
     if shared := sorted({p for p in planes if planes.count(p) > 1}):
-        raise work.refused(
+        raise work.refusal(
             Code.CONTOURS_SHARE_PLANE,
             f"contours at different positions would go to one plane of the source grid, in {len(shared)} planes",
             "They were drawn on another, finer series; give that as --source, or allow --interpolate.",
@@ -283,13 +309,13 @@ def _check_planes(work: _Placement, layers: Sequence[Layer], axis: int) -> None:
     off = [(layer, distance) for layer, distance in off if distance > work.limit_mm]
     if off:
         largest = max(distance for _, distance in off)
-        work.say(
+        work.note(
             Code.CONTOUR_BETWEEN_PLANES,
             f"contours at {len(off)} of {len(layers)} positions lie between planes and were put on the nearest, "
             f"up to {largest:.3g} mm away",
             "They were drawn on another series, or on one with other planes; give that as --source if you have it.",
             where=tuple(
-                f"{', '.join(_names(layer.numbers))}: {distance:.3g} mm to plane {_LETTERS[axis]} = {layer.plane}"
+                f"{', '.join(_titles(layer.numbers))}: {distance:.3g} mm to plane {_LETTERS[axis]} = {layer.plane}"
                 for layer, distance in off
             ),
             measured=largest,
@@ -298,10 +324,10 @@ def _check_planes(work: _Placement, layers: Sequence[Layer], axis: int) -> None:
         )
 
 
-def _check_images(
-    work: _Placement, contours: Sequence[Contour], layers: Sequence[Layer], image_uids: Sequence[str]
+def _check_image_uids(
+    work: _Filling, contours: Sequence[Contour], layers: Sequence[Layer], image_uids: Sequence[str]
 ) -> None:
-    """A contour may say which image it was drawn on; its position decides, and a contradiction is listed."""
+    """Compare the images that the contours name with their positions, which decide; list contradictions."""
     plane = {number: layer.plane for layer in layers for number in layer.numbers}
     known = set(image_uids)
     wrong = [
@@ -310,21 +336,15 @@ def _check_images(
         if c.number in plane and known.intersection(c.image_uids) and image_uids[plane[c.number]] not in c.image_uids
     ]
     if wrong:
-        said = f"{work.share(wrong)} found naming another image of the source than the one at their position"
+        text = f"{work.share(wrong)} found naming another image of the source than the one at their position"
         hint = "The position was followed. The references or the coordinates are wrong; look at these planes."
-        work.say(Code.CONTOUR_OTHER_IMAGE, said, hint, where=_names(wrong))
+        work.note(Code.CONTOUR_OTHER_IMAGE, text, hint, where=_titles(wrong))
 
 
-def _indices(work: _Placement, contour: Contour) -> NDArray[np.float64]:
-    """(n, 3) continuous (i, j, k)."""
-    exact = contour.points @ work.to_index[:3, :3].T + work.to_index[:3, 3]
-    return np.asarray(np.round(exact, _DECIMALS))
-
-
-def _spread(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Root-mean-square extent along the three principal directions, largest first, in mm."""
+def _measure_spread(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the root-mean-square extent along the three principal directions, largest first, in mm."""
     return np.asarray(np.linalg.svd(points - points.mean(axis=0), compute_uv=False) / np.sqrt(len(points)))
 
 
-def _names(numbers: Iterable[int]) -> tuple[str, ...]:
+def _titles(numbers: Iterable[int]) -> tuple[str, ...]:
     return tuple(f"contour {number}" for number in sorted(numbers))

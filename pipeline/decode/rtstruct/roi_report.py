@@ -1,4 +1,4 @@
-"""Contours against voxels, for one ROI: areas and volumes for a person to compare and a sidecar to keep.
+"""Compare the contours of one ROI with its voxels: areas and volumes for a person to read and a sidecar to keep.
 
 Rules:
 - The area of contours is their own, by their vertices; the area of voxels is their count times the pixel's. Neither is
@@ -21,8 +21,13 @@ from .layers import Layer, across, usual_step
 
 @dataclass(frozen=True, slots=True)
 class RoiReport:
-    """direction: the index (i, j or k) the contours are stacked along. contours: how many were filled. planes: with
-    voxels. Areas are sums over planes, with holes subtracted. difference_percent: voxels against contours, by volume.
+    """What one ROI measures by its contours and by its voxels. Areas are sums over planes, with holes subtracted.
+
+    Attributes:
+        direction: the index (i, j or k) along which the contours are stacked.
+        contours: how many were filled.
+        planes: how many planes have voxels.
+        difference_percent: volume of the voxels against that of the contours.
     """
 
     number: int
@@ -46,7 +51,20 @@ class RoiReport:
 def measure(
     number: int, name: str, layers: Sequence[Layer], found: Raster, grid: Grid, axis: int, interpolated: bool
 ) -> RoiReport:
-    """The report of layers stacked along `axis` and the (k, j, i) voxels found for them."""
+    """Measure the layers of one ROI and the voxels found for them.
+
+    Args:
+        number: of the ROI in its structure set.
+        name: of the ROI.
+        layers: the contours that were filled, by position.
+        found: (k, j, i), the voxels that are inside.
+        grid: on which the voxels lie.
+        axis: index direction the layers are stacked along: 0, 1 or 2 for i, j or k.
+        interpolated: whether voxels were interpolated between the layers.
+
+    Returns:
+        Areas in mm² and volumes in ml, of the contours and of the voxels.
+    """
     u, v = across(axis)
     pixel_mm2 = float(np.linalg.norm(np.cross(grid.lps[:3, u], grid.lps[:3, v])))
     step_mm = float(np.linalg.det(grid.lps)) / pixel_mm2

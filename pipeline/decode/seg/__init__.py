@@ -1,1 +1,1 @@
-"""DICOM SEG: frames, segments and their place."""
+"""Decode DICOM SEG: its segments, and the frames placed on a grid."""

@@ -1,18 +1,18 @@
-"""The grid of a SEG and the place of every frame on it: proof 1 for segmentations.
+"""Find the grid of a SEG and the place of every frame on it: proof 1 for segmentations.
 
 Rules:
 - Without a source the grid is the regular one spanned by the frames; positions between them without a frame are empty
   planes. With a source it is the source's, and a frame is placed on it in whole voxels, in any direction, or refused.
 - Every frame is measured at its four corners by its own equation. The largest distance is the proof.
 - Frames that lean against their normal obey the policy on tilt, as planes of images do.
-- The frames of one SEG share one orientation and one in-plane place; anything else is refused by name.
+- The frames of one SEG share one orientation and one origin in their plane; anything else is refused by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,26 @@ _SOURCE_HINT = (
 )
 
 
+# Frames that lie further apart than this many times their thickness may have planes missing between them: half-way from
+# planes that touch (1) to one that is missing (2).
+_MOST_APART = 1.5
+# The step of a single plane that has neither Spacing Between Slices nor Slice Thickness. It is said with the result.
+_ASSUMED_STEP_MM = 1.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class PlacedFrames:
-    """Frames of one instance on a grid. turn: (3, 2) index step per column and per row; start: (3,) index of the first
-    pixel, without the plane axis; axis: the grid axis the frames are stacked along; at: (n,) index of each frame on it.
-    residuals: (n,) mm. size: (columns, rows) of every frame.
+class FrameLayout:
+    """The frames of one instance on a grid.
+
+    Attributes:
+        grid: they lie on.
+        turn: (3, 2) step of the grid index (i, j, k) for one column, and for one row.
+        start: (3,) grid index of the first pixel of every frame, 0 along `axis`.
+        axis: grid axis the frames are stacked along.
+        at: (n,) index of each frame along that axis.
+        residuals: (n,) mm, the largest corner distance of each frame to the grid.
+        findings: on the way.
+        size: (columns, rows) of every frame.
     """
 
     grid: Grid
@@ -49,7 +64,7 @@ class PlacedFrames:
     size: tuple[int, int]
 
     def window(self, block: Array, at: int) -> Any:
-        """The (rows, columns) view of a (planes, rows, columns) block that the frame at this index fills."""
+        """Return the (rows, columns) view of a (planes, rows, columns) block that the frame at this index fills."""
         index: list[Any] = [at, at, at]
         axes = [int(np.flatnonzero(step)[0]) for step in self.turn.T]  # of a column, of a row
         for axis, step, count in zip(axes, self.turn.T, self.size, strict=True):
@@ -60,21 +75,52 @@ class PlacedFrames:
         return view.T if axes[0] < axes[1] else view
 
 
-def place_frames(frames: Sequence[Frame], source: Grid | None, policy: Policy) -> PlacedFrames:
-    """Raises PipelineError: no plane, bad cosines, no regular grid, off the source grid, another Frame of Reference."""
-    planes = [_plane(frame, policy) for frame in frames]
+class _Step(NamedTuple):
+    """What the frames and their header say of the step between planes. tag, thickness: mm, None where not given."""
+
+    name: str
+    spanned: Spanned
+    tag: float | None
+    thickness: float | None
+    limit_mm: float
+
+
+def place_frames(frames: Sequence[Frame], source: Grid | None, policy: Policy) -> FrameLayout:
+    """Place every frame on the source's grid, or on the one that the frames span, and prove it at their corners.
+
+    Args:
+        frames: of one instance, in any order.
+        source: grid of the images the segmentation was made on; None where it is not given.
+        policy: gives the limits of residuals and cosines, and what to do on tilt.
+
+    Returns:
+        The grid and the place of each frame on it.
+
+    Raises:
+        PipelineError: MISSING_PLANE_ATTRIBUTES, BAD_COSINES, UNEVEN_SPACING, OFF_GRID, OFF_SOURCE_GRID,
+            MIXED_ORIENTATION, FRAME_OF_REFERENCE_DIFFERS, or GANTRY_TILT where the policy refuses tilt.
+    """
+    planes = [_require_plane(frame, policy) for frame in frames]
     if source is None:
-        grid, limit, findings = _own_grid(frames, planes, policy)
+        grid, limit, findings = _span_grid(frames, planes, policy)
     else:
-        grid, limit, findings = source, policy.corner_limit(min(source.spacing)), _same_reference(frames[0], source)
-    placed = place(planes, grid.lps)
-    _refuse_off_grid(frames, placed, grid, limit, own=source is None)
-    _refuse_outside(frames, planes, placed, grid)
-    turn = placed.turns[0]
+        findings = _check_frame_of_reference(frames[0], source)
+        grid, limit = source, policy.corner_limit(min(source.spacing))
+    placement = place(planes, grid.lps)
+    _refuse_off_grid(frames, placement, grid, limit, own=source is None)
+    _refuse_outside(frames, planes, placement, grid)
+    turn, start, axis = _shared_origin(frames, placement)
+    size = (planes[0].columns, planes[0].rows)
+    return FrameLayout(grid, turn, start, axis, placement.origins[:, axis], placement.residuals, findings, size)
+
+
+def _shared_origin(frames: Sequence[Frame], placement: Placement) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Return the turn, the first pixel and the stacking axis that all frames share, or refuse the first that differs."""
+    turn = placement.turns[0]
     axis = int(np.flatnonzero(np.abs(turn).sum(axis=1) == 0)[0])
-    start = placed.origins.copy()
+    start = placement.origins.copy()
     start[:, axis] = 0
-    odd = np.flatnonzero((placed.turns != turn).any(axis=(1, 2)) | (start != start[0]).any(axis=1))
+    odd = np.flatnonzero((placement.turns != turn).any(axis=(1, 2)) | (start != start[0]).any(axis=1))
     if odd.size:
         raise refuse(
             Code.MIXED_ORIENTATION,
@@ -83,11 +129,11 @@ def place_frames(frames: Sequence[Frame], source: Grid | None, policy: Policy) -
             where=(frames[odd[0]].name,),
             clause="PS3.3 C.7.6.16.2.4",
         )
-    size = (planes[0].columns, planes[0].rows)
-    return PlacedFrames(grid, turn, start[0], axis, placed.origins[:, axis], placed.residuals, findings, size)
+    return turn, start[0], axis
 
 
-def _plane(frame: Frame, policy: Policy) -> Plane:
+def _require_plane(frame: Frame, policy: Policy) -> Plane:
+    """Return the plane of a frame. Raises MISSING_PLANE_ATTRIBUTES, BAD_COSINES."""
     if frame.plane is None:
         raise refuse(
             Code.MISSING_PLANE_ATTRIBUTES,
@@ -109,22 +155,33 @@ def _plane(frame: Frame, policy: Policy) -> Plane:
     return frame.plane
 
 
-def _own_grid(
+def _span_grid(
     frames: Sequence[Frame], planes: Sequence[Plane], policy: Policy
 ) -> tuple[Grid, float, tuple[Finding, ...]]:
-    first = planes[0]
+    """Return the regular grid the frames span, its corner limit in mm and the findings on it."""
     tag, thickness = (abs(frames[0].real(k, 0.0)) or None for k in ("SpacingBetweenSlices", "SliceThickness"))
-    assumed = tag or thickness or 1.0
-    in_plane = min(first.row_spacing, first.column_spacing)
+    found = _span(frames, planes, policy, tag, thickness)
+    grid = replace(found.stack.grid, frame_of_reference_uid=str(frames[0].get("FrameOfReferenceUID", "")))
+    limit = policy.corner_limit(min(grid.spacing))
+    step = _Step(frames[0].path.name, found, tag, thickness, limit)
+    findings = (*_tilt_findings(found, policy), _step_finding(step), _empty_planes_finding(step))
+    return grid, limit, tuple(finding for finding in findings if finding is not None)
+
+
+def _span(
+    frames: Sequence[Frame], planes: Sequence[Plane], policy: Policy, tag: float | None, thickness: float | None
+) -> Spanned:
+    """Span a regular grid by the planes. Raises UNEVEN_SPACING, OFF_GRID."""
+    in_plane = min(planes[0].row_spacing, planes[0].column_spacing)
     limit = policy.corner_limit(min(in_plane, tag or in_plane))
     try:
-        found = spanned(
+        return spanned(
             planes,
             tag,
             limit_mm=limit,
             keep_skew=policy.skew_limit,
             keep_mm=policy.qform_limit_mm,
-            assumed_step_mm=assumed,
+            assumed_step_mm=tag or thickness or _ASSUMED_STEP_MM,
         )
     except NotRegular as odd:
         names = (frames[odd.first].name, frames[odd.second].name)
@@ -139,81 +196,85 @@ def _own_grid(
             unit="mm",
         ) from odd
     except GeometryError as error:
+        name = frames[0].path.name
         raise refuse(
-            Code.OFF_GRID, f"the frames of {frames[0].path.name} span no grid: {error}", _SOURCE_HINT
+            Code.OFF_GRID, f"the frames of {name} span no grid: {error}", _SOURCE_HINT, where=(name,)
         ) from error
-    grid = replace(found.stack.grid, frame_of_reference_uid=str(frames[0].get("FrameOfReferenceUID", "")))
-    limit = policy.corner_limit(min(grid.spacing))
-    told = _about_step(frames[0].path.name, found, tag, thickness, limit)
-    return grid, limit, (*_about_tilt(found, policy), *told)
 
 
-def _about_tilt(found: Spanned, policy: Policy) -> tuple[Finding, ...]:
-    """What the policy does about frames that are stacked off their normal."""
+def _tilt_findings(found: Spanned, policy: Policy) -> tuple[Finding, ...]:
+    """Keep or refuse frames that are stacked off their normal, as the policy says."""
     if not defects.leans(found.stack):
         return ()
     return (defects.keep_tilt(defects.tilt(found.stack, policy), policy, "frames of a segmentation"),)
 
 
-def _about_step(
-    name: str, found: Spanned, tag: float | None, thickness: float | None, limit: float
-) -> tuple[Finding, ...]:
-    """What is to be known of the step between planes, when the frames alone do not settle it."""
-    step, total = found.step_mm, found.stack.grid.shape[2]
-    findings = []
-    if total == 1:
-        source = "Spacing Between Slices" if tag else "Slice Thickness" if thickness else "nothing: 1 mm is assumed"
-        findings.append(
-            Finding(
-                Code.ASSUMED_THICKNESS,
-                f"{name} has frames at one position only; its thickness {step:.6g} mm comes from {source}",
-                "Give the source series to place the plane among its own.",
-                Severity.WARNING,
-                where=(name,),
-            )
+def _step_finding(step: _Step) -> Finding | None:
+    """Warn of a step between planes that the frames alone do not settle, or that the header contradicts."""
+    step_mm, tag, thickness = step.spanned.step_mm, step.tag, step.thickness
+    if step.spanned.stack.grid.shape[2] == 1:
+        return _assumed_thickness(step)
+    if tag and abs(step_mm - tag) > step.limit_mm:
+        return Finding(
+            Code.TAG_CONTRADICTS,
+            f"{step.name}: Spacing Between Slices says {tag:.6g} mm, the frames lie on steps of {step_mm:.6g} mm",
+            "The positions decide. " + _SOURCE_HINT,
+            Severity.WARNING,
+            where=(step.name,),
+            measured=abs(step_mm - tag),
+            limit=step.limit_mm,
+            unit="mm",
         )
-    elif tag and abs(step - tag) > limit:
-        findings.append(
-            Finding(
-                Code.TAG_CONTRADICTS,
-                f"{name}: Spacing Between Slices says {tag:.6g} mm, the frames lie on steps of {step:.6g} mm",
-                "The positions decide. " + _SOURCE_HINT,
-                Severity.WARNING,
-                where=(name,),
-                measured=abs(step - tag),
-                limit=limit,
-                unit="mm",
-            )
+    if not tag and thickness and step_mm > thickness * _MOST_APART:
+        return Finding(
+            Code.TAG_CONTRADICTS,
+            f"{step.name}: frames lie {step_mm:.6g} mm apart but are {thickness:.6g} mm thick; planes may be missing",
+            _SOURCE_HINT,
+            Severity.WARNING,
+            where=(step.name,),
+            measured=step_mm,
+            limit=thickness * _MOST_APART,
+            unit="mm",
         )
-    elif not tag and thickness and step > thickness * 1.5:
-        findings.append(
-            Finding(
-                Code.TAG_CONTRADICTS,
-                f"{name}: frames lie {step:.6g} mm apart but are {thickness:.6g} mm thick; planes may be missing",
-                _SOURCE_HINT,
-                Severity.WARNING,
-                where=(name,),
-                measured=step,
-                limit=thickness * 1.5,
-                unit="mm",
-            )
-        )
-    if found.added:
-        seen = "" if found.step_is_seen else "; no two frames are that near, Spacing Between Slices says it"
-        findings.append(
-            Finding(
-                Code.EMPTY_PLANES_ADDED,
-                f"{name}: {found.added} of {total} planes have no frame and are empty (step {step:.6g} mm{seen})",
-                "Usual for segmentations, which leave empty planes out.",
-                Severity.INFO if found.step_is_seen else Severity.WARNING,
-                where=(name,),
-                clause="PS3.3 C.8.20.2",
-            )
-        )
-    return tuple(findings)
+    return None
 
 
-def _same_reference(frame: Frame, source: Grid) -> tuple[Finding, ...]:
+def _assumed_thickness(step: _Step) -> Finding:
+    source = (
+        "Spacing Between Slices"
+        if step.tag
+        else "Slice Thickness"
+        if step.thickness
+        else f"nothing: {_ASSUMED_STEP_MM:g} mm is assumed"
+    )
+    return Finding(
+        Code.ASSUMED_THICKNESS,
+        f"{step.name} has frames at one position only; its thickness {step.spanned.step_mm:.6g} mm comes from {source}",
+        "Give the source series to place the plane among its own.",
+        Severity.WARNING,
+        where=(step.name,),
+    )
+
+
+def _empty_planes_finding(step: _Step) -> Finding | None:
+    """Report planes of the grid that have no frame: a warning where only a tag says that there are any."""
+    found = step.spanned
+    if not found.added:
+        return None
+    seen = "" if found.step_is_seen else "; no two frames are that near, Spacing Between Slices says it"
+    return Finding(
+        Code.EMPTY_PLANES_ADDED,
+        f"{step.name}: {found.added} of {found.stack.grid.shape[2]} planes have no frame and are empty "
+        f"(step {found.step_mm:.6g} mm{seen})",
+        "Usual for segmentations, which leave empty planes out.",
+        Severity.INFO if found.step_is_seen else Severity.WARNING,
+        where=(step.name,),
+        clause="PS3.3 C.8.20.2",
+    )
+
+
+def _check_frame_of_reference(frame: Frame, source: Grid) -> tuple[Finding, ...]:
+    """Refuse a SEG that lies in another Frame of Reference; warn where one of the two names none."""
     ours, theirs = str(frame.get("FrameOfReferenceUID", "")), source.frame_of_reference_uid
     if ours and theirs and ours != theirs:
         raise refuse(
@@ -230,6 +291,7 @@ def _same_reference(frame: Frame, source: Grid) -> tuple[Finding, ...]:
         Finding(
             Code.FRAME_OF_REFERENCE_DIFFERS,
             f"{missing} names no Frame of Reference; that both lie in the same one is taken for granted",
+            "Look at the mask over the image.",
             severity=Severity.WARNING,
             where=() if ours else (frame.path.name,),
             clause="PS3.3 C.7.4.1",
@@ -237,8 +299,9 @@ def _same_reference(frame: Frame, source: Grid) -> tuple[Finding, ...]:
     )
 
 
-def _refuse_off_grid(frames: Sequence[Frame], placed: Placement, grid: Grid, limit: float, *, own: bool) -> None:
-    crooked = np.flatnonzero(~placed.aligned)
+def _refuse_off_grid(frames: Sequence[Frame], placement: Placement, grid: Grid, limit: float, *, own: bool) -> None:
+    """Refuse the frame that lies furthest off the grid. own: whether the frames span the grid themselves."""
+    crooked = np.flatnonzero(~placement.aligned)
     if crooked.size:
         frame = frames[crooked[0]]
         code = Code.MIXED_ORIENTATION if own else Code.OFF_SOURCE_GRID
@@ -249,10 +312,10 @@ def _refuse_off_grid(frames: Sequence[Frame], placed: Placement, grid: Grid, lim
             "A mask on another grid would have to be resampled; give the series it was made on, or no source.",
             where=(frame.name,),
         )
-    worst = int(placed.residuals.argmax())
-    residual = float(placed.residuals[worst])
+    worst = int(placement.residuals.argmax())
+    residual = float(placement.residuals[worst])
     if residual > limit:
-        i, j, k = placed.origins[worst]
+        i, j, k = placement.origins[worst]
         raise refuse(
             Code.OFF_GRID if own else Code.OFF_SOURCE_GRID,
             f"{frames[worst].name} lies {residual:.4g} mm off the {'grid of its series' if own else 'source grid'} "
@@ -265,8 +328,9 @@ def _refuse_off_grid(frames: Sequence[Frame], placed: Placement, grid: Grid, lim
         )
 
 
-def _refuse_outside(frames: Sequence[Frame], planes: Sequence[Plane], placed: Placement, grid: Grid) -> None:
-    low, high = placed.reach(planes)
+def _refuse_outside(frames: Sequence[Frame], planes: Sequence[Plane], placement: Placement, grid: Grid) -> None:
+    """Refuse the frame that reaches furthest beyond the grid."""
+    low, high = placement.reach(planes)
     beyond = np.maximum(-low, high - (np.array(grid.shape) - 1)).max(axis=1)
     worst = int(beyond.argmax())
     if beyond[worst] > 0:

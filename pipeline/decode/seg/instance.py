@@ -1,8 +1,8 @@
-"""One DICOM SEG instance with its frames placed: masks and images of its segments, and what is to be known of them.
+"""Make masks and images of the segments of one DICOM SEG instance, its frames placed on a grid.
 
 Rules:
 - Pixels are read when a plane is asked for, except to find out which labels a label map holds and what overlaps.
-- Two frames of one segment at one position are refused: which of them is meant nobody can tell.
+- Two frames of one segment at one position are refused, because nothing says which of them is meant.
 """
 
 from __future__ import annotations
@@ -16,20 +16,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.findings import Code, Finding, Severity, refuse
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ...core.policy import Combine, Fractional, Policy
 from ...dicom.frame import Frame
 from ...dicom.header import Header
 from ...geometry.grid import Grid
 from ...volume.mask import Array, Image, Mask, Segment, Voxels, smallest_unsigned
-from .grid import PlacedFrames, place_frames
+from .grid import FrameLayout, place_frames
 from .pixels import stored_values
 from .segment_table import SegmentTable
 
 
 @dataclass(eq=False)
 class Instance:
-    """One SEG instance, its frames placed. Pixels are read when a plane is asked for."""
+    """One SEG instance, its frames placed on a grid.
+
+    Attributes:
+        header: of its file.
+        frames: its frames, in any order.
+        table: of its segments.
+        fractional: the threshold of fractional values, as a part of their maximum; "keep" keeps the values.
+        source: grid of the images it was made on; None where it is not given.
+        layout: where each frame lies on the grid.
+        undescribed: segments that have pixels, but no entry in the table.
+    """
 
     header: Header
     frames: Sequence[Frame]
@@ -37,15 +47,15 @@ class Instance:
     fractional: Fractional
     policy: Policy
     source: Grid | None
-    placed: PlacedFrames = field(init=False)
+    layout: FrameLayout = field(init=False)
     undescribed: tuple[Segment, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.placed = place_frames(self.frames, self.source, self.policy)
+        self.layout = place_frames(self.frames, self.source, self.policy)
         described = {segment.number for segment in self.table.segments}
         extra = sorted(number for number in self.numbers if number not in described)
         self.undescribed = tuple(Segment(n, f"segment {n}", source_value=n) for n in extra)
-        self._refuse_twice()
+        self._refuse_repeated_frames()
 
     @property
     def is_labelmap(self) -> bool:
@@ -53,11 +63,11 @@ class Instance:
 
     @cached_property
     def numbers(self) -> set[int]:
-        """The segments that have at least one frame (in a label map: one pixel)."""
+        """The numbers of the segments that have at least one frame (in a label map: one pixel)."""
         if self.is_labelmap:
             moved = {s.source_value: s.number for s in self.table.segments}
             return {moved.get(v, v) for v in self.stored if v not in self.table.background}
-        return {self._number(frame) for frame in self.frames}
+        return {self._number_of(frame) for frame in self.frames}
 
     @cached_property
     def stored(self) -> set[int]:
@@ -76,7 +86,8 @@ class Instance:
 
     @property
     def findings(self) -> list[Finding]:
-        found = list(self.placed.findings)
+        """What there is to know of the instance as a whole."""
+        found = list(self.layout.findings)
         if self.undescribed:
             numbers = ", ".join(str(s.number) for s in self.undescribed)
             found.append(
@@ -94,17 +105,21 @@ class Instance:
             Finding(
                 Code.LABELS_REMAPPED,
                 f"segment 0 “{s.name}” of {self.header.path.name} is not background; it became label {s.number}",
-                severity=Severity.WARNING,
+                "Label 0 is the background of every mask, so a segment cannot keep it.",
+                Severity.WARNING,
+                where=(self.header.path.name,),
             )
             for s in moved
         ]
         return found
 
-    def chosen(self, wanted: Sequence[str | int] | None) -> list[Segment]:
+    def select(self, wanted: Sequence[str | int] | None) -> list[Segment]:
+        """Return the segments with one of the wanted numbers or names; all of them for None."""
         everything = [*self.table.segments, *self.undescribed]
         return [s for s in everything if wanted is None or s.number in wanted or s.name in wanted]
 
-    def about(self, chosen: Sequence[Segment]) -> list[Finding]:
+    def findings_of(self, chosen: Sequence[Segment]) -> list[Finding]:
+        """Return what there is to know of the chosen segments."""
         name = self.header.path.name
         without = [s for s in chosen if s.number not in self.numbers]
         found = []
@@ -122,7 +137,7 @@ class Instance:
             found.append(
                 Finding(
                     Code.FRACTIONAL_THRESHOLD,
-                    f"{name} holds fractions ({self.table.fractional_type or 'of unsaid type'}); a voxel is inside "
+                    f"{name} holds fractions ({self.table.fractional_type or 'their type is not given'}); a voxel is inside "
                     f"from {self.fractional:g} of {self.table.maximum}, its Maximum Fractional Value, upwards",
                     "Choose another threshold, or keep the values, with --fractional.",
                     Severity.INFO,
@@ -133,21 +148,38 @@ class Instance:
         return found
 
     def masks(self, chosen: Sequence[Segment], combine: Combine, name: str) -> list[Mask]:
+        """Make one mask of the chosen segments, or one each where they may not share one.
+
+        Args:
+            chosen: segments of this instance; those without a pixel give no mask of their own.
+            combine: "auto" gives each a mask where two share a voxel, "separate" always, "merge" never.
+            name: of a mask of several segments.
+
+        Returns:
+            The masks; none where no chosen segment has a pixel.
+
+        Raises:
+            PipelineError: SEGMENTS_OVERLAP for "merge" where two segments share a voxel.
+        """
         present = [s for s in chosen if s.number in self.numbers]
         if not present:
             return []
-        together = combine != "separate" and (self.is_labelmap or not self._refused_overlap(present, combine))
+        together = combine != "separate"
+        if together and not self.is_labelmap and (shared := self._shared_voxels(present)):
+            if combine == "merge":
+                raise self._overlap_refusal(present, shared)
+            together = False
         if together:
             named = chosen[0].name if len(chosen) == 1 else name
             return [self._mask(chosen, named)]
         return [self._mask([segment], segment.name) for segment in present]
 
     def image(self, segment: Segment) -> Image:
-        """The stored fractions of one segment; slope makes them parts of one."""
-        mine = [n for n, frame in enumerate(self.frames) if self._number(frame) == segment.number]
+        """Make an image of the stored fractions of one segment; its slope makes them parts of one."""
+        mine = [n for n, frame in enumerate(self.frames) if self._number_of(frame) == segment.number]
         dtype = np.dtype(np.uint8 if int(self.header.get("BitsAllocated", 8)) == 8 else np.uint16)
         voxels = self._voxels(mine, dtype, lambda frame: stored_values(frame))
-        return Image(voxels, self.placed.grid, slope=1 / self.table.maximum, name=segment.name)
+        return Image(voxels, self.layout.grid, slope=1 / self.table.maximum, name=segment.name)
 
     def _mask(self, segments: Sequence[Segment], name: str) -> Mask:
         numbers = {s.number for s in segments}
@@ -161,33 +193,34 @@ class Instance:
                 lambda frame: stored_values(frame).astype(dtype) if same else lookup[stored_values(frame)],
             )
         else:
-            mine = [n for n, frame in enumerate(self.frames) if self._number(frame) in numbers]
+            mine = [n for n, frame in enumerate(self.frames) if self._number_of(frame) in numbers]
             voxels = self._voxels(
-                mine, dtype, lambda frame: self._inside(frame).view(np.uint8) * dtype.type(self._number(frame))
+                mine, dtype, lambda frame: self._inside(frame).view(np.uint8) * dtype.type(self._number_of(frame))
             )
-        return Mask(voxels, self.placed.grid, tuple(segments), name)
+        return Mask(voxels, self.layout.grid, tuple(segments), name)
 
     def _lookup(self, segments: Sequence[Segment], dtype: np.dtype[Any]) -> Array:
-        """Stored value to label: 0 for everything not asked for."""
+        """Return a table from stored value to label; 0 for everything that was not asked for."""
         lookup = np.zeros(1 << 16, dtype)
         for segment in segments:
             if segment.source_value is not None and segment.source_value not in self.table.background:
                 lookup[segment.source_value] = segment.number
         return lookup
 
-    def _number(self, frame: Frame) -> int:
+    def _number_of(self, frame: Frame) -> int:
         number = frame.segment_number
         if number is None or number < 1:
             raise refuse(
                 Code.CORRUPT_FILE,
                 f"{frame.name} does not say which segment it shows (Referenced Segment Number (0062,000B): {number})",
+                "The file was written wrongly; export it again.",
                 where=(frame.name,),
                 clause="PS3.3 C.8.20.3.1",
             )
         return number
 
     def _inside(self, frame: Frame) -> NDArray[np.bool_]:
-        """(rows, columns) of a binary or fractional frame."""
+        """Return (rows, columns) of a binary or fractional frame: whether each pixel is inside."""
         values: Any = stored_values(frame)
         if int(self.header.get("BitsAllocated", 1)) == 1:
             return np.asarray(values.view(np.bool_))
@@ -198,64 +231,67 @@ class Instance:
             raise refuse(
                 Code.NOT_A_MASK,
                 f"{frame.name} is said to be binary but holds the values {', '.join(map(str, others[:5]))}",
+                "A binary segment has 0 and one more value; the file was written wrongly, so export it again.",
                 where=(frame.name,),
                 clause="PS3.3 C.8.20.2",
             )
         return np.asarray(values != 0)
 
     def _voxels(self, members: Sequence[int], dtype: np.dtype[Any], values: Callable[[Frame], Array]) -> Voxels:
-        """Frames as a block on the grid, read a plane at a time, or all at once when planes are not its k axis."""
-        placed, (columns, rows, planes) = self.placed, self.placed.grid.shape
-        by_place: dict[int, list[Frame]] = defaultdict(list)
+        """Return frames as voxels of the grid: read plane by plane, or all at once when they are not stacked along k."""
+        layout, (columns, rows, planes) = self.layout, self.layout.grid.shape
+        frames_at: dict[int, list[Frame]] = defaultdict(list)
         for n in members:
-            by_place[int(placed.at[n])].append(self.frames[n])
+            frames_at[int(layout.at[n])].append(self.frames[n])
 
         def plane(k: int) -> Array:
             out: Any = np.zeros((1, rows, columns), dtype)
-            for frame in by_place.get(k, ()):
-                placed.window(out, 0)[...] |= values(frame)
+            for frame in frames_at.get(k, ()):
+                layout.window(out, 0)[...] |= values(frame)
             return np.asarray(out[0])
 
         def block() -> Array:
             out: Any = np.zeros((planes, rows, columns), dtype)
-            for at, frames in by_place.items():
+            for at, frames in frames_at.items():
                 for frame in frames:
-                    placed.window(out, at)[...] |= values(frame)
+                    layout.window(out, at)[...] |= values(frame)
             return np.asarray(out.T)
 
-        if placed.axis == 2:
+        if layout.axis == 2:
             return Voxels((columns, rows, planes), dtype, plane)
         return Voxels.of(block())
 
-    def _refused_overlap(self, segments: Sequence[Segment], combine: Combine) -> bool:
-        """Whether two of the segments share a voxel; refused when they were to be merged."""
-        names = {s.number: s.name for s in segments}
+    def _shared_voxels(self, segments: Sequence[Segment]) -> dict[tuple[int, int], int]:
+        """Count the voxels that two of the segments share, by pair of segment numbers; only pairs that share any."""
+        numbers = {s.number for s in segments}
         shared: dict[tuple[int, int], int] = defaultdict(int)
-        by_place: dict[int, list[Frame]] = defaultdict(list)
-        for frame, at in zip(self.frames, self.placed.at.tolist(), strict=True):
-            if self._number(frame) in names:
-                by_place[at].append(frame)
-        for frames in by_place.values():
+        frames_at: dict[int, list[Frame]] = defaultdict(list)
+        for frame, at in zip(self.frames, self.layout.at.tolist(), strict=True):
+            if self._number_of(frame) in numbers:
+                frames_at[at].append(frame)
+        for frames in frames_at.values():
             if len(frames) > 1:
-                for pair, count in self._shared(frames).items():
+                for pair, count in self._shared_pixels(frames).items():
                     shared[pair] += count
-        if shared and combine == "merge":
-            (a, b), count = max(shared.items(), key=lambda item: item[1])
-            raise refuse(
-                Code.SEGMENTS_OVERLAP,
-                f"segments {a} “{names[a]}” and {b} “{names[b]}” share {count} voxels, and a voxel holds one label"
-                + (f"; {len(shared) - 1} other pairs overlap too" if len(shared) > 1 else ""),
-                "Write one file a segment, or choose segments that do not overlap.",
-                where=(self.header.path.name,),
-                measured=float(count),
-                limit=0.0,
-                unit="voxels",
-            )
-        return bool(shared)
+        return shared
 
-    def _shared(self, frames: Sequence[Frame]) -> dict[tuple[int, int], int]:
-        """Voxels that two of the frames of one plane share, by pair of segment numbers."""
-        insides = {self._number(frame): self._inside(frame) for frame in frames}
+    def _overlap_refusal(self, segments: Sequence[Segment], shared: dict[tuple[int, int], int]) -> PipelineError:
+        names = {s.number: s.name for s in segments}
+        (a, b), count = max(shared.items(), key=lambda item: item[1])
+        return refuse(
+            Code.SEGMENTS_OVERLAP,
+            f"segments {a} “{names[a]}” and {b} “{names[b]}” share {count} voxels, and a voxel holds one label"
+            + (f"; {len(shared) - 1} other pairs overlap too" if len(shared) > 1 else ""),
+            "Write one file a segment, or choose segments that do not overlap.",
+            where=(self.header.path.name,),
+            measured=float(count),
+            limit=0.0,
+            unit="voxels",
+        )
+
+    def _shared_pixels(self, frames: Sequence[Frame]) -> dict[tuple[int, int], int]:
+        """Count the pixels that two of the frames of one plane share, by pair of segment numbers."""
+        insides = {self._number_of(frame): self._inside(frame) for frame in frames}
         union: Any = np.zeros_like(next(iter(insides.values())))
         found = False
         for inside in insides.values():
@@ -268,10 +304,10 @@ class Instance:
         counts = {(a, b): int(np.count_nonzero(insides[a] & insides[b])) for a, b in pairs}
         return {pair: count for pair, count in counts.items() if count}
 
-    def _refuse_twice(self) -> None:
+    def _refuse_repeated_frames(self) -> None:
         seen: dict[tuple[int, int], Frame] = {}
-        for frame, at in zip(self.frames, self.placed.at.tolist(), strict=True):
-            key = (0 if self.is_labelmap else self._number(frame), at)
+        for frame, at in zip(self.frames, self.layout.at.tolist(), strict=True):
+            key = (0 if self.is_labelmap else self._number_of(frame), at)
             if key in seen:
                 raise refuse(
                     Code.DUPLICATE_POSITION,

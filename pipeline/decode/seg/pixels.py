@@ -1,4 +1,4 @@
-"""Stored values of SEG frames: one bit a pixel, packed without a break from frame to frame, or whole bytes.
+"""Read the stored values of SEG frames: one bit a pixel, packed without a break between frames, or whole bytes.
 
 Rules:
 - One-bit pixels are packed least significant bit first and run on across rows and frames (PS3.5 8.1.1, annex D.2), so
@@ -16,12 +16,12 @@ from ...dicom.pixel_layout import PixelLayout, layout_of
 from ...dicom.pixels import read_plane
 from ...volume.mask import Array
 
-# Big endian is retired; whether its bits were swapped in words nobody can tell.
+# Big endian is retired, and nothing in such a file says whether its bits were swapped in words.
 _READ = NATIVE - {EXPLICIT_BIG} | {DEFLATED}
 
 
 def stored_values(frame: Frame) -> Array:
-    """(rows, columns), unsigned, as stored. Raises CORRUPT_FILE, COLOUR, UNSUPPORTED_PIXELS."""
+    """Read (rows, columns), unsigned, as stored. Raises CORRUPT_FILE, COLOUR, UNSUPPORTED_PIXELS."""
     if frame.whole("BitsAllocated", 0) != 1:
         layout_of(frame.header)
         return read_plane(frame)
@@ -37,7 +37,7 @@ def stored_values(frame: Frame) -> Array:
     layout = layout_of(header)
     bit = (frame.number - 1) * layout.frame_bits
     first, end = bit // 8, -(-(bit + rows * columns) // 8)
-    raw = _bytes(frame, layout, first, end)
+    raw = _read_bytes(frame, layout, first, end)
     if raw.size < end - first:
         raise refuse(
             Code.CORRUPT_FILE,
@@ -53,8 +53,8 @@ def stored_values(frame: Frame) -> Array:
     return bits[bit % 8 :].reshape(rows, columns)
 
 
-def _bytes(frame: Frame, layout: PixelLayout, first: int, end: int) -> Array:
-    """Bytes of the pixel data, from `first` up to `end` or up to where they stop."""
+def _read_bytes(frame: Frame, layout: PixelLayout, first: int, end: int) -> Array:
+    """Read bytes of the pixel data, from `first` up to `end` or up to where they stop."""
     path = frame.path
     if frame.header.pixel_offset is None:
         return np.frombuffer(inflated(path, path.stat().st_mtime_ns)[first:end], np.uint8)

@@ -1,8 +1,8 @@
-"""The Segment Sequence of one DICOM SEG instance (PS3.3 C.8.20.2): who its segments are.
+"""Read the Segment Sequence of one DICOM SEG instance (PS3.3 C.8.20.2): the segments and how they are stored.
 
 Rules:
 - Names, codes and colours are read as written; an absent one stays absent.
-- In a label map, 0 is the background unless its segment is said to be something else; then it is given a free number.
+- In a label map, 0 is the background unless its segment is described as something else; then that segment is given a free number.
 - Colours are CIELab in D65, without adaptation to D50: what every writer in the field does, so that 221 130 101 written
   by one tool is 221 130 101 in the next.
 """
@@ -36,7 +36,14 @@ _BACKGROUND = ("125040", "DCM")
 
 @dataclass(frozen=True, slots=True)
 class SegmentTable:
-    """What one instance says of its segments. background: stored values that are no segment (LABELMAP only)."""
+    """The segments of one instance and how their values are stored.
+
+    Attributes:
+        kind: Segmentation Type (0062,0001): BINARY, FRACTIONAL or LABELMAP.
+        fractional_type: Segmentation Fractional Type (0062,0010).
+        maximum: Maximum Fractional Value (0062,000E), which stands for 1.
+        background: stored values that are no segment; of label maps only.
+    """
 
     kind: str
     segments: tuple[Segment, ...]
@@ -46,7 +53,11 @@ class SegmentTable:
 
 
 def read_table(path: Path) -> SegmentTable:
-    """Raises CORRUPT_FILE where a Type 1 attribute that decides a voxel is missing, NOT_CONVERTIBLE for a part."""
+    """Read the table of one file.
+
+    Raises CORRUPT_FILE where a Type 1 attribute that decides a voxel is missing, UNREADABLE_NUMBER where one is no
+    number, and NOT_CONVERTIBLE for one part of a concatenation.
+    """
     dataset = load(path, stop_before_pixels=True, specific_tags=list(_READ))
     kind = str(dataset.get("SegmentationType", "")).strip()
     if kind not in _TYPES:
@@ -65,17 +76,18 @@ def read_table(path: Path) -> SegmentTable:
             where=(path.name,),
             clause="PS3.3 C.7.6.16.2.2.4",
         )
-    maximum = _whole(dataset, "MaximumFractionalValue", path)
+    maximum = _read_whole(dataset, "MaximumFractionalValue", path)
     if kind == "FRACTIONAL" and not maximum:
         raise refuse(
             Code.CORRUPT_FILE,
             f"{path.name} is fractional without Maximum Fractional Value (0062,000E), so its values have no unit",
+            "The file was written wrongly; export it again.",
             where=(path.name,),
             clause="PS3.3 C.8.20.2",
         )
     items = list(dataset.get("SegmentSequence") or ())
-    segments, zero_is_background = _segments(items, path)
-    padding = _whole(dataset, "PixelPaddingValue", path)
+    segments, zero_is_background = _read_segments(items, path)
+    padding = _read_whole(dataset, "PixelPaddingValue", path)
     background = {0} if zero_is_background else set()
     if padding is not None:
         background.add(padding)
@@ -84,24 +96,26 @@ def read_table(path: Path) -> SegmentTable:
     )
 
 
-def _number(item: Dataset, path: Path) -> int:
-    number = _whole(item, "SegmentNumber", path)
+def _read_number(item: Dataset, path: Path) -> int:
+    number = _read_whole(item, "SegmentNumber", path)
     if number is None:
-        raise _untold(path, f"has a segment “{item.get('SegmentLabel', '')}” without Segment Number (0062,0004)")
+        raise _unclear_numbers(
+            path, f"has a segment “{item.get('SegmentLabel', '')}” without Segment Number (0062,0004)"
+        )
     return number
 
 
-def _untold(path: Path, what: str) -> PipelineError:
+def _unclear_numbers(path: Path, fault: str) -> PipelineError:
     return refuse(
         Code.CORRUPT_FILE,
-        f"{path.name} {what}: which pixels are whose nobody can tell",
+        f"{path.name} {fault}: which pixels belong to which segment is not clear",
         "The file was written wrongly; export it again.",
         where=(path.name,),
         clause="PS3.3 C.8.20.4",
     )
 
 
-def _whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
+def _read_whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
     value = dataset.get(keyword)
     try:
         return None if value is None else int(value)
@@ -115,41 +129,43 @@ def _whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
         ) from error
 
 
-def _segments(items: list[Dataset], path: Path) -> tuple[tuple[Segment, ...], bool]:
-    """The segments, and whether stored value 0 is background. Raises CORRUPT_FILE for numbers that tell none apart."""
-    numbers = [_number(item, path) for item in items]
+def _read_segments(items: list[Dataset], path: Path) -> tuple[tuple[Segment, ...], bool]:
+    """Return the segments, and whether stored value 0 is background. Raises CORRUPT_FILE for a number given twice."""
+    numbers = [_read_number(item, path) for item in items]
     twice = sorted({n for n in numbers if numbers.count(n) > 1})
     if twice:
-        raise _untold(path, f"gives Segment Number (0062,0004) {twice[0]} to {numbers.count(twice[0])} segments")
+        raise _unclear_numbers(
+            path, f"gives Segment Number (0062,0004) {twice[0]} to {numbers.count(twice[0])} segments"
+        )
     zero_is_background = True
     found = []
     for item, number in zip(items, numbers, strict=True):
         if number == 0:
-            type_ = _concept(item, "SegmentedPropertyTypeCodeSequence")
+            type_ = _read_concept(item, "SegmentedPropertyTypeCodeSequence")
             named = str(item.get("SegmentLabel", "")).casefold() == "background"
             if named or (type_ is not None and (type_.value, type_.scheme) == _BACKGROUND):
                 continue
             zero_is_background = False
-        found.append(_segment(item, number or max(numbers) + 1, number))
+        found.append(_read_segment(item, number or max(numbers) + 1, number))
     return tuple(found), zero_is_background
 
 
-def _segment(item: Dataset, number: int, stored: int) -> Segment:
-    said = (item.get("SegmentAlgorithmType"), item.get("SegmentAlgorithmName"))
+def _read_segment(item: Dataset, number: int, stored: int) -> Segment:
+    algorithm = (item.get("SegmentAlgorithmType"), item.get("SegmentAlgorithmName"))
     lab = item.get("RecommendedDisplayCIELabValue")
     return Segment(
         number=number,
         name=str(item.get("SegmentLabel", "")).strip() or f"segment {number}",
-        colour=_colour(lab),
-        category=_concept(item, "SegmentedPropertyCategoryCodeSequence"),
-        type=_concept(item, "SegmentedPropertyTypeCodeSequence"),
-        algorithm=" ".join(str(part).strip() for part in said if part),
+        colour=_read_colour(lab),
+        category=_read_concept(item, "SegmentedPropertyCategoryCodeSequence"),
+        type=_read_concept(item, "SegmentedPropertyTypeCodeSequence"),
+        algorithm=" ".join(str(part).strip() for part in algorithm if part),
         source_value=stored,
     )
 
 
-def _colour(lab: Any) -> tuple[int, int, int] | None:
-    """A colour is a convenience: one that is none costs nothing else."""
+def _read_colour(lab: Any) -> tuple[int, int, int] | None:
+    """Return sRGB; None for a colour that cannot be read: it only helps the eye, so it must not cost the segment."""
     try:
         lightness, a, b = (int(v) for v in lab)
     except (TypeError, ValueError):
@@ -157,7 +173,7 @@ def _colour(lab: Any) -> tuple[int, int, int] | None:
     return rgb_of_cielab((lightness, a, b))
 
 
-def _concept(item: Dataset, keyword: str) -> Concept | None:
+def _read_concept(item: Dataset, keyword: str) -> Concept | None:
     codes = item.get(keyword)
     if not codes:
         return None
@@ -166,7 +182,7 @@ def _concept(item: Dataset, keyword: str) -> Concept | None:
 
 
 def rgb_of_cielab(encoded: tuple[int, ...]) -> tuple[int, int, int]:
-    """Recommended Display CIELab Value (PS3.3 C.10.7.1.1: L* 0..100, a* and b* -128..127 in 16 bits) as sRGB 0..255."""
+    """Convert a Recommended Display CIELab Value (PS3.3 C.10.7.1.1: L* 0..100, a* and b* -128..127 in 16 bits) to sRGB 0..255."""
     lightness, a, b = encoded[0] / 65535 * 100, encoded[1] / 65535 * 255 - 128, encoded[2] / 65535 * 255 - 128
     y = (lightness + 16) / 116
     f = np.array([y + a / 500, y, y - b / 200])
