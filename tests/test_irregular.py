@@ -10,9 +10,10 @@ import pytest
 
 from pipeline.conversion.convert import Request, convert
 from pipeline.core.findings import Code, PipelineError
-from pipeline.core.policy import Policy
+from pipeline.core.policy import Policy, choices
 from pipeline.dicom.scan import scan
 from pipeline.dicom.split_volumes import split
+from pipeline.stacking.repairs import _REPAIRS, GAPS
 from tests.helpers.hard_cases import CASES, SMALL
 from tests.helpers.hard_edits import both, moved, tags, without
 from tests.helpers.phantom import write
@@ -81,6 +82,11 @@ def test_a_displaced_plane_is_not_filled_or_smoothed_over(tmp_path: Path, option
         convert([tmp_path], tmp_path / "out.nii", policy=Policy(as_="image", crosscheck="off", **options))
     assert refused.value.finding.code is Code.DISPLACED_PLANE
     assert refused.value.finding.where == ("IM0006.dcm",)
+
+
+def test_every_choice_about_gaps_and_tilt_has_a_repair() -> None:
+    gaps = {(code, choice) for code in GAPS for choice in choices("on_gap")}
+    assert set(_REPAIRS) == gaps | {(Code.GANTRY_TILT, choice) for choice in choices("on_tilt")}
 
 
 def test_parts_are_named_and_localizers_called_so(tmp_path: Path) -> None:

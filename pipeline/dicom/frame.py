@@ -63,6 +63,19 @@ class Frame:
             return f"{self.path.name} tile {self.tile}"
         return self.path.name if self.header.number_of_frames == 1 else f"{self.path.name} frame {self.number}"
 
+    @property
+    def known_plane(self) -> Plane:
+        """The plane of a frame that was seen to have one. Raises MISSING_PLANE_ATTRIBUTES where it has none after all."""
+        if self.plane is None:
+            raise refuse(
+                Code.MISSING_PLANE_ATTRIBUTES,
+                f"{self.name} has no place in the patient: {self.why_no_plane}",
+                "Export the series with its geometry, not as plain Secondary Capture.",
+                where=(self.name,),
+                clause="PS3.3 C.7.6.2",
+            )
+        return self.plane
+
     def get(self, keyword: str, default: Any = None) -> Any:
         if self.values and keyword in self.values:
             return self.values[keyword]

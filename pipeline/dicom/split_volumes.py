@@ -28,7 +28,7 @@ from ..core.limits import SAME_PLACE_MM
 from ..geometry.grid import Plane
 from .frame import Frame
 
-_TURNED = 0.01  # radians: beyond any rounding or jitter of cosines
+TURNED_RADIANS = 0.01  # beyond any rounding or jitter of cosines: another orientation, not noise
 _NO_COSINES = 2e-3  # cosines this far off are refused by name; they say nothing of where the planes are
 _FOLDER = "folder"
 _ATTRIBUTES = (
@@ -175,7 +175,7 @@ def _localizer(frame: Frame) -> bool:
 def _turned(a: Plane, b: Plane) -> bool:
     rows = np.subtract(a.row_cosine, b.row_cosine)
     columns = np.subtract(a.column_cosine, b.column_cosine)
-    return bool(max(np.linalg.norm(rows), np.linalg.norm(columns)) > _TURNED)
+    return bool(max(np.linalg.norm(rows), np.linalg.norm(columns)) > TURNED_RADIANS)
 
 
 def _differing(groups: Sequence[Sequence[Frame]]) -> tuple[Code, str]:

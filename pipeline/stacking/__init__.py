@@ -1,1 +1,1 @@
-"""Proof 1: frames laid on one grid, and every way in which they may fail to lie on one."""
+"""Lay the frames of one volume on one grid (Proof 1), or say which defect keeps them off it."""

@@ -1,9 +1,9 @@
-"""Places that are assumed, because the user asked for it, where frames have none of their own.
+"""Give places to frames that have none of their own, because the user asked for it.
 
 Rules:
-- Two ways, each on request alone: by the source series the planes were drawn on, or by the first frame's place and
-  Spacing Between Slices. Beyond doubt, or refused.
-- What was assumed is told with every frame and as a finding, and such a result is never verified.
+- There are two ways, each on request alone: by the source series the planes were drawn on, or by the first frame's place
+  and Spacing Between Slices. The places are beyond doubt, or the frames are refused.
+- What was assumed is kept with every frame and is a finding of the result, which is then never verified.
 """
 
 from __future__ import annotations
@@ -18,20 +18,41 @@ import numpy as np
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..dicom.frame import Frame
+from ..dicom.header import Header
 from ..geometry.affine import Matrix, Vector
 from ..geometry.grid import GeometryError, Plane
 
 _CLAUSE = "PS3.3 C.7.6.2"
 
 
-def by_spacing(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
-    """Frames of one multi-frame instance without functional groups, each laid Spacing Between Slices beyond the last.
+def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
+    """Lay frames of one multi-frame instance without functional groups Spacing Between Slices apart.
 
     Along row x column, in the order of the frames, from the position the instance gives. None where it gives too little.
     """
     header = frames[0].header
     if header.number_of_frames < 2 or any(f.header is not header or f.plane is not None for f in frames):
         return None
+    start = _first_plane_and_step(header)
+    if start is None:
+        return None
+    first, step = start
+    along = np.array(first.normal) / (np.linalg.norm(first.normal) or 1.0) * step
+    places = [np.array(first.position) + (frame.number - 1) * along for frame in frames]
+    how = f"assumed: frame {{}} of {header.number_of_frames}, {step:g} mm a frame along the normal"
+    spaced = [
+        replace(frame, plane=replace(first, position=_vector(place)), pairing=how.format(frame.number))
+        for frame, place in zip(frames, places, strict=True)
+    ]
+    return spaced, _warning(
+        f"only the first of {len(frames)} frames has a place; the others were laid {step:g} mm apart along the normal, in "
+        "the order of the frames, from Spacing Between Slices (0018,0088)",
+        tuple(f.name for f in frames[:1]),
+    )
+
+
+def _first_plane_and_step(header: Header) -> tuple[Plane, float] | None:
+    """The plane of the first frame, and the step to the next in mm; None where the instance does not give both."""
     position, cosines, spacing, step = (
         header.get(keyword)
         for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices")
@@ -41,58 +62,56 @@ def by_spacing(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
         return None
     size = {"rows": int(header.get("Rows", 0)), "columns": int(header.get("Columns", 0))}
     try:
-        first = Plane(position, cosines[:3], cosines[3:], spacing[0], spacing[1], **size)
+        return Plane(position, cosines[:3], cosines[3:], spacing[0], spacing[1], **size), step
     except GeometryError:
         return None
-    along = np.array(first.normal) / (np.linalg.norm(first.normal) or 1.0) * step
-    places = [np.array(first.position) + (frame.number - 1) * along for frame in frames]
-    said = f"assumed: frame {{}} of {header.number_of_frames}, {step:g} mm a frame along the normal"
-    placed = [
-        replace(frame, plane=replace(first, position=_vector(place)), pairing=said.format(frame.number))
-        for frame, place in zip(frames, places, strict=True)
-    ]
-    return placed, _told(
-        f"only the first of {len(frames)} frames has a place; the others were laid {step:g} mm apart along the normal, in "
-        "the order of the frames, from Spacing Between Slices (0018,0088)",
-        tuple(f.name for f in frames[:1]),
-    )
 
 
-def paired(frames: Sequence[Frame], source: Sequence[Frame], step_mm: float) -> tuple[list[Frame], Finding]:
-    """Frames without a place, each with the plane of its partner in the source, and what to tell of it.
+def pair_with_source(frames: Sequence[Frame], source: Sequence[Frame], step_mm: float) -> tuple[list[Frame], Finding]:
+    """Give each frame without a place the plane of its partner in the source.
 
-    source: the frames of one regular volume ascending along its normal, `step_mm` apart. Both must have the same count
-    and size. Partners are those of one order: Instance Number (or the frame number, or the number in the file's name
-    where there is none), which must run with position in the source. Raises MISSING_PLANE_ATTRIBUTES.
+    Partners have one rank in both: by Instance Number, or the frame number, or the number in the file's name where there
+    is none. In the source it must run with position.
+
+    Args:
+        frames: none of them with a place, in any order.
+        source: the frames of one regular volume, ascending along its normal; as many as there are frames, of one size.
+        step_mm: between the planes of the source, for the message.
+
+    Returns:
+        The frames with their partners' planes, in the order of their rank, and the finding that says so.
+
+    Raises:
+        PipelineError: MISSING_PLANE_ATTRIBUTES where partners are not beyond doubt.
     """
-    why = _no_partners(frames, source)
+    why = _why_no_partners(frames, source)
     if why:
         raise _refused(why, frames)
-    ours, how = _ranked(frames)
-    theirs, _ = _ranked(source)
+    ours, how = _rank(frames)
+    theirs, _ = _rank(source)
     if not ours or not theirs:
-        said = "the planes" if not ours else "the source's planes"
-        raise _refused(f"{said} have no number each of their own that could order them", frames)
+        whose = "the planes" if not ours else "the source's planes"
+        raise _refused(f"{whose} have no number each of their own that could order them", frames)
     positions = [theirs.index(k) for k in range(len(theirs))]
     if positions not in (sorted(positions), sorted(positions, reverse=True)):
         raise _refused("Instance Number does not run with position in the source, so no order is beyond doubt", frames)
-    placed = []
-    for n, k in zip(ours, theirs, strict=True):
-        frame, partner = frames[n], source[k]
-        reference = {"FrameOfReferenceUID": partner.get("FrameOfReferenceUID", "")}
-        placed.append(
-            replace(
-                frame,
-                plane=partner.plane,
-                why_no_plane="",
-                values={**(frame.values or {}), **reference},
-                pairing=f"assumed: paired by {how} with {partner.name} ({partner.sop_instance_uid})",
-            )
-        )
-    return placed, _told(
-        f"{len(placed)} planes without a place were given those of the source, {step_mm:g} mm apart: paired by {how}, "
-        f"{placed[0].name} with {source[theirs[0]].name} to {placed[-1].name} with {source[theirs[-1]].name}",
-        (placed[0].name, source[theirs[0]].name),
+    paired = [_pair(frames[n], source[k], how) for n, k in zip(ours, theirs, strict=True)]
+    return paired, _warning(
+        f"{len(paired)} planes without a place were given those of the source, {step_mm:g} mm apart: paired by {how}, "
+        f"{paired[0].name} with {source[theirs[0]].name} to {paired[-1].name} with {source[theirs[-1]].name}",
+        (paired[0].name, source[theirs[0]].name),
+    )
+
+
+def _pair(frame: Frame, partner: Frame, how: str) -> Frame:
+    """A frame with the plane and the Frame of Reference of its partner."""
+    reference = {"FrameOfReferenceUID": partner.get("FrameOfReferenceUID", "")}
+    return replace(
+        frame,
+        plane=partner.plane,
+        why_no_plane="",
+        values={**(frame.values or {}), **reference},
+        pairing=f"assumed: paired by {how} with {partner.name} ({partner.sop_instance_uid})",
     )
 
 
@@ -101,7 +120,7 @@ def _vector(place: Matrix) -> Vector:
     return x, y, z
 
 
-def _no_partners(frames: Sequence[Frame], source: Sequence[Frame]) -> str:
+def _why_no_partners(frames: Sequence[Frame], source: Sequence[Frame]) -> str:
     """Why no pairing can be looked for, or ""."""
     if any(f.plane is not None for f in frames):
         return "some of the planes have a place of their own"
@@ -115,15 +134,12 @@ def _no_partners(frames: Sequence[Frame], source: Sequence[Frame]) -> str:
     return ""
 
 
-def _ranked(frames: Sequence[Frame]) -> tuple[list[int], str]:
+def _rank(frames: Sequence[Frame]) -> tuple[list[int], str]:
     """The frames in their order, as indices, and what orders them; ([], "") where nothing gives each its own number."""
-    names = [re.split(r"(\d+)", f.path.name) for f in frames]
-    varying = [p for p in range(len(names[0])) if len({n[p] for n in names if len(n) == len(names[0])}) > 1]
-    one_number = len(varying) == 1 and varying[0] % 2 == 1 and len({len(n) for n in names}) == 1
     choices: tuple[tuple[str, list[Any]], ...] = (
         ("Instance Number", [f.get("InstanceNumber") for f in frames]),
         ("frame number", [f.number for f in frames]),
-        ("the number in the file's name", [int(n[varying[0]]) if one_number else None for n in names]),
+        ("the number in the file's name", _numbers_in_names(frames)),
     )
     for how, numbers in choices:
         if None not in numbers and len(set(numbers)) == len(numbers):
@@ -131,7 +147,18 @@ def _ranked(frames: Sequence[Frame]) -> tuple[list[int], str]:
     return [], ""
 
 
-def _told(message: str, where: tuple[str, ...]) -> Finding:
+def _numbers_in_names(frames: Sequence[Frame]) -> list[int | None]:
+    """The one number in which the names of the files differ; None for each where they differ in more, or in letters."""
+    names = [re.split(r"(\d+)", f.path.name) for f in frames]  # texts and numbers in turns, a number at every odd place
+    if len({len(name) for name in names}) > 1:
+        return [None] * len(names)
+    varying = [p for p in range(len(names[0])) if len({name[p] for name in names}) > 1]
+    if len(varying) != 1 or varying[0] % 2 == 0:
+        return [None] * len(names)
+    return [int(name[varying[0]]) for name in names]
+
+
+def _warning(message: str, where: tuple[str, ...]) -> Finding:
     hint = "The files do not say so; look at the result over its source before relying on it."
     return Finding(Code.ASSUMED_GEOMETRY, message, hint, Severity.WARNING, _CLAUSE, where)
 

@@ -1,8 +1,9 @@
-"""Whether planes can be one stack at all: of one size, orientation and spacing, with cosines that are some.
+"""Check that planes can form one stack: one size, orientation and spacing, and valid direction cosines.
 
 Rules:
-- This only says what is unlike, between which files and by how much; it decides nothing and changes nothing.
-- Differences count by how far they move a corner, or beyond any rounding of cosines; noise is left to the corner proof.
+- This only says what differs, between which files and by how much. `stack_frames` refuses the series.
+- A difference counts if it moves a corner beyond the limit, or turns cosines beyond any rounding. Noise is left to the
+  corner proof.
 """
 
 from __future__ import annotations
@@ -14,13 +15,23 @@ import numpy as np
 
 from ..core.findings import Code, Finding
 from ..core.policy import Policy
+from ..dicom.split_volumes import TURNED_RADIANS
 from ..geometry.grid import Plane
 
 _PLANE_CLAUSE = "PS3.3 C.7.6.2.1.1"
 
 
-def unlike(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
-    """The defect that keeps planes from being stacked at all, or None."""
+def find_difference(planes: Sequence[Plane], names: Sequence[str], policy: Policy) -> Finding | None:
+    """Find the difference that keeps planes from being stacked at all.
+
+    Args:
+        planes: in any order, at least one.
+        names: what a message calls each plane, in the same order.
+        policy: the limits for cosines and corners.
+
+    Returns:
+        BAD_COSINES, MIXED_ORIENTATION, MIXED_SIZE or MIXED_SPACING, the first that holds; None where none does.
+    """
     return (
         _bad_cosines(planes, names, policy)
         or _mixed_orientation(planes, names, policy)
@@ -54,7 +65,7 @@ def _mixed_orientation(planes: Sequence[Plane], names: Sequence[str], policy: Po
     differences = np.array([(*p.row_cosine, *p.column_cosine) for p in planes]) - base
     angles = np.degrees(2 * np.arcsin(np.clip(np.linalg.norm(differences.reshape(-1, 2, 3), axis=2).max(1) / 2, 0, 1)))
     k = int(np.argmax(angles))
-    bound = float(np.degrees(0.01))  # beyond any rounding or jitter: another orientation, not noise
+    bound = float(np.degrees(TURNED_RADIANS))
     if angles[k] <= bound:
         return None
     others = int((angles > bound).sum())

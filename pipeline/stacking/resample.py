@@ -1,4 +1,4 @@
-"""Parallel planes onto an even or upright grid, where a series has none and the user asks for it.
+"""Resample parallel planes onto an even or upright grid, where a series has none and the user asks for it.
 
 Rules:
 - Only planes parallel to the grid's are taken: each is shifted within its plane and blended along the normal, so nothing
@@ -23,6 +23,14 @@ from ..volume.mask import Array, Voxels
 
 Along = Literal["exact", "nearest", "linear"]
 
+_ON_PLANE = 1e-3  # of the step: an acquired plane this near to one of the grid is that one, and is not blended
+_SAME_PLANE = 0.25  # of the step: one farther away is another plane, and the grid's stays empty
+_BEYOND_END = 0.5  # of the step: a plane stands for its own voxels, which reach half a step out
+_MOSTLY_INSIDE = 0.5  # weight: voxels less covered by acquired ones are padding
+_NO_WEIGHT = 1e-9  # what rounding leaves of a weight that is none
+_WHOLE_PIXEL = 1e-6  # pixels: rounding must not add an empty column or plane to a grid
+_STEP_DECIMALS = 2  # gaps that agree to 0.01 mm are one step, printed with jitter
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
@@ -40,71 +48,76 @@ class Plan:
         """The largest distance between a voxel and the acquired pixel it was taken from; labels only."""
         farthest = 0.0
         for k in range(self.grid.shape[2]):
-            for plane, weight in self._sources(k):
+            for plane, weight in self._weigh_sources(k):
                 if weight > 0:
                     shift = self._shift(k, plane)
                     in_plane = [(s - round(s)) * size for s, size in zip(shift, self.grid.spacing[:2], strict=True)]
-                    normal = self._place(k)[2] - self.positions[plane, 2]
+                    normal = self._locate(k)[2] - self.positions[plane, 2]
                     farthest = max(farthest, float(np.linalg.norm([*in_plane, normal])))
         return farthest
 
     def apply(self, acquired: Voxels, padding: float) -> Voxels:
-        """The acquired planes, (rows, columns) each in ascending order, on the plan's grid."""
+        """Put the acquired planes, (rows, columns) each in ascending order, on the plan's grid."""
+        make = self._blend if self.linear else self._take_nearest
+        return Voxels(self.grid.shape, acquired.dtype, lambda k: make(acquired, padding, k))
+
+    def _take_nearest(self, acquired: Voxels, padding: float, k: int) -> Array:
+        """Plane k from the acquired plane of the largest weight, shifted by whole pixels."""
         columns, rows, _ = self.grid.shape
+        out = np.full((rows, columns), padding, acquired.dtype)
+        nearest, _ = max(self._weigh_sources(k), key=lambda source: source[1], default=(None, 0.0))
+        return out if nearest is None else _shifted_nearest(acquired.plane(nearest), self._shift(k, nearest), out)
 
-        def plane(k: int) -> Array:
-            sources = self._sources(k)
-            if not self.linear:
-                nearest = max(sources, key=lambda s: s[1], default=None)
-                out = np.full((rows, columns), padding, acquired.dtype)
-                return (
-                    out
-                    if nearest is None
-                    else _shifted_nearest(acquired.plane(nearest[0]), self._shift(k, nearest[0]), out)
-                )
-            total, weights = np.zeros((rows, columns)), np.zeros((rows, columns))
-            for source, weight in sources:
-                values, inside = _shifted_linear(acquired.plane(source), self._shift(k, source), (rows, columns))
-                total += weight * values
-                weights += weight * inside
-            blended = np.where(weights > 0.5, total / np.maximum(weights, 1e-9), padding)
-            return (
-                np.rint(blended).astype(acquired.dtype)
-                if acquired.dtype.kind in "iu"
-                else blended.astype(acquired.dtype)
-            )
+    def _blend(self, acquired: Voxels, padding: float, k: int) -> Array:
+        """Plane k as the mean of the acquired planes next to it, by their weights."""
+        columns, rows, _ = self.grid.shape
+        total, weights = np.zeros((rows, columns)), np.zeros((rows, columns))
+        for source, weight in self._weigh_sources(k):
+            values, inside = _shifted_linear(acquired.plane(source), self._shift(k, source), (rows, columns))
+            total += weight * values
+            weights += weight * inside
+        blended = np.where(weights > _MOSTLY_INSIDE, total / np.maximum(weights, _NO_WEIGHT), padding)
+        is_integer = acquired.dtype.kind in "iu"
+        return np.rint(blended).astype(acquired.dtype) if is_integer else blended.astype(acquired.dtype)
 
-        return Voxels(self.grid.shape, acquired.dtype, plane)
-
-    def _place(self, k: int) -> Matrix:
+    def _locate(self, k: int) -> Matrix:
         """(3,) mm of grid plane k along i, j and the normal, from the grid's first voxel."""
-        place: Matrix = _along(self.grid, (self.grid.lps[:3, 2] * k)[None])[0]
+        place: Matrix = _project(self.grid, (self.grid.lps[:3, 2] * k)[None])[0]
         return place
 
-    def _sources(self, k: int) -> list[tuple[int, float]]:
-        """Acquired planes and their weights for grid plane k."""
-        distance, depths = self._place(k)[2], self.positions[:, 2]
-        step = self._place(1)[2]
+    def _weigh_sources(self, k: int) -> list[tuple[int, float]]:
+        """The acquired planes that grid plane k is made of, and their weights; none where it stays empty."""
+        distance, depths = self._locate(k)[2], self.positions[:, 2]
+        step = self._locate(1)[2]
         nearest = int(np.argmin(np.abs(depths - distance)))
         off = abs(float(depths[nearest] - distance))
-        if off < 1e-3 * step or self.along == "exact":
-            return [(nearest, 1.0)] if off < 0.25 * step else []
+        if off < _ON_PLANE * step or self.along == "exact":
+            return [(nearest, 1.0)] if off < _SAME_PLANE * step else []
         if self.along == "nearest" or not self.linear:
             return [(nearest, 1.0)]
         above = int(np.searchsorted(depths, distance))
         if above in (0, len(depths)):
-            return [(nearest, 1.0)] if off <= 0.5 * step else []
+            return [(nearest, 1.0)] if off <= _BEYOND_END * step else []
         part = float((distance - depths[above - 1]) / (depths[above] - depths[above - 1]))
         return [(above - 1, 1 - part), (above, part)]
 
     def _shift(self, k: int, plane: int) -> tuple[float, float]:
         """In pixels along i and j: the acquired plane's first pixel seen from the grid plane's."""
-        x, y = (self.positions[plane] - self._place(k))[:2] / self.grid.spacing[:2]
+        x, y = (self.positions[plane] - self._locate(k))[:2] / self.grid.spacing[:2]
         return float(x), float(y)
 
 
-def upright(stack: Stack, *, linear: bool, along: Along) -> Plan:
-    """A grid without lean that contains every voxel of a leaning stack; its planes stay where they are."""
+def plan_upright(stack: Stack, *, linear: bool, along: Along) -> Plan:
+    """Plan a grid without lean that contains every voxel of a leaning stack; its planes stay where they are.
+
+    Args:
+        stack: evenly spaced planes that lean.
+        linear: whether values are blended within the planes; labels are taken whole.
+        along: how planes that were not acquired come to be.
+
+    Returns:
+        The plan, of as many planes as the stack's grid has.
+    """
     columns, rows, planes = stack.grid.shape
     spacing = np.array(stack.grid.spacing[:2])
     axes = stack.grid.lps[:3, :2] / spacing
@@ -114,41 +127,51 @@ def upright(stack: Stack, *, linear: bool, along: Along) -> Plan:
     places = stack.grid.points(np.column_stack([np.zeros((len(stack.index), 2)), stack.index]))
     offsets = (places - places[0]) @ np.column_stack([axes, normal])
     # A whole number of pixels before the first plane, so that the first plane needs no interpolation.
-    before = np.array([ceil(-offsets[:, a].min() / spacing[a] - 1e-6) for a in (0, 1)])
-    after = np.array([ceil(offsets[:, a].max() / spacing[a] - 1e-6) for a in (0, 1)])
+    before = np.array([ceil(-offsets[:, a].min() / spacing[a] - _WHOLE_PIXEL) for a in (0, 1)])
+    after = np.array([ceil(offsets[:, a].max() / spacing[a] - _WHOLE_PIXEL) for a in (0, 1)])
     lps = np.eye(4)
     lps[:3, :2] = axes * spacing
     lps[:3, 2] = normal * step
     lps[:3, 3] = places[0] - axes @ (before * spacing)
     shape = (columns + int(before[0] + after[0]), rows + int(before[1] + after[1]), planes)
     grid = Grid(shape, lps, stack.grid.frame_of_reference_uid)
-    return Plan(grid, _positions(grid, places), along, linear)
+    return Plan(grid, _relative(grid, places), along, linear)
 
 
-def even(stack: Stack, positions: Matrix, *, linear: bool, along: Along) -> Plan:
-    """A grid of one step over planes whose spacing is not even. positions: (planes, 3) LPS mm, ascending.
+def plan_even(stack: Stack, positions: Matrix, *, linear: bool, along: Along) -> Plan:
+    """Plan a grid of one step over planes whose spacing is not even.
 
     The step is the smallest gap that occurs more than once, or the smallest; the lean of the stack is kept.
+
+    Args:
+        stack: the planes on the grid that fits them best.
+        positions: (planes, 3) LPS mm of their first pixels, ascending along the normal.
+        linear: whether values are blended within the planes; labels are taken whole.
+        along: how planes between the acquired ones come to be.
+
+    Returns:
+        The plan, from the first plane to the last.
     """
     gaps = np.diff(stack.offsets[:, 2])
-    rounded = np.round(gaps, 2)
+    rounded = np.round(gaps, _STEP_DECIMALS)
     recurring = [g for g, r in zip(gaps, rounded, strict=True) if (rounded == r).sum() > 1]
     step = float(min(recurring or gaps))
     height = float(stack.offsets[-1, 2])
-    planes = floor(height / step + 0.5 + 1e-6) + 1
+    planes = floor(height / step + 0.5 + _WHOLE_PIXEL) + 1
     lps = np.array(stack.grid.lps)
     direction = lps[:3, 2] / float(lps[:3, 2] @ _normal(stack.grid))
     lps[:3, 2] = direction * step
     lps[:3, 3] = positions[0]
     grid = Grid((*stack.grid.shape[:2], planes), lps, stack.grid.frame_of_reference_uid)
-    return Plan(grid, _positions(grid, positions), along, linear)
+    return Plan(grid, _relative(grid, positions), along, linear)
 
 
-def _positions(grid: Grid, places: Matrix) -> Matrix:
-    return _along(grid, places - grid.lps[:3, 3])
+def _relative(grid: Grid, places: Matrix) -> Matrix:
+    """(n, 3) LPS places as mm along i, j and the normal, from the grid's first voxel."""
+    return _project(grid, places - grid.lps[:3, 3])
 
 
-def _along(grid: Grid, vectors: Matrix) -> Matrix:
+def _project(grid: Grid, vectors: Matrix) -> Matrix:
     """(n, 3) LPS vectors as mm along i, j and the normal; i and j are at right angles."""
     axes = grid.lps[:3, :2] / np.linalg.norm(grid.lps[:3, :2], axis=0)
     return np.asarray(vectors @ np.column_stack([axes, _normal(grid)]))
@@ -160,7 +183,7 @@ def _normal(grid: Grid) -> Matrix:
 
 
 def _shifted_nearest(plane: Array, shift: tuple[float, float], out: Array) -> Array:
-    """`plane` laid into `out` at a whole number of pixels."""
+    """`out`, which is overwritten where `plane` lies on it, shifted by the nearest whole number of pixels."""
     x, y = (floor(s + 0.5) for s in shift)
     rows, columns = plane.shape
     target = out[max(y, 0) : y + rows, max(x, 0) : x + columns]
@@ -176,7 +199,7 @@ def _shifted_linear(
     (x, fx), (y, fy) = ((floor(s), s - floor(s)) for s in shift)
     for dy, wy in ((0, 1 - fy), (1, fy)):
         for dx, wx in ((0, 1 - fx), (1, fx)):
-            if wx * wy > 1e-9:
+            if wx * wy > _NO_WEIGHT:
                 ones = _shifted_nearest(np.ones(plane.shape), (x + dx, y + dy), np.zeros(shape))
                 inside += wx * wy * ones
                 values += wx * wy * _shifted_nearest(plane.astype(np.float64), (x + dx, y + dy), np.zeros(shape))
