@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress compare golden bench data check lowest convert clean viewer
+.PHONY: help setup demo test regress compare golden bench data pages docs check lowest convert clean viewer
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,14 @@ bench: $(READY) ## measure beside other tools and rewrite docs/benchmarks.md (an
 
 data: $(READY) ## rewrite the sample series of data/
 	$(RUN)/python -m tests.helpers.phantom data/
+
+pages: $(READY) ## rewrite the pages of docs/ that are made from code
+	$(RUN)/python -m tests.helpers.pages
+
+docs: $(READY) ## the documentation site, in build/site; it needs no network
+	mkdir -p build/api
+	ln -sfn ../../pipeline build/api/verimask
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet --clean -f .ci/mkdocs.yml
 
 check: $(READY) ## lint, types, architecture
 	$(RUN)/ruff check .

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.helpers import finding_examples, record_schema
 from tests.helpers.cases import NO_SAMPLES, real_samples, samples_folder
 
 # The same examples on every run, so that what passes here passes everywhere. VERIMASK_EXAMPLES=5000 looks for new ones.
@@ -59,6 +60,28 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
             f"{count} test{'s were' if count > 1 else ' was'} skipped for want of the real samples, which would be at "
             f"{samples_folder()} (VERIMASK_SAMPLES)."
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _watched() -> Iterator[None]:
+    """See every record and every finding that any test makes in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        record_schema.watch(patch)
+        finding_examples.watch(patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _records_fit_their_schema(_watched: None, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test whose records break the schema, or that no longer makes the finding it is the example of."""
+    record_schema.violations.clear()
+    finding_examples.seen.clear()
+    yield
+    test = request.node.nodeid
+    finding_examples.collect(test)
+    assert record_schema.violations == []
+    if not request.session.testsfailed:
+        assert finding_examples.changed(test) == [], "run python -m tests.helpers.finding_examples"
 
 
 @pytest.fixture(scope="session")
