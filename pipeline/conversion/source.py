@@ -18,6 +18,7 @@ from ..core.policy import Policy
 from ..decode.image import decode_image
 from ..dicom import split_volumes
 from ..dicom.scan import Scan, Series, left_out_beside, scan, table
+from ..geometry.frame_of_reference import doubt_same_frame, warn_of_frame
 from ..geometry.grid import Grid
 from ..geometry.index_map import IndexMap, find_index_map
 from ..stacking.stack_frames import Laid, lay
@@ -207,7 +208,10 @@ def _mask_in(product: Product) -> Mask:
 
 def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, list[Finding]]:
     grid = source.grid
-    findings = _frames_of_reference(mask.grid, grid)
+    uids = (mask.grid.frame_of_reference_uid, grid.frame_of_reference_uid)
+    where = (source.series.title,)
+    reason = doubt_same_frame(*uids, "the mask", where=where)
+    findings = [warn_of_frame(reason, where=where)] if reason else []
     limit = policy.corner_limit(min(grid.spacing))
     fit = find_index_map(mask.grid.lps, mask.grid.shape, grid.lps, grid.shape)
     if fit is not None and fit.moved_mm <= limit:
@@ -244,30 +248,6 @@ def _lay_source(series: Series, policy: Policy) -> Laid:
             unit="volumes",
         )
     return lay(series.frames, replace(policy, as_="image"), series.title)
-
-
-def _frames_of_reference(mask: Grid, source: Grid) -> list[Finding]:
-    ours, theirs = mask.frame_of_reference_uid, source.frame_of_reference_uid
-    if ours and theirs and ours != theirs:
-        raise refuse(
-            Code.FRAME_OF_REFERENCE_DIFFERS,
-            "the mask and the source images are in different Frames of Reference: their coordinates do not compare",
-            "Give --source the series the mask was drawn on.",
-            where=(ours, theirs),
-            clause="PS3.3 C.7.4.1",
-        )
-    if ours and theirs:
-        return []
-    who = "neither names" if not ours and not theirs else "the mask names no" if not ours else "the source names no"
-    return [
-        Finding(
-            Code.FRAME_OF_REFERENCE_DIFFERS,
-            f"{who} Frame of Reference UID (0020,0052); coordinates were taken as they are",
-            "Look at the mask over the image.",
-            Severity.WARNING,
-            clause="PS3.3 C.7.4.1",
-        )
-    ]
 
 
 def _off_grid(fit: IndexMap | None, mask: Grid, source: Source, limit_mm: float) -> PipelineError:

@@ -19,6 +19,7 @@ from ..core.findings import Code, refuse
 from ..core.policy import Policy
 from ..dicom.encoding import load
 from ..dicom.frame import Frame
+from ..geometry.frame_of_reference import doubt_same_frame
 from ..geometry.grid import Grid
 from ..geometry.stack import residuals_mm
 
@@ -84,14 +85,7 @@ def check_source(grid: Grid, source: Sequence[Frame], policy: Policy) -> None:
             unit="mm",
         )
     theirs = str(source[0].get("FrameOfReferenceUID", ""))
-    if grid.frame_of_reference_uid and theirs and grid.frame_of_reference_uid != theirs:
-        raise refuse(
-            Code.FRAME_OF_REFERENCE_DIFFERS,
-            f"the mask lies in Frame of Reference {grid.frame_of_reference_uid}, the source in {theirs}",
-            "Equal numbers mean different places then. Give the series the mask was made on.",
-            where=(grid.frame_of_reference_uid, theirs),
-            clause="PS3.3 C.7.4.1",
-        )
+    doubt_same_frame(grid.frame_of_reference_uid, theirs, "the mask", where=(source[0].name,))
 
 
 def copy_identity(frame: Frame) -> Dataset:

@@ -45,7 +45,7 @@ def watch(patch: pytest.MonkeyPatch) -> None:
     from pipeline.cli import output
     from pipeline.conversion import write
 
-    write_record, print_json, refusal_record = write.write_record, output.json, output.refusal_record
+    write_record, print_json, refusal_record = write.write_record, output.print_json, output.refusal_as_json
 
     def writing(path: Path, record: dict[str, Any]) -> None:
         violations.extend(errors_of(record))
@@ -62,5 +62,5 @@ def watch(patch: pytest.MonkeyPatch) -> None:
         return record
 
     patch.setattr(write, "write_record", writing)
-    patch.setattr(output, "json", printing)
-    patch.setattr(output, "refusal_record", refusing)
+    patch.setattr(output, "print_json", printing)
+    patch.setattr(output, "refusal_as_json", refusing)

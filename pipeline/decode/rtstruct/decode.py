@@ -18,6 +18,7 @@ from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ...core.policy import Policy
 from ...core.unexpected import as_refusal
 from ...dicom.scan import Series
+from ...geometry.frame_of_reference import doubt_same_frame, warn_of_frame
 from ...geometry.grid import Grid
 from ...volume.mask import Mask, Segment
 from .roi import Contour, place
@@ -141,23 +142,13 @@ def _choose(
 
 def _check_frame_of_reference(roi: Roi, contours: Sequence[Contour], source: Grid, image_uids: Sequence[str]) -> str:
     """Return why the ROI is not known to lie in the source's Frame of Reference; empty where it is known to."""
-    drawn, given = roi.frame_of_reference_uid, source.frame_of_reference_uid
-    if not given:
-        return "the source image names no Frame of Reference"
-    if not drawn:
-        return "the structure set names no Frame of Reference"
-    if drawn == given:
-        return ""
-    if contours and all(set(image_uids).intersection(c.image_uids) for c in contours):
+    own, given = roi.frame_of_reference_uid, source.frame_of_reference_uid
+    on_images = contours and all(set(image_uids).intersection(c.image_uids) for c in contours)
+    if own and given and own != given and on_images:
         # Some writers make up a new UID, but what is drawn on an image lies in the frame of that image.
         return "the structure set names another Frame of Reference, but every contour names an image of this source"
-    raise refuse(
-        Code.ROI_FRAME_OF_REFERENCE,
-        f"ROI “{roi.name}” was drawn in Frame of Reference {drawn}, and the source image is in {given}",
-        "The coordinates do not compare; give the series the ROI was drawn on as --source.",
-        where=(roi.file,),
-        clause="PS3.3 C.8.8.5",
-    )
+    what = "the structure set" if not own or not given else f"ROI “{roi.name}”"
+    return doubt_same_frame(own, given, what, where=(roi.file,), code=Code.ROI_FRAME_OF_REFERENCE)
 
 
 def _doubtful_frames(filled: Sequence[_FilledRoi]) -> list[Finding]:
@@ -166,17 +157,8 @@ def _doubtful_frames(filled: Sequence[_FilledRoi]) -> list[Finding]:
     for one in filled:
         if one.doubt:
             doubts.setdefault(one.doubt, []).append(one.name)
-    return [
-        Finding(
-            Code.ROI_FRAME_OF_REFERENCE,
-            f"{reason}; the coordinates of {len(names)} ROI were taken as they are",
-            "Look at the mask over the image.",
-            Severity.WARNING,
-            "PS3.3 C.8.8.5",
-            tuple(names),
-        )
-        for reason, names in doubts.items()
-    ]
+    code = Code.ROI_FRAME_OF_REFERENCE
+    return [warn_of_frame(reason, where=tuple(names), code=code) for reason, names in doubts.items()]
 
 
 def _nothing_to_fill(roi: Roi) -> Finding:

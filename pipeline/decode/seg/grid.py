@@ -21,6 +21,7 @@ from ...core.findings import Code, Finding, Severity, refuse
 from ...core.policy import Policy
 from ...dicom.frame import Frame
 from ...geometry.affine import Matrix
+from ...geometry.frame_of_reference import doubt_same_frame, warn_of_frame
 from ...geometry.grid import GeometryError, Grid, Plane
 from ...geometry.placement import NotRegular, Placement, Spanned, place, spanned
 from ...stacking import defects
@@ -275,28 +276,9 @@ def _empty_planes_finding(step: _Step) -> Finding | None:
 
 def _check_frame_of_reference(frame: Frame, source: Grid) -> tuple[Finding, ...]:
     """Refuse a SEG that lies in another Frame of Reference; warn where one of the two names none."""
-    ours, theirs = str(frame.get("FrameOfReferenceUID", "")), source.frame_of_reference_uid
-    if ours and theirs and ours != theirs:
-        raise refuse(
-            Code.FRAME_OF_REFERENCE_DIFFERS,
-            f"{frame.path.name} lies in Frame of Reference {ours}, the source in {theirs}",
-            "Equal numbers mean different places then. Give the series the segmentation was made on.",
-            where=(frame.path.name,),
-            clause="PS3.3 C.7.4.1",
-        )
-    if ours and theirs:
-        return ()
-    missing = frame.path.name if not ours else "the source"
-    return (
-        Finding(
-            Code.FRAME_OF_REFERENCE_DIFFERS,
-            f"{missing} names no Frame of Reference; that both lie in the same one is taken for granted",
-            "Look at the mask over the image.",
-            severity=Severity.WARNING,
-            where=() if ours else (frame.path.name,),
-            clause="PS3.3 C.7.4.1",
-        ),
-    )
+    own, where = str(frame.get("FrameOfReferenceUID", "")), (frame.path.name,)
+    reason = doubt_same_frame(own, source.frame_of_reference_uid, frame.path.name, where=where)
+    return (warn_of_frame(reason, where=where),) if reason else ()
 
 
 def _refuse_off_grid(frames: Sequence[Frame], placement: Placement, grid: Grid, limit: float, *, own: bool) -> None:
