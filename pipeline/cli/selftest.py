@@ -30,10 +30,10 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         checks.append(check)
         if not options.json:
             state = {True: "ok    ", False: "FAILED", None: "absent"}[check.passed]
-            output.print_prose([f"{state}  {check.grid:14}  {check.route:31}  {check.said}"], options)
+            output.print_prose([f"{state}  {check.grid:14}  {check.route:31}  {check.words}"], options)
     failed = sum(c.passed is False for c in checks)
     if options.json:
-        rows = [{"Grid": c.grid, "Route": c.route, "Passed": c.passed, "Said": c.said} for c in checks]
+        rows = [{"Grid": c.grid, "Route": c.route, "Passed": c.passed, "Said": c.words} for c in checks]
         output.print_json({"Checks": rows, "Failed": failed, "Versions": versions()})
     else:
         passed = sum(c.passed is True for c in checks)

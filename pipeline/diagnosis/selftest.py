@@ -37,12 +37,12 @@ _CORNER_MM = 1e-3  # what a float32 affine may move a corner by, and far below a
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the table. passed: None where it could not be done here. said: what was found, or why it was not done."""
+    """One line of the table. passed: None where it could not be done here. words: what was found, or why it was not done."""
 
     grid: str
     route: str
     passed: bool | None
-    said: str
+    words: str
 
 
 def selftest() -> Iterator[Check]:

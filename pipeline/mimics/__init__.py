@@ -1,4 +1,4 @@
-"""The bridge to Mimics: two scripts that run inside it, and the folders ("bundles") they write and read."""
+"""Exchange masks with Mimics: two scripts that run inside it, and the folders ("bundles") they write and read."""
 
 import os
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""The grid of an image set, from the voxel centres Mimics gave; and its masks on that grid.
+"""Find the grid of an image set from the voxel centres Mimics gave, and put its masks on that grid.
 
 Rules:
 - All probed centres decide the affine (least squares), and every one of them must lie on it.
-- Nothing is taken over that the self-tests of the export script contradict.
-- The frame is LPS only if something says so: the DICOM tags, compared in `mimics.tags`. What nothing confirms is
-  a finding, what the tags contradict is refused.
+- An image set that the self-tests of the export script contradict is refused.
+- The frame is taken for LPS because the DICOM tags confirm it, compared in `mimics.tags`. A frame that nothing confirms
+  is a finding; one that the tags contradict is refused.
 - Mimics may count planes downwards. Then the planes, and with them the labels, are reversed, so that the grid is
   right-handed like every other.
 """
@@ -19,18 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.arguments import bad_option, check_number
-from ..core.findings import Code, Finding, Severity, refuse
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
-from ..geometry.affine import Matrix, Vector
+from ..geometry.affine import Matrix
 from ..geometry.grid import GeometryError, Grid, Plane
 from ..geometry.stack import stack
 from ..volume.mask import Mask, Segment, Voxels
-from .bundle import Bundle, BundleImage, BundleMask
+from .bundle import Bundle, BundleImage, BundleMask, as_vector, format_shape
 from .tags import compare_with_tags
+
+_SAME_STEP_MM = 1e-4  # steps nearer than this are equal but for the noise of Mimics' float32 centres
+_UNKNOWN_THICKNESS_MM = 1.0  # of a single plane whose thickness Mimics does not give
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlacedImageSet:
+class ImageSetGrid:
     """Where an image set lies. flipped: plane k of the grid is plane (last - k) of Mimics' buffer.
 
     residual_mm: the largest distance of a probed centre's plane to the grid, at its corners.
@@ -41,51 +44,69 @@ class PlacedImageSet:
     findings: tuple[Finding, ...]
     residual_mm: float
 
-    def turned(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
-        """An (i, j, k) buffer of Mimics in the grid's order, or the reverse. A view."""
+    def reorder(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Bring an (i, j, k) buffer of Mimics into the grid's order, or the reverse. A view: nothing is copied."""
         return array[:, :, ::-1] if self.flipped else array
 
 
 def grid_of(
     image: BundleImage, *, units_mm_per_unit: float | None = None, policy: Policy | None = None
-) -> PlacedImageSet:
-    """The grid (LPS, mm) that the probed centres lie on, compared with the DICOM tags.
+) -> ImageSetGrid:
+    """Find the grid that the probed centres lie on, and compare it with the DICOM tags.
 
-    units_mm_per_unit: length of the project's unit in mm, where the bundle does not say.
-    Raises PipelineError: SELF_TEST_FAILED, UNITS_UNKNOWN, CENTRES_NOT_EVEN, NO_GRID, or what the tags contradict
-    (HALF_SLICE_SHIFT, CORNER_ORIGIN, FRAME_CHANGED, REDUCED_IMAGES, RESIZED_PIXELS, PLANES_DROPPED, GANTRY_TILT).
+    Args:
+        image: the image set, with its probed centres (LPS, in units of the project).
+        units_mm_per_unit: length of the project's unit in mm, where the bundle does not give it.
+        policy: the limits; by default those of `Policy()`.
+
+    Returns: the grid (LPS, mm) and everything found on the way.
+
+    Raises: PipelineError BUNDLE_INVALID, SELF_TEST_FAILED, UNITS_UNKNOWN, BAD_OPTION, CENTRES_NOT_EVEN, NO_GRID, or what
+        the tags contradict (HALF_SLICE_SHIFT, CORNER_ORIGIN, FRAME_CHANGED, REDUCED_IMAGES, RESIZED_PIXELS,
+        PLANES_DROPPED, GANTRY_TILT).
     """
     policy = policy or Policy()
-    findings = _self_tests(image)
-    centres = image.centres * _millimetres(image, units_mm_per_unit)
-    lps = _fitted(image, centres, policy)
-    planes, thickness = _planes(image, lps, findings)
-    smallest = min(planes[0].row_spacing, planes[0].column_spacing, thickness)
-    limit = policy.corner_limit(smallest)
+    findings = _check_self_tests(image)
+    centres = image.centres * _find_mm_per_unit(image, units_mm_per_unit)
+    lps = _fit_affine(image, centres, policy)
+    planes = _make_planes(image, lps)
+    if len(planes) == 1:
+        thickness = _find_thickness(image)
+        findings.append(_thickness_assumed(image, thickness))
+    else:
+        thickness = float(np.linalg.norm(lps[:3, 2]))
+    limit = policy.corner_limit(min(planes[0].row_spacing, planes[0].column_spacing, thickness))
     try:
-        # Nothing to keep: the skew of probed centres is noise, not what somebody printed.
-        laid = stack(planes, limit_mm=limit, keep_skew=0.0, keep_mm=0.0, assumed_step_mm=thickness)
+        # No skew is kept, since that of probed centres is noise and no value that was printed.
+        fitted = stack(planes, limit_mm=limit, keep_skew=0.0, keep_mm=0.0, assumed_step_mm=thickness)
     except GeometryError as error:
-        raise _no_grid(image, str(error)) from error
-    flipped = len(laid.order) > 1 and laid.order[0] > laid.order[-1]
+        raise _refuse_grid(image, str(error)) from error
+    flipped = len(fitted.order) > 1 and fitted.order[0] > fitted.order[-1]
     if flipped:
-        findings.append(_flipped(image))
-    if laid.straightened_mm > policy.centre_limit_mm:
-        findings.append(_straightened(image, laid.straightened_mm, limit))
-    grid = Grid(laid.grid.shape, laid.grid.lps, image.frame_of_reference_uid)
+        findings.append(_planes_flipped(image))
+    if fitted.straightened_mm > policy.centre_limit_mm:
+        findings.append(_axes_straightened(image, fitted.straightened_mm, limit))
+    grid = Grid(fitted.grid.shape, fitted.grid.lps, image.frame_of_reference_uid)
     findings += compare_with_tags(grid, image, flipped=flipped, limit_mm=limit, policy=policy)
-    return PlacedImageSet(grid, flipped, tuple(findings), laid.residual_mm)
+    return ImageSetGrid(grid, flipped, tuple(findings), fitted.residual_mm)
 
 
 def masks_of(
     bundle: Bundle, *, units_mm_per_unit: float | None = None, policy: Policy | None = None
 ) -> tuple[tuple[Mask, ...], tuple[Finding, ...]]:
-    """One Mask (label 1) per mask of the bundle, on the grid of its own image set, and everything found on the way.
+    """Make one Mask (label 1) of each mask of the bundle, on the grid of its own image set.
 
-    Voxels are unpacked when read, one mask at a time. Raises PipelineError as `grid_of`; BUNDLE_INVALID when unpacking.
+    Args:
+        bundle: the bundle; its voxels are unpacked when they are read, one mask at a time.
+        units_mm_per_unit: length of the project's unit in mm, where the bundle does not give it.
+        policy: the limits; by default those of `Policy()`.
+
+    Returns: the masks, in the order of the bundle, and everything found on the way.
+
+    Raises: PipelineError as `grid_of`; BUNDLE_INVALID, when voxels are read that are not what was written.
     """
-    placed = {m.image.number: m.image for m in bundle.masks}
-    grids = {n: grid_of(image, units_mm_per_unit=units_mm_per_unit, policy=policy) for n, image in placed.items()}
+    images = {m.image.number: m.image for m in bundle.masks}
+    grids = {n: grid_of(image, units_mm_per_unit=units_mm_per_unit, policy=policy) for n, image in images.items()}
     findings = [finding for found in grids.values() for finding in found.findings]
     findings += [
         Finding(
@@ -97,22 +118,25 @@ def masks_of(
     @lru_cache(maxsize=1)
     def labels(number: int) -> NDArray[np.generic]:
         mask = bundle.masks[number]
-        return grids[mask.image.number].turned(mask.buffer.array() != 0).astype(np.uint8)
+        return grids[mask.image.number].reorder(mask.buffer.array() != 0).astype(np.uint8)
 
     masks = []
     for number, mask in enumerate(bundle.masks):
-        findings += _mask_findings(mask)
-        voxels = Voxels(mask.image.shape, np.dtype(np.uint8), _plane_reader(labels, number))
+        findings += _check_mask(mask)
+        voxels = Voxels(mask.image.shape, np.dtype(np.uint8), _make_plane_reader(labels, number))
         segment = Segment(1, mask.name or f"mask {number + 1}", mask.colour)
         masks.append(Mask(voxels, grids[mask.image.number].grid, (segment,), mask.name))
     return tuple(masks), tuple(findings)
 
 
-def _plane_reader(labels: Callable[[int], NDArray[np.generic]], number: int) -> Callable[[int], NDArray[np.generic]]:
+def _make_plane_reader(
+    labels: Callable[[int], NDArray[np.generic]], number: int
+) -> Callable[[int], NDArray[np.generic]]:
     return lambda k: np.ascontiguousarray(labels(number)[:, :, k].T)
 
 
-def _mask_findings(mask: BundleMask) -> list[Finding]:
+def _check_mask(mask: BundleMask) -> list[Finding]:
+    """Check what the bundle gives for one mask: its image set, and how many voxels are set."""
     found = []
     if mask.image_assumed:
         found.append(
@@ -144,23 +168,29 @@ def _mask_findings(mask: BundleMask) -> list[Finding]:
     return found
 
 
-def _self_tests(image: BundleImage) -> list[Finding]:
+def _check_self_tests(image: BundleImage) -> list[Finding]:
+    """Check what the export script found out about the order of voxels. Raises BUNDLE_INVALID or SELF_TEST_FAILED."""
     if not image.self_tests:
-        raise refuse(Code.BUNDLE_INVALID, f"images[{image.number}].self_tests: there are none", where=(image.name,))
+        raise refuse(
+            Code.BUNDLE_INVALID,
+            f"images[{image.number}].self_tests: there are none",
+            "Run export_masks.py in Mimics again; without its tests no place can be trusted.",
+            where=(image.name,),
+        )
     findings = []
     for test in image.self_tests:
-        said = f"the {test.name} test on image set “{image.name}”"
+        subject = f"the {test.name} test on image set “{image.name}”"
         if test.passed is False:
             raise refuse(
                 Code.SELF_TEST_FAILED,
-                f"{said} failed: {test.detail}",
+                f"{subject} failed: {test.detail}",
                 "This Mimics orders its voxels in a way that is not known, so no place can be trusted. Convert what "
                 "File > Export > DICOM writes instead, and please report the version.",
                 where=(image.name,),
             )
         if test.passed is None:
             hint = "The order of the axes is as documented, but was not proven on this machine; look at the result."
-            message = f"{said} could not tell: {test.detail}"
+            message = f"{subject} could not tell: {test.detail}"
             findings.append(Finding(Code.SELF_TEST_OPEN, message, hint, Severity.WARNING, where=(image.name,)))
     if image.logical_dimensions is not None and image.logical_dimensions != image.shape:
         message = f"image set “{image.name}” has {image.shape} voxels, and Mimics calls it {image.logical_dimensions}"
@@ -169,8 +199,11 @@ def _self_tests(image: BundleImage) -> list[Finding]:
     return findings
 
 
-def _millimetres(image: BundleImage, given: float | None) -> float:
-    """mm per unit of the project. DICOM projects are in mm; only those made from BMP, TIFF or JPEG can be otherwise."""
+def _find_mm_per_unit(image: BundleImage, given: float | None) -> float:
+    """Find the length of the project's unit in mm. Only projects made from BMP, TIFF or JPEG are in other units than mm.
+
+    Raises PipelineError UNITS_UNKNOWN where nothing gives it, BAD_OPTION where `given` contradicts it.
+    """
     known = image.units == "mm" or (image.units is None and image.has_tags)
     if given is not None:
         check_number("mm_per_unit", given)
@@ -180,21 +213,21 @@ def _millimetres(image: BundleImage, given: float | None) -> float:
     if known:
         return 1.0
     if image.units is None:
-        said = "does not say its unit of length, and there are no DICOM tags, which would mean mm"
+        why = "does not say its unit of length, and there are no DICOM tags, which would mean mm"
     else:
-        said = f"is in {image.units}, not in mm"
+        why = f"is in {image.units}, not in mm"
     raise refuse(
         Code.UNITS_UNKNOWN,
-        f"image set “{image.name}” {said}",
-        "Say how many mm one unit is: 1 for mm, 0.001 for µm.",
+        f"image set “{image.name}” {why}",
+        "Give the length of one unit in mm with --mm-per-unit: 1 for mm, 0.001 for µm.",
         where=(image.name,),
     )
 
 
-def _fitted(image: BundleImage, centres: Matrix, policy: Policy) -> Matrix:
-    """The 4 x 4 least-squares affine; raises CENTRES_NOT_EVEN unless every centre lies on it."""
+def _fit_affine(image: BundleImage, centres: Matrix, policy: Policy) -> Matrix:
+    """Fit a 4 x 4 affine to the centres by least squares. Raises CENTRES_NOT_EVEN unless every centre lies on it."""
     if image.shape[0] < 2 or image.shape[1] < 2:
-        raise _no_grid(image, f"with {image.shape[0]} x {image.shape[1]} voxels a plane shows no direction")
+        raise _refuse_grid(image, f"with {format_shape(image.shape[:2])} voxels a plane shows no direction")
     axes = [a for a in range(3) if image.shape[a] > 1]
     design = np.column_stack([image.indices[:, axes], np.ones(len(centres))])
     solution = np.linalg.lstsq(design, centres, rcond=None)[0]
@@ -202,7 +235,7 @@ def _fitted(image: BundleImage, centres: Matrix, policy: Policy) -> Matrix:
     lps[:3, axes] = solution[:-1].T
     lps[:3, 3] = solution[-1]
     if len(axes) == 2:
-        lps[:3, 2] = 0.0  # one plane: its direction is no affair of the fit
+        lps[:3, 2] = 0.0  # one plane: no centre gives the step to a next one
     smallest = float(np.linalg.norm(lps[:3, axes], axis=0).min())
     limit = min(policy.centre_limit_mm, policy.corner_limit(smallest))
     distances = np.linalg.norm(design @ solution - centres, axis=1)
@@ -211,9 +244,9 @@ def _fitted(image: BundleImage, centres: Matrix, policy: Policy) -> Matrix:
         raise refuse(
             Code.CENTRES_NOT_EVEN,
             f"the voxel centres of image set “{image.name}” are not one even grid: voxel "
-            f"{tuple(image.indices[worst].tolist())} is {distances[worst]:.4g} mm off; {_uneven_step(image, centres)}",
+            f"{tuple(image.indices[worst].tolist())} is {distances[worst]:.4g} mm off; {_describe_uneven_step(image, centres)}",
             "A slice is missing or was left out on import, or the series is unevenly spaced. Reslice the images in "
-            "Mimics to an even distance, or convert what File > Export > DICOM writes, which tells the planes.",
+            "Mimics to an even distance, or convert what File > Export > DICOM writes, which names the planes.",
             where=(f"k={image.indices[worst][2]}",),
             measured=float(distances[worst]),
             limit=limit,
@@ -222,28 +255,28 @@ def _fitted(image: BundleImage, centres: Matrix, policy: Policy) -> Matrix:
     return lps
 
 
-def _uneven_step(image: BundleImage, centres: Matrix) -> str:
-    """Which step between two planes differs most from the others, in words."""
+def _describe_uneven_step(image: BundleImage, centres: Matrix) -> str:
+    """Describe the step between two planes that differs most from the others."""
     line = [n for n in np.lexsort((image.indices[:, 2],)) if (image.indices[n, :2] == 0).all()]
     steps = np.diff(centres[line], axis=0)
     usual = np.median(steps, axis=0)
     k = int(np.linalg.norm(steps - usual, axis=1).argmax()) if len(steps) else 0
-    if not len(steps) or np.allclose(steps[k], usual, atol=1e-4):
+    if not len(steps) or np.allclose(steps[k], usual, atol=_SAME_STEP_MM):
         return "the steps between planes are even, those within a plane are not"
     lengths = np.linalg.norm(steps[k]), np.linalg.norm(usual)
     return f"from plane k={k} to k={k + 1} it is {lengths[0]:.4g} mm, usually {lengths[1]:.4g} mm"
 
 
-def _planes(image: BundleImage, lps: Matrix, findings: list[Finding]) -> tuple[list[Plane], float]:
-    """The fitted planes in Mimics' order, and the step between them in mm."""
+def _make_planes(image: BundleImage, lps: Matrix) -> list[Plane]:
+    """Make the planes of the fitted affine, in Mimics' order. Raises PipelineError NO_GRID."""
     i, j, k = lps[:3, :3].T
     columns, rows, count = image.shape
     try:
-        planes = [
+        return [
             Plane(
-                position=_vector(lps[:3, 3] + n * k),
-                row_cosine=_vector(i / np.linalg.norm(i)),
-                column_cosine=_vector(j / np.linalg.norm(j)),
+                position=as_vector(lps[:3, 3] + n * k),
+                row_cosine=as_vector(i / np.linalg.norm(i)),
+                column_cosine=as_vector(j / np.linalg.norm(j)),
                 row_spacing=float(np.linalg.norm(j)),
                 column_spacing=float(np.linalg.norm(i)),
                 rows=rows,
@@ -252,27 +285,25 @@ def _planes(image: BundleImage, lps: Matrix, findings: list[Finding]) -> tuple[l
             for n in range(count)
         ]
     except GeometryError as error:
-        raise _no_grid(image, str(error)) from error
-    if count > 1:
-        return planes, float(np.linalg.norm(k))
-    thickness = image.slice_distance if image.slice_distance and image.slice_distance > 0 else 1.0
-    findings.append(
-        Finding(
-            Code.ASSUMED_THICKNESS,
-            f"image set “{image.name}” is one plane; its thickness is taken as {thickness:g} mm",
-            severity=Severity.WARNING,
-            where=(image.name,),
-        )
+        raise _refuse_grid(image, str(error)) from error
+
+
+def _find_thickness(image: BundleImage) -> float:
+    """Find the thickness of a single plane in mm: the slice distance of Mimics where it gives one."""
+    given = image.slice_distance
+    return float(given) if given and given > 0 else _UNKNOWN_THICKNESS_MM
+
+
+def _thickness_assumed(image: BundleImage, thickness: float) -> Finding:
+    return Finding(
+        Code.ASSUMED_THICKNESS,
+        f"image set “{image.name}” is one plane; its thickness is taken as {thickness:g} mm",
+        severity=Severity.WARNING,
+        where=(image.name,),
     )
-    return planes, float(thickness)
 
 
-def _vector(values: NDArray[np.float64]) -> Vector:
-    x, y, z = (float(v) for v in values)
-    return x, y, z
-
-
-def _flipped(image: BundleImage) -> Finding:
+def _planes_flipped(image: BundleImage) -> Finding:
     return Finding(
         Code.PLANES_FLIPPED,
         f"Mimics counts the planes of “{image.name}” against their normal; they, and the labels, were reversed",
@@ -282,7 +313,7 @@ def _flipped(image: BundleImage) -> Finding:
     )
 
 
-def _straightened(image: BundleImage, moved: float, limit: float) -> Finding:
+def _axes_straightened(image: BundleImage, moved: float, limit: float) -> Finding:
     return Finding(
         Code.COSINES_ORTHONORMALISED,
         f"the axes of “{image.name}” are almost at right angles and were made so; a corner moved {moved:.4g} mm",
@@ -294,7 +325,7 @@ def _straightened(image: BundleImage, moved: float, limit: float) -> Finding:
     )
 
 
-def _no_grid(image: BundleImage, reason: str) -> Exception:
+def _refuse_grid(image: BundleImage, reason: str) -> PipelineError:
     return refuse(
         Code.NO_GRID,
         f"the voxel centres of image set “{image.name}” span no grid: {reason}",

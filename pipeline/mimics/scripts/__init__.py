@@ -1,1 +1,1 @@
-"""What runs inside Mimics: one file each, copied there by hand."""
+"""Keep the scripts that run inside Mimics: one file each, copied there by hand."""
