@@ -42,7 +42,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     add_options(p)
 
 
-# The options that --list-values goes with. -o is among them: nobody expects a file of an option that says it writes none.
+# The options that may stand with --list-values. -o may, since the help of --list-values says that nothing is written.
 _LISTING = "inputs output list_values series part on_tilt on_gap on_duplicate assume_spacing json quiet".split()
 
 
