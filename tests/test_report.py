@@ -27,6 +27,7 @@ from pipeline.geometry.grid import Grid
 from pipeline.report import find_outcomes, group_page, report, viewer
 from pipeline.report.page import _environment
 from pipeline.report.pictures import cut, draw, edges
+from pipeline.report.record import check_file, read_record
 from pipeline.report.volume import Volume, middle_of, of_file
 from pipeline.report.words import blocks
 from pipeline.volume.mask import Segment
@@ -180,6 +181,15 @@ def test_a_file_that_is_gone_is_not_shown(tmp_path: Path) -> None:
     path = _made(tmp_path)
     (tmp_path / "mask.nii.gz").unlink()
     assert _code(path) is Code.NO_SUCH_INPUT
+
+
+def test_a_refusal_has_no_file_to_be_checked(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"Verdict": "REFUSED", "Findings": []}), "utf-8")
+    with pytest.raises(PipelineError, match="left no NIfTI file") as caught:
+        check_file(read_record(path))
+    assert caught.value.finding.where == ("x.json",)
+    assert caught.value.finding.hint
 
 
 def test_a_file_changed_by_one_voxel_is_not_shown(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
     add_options(p)
 
 
-# The options that have an effect with --list-values; -o among them, whose absence would otherwise be a mistake.
+# The options that may stand with --list-values. -o may, since the help of --list-values says that nothing is written.
 _LISTING = "inputs output list_values series part on_tilt on_gap on_duplicate assume_spacing json quiet".split()
 
 
@@ -75,7 +75,7 @@ def _convert(options: argparse.Namespace, given: list[str], policy: Policy, pane
     if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
         done, refused = convert_all(options.inputs, options.output, **common)
         progress.clear()
-        pages = [error for one in done if (error := _refusal_of_page(one, options))]
+        pages = [error for one in done if (error := _try_to_write_page(one, options))]
         return _report_many(done, [*refused, *pages], options)
     made = convert(options.inputs, options.output, **common)
     progress.clear()
@@ -87,8 +87,8 @@ def _convert(options: argparse.Namespace, given: list[str], policy: Policy, pane
     return _exit_of(made, options)
 
 
-def _refusal_of_page(made: Outcome, options: argparse.Namespace) -> PipelineError | None:
-    """Write the page of one of many. Its refusal is returned, so that it keeps no other from being written."""
+def _try_to_write_page(made: Outcome, options: argparse.Namespace) -> PipelineError | None:
+    """Write the page of one of many, and return its refusal, so that it keeps no other from being written."""
     from ..core.unexpected import as_refusal
 
     try:

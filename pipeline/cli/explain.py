@@ -47,7 +47,7 @@ class _Explanation(NamedTuple):
 
 
 def _refuse_idle(options: argparse.Namespace, file: Path) -> None:
-    """Refuse further inputs beside a NIfTI file, and options that choose a series of it."""
+    """Refuse what a NIfTI file leaves without effect: further inputs, and options that choose a series."""
     if len(options.inputs) > 1:
         output.refuse_idle(options, only=("inputs",), why=f"{file.name} is explained alone; give one NIfTI file")
     output.refuse_idle(options, only=("series", "part"), why=f"{file.name} is a NIfTI file, and holds no series")
