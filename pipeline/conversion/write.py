@@ -28,6 +28,7 @@ from ..geometry.grid import Grid
 from ..geometry.index_map import find_index_map
 from ..nifti import file as nifti
 from ..nifti.header import parse_header
+from ..nifti.proof import prove, reading_back
 from ..nifti.readback import ReadBack
 from ..nifti.streams import opened
 from ..volume import regrid
@@ -79,7 +80,7 @@ def finish(
     with _both_in_place(destination, overwrite=overwrite) as (image_part, record_part):
         hashing = Beside(partial(sha256, [path for _, path in files]))
         written, back, labels = _write(image_part, product, layout, policy, progress)
-        header_mm = nifti.prove(
+        header_mm = prove(
             image_part, layout.affine, layout.shape, dtype, written.checksums, policy.header_limit_mm, back
         )
         progress("cross-checking", 0, 0)
@@ -220,7 +221,7 @@ def _write(
     written = Event()
     try:
         with opened(path, "wb", gzipped=gzipped, level=level) as file:
-            back = nifti.reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
+            back = reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
             checksums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]), seen)
     except OSError as error:
         raise cannot_write(path.name.removesuffix(".partial").split(".", 2)[-1], error) from error
