@@ -22,6 +22,7 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.geometry.affine import corner_indices
 from pipeline.geometry.grid import Grid
 from pipeline.nifti import file as nifti
+from pipeline.nifti.proof import prove
 from pipeline.nifti.streams import opened
 from pipeline.volume.mask import Voxels
 
@@ -329,7 +330,7 @@ def test_the_same_voxels_give_the_same_bytes(tmp_path: Path, ending: str) -> Non
 def test_proof_holds_for_what_was_written(tmp_path: Path, dtype: str, ending: str) -> None:
     path, grid, array = tmp_path / f"a{ending}", grid_of(), numbered(SHAPE, dtype)
     checksums = write(path, grid, array)
-    assert nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4) < 2e-5
+    assert prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4) < 2e-5
     assert np.stack(list(nifti.read_planes(path))).T.tobytes() == array.tobytes()
 
 
@@ -378,7 +379,7 @@ def test_proof_refuses_what_was_changed(tmp_path: Path, how: str, ending: str) -
     assert changed != whole
     path.write_bytes(changed if ending == ".nii" else gzip.compress(changed))
     with pytest.raises(PipelineError) as caught:
-        nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
+        prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
     assert caught.value.finding.code is Code.READ_BACK_DIFFERS
 
 
@@ -392,7 +393,7 @@ def test_proof_refuses_a_file_that_ends_early_or_late(
     whole = path.read_bytes() if ending == ".nii" else gzip.decompress(path.read_bytes())
     path.write_bytes(change(whole) if ending == ".nii" else gzip.compress(change(whole)))
     with pytest.raises(PipelineError) as caught:
-        nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
+        prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
     assert caught.value.finding.code is Code.CORRUPT_FILE
 
 
@@ -406,7 +407,7 @@ def test_proof_refuses_gzip_that_is_cut_off_or_damaged(tmp_path: Path, at: float
     for damaged in (raw[:place], raw[:place] + bytes([raw[place] ^ 4]) + raw[place + 1 :]):
         path.write_bytes(damaged)
         with pytest.raises(PipelineError) as caught:
-            nifti.prove(path, grid_of(shape).ras, shape, array.dtype, checksums, 2e-4)
+            prove(path, grid_of(shape).ras, shape, array.dtype, checksums, 2e-4)
         assert caught.value.finding.code in (Code.CORRUPT_FILE, Code.READ_BACK_DIFFERS)
 
 
@@ -417,7 +418,7 @@ def test_a_grid_too_far_from_the_patient_is_refused(tmp_path: Path) -> None:
     grid, path, array = Grid(SHAPE, lps), tmp_path / "a.nii", numbered(SHAPE, "u1")
     checksums = write(path, grid, array)
     with pytest.raises(PipelineError) as caught:
-        nifti.prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
+        prove(path, grid.ras, grid.shape, array.dtype, checksums, 2e-4)
     finding = caught.value.finding
     assert finding.code is Code.READ_BACK_DIFFERS
     assert finding.measured is not None

@@ -23,6 +23,7 @@ from ..geometry.affine import LPS_TO_RAS, right_handed
 from ..geometry.grid import GeometryError, Grid
 from ..nifti import file as nifti
 from ..nifti.header import NiftiHeader, require_affine
+from ..nifti.proof import prove
 from ..nifti.streams import opened
 from ..volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
 from .output_path import checked_target, free_target
@@ -126,7 +127,7 @@ def write_fixed(target: Path, array: Array, grid: Grid, like: NiftiHeader, polic
     with in_place(target, overwrite=False) as part:
         with opened(part, "wb", gzipped=target.name.endswith(".gz")) as file:
             checksums = nifti.write(file, header, voxels, lambda _: None)
-        nifti.prove(part, grid.ras, grid.shape, voxels.dtype, checksums, policy.header_limit_mm)
+        prove(part, grid.ras, grid.shape, voxels.dtype, checksums, policy.header_limit_mm)
 
 
 def _no_labels(name: str, header: NiftiHeader, words: str, **details: Any) -> PipelineError:

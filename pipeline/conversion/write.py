@@ -23,6 +23,7 @@ from ..crosscheck.agreement import Agreement
 from ..crosscheck.panel import Panel
 from ..nifti import file as nifti
 from ..nifti.header import parse_header
+from ..nifti.proof import prove, reading_back
 from ..nifti.streams import opened
 from ..volume.label_files import label_file, label_text
 from ..volume.label_table import Counter, LabelRow, label_table
@@ -141,7 +142,7 @@ def _write_proven(path: Path, product: Product, layout: Layout, policy: Policy, 
     written = Event()
     try:
         with opened(path, "wb", gzipped=gzipped, level=level) as file:
-            reading = nifti.reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
+            reading = reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
             sums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]), count_labels)
     except OSError as error:
         raise cannot_write(path.name.removesuffix(".partial").split(".", 2)[-1], error) from error
@@ -150,7 +151,7 @@ def _write_proven(path: Path, product: Product, layout: Layout, policy: Policy, 
     labels = counter.rows() if counter else label_table(mask) if mask else None
     back = reading.result()
     limit_mm = policy.header_limit_mm
-    header_mm = nifti.prove(path, layout.affine, layout.shape, voxels.dtype, sums, limit_mm, back)
+    header_mm = prove(path, layout.affine, layout.shape, voxels.dtype, sums, limit_mm, back)
     codes = parse_header(header)
     proofs = Proofs(product.proof, header_mm, deviation_mm, codes.sform_code, codes.qform_code)
     return _Proven(proofs, labels, back.sha256)

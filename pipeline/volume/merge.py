@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -197,13 +198,12 @@ def _find_overlaps(masks: Sequence[Mask], merged: Sequence[Segment], old: dict[i
         if not np.any(shared):
             continue
         claims = [p[shared] for p in planes]
-        for a in range(len(claims)):
-            for b in range(a + 1, len(claims)):
-                both = (claims[a] > 0) & (claims[b] > 0)
-                pairs, times = np.unique(np.stack([claims[a][both], claims[b][both]]), axis=1, return_counts=True)
-                for (x, y), count in zip(pairs.T, times, strict=True):
-                    pair = (new[a, int(x)], new[b, int(y)])
-                    counts[pair] = counts.get(pair, 0) + int(count)
+        for a, b in combinations(range(len(claims)), 2):
+            both = (claims[a] > 0) & (claims[b] > 0)
+            pairs, times = np.unique(np.stack([claims[a][both], claims[b][both]]), axis=1, return_counts=True)
+            for (x, y), count in zip(pairs.T, times, strict=True):
+                pair = (new[a, int(x)], new[b, int(y)])
+                counts[pair] = counts.get(pair, 0) + int(count)
     return [Overlap(merged[a - 1], merged[b - 1], count) for (a, b), count in sorted(counts.items())]
 
 
