@@ -1,1 +1,1 @@
-"""DICOM as it is found: folders, headers, frames with their planes, and stored pixels."""
+"""Read DICOM as it is found: folders, headers, frames with their planes, and stored pixels."""

@@ -1,10 +1,11 @@
 """Read a data set as its bytes are encoded, whatever the File Meta Information says of them.
 
 Rules:
-- VR encoding and byte order are told by the first element of the data set. Where the Transfer Syntax UID (0002,0010)
+- The first element of the data set shows VR encoding and byte order. Where the Transfer Syntax UID (0002,0010)
   names others, the bytes count: pixels read by the name alone lie four bytes off, or have their bytes swapped.
 - Everything that opens a DICOM file with pydicom does it here, so that header, pixels, overlays and tables agree.
-- Only a native or the deflated syntax is ever corrected; a compressed one says how its frames are compressed, too.
+- Only a native or the deflated syntax is ever corrected. A compressed one also names the compression of its frames, which
+  the first element does not show.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ NATIVE = {EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG}
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _SYNTAX = 0x0010
 _FIRST_GROUP = 0x0008  # what every data set of an image, SEG or structure set begins with
-_LONGEST_META = 1 << 16
+_LONGEST_META = 1 << 16  # bytes: the File Meta Information of real files takes a few hundred
 
 
 class Opened(NamedTuple):
-    """A data set and how it was found. declared: the transfer syntax of the File Meta Information, "" where there is
-    none; syntax: the one its bytes have. position: in the file, where reading stopped; None for a deflated data set."""
+    """A data set and how it was found.
+
+    declared: the transfer syntax of the File Meta Information, "" where there is none; syntax: the one its bytes have.
+    position: in the file, where reading stopped; None for a deflated data set.
+    """
 
     dataset: FileDataset
     declared: str
@@ -42,36 +46,36 @@ class Opened(NamedTuple):
 
 
 def load(path: Path, **options: Any) -> FileDataset:
-    """The data set of one file, by pydicom. options: of `pydicom.dcmread`. Raises what pydicom raises."""
+    """Read the data set of one file with pydicom. options: of `pydicom.dcmread`. Raises what pydicom raises."""
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what pydicom finds odd in attributes nobody reads is not the user's concern
+        warnings.simplefilter("ignore")  # pydicom warns of attributes that nothing here reads
         return open_dataset(file, **options).dataset
 
 
 @lru_cache(maxsize=1)  # the frames of one instance follow each other
 def inflated(path: Path, written_ns: int) -> bytes:
-    """The pixel data of a deflated file, as it was when `written_ns`."""
+    """The pixel data of a deflated file. `written_ns`, when it was last written, keeps a changed file from being mixed up."""
     return bytes(load(path).PixelData)
 
 
 def open_dataset(file: BinaryIO, **options: Any) -> Opened:
-    """The data set of an open file, and its encoding. options: of `pydicom.dcmread`. Raises what pydicom raises."""
+    """Read the data set of an open file, and find out its encoding. options: of `pydicom.dcmread`. Raises what pydicom raises."""
     from pydicom import dcmread
 
-    start, declared, value = _file_meta(file)
-    found = _found(file, start, declared) if declared else ""
+    start, declared, value = _read_file_meta(file)
+    found = _detect_syntax(file, start, declared) if declared else ""
     file.seek(0)
     if not found or found == declared:
         dataset = dcmread(file, force=True, **options)
-        syntax = declared or str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guessed(dataset)
+        syntax = declared or str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guess_syntax(dataset)
         return Opened(dataset, declared, syntax, None if syntax == DEFLATED else file.tell())
-    corrected, grown = _with_syntax(file.read(), value, found)
+    corrected, grown = _replace_syntax(file.read(), value, found)
     dataset = dcmread(corrected, force=True, **options)
     return Opened(dataset, declared, found, corrected.tell() - grown)
 
 
-def _file_meta(file: BinaryIO) -> tuple[int, str, slice]:
-    """Where the data set begins, the transfer syntax that is declared, and where in the file its value is."""
+def _read_file_meta(file: BinaryIO) -> tuple[int, str, slice]:
+    """Find where the data set begins, the transfer syntax that is declared, and where in the file its value is."""
     file.seek(0)
     raw = file.read(_LONGEST_META)
     position = 132 if raw[128:132] == b"DICM" else 0
@@ -90,8 +94,8 @@ def _file_meta(file: BinaryIO) -> tuple[int, str, slice]:
     return position, declared, value
 
 
-def _found(file: BinaryIO, start: int, declared: str) -> str:
-    """The transfer syntax that the first element has; what is declared where that cannot be told or does not matter."""
+def _detect_syntax(file: BinaryIO, start: int, declared: str) -> str:
+    """The transfer syntax that the first element shows; the declared one where it shows none, or where it does not matter."""
     if declared not in NATIVE and declared != DEFLATED:
         return declared
     file.seek(start)
@@ -108,7 +112,7 @@ def _found(file: BinaryIO, start: int, declared: str) -> str:
     return EXPLICIT_LITTLE if explicit else IMPLICIT_LITTLE
 
 
-def _with_syntax(content: bytes, value: slice, syntax: str) -> tuple[BytesIO, int]:
+def _replace_syntax(content: bytes, value: slice, syntax: str) -> tuple[BytesIO, int]:
     """The file with another Transfer Syntax UID, and by how many bytes it has grown."""
     new = syntax.encode() + b"\0" * (len(syntax) % 2)
     grown = len(new) - (value.stop - value.start)
@@ -119,6 +123,6 @@ def _with_syntax(content: bytes, value: slice, syntax: str) -> tuple[BytesIO, in
     return BytesIO(bytes(changed)), grown
 
 
-def _guessed(dataset: FileDataset) -> str:
+def _guess_syntax(dataset: FileDataset) -> str:
     implicit, little = dataset.original_encoding[:2]
     return IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE if little else EXPLICIT_BIG

@@ -1,10 +1,10 @@
-"""The header of a plain single-frame file, without pydicom: for the files of a series, of which there are hundreds.
+"""Read the header of a plain single-frame file without pydicom, which would be slow for the hundreds of a series.
 
 Rules:
 - pydicom is the parser of record. What is returned here is what `dicom.header` gets through pydicom, value for
   value, or nothing: whatever is not positively recognised raises `GiveUp`, and pydicom reads the file.
-- Every element up to the pixel data is walked, so that nothing is found by luck. Values nobody asked for, and sequences
-  of defined length, are passed over by position: pydicom does not look into them either.
+- Every element up to the pixel data is walked, so that nothing is found by chance. Values that were not asked for, and
+  sequences of defined length, are skipped by position: pydicom does not look into them either.
 - Only the standard library: the fast path of a scan imports neither pydicom nor numpy.
 """
 
@@ -77,8 +77,8 @@ _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _ITEM_START, _ITEM_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0\0\0\0\0"
 _UNDEFINED = 0xFFFFFFFF
 
-_WINDOW = 8192
-_DEEPEST = 16
+_WINDOW = 8192  # bytes read at a time: it holds most headers whole, and any value that is wanted
+_DEEPEST = 16  # sequences within each other: no real file comes near, and recursion must end
 _explicit = Struct("<HH2sH").unpack_from
 _implicit = Struct("<HHI").unpack_from
 _long = Struct("<I").unpack_from
@@ -105,7 +105,7 @@ _UNREAD = {*_OVERLAY_DATA, *_OF_VALUES}
 
 
 class Reader:
-    """Reads the attributes of the given keywords. KeyError: one has no line in the dictionary above."""
+    """Reads the attributes of the given keywords. Raises KeyError where one has no line in the dictionary above."""
 
     def __init__(self, keywords: Iterable[str]) -> None:
         self._attributes = tuple((keyword, *ATTRIBUTES[keyword]) for keyword in keywords)
@@ -113,18 +113,18 @@ class Reader:
         self._data_set = _Scope(_META.limit - 1, 0x7FE00008, wanted | _NOTICED)
 
     def read(self, path: str | os.PathLike[str]) -> dict[str, Any]:
-        """The fields of `dicom.header.Header` but for the path. Raises GiveUp, and nothing else, if it cannot."""
+        """Read the fields of `dicom.header.Header` but for the path. Raises GiveUp, and nothing else, where it cannot."""
         try:
             descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
             try:
-                return self._fields(_File(descriptor))
+                return self._read_fields(_File(descriptor))
             finally:
                 os.close(descriptor)
         except (error, ValueError, OSError) as reason:  # struct.error: the file ends within an element
             raise GiveUp(str(reason)) from None
 
-    def _fields(self, file: _File) -> dict[str, Any]:
-        syntax, position = _transfer_syntax(file)
+    def _read_fields(self, file: _File) -> dict[str, Any]:
+        syntax, position = _read_transfer_syntax(file)
         explicit = syntax != _IMPLICIT_LITTLE
         if not explicit and file.bytes(position, 6)[4:].isalpha():
             raise GiveUp("implicit VR that looks explicit")
@@ -138,7 +138,7 @@ class Reader:
                 values[keyword] = value
         if values.get("NumberOfFrames", 1) != 1:
             raise GiveUp("several frames")
-        has_pixels, offset, length = _pixels(file, position, explicit)
+        has_pixels, offset, length = _find_pixels(file, position, explicit)
         odd = length is not None and length & 1 and length != _UNDEFINED  # or a VR where none should be
         if has_pixels and (odd or (length == _UNDEFINED) != syntax.startswith(_ENCAPSULATED)):
             raise GiveUp("pixel data of a length that its transfer syntax does not ask for")
@@ -157,7 +157,7 @@ class Reader:
 
 
 class _File:
-    """A window on an open file, moved by position: what lies between two windows is never read."""
+    """A window on an open file that is moved by position: what lies between two windows is never read."""
 
     __slots__ = ("data", "descriptor", "size", "start")
 
@@ -172,7 +172,7 @@ class _File:
         self.start, self.data = position, os.read(self.descriptor, _WINDOW)
 
     def bytes(self, position: int, length: int) -> bytes:
-        """Not more than a window of bytes at a position. Positions only grow: none lies before the window."""
+        """Get bytes at a position, at most a window of them. Positions only grow, so that none lies before the window."""
         at = position - self.start
         if at + length > len(self.data):
             self.move(position)
@@ -183,8 +183,8 @@ class _File:
         return value
 
 
-def _transfer_syntax(file: _File) -> tuple[bytes, int]:
-    """The transfer syntax, and where the data set begins (PS3.10 section 7.1)."""
+def _read_transfer_syntax(file: _File) -> tuple[bytes, int]:
+    """Read the transfer syntax, and find where the data set begins (PS3.10 section 7.1)."""
     start = file.bytes(128, 16)
     if start[:12] != b"DICM\x02\x00\x00\x00UL\x04\x00":
         raise GiveUp("no Part 10 file with a group length")
@@ -202,7 +202,7 @@ def _walk(
 ) -> tuple[int, dict[int, bytes]]:
     """Walk one data set until `end` or the first tag at or above its limit: where that is, and the wanted values.
 
-    It is for the caller to see that the walk stopped where it should: an element may reach beyond `end`.
+    The caller must check that the walk stopped where it should: an element may reach beyond `end`.
     """
     found: dict[int, bytes] = {}
     last, limit, wanted = scope
@@ -230,11 +230,11 @@ def _walk(
             raise GiveUp(f"tag {tag:08X} is out of order")
         last = tag
         if length & 1:
-            if length != _UNDEFINED or not _may_be_passed(file, tag, vr, value, wanted):
+            if length != _UNDEFINED or not _may_be_skipped(file, tag, vr, value, wanted):
                 raise GiveUp(f"tag {tag:08X} has an odd or an undefined length")
             if tag in _OF_VALUES and file.bytes(value, 4) == _ITEM_START:
                 found[tag] = b""
-            position = _after_sequence(file, value, end, explicit, depth + 1)
+            position = _skip_sequence(file, value, end, explicit, depth + 1)
             data, start, room = file.data, file.start, len(file.data) - 12
             continue
         position = value + length
@@ -244,7 +244,7 @@ def _walk(
 
 
 def _keep(file: _File, found: dict[int, bytes], tag: int, vr: bytes, value: int, length: int, vrs: bytes) -> None:
-    """The value of a wanted element; b"" for one whose presence alone is noticed."""
+    """Add the value of a wanted element to `found`; b"" for one whose presence alone is noticed."""
     if tag == _CSA:
         if vr != b"SQ":
             found[tag] = b""
@@ -257,8 +257,8 @@ def _keep(file: _File, found: dict[int, bytes], tag: int, vr: bytes, value: int,
         found[tag] = b""
 
 
-def _may_be_passed(file: _File, tag: int, vr: bytes, value: int, wanted: Mapping[int, bytes]) -> bool:
-    """Whether an element of undefined length is a sequence that nobody asked for the content of."""
+def _may_be_skipped(file: _File, tag: int, vr: bytes, value: int, wanted: Mapping[int, bytes]) -> bool:
+    """Whether an element of undefined length is a sequence whose content is not wanted."""
     return (tag not in wanted or tag in _OF_VALUES or tag == _CSA) and _is_sequence(file, tag, vr, value)
 
 
@@ -268,8 +268,8 @@ def _is_sequence(file: _File, tag: int, vr: bytes, value: int) -> bool:
     return tag in SEQUENCES or bool(tag & 0x10000 and file.bytes(value, 4) == _ITEM_START)
 
 
-def _after_sequence(file: _File, position: int, end: int, explicit: bool, depth: int) -> int:
-    """Where a sequence of undefined length ends. Items are walked too: pydicom goes by their elements."""
+def _skip_sequence(file: _File, position: int, end: int, explicit: bool, depth: int) -> int:
+    """Find where a sequence of undefined length ends. Its items are walked too, because pydicom goes by their elements."""
     if depth > _DEEPEST:
         raise GiveUp("sequences nested too deep")
     while True:
@@ -296,8 +296,8 @@ def _check_character_set(found: Mapping[int, bytes]) -> None:
         raise GiveUp("a character set that is not known to hold ASCII")
 
 
-def _pixels(file: _File, position: int, explicit: bool) -> tuple[bool, int | None, int | None]:
-    """Whether there are pixels where the walk stopped, their offset and length."""
+def _find_pixels(file: _File, position: int, explicit: bool) -> tuple[bool, int | None, int | None]:
+    """Find whether there are pixels where the walk stopped, and their offset and length."""
     if position == file.size:
         return False, None, None
     header = file.bytes(position, 12 if explicit else 8)

@@ -1,8 +1,8 @@
-"""The values of one file's header from their bytes, as pydicom would give them, or not at all.
+"""Convert the bytes of header values to what pydicom would give, or give up.
 
 Rules:
-- What is out of the ordinary raises `GiveUp`: pydicom has to read it. Nothing is guessed.
-- Of the patient nothing is kept but a key that tells two apart in this process.
+- What is out of the ordinary raises `GiveUp`, and then pydicom has to read the file. Nothing is guessed.
+- Nothing is kept of the patient but a key that tells two patients apart in this process.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 # With these characters only, float and int read what pydicom reads: it calls them too.
 _NUMBER_CHARACTERS = {b"DS": b"0123456789+-.eE \\", b"IS": b"0123456789+- \\"}
+_TOO_LARGE = 2**31  # an IS holds 32 bits with a sign (PS3.5 6.2); what to make of more is left to pydicom
 _SECRET = os.urandom(16)
 
 
@@ -25,13 +26,13 @@ class GiveUp(Exception):
 
 @lru_cache(maxsize=64)
 def patient_key(patient_id: str) -> str:
-    """What tells two patients apart in this process, and nobody anything of them."""
+    """Make a key that tells two patients apart in this process, and reveals nothing of either."""
     text = patient_id.strip("\0 ")
     return hashlib.blake2s(text.encode("utf-8", "replace"), key=_SECRET, digest_size=8).hexdigest() if text else ""
 
 
 def plain_id(raw: bytes) -> str:
-    """One patient's number. Raises GiveUp for several."""
+    """Decode the ID of a patient. Raises GiveUp for several."""
     if b"\\" in raw:
         raise GiveUp("a patient with several numbers")
     return raw.decode("ascii")
@@ -39,22 +40,22 @@ def plain_id(raw: bytes) -> str:
 
 @lru_cache(maxsize=1024)  # most values are the same in every file of a series
 def plain_value(vr: bytes, raw: bytes) -> Any:
-    """A value as str, int, float or a tuple of them, None if it is empty. Raises GiveUp or ValueError."""
+    """Convert a value to str, int, float or a tuple of them, None if it is empty. Raises GiveUp or ValueError."""
     values: Sequence[Any]
     if vr == b"US":
         values = unpack(f"<{len(raw) // 2}H", raw)
     elif vr == b"FD":
         values = unpack(f"<{len(raw) // 8}d", raw)
     elif vr in _NUMBER_CHARACTERS:
-        values = _numbers(vr, raw.rstrip(b"\0 "))
+        values = _parse_numbers(vr, raw.rstrip(b"\0 "))
     else:
-        values = _texts(vr, raw.rstrip(b"\0 "))
+        values = _parse_texts(vr, raw.rstrip(b"\0 "))
     if len(values) == 1:
         return values[0]
     return tuple(values) or None
 
 
-def _numbers(vr: bytes, text: bytes) -> list[int] | list[float]:
+def _parse_numbers(vr: bytes, text: bytes) -> list[int] | list[float]:
     if text.translate(None, _NUMBER_CHARACTERS[vr]):
         raise GiveUp("a character that is not part of a number")
     if not text:
@@ -62,12 +63,12 @@ def _numbers(vr: bytes, text: bytes) -> list[int] | list[float]:
     if vr == b"DS":
         return [float(part) for part in text.split(b"\\")]
     integers = [int(part) for part in text.split(b"\\")]
-    if max(map(abs, integers)) >= 2**31:
+    if max(map(abs, integers)) >= _TOO_LARGE:
         raise GiveUp("an integer of more than 32 bits")
     return integers
 
 
-def _texts(vr: bytes, raw: bytes) -> list[str]:
+def _parse_texts(vr: bytes, raw: bytes) -> list[str]:
     text = raw.decode("ascii")
     if not text.isprintable():
         raise GiveUp("a control character in a text")

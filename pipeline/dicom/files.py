@@ -1,9 +1,9 @@
-"""Find every file below the inputs, and name what stands there and cannot be read as one.
+"""Find every file below the inputs, and name whatever there cannot be read as a file.
 
 Rules:
 - Folders are walked in name order, each once. Links to folders are followed after all others, so that a folder is found
-  under its own name; a link to a folder that holds the link, or an input, is a loop and ends there.
-- Pipes, sockets and devices are never opened: reading one may wait for ever.
+  under its own name. A link to a folder that holds the link, or an input, is a loop and is not followed.
+- Pipes, sockets and devices are never opened, because reading one may wait for ever.
 - What cannot be reached is yielded with its reason. Only an input that cannot be reached is refused here.
 """
 
@@ -21,14 +21,14 @@ _FolderId = tuple[int, int]  # device and inode: comparing paths would cost the 
 
 
 class FoundFile(NamedTuple):
-    """A file, or what stands where one could be. why_unreadable: the reason why it cannot be read, "" for a file."""
+    """A file, or an entry that is none. why_unreadable: the reason why it cannot be read, "" for a file."""
 
     path: Path
     why_unreadable: str = ""
 
 
 def find_files(inputs: Iterable[Path]) -> Iterator[FoundFile]:
-    """Every file below the inputs, and everything there that cannot be read as one; each once.
+    """Find every file below the inputs, and everything there that cannot be read as one; each once.
 
     Raises PipelineError: NO_SUCH_INPUT for an input that is not there, FILE_UNREAD for one that cannot be reached.
     """
@@ -44,7 +44,7 @@ def find_files(inputs: Iterable[Path]) -> Iterator[FoundFile]:
             if _folder_id(os.stat(start)) in above:
                 continue
             above |= _folders_above(start)
-        for found in _below(start, walked, starts):
+        for found in _find_below(start, walked, starts):
             key = os.path.realpath(found.path)
             if found.why_unreadable or key not in seen:
                 seen.add(key)
@@ -68,7 +68,7 @@ def _refuse_unreachable(given: Path) -> None:
 
 
 def _folders_above(start: Path) -> set[_FolderId]:
-    """The folders that hold a path, as far as they can be asked."""
+    """The folders that hold a path, as far as they can be reached."""
     found = set()
     for folder in Path(os.path.realpath(start)).parents:
         try:
@@ -78,8 +78,8 @@ def _folders_above(start: Path) -> set[_FolderId]:
     return found
 
 
-def _below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[FoundFile]:
-    """What is found at one input. Adds the folders that were walked, and the links to folders that were met."""
+def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[FoundFile]:
+    """Find what is at one input. Adds to `walked` the folders that were entered, and to `links` the links to folders."""
     if not start.is_dir():
         yield FoundFile(start, _why_unreadable(start))
         return
@@ -98,7 +98,7 @@ def _below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[F
         deeper = []
         for entry in listed:
             path = folder / entry.name
-            kind, why = _kind(entry)
+            kind, why = _classify(entry)
             if kind == "folder":
                 deeper.append(path)
             elif kind == "link to a folder":
@@ -108,8 +108,8 @@ def _below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[F
         open_ += reversed(deeper)
 
 
-def _kind(entry: os.DirEntry[str]) -> tuple[str, str]:
-    """What an entry of a folder is, and why it cannot be read where it is none of these."""
+def _classify(entry: os.DirEntry[str]) -> tuple[str, str]:
+    """What an entry of a folder is: a file, a folder or a link to one; and why it cannot be read, "" where it can."""
     try:
         if entry.is_file(follow_symlinks=False):
             return "file", ""

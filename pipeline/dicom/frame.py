@@ -1,9 +1,9 @@
 """Make the frames of one instance: each with its place, or the reason why it has none, and numbers that can be believed.
 
 Rules:
-- What a frame says of its place becomes a `Plane`, or a reason why there is none. Nothing is invented.
-- A number that decides something is the one finite value there is; one that cannot be read is refused by name, and no
-  default is taken for it.
+- The attributes of a frame's place become a `Plane`, or a reason why there is none. Nothing is invented.
+- A number that decides something must be one finite value. One that cannot be read is refused by name, and no default is
+  taken for it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Frame:
 
     @property
     def name(self) -> str:
-        """The file's name, with the frame where there are several: what a message says."""
+        """The file's name, with the frame where there are several, for messages."""
         if self.tile:
             return f"{self.path.name} tile {self.tile}"
         return self.path.name if self.header.number_of_frames == 1 else f"{self.path.name} frame {self.number}"
@@ -89,26 +89,27 @@ class Frame:
         return self.header.unreadable.get(keyword, "")
 
     def rank(self, keyword: str) -> float | None:
-        """A number that orders and decides no place: None where there is no single one."""
+        """A number that only orders frames and decides no place; None where there is no single one."""
         value = self.get(keyword)
         return float(value) if isinstance(value, int | float) else None
 
     def real(self, keyword: str, default: float) -> float:
-        """A number that decides something: the one finite value there is, the default only where the attribute is absent.
+        """A number that decides something: its one finite value, or the default where the attribute is absent.
 
         Raises PipelineError UNREADABLE_NUMBER.
         """
-        value, said = self.get(keyword, default), self.unreadable(keyword)
-        if not said:
-            try:
-                number = float(value)
-            except (TypeError, ValueError):
-                said = f"it has {len(value)} values" if isinstance(value, tuple) else f"“{value}” is not a number"
-            else:
-                if isfinite(number):
-                    return number
-                said = f"{number} is not finite"
-        raise unreadable_number(self, keyword, said)
+        why = self.unreadable(keyword)
+        if why:
+            raise unreadable_number(self, keyword, why)
+        value = self.get(keyword, default)
+        try:
+            number = float(value)
+        except (TypeError, ValueError) as error:
+            why = f"it has {len(value)} values" if isinstance(value, tuple) else f"“{value}” is not a number"
+            raise unreadable_number(self, keyword, why) from error
+        if not isfinite(number):
+            raise unreadable_number(self, keyword, f"{number} is not finite")
+        return number
 
     def whole(self, keyword: str, default: int) -> int:
         """As `real`, for a whole number."""
@@ -118,14 +119,23 @@ class Frame:
         return int(number)
 
 
-def unreadable_number(frame: Frame, keyword: str, said: str) -> PipelineError:
-    """The refusal of a number that decides something and cannot be read."""
+def unreadable_number(frame: Frame, keyword: str, why: str) -> PipelineError:
+    """Make the refusal of a number that decides something and cannot be read.
+
+    Args:
+        frame: whose number it is.
+        keyword: of the attribute, in the data dictionary.
+        why: it cannot be used, as a sentence without its capital and full stop.
+
+    Returns:
+        UNREADABLE_NUMBER, to be raised.
+    """
     from pydicom.datadict import dictionary_description, tag_for_keyword
 
     tag = tag_for_keyword(keyword) or 0
     return refuse(
         Code.UNREADABLE_NUMBER,
-        f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X}) of {frame.name} cannot be used: {said}",
+        f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X}) of {frame.name} cannot be used: {why}",
         "Nothing is assumed in its place. Correct the attribute, or export the file again.",
         where=(frame.name,),
         clause="PS3.5 6.2",
@@ -133,11 +143,11 @@ def unreadable_number(frame: Frame, keyword: str, said: str) -> PipelineError:
 
 
 def frames_of(header: Header) -> list[Frame]:
-    """The frames of one instance, each with its plane or the reason why it has none."""
+    """Make the frames of one instance, each with its plane or the reason why it has none."""
     if not header.has_pixels:
         return []
     if is_mosaic(header) and header.number_of_frames == 1:
-        return _tiles_of(header)
+        return _make_tiles(header)
     lost = lost_its_image_type(header) if header.number_of_frames == 1 else 0
     if lost:
         reason = f"it is a Siemens mosaic of {lost} tiles by its CSA header, though its Image Type (0008,0008) has lost MOSAIC"
@@ -146,14 +156,14 @@ def frames_of(header: Header) -> list[Frame]:
     for number in range(1, header.number_of_frames + 1):
         values = dict(header.frames[number - 1]) if number <= len(header.frames) else None
         frame = Frame(header, number, None, "", values)
-        plane, reason = _plane(frame)
+        plane, reason = _derive_plane(frame)
         frames.append(Frame(header, number, plane, reason, values))
     return frames
 
 
-def _tiles_of(header: Header) -> list[Frame]:
+def _make_tiles(header: Header) -> list[Frame]:
     """The tiles of a mosaic as frames of their own; the sheet as one without a plane where it cannot be taken apart."""
-    sheet, reason = _plane(Frame(header, 1, None))
+    sheet, reason = _derive_plane(Frame(header, 1, None))
     if sheet is None:
         return [Frame(header, 1, None, reason)]
     try:
@@ -164,14 +174,15 @@ def _tiles_of(header: Header) -> list[Frame]:
     return [Frame(header, 1, plane, values=size, tile=n) for n, plane in enumerate(planes, 1)]
 
 
-def _plane(frame: Frame) -> tuple[Plane | None, str]:
+def _derive_plane(frame: Frame) -> tuple[Plane | None, str]:
+    """The plane that a frame's attributes give; or None, and the reason."""
     if frame.header.number_of_frames > 1 and not frame.values:
         return None, "a multi-frame instance without functional groups gives no position per frame"
     found: dict[str, tuple[float, ...]] = {}
     for keyword, (name, count) in _PLANE_ATTRIBUTES.items():
-        value, said = frame.get(keyword), frame.unreadable(keyword)
-        if said or value is None:
-            return None, f"{name} is not readable: {said}" if said else f"{name} is missing"
+        value, why = frame.get(keyword), frame.unreadable(keyword)
+        if why or value is None:
+            return None, f"{name} is not readable: {why}" if why else f"{name} is missing"
         if not isinstance(value, tuple) or len(value) != count:
             return None, f"{name} has {len(value) if isinstance(value, tuple) else 1} values, not {count}"
         try:

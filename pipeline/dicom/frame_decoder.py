@@ -1,11 +1,11 @@
-"""Compressed pixels to arrays by pydicom's plugins: here, or ahead of time in processes of their own.
+"""Decode compressed pixels with pydicom's plugins: here, or ahead of time in processes of their own.
 
 Rules:
-- Decoding holds the interpreter, so only processes decode beside each other. Frames are asked for a few ahead, in the
-  order they are wanted; whoever asks in another order is served too, only slower.
-- A process that cannot decode a frame, or dies, answers nothing: the frame is decoded here, and what is wrong with it is
-  said here, in one place.
-- The processes end with this one: they read until their input closes.
+- Decoding holds the interpreter, so only processes decode at the same time. Frames are asked for a few ahead, in the order
+  they are wanted; a caller that asks in another order is served too, only slower.
+- A process that cannot decode a frame, or dies, gives no answer. The frame is then decoded here, so that what is wrong
+  with it is reported in one place.
+- The processes end with this one, because they read until their input closes.
 """
 
 from __future__ import annotations
@@ -30,21 +30,32 @@ if TYPE_CHECKING:
     from ..volume.mask import Array
 
 WORTH_IT = 100  # frames: below, starting the processes takes longer than it saves
-_AHEAD = 3  # frames asked of each process at a time
-_MOST = 8
+_AHEAD = 3  # frames asked of each process at a time: it never waits, and little memory is held
+_MOST = 8  # processes: more would wait for the disk
 _FAST = "pyjpegls"  # where pydicom has the choice it takes GDCM, which needs twice the time
 
 
 @lru_cache(maxsize=1)  # the frames of one multi-frame instance follow each other
 def dataset(path: Path) -> Any:
-    """A file, read whole."""
+    """Read a file whole, with its pixel data."""
     return load(path)
 
 
 def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:
-    """Frame `number` (from 1) of a file: (rows, columns) as stored, or not raw: colours as RGB.
+    """Decode one frame of a file.
 
-    Raises what pydicom and its plugins raise; NotImplementedError where none reads the transfer syntax.
+    Args:
+        path: of the file.
+        syntax: its transfer syntax, as its bytes have it.
+        number: of the frame, from 1.
+        raw: whether colours stay as they are stored; otherwise they become RGB.
+
+    Returns:
+        (rows, columns), or (rows, columns, samples) for colours.
+
+    Raises:
+        NotImplementedError: no plugin reads the transfer syntax.
+        Exception: whatever else pydicom and its plugins raise.
     """
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
@@ -60,7 +71,7 @@ def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:
 
 
 class Ahead:
-    """Frames decoded by processes before they are asked for. frames: path, transfer syntax and number from 1 of each."""
+    """Decodes frames in processes before they are asked for. frames: path, transfer syntax and number from 1 of each."""
 
     def __init__(self, frames: Sequence[tuple[Path, str, int]]) -> None:
         self._frames = frames
@@ -93,27 +104,32 @@ class Ahead:
 
 
 class _Process:
-    """One that decodes what it is asked, in order. Questions have numbers: several series may ask in turns, or go away."""
+    """A process that decodes what it is asked, in order.
+
+    Questions have numbers, because several series may ask in turns, or be given up with questions open.
+    """
 
     def __init__(self) -> None:
         self._process = python_process(__name__)
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("a process that decodes was started without pipes")
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._questions = self._answers = 0
         self._kept: dict[int, Array | None] = {}
         self._unwanted: set[int] = set()
 
     def ask(self, frame: tuple[Path, str, int]) -> int:
-        """The number of the question."""
-        assert self._process.stdin is not None
+        """Ask for a frame; the number of the question."""
         self._questions += 1
         try:
-            self._process.stdin.write(json.dumps([str(frame[0]), *frame[1:]]).encode() + b"\n")
-            self._process.stdin.flush()
+            self._stdin.write(json.dumps([str(frame[0]), *frame[1:]]).encode() + b"\n")
+            self._stdin.flush()
         except OSError:
-            pass  # it is dead, and its answer will be none
+            pass  # the process is dead, so its answer will be None
         return self._questions
 
     def answer(self, question: int) -> Array | None:
-        """The answer to one question; those before it that others wait for are kept for them."""
+        """Wait for the answer to one question; answers before it that others wait for are kept for them."""
         while self._answers < question:
             array = self._receive()
             self._answers += 1
@@ -124,33 +140,31 @@ class _Process:
         return self._kept.pop(question)
 
     def forget(self, question: int) -> None:
-        """Nobody waits for this answer any more."""
+        """Give up a question whose answer is not wanted any more."""
         if question > self._answers:
             self._unwanted.add(question)
         else:
             self._kept.pop(question, None)
 
     def _receive(self) -> Array | None:
-        assert self._process.stdout is not None
-        said = self._process.stdout.readline()
-        if not said.strip():
+        line = self._stdout.readline()
+        if not line.strip():
             return None
-        dtype, shape = json.loads(said)
+        dtype, shape = json.loads(line)
         array = np.empty(shape, dtype)
-        whole = self._process.stdout.readinto(array.data.cast("B")) == array.nbytes  # type: ignore[attr-defined]
-        return array if whole else None
+        is_whole = self._stdout.readinto(array.data.cast("B")) == array.nbytes  # type: ignore[attr-defined]
+        return array if is_whole else None
 
     def close(self) -> None:
         kill(self._process)
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
+        for pipe in (self._stdin, self._stdout):
             with suppress(OSError):  # it may have died with a question unread
                 pipe.close()
 
 
 @lru_cache(maxsize=1)
 def _processes() -> list[_Process]:
-    """One for each processor, started when first needed and kept for the next series."""
+    """Start one process for each processor when first needed, and keep them for the next series."""
     import atexit
 
     made = [_Process() for _ in range(min(_MOST, os.cpu_count() or 1))]
@@ -160,14 +174,14 @@ def _processes() -> list[_Process]:
 
 
 def _serve() -> None:
-    """A process's side: a line for every frame asked for; empty, or its type and shape with the bytes after it."""
+    """Serve as such a process: answer each frame with a line, empty or its type and shape with the bytes after it."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a plugin prints is no answer
     for line in sys.stdin.buffer:
         path, syntax, number = json.loads(line)
         try:
             array = decode(Path(path), syntax, number)
-        except Exception:  # the one who asked finds out what it is
+        except Exception:  # the process that asked decodes it again, and reports what is wrong
             answers.write(b"\n")
         else:
             answers.write(json.dumps([array.dtype.str, array.shape]).encode() + b"\n")

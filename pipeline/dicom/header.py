@@ -1,13 +1,15 @@
-"""One DICOM file's header as plain Python values. Here alone headers are asked for; pixels are never read.
+"""Read the header of one DICOM file into plain Python values; pixels are never read.
 
 Rules:
-- pydicom is the parser of record; `fast_header` reads plain files, or gives up to it.
+- All other modules get headers from here. pydicom is the parser of record; `fast_header` reads plain files, or gives up and
+  leaves them to it.
 - A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
-- Numbers are floats and ints, text is stripped, several values are a tuple; an empty value is absent. One that cannot be
-  read is kept as such, so that nobody takes a default for it.
-- The transfer syntax is the one the bytes have (`encoding`); what the File Meta Information says instead is kept beside.
-- Where the pixels are is an offset and a length in the file; a deflated file has none. What they must be is judged by
-  `pixel_layout`.
+- Numbers are floats and ints, text is stripped, several values are a tuple; an empty value is absent. A value that cannot
+  be read is kept as unreadable, so that no default is taken for it.
+- The transfer syntax is the one the bytes have (`encoding`). Where the File Meta Information declares another, that is
+  kept too.
+- The place of the pixels is an offset and a length in the file; a deflated file has none. `pixel_layout` judges what they
+  must be.
 """
 
 from __future__ import annotations
@@ -74,14 +76,13 @@ _ITEM = b"\xfe\xff\x00\xe0"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Header:
-    """What one file says of itself. values: keyword to value. frames: per-frame values of a multi-frame instance.
+    """The header of one file. values: keyword to value. frames: per-frame values of a multi-frame instance.
 
     unreadable: keyword to the text that could not be read as its type; frames_unreadable: the same for every frame.
     transfer_syntax: the one the bytes have; declared_syntax: the one of the File Meta Information where that is another.
     pixel_offset, pixel_length: of the value of the pixel data element; None for a deflated file, and the length None
-    where it is undefined. size: of the file. overlays: groups (60xx) with overlay data. patient: tells patients apart,
-    and nothing else of them. luts: a Modality LUT and Real World Value Mappings are there. csa: whether a Siemens CSA
-    image header is.
+    where it is undefined. size: of the file. overlays: groups (60xx) with overlay data. patient: a key that tells patients
+    apart, and reveals nothing else of them. luts: which of `LUTS` are there. csa: whether a Siemens CSA image header is.
     """
 
     path: Path
@@ -110,10 +111,10 @@ class Header:
 
     @property
     def number_of_frames(self) -> int:
-        """How many frames there are, as far as Number of Frames, functional groups and bytes agree."""
+        """How many frames there are; see `count_frames`."""
         if not self.frames and self.values.get("NumberOfFrames", 1) == 1:
             return 1
-        from .pixel_layout import count_frames
+        from .frame_count import count_frames
 
         return count_frames(self)
 
@@ -123,7 +124,7 @@ class NotDicom(Exception):
 
 
 def read_header(path: Path) -> Header:
-    """The header of one file. Raises NotDicom for a foreign file, PipelineError(CORRUPT_FILE) for a broken one."""
+    """Read the header of one file. Raises NotDicom for a foreign file, PipelineError(CORRUPT_FILE) for a broken one."""
     with suppress(GiveUp):
         return Header(path, **_FAST.read(path))
     return _read_with_pydicom(path)
@@ -131,11 +132,11 @@ def read_header(path: Path) -> Header:
 
 def _read_with_pydicom(path: Path) -> Header:
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what pydicom finds odd in attributes nobody reads is not the user's concern
+        warnings.simplefilter("ignore")  # pydicom warns of attributes that nothing here reads
         if not _begins_like_dicom(file.read(144)):
             raise NotDicom
         try:
-            return _header(path, file)
+            return _parse_header(path, file)
         except Exception as e:  # a broken file makes a parser stumble in more ways than can be listed
             if isinstance(e, OSError) and e.errno is not None:
                 raise
@@ -148,16 +149,16 @@ def _read_with_pydicom(path: Path) -> Header:
             ) from e
 
 
-def _header(path: Path, file: BinaryIO) -> Header:
+def _parse_header(path: Path, file: BinaryIO) -> Header:
     opened = open_dataset(file, stop_before_pixels=True)
     dataset, syntax = opened.dataset, opened.syntax
-    values, unreadable = _values(dataset, KEYWORDS)
+    values, unreadable = _read_values(dataset, KEYWORDS)
     offset = length = None
-    if opened.position is None:  # deflated: where the pixels are can be said of the inflated copy only
+    if opened.position is None:  # deflated: pixels have an offset in the inflated copy only
         has_pixels = "Rows" in values
     else:
-        has_pixels, syntax, offset, length = _pixel_element(file, opened.position, syntax)
-    frames = _frames(dataset)
+        has_pixels, syntax, offset, length = _read_pixel_element(file, opened.position, syntax)
+    frames = _read_frames(dataset)
     return Header(
         path=path,
         transfer_syntax=syntax,
@@ -172,12 +173,12 @@ def _header(path: Path, file: BinaryIO) -> Header:
         size=path.stat().st_size,
         overlays=tuple(g for g in range(0x6000, 0x6020, 2) if (g, 0x3000) in dataset),
         patient=patient_key(str(dataset.get("PatientID") or "")),
-        luts=_luts(dataset),
+        luts=_find_luts(dataset),
         csa=_CSA in dataset and dataset.get_item(_CSA).VR != "SQ",
     )
 
 
-def _pixel_element(file: BinaryIO, start: int, syntax: str) -> tuple[bool, str, int | None, int | None]:
+def _read_pixel_element(file: BinaryIO, start: int, syntax: str) -> tuple[bool, str, int | None, int | None]:
     """Read the element pydicom stopped before: whether it is pixel data, in which transfer syntax, its offset and length.
 
     Pixels of defined length that do not begin with an item are native, whatever compression the file declares.
@@ -204,8 +205,8 @@ def _pixel_element(file: BinaryIO, start: int, syntax: str) -> tuple[bool, str, 
     return True, syntax, begin, length
 
 
-def _luts(dataset: Dataset) -> tuple[str, ...]:
-    """Which sequences of the data set, or of its functional groups, say what stored values mean beside the rescale."""
+def _find_luts(dataset: Dataset) -> tuple[str, ...]:
+    """Which sequences of the data set, or of its functional groups, give stored values a meaning besides the rescale."""
     groups = [*(dataset.get("SharedFunctionalGroupsSequence") or ()), *(dataset.get(_PER_FRAME) or ())]
     return tuple(
         keyword for keyword in LUTS if _is_filled(dataset, keyword) or any(_is_filled(item, keyword) for item in groups)
@@ -221,7 +222,8 @@ def _is_filled(dataset: Dataset, keyword: str) -> bool:
     return bool(element.value) if length is None else length != 0
 
 
-def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values of attributes by keyword, and why others cannot be read."""
     from pydicom.errors import BytesLengthException
 
     values: dict[str, Any] = {}
@@ -231,7 +233,7 @@ def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any]
             continue
         try:
             element = dataset[keyword]
-            value = _identifier(element.value) if element.VR == "UI" else plain(element.value)
+            value = _join_uids(element.value) if element.VR == "UI" else plain(element.value)
         except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
             unreadable[keyword] = str(error)
             continue
@@ -239,13 +241,13 @@ def _values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any]
             unreadable[keyword] = f"“{element.value}” is not a number"
         elif value is not None:
             values[keyword] = value
-        elif _says_something(element):
-            unreadable[keyword] = f"“{_shown(element.value)}” (VR {element.VR}) is no value of its kind"
+        elif _has_content(element):
+            unreadable[keyword] = f"“{_show(element.value)}” (VR {element.VR}) is no value of its kind"
     return values, unreadable
 
 
-def _identifier(value: Any) -> str | None:
-    """A UID; several are one that nobody else has, as they are written."""
+def _join_uids(value: Any) -> str | None:
+    """A UID; several are kept as one text, which is no other instance's UID."""
     parts = [value] if isinstance(value, str) else value or ()
     return "\\".join(str(part).strip() for part in parts) or None
 
@@ -254,21 +256,21 @@ def _has_text(value: Any) -> bool:
     return any(isinstance(item, str) for item in (value if isinstance(value, tuple) else (value,)))
 
 
-def _says_something(element: DataElement) -> bool:
-    """Whether a number without a value has bytes all the same: one of several left empty, or a VR that holds no numbers."""
+def _has_content(element: DataElement) -> bool:
+    """Whether an element that gave no value has bytes: one number of several left empty, or a VR that holds no numbers."""
     if isinstance(element.value, bytes):
         return bool(element.value.strip(b"\0 "))
     return element.VR in _NUMBERS and element.VM > 1
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     if isinstance(value, bytes):
         return value[:16].decode("ascii", "replace")
     return "\\".join("" if v is None else str(v) for v in value)
 
 
 def plain(value: Any) -> Any:
-    """A pydicom value as str, int, float or a tuple of them; None for an empty one."""
+    """Convert a pydicom value to str, int, float or a tuple of them; None for an empty one."""
     if isinstance(value, str):
         return str(value).strip() or None
     if isinstance(value, bool | int):
@@ -283,25 +285,26 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _frames(dataset: Dataset) -> list[tuple[dict[str, Any], dict[str, str]]]:
+def _read_frames(dataset: Dataset) -> list[tuple[dict[str, Any], dict[str, str]]]:
     """For every item of the per-frame functional groups: its values over the shared ones, and what cannot be read."""
     shared = dataset.get("SharedFunctionalGroupsSequence")
-    common, odd = _groups(shared[0]) if shared else ({}, {})
+    common, odd = _read_groups(shared[0]) if shared else ({}, {})
     frames = []
     for item in dataset.get(_PER_FRAME) or ():
-        own, own_odd = _groups(item)
+        own, own_odd = _read_groups(item)
         values = {k: v for k, v in common.items() if k not in own_odd} | own
         frames.append((values, {k: v for k, v in odd.items() if k not in own} | own_odd))
     return frames
 
 
-def _groups(item: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
+def _read_groups(item: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
+    """The values in one item of the functional groups by keyword, and why others cannot be read."""
     found: dict[str, Any] = {}
     unreadable: dict[str, str] = {}
     for sequence, keywords in _FRAME_GROUPS.items():
         group = item.get(sequence)
         if group:
-            values, odd = _values(group[0], keywords)
+            values, odd = _read_values(group[0], keywords)
             found.update(values)
             unreadable.update(odd)
     return found, unreadable

@@ -1,12 +1,12 @@
-"""Say what stored values mean: rescale, lookup tables, real world values, inverted display, lossy compression.
+"""Find out what stored values mean: rescale, lookup tables, real world values, inverted display, lossy compression.
 
 Rules:
 - An image's rescale is read, or its absence is certain: a slope or intercept that is no number, two numbers, not finite, 0
   as a slope, or nothing in float32, is refused by name. NIfTI holds them as float32.
-- A mask's stored values are its labels: nothing is applied to them, and what would have been is said.
-- A Modality LUT is applied to an image. Real World Values are another quantity than the rescale gives: they are said, and
-  an image that has no rescale beside them stays unconfirmed.
-- Pixels are lossy when their transfer syntax may lose, or when they say so themselves (0028,2110).
+- A mask's stored values are its labels. Nothing is applied to them, and a finding names what another reader would apply.
+- A Modality LUT is applied to an image. Real World Values are another quantity than the rescale gives: a finding names
+  them, and an image that has no rescale as well stays unconfirmed.
+- Pixels are lossy when their transfer syntax may lose, or when their header declares it (0028,2110).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from .frame import Frame, unreadable_number
 Rescale = tuple[float, float]
 
 _CLAUSE = "PS3.3 C.11.1"
+_LOSSY_CLAUSE = "PS3.3 C.7.6.1.1.5"
+_LABELS = "a mask's stored values are its labels"
 _SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 # JPEG baseline and extended always lose; JPEG-LS near-lossless, JPEG 2000 and its part 2 and HTJ2K may (PS3.5 10).
 _ALWAYS_LOSSY = {f"1.2.840.10008.1.2.4.{n}" for n in ("50", "51")}
@@ -31,29 +33,26 @@ _PERHAPS_LOSSY = {f"1.2.840.10008.1.2.4.{n}" for n in ("81", "91", "93", "203")}
 
 
 def rescales(frames: Sequence[Frame]) -> list[Rescale]:
-    """Rescale Slope and Intercept of every frame, (1, 0) where a frame has none. Raises UNREADABLE_NUMBER."""
-    return [(_number(f, "RescaleSlope", 1.0), _number(f, "RescaleIntercept", 0.0)) for f in frames]
+    """Read Rescale Slope and Intercept of every frame, (1, 0) where a frame has none. Raises UNREADABLE_NUMBER."""
+    return [(_read_number(f, "RescaleSlope", 1.0), _read_number(f, "RescaleIntercept", 0.0)) for f in frames]
 
 
 def rescales_of_mask(frames: Sequence[Frame]) -> tuple[list[Rescale] | None, list[Finding]]:
-    """What readers that rescale apply to a mask, None where it cannot be told; and that it is not applied here."""
+    """Find what readers that rescale apply to a mask, None where it cannot be read; and note that it is not applied here."""
     try:
         slopes = rescales(frames)
     except PipelineError as error:
-        said = f"{error.finding.message}; it was not needed: a mask's stored values are its labels"
-        return None, [Finding(Code.RESCALE_IGNORED, said, severity=Severity.INFO, clause=_CLAUSE)]
+        return None, [_note(Code.RESCALE_IGNORED, f"{error.finding.message}; it was not needed: {_LABELS}")]
     others = sorted(set(slopes) - {(1.0, 0.0)})
     if not others:
         return slopes, []
     slope, intercept = others[0]
-    said = (
-        f"Rescale Slope {slope:g} and Intercept {intercept:g} were not applied: a mask's stored values are its labels"
-    )
-    return slopes, [Finding(Code.RESCALE_IGNORED, said, severity=Severity.INFO, clause=_CLAUSE)]
+    message = f"Rescale Slope {slope:g} and Intercept {intercept:g} were not applied: {_LABELS}"
+    return slopes, [_note(Code.RESCALE_IGNORED, message)]
 
 
 def modality_luts(frames: Sequence[Frame]) -> Callable[[int, Array], Array] | None:
-    """What takes the stored values of frame n to those of its Modality LUT; None where no frame has one.
+    """Make what takes the stored values of frame n to those of its Modality LUT; None where no frame has one.
 
     Raises UNREADABLE_NUMBER where a table cannot be used.
     """
@@ -61,7 +60,7 @@ def modality_luts(frames: Sequence[Frame]) -> Callable[[int, Array], Array] | No
     if not any(with_table):
         return None
 
-    def applied(n: int, plane: Array) -> Array:
+    def apply(n: int, plane: Array) -> Array:
         if not with_table[n]:
             slope, intercept = rescales(frames[n : n + 1])[0]
             return np.asarray(plane * slope + intercept)
@@ -73,24 +72,24 @@ def modality_luts(frames: Sequence[Frame]) -> Callable[[int, Array], Array] | No
         except Exception as error:  # a table can be broken in many ways, and each is the same news to a user
             raise unreadable_number(frames[n], "ModalityLUTSequence", str(error)) from error
 
-    return applied
+    return apply
 
 
 def about_image(frames: Sequence[Frame]) -> list[Finding]:
-    """What is to be known of an image's values."""
+    """Find what is to be known of an image's values."""
     why = lossy(frames)
     found = []
     if why:
-        said = f"the pixels went through lossy compression ({why}); values may differ from the original"
-        found.append(Finding(Code.LOSSY_PIXELS, said, severity=Severity.WARNING, clause="PS3.3 C.7.6.1.1.5"))
+        message = f"the pixels went through lossy compression ({why}); values may differ from the original"
+        found.append(Finding(Code.LOSSY_PIXELS, message, severity=Severity.WARNING, clause=_LOSSY_CLAUSE))
     if any(_has(f, "ModalityLUTSequence") for f in frames):
-        said = "a Modality LUT (0028,3000) was applied: the values written are those of its table"
-        found.append(Finding(Code.MODALITY_LUT, said, severity=Severity.INFO, clause=_CLAUSE))
-    return found + _real_world_values(frames)
+        message = "a Modality LUT (0028,3000) was applied: the values written are those of its table"
+        found.append(_note(Code.MODALITY_LUT, message))
+    return found + _note_real_world_values(frames)
 
 
 def about_mask(frames: Sequence[Frame]) -> list[Finding]:
-    """What is to be known of a mask's values, lossy compression aside."""
+    """Find what is to be known of a mask's values, apart from lossy compression."""
     found = []
     if frames[0].get("PhotometricInterpretation") == "MONOCHROME1":
         found.append(
@@ -104,44 +103,55 @@ def about_mask(frames: Sequence[Frame]) -> list[Finding]:
             )
         )
     if any(_has(f, "ModalityLUTSequence") for f in frames):
-        said = "a Modality LUT (0028,3000) was not applied: a mask's stored values are its labels"
-        found.append(Finding(Code.MODALITY_LUT, said, severity=Severity.INFO, clause=_CLAUSE))
+        found.append(_note(Code.MODALITY_LUT, f"a Modality LUT (0028,3000) was not applied: {_LABELS}"))
     return found
 
 
 def lossy(frames: Sequence[Frame]) -> str:
     """Why pixels are lossy, in words; "" where they are not."""
+    return _find_lossy(frames)[1]
+
+
+def _find_lossy(frames: Sequence[Frame]) -> tuple[str, str]:
+    """The name of the first lossy frame, and why it is; both "" where there is none."""
     for frame in frames:
-        syntax, told = frame.header.transfer_syntax, str(frame.get("LossyImageCompression", "")).strip()
-        if told == "01":
-            return f"{frame.name} says so itself (0028,2110)"
-        if syntax in _ALWAYS_LOSSY or (syntax in _PERHAPS_LOSSY and told != "00"):
-            return f"{frame.name} has transfer syntax {syntax}"
+        syntax, declared = frame.header.transfer_syntax, str(frame.get("LossyImageCompression", "")).strip()
+        if declared == "01":
+            return frame.name, f"{frame.name} says so itself (0028,2110)"
+        if syntax in _ALWAYS_LOSSY or (syntax in _PERHAPS_LOSSY and declared != "00"):
+            return frame.name, f"{frame.name} has transfer syntax {syntax}"
         if frame.get("PhotometricInterpretation") == "YBR_ICT":
-            return f"{frame.name} has photometric interpretation YBR_ICT"
-    return ""
+            return frame.name, f"{frame.name} has photometric interpretation YBR_ICT"
+    return "", ""
 
 
 def refuse_lossy(frames: Sequence[Frame], what: str) -> None:
-    """Raises LOSSY_PIXELS where exact values are needed and compression has smeared them. what: "its colours"."""
-    why = lossy(frames)
+    """Refuse lossy pixels where exact values are needed and compression has smeared them. what: "its colours".
+
+    Raises LOSSY_PIXELS.
+    """
+    name, why = _find_lossy(frames)
     if why:
         raise refuse(
             Code.LOSSY_PIXELS,
             f"the pixels went through lossy compression ({why}), and {what} are smeared by it: not exact any more",
             "Export it again, uncompressed or losslessly compressed.",
-            where=(why.split()[0],),
-            clause="PS3.3 C.7.6.1.1.5",
+            where=(name,),
+            clause=_LOSSY_CLAUSE,
         )
 
 
 def lossy_mask(why: str, done: str) -> Finding:
-    """The finding of a mask that went through lossy compression and is written all the same. done: what was made of it."""
-    said = f"the pixels went through lossy compression ({why}); {done}"
-    return Finding(Code.LOSSY_MASK, said, severity=Severity.WARNING, clause="PS3.3 C.7.6.1.1.5")
+    """Warn of a mask that went through lossy compression and is written all the same. done: what was made of it."""
+    message = f"the pixels went through lossy compression ({why}); {done}"
+    return Finding(Code.LOSSY_MASK, message, severity=Severity.WARNING, clause=_LOSSY_CLAUSE)
 
 
-def _number(frame: Frame, keyword: str, default: float) -> float:
+def _note(code: Code, message: str) -> Finding:
+    return Finding(code, message, severity=Severity.INFO, clause=_CLAUSE)
+
+
+def _read_number(frame: Frame, keyword: str, default: float) -> float:
     value = frame.real(keyword, default)
     if value == 0 and keyword == "RescaleSlope":
         raise unreadable_number(frame, keyword, "it is 0, which makes all values one")
@@ -154,20 +164,20 @@ def _has(frame: Frame, sequence: str) -> bool:
     return sequence in frame.header.luts
 
 
-def _real_world_values(frames: Sequence[Frame]) -> list[Finding]:
+def _note_real_world_values(frames: Sequence[Frame]) -> list[Finding]:
     frame = next((f for f in frames if _has(f, "RealWorldValueMappingSequence")), None)
     if frame is None:
         return []
-    slope, intercept, unit = _mapping(load(frame.path, stop_before_pixels=True))
+    slope, intercept, unit = _read_mapping(load(frame.path, stop_before_pixels=True))
     rescaled = frame.get("RescaleSlope") is not None
     if slope is not None and (slope, intercept) == (frame.get("RescaleSlope", 1.0), frame.get("RescaleIntercept", 0.0)):
         return []
     how = "by a table" if slope is None else f"by slope {slope:g} and intercept {intercept:g}"
-    beside = "the rescale was applied, as it is by other readers" if rescaled else "stored values were written"
+    instead = "the rescale was applied, as it is by other readers" if rescaled else "stored values were written"
     return [
         Finding(
             Code.REAL_WORLD_VALUES,
-            f"Real World Value Mapping (0040,9096) of {frame.name} gives its values {how}{unit}; it was not applied: {beside}",
+            f"Real World Value Mapping (0040,9096) of {frame.name} gives its values {how}{unit}; it was not applied: {instead}",
             "" if rescaled else "Apply it where you need the quantity it stands for.",
             Severity.INFO if rescaled else Severity.WARNING,
             "PS3.3 C.7.6.16.2.11",
@@ -177,14 +187,14 @@ def _real_world_values(frames: Sequence[Frame]) -> list[Finding]:
 
 
 def real_world_mapping(frame: Frame) -> tuple[float, float] | None:
-    """Slope and intercept of the Real World Value Mapping of a frame's file; None where it has none, or a table."""
+    """Read slope and intercept of the Real World Value Mapping of a frame's file; None where it has none, or a table."""
     if not _has(frame, "RealWorldValueMappingSequence"):
         return None
-    slope, intercept, _ = _mapping(load(frame.path, stop_before_pixels=True))
+    slope, intercept, _ = _read_mapping(load(frame.path, stop_before_pixels=True))
     return None if slope is None else (slope, intercept)
 
 
-def _mapping(dataset: Any) -> tuple[float | None, float, str]:
+def _read_mapping(dataset: Any) -> tuple[float | None, float, str]:
     """Slope (None for a table), intercept and unit of the first Real World Value Mapping."""
     groups = [
         *(dataset.get("SharedFunctionalGroupsSequence") or ()),

@@ -1,4 +1,4 @@
-"""Siemens mosaics: one sheet holds all slices of a volume as tiles. Where each tile lies, or why that cannot be told.
+"""Find where each tile of a Siemens mosaic lies, a sheet that holds all slices of a volume, or say why it cannot be known.
 
 Rules:
 - The sheet's Image Position (Patient) is that of a plane as large as the sheet, with the centre of the first tile's
@@ -11,21 +11,23 @@ Rules:
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..geometry.affine import Matrix
 from ..geometry.grid import GeometryError, Plane
 from .encoding import load
 from .header import Header
 
 _PARALLEL = 1e-3  # the CSA normal is printed with eight decimals
-_SAME_MM = 0.05
+_SAME_MM = 0.05  # the protocol prints positions with fewer digits than the header; a wrong order is off by a whole step
 _CSA_VALUE = 100  # bytes from the name of a CSA element to its first value
 
 
 class NoTiles(Exception):
-    """Why a sheet cannot be taken apart."""
+    """A sheet that cannot be taken apart; the message is the reason."""
 
 
 def is_mosaic(header: Header) -> bool:
@@ -34,7 +36,7 @@ def is_mosaic(header: Header) -> bool:
 
 
 def lost_its_image_type(header: Header) -> int:
-    """How many tiles the CSA header (0029,1010) gives to a sheet whose Image Type does not say so; 0 for a single plane."""
+    """Count the tiles that the CSA header (0029,1010) gives to a sheet whose Image Type has lost MOSAIC; 0 for a plane."""
     if not header.csa or is_mosaic(header) or header.pixel_offset is None:
         return 0
     with header.path.open("rb") as file:
@@ -46,8 +48,42 @@ def lost_its_image_type(header: Header) -> int:
 
 
 def tiles(header: Header, sheet: Plane) -> list[Plane]:
-    """The planes of a sheet's tiles, in the order they lie on it. sheet: by the header's own attributes. Raises NoTiles."""
-    image, protocol = _csa(header)
+    """Take a sheet apart into the planes of its tiles, in the order they lie on it.
+
+    sheet: its plane by the header's own attributes. Raises NoTiles.
+    """
+    image, protocol = _read_csa(header)
+    stacking = _read_stacking(header, image)
+    side = int(np.ceil(np.sqrt(stacking.tiles)))
+    if sheet.rows % side or sheet.columns % side:
+        raise NoTiles(f"{sheet.columns} × {sheet.rows} pixels are no {side} × {side} tiles")
+    along = np.array(sheet.normal) / np.linalg.norm(sheet.normal)
+    toward = float(along @ stacking.normal)
+    if abs(abs(toward) - 1) > _PARALLEL:
+        raise NoTiles("the slice normal of its CSA header is not the normal of its planes")
+    rows, columns = sheet.rows // side, sheet.columns // side
+    steps = np.outer(np.arange(stacking.tiles), along * np.sign(toward) * stacking.step_mm)
+    places = _first_pixel(sheet, rows, columns) + steps
+    _check_protocol(protocol, places @ along, along)
+    try:
+        return [
+            replace(sheet, position=(float(place[0]), float(place[1]), float(place[2])), rows=rows, columns=columns)
+            for place in places
+        ]
+    except GeometryError as error:
+        raise NoTiles(str(error)) from error
+
+
+class _Stacking(NamedTuple):
+    """How the tiles are stacked. tiles: how many are not empty. normal: from the first to the last. step_mm: between two."""
+
+    tiles: int
+    normal: Matrix
+    step_mm: float
+
+
+def _read_stacking(header: Header, image: dict[str, list[Any]]) -> _Stacking:
+    """image: the values of the CSA image header. Raises NoTiles."""
     count, normal = _first(image, "NumberOfImagesInMosaic"), image.get("SliceNormalVector", [])
     step = header.get("SpacingBetweenSlices")
     if count is None or int(count) < 1 or len(normal) != 3:
@@ -56,38 +92,18 @@ def tiles(header: Header, sheet: Plane) -> list[Plane]:
         raise NoTiles("Spacing Between Slices (0018,0088) is missing")
     if (_first(image, "ProtocolSliceNumber") or 0) > 0:
         raise NoTiles("its slices are stored in reverse (CSA ProtocolSliceNumber)")
-    side = int(np.ceil(np.sqrt(int(count))))
-    if sheet.rows % side or sheet.columns % side:
-        raise NoTiles(f"{sheet.columns} × {sheet.rows} pixels are no {side} × {side} tiles")
-    along = np.array(sheet.normal) / np.linalg.norm(sheet.normal)
-    toward = float(along @ np.array(normal, float))
-    if abs(abs(toward) - 1) > _PARALLEL:
-        raise NoTiles("the slice normal of its CSA header is not the normal of its planes")
-    rows, columns = sheet.rows // side, sheet.columns // side
+    return _Stacking(int(count), np.array(normal, float), step)
+
+
+def _first_pixel(sheet: Plane, rows: int, columns: int) -> Matrix:
+    """(3,) LPS mm of the first pixel of the first tile, whose centre is the centre of the sheet's plane."""
     first = np.array(sheet.position)
     first += np.array(sheet.row_cosine) * sheet.column_spacing * (sheet.columns - columns) / 2
     first += np.array(sheet.column_cosine) * sheet.row_spacing * (sheet.rows - rows) / 2
-    steps = np.outer(np.arange(int(count)), along * np.sign(toward) * step)
-    places = first + steps
-    _refuse_other_slices(protocol, places @ along, along)
-    try:
-        return [
-            Plane(
-                (float(place[0]), float(place[1]), float(place[2])),
-                sheet.row_cosine,
-                sheet.column_cosine,
-                sheet.row_spacing,
-                sheet.column_spacing,
-                rows,
-                columns,
-            )
-            for place in places
-        ]
-    except GeometryError as error:
-        raise NoTiles(str(error)) from error
+    return first
 
 
-def _csa(header: Header) -> tuple[dict[str, list[Any]], str]:
+def _read_csa(header: Header) -> tuple[dict[str, list[Any]], str]:
     """The values of the CSA image header, and the protocol as text."""
     import warnings
 
@@ -102,13 +118,13 @@ def _csa(header: Header) -> tuple[dict[str, list[Any]], str]:
         except Exception as error:  # a damaged private header makes its reader stumble in more ways than can be listed
             raise NoTiles(f"its CSA header cannot be read: {error}") from error
     values = {name: tag["items"] for name, tag in (image or {"tags": {}})["tags"].items()}
-    told = (series or {"tags": {}})["tags"]
-    texts = (told.get(name, {}).get("items", []) for name in ("MrPhoenixProtocol", "MrProtocol"))
+    tags = (series or {"tags": {}})["tags"]
+    texts = (tags.get(name, {}).get("items", []) for name in ("MrPhoenixProtocol", "MrProtocol"))
     return values, next((str(items[0]) for items in texts if items), "")
 
 
-def _refuse_other_slices(protocol: str, distances: Any, along: Any) -> None:
-    """The protocol's slices must lie where the tiles do, along the normal."""
+def _check_protocol(protocol: str, distances: Matrix, along: Matrix) -> None:
+    """Raises NoTiles unless the protocol's slices, if it lists any, lie where the tiles do along the normal."""
     places: dict[int, dict[str, float]] = {}
     for k, axis, value in re.findall(r"sSliceArray\.asSlice\[(\d+)\]\.sPosition\.d(Sag|Cor|Tra)\s*=\s*(\S+)", protocol):
         places.setdefault(int(k), {})[axis] = float(value)

@@ -21,11 +21,11 @@ PixelItem = tuple[int, int]
 
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
 _RLE = "1.2.840.10008.1.2.5"
-_CODESTREAMS = (b"\xff\xd8", b"\xff\x4f")  # how a JPEG or JPEG-LS, and a JPEG 2000 codestream begins
+_CODESTREAMS = (b"\xff\xd8", b"\xff\x4f")  # the first bytes of a JPEG or JPEG-LS codestream, and of a JPEG 2000 one
 
 
 def items(file: BinaryIO, header: Header) -> list[PixelItem] | None:
-    """Offset and length of every item of the pixel data, the offset table first; None where they are no items."""
+    """Find offset and length of every item of the pixel data, the offset table first; None where there are no items."""
     order = ">" if header.transfer_syntax == EXPLICIT_BIG else "<"
     position = header.pixel_offset or 0
     end = header.size if header.pixel_length is None else min(position + header.pixel_length, header.size)
@@ -43,7 +43,7 @@ def items(file: BinaryIO, header: Header) -> list[PixelItem] | None:
 
 
 def frame_counts(header: Header) -> Iterator[int]:
-    """How many compressed frames there may be; nothing where the items cannot be found."""
+    """Count the compressed frames in every possible way; no counts where the items cannot be found."""
     if header.pixel_offset is None:
         return
     with header.path.open("rb") as file:
@@ -63,4 +63,4 @@ def frame_counts(header: Header) -> Iterator[int]:
     if starts[0]:
         yield sum(starts)
     elif not table[1]:
-        yield from range(1, len(fragments) + 1)  # a codestream nobody here knows may be cut into any number of them
+        yield from range(1, len(fragments) + 1)  # an unknown codestream may be cut into any number of fragments

@@ -1,13 +1,11 @@
-"""Stored values of frames, one plane at a time.
+"""Read the stored values of frames, one plane at a time.
 
 Rules:
 - Stored values only: never rescaled, never inverted (MONOCHROME1), never windowed.
 - A plane is (rows, columns), C-contiguous, in the machine's byte order, signed as Pixel Representation says.
-- Bits above Bits Stored are not part of the value (PS3.5 8.1.1): they are cleared, or the sign is extended over them.
-- High Bit is one less than Bits Stored (PS3.3 C.7.6.3.1.2), or the file is refused: values could be the upper or the lower
-  bits. dicom2nifti, dcm2niix and ITK take all bits allocated as they are. Where every bit is stored nothing is to choose.
+- Bits that are not the value are cleared, or the sign is extended over them; see `pixel_bits`.
 - Native frames are read where `pixel_layout` says they lie; compressed and deflated ones are decoded by pydicom's plugins
-  (`frame_decoder`), and so are 8-bit pixels in big-endian words. All are held against `pixel_layout` before the first is read.
+  (`frame_decoder`), and so are 8-bit pixels in big-endian words. `pixel_layout` checks all before the first is read.
 """
 
 from __future__ import annotations
@@ -27,26 +25,28 @@ from .encoding import EXPLICIT_BIG
 from .frame import Frame
 from .frame_decoder import WORTH_IT, Ahead, dataset, decode
 from .header import Header
+from .pixel_bits import check_bits, frame_type, is_in_swapped_words, mask_to_stored
 from .pixel_layout import layout_of
 
-_SHOWN = 6
+_SHOWN = 6  # values that a message lists
+_NAMED = 5  # files that a message names; the others are counted
 
 
 def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
-    """The integer type that holds the stored values of all frames. Raises COLOUR or UNSUPPORTED_PIXELS."""
-    return np.result_type(*{_frame_type(frame) for frame in frames})
+    """Find the integer type that holds the stored values of all frames. Raises COLOUR or UNSUPPORTED_PIXELS."""
+    return np.result_type(*{frame_type(frame) for frame in frames})
 
 
 def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array, Array], None] | None = None) -> Voxels:
-    """The stored values of frames of one size, in their order, read when asked for.
+    """Get the stored values of frames of one size, in their order; each plane is read when it is asked for.
 
-    above: is told of a frame whose bits above Bits Stored make other values: its number from 0, all its bits, its values.
-    Raises as `stored_type` and `layout_of` do, HIGH_BIT and MIXED_PHOTOMETRIC.
+    above: called with each frame whose bits above Bits Stored make other values: its number from 0, all its bits, and its
+    values. Raises as `stored_type` and `layout_of` do, HIGH_BIT and MIXED_PHOTOMETRIC.
     """
     dtype = stored_type(frames)
     _refuse_mixed_photometric(frames)
     for frame in frames:
-        _check_bits(frame)
+        check_bits(frame)
         layout_of(frame.header)
     columns, rows = frames[0].whole("Columns", 0), frames[0].whole("Rows", 0)
     ahead: Ahead | None = None
@@ -58,7 +58,7 @@ def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array, Array], 
         if above is None or frames[n].tile:
             return read_plane(frames[n], decoded).astype(dtype, copy=False)
         allocated = read_allocated(frames[n], decoded)
-        values = _value_bits(allocated, frames[n])
+        values = mask_to_stored(allocated, frames[n])
         if values is not allocated and (values != allocated).any():
             above(n, allocated, values)
         return values.astype(dtype, copy=False)
@@ -67,7 +67,7 @@ def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array, Array], 
 
 
 def about_files(headers: Sequence[Header]) -> list[Finding]:
-    """What is to be known of the bytes of the files pixels come from: each kind once, with the files it was found in."""
+    """Find what is to be known of the bytes of files that pixels come from: each kind once, with the files it is in."""
     by_code: dict[Code, list[Finding]] = defaultdict(list)
     for header in headers:
         if header.declared_syntax:
@@ -78,7 +78,7 @@ def about_files(headers: Sequence[Header]) -> list[Finding]:
     together = []
     for found in by_code.values():
         more = f", and so do {len(found) - 1} other files" if len(found) > 1 else ""
-        where = tuple(name for f in found[:5] for name in f.where)
+        where = tuple(name for f in found[:_NAMED] for name in f.where)
         together.append(replace(found[0], message=found[0].message + more, where=where))
     return together
 
@@ -97,14 +97,20 @@ def _encoding_finding(header: Header) -> Finding:
 
 
 class BitsAbove:
-    """Bits above Bits Stored that make another value: of how many pixels, and which. what: labels or values."""
+    """Counts pixels in which bits above Bits Stored make another value, and collects such values. what: labels or values."""
 
     def __init__(self, frames: Sequence[Frame], what: Literal["labels", "values"]) -> None:
         self._frames, self._what = frames, what
         self._of_frame: dict[int, tuple[int, list[tuple[int, int]]]] = {}
 
     def seen(self, n: int, allocated: Array, values: Array) -> None:
-        """Frame n has such bits: all bits of it, and its values. A frame that is read twice counts once."""
+        """Count a frame that has such bits. A frame that is read twice counts once.
+
+        Args:
+            n: of the frame, from 0.
+            allocated: (rows, columns) all bits of its pixels.
+            values: (rows, columns) the bits of them that are the value.
+        """
         if n not in self._of_frame:
             odd = allocated != values
             _, first = np.unique(allocated[odd], return_index=True)
@@ -138,15 +144,20 @@ def is_colour(frame: Frame) -> bool:
 
 
 def read_colour(frame: Frame) -> Array:
-    """Red, green and blue of one frame: (rows, columns, 3), unsigned; a palette's own 8 or 16 bits.
+    """Read red, green and blue of one frame: (rows, columns, 3), unsigned; of a palette its own 8 or 16 bits.
 
     YBR is turned into RGB, and any planar configuration into this one. Raises COLOUR and as `read_plane` does.
     """
     if not is_colour(frame):
-        raise refuse(Code.COLOUR, f"{frame.name} has grey values, no colours", where=(frame.name,))
-    with _still_there(frame):
+        raise refuse(
+            Code.COLOUR,
+            f"{frame.name} has grey values, no colours",
+            "Give a series in RGB, YBR or palette colours, or take this one as an image or mask of grey values.",
+            where=(frame.name,),
+        )
+    with _refuse_vanished(frame):
         layout_of(frame.header)
-        pixels = _decoded(frame, raw=False)
+        pixels = _decode_frame(frame, raw=False)
     if frame.get("PhotometricInterpretation") != "PALETTE COLOR":
         return pixels
     from pydicom.pixels import apply_color_lut
@@ -164,32 +175,33 @@ def read_colour(frame: Frame) -> Array:
 
 
 def read_plane(frame: Frame, decoded: Array | None = None) -> Array:
-    """The stored values of one frame: (rows, columns). decoded: its pixels, where another process has decoded them.
+    """Read the stored values of one frame: (rows, columns). decoded: its pixels, where another process has decoded them.
 
     Raises COLOUR, CORRUPT_FILE, NO_SUCH_INPUT, UNSUPPORTED_PIXELS.
     """
     if frame.tile:
-        return _tile(frame)
-    return _value_bits(read_allocated(frame, decoded), frame)
+        return _read_tile(frame)
+    return mask_to_stored(read_allocated(frame, decoded), frame)
 
 
 def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
-    """All bits allocated of one frame, those that are not the value too: (rows, columns). Raises as `read_plane` does."""
-    dtype = _frame_type(frame)
+    """Read all bits allocated of one frame, also those that are not the value: (rows, columns). Raises as `read_plane`."""
+    dtype = frame_type(frame)
     if decoded is not None:
-        return _as_allocated(decoded, dtype)
-    with _still_there(frame):
-        by_pydicom = not frame.header.native or _in_swapped_words(frame, dtype)
-        raw = _decoded(frame) if by_pydicom else _native(frame, dtype)
-    return _as_allocated(raw, dtype)
+        return _cast(decoded, dtype)
+    with _refuse_vanished(frame):
+        by_pydicom = not frame.header.native or is_in_swapped_words(frame, dtype)
+        raw = _decode_frame(frame) if by_pydicom else _read_native(frame, dtype)
+    return _cast(raw, dtype)
 
 
-def _as_allocated(raw: Array, dtype: np.dtype[Any]) -> Array:
+def _cast(raw: Array, dtype: np.dtype[Any]) -> Array:
     return raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)
 
 
 @contextmanager
-def _still_there(frame: Frame) -> Iterator[None]:
+def _refuse_vanished(frame: Frame) -> Iterator[None]:
+    """Turn an error of reading a file, whose header was read before, into NO_SUCH_INPUT."""
     try:
         yield
     except OSError as error:
@@ -201,52 +213,15 @@ def _still_there(frame: Frame) -> Iterator[None]:
         ) from error
 
 
-def _tile(frame: Frame) -> Array:
-    """One tile of a mosaic: they lie row by row, from the top left."""
+def _read_tile(frame: Frame) -> Array:
+    """Read one tile of a mosaic. Tiles lie row by row, from the top left."""
     sheet = read_plane(replace(frame, tile=0, values=None))
     rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
     down, across = divmod(frame.tile - 1, sheet.shape[1] // columns)
     return np.ascontiguousarray(sheet[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns])
 
 
-def _frame_type(frame: Frame) -> np.dtype[Any]:
-    samples, bits = frame.whole("SamplesPerPixel", 1), frame.whole("BitsAllocated", 0)
-    if samples != 1:
-        raise refuse(
-            Code.COLOUR,
-            f"{frame.name} is a colour image ({frame.get('PhotometricInterpretation')}, {samples} samples per pixel)",
-            "A mask or image of one value per voxel is needed; export it in grey values.",
-            where=(frame.name,),
-            clause="PS3.3 C.7.6.3.1.1",
-        )
-    if bits not in (8, 16, 32):
-        raise refuse(
-            Code.UNSUPPORTED_PIXELS,
-            f"{frame.name} has {bits or 'no'} bits per pixel; 8, 16 and 32 are read here",
-            where=(frame.name,),
-            clause="PS3.3 C.7.6.3",
-        )
-    if frame.get("PixelRepresentation") not in (0, 1):
-        raise refuse(
-            Code.UNSUPPORTED_PIXELS,
-            f"{frame.name} does not say whether its pixel values are signed: Pixel Representation (0028,0103) is missing",
-            "Floating-point pixels have none and are not read here; in any other file the attribute was lost.",
-            where=(frame.name,),
-            clause="PS3.3 C.7.6.3",
-        )
-    return np.dtype(f"{'ui'[frame.get('PixelRepresentation')]}{bits // 8}")
-
-
-def _in_swapped_words(frame: Frame, dtype: np.dtype[Any]) -> bool:
-    """8-bit pixels in big endian with VR OW: the bytes of every word are swapped (PS3.5 8.1.2), over frames of odd size too."""
-    if dtype.itemsize > 1 or frame.header.transfer_syntax != EXPLICIT_BIG:
-        return False
-    with frame.path.open("rb") as file:
-        file.seek((frame.header.pixel_offset or 0) - 8)  # tag, VR, two reserved bytes, length, then the value
-        return file.read(2) == b"OW"
-
-
-def _native(frame: Frame, dtype: np.dtype[Any]) -> Array:
+def _read_native(frame: Frame, dtype: np.dtype[Any]) -> Array:
     header, layout = frame.header, layout_of(frame.header)
     rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
     wide = np.dtype(f"u{dtype.itemsize * 2}") if layout.widened else dtype
@@ -271,8 +246,8 @@ def _native(frame: Frame, dtype: np.dtype[Any]) -> Array:
     return plane.astype(dtype, copy=False)
 
 
-def _decoded(frame: Frame, *, raw: bool = True) -> Array:
-    """Through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB)."""
+def _decode_frame(frame: Frame, *, raw: bool = True) -> Array:
+    """Read through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB)."""
     try:
         return decode(frame.path, frame.header.transfer_syntax, frame.number, raw=raw)
     except NotImplementedError as error:
@@ -293,37 +268,8 @@ def _decoded(frame: Frame, *, raw: bool = True) -> Array:
         ) from error
 
 
-def _value_bits(plane: Array, frame: Frame) -> Array:
-    """Only the bits that are the value: the lowest Bits Stored of them."""
-    allocated = plane.dtype.itemsize * 8
-    stored = _check_bits(frame)
-    if stored >= allocated or (plane.dtype.kind == "u" and int(plane.max()) < 1 << stored):
-        return plane
-    return (plane << (allocated - stored)) >> (allocated - stored)
-
-
-def _check_bits(frame: Frame) -> int:
-    """Bits Stored. Raises HIGH_BIT."""
-    allocated = frame.whole("BitsAllocated", 0)
-    stored = frame.whole("BitsStored", allocated)
-    high = frame.whole("HighBit", stored - 1)
-    if (0 < stored < allocated and high != stored - 1) or stored < 1:
-        raise refuse(
-            Code.HIGH_BIT,
-            f"{frame.name} keeps {stored} bits of every {allocated} (Bits Stored (0028,0101)), the highest of them bit {high} "
-            f"(High Bit (0028,0102)); it must be bit {max(stored, 1) - 1}",
-            "Whether the values are the upper or the lower bits nobody can tell; export the file again.",
-            where=(frame.name,),
-            clause="PS3.3 C.7.6.3",
-            measured=high,
-            limit=max(stored, 1) - 1,
-            unit="bit",
-        )
-    return stored
-
-
 def _refuse_mixed_photometric(frames: Sequence[Frame]) -> None:
-    """MONOCHROME1 in some planes and not in others: one of the two was written wrongly, and their values do not compare."""
+    """Refuse MONOCHROME1 in some planes only: one of the two was written wrongly, and their values do not compare."""
     inverted = [f for f in frames if f.get("PhotometricInterpretation") == "MONOCHROME1"]
     if 0 < len(inverted) < len(frames):
         others = [f for f in frames if f.get("PhotometricInterpretation") != "MONOCHROME1"]

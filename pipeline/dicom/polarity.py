@@ -1,11 +1,11 @@
-"""Know volumes that GE's epi_pepolar sequence stores upside down, which nothing but its private attributes tells.
+"""Recognise volumes that GE's epi_pepolar sequence stores upside down, which only its private attributes show.
 
 Rules:
 - Its name is in Pulse Sequence Name (0019,109C), its scheme in User Data 12 (0019,10B3), both of the block GEMS_ACQU_01:
   0 forward, 1 reversed, 2 reversed and forward in turns, 3 forward and reversed in turns. One that is not given, or is
   another, may be any of these.
-- Rows of a reversed volume run against their Image Orientation. They are written as the header says, and it is said;
-  which volumes of a series of turns they are is not known for sure.
+- Rows of a reversed volume run against their Image Orientation. They are written as the header says, with a warning, because
+  it is not certain which volumes of a series of turns they are.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _FORWARD = 0
 
 def may_be_reversed(frames: Sequence[Frame]) -> bool:
     """Whether any volume of the series these frames are of may be stored upside down."""
-    return _scheme(frames[0]) not in (None, _FORWARD)
+    return _read_scheme(frames[0]) not in (None, _FORWARD)
 
 
 def about_polarity(frames: Sequence[Frame]) -> list[Finding]:
-    """What is to be known of the rows of an image."""
+    """Warn of rows of an image that may run against their orientation."""
     if not may_be_reversed(frames):
         return []
-    first, scheme = frames[0], _scheme(frames[0])
+    first, scheme = frames[0], _read_scheme(frames[0])
     which = _WHICH.get(scheme or -1)
-    said = (
+    how = (
         f"with polarity scheme {scheme} (0019,10B3): {which}"
         if which
         else "and its polarity scheme (0019,10B3) is none that is known: volumes may be stored with their rows upside down"
@@ -45,7 +45,7 @@ def about_polarity(frames: Sequence[Frame]) -> list[Finding]:
     return [
         Finding(
             Code.REVERSED_ROWS,
-            f"{first.name} is of GE's sequence epi_pepolar {said}, against its Image Orientation (0020,0037), which was "
+            f"{first.name} is of GE's sequence epi_pepolar {how}, against its Image Orientation (0020,0037), which was "
             "followed",
             "Look at every volume beside another series, and turn round the rows of those that are upside down.",
             Severity.WARNING,
@@ -55,8 +55,8 @@ def about_polarity(frames: Sequence[Frame]) -> list[Finding]:
     ]
 
 
-def _scheme(frame: Frame) -> int | None:
-    """None for any other sequence; -1 where the scheme cannot be read."""
+def _read_scheme(frame: Frame) -> int | None:
+    """The polarity scheme of a frame: None for any other sequence, -1 where the scheme cannot be read."""
     maker = str(frame.get("Manufacturer", "")).casefold()
     if not maker.startswith("ge") or frame.get("Modality") != "MR":
         return None

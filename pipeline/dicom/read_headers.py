@@ -1,8 +1,8 @@
 """Read the headers of all files below the inputs, and say why each other file is left out.
 
 Rules:
-- Content alone decides what is DICOM. Of what is not, or cannot be read, `unread_files` tells what may be a plane: that is an
-  error, which refuses the series it may belong to.
+- Content alone decides what is DICOM. Where a file is not, or cannot be read, `unread_files` decides whether it may be a
+  plane: then it is an error, which refuses the series it may belong to.
 - Files that repeat another byte for byte are left out.
 """
 
@@ -22,7 +22,7 @@ from .unread_files import DicomNames
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _BLOCK = 1 << 16  # bytes read at a time from a file that is not DICOM
-_FEW = 4  # lost files are told one by one up to here: a folder of links to nothing would fill the screen
+_FEW = 4  # lost files that are named one by one: a folder of links to nothing would fill the screen
 
 Left = tuple[Path, Finding]
 
@@ -36,13 +36,13 @@ class _Unread(NamedTuple):
 
 
 def read_headers(inputs: Sequence[Path], progress: Callable[[int], None]) -> tuple[list[Header], list[Left], int]:
-    """The headers of all DICOM files, every other file with its reason, and how many files were looked at."""
+    """Read the headers of all DICOM files; every other file comes with its reason, and then how many files were looked at."""
     headers: list[Header] = []
     left_out: list[Left] = []
     unread: list[_Unread] = []
     done = 0
     for done, (path, why) in enumerate(find_files(inputs), 1):
-        read = _Unread(path, why, foreign=False) if why else _read(path)
+        read = _Unread(path, why, foreign=False) if why else _read_one(path)
         if isinstance(read, Header):
             headers.append(read)
         elif isinstance(read, Finding):
@@ -51,27 +51,27 @@ def read_headers(inputs: Sequence[Path], progress: Callable[[int], None]) -> tup
             unread.append(read)
         progress(done)
     names = DicomNames(header.path for header in headers)
-    left_out += [(one.path, _finding(one, names)) for one in unread]
-    headers, copies = _without_copies(headers)
+    left_out += [(one.path, _judge(one, names)) for one in unread]
+    headers, copies = _drop_copies(headers)
     return headers, [*left_out, *copies], done
 
 
 def few(lost: Sequence[Finding]) -> list[Finding]:
-    """Findings over lost files, those beyond the first few as one."""
+    """Shorten findings over lost files: those beyond the first few become one."""
     if len(lost) <= _FEW + 1:
         return list(lost)
     shown, rest = lost[:_FEW], lost[_FEW:]
-    said = f"{len(rest)} more files could not be read"
-    return [*shown, replace(rest[0], message=said, where=tuple(name for f in rest for name in f.where))]
+    message = f"{len(rest)} more files could not be read"
+    return [*shown, replace(rest[0], message=message, where=tuple(name for f in rest for name in f.where))]
 
 
 def cut_off(path: Path, what: str) -> Finding:
-    """The error for a file that begins like DICOM and ends too early."""
+    """Make the error for a file that begins like DICOM and ends too early. what: it lacks, as "has no pixel data"."""
     hint = "The file was probably cut off in transfer; export or copy it again. convert --on-unread leave-out goes on without it."
     return Finding(Code.CORRUPT_FILE, f"{path.name} {what}", hint, where=(path.name,))
 
 
-def _read(path: Path) -> Header | Finding | _Unread:
+def _read_one(path: Path) -> Header | Finding | _Unread:
     """The header of a file, or why it is left out, or why it gives none."""
     try:
         header = read_header(path)
@@ -81,10 +81,11 @@ def _read(path: Path) -> Header | Finding | _Unread:
         return error.finding
     except OSError as error:
         return _Unread(path, f"it cannot be opened: {error.strerror}", foreign=False)
-    return _why_not(header) or header
+    return _why_left_out(header) or header
 
 
-def _why_not(header: Header) -> Finding | None:
+def _why_left_out(header: Header) -> Finding | None:
+    """Why a file with a readable header is left out; None where it is not."""
     if "SeriesInstanceUID" in header.values:
         return None
     sop_class = str(header.get("SOPClassUID", ""))
@@ -109,7 +110,7 @@ def _why_not_dicom(path: Path) -> str:
         return f"it cannot be read: {error.strerror}"
 
 
-def _finding(unread: _Unread, names: DicomNames) -> Finding:
+def _judge(unread: _Unread, names: DicomNames) -> Finding:
     """The finding for a file that gave no header: an error where it may be a plane."""
     path, why, foreign = unread
     if not names.may_be_plane(path, foreign=foreign):
@@ -124,11 +125,11 @@ def _finding(unread: _Unread, names: DicomNames) -> Finding:
 
 
 def _left_out(path: Path, reason: str, severity: Severity = Severity.INFO) -> Finding:
-    said = f"{path.name} was left out: {reason}"
-    return Finding(Code.FILE_LEFT_OUT, said, severity=severity, where=(path.name,))
+    message = f"{path.name} was left out: {reason}"
+    return Finding(Code.FILE_LEFT_OUT, message, severity=severity, where=(path.name,))
 
 
-def _without_copies(headers: list[Header]) -> tuple[list[Header], list[Left]]:
+def _drop_copies(headers: list[Header]) -> tuple[list[Header], list[Left]]:
     """Drop files that repeat another byte for byte; the same UID with other bytes stays, and geometry will judge it."""
     by_uid: dict[str, list[Header]] = defaultdict(list)
     for header in headers:

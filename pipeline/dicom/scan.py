@@ -1,10 +1,10 @@
-"""Folders and files become series of frames: scan, group, classify, choose. No pixels are read.
+"""Group the files below folders into series of frames, and choose one of them; no pixels are read.
 
 Rules:
 - Everything below a folder is looked at; names, extensions and DICOMDIR decide nothing about what is DICOM. A file left
   out has a reason; one that may be a plane (see `unread_files`) refuses the series it may belong to, and no other.
 - A series is one Series Instance UID and one kind: images, SEG and RTSTRUCT never mix. Its frames are kept in the
-  order of their SOP Instance UIDs, so neither the names of the files nor the order they were found in can change a
+  order of their SOP Instance UIDs, so that neither the names of the files nor the order they were found in can change a
   byte of any output.
 """
 
@@ -50,7 +50,7 @@ class Series:
     @property
     def number(self) -> int | None:
         value = self.get("SeriesNumber")
-        return int(value) if isinstance(value, int | float) else None  # two numbers are none
+        return int(value) if isinstance(value, int | float) else None  # two numbers are no number to choose by
 
     @property
     def description(self) -> str:
@@ -100,19 +100,28 @@ def scan(inputs: OneOrManyPaths, progress: Callable[[int], None] = lambda done: 
     headers, left_out, looked_at = read_headers(inputs, progress)
     if not headers:
         raise _nothing_found(inputs, looked_at, [finding for _, finding in left_out])
-    headers, cut = _without_cut_off(headers)
+    headers, cut = _drop_cut_off(headers)
     groups: dict[tuple[str, str], list[Header]] = defaultdict(list)
     for header in headers:
-        groups[header.values["SeriesInstanceUID"], _kind(header)].append(header)
-    series = _with_names([_series(uid, kind, members) for (uid, kind), members in groups.items()])
+        groups[header.values["SeriesInstanceUID"], _classify(header)].append(header)
+    series = _name_masks([_make_series(uid, kind, members) for (uid, kind), members in groups.items()])
     series.sort(key=lambda s: (s.number is None, s.number or 0, s.uid, s.kind))
-    return Scan(tuple(series), _with_series([*left_out, *cut], series))
+    return Scan(tuple(series), _assign_to_series([*left_out, *cut], series))
 
 
 def left_out_beside(found: Scan, series: Series, policy: Policy) -> tuple[Finding, ...]:
-    """What was left out and may concern a series, for its record.
+    """List what was left out and may concern a series, for its record.
 
-    Raises CORRUPT_FILE or FILE_UNREAD where one of it may be a plane; where the policy leaves it out, it is a warning.
+    Args:
+        found: the scan that the series is of.
+        series: the one that is converted, or the source of one.
+        policy: on_unread says whether a file that may be a plane is an error or a warning.
+
+    Returns:
+        The findings, warnings over lost files first.
+
+    Raises:
+        PipelineError: CORRUPT_FILE or FILE_UNREAD for a file that may be a plane, unless the policy leaves it out.
     """
     findings = [left.finding for left in found.left_out if series in left.concerns]
     lost = [f for f in findings if f.severity is Severity.ERROR]
@@ -126,7 +135,10 @@ def left_out_beside(found: Scan, series: Series, policy: Policy) -> tuple[Findin
 
 
 def choose(found: Scan, wanted: str | None) -> Series:
-    """The one series to convert: the only one there is, or the one `wanted` names by UID, number or description."""
+    """Choose the series to convert: the only one there is, or the one `wanted` names by UID, number or description.
+
+    Raises NO_SUCH_SERIES, SEVERAL_SERIES, NOT_CONVERTIBLE.
+    """
     candidates = [s for s in found.series if s.kind != "other"]
     if wanted is not None:
         matches = [s for s in found.series if wanted in (s.uid, str(s.number))]
@@ -134,8 +146,12 @@ def choose(found: Scan, wanted: str | None) -> Series:
         if len(matches) == 1:
             return matches[0]
         code = Code.SEVERAL_SERIES if matches else Code.NO_SUCH_SERIES
-        said = f"{len(matches)} series are called “{wanted}”" if matches else f"no series is called “{wanted}”"
-        raise refuse(code, said, "Name one by UID, number or description:\n" + table(found.series))
+        raise refuse(
+            code,
+            f"{len(matches)} series are called “{wanted}”" if matches else f"no series is called “{wanted}”",
+            "Name one by UID, number or description:\n" + table(found.series),
+            where=tuple(s.uid for s in matches) or (wanted,),
+        )
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
@@ -145,16 +161,22 @@ def choose(found: Scan, wanted: str | None) -> Series:
         f"there are {len(candidates)} series here, and one file holds one series",
         "Choose with --series UID, NUMBER or DESCRIPTION. Or give the files of one alone. All of them: verimask convert "
         "with -o a folder (ending in /).\n" + table(found.series),
+        where=tuple(s.uid for s in candidates),
     )
 
 
 def nothing_convertible(found: Scan) -> PipelineError:
-    """The refusal where there are series, but none of images."""
-    return refuse(Code.NOT_CONVERTIBLE, "no series here holds an image or a mask", "Found:\n" + table(found.series))
+    """Make the refusal where there are series, but none of images, SEG or RTSTRUCT."""
+    return refuse(
+        Code.NOT_CONVERTIBLE,
+        "no series here holds an image or a mask",
+        "Give the folder of the images, or of the SEG or RTSTRUCT. Found:\n" + table(found.series),
+        where=tuple(s.uid for s in found.series),
+    )
 
 
 def table(series: Sequence[Series]) -> str:
-    """The series as an aligned table: number, kind, modality, frames, size, description, UID."""
+    """Write the series as an aligned table: number, kind, modality, frames, size, description, UID."""
     rows = [("number", "kind", "modality", "frames", "size", "description", "UID")]
     for s in series:
         size = f"{s.get('Columns', '?')} × {s.get('Rows', '?')}" if s.kind in ("image", "seg") else "-"
@@ -165,7 +187,7 @@ def table(series: Sequence[Series]) -> str:
     return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
-def _with_names(series: Sequence[Series]) -> list[Series]:
+def _name_masks(series: Sequence[Series]) -> list[Series]:
     """The series with what a mask of each is called."""
     alike: dict[str, list[Series]] = defaultdict(list)
     for s in series:
@@ -184,7 +206,7 @@ def _mask_name(series: Series, alike: Sequence[Series]) -> str:
     return folder if folder and sum(s.folder == folder for s in alike) == 1 else series.description
 
 
-def _with_series(left_out: Sequence[tuple[Path, Finding]], series: Sequence[Series]) -> tuple[LeftOut, ...]:
+def _assign_to_series(left_out: Sequence[tuple[Path, Finding]], series: Sequence[Series]) -> tuple[LeftOut, ...]:
     """Each file that was left out with the series it may belong to."""
     folders = [folders_of(header.path for header in s.headers) for s in series] if left_out else []
     near: dict[Path, frozenset[Series]] = {}
@@ -205,34 +227,35 @@ def _nothing_found(inputs: Sequence[Path], looked_at: int, left_out: list[Findin
             Code.NO_DICOM,
             f"no DICOM image among the {looked_at} files of {', '.join(p.name or str(p) for p in inputs)}",
             "Give the folder that Mimics exported to (File, Export, DICOM), or the files themselves.",
+            where=tuple(p.name or str(p) for p in inputs),
         ),
         tuple(others),
     )
 
 
-def _without_cut_off(headers: list[Header]) -> tuple[list[Header], list[tuple[Path, Finding]]]:
+def _drop_cut_off(headers: list[Header]) -> tuple[list[Header], list[tuple[Path, Finding]]]:
     """Drop files without pixel data where others of their SOP class have some: they were cut off.
 
-    A plane lost at the end of a stack leaves no gap, so nobody else would notice it. The series is not asked: its UID
-    may be what was cut.
+    A plane lost at the end of a stack leaves no gap, so nothing else would notice it. Their series is not compared: its
+    UID may be what was cut.
     """
-    with_pixels = {h.get("SOPClassUID") for h in headers if _kind(h) == "image"}
+    with_pixels = {h.get("SOPClassUID") for h in headers if _classify(h) == "image"}
     kept: list[Header] = []
     findings: list[tuple[Path, Finding]] = []
     for header in headers:
-        if _kind(header) == "other" and header.get("SOPClassUID") in with_pixels:
+        if _classify(header) == "other" and header.get("SOPClassUID") in with_pixels:
             findings.append((header.path, cut_off(header.path, "has no pixel data, unlike the other images here")))
         else:
             kept.append(header)
     return kept, findings
 
 
-def _kind(header: Header) -> str:
+def _classify(header: Header) -> str:
     image = header.has_pixels and "Rows" in header.values
     return KIND_BY_SOP_CLASS.get(str(header.get("SOPClassUID", "")), "image" if image else "other")
 
 
-def _series(uid: str, kind: str, headers: list[Header]) -> Series:
+def _make_series(uid: str, kind: str, headers: list[Header]) -> Series:
     headers = sorted(headers, key=lambda h: (str(h.get("SOPInstanceUID", "")), h.path.name))
     frames = [frame for header in headers for frame in frames_of(header)]
     return Series(uid, kind, tuple(frames), tuple(headers))

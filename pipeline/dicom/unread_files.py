@@ -1,16 +1,16 @@
-"""Tell which files that could not be read may be planes, and which series they may belong to.
+"""Decide which files that could not be read may be planes, and which series they may belong to.
 
 A plane lost at the end of a stack leaves no gap, so nothing else would notice it.
 
 Rules:
-- What begins like DICOM may be a plane, whatever its name; `scan` sees to that. For all else the name decides.
-- A name that says it is something else does not count: one that begins with a dot or ends in a tilde, one of `_NOT_PLANES`,
-  or one with an extension of letters that no DICOM file here has.
-- A file that was read and is not DICOM, and has no extension, counts only if its name has a digit, or is made of the
-  characters that a DICOM file beside it is made of: "_SUCCESS" beside "IM0001" is a marker. What could not be read at all
-  (links to nothing, files and folders without permission, pipes) counts.
+- A file that begins like DICOM may be a plane, whatever its name; `scan` takes care of those. For others the name decides.
+- A file is no plane if its name says so: one that begins with a dot or ends in a tilde, one of `_NOT_PLANES`, or one with an
+  extension of letters that no DICOM file here has.
+- A file that was read and is not DICOM, and has no extension, may be a plane only if its name has a digit, or is made of
+  the characters that a DICOM file of its folder is made of: "_SUCCESS" next to "IM0001" is a marker. What could not be
+  read at all (links to nothing, files and folders without permission, pipes) may be a plane.
 - Where there is no DICOM file at all, a file that is not DICOM is no plane of anything.
-- The ending of a copy that did not end (".part") is no extension; where the whole file stands beside it, nothing is lost.
+- The ending of an unfinished copy (".part") is no extension; where the whole file is in the same folder, nothing is lost.
 - A file may belong to every series whose files' common folder holds it. Where there is none, it may belong to every series
   with files below the nearest folder above it that has any.
 """
@@ -38,7 +38,7 @@ _NOT_PLANES = frozenset(
 
 
 class DicomNames:
-    """What the DICOM files of a scan are called; it judges the names of others."""
+    """The names of the DICOM files of a scan, by which those of other files are judged."""
 
     def __init__(self, files: Iterable[Path]) -> None:
         self._extensions = set(_DICOM_EXTENSIONS)
@@ -49,20 +49,20 @@ class DicomNames:
 
     def may_be_plane(self, path: Path, *, foreign: bool) -> bool:
         """Whether a file or folder that could not be read may be, or hold, a plane. foreign: it was read, and is no DICOM."""
-        name, beside = path.name, self._names.get(str(path.parent), set())
+        name, neighbours = path.name, self._names.get(str(path.parent), set())
         if foreign and not self._names:
             return False
         stem, _, ending = name.rpartition(".")
         if stem and ending.casefold() in _UNFINISHED:
-            if stem in beside:
+            if stem in neighbours:
                 return False
             name = stem
         extension = _extension(name)
-        if self._says_otherwise(name, extension):
+        if self._is_no_plane(name, extension):
             return False
-        return bool(extension) or not foreign or _has_digit(name) or self._is_like(name, beside)
+        return bool(extension) or not foreign or _has_digit(name) or self._is_like(name, neighbours)
 
-    def _says_otherwise(self, name: str, extension: str) -> bool:
+    def _is_no_plane(self, name: str, extension: str) -> bool:
         if name.startswith((".", "~$")) or name.endswith("~"):
             return True
         if extension in _DICOM_EXTENSIONS:
@@ -70,8 +70,9 @@ class DicomNames:
         known = name.casefold() in _NOT_PLANES or name.split(".")[0].casefold() in _NOT_PLANES
         return known or bool(extension and extension not in self._extensions)
 
-    def _is_like(self, name: str, beside: Collection[str]) -> bool:
-        plain = (other for other in beside if not _extension(other) and not _has_digit(other))
+    def _is_like(self, name: str, neighbours: Collection[str]) -> bool:
+        """Whether a name is made of the same kinds of characters as that of a DICOM file in its folder."""
+        plain = (other for other in neighbours if not _extension(other) and not _has_digit(other))
         return any(_kinds(other) == _kinds(name) for other in plain)
 
 
@@ -83,7 +84,7 @@ class Folders(NamedTuple):
 
 
 def folders_of(files: Iterable[Path]) -> Folders:
-    """The folders of files."""
+    """Find the folders of files."""
     each = frozenset(os.path.abspath(folder) for folder in {path.parent for path in files})
     try:
         return Folders(os.path.commonpath(each), each)
@@ -92,12 +93,12 @@ def folders_of(files: Iterable[Path]) -> Folders:
 
 
 def folder_name(files: Iterable[Path]) -> str:
-    """The name, not the path, of the deepest folder that holds all files; "" where there is none."""
+    """Get the name, not the path, of the deepest folder that holds all files; "" where there is none."""
     return escape_bytes(os.path.basename(folders_of(files).common))
 
 
 def concerned(path: Path, groups: Sequence[Folders]) -> list[int]:
-    """The numbers of the groups of files that a lost file may belong to."""
+    """Find the groups of files that a lost file may belong to, as their numbers."""
     parent = os.path.dirname(os.path.abspath(path))
     holding = [n for n, folders in enumerate(groups) if _is_within(parent, folders.common)]
     while not holding:
@@ -109,7 +110,7 @@ def concerned(path: Path, groups: Sequence[Folders]) -> list[int]:
 
 
 def place_among(inputs: Sequence[Path], files: Sequence[Path]) -> tuple[int, tuple[str, ...]]:
-    """Where files come among the inputs, to sort by: the number of the first input that holds one, and their folder."""
+    """Make a key that sorts files as their inputs were given: the first input that holds one, and their folder."""
     numbers = {os.path.abspath(given): n for n, given in reversed(list(enumerate(inputs)))}
     paths = [Path(os.path.abspath(path)) for path in files]
     holding = [numbers[str(p)] for path in paths for p in (path, *path.parents) if str(p) in numbers]
