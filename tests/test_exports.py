@@ -220,7 +220,9 @@ def test_other_images_and_equal_ones_are_no_burned_in_masks(ct):
     shaded = Voxels.of(np.where(ct.mask, few + 2000, few))
     assert "one single image value" in refused(burned_in.difference, shaded, Voxels.of(few)).message
     smaller = Voxels.of(ct.stored[:, :-1])
-    assert refused(burned_in.difference, smaller, image).code is Code.OTHER_IMAGE
+    finding = refused(burned_in.difference, smaller, image)
+    assert finding.code is Code.OTHER_IMAGE
+    assert [where.split(":")[0] for where in finding.where] == ["the export", "the image"]
     brighter = Voxels.of(np.where(ct.mask, ct.stored + 100, ct.stored))
     assert refused(burned_in.difference, brighter, image).code is Code.OTHER_IMAGE
 
@@ -241,6 +243,8 @@ def test_the_image_is_laid_beside_the_export_by_place(ct):
     finding = refused(beside, Voxels.of(ct.stored), grid, shifted, range(grid.shape[2]), 0.01)
     assert finding.code is Code.OTHER_IMAGE
     assert "0.244 mm" in finding.message
+    columns, rows, planes = grid.shape
+    assert [f"{columns} × {rows} × {planes} voxels of " in where for where in finding.where] == [True, True]
 
 
 def translation(i, j, k):

@@ -1,1 +1,1 @@
-"""One module a representation; each turns the frames of a series into masks or an image on a grid."""
+"""Decode the frames of a series into masks or an image on a grid: one module for each representation."""

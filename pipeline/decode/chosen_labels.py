@@ -2,8 +2,8 @@
 
 Rules:
 - A label keeps its value; voxels of labels that were not chosen become background.
-- The labels left out are put back where a witness's values are compared, so that the chosen ones stay judged voxel by
-  voxel: one too many or too few differs.
+- The labels left out are put back where a witness's values are compared, so that the chosen ones are still judged voxel
+  by voxel: one voxel too many or too few differs.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.findings import Code, refuse
-from ..volume.mask import Array, Segment, Voxels
+from ..volume.mask import Array, Physical, Segment, Voxels
 from .image import Decoded
 
 NamedMask = tuple[str, Decoded]  # a mask's name, "" for that of its series
 
 
 def chosen(masks: Sequence[NamedMask], wanted: Sequence[str]) -> list[NamedMask]:
-    """The masks with the wanted labels only; masks without any are left out. Raises NO_SUCH_SEGMENT."""
+    """Return the masks with the wanted labels only, without masks that have none. Raises NO_SUCH_SEGMENT."""
     labels = [label for _, decoded in masks for label in decoded.segments or ()]
     taken: list[Segment] = []
     missing = []
     for name in wanted:
-        matches = _matching(labels, name)
+        matches = _find(labels, name)
         taken += matches
         missing += [] if matches else [name]
     if missing:
@@ -38,18 +38,18 @@ def chosen(masks: Sequence[NamedMask], wanted: Sequence[str]) -> list[NamedMask]
             where=tuple(missing),
         )
     several = [(name, d, [s for s in d.segments or () if any(s is t for t in taken)]) for name, d in masks]
-    return [(_name(name, d, kept), _only(d, kept)) for name, d, kept in several if kept]
+    return [(_name_of(name, d, kept), _keep_only(d, kept)) for name, d, kept in several if kept]
 
 
 def separated(mask: NamedMask) -> list[NamedMask]:
-    """One mask for each label, named by it; a mask of one label stays as it is."""
+    """Make one mask for each label, named by it; a mask of one label stays as it is."""
     name, decoded = mask
     labels = decoded.segments or ()
-    return [(_name(name, decoded, [label]), _only(decoded, [label])) for label in labels] or [mask]
+    return [(_name_of(name, decoded, [label]), _keep_only(decoded, [label])) for label in labels] or [mask]
 
 
-def _matching(labels: Sequence[Segment], wanted: str) -> list[Segment]:
-    """By name; else by the value in the file; else by the value as stored."""
+def _find(labels: Sequence[Segment], wanted: str) -> list[Segment]:
+    """Find labels by name; else by the value in the file; else by the value as stored."""
     for of in (lambda s: s.name, lambda s: str(s.number), lambda s: str(s.source_value)):
         matches = [label for label in labels if of(label) == wanted]
         if matches:
@@ -57,28 +57,32 @@ def _matching(labels: Sequence[Segment], wanted: str) -> list[Segment]:
     return []
 
 
-def _name(name: str, decoded: Decoded, kept: Sequence[Segment]) -> str:
+def _name_of(name: str, decoded: Decoded, kept: Sequence[Segment]) -> str:
     return kept[0].name if len(kept) == 1 < len(decoded.segments or ()) else name
 
 
-def _only(decoded: Decoded, kept: Sequence[Segment]) -> Decoded:
+def _keep_only(decoded: Decoded, kept: Sequence[Segment]) -> Decoded:
     if len(kept) == len(decoded.segments or ()):
         return decoded
     numbers = np.array([s.number for s in kept], decoded.voxels.dtype)
-    physical = decoded.physical
 
     def plane(k: int) -> Array:
         labels = decoded.voxels.plane(k)
         return np.where(np.isin(labels, numbers), labels, labels.dtype.type(0))
 
-    def expected(n: int, found: Array) -> Array:
-        assert physical is not None
-        labels = decoded.voxels.plane(n)
-        return physical(n, np.where(found > 0, found, np.where(np.isin(labels, numbers), 0, labels)))
-
     return replace(
         decoded,
         voxels=Voxels(decoded.voxels.shape, decoded.voxels.dtype, plane),
         segments=tuple(kept),
-        physical=None if physical is None else expected,
+        physical=None if decoded.physical is None else _with_the_rest(decoded.physical, decoded.voxels, numbers),
     )
+
+
+def _with_the_rest(physical: Physical, voxels: Voxels, numbers: Array) -> Physical:
+    """Return `physical` for masks of the chosen numbers only: the labels left out are as in the export."""
+
+    def expected(n: int, found: Array) -> Array:
+        labels = voxels.plane(n)
+        return physical(n, np.where(found > 0, found, np.where(np.isin(labels, numbers), 0, labels)))
+
+    return expected

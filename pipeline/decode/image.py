@@ -1,12 +1,12 @@
-"""A series of grey-value planes as a label mask, or as the image it is.
+"""Decode a series of grey-value planes as a label mask, or as the image it is.
 
 Rules:
 - Mask: stored values are the labels. Never rescaled, never inverted; 0/255 becomes 0/1 unless values are kept.
   More than 255 distinct values, or negative ones, are no mask; one value throughout is an empty one.
 - A mask that lossy compression has smeared is refused, or cut at half of its range, or kept, as the policy says.
-- Image: the stored integers, with Rescale Slope and Intercept beside them. Where these differ between planes there is
-  no one pair, so float32 values are computed, and it is said.
-- Nothing is held but one plane: a first pass looks at every value, a second one writes.
+- Image: the stored integers, with Rescale Slope and Intercept for the header. Where these differ between planes, no one
+  pair fits, so float32 values are computed, and a warning says so.
+- Only one plane is held in memory: a first pass looks at every value, a second one writes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,15 @@ from ..volume.mask import Array, Image, Mask, Physical, Segment, Voxels, segment
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """The voxels of frames in their order, not yet on a grid, and what was found on the way.
+    """The voxels of frames in their order, not yet on a grid, and the findings on the way.
 
-    segments: of a mask; None for an image. padding: the value of a voxel nobody acquired. physical(n, plane): the
-    values a reader that applies the modality rescale gives where ours has `plane` for frame n; None where it cannot tell.
-    late(): what is found when the voxels have been read, which is once they are written.
+    Attributes:
+        physical: (n, plane) -> the values that a reader that applies the modality rescale gives for frame n, where ours
+            has `plane`; None where that is not known.
+        segments: of a mask; None for an image.
+        slope, intercept: from stored to physical values, of an image.
+        padding: value of a voxel that was not acquired.
+        late: gives the findings that are complete only when all voxels have been read, which is once they are written.
     """
 
     voxels: Voxels
@@ -47,14 +51,35 @@ class Decoded:
     late: Callable[[], list[Finding]] = list
 
     def on(self, grid: Grid, voxels: Voxels, name: str) -> Mask | Image:
-        """The same volume with its voxels laid on the grid of the file."""
+        """Return the volume on the grid of the file.
+
+        Args:
+            grid: of the file.
+            voxels: the same voxels, in the order of the grid.
+            name: of the volume.
+
+        Returns:
+            A mask where there are segments, else an image.
+        """
         if self.segments is None:
             return Image(voxels, grid, self.slope, self.intercept, name)
         return Mask(voxels, grid, self.segments, name)
 
 
 def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Decoded:
-    """Frames to labels, in their order. Raises NOT_A_MASK, EMPTY, LOSSY_PIXELS, and as `stored_voxels` does."""
+    """Read the stored values of frames as labels.
+
+    Args:
+        frames: of one size, in their order.
+        policy: whether an empty mask is allowed, 0/255 is kept, and what becomes of lossy compression.
+        name: of a label that is the only one.
+
+    Returns:
+        Labels of the frames, with a segment for each value but 0.
+
+    Raises:
+        PipelineError: NOT_A_MASK, EMPTY, LOSSY_PIXELS, and what `stored_voxels` raises.
+    """
     above = BitsAbove(frames, "labels")
     stored, values, notes = _values_after_compression(stored_voxels(frames, above.seen), frames, policy)
     if len(values) == 1 and not policy.allow_empty:
@@ -62,6 +87,7 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
             Code.EMPTY,
             f"every voxel of the {len(frames)} planes is {values[0]}: there is no mask in this series",
             "Was the mask visible when it was exported? --allow-empty writes it all the same.",
+            where=first_and_last(frames),
         )
     slopes, ignored = modality.rescales_of_mask(frames)
     findings = [*ignored, *notes, *modality.about_mask(frames), *above.findings()]
@@ -76,14 +102,8 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
                 Severity.INFO,
             )
         )
-    segments = tuple(
-        Segment(s.number, s.name, source_value=value)
-        for value, label in label_of.items()
-        if label
-        for s in segments_named([label], name if len([v for v in label_of.values() if v]) == 1 else "")
-    )
     dtype = smallest_unsigned(max(label_of.values()))
-    voxels = Voxels(stored.shape, dtype, _relabelled(stored, label_of, dtype))
+    voxels = Voxels(stored.shape, dtype, _relabel(stored, label_of, dtype))
     scale = next((value / label for value, label in label_of.items() if label), 1.0)  # 255 where it became 1
     physical = None
     if slopes is not None and not (notes and policy.on_lossy == "threshold"):
@@ -91,11 +111,22 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
         def physical(n: int, plane: Array) -> Array:
             return plane * scale * slopes[n][0] + slopes[n][1]
 
-    return Decoded(voxels, tuple(findings), physical, segments=segments)
+    return Decoded(voxels, tuple(findings), physical, segments=_name_segments(label_of, name))
+
+
+def _name_segments(label_of: dict[int, int], name: str) -> tuple[Segment, ...]:
+    """Make a segment for every label but 0; `name` goes to a label that is the only one."""
+    labels = [(value, label) for value, label in label_of.items() if label]
+    only = name if len(labels) == 1 else ""
+    return tuple(
+        Segment(segment.number, segment.name, source_value=value)
+        for value, label in labels
+        for segment in segments_named([label], only)
+    )
 
 
 def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
-    """Frames to grey values, in their order. padded: whether a padding value will be needed, which costs a pass.
+    """Read the grey values of frames, in their order. padded: whether a padding value is needed, which costs a pass.
 
     Raises COLOUR, UNSUPPORTED_PIXELS.
     """
@@ -124,6 +155,7 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
             Code.RESCALE_PER_PLANE,
             f"Rescale Slope and Intercept differ between planes ({len(set(slopes))} pairs), so computed float32 values "
             "are written, not stored ones",
+            "One file has one slope and one intercept, so stored values could not be kept.",
             severity=Severity.WARNING,
             clause="PS3.3 C.11.1",
         )
@@ -138,6 +170,11 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
     return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=padding, late=above.findings)
 
 
+def first_and_last(frames: Sequence[Frame]) -> tuple[str, ...]:
+    """Return the names of the first and the last frame: where to look, for a fault of all of them."""
+    return tuple(dict.fromkeys(frame.name for frame in (*frames[:1], *frames[-1:])))
+
+
 def _smallest(voxels: Voxels) -> float:
     return min(float(plane.min()) for plane in voxels)
 
@@ -145,40 +182,42 @@ def _smallest(voxels: Voxels) -> float:
 def _values_after_compression(
     stored: Voxels, frames: Sequence[Frame], policy: Policy
 ) -> tuple[Voxels, list[int], list[Finding]]:
-    """Stored values, which there are, and what became of them where lossy compression has smeared them."""
+    """Return stored values, those that occur, and the findings on lossy compression that may have smeared them."""
     why = modality.lossy(frames)
     if not why:
-        return stored, _distinct(stored, frames), []
+        return stored, _distinct_values(stored, frames), []
     if policy.on_lossy == "threshold":
         return _cut_in_two(stored, why)
     try:
-        values = _distinct(stored, frames)
+        values = _distinct_values(stored, frames)
     except PipelineError as error:
+        # More values than labels, in 8 bits: what JPEG makes of a mask. Other refusals are not about compression.
         if error.finding.unit != "values" or stored.dtype.itemsize > 1:
             raise
-        raise _smeared(why, MOST_LABELS + 1) from error
+        raise _smeared(why, frames, MOST_LABELS + 1) from error
     if len(values) > 2 and policy.on_lossy == "refuse":
-        raise _smeared(why, len(values))
+        raise _smeared(why, frames, len(values))
     return stored, values, [modality.lossy_mask(why, f"its {len(values)} values were kept as they came")]
 
 
 def _cut_in_two(stored: Voxels, why: str) -> tuple[Voxels, list[int], list[Finding]]:
-    """The mask that was two values before compression: above half of the range. Says how much of it was in between."""
+    """Cut at half of the range, for a mask that had two values before compression; report how much lay in between."""
     low, high = min(int(p.min()) for p in stored), max(int(p.max()) for p in stored)
     half, quarter = (low + high) / 2, (high - low) / 4
     between = sum(int(np.count_nonzero(np.abs(p.astype(np.float64) - half) < quarter)) for p in stored)
     cut = Voxels(stored.shape, np.dtype(np.uint8), lambda k: (stored.plane(k) > half).view(np.uint8))
-    said = f"values above {half:g}, half of its range, became 1; {between:,} voxels were within a quarter of the range of it"
-    return cut, [0, 1] if high > low else [0], [modality.lossy_mask(why, said)]
+    message = f"values above {half:g}, half of its range, became 1; {between:,} voxels were within a quarter of the range of it"
+    return cut, [0, 1] if high > low else [0], [modality.lossy_mask(why, message)]
 
 
-def _smeared(why: str, values: int) -> PipelineError:
+def _smeared(why: str, frames: Sequence[Frame], values: int) -> PipelineError:
     return refuse(
         Code.LOSSY_PIXELS,
         f"the pixels went through lossy compression ({why}): if this is a mask, it is smeared by JPEG, and its values are no "
         f"labels; there are {values if values <= MOST_LABELS else f'more than {MOST_LABELS}'} of them",
         "Export it again, uncompressed or losslessly compressed. --on-lossy threshold makes a mask of one label of it, cut "
         "at half of its range; --on-lossy keep takes the values as they are; neither is verified. For an image: --as image.",
+        where=first_and_last(frames),
         clause="PS3.3 C.7.6.1.1.5",
         measured=values,
         limit=2,
@@ -186,8 +225,8 @@ def _smeared(why: str, values: int) -> PipelineError:
     )
 
 
-def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
-    """All values that occur, ascending. Stops at the first plane that shows the series is no mask."""
+def _distinct_values(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
+    """List all values that occur, ascending; refuse at the first plane that shows the series is no mask."""
     offset = 1 << (stored.dtype.itemsize * 8 - 1) if stored.dtype.kind == "i" else 0
     seen: set[int] = set()
     for k, plane in enumerate(stored):
@@ -199,7 +238,8 @@ def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
             raise refuse(
                 Code.NOT_A_MASK,
                 f"{frames[k].name} brings {what}: this is an image, not a mask",
-                "For the image itself use --as image. A mask burned into its image must be told apart first.",
+                "For the image itself use --as image. Where a mask is burned into its image, --clean, --source, --inside or "
+                "--outside shows which voxels it has.",
                 where=(frames[k].name,),
                 measured=float(min(seen)) if min(seen) < 0 else len(seen),
                 limit=0 if min(seen) < 0 else MOST_LABELS,
@@ -209,7 +249,7 @@ def _distinct(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
 
 
 def _all_known(plane: Array, seen: set[int]) -> bool:
-    """Whether a plane holds only two values already seen: the usual binary plane, at memory speed."""
+    """Return whether a plane holds only two values already seen: the usual binary plane, at memory speed."""
     if not 1 <= len(seen) <= 2:
         return False
     return sum(int(np.count_nonzero(plane == value)) for value in seen) == plane.size
@@ -222,7 +262,7 @@ def _values_of(plane: Array, offset: int) -> list[int]:
     return [int(v) - offset for v in np.flatnonzero(counts)]
 
 
-def _relabelled(stored: Voxels, label_of: dict[int, int], dtype: np.dtype[Any]) -> Callable[[int], Array]:
+def _relabel(stored: Voxels, label_of: dict[int, int], dtype: np.dtype[Any]) -> Callable[[int], Array]:
     if all(value == label for value, label in label_of.items()):
         return lambda k: stored.plane(k).astype(dtype, copy=False)
     table = np.zeros(max(label_of) + 1, dtype)

@@ -1,1 +1,1 @@
-"""Masks inside of images: burned in, cut out, in colour, in overlay planes, as labels."""
+"""Read masks that are inside of images: burned in, cut out, in colour, in overlay planes, as labels."""

@@ -1,7 +1,7 @@
-"""An image in the order of an export's frames: voxel beside voxel, so that the two can be compared.
+"""Bring an image into the order of an export's frames, so that the two can be compared voxel by voxel.
 
 Rules:
-- Place decides, never a number or a name: the grids must fit in whole voxels within the limit, axes exchanged or
+- Position decides, never a number or a name: the grids must fit in whole voxels within the limit, axes exchanged or
   reversed if need be. The image may reach further than the export, but must cover all of it.
 - Nothing is resampled.
 """
@@ -18,10 +18,20 @@ from ...volume.mask import Array, Voxels
 
 
 def beside(image: Voxels, image_grid: Grid, grid: Grid, index: Sequence[int], limit_mm: float) -> Voxels:
-    """The image's voxels where the export's frames lie: (columns, rows, frames).
+    """Return the image's voxels where the export's frames lie.
 
-    image: on `image_grid`. grid: of the export; index: the plane k of each of its frames on it. limit_mm: how far a
-    voxel may lie from its partner. Raises OTHER_IMAGE where the grids do not fit or the image does not cover the export.
+    Args:
+        image: stored values on `image_grid`.
+        image_grid: of the image.
+        grid: of the export.
+        index: plane k of the export's grid for each of its frames.
+        limit_mm: how far a voxel may lie from its partner.
+
+    Returns:
+        (columns, rows, frames), in the order of the export's frames.
+
+    Raises:
+        PipelineError: OTHER_IMAGE where the grids do not fit, or the image does not cover the export.
     """
     fit = find_index_map(grid.lps, grid.shape, image_grid.lps, image_grid.shape)
     if fit is None or fit.moved_mm > limit_mm or not fit.is_inside:
@@ -37,12 +47,18 @@ def beside(image: Voxels, image_grid: Grid, grid: Grid, index: Sequence[int], li
             Code.OTHER_IMAGE,
             f"the image does not lie where the export lies: {why}; {apart.replace('the mask', 'the export')}",
             "Give the image set the masks were drawn on, exported the same way.",
+            where=(f"the export: {_size(grid)}", f"the image: {_size(image_grid)}"),
             clause="PS3.3 C.7.6.2.1.1",
         )
-    laid = regrid.onto(image, fit.inverse, grid.shape)
+    aligned = regrid.onto(image, fit.inverse, grid.shape)
     columns, rows, _ = grid.shape
 
     def plane(n: int) -> Array:
-        return laid.plane(int(index[n]))
+        return aligned.plane(int(index[n]))
 
-    return Voxels((columns, rows, len(index)), laid.dtype, plane)
+    return Voxels((columns, rows, len(index)), aligned.dtype, plane)
+
+
+def _size(grid: Grid) -> str:
+    spacing = " × ".join(f"{mm:.4g}" for mm in grid.spacing)
+    return f"{' × '.join(map(str, grid.shape))} voxels of {spacing} mm"

@@ -1,4 +1,4 @@
-"""Colour pixels as labels: each exact colour is one; grey (red = green = blue) is image or background.
+"""Read colour pixels as labels: each exact colour is one; grey (red = green = blue) is image or background.
 
 Rules:
 - Colours are compared exactly. Pixels that went through lossy compression have no exact colours and are refused.
@@ -18,81 +18,109 @@ from ...dicom.frame import Frame
 from ...dicom.modality import refuse_lossy
 from ...dicom.pixels import is_colour, read_colour
 from ...volume.mask import Array, Segment, Voxels, smallest_unsigned
+from ..image import first_and_last
 from .labelled import Colour, Labelled, Named
 
-_MOST_COLOURS = 255
-_BITS = 16
+_MOST_COLOURS = 255  # as many as a mask may have labels; more are shading
+_BITS = 16  # of one sample in a colour's code
+_TO_16_BITS = 257  # 255 × 257 = 65535: the sample of 16 bits for one of 8
+_MOST_LISTED = 8  # colours left out that a warning names
+_MOST_OFFERED = 12  # colours to choose from that a refusal names
 
 
 def accepts(frames: Sequence[Frame]) -> bool:
-    """Whether any pixel is a colour."""
+    """Return whether any frame has colour pixels."""
     return any(is_colour(frame) for frame in frames)
 
 
 def decode(frames: Sequence[Frame], *, inside: Sequence[Named] = (), name: str = "") -> Labelled:
-    """The labels of colour frames of one size, in their order.
+    """Read the labels of colour frames.
 
-    inside: the colours to take and their names; all others are then left out, and said. By default every colour is a
-    label, ascending by red, green and blue. Raises NOT_A_MASK, LOSSY_PIXELS, NO_SUCH_VALUE, EMPTY, BAD_LABELS.
+    Args:
+        frames: of one size, in their order.
+        inside: colours to take, with their names; all others become background, and a finding lists them. By default
+            every colour is a label, ascending by red, green and blue.
+        name: of the mask, and of its label where there is only one.
+
+    Returns:
+        One mask with a label for each colour.
+
+    Raises:
+        PipelineError: NOT_A_MASK, LOSSY_PIXELS, NO_SUCH_VALUE, EMPTY, BAD_LABELS.
     """
     refuse_lossy(frames, "its colours")
+    counts = _count_colours(frames, limited=not inside)
+    if inside:
+        names = {_code(named): named.name for named in inside}
+        _refuse_missing(names, counts)
+    else:
+        codes = sorted(counts)
+        names = {code: name if name and len(codes) == 1 else _hex(code) for code in codes}
+    segments = {c: Segment(number, names[c], _eight_bits(c)) for number, c in enumerate(names, 1)}
+    listed = ", ".join(f"{_hex(code)} is “{s.name}” ({counts[code]:,} voxels)" for code, s in segments.items())
+    taken = Finding(Code.VALUES_TAKEN, f"exact colours are the labels: {listed}", severity=Severity.INFO)
+    findings = (taken, *_left_out({c: n for c, n in counts.items() if c not in names}))
+    return Labelled(_label(frames, list(segments)), tuple(segments.values()), findings, name)
+
+
+def _count_colours(frames: Sequence[Frame], *, limited: bool) -> dict[int, int]:
+    """Count the pixels of each colour code. limited: refuse more colours than a mask has labels. Raises EMPTY."""
     counts: dict[int, int] = {}
     for frame in frames:
-        for code, voxels in zip(*np.unique(_coloured(read_colour(frame)), return_counts=True), strict=True):
+        for code, voxels in zip(*np.unique(_colour_codes(read_colour(frame)), return_counts=True), strict=True):
             counts[int(code)] = counts.get(int(code), 0) + int(voxels)
         counts.pop(-1, None)
-        if len(counts) > _MOST_COLOURS and not inside:
+        if len(counts) > _MOST_COLOURS and limited:
             raise _shaded(frame)
     if not counts:
         raise refuse(
             Code.EMPTY,
             f"none of the {len(frames)} colour planes has a colour: red, green and blue are the same in every pixel",
-            "Was the mask visible when it was exported? Grey pixels stored as colours hold no mask that can be told.",
+            "Was the mask visible when it was exported? Grey pixels stored as colours show no mask.",
+            where=first_and_last(frames),
         )
-    segments, left_out = _segments(counts, inside, name)
-    voxels = _voxels(frames, list(segments))
-    said = ", ".join(f"{_hex(code)} is “{s.name}” ({counts[code]:,} voxels)" for code, s in segments.items())
-    findings = [Finding(Code.VALUES_TAKEN, f"exact colours are the labels: {said}", severity=Severity.INFO)]
-    return Labelled(voxels, tuple(segments.values()), (*findings, *left_out), name)
+    return counts
 
 
-def _segments(counts: dict[int, int], inside: Sequence[Named], name: str) -> tuple[dict[int, Segment], list[Finding]]:
-    """Colour code to segment, and what was left out."""
-    if not inside:
-        codes = sorted(counts)
-        only = name if len(codes) == 1 else ""
-        return {c: Segment(n, only or _hex(c), _eight_bits(c)) for n, c in enumerate(codes, 1)}, []
-    named = {_code(n): n.name for n in inside}
-    missing = [f"{_hex(code)} (“{n}”)" for code, n in named.items() if code not in counts]
+def _refuse_missing(names: dict[int, str], counts: dict[int, int]) -> None:
+    missing = [f"{_hex(code)} (“{name}”)" for code, name in names.items() if code not in counts]
     if missing:
-        listed = ", ".join(_hex(c) for c in sorted(counts, key=counts.__getitem__, reverse=True)[:12])
-        raise refuse(Code.NO_SUCH_VALUE, f"no pixel has the colour {', '.join(missing)}", f"There are: {listed}.")
-    others = {c: n for c, n in counts.items() if c not in named}
-    left_out = []
-    if others:
-        listed = ", ".join(f"{_hex(c)} ({n:,})" for c, n in sorted(others.items(), key=lambda o: -o[1])[:8])
-        said = f"{len(others)} more colours were not asked for and became background: {listed}"
-        left_out = [Finding(Code.VALUES_LEFT_OUT, said, severity=Severity.WARNING)]
-    return {c: Segment(n, name, _eight_bits(c)) for n, (c, name) in enumerate(named.items(), 1)}, left_out
+        common = sorted(counts, key=counts.__getitem__, reverse=True)[:_MOST_OFFERED]
+        raise refuse(
+            Code.NO_SUCH_VALUE,
+            f"no pixel has the colour {', '.join(missing)}",
+            f"There are: {', '.join(map(_hex, common))}.",
+            where=tuple(missing),
+        )
 
 
-def _voxels(frames: Sequence[Frame], codes: Sequence[int]) -> Voxels:
+def _left_out(others: dict[int, int]) -> list[Finding]:
+    """Warn of colours that were not asked for. others: colour code to how many pixels have it."""
+    if not others:
+        return []
+    common = sorted(others.items(), key=lambda item: -item[1])[:_MOST_LISTED]
+    listed = ", ".join(f"{_hex(code)} ({pixels:,})" for code, pixels in common)
+    message = f"{len(others)} more colours were not asked for and became background: {listed}"
+    return [Finding(Code.VALUES_LEFT_OUT, message, "Name them with --labels too if they are mask.", Severity.WARNING)]
+
+
+def _label(frames: Sequence[Frame], codes: Sequence[int]) -> Voxels:
     columns, rows = int(frames[0].get("Columns")), int(frames[0].get("Rows"))
     dtype = smallest_unsigned(len(codes))
     order = np.argsort(codes)
     ascending, numbers = np.array(codes)[order], (order + 1).astype(dtype)
 
     def plane(n: int) -> Array:
-        found = _coloured(read_colour(frames[n]))
-        place = np.minimum(np.searchsorted(ascending, found), len(codes) - 1)
-        return np.where(ascending[place] == found, numbers[place], np.zeros((), dtype))
+        found = _colour_codes(read_colour(frames[n]))
+        nearest = np.minimum(np.searchsorted(ascending, found), len(codes) - 1)
+        return np.where(ascending[nearest] == found, numbers[nearest], np.zeros((), dtype))
 
     return Voxels((columns, rows, len(frames)), dtype, plane)
 
 
-def _coloured(rgb: Array) -> NDArray[np.int64]:
-    """(rows, columns) one number for each colour, -1 where it is grey. Eight bits become sixteen, so files agree."""
-    wide = rgb.astype(np.int64) * (257 if rgb.dtype.itemsize == 1 else 1)
+def _colour_codes(rgb: Array) -> NDArray[np.int64]:
+    """Return (rows, columns) one number for each colour, -1 for grey. Eight bits become sixteen, so that files agree."""
+    wide = rgb.astype(np.int64) * (_TO_16_BITS if rgb.dtype.itemsize == 1 else 1)
     red, green, blue = wide[..., 0], wide[..., 1], wide[..., 2]
     return np.where((red == green) & (green == blue), -1, (red << 2 * _BITS) + (green << _BITS) + blue)
 
@@ -103,8 +131,9 @@ def _code(named: Named) -> int:
             Code.BAD_LABELS,
             f"“{named.name}” is given the value {named.value}, but the export has colours",
             "Give colours like #ff8000.",
+            where=(f"{named.name}={named.value}",),
         )
-    red, green, blue = (257 * v for v in named.value)
+    red, green, blue = (_TO_16_BITS * v for v in named.value)
     return (red << 2 * _BITS) + (green << _BITS) + blue
 
 
@@ -120,8 +149,8 @@ def _eight_bits(code: int) -> Colour:
 
 def _hex(code: int) -> str:
     samples = _samples(code)
-    digits = 2 if all(s % 257 == 0 for s in samples) else 4
-    return "#" + "".join(f"{s // 257 if digits == 2 else s:0{digits}x}" for s in samples)
+    digits = 2 if all(s % _TO_16_BITS == 0 for s in samples) else 4
+    return "#" + "".join(f"{s // _TO_16_BITS if digits == 2 else s:0{digits}x}" for s in samples)
 
 
 def _shaded(frame: Frame) -> PipelineError:

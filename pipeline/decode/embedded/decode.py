@@ -1,8 +1,8 @@
-"""An export of a kind that was recognised becomes labels, by the decoder of its kind. The one door to all of them.
+"""Decode an export to labels, by the decoder of the kind that was recognised. Other rooms come in here only.
 
 Rules:
 - Every result begins with what the export was taken for and why.
-- The image, where there is one, lies beside the frames already (`align`); nothing here knows of places.
+- The image, where there is one, is in the order of the frames already (`align`); nothing here knows of positions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ...dicom.frame import Frame
 from ...dicom.modality import refuse_lossy
 from ...dicom.pixels import stored_voxels
 from ...volume.mask import Voxels
+from ..image import first_and_last
 from . import burned_in, colour, overlay
 from .ambiguous_voxels import Undecided
 from .labelled import Labelled, Named
@@ -33,18 +34,29 @@ def decode(
     undecided: Undecided = "surrounded",
     name: str = "",
 ) -> tuple[Labelled, ...]:
-    """The labels of frames of one size, in their order: one result, or one for each overlay.
+    """Read the labels of an export.
 
-    clean, source: (columns, rows, frames) the image beside the frames; clean has the export's own values, source may
-    have others by one whole number. inside: --inside or --labels. outside: --outside. name: for a single label.
-    For a label series give `inside`; without, `image.decode_mask` reads it. Raises what the decoder of the kind raises,
-    and BAD_LABELS where an option is lacking.
+    Args:
+        seen: what the export was recognised as; for a label series give `inside` (`image.decode_mask` reads others).
+        frames: of one size, in their order.
+        clean: (columns, rows, frames), the same export with masks hidden: outside of the mask it has equal values.
+        source: (columns, rows, frames), the original image: its values may differ by one whole number.
+        inside: what --inside or --labels named.
+        outside: what --outside gave.
+        undecided: what becomes of voxels whose image has the mask's own value.
+        name: for a single label.
+
+    Returns:
+        One result, or one for each overlay. Each begins with the finding of what the export was taken for.
+
+    Raises:
+        PipelineError: BAD_LABELS where an option is lacking, and what the decoder of the kind raises.
     """
-    found = _decoded(seen, frames, clean, source, inside, outside, undecided, name)
+    found = _decode_kind(seen, frames, clean, source, inside, outside, undecided, name)
     return tuple(replace(labelled, findings=(seen.said(), *labelled.findings)) for labelled in found)
 
 
-def _decoded(
+def _decode_kind(
     seen: Seen,
     frames: Sequence[Frame],
     clean: Voxels | None,
@@ -62,7 +74,7 @@ def _decoded(
     shown = stored_voxels(frames)
     if seen.kind == "masked":
         if outside is None:
-            raise _lacking("a masked original", "the value outside of the mask: --outside VALUE")
+            raise _lacking(frames, "a masked original", "the value outside of the mask: --outside VALUE")
         return (masked(shown, outside, source=clean if clean is not None else source, undecided=undecided, name=name),)
     if seen.kind == "labels":
         return (burned_in.select(shown, inside, image=False, name=name),)
@@ -70,11 +82,14 @@ def _decoded(
     if image is not None:
         return (burned_in.difference(shown, image, inside=inside, offset=offset, undecided=undecided, name=name),)
     if not inside:
-        raise _lacking("a burned-in mask", "--clean DIR, --source, or the mask's value: --inside VALUE")
+        raise _lacking(frames, "a burned-in mask", "--clean DIR, --source, or the mask's value: --inside VALUE")
     return (burned_in.select(shown, inside, name=name),)
 
 
-def _lacking(what: str, option: str) -> PipelineError:
+def _lacking(frames: Sequence[Frame], kind: str, option: str) -> PipelineError:
     return refuse(
-        Code.BAD_LABELS, f"{what} cannot be read without {option}", "--list-values shows the values that occur."
+        Code.BAD_LABELS,
+        f"{kind} cannot be read without {option}",
+        "--list-values shows the values that occur.",
+        where=first_and_last(frames),
     )

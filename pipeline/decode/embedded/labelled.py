@@ -1,4 +1,4 @@
-"""Labels taken out of an export that has a mask in its image, and what was said of them on the way.
+"""Hold the labels that were taken out of an export with a mask in its image, and make masks of them.
 
 Rules:
 - A label is a value (or a colour) that the export has there, exactly. Nothing is smoothed, filled or left out by size.
@@ -25,7 +25,7 @@ from ..image import Decoded
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """One label asked for: its name, and the stored value or the colour it has in the export."""
+    """A label to look for: its name, and the stored value or the colour (red, green, blue) it has in the export."""
 
     name: str
     value: int | Colour
@@ -44,10 +44,15 @@ class Named:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """voxels: 0 and the numbers of the segments. name: for the output file, "" where the series' own name will do.
+    """The labels of one mask, in the order of the export's frames.
 
-    expected(n, plane): the stored values a reader of the export sees in frame n if `plane` are its labels; None where
-    the pixels of the export cannot tell (overlays, colours).
+    Attributes:
+        voxels: 0 and the numbers of the segments.
+        segments: of the mask.
+        findings: on the way.
+        name: for the output file; "" where the name of the series will do.
+        expected: (n, plane) -> the stored values that a reader of the export sees in frame n if `plane` are its labels;
+            None where the pixels do not show them (overlays, colours).
     """
 
     voxels: Voxels
@@ -57,7 +62,7 @@ class Labelled:
     expected: Physical | None = None
 
     def decoded(self, frames: Sequence[Frame]) -> Decoded:
-        """The same as every decoder of frames gives it; `expected` with the modality rescale of the frames."""
+        """Return it in the form every decoder of frames gives; `expected` with the modality rescale of the frames."""
         physical, expected = None, self.expected
         slopes, _ = rescales_of_mask(frames)
         if expected is not None and slopes is not None:
@@ -69,7 +74,16 @@ class Labelled:
 
 
 def numbered(values: Sequence[int], named: Sequence[Named], only: str) -> tuple[Segment, ...]:
-    """Segments for the values, numbered from 1. only: the name where there is one label and it has none."""
+    """Make segments for values, numbered from 1.
+
+    Args:
+        values: stored values that are labels, in their order.
+        named: the labels that have names.
+        only: name of a label that has none and is the only one; "" for none.
+
+    Returns:
+        One segment for each value.
+    """
     names = {n.value: n.name for n in named}
     unnamed = only if len(values) == 1 and only else ""
     return tuple(
@@ -79,7 +93,16 @@ def numbered(values: Sequence[int], named: Sequence[Named], only: str) -> tuple[
 
 
 def by_value(shown: Voxels, segments: Sequence[Segment], outside: Callable[[int, Array], Array | None]) -> Voxels:
-    """Labels of the segments' source values. outside(k, shown): (rows, columns) where they do not count, or None."""
+    """Label every voxel that has the source value of a segment.
+
+    Args:
+        shown: stored values of the export.
+        segments: with their source values.
+        outside: (k, stored plane) -> (rows, columns), where such voxels do not count; or None.
+
+    Returns:
+        Voxels with the numbers of the segments, and 0.
+    """
     dtype = smallest_unsigned(len(segments))
 
     def plane(k: int) -> Array:
@@ -96,7 +119,7 @@ def by_value(shown: Voxels, segments: Sequence[Segment], outside: Callable[[int,
 
 
 def expected_values(shown: Voxels, segments: Sequence[Segment]) -> Physical:
-    """`Labelled.expected` of burned-in labels: the constant where a label is, and what is stored elsewhere."""
+    """Return `Labelled.expected` of burned-in labels: the constant where a label is, and what is stored elsewhere."""
     table = np.zeros(len(segments) + 1, np.int64)
     for segment in segments:
         table[segment.number] = segment.source_value or 0
@@ -104,13 +127,13 @@ def expected_values(shown: Voxels, segments: Sequence[Segment]) -> Physical:
 
 
 def separate(labelled: Labelled) -> tuple[Labelled, ...]:
-    """One mask of 0 and 1 for each segment, named by it; one segment stays as it is."""
+    """Make a mask of 0 and 1 for each segment, named by it; one segment stays as it is."""
     if len(labelled.segments) < 2:
         return (labelled,)
-    return tuple(_alone(labelled, segment) for segment in labelled.segments)
+    return tuple(_extract(labelled, segment) for segment in labelled.segments)
 
 
-def _alone(labelled: Labelled, segment: Segment) -> Labelled:
+def _extract(labelled: Labelled, segment: Segment) -> Labelled:
     voxels = Voxels(
         labelled.voxels.shape,
         np.dtype(np.uint8),
@@ -123,46 +146,56 @@ def _alone(labelled: Labelled, segment: Segment) -> Labelled:
         (replace(segment, number=1),),
         labelled.findings,
         segment.name,
-        # Other labels are stored as they are, so only this one is put in.
+        # What is stored holds the other labels already, so only this one is put in.
         None if expected is None else lambda n, plane: expected(n, np.where(plane > 0, number, 0)),
     )
 
 
 def parse_labels(text: str) -> tuple[Named, ...]:
-    """ "liver=254,tumour=#ff8000": names to stored values or exact colours, in their order.
+    """Parse "liver=254,tumour=#ff8000": names with stored values or exact colours, in their order.
 
-    Raises BAD_LABELS: for a part that is no NAME=VALUE, and for a name or a value given twice.
+    Raises BAD_LABELS for a part that is no NAME=VALUE, and for a name or a value given twice.
     """
-    named = [_parsed(part, text) for part in text.split(",")]
+    named = [_parse_label(part, text) for part in text.split(",")]
     for what in (Counter(n.name for n in named), Counter(str(n.value) for n in named)):
         word, times = what.most_common(1)[0]
         if times > 1:
-            raise _bad(text, f"{word} is given {times} times")
+            raise _bad_labels(text, f"{word} is given {times} times")
     return tuple(named)
 
 
-def _parsed(part: str, text: str) -> Named:
+def _parse_label(part: str, text: str) -> Named:
     name, equals, value = (piece.strip() for piece in part.rpartition("="))
     if not (name and equals and value):
-        raise _bad(text, f"“{part.strip()}” is not NAME=VALUE")
+        raise _bad_labels(text, f"“{part.strip()}” is not NAME=VALUE")
     try:
         if value.startswith("#") and len(value) == 7:
             red, green, blue = bytes.fromhex(value[1:])
             return Named(name, (red, green, blue))
         return Named(name, int(value))
     except ValueError:
-        raise _bad(text, f"“{value}” is neither a whole number nor a colour like #ff8000") from None
+        raise _bad_labels(text, f"“{value}” is neither a whole number nor a colour like #ff8000") from None
 
 
-def _bad(text: str, why: str) -> PipelineError:
+def _bad_labels(text: str, why: str) -> PipelineError:
     return refuse(
         Code.BAD_LABELS,
         f"the labels “{text}” cannot be read: {why}",
         'Write them like --labels "liver=254,tumour=253".',
+        where=(text,),
     )
 
 
-def taken(segments: Sequence[Segment], counts: dict[int, int], why: str) -> Finding:
-    """The finding that says which values became labels, and how many voxels each has."""
-    said = ", ".join(f"{s.source_value} is “{s.name}” ({counts[s.number]:,} voxels)" for s in segments)
-    return Finding(Code.VALUES_TAKEN, f"{why}: {said}", severity=Severity.INFO)
+def report_taken(segments: Sequence[Segment], counts: dict[int, int], why: str) -> Finding:
+    """Report which values became labels.
+
+    Args:
+        segments: with their source values.
+        counts: number of a segment to how many voxels it has.
+        why: these values were taken.
+
+    Returns:
+        A finding that lists them.
+    """
+    listed = ", ".join(f"{s.source_value} is “{s.name}” ({counts[s.number]:,} voxels)" for s in segments)
+    return Finding(Code.VALUES_TAKEN, f"{why}: {listed}", severity=Severity.INFO)

@@ -1,10 +1,10 @@
-"""Planes for frames that say no place (plain Secondary Capture), from the source images they were made from.
+"""Find planes for frames without a position (plain Secondary Capture), from the source images they were made from.
 
 Rules:
 - A frame belongs to a source plane when the plane explains it: all its pixels are the plane's, give or take one whole
   offset, except for those of a few constants (the mask, or the outside of it). Numbers and names decide nothing.
 - Each frame must be explained by one plane only, and no plane may explain two frames. Anything else is refused.
-- The place is then assumed, not given, and that is said.
+- The place is then assumed, not given, and a warning says so.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ...dicom.pixels import read_plane
 from ...volume.mask import Array, Voxels
 from .image_difference import compare
 
-_EVERY = 8  # rows looked at first; it only spares looking at the whole of planes that cannot be the one
+_EVERY = 8  # one row of so many is compared first, which only spares comparing all of planes that cannot match
 
 
 def paired(frames: Sequence[Frame], source: Sequence[Frame]) -> tuple[tuple[Frame, ...], Finding]:
-    """The frames with the planes of the source frames that explain them, in their order; and what was assumed.
+    """Give each frame the plane of the source frame that explains it; return them in their order, and the warning.
 
     Raises MISSING_PLANE_ATTRIBUTES where a frame is explained by no plane, by several, or by one that is taken.
     """
     samples = [read_plane(s)[::_EVERY] for s in source]
     taken: dict[int, Frame] = {}
-    placed = []
+    paired_frames = []
     for frame in frames:
         shown = read_plane(frame)
         near = [n for n, sample in enumerate(samples) if _explains(sample, shown[::_EVERY])]
@@ -37,19 +37,19 @@ def paired(frames: Sequence[Frame], source: Sequence[Frame]) -> tuple[tuple[Fram
         if len(found) != 1 or found[0] in taken:
             raise _unpaired(frame, found, source, taken)
         taken[found[0]] = frame
-        placed.append(_at(frame, source[found[0]]))
-    said = Finding(
+        paired_frames.append(_at_plane_of(frame, source[found[0]]))
+    assumed = Finding(
         Code.ASSUMED_GEOMETRY,
         f"{len(frames)} planes without a place were given those of the source planes that have their grey values",
         "Every plane is explained by exactly one source plane; still the place is assumed, not stored in these files.",
         Severity.WARNING,
         clause="PS3.3 C.7.6.2",
     )
-    return tuple(placed), said
+    return tuple(paired_frames), assumed
 
 
 def _explains(image: Array, shown: Array) -> bool:
-    """Whether a source plane has all pixels of a frame but for those of a few constants."""
+    """Return whether a source plane has all pixels of a frame but for those of a few constants."""
     if shown.shape != image.shape:
         return False
     comparison = compare(Voxels.of(shown.T[:, :, None]), Voxels.of(image.T[:, :, None]))
@@ -57,12 +57,12 @@ def _explains(image: Array, shown: Array) -> bool:
     return len(split.constants) <= FEW_VALUES and split.same_values > len(split.constants)
 
 
-def _at(frame: Frame, source: Frame) -> Frame:
-    """The frame with the plane of the source and its Frame of Reference."""
+def _at_plane_of(frame: Frame, source: Frame) -> Frame:
+    """Return the frame with the plane of the source and its Frame of Reference."""
     reference = source.get("FrameOfReferenceUID")
     values = dict(frame.values or {}) | ({"FrameOfReferenceUID": reference} if reference else {})
-    told = f"assumed: the plane of {source.name}, whose grey values it has"
-    return replace(frame, plane=source.plane, why_no_plane="", values=values, pairing=told)
+    pairing = f"assumed: the plane of {source.name}, whose grey values it has"
+    return replace(frame, plane=source.plane, why_no_plane="", values=values, pairing=pairing)
 
 
 def _unpaired(frame: Frame, found: Sequence[int], source: Sequence[Frame], taken: dict[int, Frame]) -> PipelineError:

@@ -1,11 +1,11 @@
-"""Which representation of a mask an export has. Its reasons are part of the answer, and what is unclear is refused.
+"""Recognise how an export represents its mask. The reasons are part of the answer, and what is unclear is refused.
 
 Rules:
-- What the user said holds: --clean means burned in, --outside a masked original, --inside one of several values.
+- What the user gave decides: --clean means burned in, --outside a masked original, --inside one of several values.
 - Colour pixels and overlays with a bit set are facts of the files. An overlay beside pixels that are labels themselves
   is two masks: refused until one is chosen.
-- Few values, in flat regions, are labels. Many are an image: then the mask must be told by --clean, --source, --inside
-  or --outside, and the values that stand out are shown; none is chosen.
+- Few values, in flat regions, are labels. Many are an image: then --clean, --source, --inside or --outside must
+  say where the mask is, and the values that stand out are shown; none is chosen.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ...core.policy import ExportKind as Kind
 from ...dicom.frame import Frame
 from ...dicom.pixels import stored_voxels
 from ...volume.mask import Voxels
+from ..image import first_and_last
 from . import colour, overlay
 from .value_table import as_table, list_values, value_counts
 
@@ -32,13 +33,14 @@ WORDS: dict[Kind, str] = {
     "colour": "colour pixels, whose exact colours are the labels",
     "overlay": "overlay planes beside the image",
 }
-# Share of values that lie in flat regions. Real images in 8 bits show less than 0.1; only saturated values are flat.
+# Share of values that lie in flat regions: from _FLAT on they are labels, up to _ROUGH an image, between them it is not
+# clear. Real images in 8 bits show less than 0.1; only saturated values are flat.
 _FLAT, _ROUGH = 0.8, 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What an export is, and why. kind: see `WORDS`."""
+    """What an export is taken for, and why. kind: see `WORDS`."""
 
     kind: Kind
     reasons: tuple[str, ...]
@@ -57,9 +59,22 @@ def recognise(
     clean: bool = False,
     source: bool = False,
 ) -> Seen:
-    """What frames of one size hold. The rest is what the user gave: --kind, --inside or --labels, --outside, ...
+    """Recognise what frames hold.
 
-    Raises AMBIGUOUS_EXPORT where two readings are possible, NOT_A_MASK for an image nothing tells the mask in.
+    Args:
+        frames: of one size.
+        kind: what the user says it is (--kind); None to find out.
+        inside: whether values inside were given (--inside or --labels).
+        outside: whether the value outside was given (--outside).
+        clean: whether the same export with masks hidden was given (--clean).
+        source: whether the original images were given (--source).
+
+    Returns:
+        The kind of the export, and the reasons.
+
+    Raises:
+        PipelineError: AMBIGUOUS_EXPORT where two readings are possible, NOT_A_MASK for an image where nothing shows
+            the mask.
     """
     if kind is not None:
         return Seen(kind, ("--kind says so",))
@@ -67,7 +82,8 @@ def recognise(
         first = frames[0].get("PhotometricInterpretation")
         return Seen("colour", (f"its pixels are colours ({first})",))
     if inside and outside:
-        raise _unclear("--inside (or --labels) and --outside were both given", "Give the one that is constant.")
+        both = "--inside (or --labels) and --outside were both given"
+        raise _unclear(frames, both, "Give the one that is constant.")
     if outside or clean:
         return Seen("masked" if outside else "burned", ("--outside was given" if outside else "--clean was given",))
     voxels = stored_voxels(frames)
@@ -75,34 +91,46 @@ def recognise(
     if inside:
         return Seen("labels" if labels else "burned", ("--inside or --labels was given", reason))
     if overlay.accepts(frames):
-        groups = ", ".join(f"{g:04X}" for g in overlay.groups(frames))
-        if labels:
-            raise _unclear(
-                f"it has overlays ({groups}) with bits set, and its pixels are labels too ({reason})",
-                "Say --kind overlay for the overlays, or --kind labels for the pixels.",
-            )
-        return Seen("overlay", (f"it has overlays ({groups}) with bits set", reason))
-    if labels is None:
-        raise _unclear(
-            f"its pixels may be labels or an 8-bit image: {reason}",
-            "Say --kind labels if each value is a label; else say what tells the mask: --clean, --source, --inside or "
-            "--outside.",
-        )
+        return _overlays_or_refuse(frames, labels, reason)
     if labels:
         return Seen("labels", (reason,))
+    if labels is None:
+        raise _unclear(
+            frames,
+            f"its pixels may be labels or an 8-bit image: {reason}",
+            "Give --kind labels if each value is a label; else give what shows the mask: --clean, --source, --inside or "
+            "--outside.",
+        )
     if source:
         return Seen("burned", (f"--source was given and this is an image ({reason})",))
-    raise refuse(
+    raise _no_mask_shown(frames, voxels, reason)
+
+
+def _overlays_or_refuse(frames: Sequence[Frame], labels: bool | None, reason: str) -> Seen:
+    """Take the overlays for the mask, unless the pixels are labels as well: then there are two masks."""
+    groups = ", ".join(f"{group:04X}" for group in overlay.groups(frames))
+    if labels:
+        raise _unclear(
+            frames,
+            f"it has overlays ({groups}) with bits set, and its pixels are labels too ({reason})",
+            "Give --kind overlay for the overlays, or --kind labels for the pixels.",
+        )
+    return Seen("overlay", (f"it has overlays ({groups}) with bits set", reason))
+
+
+def _no_mask_shown(frames: Sequence[Frame], voxels: Voxels, reason: str) -> PipelineError:
+    return refuse(
         Code.NOT_A_MASK,
         f"this is an image ({reason}), and nothing says where the mask in it is",
         "Give the same export with masks hidden (--clean), the original images (--source), or the constant: --inside if "
         "the mask has it, --outside if all the rest has it. For the image itself use --as image. "
         "Values that stand out:\n" + as_table(list_values(voxels)),
+        where=first_and_last(frames),
     )
 
 
 def _are_labels(voxels: Voxels) -> tuple[bool | None, str]:
-    """Whether the values are labels, None where it is unclear; and why."""
+    """Return whether the values are labels, None where it is unclear; and why."""
     values, counts = value_counts(voxels)
     if values[0] < 0 or len(values) > MOST_LABELS:
         return False, f"{len(values):,} different values, from {values[0]} to {values[-1]}"
@@ -114,7 +142,7 @@ def _are_labels(voxels: Voxels) -> tuple[bool | None, str]:
 
 
 def _flatness(voxels: Voxels, values: NDArray[np.int64], background: int) -> float:
-    """The share of the values, the background left out, that mostly have themselves as the next pixel of the row."""
+    """Return the share of values, without the background, whose next pixel in the row mostly has the same value."""
     alike = np.zeros(len(values))
     for plane in voxels:
         value = np.searchsorted(values, plane[:, :-1])
@@ -123,5 +151,6 @@ def _flatness(voxels: Voxels, values: NDArray[np.int64], background: int) -> flo
     return float(np.mean(alike[values != background] >= 0))
 
 
-def _unclear(what: str, hint: str) -> PipelineError:
-    return refuse(Code.AMBIGUOUS_EXPORT, f"what this export holds is not clear: {what}", hint)
+def _unclear(frames: Sequence[Frame], why: str, hint: str) -> PipelineError:
+    message = f"what this export holds is not clear: {why}"
+    return refuse(Code.AMBIGUOUS_EXPORT, message, hint, where=first_and_last(frames))

@@ -1,7 +1,7 @@
-"""The values of an export that stand out: a table to choose --inside or --outside from. It never chooses.
+"""List the values of an export that stand out, as a table to choose --inside or --outside from. It never chooses.
 
 Rules:
-- Every voxel is counted. A value stands out when it occurs far more often than the values beside it.
+- Every voxel is counted. A value stands out when it occurs far more often than its neighbouring values.
 - A suggestion comes with its reason and a question mark. What has most of the planes' borders is offered as outside.
 """
 
@@ -16,16 +16,22 @@ from numpy.typing import NDArray
 from ...volume.mask import Voxels
 
 Extent = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-_BESIDE = 4  # values to either side that a value is held against
-_STANDS_OUT = 8.0  # times as often as its neighbours,
-_AT_LEAST = 25  # which count as no fewer than this: rare values stand out by chance
+_NEIGHBOURS = 4  # values to either side that a value is compared with
+_STANDS_OUT = 8.0  # a value stands out when it occurs this many times as often as its neighbours,
+_AT_LEAST = 25  # which are counted as at least this many: among rare values one stands out by chance
+_MOSTLY_BORDER = 0.5  # a value with more of the planes' borders than this surrounds what was drawn
 
 
 @dataclass(frozen=True, slots=True)
 class ValueRow:
-    """One stored value. share: of all voxels. extent: lowest and highest index in i, j and k, both in.
+    """One stored value of an export.
 
-    usual: how often the values beside it occur, on average. suggestion: "inside", "outside" or "", with its reason.
+    Attributes:
+        share: of all voxels.
+        extent: lowest and highest index in i, j and k, both included.
+        usual: how often its neighbouring values occur, on average.
+        suggestion: "inside", "outside" or "".
+        reason: for the suggestion.
     """
 
     value: int
@@ -38,23 +44,23 @@ class ValueRow:
 
 
 def list_values(shown: Voxels, most: int = 12) -> tuple[ValueRow, ...]:
-    """The values that stand out most, the clearest first; all of them where there are no more than `most`."""
+    """List the values that stand out most, the clearest first; all of them where there are no more than `most`."""
     values, counts = value_counts(shown)
-    usual = _beside(values, counts)
+    usual = _neighbour_counts(values, counts)
     chosen = np.lexsort((values, -counts / np.maximum(usual, _AT_LEAST)))[:most]
-    extents = _extents(shown, [int(values[n]) for n in chosen])
+    extents = _find_extents(shown, [int(values[n]) for n in chosen])
     border = border_shares(shown)
     total = int(counts.sum())
     rows = []
     for n in chosen:
         value, count = int(values[n]), int(counts[n])
-        suggestion, reason = _suggested(count, float(usual[n]), border.get(value, 0), value == values[-1])
+        suggestion, reason = _suggest(count, float(usual[n]), border.get(value, 0), value == values[-1])
         rows.append(ValueRow(value, count, count / total, extents[value], float(usual[n]), suggestion, reason))
     return tuple(rows)
 
 
 def value_counts(voxels: Voxels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All values that occur, ascending, and how often."""
+    """Count all values that occur; values ascending."""
     values, counts = np.empty(0, np.int64), np.empty(0, np.int64)
     for plane in voxels:
         more, times = np.unique(plane, return_counts=True)
@@ -64,7 +70,7 @@ def value_counts(voxels: Voxels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def border_shares(voxels: Voxels) -> dict[int, float]:
-    """The values of the outermost pixels of all planes, and the share of these pixels that each has."""
+    """Return the values of the outermost pixels of all planes, and the share of these pixels that each has."""
     columns, rows, planes = voxels.shape
     edges = Voxels(
         (2 * (columns + rows), 1, planes),
@@ -76,7 +82,7 @@ def border_shares(voxels: Voxels) -> dict[int, float]:
 
 
 def as_table(rows: Sequence[ValueRow]) -> str:
-    """The rows as aligned lines a person chooses from."""
+    """Format the rows as aligned lines for a person to choose from."""
     cells = [("value", "voxels", "share", "columns", "rows", "planes", "suggestion")]
     for r in rows:
         spans = [f"{low}-{high}" for low, high in r.extent]
@@ -87,8 +93,8 @@ def as_table(rows: Sequence[ValueRow]) -> str:
     return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
-def _suggested(count: int, usual: float, border: float, largest: bool) -> tuple[str, str]:
-    if border > 0.5:
+def _suggest(count: int, usual: float, border: float, largest: bool) -> tuple[str, str]:
+    if border > _MOSTLY_BORDER:
         return (
             "outside",
             f"it has {border:.0%} of the planes' borders: background, padding, or outside of a masked original",
@@ -99,16 +105,16 @@ def _suggested(count: int, usual: float, border: float, largest: bool) -> tuple[
     return "inside", often + ("; it is also the largest value, where images saturate" if largest else "")
 
 
-def _beside(values: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """For each value, the mean count of the `_BESIDE` values to either side; those that do not occur count 0."""
+def _neighbour_counts(values: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each value the mean count of its neighbours to either side; those that do not occur count 0."""
     total = np.zeros(len(values))
-    for step in (*range(-_BESIDE, 0), *range(1, _BESIDE + 1)):
+    for step in (*range(-_NEIGHBOURS, 0), *range(1, _NEIGHBOURS + 1)):
         place = np.minimum(np.searchsorted(values, values + step), len(values) - 1)
         total += np.where(values[place] == values + step, counts[place], 0)
-    return total / (2 * _BESIDE)
+    return total / (2 * _NEIGHBOURS)
 
 
-def _extents(voxels: Voxels, values: Sequence[int]) -> dict[int, Extent]:
+def _find_extents(voxels: Voxels, values: Sequence[int]) -> dict[int, Extent]:
     found: dict[int, list[list[int]]] = {}
     for k, plane in enumerate(voxels):
         for value in values:
