@@ -39,6 +39,10 @@ def test_no_explanation_names_an_option_that_is_not_there() -> None:
     assert {(code, option) for code, option in named if option not in there} == set()
 
 
+def test_every_code_has_an_example() -> None:
+    assert list(examples()) == [code.name for code in Code]
+
+
 def test_an_example_names_a_test_that_is_there() -> None:
     for code, example in examples().items():
         path, name = example["Test"].split("::", 1)
