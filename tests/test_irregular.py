@@ -11,6 +11,7 @@ import pytest
 from pipeline.conversion.convert import Request, convert
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy, choices
+from pipeline.dicom.modality import refuse_lossy
 from pipeline.dicom.scan import scan
 from pipeline.dicom.split_volumes import split
 from pipeline.stacking.repairs import _REPAIRS, GAPS
@@ -87,6 +88,17 @@ def test_a_displaced_plane_is_not_filled_or_smoothed_over(tmp_path: Path, option
 def test_every_choice_about_gaps_and_tilt_has_a_repair() -> None:
     gaps = {(code, choice) for code in GAPS for choice in choices("on_gap")}
     assert set(_REPAIRS) == gaps | {(Code.GANTRY_TILT, choice) for choice in choices("on_tilt")}
+
+
+def test_a_lossy_file_is_named_in_full(tmp_path: Path) -> None:
+    write(tmp_path, SMALL, edit=tags(LossyImageCompression=lambda k: "01"))
+    for path in tmp_path.iterdir():
+        path.rename(path.with_name(path.name.replace("IM", "axial IM")))
+    frames = scan([tmp_path]).series[0].frames
+    with pytest.raises(PipelineError) as refused:
+        refuse_lossy(frames, "its colours")
+    assert refused.value.finding.where == (frames[0].name,)
+    assert "axial IM" in frames[0].name
 
 
 def test_parts_are_named_and_localizers_called_so(tmp_path: Path) -> None:

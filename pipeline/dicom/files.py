@@ -21,7 +21,7 @@ _FolderId = tuple[int, int]  # device and inode: comparing paths would cost the 
 
 
 class FoundFile(NamedTuple):
-    """A file, or an entry that is none. why_unreadable: the reason why it cannot be read, "" for a file."""
+    """A file, or an entry of a folder that cannot be read as one. why_unreadable: the reason why it cannot be read, "" for a file."""
 
     path: Path
     why_unreadable: str = ""

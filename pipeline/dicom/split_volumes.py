@@ -2,7 +2,7 @@
 
 Rules:
 - Studies and patients are split before anything else: one Series Instance UID in two of them was given twice. Where every
-  single file has its own, they tell nothing; that is left to `stack_frames`, which warns of it.
+  single file has its own, they separate nothing, and the planes stay together; `stack_frames` warns of it.
 - What cannot be one grid is split next: size, Frame of Reference, orientation, pixel spacing, localizers, stacks.
   Rounding splits nothing.
 - Planes that share positions are split by the folder they lie in (one export a mask), or by the first attribute of
@@ -271,7 +271,7 @@ def _split_by_instance_number(frames: list[Frame]) -> _Volumes:
 
 
 def _number_places(frames: Sequence[Frame]) -> list[int]:
-    """For each frame the number of its place along the normal, counted from below; a step under 1 µm is none."""
+    """For each frame the number of its place along the normal, counted from below; places less than 1 µm apart are one."""
     planes = [frame.known_plane for frame in frames]
     distances = np.array([p.position for p in planes]) @ np.array(planes[0].normal)
     order = np.argsort(distances, kind="stable")

@@ -66,7 +66,7 @@ def tilt(stack: Stack, policy: Policy, names: Sequence[str] = ()) -> Finding:
         GANTRY_TILT.
     """
     where = (names[0], names[-1]) if names else ()
-    return _tilt(stack.grid, stack.lean, float(stack.offsets[-1, 2]), policy, where)
+    return _describe_tilt(stack.grid, stack.lean, float(stack.offsets[-1, 2]), policy, where)
 
 
 def tilt_of_grid(grid: Grid, policy: Policy) -> Finding | None:
@@ -75,7 +75,7 @@ def tilt_of_grid(grid: Grid, policy: Policy) -> Finding | None:
         return None
     axes = grid.lps[:3, :2] / np.linalg.norm(grid.lps[:3, :2], axis=0)
     step = float(np.cross(axes[:, 0], axes[:, 1]) @ grid.lps[:3, 2])
-    return _tilt(grid, axes.T @ grid.lps[:3, 2] / step, step * (grid.shape[2] - 1), policy)
+    return _describe_tilt(grid, axes.T @ grid.lps[:3, 2] / step, step * (grid.shape[2] - 1), policy)
 
 
 def keep_tilt(tilted: Finding, policy: Policy, what: str) -> Finding:
@@ -93,15 +93,15 @@ def keep_tilt(tilted: Finding, policy: Policy, what: str) -> Finding:
         PipelineError: GANTRY_TILT unless the policy is to keep it.
     """
     if policy.on_tilt == "shear":
-        return tell_repair(tilted, Code.SHEAR_KEPT, SHEARED)
+        return warn_of_repair(tilted, Code.SHEAR_KEPT, SHEARED)
     hint = "--on-tilt shear keeps every voxel in place in a sheared affine, which some tools refuse"
     if policy.on_tilt == "resample":
         hint += f"; {what} are not resampled by themselves: --source gives the grid of the images"
     raise PipelineError(replace(tilted, hint=f"{hint}."))
 
 
-def tell_repair(defect: Finding, code: Code, done: str) -> Finding:
-    """The warning that a defect was mended or kept.
+def warn_of_repair(defect: Finding, code: Code, done: str) -> Finding:
+    """Warn of a defect that was mended or kept, instead of refusing it.
 
     Args:
         defect: as it would have been refused.
@@ -114,7 +114,7 @@ def tell_repair(defect: Finding, code: Code, done: str) -> Finding:
     return replace(defect, code=code, severity=Severity.WARNING, message=f"{defect.message}; {done}", hint="")
 
 
-def _tilt(grid: Grid, lean: Matrix, height: float, policy: Policy, where: tuple[str, ...] = ()) -> Finding:
+def _describe_tilt(grid: Grid, lean: Matrix, height: float, policy: Policy, where: tuple[str, ...] = ()) -> Finding:
     """lean: (2,) mm along i and j for every mm along the normal. height: of the last plane above the first, mm."""
     limit = policy.corner_limit(min(grid.spacing[:2]))
     degrees = grid.shear_degrees

@@ -3,7 +3,7 @@
 Rules:
 - The corner proof of `geometry.stack` has failed when this is asked; it decides nothing, and only finds out which defect
   it is, between which files, and how much.
-- One defect is named, or two that occur together, such as a displaced plane beside a missing one. The one that must be
+- One defect is named, or two that occur together, such as a displaced plane and a missing one. The one that must be
   mended first stands in front.
 - Lengths are along the normal where nothing else is said. Names are those of the planes, in the same order.
 """
@@ -90,7 +90,7 @@ def _displaced_and_missing(
 
 
 def _likely_steps(gaps: Matrix) -> list[NDArray[np.int64]]:
-    """How many steps each gap may hold, where one displaced plane spoils the two beside it: one, or so many of the median."""
+    """How many steps each gap may hold, as one displaced plane spoils the two next to it: one each, or multiples of the median."""
     counts = [np.ones(len(gaps), int)]
     if len(gaps) >= _FEWEST_FOR_LINE:
         in_medians = np.rint(gaps / np.median(gaps)).astype(int)
@@ -100,6 +100,7 @@ def _likely_steps(gaps: Matrix) -> list[NDArray[np.int64]]:
 
 
 def _duplicates(distances: Matrix, names: Sequence[str], doubled: list[int]) -> Finding:
+    """Planes that lie where another does: whole volumes if every position is there equally often, else single doubles."""
     places = 1 + int((np.diff(distances) > SAME_PLACE_MM).sum())
     repeats = len(distances) / places
     first = doubled[0]
@@ -125,6 +126,7 @@ def _duplicates(distances: Matrix, names: Sequence[str], doubled: list[int]) -> 
 
 
 def _missing(missing: list[int], gaps: Matrix, names: Sequence[str], stack: Stack, limit: float) -> Finding:
+    """Where planes are missing, and how many. missing, gaps: (planes - 1,) after each plane; the gaps in mm."""
     holes = [k for k, n in enumerate(missing) if n]
     k = holes[0]
     total = sum(missing)
@@ -166,7 +168,7 @@ def _displaced(offsets: Matrix, index: NDArray[np.int64], names: Sequence[str], 
 
 
 def _turned(planes: Sequence[Plane], names: Sequence[str], limit: float) -> Finding | None:
-    """Cosines that differ so much between planes that corners part by more than the limit."""
+    """The plane whose cosines differ so much from the first one's that corners part by more than the limit."""
     base = planes[0]
     spread = [
         float(np.linalg.norm((p.corners() - p.position) - (base.corners() - base.position), axis=1).max())
@@ -185,9 +187,10 @@ def _turned(planes: Sequence[Plane], names: Sequence[str], limit: float) -> Find
 
 
 def _uneven(gaps: Matrix, offsets: Matrix, names: Sequence[str], stack: Stack, limit: float) -> Finding:
+    """How the step changes: it drifts, it changes at one plane, or it does not and the planes wander within themselves."""
     change = np.abs(np.diff(gaps))
     low, high = float(gaps.min()), float(gaps.max())
-    if len(gaps) >= _FEWEST_FOR_LINE and change.max() < (high - low) / 2:
+    if len(gaps) >= _FEWEST_FOR_LINE and change.max() < (high - low) / 2:  # no single change makes up half of it
         return Finding(
             Code.DRIFT,
             f"the step drifts from {gaps[0]:.4g} mm to {gaps[-1]:.4g} mm over {len(gaps) + 1} planes; an even grid is "

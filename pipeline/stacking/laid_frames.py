@@ -1,7 +1,7 @@
 """Hold the frames of one volume with the grid they were laid on, and put their voxels there.
 
 Rules:
-- Frames stand ascending along the normal; whoever reads their pixels keeps that order.
+- Frames are ascending along the normal, and their pixels are read in that order.
 - A plane of the grid that no frame lies on is empty. It is filled with padding and never with a neighbour, unless a plan
   to resample was asked for.
 """

@@ -3,7 +3,7 @@
 Rules:
 - `_REPAIRS` says what each choice of the policy does about each defect. A defect that has no line there is never mended.
 - Gaps are mended before tilt: only an even grid can be set upright.
-- A repair is told as a finding of the result, never silent. It changes nothing that it was given.
+- Every repair is a finding of the result, never silent. It changes nothing that it was given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..core.policy import Policy
 from ..dicom.frame import Frame
 from ..geometry.stack import Stack
 from . import defects, resample
-from .defects import SHEARED, tell_repair
+from .defects import SHEARED, warn_of_repair
 from .fit_stack import corner_limit, fit_stack, planes_of
 from .irregular_positions import count_missing
 from .resample import Plan
@@ -97,7 +97,7 @@ def _fill_gap(planes: _Irregular, gap: Finding, before: Repair) -> Repair:
     if planes.missing is None:
         return _refuse_gap(planes, gap, before)
     done = f"{sum(planes.missing)} empty planes stand in for the missing ones"
-    return Repair(planes.stack_with_gaps(before), findings=(tell_repair(gap, Code.PLANES_FILLED, done),))
+    return Repair(planes.stack_with_gaps(before), findings=(warn_of_repair(gap, Code.PLANES_FILLED, done),))
 
 
 def _resample_evenly(planes: _Irregular, gap: Finding, before: Repair) -> Repair:
@@ -107,7 +107,7 @@ def _resample_evenly(planes: _Irregular, gap: Finding, before: Repair) -> Repair
     positions = np.array([p.position for p in planes_of(planes.frames)])
     plan = resample.plan_even(stack, positions, linear=planes.linear, along=along)
     done = f"planes were laid on an even grid ({along} along the normal)"
-    return Repair(stack, plan, (tell_repair(gap, Code.RESAMPLED, done),))
+    return Repair(stack, plan, (warn_of_repair(gap, Code.RESAMPLED, done),))
 
 
 def _refuse_tilt(planes: _Irregular, tilt: Finding, before: Repair) -> Repair:
@@ -118,7 +118,7 @@ def _keep_shear(planes: _Irregular, tilt: Finding, before: Repair) -> Repair:
     """Keep the lean in the affine. An even grid made of uneven planes has kept it already."""
     if before.plan is not None:
         return before
-    return replace(before, findings=(*before.findings, tell_repair(tilt, Code.SHEAR_KEPT, SHEARED)))
+    return replace(before, findings=(*before.findings, warn_of_repair(tilt, Code.SHEAR_KEPT, SHEARED)))
 
 
 def _resample_upright(planes: _Irregular, tilt: Finding, before: Repair) -> Repair:
@@ -127,7 +127,7 @@ def _resample_upright(planes: _Irregular, tilt: Finding, before: Repair) -> Repa
         raise PipelineError(planes.gap, (tilt,))
     along = "exact" if before.plan is None else before.plan.along
     plan = resample.plan_upright(before.stack, linear=planes.linear, along=along)
-    done = tell_repair(tilt, Code.RESAMPLED, "planes were shifted onto an upright grid")
+    done = warn_of_repair(tilt, Code.RESAMPLED, "planes were shifted onto an upright grid")
     return Repair(before.stack, plan, (*before.findings, done))
 
 

@@ -27,7 +27,7 @@ _ON_PLANE = 1e-3  # of the step: an acquired plane this near to one of the grid 
 _SAME_PLANE = 0.25  # of the step: one farther away is another plane, and the grid's stays empty
 _BEYOND_END = 0.5  # of the step: a plane stands for its own voxels, which reach half a step out
 _MOSTLY_INSIDE = 0.5  # weight: voxels less covered by acquired ones are padding
-_NO_WEIGHT = 1e-9  # what rounding leaves of a weight that is none
+_NO_WEIGHT = 1e-9  # weights below it are left by rounding, and count as 0
 _WHOLE_PIXEL = 1e-6  # pixels: rounding must not add an empty column or plane to a grid
 _STEP_DECIMALS = 2  # gaps that agree to 0.01 mm are one step, printed with jitter
 

@@ -26,7 +26,9 @@ from .repairs import Repair, mend
 __all__ = ["Laid", "lay"]
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
-_DEFAULT_STEP_MM = 1.0  # of a single plane without a thickness: voxels must have some size, and this one is told
+_DEFAULT_STEP_MM = (
+    1.0  # of a single plane without a thickness: voxels must have some size, and a finding says which was assumed
+)
 _TAG_CONTRADICTS = 0.01  # of the step: a tag is printed with fewer decimals than positions, and is not off by more
 _NAMED = 5  # files without a place that are named; the others are counted
 
@@ -86,6 +88,7 @@ def _with_places(
 
 
 def _without_place(frames: Sequence[Frame], title: str) -> PipelineError:
+    """The refusal of frames without a place, which names the options that could give them one."""
     if any("MOSAIC" in (f.get("ImageType") or ()) for f in frames):
         reason = next(f.why_no_plane for f in frames if f.plane is None)
         return _mosaic(frames, title, reason, "Export it from the scanner as single slices or as enhanced multi-frame.")
@@ -112,7 +115,7 @@ def _mosaic(frames: Sequence[Frame], title: str, reason: str, hint: str) -> Pipe
 
 
 def _step_of_single(frames: Sequence[Frame]) -> tuple[float, list[Finding]]:
-    """The step in mm that a single plane is given, its thickness if possible; assumed either way, and told so."""
+    """The step in mm that a single plane is given, its thickness if possible; assumed either way, which a finding says."""
     if len(frames) > 1:
         return _DEFAULT_STEP_MM, []
     thickness = frames[0].real("SliceThickness", 0.0)
@@ -140,7 +143,7 @@ def _in_frame_of_reference(repair: Repair, uid: str) -> Repair:
 
 
 def _several_owners(frames: Sequence[Frame]) -> list[Finding]:
-    """Every file that names its own study or patient is most likely the work of an anonymiser; it is told all the same."""
+    """Warn where every file names its own study or patient, which most likely an anonymiser did."""
     word, count = owners_of(frames)
     if count == 1:
         return []
@@ -157,7 +160,7 @@ def _several_owners(frames: Sequence[Frame]) -> list[Finding]:
 
 
 def _contradictions(stack: Stack, frames: Sequence[Frame]) -> list[Finding]:
-    """Tags that decide nothing here and give another step than the positions do."""
+    """Note tags that decide nothing here and give another step than the positions do."""
     step = stack.grid.spacing[2]
     tag = frames[0].get("SpacingBetweenSlices")
     limit = _TAG_CONTRADICTS * step
