@@ -25,14 +25,12 @@ from ..core.policy import Policy
 from ..dicom.encoding import load
 from ..dicom.frame import Frame
 from ..volume.mask import Array, Concept, Mask, Segment, smallest_unsigned
-from .segments import TISSUE, describe_segments
-from .source import TYPE_2, check_source
+from .segments import LONGEST_TEXT, TISSUE, describe_segments
+from .source import TYPE_2, check_source, next_series_number
 from .uids import content_digest, content_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-_LONGEST = 64  # characters of an LO, as descriptions and labels are
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +97,9 @@ def write_seg(
         segmentation_type=kind,
         segment_descriptions=[_describe(highdicom, s, numbers[s.number]) for s in segments],
         series_instance_uid=content_uid(digest, kind, "seg series"),
-        series_number=series_number or 100 * int(source[0].rank("SeriesNumber") or 0) + 2,
+        series_number=series_number if series_number is not None else next_series_number(source, 2),
         sop_instance_uid=content_uid(digest, kind, "seg"),
-        series_description=(description or "segmentation")[:_LONGEST],
+        series_description=(description or "segmentation")[:LONGEST_TEXT],
     )
     with in_place(path, overwrite=False) as working:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -257,7 +255,7 @@ def _describe(highdicom: Any, segment: Segment, number: int) -> Any:
     colour = highdicom.color.CIELabColor.from_rgb(*segment.colour) if segment.colour else None
     return highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=segment.name[:_LONGEST],
+        segment_label=segment.name[:LONGEST_TEXT],
         segmented_property_category=_coded(coded, segment.category or TISSUE),
         segmented_property_type=_coded(coded, segment.type or TISSUE),
         algorithm_type=kind,

@@ -27,6 +27,7 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..volume.mask import Concept, Segment
 
 ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC", "AUTOMATIC")
+LONGEST_TEXT = 64  # characters of a Segment Label and of a Series Description (LO, PS3.5 6.2)
 # What is written where nothing is known: the standard demands codes, and every segment is some tissue.
 TISSUE = Concept("85756007", "SCT", "Tissue")
 _KEYS = {"value", "name", "category", "type", "colour", "algorithm", "algorithm_name"}
@@ -124,8 +125,8 @@ class _WrongForm(ValueError):
 
 
 def _parse_name(given: Any) -> str:
-    if not isinstance(given, str) or not 0 < len(given) <= 64:
-        raise _WrongForm("of 1 to 64 characters")
+    if not isinstance(given, str) or not 0 < len(given) <= LONGEST_TEXT:
+        raise _WrongForm(f"of 1 to {LONGEST_TEXT} characters")
     return given
 
 

@@ -26,13 +26,15 @@ from ..core.policy import Policy
 from ..dicom.frame import Frame
 from ..geometry.grid import Grid
 from ..volume.mask import Array, Mask, Segment
-from .source import check_source, copy_identity, read_source, refer_to
+from .segments import LONGEST_TEXT
+from .source import check_source, copy_identity, next_series_number, read_source, refer_to
 from .uids import content_digest, content_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 CT, MR, SECONDARY = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.7"
+_LONGEST_DESCRIPTION = 1024  # characters of a Derivation Description (ST)
 _LARGEST = int(np.iinfo(np.uint16).max)
 _MR_NEEDS = ("ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime")
 _MR_KEPT = (*_MR_NEEDS, "ScanOptions", "MRAcquisitionType", "EchoTrainLength", "InversionTime", "SpacingBetweenSlices")
@@ -84,8 +86,8 @@ def write_series(
         digest=digest,
         sop_class_uid=_sop_class(source),
         series_uid=content_uid(digest, "series"),
-        description=(description or f"mask {mask.name}".strip())[:64],
-        number=series_number if series_number is not None else _next_number(source),
+        description=(description or f"mask {mask.name}".strip())[:LONGEST_TEXT],
+        number=series_number if series_number is not None else next_series_number(source, 1),
         largest=largest,
     )
     names = [f"IM{k + 1:04d}.dcm" for k in range(mask.grid.shape[2])]
@@ -149,11 +151,6 @@ def _sop_class(source: Sequence[Frame] | None) -> str:
     return classes.pop() if classes in ({CT}, {MR}) else SECONDARY
 
 
-def _next_number(source: Sequence[Frame] | None) -> int:
-    """A series number that comes near that of the source in a list of series, and is not its own."""
-    return 100 * int(source[0].rank("SeriesNumber") or 0) + 1 if source else 1
-
-
 def _fill_class(made: Dataset, frame: Frame | None) -> None:
     """Fill in what the class asks for beyond study, plane and pixels (PS3.3 A.3, A.4, A.8)."""
     made.Manufacturer, made.ManufacturerModelName, made.BurnedInAnnotation = "verimask", "verimask", "NO"
@@ -183,7 +180,7 @@ def _fill_class(made: Dataset, frame: Frame | None) -> None:
 def _fill_derivation(made: Dataset, mask: Mask, frame: Frame | None) -> None:
     """Fill in what the labels mean, and which frame they were drawn on."""
     named = ", ".join(f"{s.number} = {s.name}" for s in mask.segments)
-    made.DerivationDescription = f"Label mask; 0 = background, {named}"[:1024]
+    made.DerivationDescription = f"Label mask; 0 = background, {named}"[:_LONGEST_DESCRIPTION]
     made.DerivationCodeSequence = [_make_code("113076", "DCM", "Segmentation")]
     if frame is not None:
         item = refer_to(frame)

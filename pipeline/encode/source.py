@@ -88,6 +88,11 @@ def check_source(grid: Grid, source: Sequence[Frame], policy: Policy) -> None:
     doubt_same_frame(grid.frame_of_reference_uid, theirs, "the mask", where=(source[0].name,))
 
 
+def next_series_number(source: Sequence[Frame] | None, step: int) -> int:
+    """Make a series number that stands near that of the source in a list of series, and is not its own."""
+    return 100 * int(source[0].rank("SeriesNumber") or 0) + step if source else step
+
+
 def copy_identity(frame: Frame) -> Dataset:
     """Make a new data set with the patient, the study, the Frame of Reference and the plane of a source frame."""
     from pydicom.dataset import Dataset

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .affine import Matrix, at_corners, corner_shift
 
 IndexMatrix = NDArray[np.int64]
-_FARTHEST = 1 << 40  # voxels: farther than any file is long, and an integer still
+FARTHEST = 1 << 40  # voxels: farther than any file is long, and an integer still
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ def find_index_map(
     reached = at_corners(shape, snapped)
     lowest, highest, last = reached.min(0), reached.max(0), np.array(other_shape[:3]) - 1
     return IndexMap(
-        matrix=np.clip(snapped, -_FARTHEST, _FARTHEST).astype(np.int64),
+        matrix=np.clip(snapped, -FARTHEST, FARTHEST).astype(np.int64),
         moved_mm=corner_shift(other_affine @ (exact - snapped), shape),
         is_inside=bool((lowest >= 0).all() and (highest <= last).all()),
         is_onto=bool((lowest == 0).all() and (highest == last).all()),

@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry.affine import Matrix, at_corners
-from ..geometry.index_map import IndexMatrix, axes_of
+from ..geometry.index_map import FARTHEST, IndexMatrix, axes_of
 from .mask import Array, Voxels
 
 _MIDWAY = 1e-3  # of a voxel; the floats of a header move one of 0.1 mm by 3e-4 at a metre from the origin
-_FAR = 1 << 40  # voxels: farther than any file is long, and an integer still
 
 
 def onto(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int], padding: float = 0) -> Voxels:
@@ -108,7 +107,7 @@ def nearest_index(exact: NDArray[np.float64]) -> NDArray[np.int64]:
 
     Midway is meant within rounding, so that a grid of doubles and the same one of a header's floats choose alike.
     """
-    return np.floor(np.clip(exact, -_FAR, _FAR) + 0.5 + _MIDWAY).astype(np.int64)
+    return np.floor(np.clip(exact, -FARTHEST, FARTHEST) + 0.5 + _MIDWAY).astype(np.int64)
 
 
 def apart_in_words(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]) -> str:
