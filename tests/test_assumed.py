@@ -15,7 +15,8 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import scan
-from pipeline.stacking.stack_frames import Laid, lay
+from pipeline.stacking.laid_frames import LaidFrames
+from pipeline.stacking.stack_frames import lay_frames
 from tests.helpers.hard_cases import SMALL
 from tests.helpers.hard_edits import tags, top_level
 from tests.helpers.phantom import ORIENTATIONS, Spec, write
@@ -29,12 +30,12 @@ def frames(folder: Path, spec: Spec, **how: Any) -> tuple[Frame, ...]:
     return scan([folder]).series[0].frames
 
 
-def source(folder: Path, spec: Spec = OBLIQUE) -> Laid:
-    return lay(frames(folder / "source", spec), Policy(on_tilt="shear", on_gap="fill"))
+def source(folder: Path, spec: Spec = OBLIQUE) -> LaidFrames:
+    return lay_frames(frames(folder / "source", spec), Policy(on_tilt="shear", on_gap="fill"))
 
 
-def placed(folder: Path, plain: Spec, of: Spec = OBLIQUE, **how: Any) -> Laid:
-    return lay(frames(folder / "mask", plain, **how), Policy(), "the mask", source(folder, of))
+def placed(folder: Path, plain: Spec, of: Spec = OBLIQUE, **how: Any) -> LaidFrames:
+    return lay_frames(frames(folder / "mask", plain, **how), Policy(), "the mask", source(folder, of))
 
 
 def refused(made: Callable[[], object]) -> str:
@@ -90,14 +91,14 @@ def test_no_pairing_without_a_number_for_every_plane(tmp_path: Path) -> None:
     for letter, path in zip("gbdface", truth.paths, strict=True):
         path.rename(path.with_name(letter))
     mask = scan([tmp_path / "mask"]).series[0].frames
-    assert "no number each" in refused(lambda: lay(mask, Policy(), "the mask", source(tmp_path)))
+    assert "no number each" in refused(lambda: lay_frames(mask, Policy(), "the mask", source(tmp_path)))
 
 
 def test_a_gap_in_the_source_is_not_paired_over(tmp_path: Path) -> None:
     of = replace(OBLIQUE, shape=(11, 9, 8))
     write(tmp_path / "source", of, edit=lambda k, dataset: [] if k == 3 else None)
-    laid = lay(scan([tmp_path / "source"]).series[0].frames, Policy(on_gap="fill"))
-    assert "have no place" in refused(lambda: lay(frames(tmp_path / "mask", PLAIN), Policy(), "the mask", laid))
+    laid = lay_frames(scan([tmp_path / "source"]).series[0].frames, Policy(on_gap="fill"))
+    assert "have no place" in refused(lambda: lay_frames(frames(tmp_path / "mask", PLAIN), Policy(), "the mask", laid))
 
 
 @pytest.mark.parametrize("spacing", ["0", "-2", None])
@@ -108,7 +109,7 @@ def test_a_spacing_that_says_nothing_is_not_used(tmp_path: Path, spacing: str | 
         top_level(spec)(k, dataset)
         tags(SpacingBetweenSlices=spacing)(k, dataset)
 
-    refused(lambda: lay(frames(tmp_path, spec, edit=edit), Policy(assume_spacing=True)))
+    refused(lambda: lay_frames(frames(tmp_path, spec, edit=edit), Policy(assume_spacing=True)))
 
 
 def test_the_record_tells_what_was_assumed_and_nothing_is_verified(tmp_path: Path) -> None:
@@ -127,8 +128,8 @@ def test_the_record_tells_what_was_assumed_and_nothing_is_verified(tmp_path: Pat
 def test_the_refusal_names_the_option_that_would_help(tmp_path: Path) -> None:
     spec = replace(OBLIQUE, kind="multi-frame sc plain")
     with pytest.raises(PipelineError) as error:
-        lay(frames(tmp_path / "a", spec, edit=top_level(spec)), Policy())
+        lay_frames(frames(tmp_path / "a", spec, edit=top_level(spec)), Policy())
     assert "--assume-spacing" in error.value.finding.hint
     with pytest.raises(PipelineError) as error:
-        lay(frames(tmp_path / "b", spec), Policy())
+        lay_frames(frames(tmp_path / "b", spec), Policy())
     assert "--assume-spacing" not in error.value.finding.hint

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pipeline import Policy, convert
-from pipeline.report import group_page, report, viewer
+from pipeline.report import make_group_page, make_page, viewer
 from tests.helpers import phantom
 
 _CHROMIUM = os.environ.get("VERIMASK_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -125,7 +125,7 @@ def _place(pixels: Array, tint: Array, within: float = 12) -> Array:
 def test_the_left_marker_appears_at_the_letter_l(
     show: Any, records: dict[str, Path], name: str, convention: Any
 ) -> None:
-    one = show(report(records[name], convention=convention))
+    one = show(make_page(records[name], convention=convention))
     one.page.uncheck("#cross")
     for view in ("axial", "coronal"):
         svg = f'svg[data-view="{view}"]'
@@ -140,7 +140,7 @@ def test_the_left_marker_appears_at_the_letter_l(
 @pytest.mark.parametrize("convention", ["radiological", "neurological"])
 @pytest.mark.parametrize("name", _INPUTS)
 def test_the_nose_appears_at_the_letter_a(show: Any, records: dict[str, Path], name: str, convention: Any) -> None:
-    one = show(report(records[f"{name}-nose"], convention=convention))
+    one = show(make_page(records[f"{name}-nose"], convention=convention))
     one.page.uncheck("#cross")
     svg = 'svg[data-view="sagittal"]'
     pixels = one.pixels(svg)
@@ -152,7 +152,7 @@ def test_the_nose_appears_at_the_letter_a(show: Any, records: dict[str, Path], n
 
 
 def test_aspect_and_scale_are_true(show: Any, records: dict[str, Path]) -> None:
-    one = show(report(records["coronal"]))
+    one = show(make_page(records["coronal"]))
     ruler = one.page.locator('.quad svg[data-view="axial"] .ruler').evaluate(
         "e => e.getBBox().width * e.getScreenCTM().a"
     )
@@ -166,7 +166,7 @@ def test_aspect_and_scale_are_true(show: Any, records: dict[str, Path]) -> None:
 
 
 def test_views_lie_as_itk_snap_has_them(show: Any, records: dict[str, Path]) -> None:
-    one = show(report(records["HFS"]))
+    one = show(make_page(records["HFS"]))
     axial, sagittal, coronal, legend = (
         one.middle(f".quad .{name}") for name in ("axial", "sagittal", "coronal", "legend")
     )
@@ -180,7 +180,7 @@ def test_views_lie_as_itk_snap_has_them(show: Any, records: dict[str, Path]) -> 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_nothing_runs_over_the_edge_of_a_screen(show: Any, records: dict[str, Path], width: int, scheme: str) -> None:
-    for text in (report(records["oblique"]), group_page([records[name] for name in _INPUTS])):
+    for text in (make_page(records["oblique"]), make_group_page([records[name] for name in _INPUTS])):
         one = show(text, width=width, scheme=scheme)
         assert one.page.evaluate("document.documentElement.scrollWidth") <= width
         one.wait_until_drawn()
@@ -200,20 +200,20 @@ def test_letters_stand_out_from_their_ground(show: Any, records: dict[str, Path]
         .map((e) => [light(parse(getComputedStyle(e).color)), light(ground(e))])
         .map((pair) => (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05)); }"""
     for scheme in ("light", "dark"):
-        one = show(report(records["HFS"]), scheme=scheme)
+        one = show(make_page(records["HFS"]), scheme=scheme)
         ratios = one.page.evaluate(contrast)
         assert len(ratios) > 50
         assert min(ratios) >= 4.5
 
 
 def test_it_prints_on_a_few_pages(show: Any, records: dict[str, Path]) -> None:
-    one = show(report(records["HFS"]))
+    one = show(make_page(records["HFS"]))
     raw = one.page.pdf(format="A4")
     assert 2 <= raw.count(b"/Type /Page\n") + raw.count(b"/Type /Page ") <= 6
 
 
 def test_the_outline_can_be_taken_away(show: Any, records: dict[str, Path]) -> None:
-    one = show(report(records["HFS"]))
+    one = show(make_page(records["HFS"]))
     before = one.pixels('svg[data-view="axial"]')
     one.page.uncheck("#outline")
     assert (one.pixels('svg[data-view="axial"]') != before).any()
@@ -222,7 +222,7 @@ def test_the_outline_can_be_taken_away(show: Any, records: dict[str, Path]) -> N
 @pytest.mark.skipif(not _CI and not viewer.SCRIPT.exists(), reason="NiiVue is not installed: make viewer")
 @pytest.mark.parametrize("convention", ["radiological", "neurological"])
 def test_the_live_viewer_draws_and_scrolls(show: Any, records: dict[str, Path], convention: Any) -> None:
-    one = show(report(records["sagittal"], convention=convention, interactive=True))
+    one = show(make_page(records["sagittal"], convention=convention, interactive=True))
     one.page.wait_for_function("() => /mm$/.test(document.getElementById('live-place').textContent)", timeout=60_000)
     pixels = one.pixels("#live-canvas")
     rows, columns = (n // 2 for n in pixels.shape[:2])
@@ -250,7 +250,7 @@ def test_the_live_viewer_draws_and_scrolls(show: Any, records: dict[str, Path], 
 
 
 def test_a_group_is_sorted_and_filtered(show: Any, records: dict[str, Path]) -> None:
-    one = show(group_page([records[name] for name in _INPUTS]))
+    one = show(make_group_page([records[name] for name in _INPUTS]))
     names = "() => [...document.querySelectorAll('#rows tbody tr:not([hidden]) a')].map(a => a.textContent)"
     every = sorted(f"{name}.nii.gz" for name in _INPUTS)
     one.page.get_by_role("button", name="File").click()
@@ -263,6 +263,6 @@ def test_a_group_is_sorted_and_filtered(show: Any, records: dict[str, Path]) -> 
 
 
 def test_a_group_is_a_plain_table_without_script(show: Any, records: dict[str, Path]) -> None:
-    one = show(group_page([records[name] for name in _INPUTS]), script=False)
+    one = show(make_group_page([records[name] for name in _INPUTS]), script=False)
     assert one.page.locator("#rows tbody tr").count() == 4
     assert not one.page.locator("#by-name").is_visible()

@@ -303,7 +303,7 @@ def test_a_dispute_and_strictness(
     said = convert(capsys, mask.folder, "-o", tmp_path / "a.nii", "--strict")
     assert said.exit == 13
     assert "no other reader was asked" in said.out
-    monkeypatch.setattr(known_wrong, "predictions", lambda *_: ())
+    monkeypatch.setattr(known_wrong, "predict", lambda *_: ())
     truth = write(tmp_path / "reversed", SMALL, kind="enhanced ct", stored="against")
     ask = ("convert", truth.folder, "-o", tmp_path / "b.nii", "--crosscheck", "voxels")
     said = Said(capsys, *ask)

@@ -19,7 +19,7 @@ from pipeline.diagnosis.check import (
     measure_skew,
     read_values,
 )
-from pipeline.diagnosis.nnunet_pairs import Labels, declared_labels, pairs, pairs_of_dataset
+from pipeline.diagnosis.nnunet_pairs import Labels, declared_labels, pair_dataset, pair_folders
 from pipeline.geometry.affine import axis_codes
 from pipeline.geometry.axis_order import order_for
 from pipeline.geometry.grid import Grid
@@ -340,7 +340,7 @@ def test_pairs_of_an_nnunet_data_set(tmp_path: Path) -> None:
     for name in ("a_0000.nii.gz", "a_0001.nii.gz", "b_1_0000.nii.gz", "d_0000.nii.gz", "notes.txt"):
         (tmp_path / "imagesTr").mkdir(exist_ok=True)
         (tmp_path / "imagesTr" / name).touch()
-    found = pairs_of_dataset(tmp_path)
+    found = pair_dataset(tmp_path)
     assert [(m.name, i.name) for m, i in found.pairs] == [
         ("a.nii.gz", "a_0000.nii.gz"),
         ("a.nii.gz", "a_0001.nii.gz"),
@@ -354,7 +354,7 @@ def test_pairs_of_one_name(tmp_path: Path) -> None:
     for folder in ("masks", "images"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "liver.nii").touch()
-    assert len(pairs(tmp_path / "masks", tmp_path / "images").pairs) == 1
+    assert len(pair_folders(tmp_path / "masks", tmp_path / "images").pairs) == 1
     with pytest.raises(PipelineError) as caught:
-        pairs_of_dataset(tmp_path)
+        pair_dataset(tmp_path)
     assert caught.value.exit is Exit.NO_SUCH_INPUT

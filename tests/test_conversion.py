@@ -20,13 +20,13 @@ from pydicom import Dataset, dcmread
 
 from pipeline import Code, Outcome, PipelineError, Policy, convert
 from pipeline.conversion.convert import Request, convert_all
-from pipeline.conversion.product import of_part
+from pipeline.conversion.product import product_of_part
 from pipeline.conversion.request import ExportDescription
 from pipeline.conversion.write import finish
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import Series, choose, scan
 from pipeline.dicom.split_volumes import split
-from pipeline.nifti.streams import opened
+from pipeline.nifti.streams import open_stream
 from tests.helpers.phantom import ORIENTATIONS, Spec, Truth, turned, write
 
 OFF = Policy(crosscheck="off")
@@ -98,7 +98,7 @@ def test_every_voxel_of_any_series_lies_where_its_plane_says(tmp_path: Path, pan
     policy = Policy(as_="image", write="overwrite")
     series = choose(scan([folder]), None)
     (part,) = split(series.frames)
-    outcome = finish(of_part(series, part, policy), target, policy, panel)
+    outcome = finish(product_of_part(series, part, policy), target, policy, panel)
     assert (values_at_their_places(target, truth) == truth.ijk).all()
     assert outcome.shape == spec.shape
     places = {s["SOPInstanceUID"]: s["Index"] for s in outcome.record["Slices"]}
@@ -372,7 +372,7 @@ def test_the_record_says_everything_and_nothing_of_the_patient(tmp_path: Path) -
     assert {"Verdict", "Geometry", "Slices", "CrossCheck", "Findings", "Policy", "Provenance"} <= set(record)
     geometry = record["Geometry"]
     assert {"Frame", "StepMm", "Handedness", "ShearDegrees", "QformDeviationMm", "CornerResidualMm"} <= set(geometry)
-    grid = of_part(series_of(truth.folder), split(series_of(truth.folder).frames)[0], Policy()).grid
+    grid = product_of_part(series_of(truth.folder), split(series_of(truth.folder).frames)[0], Policy()).grid
     assert geometry["Affine"] == grid.ras.tolist()
     assert geometry["AffineLPS"] == grid.lps.tolist()
     assert np.abs(np.array(geometry["Affine"]) - truth.ras).max() < 1e-12
@@ -392,7 +392,7 @@ def test_the_record_says_everything_and_nothing_of_the_patient(tmp_path: Path) -
 
 
 def nifti_bytes(path: Path) -> bytes:
-    with opened(path, "rb", gzipped=True) as file:
+    with open_stream(path, "rb", gzipped=True) as file:
         return file.read()
 
 

@@ -21,8 +21,8 @@ from pydicom import Dataset, dcmread
 
 from pipeline import Code, Grid, PipelineError, Policy, convert, convert_all
 from pipeline.cli.main import main
-from pipeline.cli.text import outcome_lines
-from pipeline.conversion.product import Product, of_part
+from pipeline.cli.text import describe_outcome
+from pipeline.conversion.product import Product, product_of_part
 from pipeline.conversion.write import finish
 from pipeline.core.findings import Exit
 from pipeline.crosscheck import dcm2niix, known_wrong, panel
@@ -62,7 +62,7 @@ def product_of(truth: Truth, policy: Policy = IMAGE) -> Product:
     """The one volume of a series, laid and decoded."""
     series = choose(scan([truth.folder]), None)
     (part,) = split(series.frames)
-    return of_part(series, part, policy)
+    return product_of_part(series, part, policy)
 
 
 def frames_of(product: Product) -> tuple[Frame, ...]:
@@ -369,7 +369,7 @@ def test_a_witness_that_dies_confirms_nothing_and_is_asked_again_about_the_next_
         after = finish(product_of(truth, policy), tmp_path / "next.nii", policy, asked)
     assert (outcome.verdict, outcome.exit) == ("UNCONFIRMED" if crosscheck == "affine" else "VERIFIED", Exit.VERIFIED)
     assert (outcome.agreements[0].status, outcome.agreements[0].words) == ("FAILED", "killed by SIGKILL")
-    assert any("dicom2nifti FAILED: killed by SIGKILL" in line for line in outcome_lines(outcome))
+    assert any("dicom2nifti FAILED: killed by SIGKILL" in line for line in describe_outcome(outcome))
     assert (after.verdict, after.agreements[0].confirms) == ("VERIFIED", True)
 
 
@@ -466,7 +466,7 @@ def test_only_an_understood_refusal_of_voxels_leaves_no_doubt(
 @pytest.mark.parametrize("keep", [False, True])
 def test_a_dispute_leaves_no_file_unless_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool) -> None:
     """A real difference: dicom2nifti on reversed frames, with the rule that explains it taken away."""
-    monkeypatch.setattr(known_wrong, "predictions", lambda *_: ())
+    monkeypatch.setattr(known_wrong, "predict", lambda *_: ())
     truth = write(tmp_path / "in", SPEC, kind="enhanced ct", stored="against")
     policy = Policy(as_="image", crosscheck="voxels", keep_disputed=keep)
     if keep:

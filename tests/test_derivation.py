@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from pipeline.geometry.grid import Plane
-from pipeline.geometry.stack import stack
+from pipeline.geometry.stack import fit_stack
 
 I, J, K = sp.symbols("i j k")  # noqa: E741
 DELTA_I, DELTA_J = sp.symbols("column_spacing row_spacing", positive=True)
@@ -67,7 +67,7 @@ def test_the_pipeline_computes_what_the_standard_derives(
     planes = [
         Plane(tuple(first + k * step), tuple(row), tuple(column), spacing[1], spacing[0], 37, 53) for k in range(count)
     ]
-    grid = stack(planes[::-1], limit_mm=1e-9, keep_skew=0, keep_mm=0).grid
+    grid = fit_stack(planes[::-1], limit_mm=1e-9, keep_skew=0, keep_mm=0).grid
     numbers = (*row, *column, *first, *step, spacing[0], spacing[1])
     assert np.abs(LPS(*numbers) - grid.lps).max() < 1e-8
     assert np.abs(RAS(*numbers) - grid.ras).max() < 1e-8

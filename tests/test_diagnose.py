@@ -16,7 +16,7 @@ from pipeline.diagnosis.diagnose import Diagnosis, diagnose, fix
 from pipeline.diagnosis.mistakes import Context
 from pipeline.geometry.axis_order import ORDERS, Order
 from pipeline.geometry.grid import Grid
-from pipeline.geometry.rigid_motion import motion
+from pipeline.geometry.rigid_motion import measure_motion
 from tests.helpers import phantom
 from tests.helpers.forum import CORONAL, FLIPPED_ROWS, mimics_order, series, users_affine
 from tests.helpers.spoil import random_grid, spoil
@@ -319,17 +319,17 @@ def judged_exactly(wrong: np.ndarray, grid: Grid) -> Diagnosis:
 
 def test_a_motion_is_measured_about_the_middle() -> None:
     turned = np.diag([-1.0, -1.0, 1.0, 1.0])
-    half = motion(turned, np.eye(4), (3, 3, 3))
+    half = measure_motion(turned, np.eye(4), (3, 3, 3))
     assert half.rotation_degrees == pytest.approx(180)
     assert np.abs(half.axis) == pytest.approx((0, 0, 1))
     assert half.shift_mm == pytest.approx((-2, -2, 0))
     assert half.rigid
-    mirror = motion(np.diag([-1.0, 1.0, 1.0, 1.0]), np.eye(4), (3, 3, 3))
+    mirror = measure_motion(np.diag([-1.0, 1.0, 1.0, 1.0]), np.eye(4), (3, 3, 3))
     assert mirror.mirrored
     assert not mirror.rigid
     assert "mirrored" in mirror.words
     assert mirror.rotation_degrees == pytest.approx(0)
-    front_to_back = motion(np.diag([1.0, -1.0, 1.0, 1.0]), np.eye(4), (3, 3, 3))
+    front_to_back = measure_motion(np.diag([1.0, -1.0, 1.0, 1.0]), np.eye(4), (3, 3, 3))
     assert front_to_back.rotation_degrees == pytest.approx(180)  # left to right, and then half a turn about z
     assert np.abs(front_to_back.axis) == pytest.approx((0, 0, 1))
 

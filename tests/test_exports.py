@@ -7,20 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.conversion.product import of_laid
+from pipeline.conversion.product import product_of_frames
 from pipeline.conversion.write import finish
 from pipeline.core.findings import Code, PipelineError, Severity
 from pipeline.core.policy import Policy
 from pipeline.crosscheck.panel import Panel
 from pipeline.decode.embedded import burned_in, masked_image, value_table
-from pipeline.decode.embedded.align import beside
+from pipeline.decode.embedded.align import align_with_export
 from pipeline.decode.embedded.decode import decode
 from pipeline.decode.embedded.labelled import Named, parse_labels, separate
 from pipeline.decode.embedded.match_planes import paired
 from pipeline.decode.embedded.recognise import recognise
 from pipeline.dicom.pixels import stored_voxels
 from pipeline.dicom.scan import scan
-from pipeline.stacking.stack_frames import lay
+from pipeline.stacking.stack_frames import lay_frames
 from pipeline.volume.mask import Voxels
 from tests.helpers import exports
 from tests.helpers.exports import real as real_series
@@ -61,7 +61,7 @@ def test_burned_in_with_a_clean_export_comes_back_voxel_for_voxel(real, tmp_path
     write(tmp_path / "clean", real, real.stored, kind)
     laid, shown = stored(tmp_path / "shown")
     clean_laid, clean = stored(tmp_path / "clean")
-    image = beside(clean, clean_laid.grid, laid.grid, laid.stack.index, 0.01)
+    image = align_with_export(clean, clean_laid.grid, laid.grid, laid.stack.index, 0.01)
     seen = recognise(laid.frames, clean=True)
     assert seen.kind == "burned"
     labelled = burned_in.difference(shown, image, name="liver")
@@ -103,7 +103,7 @@ def test_the_source_serves_as_clean_through_a_constant_offset(real, tmp_path, ki
     shifted = burn(real, {1: value, 2: value, 3: value}).astype(np.int32) + 1024
     write(tmp_path / "shown", real, shifted.astype(np.uint16), kind)
     laid, shown = stored(tmp_path / "shown")
-    image = beside(Voxels.of(real.stored), real.laid.grid, laid.grid, laid.stack.index, 0.01)
+    image = align_with_export(Voxels.of(real.stored), real.laid.grid, laid.grid, laid.stack.index, 0.01)
     labelled = burned_in.difference(shown, image, offset=None)
     np.testing.assert_array_equal(labelled.voxels.array(), real.mask)
     assert labelled.segments[0].source_value == value + 1024
@@ -233,14 +233,14 @@ def test_the_image_is_laid_beside_the_export_by_place(ct):
     part = type(grid)(exported.shape, grid.lps @ translation(3, 2, 5))
     index = range(exported.shape[2])
     np.testing.assert_array_equal(
-        beside(Voxels.of(ct.stored), grid, part, index, 0.01).array(), ct.stored[3:, 2:-4, 5:]
+        align_with_export(Voxels.of(ct.stored), grid, part, index, 0.01).array(), ct.stored[3:, 2:-4, 5:]
     )
-    assert refused(beside, exported, part, grid, range(grid.shape[2]), 0.01).code is Code.OTHER_IMAGE
+    assert refused(align_with_export, exported, part, grid, range(grid.shape[2]), 0.01).code is Code.OTHER_IMAGE
     np.testing.assert_array_equal(
-        beside(Voxels.of(ct.stored), grid, part, [4, 1], 0.01).array(), ct.stored[3:, 2:-4, [9, 6]]
+        align_with_export(Voxels.of(ct.stored), grid, part, [4, 1], 0.01).array(), ct.stored[3:, 2:-4, [9, 6]]
     )
     shifted = type(grid)(grid.shape, grid.lps @ translation(0.25, 0, 0))
-    finding = refused(beside, Voxels.of(ct.stored), grid, shifted, range(grid.shape[2]), 0.01)
+    finding = refused(align_with_export, Voxels.of(ct.stored), grid, shifted, range(grid.shape[2]), 0.01)
     assert finding.code is Code.OTHER_IMAGE
     assert "0.244 mm" in finding.message
     columns, rows, planes = grid.shape
@@ -275,7 +275,7 @@ def test_what_an_export_is_is_told_from_its_values(ct, tmp_path):
     write(tmp_path / "labels", ct, ct.parts.astype(np.uint8))
     seen = recognise(exports.laid(tmp_path / "labels").frames)
     assert seen.kind == "labels"
-    assert "4 different values" in seen.said().message
+    assert "4 different values" in seen.finding().message
     eight_bits = np.clip((ct.stored.astype(int) + 200) // 3, 0, 240).astype(np.uint8)
     write(tmp_path / "grey", ct, eight_bits)
     frames = exports.laid(tmp_path / "grey").frames
@@ -373,10 +373,10 @@ def without_place(n, dataset):
 def test_planes_without_a_place_are_paired_with_the_source_by_their_grey_values(real, tmp_path):
     write(tmp_path / "shown", real, burn(real, {1: 2222, 2: 2222, 3: 2223}), "sc", without_place)
     frames = scan([tmp_path / "shown"]).series[0].frames
-    assert refused(lay, frames, Policy()).code is Code.MISSING_PLANE_ATTRIBUTES
+    assert refused(lay_frames, frames, Policy()).code is Code.MISSING_PLANE_ATTRIBUTES
     placed, finding = paired(frames, real.laid.frames)
     assert finding.code is Code.ASSUMED_GEOMETRY
-    laid = lay(placed, Policy())
+    laid = lay_frames(placed, Policy())
     np.testing.assert_array_equal(laid.grid.lps, real.laid.grid.lps)
     assert laid.grid.frame_of_reference_uid == real.laid.grid.frame_of_reference_uid != ""
     labelled = burned_in.difference(stored_voxels(laid.frames), Voxels.of(real.stored))
@@ -396,9 +396,9 @@ def test_planes_without_a_place_are_paired_with_the_source_by_their_grey_values(
 def test_other_readers_confirm_the_place_of_the_labels_voxel_by_voxel(ct, tmp_path):
     write(tmp_path / "shown", ct, burn(ct, {1: 2222, 2: 254, 3: 2222}))
     series = scan([tmp_path / "shown"]).series[0]
-    laid = lay(series.frames, Policy())
+    laid = lay_frames(series.frames, Policy())
     labelled = burned_in.difference(stored_voxels(laid.frames), Voxels.of(ct.stored), name="liver")
-    product = of_laid(series, laid, labelled.decoded(laid.frames), labelled.name)
+    product = product_of_frames(series, laid, labelled.decoded(laid.frames), labelled.name)
     voxels = product.volume.voxels
     policy = Policy(crosscheck="voxels")
     with Panel(policy) as panel:

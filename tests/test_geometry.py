@@ -21,7 +21,7 @@ from pipeline import geometry
 from pipeline.geometry.affine import axis_codes, corner_distance, corner_indices, orthonormal
 from pipeline.geometry.grid import GeometryError, Grid, Plane
 from pipeline.geometry.index_map import IndexMap, find_index_map, reorder
-from pipeline.geometry.stack import Stack, residuals_mm, stack
+from pipeline.geometry.stack import Stack, fit_stack, residuals_mm
 
 Matrix = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ def planes_of(grid: Grid) -> list[Plane]:
 
 
 def fit(planes: list[Plane], **changes: Any) -> Stack:
-    return stack(planes, **{"limit_mm": 0.1, "keep_skew": 8e-5, "keep_mm": 1e-2, **changes})
+    return fit_stack(planes, **{"limit_mm": 0.1, "keep_skew": 8e-5, "keep_mm": 1e-2, **changes})
 
 
 def corners_by_hand(plane: Plane) -> Matrix:

@@ -9,7 +9,7 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.geometry.grid import Grid
 from pipeline.volume.mask import Mask, Segment, Voxels
 from pipeline.volume.merge import Origin, merge
-from pipeline.volume.mirror_check import sanity
+from pipeline.volume.mirror_check import compare_mirror_images
 from tests.helpers.phantom import Spec
 
 SHAPE = (23, 19, 7)
@@ -151,7 +151,7 @@ def test_grey_values_are_those_under_the_mask_and_its_mirror_images():
     spec = Spec(shape=(30, 26, 11), row_spacing=1.4, column_spacing=1.25)
     block = spec.array() > 0
     image = np.random.default_rng(4).normal(1000, 300, block.shape).astype(np.float32)
-    found = sanity(Voxels.of(block.astype(np.uint8)), Voxels.of(image))
+    found = compare_mirror_images(Voxels.of(block.astype(np.uint8)), Voxels.of(image))
     assert found is not None
     assert len({m.flips for m in found.mirrored}) == 7
     for under in (found.own, *found.mirrored):
@@ -168,8 +168,8 @@ def test_a_flipped_mask_of_a_uniform_structure_gets_a_hint_that_is_no_verdict(fl
     block = Spec(shape=(30, 26, 11)).array() > 0
     image = np.random.default_rng(4).normal(0, 300, block.shape)
     image[block] = np.random.default_rng(5).normal(500, 10, np.count_nonzero(block))
-    right = sanity(Voxels.of(block), Voxels.of(image))
-    wrong = sanity(Voxels.of(np.flip(block, flip)), Voxels.of(image))
+    right = compare_mirror_images(Voxels.of(block), Voxels.of(image))
+    wrong = compare_mirror_images(Voxels.of(np.flip(block, flip)), Voxels.of(image))
     assert right is not None
     assert wrong is not None
     assert right.hint == ""
@@ -180,9 +180,9 @@ def test_a_flipped_mask_of_a_uniform_structure_gets_a_hint_that_is_no_verdict(fl
 def test_masks_that_cannot_tell_say_so():
     middle = box((8, 15), (6, 13), (2, 5))
     image = Voxels.of(np.random.default_rng(1).normal(size=SHAPE))
-    symmetrical = sanity(Voxels.of(middle), image)
+    symmetrical = compare_mirror_images(Voxels.of(middle), image)
     assert symmetrical is not None
     assert "own mirror image" in symmetrical.hint
-    assert sanity(Voxels.of(np.zeros(SHAPE, np.uint8)), image) is None
+    assert compare_mirror_images(Voxels.of(np.zeros(SHAPE, np.uint8)), image) is None
     with pytest.raises(ValueError, match="not on one grid"):
-        sanity(Voxels.of(middle[:-1]), image)
+        compare_mirror_images(Voxels.of(middle[:-1]), image)

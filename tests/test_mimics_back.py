@@ -13,8 +13,8 @@ import pytest
 from pipeline.core.findings import Code, Exit, PipelineError
 from pipeline.geometry.grid import Grid
 from pipeline.mimics.bundle import Bundle, read_bundle
-from pipeline.mimics.grid import masks_of
-from pipeline.mimics.to_mimics import to_mimics
+from pipeline.mimics.grid import make_masks
+from pipeline.mimics.to_mimics import write_for_mimics
 from pipeline.volume.mask import Mask, Segment, Voxels
 from tests.helpers.fake_mimics import run_inside
 
@@ -34,12 +34,12 @@ def imported(folder: Path, *arguments: str, **knobs: Any) -> dict[str, Any]:
 
 def two_labels(bundle: Bundle) -> tuple[Mask, np.ndarray]:
     """Labels 3 and 7 on the grid of the bundle, and where they are in the order of Mimics' buffer."""
-    grid = masks_of(bundle)[0][0].grid
+    grid = make_masks(bundle)[0][0].grid
     labels = np.zeros(grid.shape, np.uint8)
     labels[1:3, 4, 0] = 3
     labels[5, 1:4, 2:5] = 7
     segments = (Segment(3, "spleen", (255, 0, 51)), Segment(7, "bone"))
-    in_mimics = labels[:, :, ::-1] if Code.PLANES_FLIPPED in {f.code for f in masks_of(bundle)[1]} else labels
+    in_mimics = labels[:, :, ::-1] if Code.PLANES_FLIPPED in {f.code for f in make_masks(bundle)[1]} else labels
     return Mask(Voxels.of(labels), grid, segments, "labels"), in_mimics
 
 
@@ -47,7 +47,7 @@ def two_labels(bundle: Bundle) -> tuple[Mask, np.ndarray]:
 def test_what_mimics_holds_is_the_mask(tmp_path: Path, knobs: dict[str, Any]) -> None:
     bundle = exported(tmp_path / "bundle", **knobs)
     mask, expected = two_labels(bundle)
-    to_mimics(mask, bundle.images[0], tmp_path / "import")
+    write_for_mimics(mask, bundle.images[0], tmp_path / "import")
     state = imported(tmp_path / "import", **knobs)
     spleen, bone = state["masks"][-2:]
     assert [m["name"] for m in state["masks"]] == ["bone", "tumour", "nothing", "spleen", "bone (2)"]
@@ -70,15 +70,15 @@ def test_a_mask_stored_in_another_order_arrives_the_same(tmp_path: Path) -> None
         flip[1, 3] = turned.shape[1] - 1
         lps = lps @ flip
     other = Mask(Voxels.of(turned), Grid(turned.shape, lps), mask.segments)
-    to_mimics(other, bundle.images[0], tmp_path / "import")
+    write_for_mimics(other, bundle.images[0], tmp_path / "import")
     state = imported(tmp_path / "import", **DOWNWARDS)
     assert bytes.fromhex(state["masks"][-1]["data"]) == (expected == 7).tobytes()
 
 
 def test_out_and_in_again_is_the_same_mask(tmp_path: Path) -> None:
     bundle = exported(tmp_path / "bundle", **DOWNWARDS)
-    mask = masks_of(bundle)[0][1]
-    to_mimics(mask, bundle.images[0], tmp_path / "import")
+    mask = make_masks(bundle)[0][1]
+    write_for_mimics(mask, bundle.images[0], tmp_path / "import")
     state = imported(tmp_path / "import", **DOWNWARDS)
     assert state["masks"][-1]["name"] == "tumour (2)"
     assert state["masks"][-1]["data"] == state["masks"][1]["data"]
@@ -87,7 +87,7 @@ def test_out_and_in_again_is_the_same_mask(tmp_path: Path) -> None:
 def test_replace_overwrites_the_one_of_that_name(tmp_path: Path) -> None:
     bundle = exported(tmp_path / "bundle")
     mask, expected = two_labels(bundle)
-    to_mimics(mask, bundle.images[0], tmp_path / "import")
+    write_for_mimics(mask, bundle.images[0], tmp_path / "import")
     state = imported(tmp_path / "import", "--replace")
     assert [m["name"] for m in state["masks"]] == ["bone", "tumour", "nothing", "spleen"]
     assert bytes.fromhex(state["masks"][0]["data"]) == (expected == 7).tobytes()
@@ -97,7 +97,7 @@ def test_replace_overwrites_the_one_of_that_name(tmp_path: Path) -> None:
 def test_it_goes_to_its_own_image_set_and_the_active_one_stays(tmp_path: Path) -> None:
     bundle = exported(tmp_path / "bundle", images=2)
     mask, _ = two_labels(bundle)
-    to_mimics(mask, bundle.images[0], tmp_path / "import")
+    write_for_mimics(mask, bundle.images[0], tmp_path / "import")
     state = imported(tmp_path / "import", images=2)
     assert [m["image"] for m in state["masks"][-2:]] == [0, 0]
     assert state["active"] == 1
@@ -113,7 +113,7 @@ def test_it_goes_to_its_own_image_set_and_the_active_one_stays(tmp_path: Path) -
 )
 def test_another_image_set_is_refused_and_nothing_changed(tmp_path: Path, knobs: dict[str, Any], said: str) -> None:
     bundle = exported(tmp_path / "bundle")
-    to_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
+    write_for_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
     with pytest.raises(ValueError, match=said):
         imported(tmp_path / "import", **knobs)
 
@@ -121,14 +121,14 @@ def test_another_image_set_is_refused_and_nothing_changed(tmp_path: Path, knobs:
 def test_two_masks_of_one_name_are_not_replaced(tmp_path: Path) -> None:
     knobs = {"names": ["bone", "bone"]}
     bundle = exported(tmp_path / "bundle", **knobs)
-    to_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
+    write_for_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
     with pytest.raises(ValueError, match="2 masks are called bone"):
         imported(tmp_path / "import", "--replace", **knobs)
 
 
 def test_a_mask_that_arrives_otherwise_is_deleted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = exported(tmp_path / "bundle")
-    to_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
+    write_for_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
     monkeypatch.setenv("FAKE_MIMICS_STATE", str(tmp_path / "state.json"))
     with pytest.raises(RuntimeError, match="other voxels in spleen"):
         imported(tmp_path / "import", set_loses=True)
@@ -138,7 +138,7 @@ def test_a_mask_that_arrives_otherwise_is_deleted_again(tmp_path: Path, monkeypa
 
 def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     bundle = exported(tmp_path / "bundle")
-    to_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
+    write_for_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
     (tmp_path / "import" / "mask-001.raw.gz").write_bytes(gzip.compress(bytes(210)))
     with pytest.raises(ValueError, match="not the file"):
         imported(tmp_path / "import")
@@ -150,7 +150,9 @@ def test_a_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
     lps = mask.grid.lps.copy()
     lps[2, 3] += 0.3
     with pytest.raises(PipelineError) as caught:
-        to_mimics(Mask(mask.voxels, Grid(mask.grid.shape, lps), mask.segments), bundle.images[0], tmp_path / "import")
+        write_for_mimics(
+            Mask(mask.voxels, Grid(mask.grid.shape, lps), mask.segments), bundle.images[0], tmp_path / "import"
+        )
     assert caught.value.finding.code is Code.OTHER_GRID
     assert caught.value.finding.measured == pytest.approx(0.3)
     assert caught.value.exit is Exit.MISMATCH
@@ -160,14 +162,14 @@ def test_a_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     bundle = exported(tmp_path / "bundle")
     with pytest.raises(PipelineError) as caught:
-        to_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "bundle")
+        write_for_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "bundle")
     assert caught.value.finding.code is Code.OUTPUT_EXISTS
 
 
 def test_label_files_hold_one_byte_a_voxel(tmp_path: Path) -> None:
     bundle = exported(tmp_path / "bundle")
     mask, expected = two_labels(bundle)
-    to_mimics(mask, bundle.images[0], tmp_path / "import")
+    write_for_mimics(mask, bundle.images[0], tmp_path / "import")
     content = json.loads((tmp_path / "import" / "import.json").read_text())
     assert [m["voxels"] for m in content["masks"]] == [2, 9]
     data = gzip.decompress((tmp_path / "import" / "mask-001.raw.gz").read_bytes())

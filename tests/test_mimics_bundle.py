@@ -17,7 +17,7 @@ from pipeline.core.policy import Policy
 from pipeline.geometry.grid import Grid
 from pipeline.mimics import is_bundle
 from pipeline.mimics.bundle import Bundle, read_bundle
-from pipeline.mimics.grid import grid_of, masks_of
+from pipeline.mimics.grid import fit_grid, make_masks
 from pipeline.volume.mask import Mask
 from tests.helpers.fake_mimics import KNOBS, inside, run_inside
 
@@ -87,7 +87,7 @@ RIGHT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("knobs", RIGHT.values(), ids=RIGHT.keys())
 def test_right_voxels_in_the_right_place(tmp_path: Path, knobs: dict[str, Any]) -> None:
-    masks, findings = masks_of(exported(tmp_path, **knobs))
+    masks, findings = make_masks(exported(tmp_path, **knobs))
     assert [m.name for m in masks] == ["bone", "tumour", "nothing"]
     for number, mask in enumerate(masks):
         assert places(mask) == truth(number, **knobs)
@@ -110,7 +110,7 @@ def test_right_voxels_in_the_right_place(tmp_path: Path, knobs: dict[str, Any]) 
 )
 def test_a_buffer_in_another_order_lies_right_and_says_so(tmp_path: Path, axes: Any, flipped: bool) -> None:
     knobs = {"axes": axes, **OBLIQUE}
-    masks, findings = masks_of(exported(tmp_path, **knobs))
+    masks, findings = make_masks(exported(tmp_path, **knobs))
     for number, mask in enumerate(masks):
         assert places(mask) == truth(number, **knobs)
         assert np.linalg.det(mask.grid.lps[:3, :3]) > 0
@@ -124,7 +124,7 @@ def test_the_spine_of_the_forum_thread(tmp_path: Path, column: list[float]) -> N
     coronal = column[1] == 0
     axes = [[0, 1], [2, 1], [1, -1]] if coronal else [[0, 1], [1, -1], [2, -1]]
     knobs = {"row": [1.0, 0, 0], "column": column, "axes": axes, "spacing": [0.7, 0.7, 3.3]}
-    masks, findings = masks_of(exported(tmp_path, **knobs))
+    masks, findings = make_masks(exported(tmp_path, **knobs))
     assert (np.diag(masks[0].grid.lps)[:3] > 0).all()
     for number, mask in enumerate(masks):
         assert places(mask) == truth(number, **knobs)
@@ -133,13 +133,13 @@ def test_the_spine_of_the_forum_thread(tmp_path: Path, column: list[float]) -> N
 
 def test_noise_leaves_axes_at_right_angles(tmp_path: Path) -> None:
     """ITK refuses cosines that are not orthonormal, and five voxels with noise of 0.01 µm would give such."""
-    grid = grid_of(exported(tmp_path, noise=2e-5, **OBLIQUE).images[0]).grid
+    grid = fit_grid(exported(tmp_path, noise=2e-5, **OBLIQUE).images[0]).grid
     directions = grid.lps[:3, :3] / grid.spacing
     assert np.abs(directions.T @ directions - np.eye(3)).max() < 1e-12
 
 
 def test_a_lean_is_kept(tmp_path: Path) -> None:
-    grid = grid_of(exported(tmp_path, step=[0.0, 0.25, (1 - 0.0625) ** 0.5]).images[0]).grid
+    grid = fit_grid(exported(tmp_path, step=[0.0, 0.25, (1 - 0.0625) ** 0.5]).images[0]).grid
     assert grid.shear_degrees == pytest.approx(np.degrees(np.arcsin(0.25)), abs=1e-4)
 
 
@@ -159,7 +159,7 @@ def test_a_lean_obeys_the_policy(tmp_path: Path, on_tilt: Any) -> None:
 
 def test_colours_names_and_uids_are_kept(tmp_path: Path) -> None:
     bundle = exported(tmp_path, "--images", "tumour")
-    (mask,), _ = masks_of(bundle)
+    (mask,), _ = make_masks(bundle)
     assert mask.segments[0].name == "tumour"
     assert mask.segments[0].colour == (128, 128, 255)
     assert mask.grid.frame_of_reference_uid == "1.2.826.0.1.3680043.9.8"
@@ -176,7 +176,7 @@ def test_signed_grey_values_are_read_as_signed(tmp_path: Path) -> None:
 
 def test_each_phase_has_its_own_grid(tmp_path: Path) -> None:
     bundle = exported(tmp_path, images=2)
-    masks, _ = masks_of(bundle)
+    masks, _ = make_masks(bundle)
     assert [m.grid.shape for m in masks] == [(7, 6, 5), (7, 6, 4)] * 3
     assert masks[1].grid.lps[0, 3] - masks[0].grid.lps[0, 3] == pytest.approx(1.5)
     assert places(masks[0]) == truth(0)
@@ -189,13 +189,13 @@ def test_duplicate_names_stay_apart(tmp_path: Path) -> None:
     bundle = exported(tmp_path, names=["bone", "bone"])
     assert [m.name for m in bundle.masks] == ["bone", "bone"]
     assert bundle.masks[0].guid != bundle.masks[1].guid
-    masks, _ = masks_of(bundle)
+    masks, _ = make_masks(bundle)
     assert [places(m) for m in masks] == [truth(0), truth(1)]
     assert "2 masks are called 'bone'" in bundle.notes[0]
 
 
 def test_a_mask_without_an_image_set_takes_the_active_one_of_its_size(tmp_path: Path) -> None:
-    masks, findings = masks_of(exported(tmp_path, mask_image="none"))
+    masks, findings = make_masks(exported(tmp_path, mask_image="none"))
     assert places(masks[0]) == truth(0)
     assert Code.IMAGE_ASSUMED in codes(findings, Severity.WARNING)
 
@@ -203,7 +203,7 @@ def test_a_mask_without_an_image_set_takes_the_active_one_of_its_size(tmp_path: 
 @pytest.mark.parametrize("link", ["none", "other"])
 def test_a_mask_of_another_size_than_its_image_set_is_left_out(tmp_path: Path, link: str) -> None:
     bundle = exported(tmp_path, mask_image=link, images=2)  # the active one has a plane less than the first
-    masks, findings = masks_of(bundle)
+    masks, findings = make_masks(bundle)
     assert len(masks) == 3
     assert {m.grid.shape for m in masks} == {(7, 6, 4)}
     assert len([f for f in findings if f.code is Code.MASK_LEFT_OUT]) == 3
@@ -219,7 +219,7 @@ def test_a_count_that_mimics_gives_otherwise_is_said(tmp_path: Path, entry: str,
     assert field in content[entry][0]
     content[entry][0][field] = value
     path.write_text(json.dumps(content), "utf-8")
-    masks, findings = masks_of(read_bundle(tmp_path))
+    masks, findings = make_masks(read_bundle(tmp_path))
     assert places(masks[0]) == truth(0)
     assert Code.COUNT_DIFFERS in codes(findings, Severity.WARNING)
 
@@ -229,7 +229,7 @@ def test_a_count_that_mimics_gives_otherwise_is_said(tmp_path: Path, entry: str,
 
 def test_reduced_images_lie_in_the_middle_of_the_joined_pixels(tmp_path: Path) -> None:
     knobs: dict[str, Any] = {"reduced": 2, "shape": [9, 6, 5], **OBLIQUE}
-    (mask, *_), findings = masks_of(exported(tmp_path, **knobs))
+    (mask, *_), findings = make_masks(exported(tmp_path, **knobs))
     assert Code.REDUCED_IMAGES in codes(findings, Severity.WARNING)
     expected = Grid((9, 6, 5), _lps(**knobs)).points((0.5, 0.5, 0))
     np.testing.assert_allclose(mask.grid.points((0, 0, 0)), expected, atol=1e-9)
@@ -247,7 +247,7 @@ def _lps(**knobs: Any) -> Any:
 
 @pytest.mark.parametrize("tags", ["no positions", "series"])
 def test_little_tags_little_proof(tmp_path: Path, tags: str) -> None:
-    masks, findings = masks_of(exported(tmp_path, tags=tags))
+    masks, findings = make_masks(exported(tmp_path, tags=tags))
     assert places(masks[0]) == truth(0)
     expected = {"no positions": Code.FRAME_ASSUMED, "series": Code.FRAME_CONFIRMED}[tags]
     assert expected in codes(findings, Severity.WARNING)
@@ -257,7 +257,7 @@ def test_little_tags_little_proof(tmp_path: Path, tags: str) -> None:
 def test_without_tags_the_unit_must_be_told(tmp_path: Path, tags: str) -> None:
     bundle = exported(tmp_path, tags=tags)
     assert refused(bundle).code is Code.UNITS_UNKNOWN
-    masks, findings = masks_of(bundle, units_mm_per_unit=1.0)
+    masks, findings = make_masks(bundle, units_mm_per_unit=1.0)
     assert places(masks[0]) == truth(0)
     assert Code.FRAME_ASSUMED in codes(findings, Severity.WARNING)
 
@@ -265,24 +265,24 @@ def test_without_tags_the_unit_must_be_told(tmp_path: Path, tags: str) -> None:
 def test_micrometres_are_refused_unless_told(tmp_path: Path) -> None:
     bundle = exported(tmp_path, tags="none", units="um")
     assert "um" in refused(bundle).message
-    masks, _ = masks_of(bundle, units_mm_per_unit=0.001)
+    masks, _ = make_masks(bundle, units_mm_per_unit=0.001)
     assert masks[0].grid.spacing == pytest.approx((0.0007, 0.0007, 0.0025))
 
 
 def test_an_image_too_uniform_to_prove_the_axes_is_said(tmp_path: Path) -> None:
-    _, findings = masks_of(exported(tmp_path, uniform=True))
+    _, findings = make_masks(exported(tmp_path, uniform=True))
     assert Code.SELF_TEST_OPEN in codes(findings, Severity.WARNING)
 
 
 def test_a_mimics_without_the_test_functions_is_said(tmp_path: Path) -> None:
-    _, findings = masks_of(exported(tmp_path, missing=["get_voxel_indexes", "get_grey_value"]))
+    _, findings = make_masks(exported(tmp_path, missing=["get_voxel_indexes", "get_grey_value"]))
     assert len([f for f in findings if f.code is Code.SELF_TEST_OPEN]) == 2
 
 
 def test_a_resliced_project_is_assumed_and_said(tmp_path: Path) -> None:
     bundle = exported(tmp_path, tag_scale=0.85)
     bundle = _edited(bundle, lambda plane: plane.update({"0028,0011": "9"}))
-    _, findings = masks_of(bundle)
+    _, findings = make_masks(bundle)
     assert Code.FRAME_ASSUMED in codes(findings, Severity.WARNING)
 
 
@@ -300,7 +300,7 @@ def _edited(bundle: Bundle, change: Any) -> Bundle:
 
 def refused(bundle: Bundle) -> Finding:
     with pytest.raises(PipelineError) as caught:
-        masks_of(bundle)
+        make_masks(bundle)
     return caught.value.finding
 
 
@@ -373,7 +373,7 @@ def test_a_resliced_project_elsewhere_is_refused(tmp_path: Path) -> None:
 def test_noise_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     bundle = exported(tmp_path, noise=3e-3)
     assert refused(bundle).code is Code.CENTRES_NOT_EVEN
-    masks_of(bundle, policy=Policy(centre_limit_mm=0.01))
+    make_masks(bundle, policy=Policy(centre_limit_mm=0.01))
 
 
 def test_flat_image_sets_are_refused(tmp_path: Path) -> None:
@@ -430,7 +430,7 @@ def test_a_damaged_buffer_is_refused(tmp_path: Path, damage: str) -> None:
         shutil.copy(bundle.masks[1].buffer.path, path)
     else:
         path.write_bytes(gzip.compress(bytes(7 * 6 * 5 + 1)))
-    masks, _ = masks_of(bundle)
+    masks, _ = make_masks(bundle)
     with pytest.raises(PipelineError, match="mask-001"):
         masks[0].voxels.array()
     masks[1].voxels.array()

@@ -23,7 +23,7 @@ from pipeline.geometry.affine import corner_indices
 from pipeline.geometry.grid import Grid
 from pipeline.nifti import file as nifti
 from pipeline.nifti.proof import prove
-from pipeline.nifti.streams import opened
+from pipeline.nifti.streams import open_stream
 from pipeline.volume.mask import Voxels
 
 LIMIT_MM = 1e-2
@@ -75,7 +75,7 @@ def write(
         description="verimask",
         limit_mm=LIMIT_MM,
     )
-    with opened(path, "wb", gzipped=path.suffix == ".gz") as file:
+    with open_stream(path, "wb", gzipped=path.suffix == ".gz") as file:
         return nifti.write(file, header, Voxels.of(array), lambda done: None)
 
 

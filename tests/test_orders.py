@@ -14,7 +14,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 
 from pipeline.crosscheck.dicom2nifti import stored_order
 from pipeline.geometry.affine import axis_codes
-from pipeline.geometry.axis_order import AS_IS, ORDERS, difference, order_for
+from pipeline.geometry.axis_order import AS_IS, ORDERS, describe_difference, order_for
 from pipeline.geometry.index_map import reorder
 from tests.helpers.spoil import random_grid
 
@@ -78,10 +78,10 @@ def test_order_for_gives_those_codes(codes: str) -> None:
 def test_difference_in_words() -> None:
     grid = random_grid(np.random.default_rng(3), (3, 4, 5))
     lps, las, slp = (order_for(grid.ras, c) for c in ("LPS", "LAS", "SLP"))
-    assert difference(lps, lps) == ""
-    assert difference(lps, las) == "j reversed"
-    assert difference(slp, lps) == "axes in the order k, i, j"
-    assert difference(order_for(grid.ras, "IPR"), lps) == "axes in the order k, j, i with i and k reversed"
-    assert difference(order_for(grid.ras, "AIL"), lps) == "axes in the order j, k, i with j and k reversed"
-    assert difference(order_for(grid.ras, "ALS"), lps) == "axes in the order j, i, k with j reversed"
+    assert describe_difference(lps, lps) == ""
+    assert describe_difference(lps, las) == "j reversed"
+    assert describe_difference(slp, lps) == "axes in the order k, i, j"
+    assert describe_difference(order_for(grid.ras, "IPR"), lps) == "axes in the order k, j, i with i and k reversed"
+    assert describe_difference(order_for(grid.ras, "AIL"), lps) == "axes in the order j, k, i with j and k reversed"
+    assert describe_difference(order_for(grid.ras, "ALS"), lps) == "axes in the order j, i, k with j reversed"
     assert AS_IS in ORDERS

@@ -13,12 +13,12 @@ from pydicom.sequence import Sequence
 from pydicom.uid import JPEG2000Lossless
 
 from pipeline.conversion.convert import convert, convert_all
-from pipeline.conversion.product import Product, of_part
+from pipeline.conversion.product import Product, product_of_part
 from pipeline.core.findings import Code
 from pipeline.core.policy import Policy
 from pipeline.crosscheck.agreement import Agreement, judge
 from pipeline.crosscheck.agreement import Testimony as Told
-from pipeline.crosscheck.known_wrong import Rule, predictions
+from pipeline.crosscheck.known_wrong import Rule, predict
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
@@ -136,7 +136,7 @@ def witnesses() -> Iterator[Panel]:
 
 def product_of(folder: Path) -> Product:
     series = choose(scan([folder]), None)
-    return of_part(series, split(series.frames)[0], POLICY)
+    return product_of_part(series, split(series.frames)[0], POLICY)
 
 
 def told_by(panel: Panel, witness: str, product: Product) -> Told:
@@ -150,7 +150,7 @@ def judged(told: Told, product: Product) -> Agreement:
     seen = product.witnessed
     assert seen is not None
     limit = POLICY.dcm2niix_limit_mm if told.witness == "dcm2niix" else POLICY.witness_limit_mm
-    known = predictions(told.witness, seen.stack, seen.frames, seen.physical)
+    known = predict(told.witness, seen.stack, seen.frames, seen.physical)
     voxels = product.volume.voxels
     return judge(told, product.grid, limit, seen.physical, lambda: iter(voxels), known)
 
@@ -326,7 +326,7 @@ def test_real_world_values_that_cannot_be_computed_excuse_nothing(tmp_path: Path
     product = product_of(tmp_path)
     seen = product.witnessed
     assert seen is not None
-    known = list(predictions("dcm2niix", seen.stack, seen.frames, seen.physical))
+    known = list(predict("dcm2niix", seen.stack, seen.frames, seen.physical))
     assert all(Rule.REAL_WORLD_VALUES not in prediction.rules for prediction in known)
     told = told_by(witnesses, "SimpleITK", product)
     assert told.array is not None
@@ -342,7 +342,7 @@ def test_only_a_narrow_code_stream_leaves_voxels_to_chance(tmp_path: Path, witne
         product = product_of(truth.folder)
         seen = product.witnessed
         assert seen is not None
-        for prediction in predictions(case.witness, seen.stack, seen.frames, seen.physical):
+        for prediction in predict(case.witness, seen.stack, seen.frames, seen.physical):
             unknown = [
                 np.isnan(plane.astype(float)).mean() for plane, _ in prediction.expected(iter(product.volume.voxels))
             ]

@@ -24,12 +24,12 @@ from PIL import Image
 from pipeline import PipelineError, Policy, convert
 from pipeline.core.findings import Code
 from pipeline.geometry.grid import Grid
-from pipeline.report import find_outcomes, group_page, report, viewer
+from pipeline.report import find_outcomes, make_group_page, make_page, viewer
 from pipeline.report.page import _environment
-from pipeline.report.pictures import cut, draw, edges
+from pipeline.report.pictures import choose_cut, draw_cut, trace_edges
 from pipeline.report.record import check_file, read_record
-from pipeline.report.volume import Volume, middle_of, of_file
-from pipeline.report.words import blocks
+from pipeline.report.volume import Volume, find_middle, read_volume
+from pipeline.report.words import split_blocks
 from pipeline.volume.mask import Segment
 from tests.helpers import phantom
 
@@ -65,25 +65,25 @@ def _text(page: str) -> str:
 
 def _code(path: Path, **options: Any) -> Code:
     with pytest.raises(PipelineError) as caught:
-        report(path, **options)
+        make_page(path, **options)
     return caught.value.finding.code
 
 
 def test_sections_come_in_the_promised_order(verified: Path) -> None:
-    page = report(verified)
+    page = make_page(verified)
     places = [page.index(f'id="{name}"') for name in _SECTIONS]
     assert places == sorted(places)
 
 
 def test_everything_is_in_the_page(verified: Path) -> None:
-    page = report(verified)
+    page = make_page(verified)
     referred = re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?([^"\')> ]+)', page)
     assert referred
     assert all(r.startswith(("data:", "#")) for r in referred)
 
 
 def test_the_first_sentence_says_what_was_proven(verified: Path) -> None:
-    text = _text(report(verified))
+    text = _text(make_page(verified))
     assert (
         "VERIFIED This mask lies where its DICOM series says it should: each of its 26 planes lies within 0.0001 mm"
         in text
@@ -94,7 +94,7 @@ def test_the_first_sentence_says_what_was_proven(verified: Path) -> None:
 
 
 def test_a_result_nobody_confirmed_says_so(tmp_path: Path) -> None:
-    text = _text(report(_made(tmp_path)))
+    text = _text(make_page(_made(tmp_path)))
     assert "But no other reader confirmed it." in text
     assert "No other reader was asked: the cross-check was turned off." in text
     assert "independent reader" not in text
@@ -107,14 +107,14 @@ def test_a_doubt_that_a_reader_who_agrees_cannot_settle_is_said(tmp_path: Path) 
     truth = write(tmp_path / "in", shape=(20, 16, 6), photometric="MONOCHROME1")
     outcome = convert(truth.folder, tmp_path / "m.nii.gz")
     assert outcome.verdict == "UNCONFIRMED"
-    text = _text(report(tmp_path / "m.json"))
+    text = _text(make_page(tmp_path / "m.json"))
     assert "dicom2nifti agrees on the place. But it stays unconfirmed: every plane is MONOCHROME1" in text
 
 
 def test_what_witnesses_were_not_shown_is_said(tmp_path: Path, verified: Path) -> None:
     path = _copied(verified, tmp_path)
-    assert "source images" not in _text(report(path))
-    text = _text(report(_edited(path, lambda r: r.update(MaskSource="RTSTRUCT"))))
+    assert "source images" not in _text(make_page(path))
+    text = _text(make_page(_edited(path, lambda r: r.update(MaskSource="RTSTRUCT"))))
     assert "its source images in the same place." in text
     assert "read the source images by itself" in text
     assert "The RTSTRUCT itself was read by verimask alone; no other reader was shown it." in text
@@ -127,7 +127,7 @@ def test_a_disputed_result_warns_first(tmp_path: Path, verified: Path) -> None:
         record["Verdict"] = "DISPUTED"
         record["CrossCheck"][0] |= {"Status": "DIFFERS", "Words": "lies 5.0000 mm away"}
 
-    text = _text(report(_edited(path, dispute)))
+    text = _text(make_page(_edited(path, dispute)))
     assert "DISPUTED Do not rely on this mask yet: dicom2nifti puts it elsewhere" in text
 
 
@@ -140,7 +140,7 @@ def test_a_refusal_has_a_page_without_pictures(tmp_path: Path) -> None:
         "Hint": "Say --on-tilt shear.",
     }
     path.write_text(json.dumps({"Verdict": "REFUSED", "Exit": 10, "Findings": [finding]}), "utf-8")
-    page = report(path)
+    page = make_page(path)
     assert "Nothing was converted, and no file was written: the planes lean by 15°." in _text(page)
     assert "<svg" not in page
 
@@ -162,17 +162,17 @@ def test_whatever_a_file_says_is_escaped(tmp_path: Path) -> None:
 
     _edited(path, plant)
     if viewer.SCRIPT.exists():
-        data = report(path, interactive=True).split('id="live-data">')[1].split("</script>")[0]
+        data = make_page(path, interactive=True).split('id="live-data">')[1].split("</script>")[0]
         assert "<" not in data
         assert json.loads(data)["volumes"][0]["labels"]["labels"][1] == evil
-    for page in (report(path), group_page([path])):
+    for page in (make_page(path), make_group_page([path])):
         assert "<script>alert" not in page
         assert html.escape(evil, quote=True).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in page
 
 
 def test_a_description_in_the_dicom_file_is_escaped(tmp_path: Path) -> None:
     path = _made(tmp_path, name="evil", description="<script>alert(2)</script>")
-    page = report(path)
+    page = make_page(path)
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(2)" in page
 
@@ -212,7 +212,7 @@ def test_a_file_changed_by_one_voxel_is_not_shown(tmp_path: Path) -> None:
 )
 def test_what_is_no_record_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object], said: str) -> None:
     with pytest.raises(PipelineError, match=said) as caught:
-        report(_edited(_made(tmp_path), change))
+        make_page(_edited(_made(tmp_path), change))
     assert caught.value.finding.code is Code.NOT_AN_OUTCOME
 
 
@@ -227,21 +227,21 @@ def test_a_missing_package_is_named(verified: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, package, None)
     _environment.cache_clear()
     with pytest.raises(PipelineError, match="cannot be imported") as caught:
-        report(verified)
+        make_page(verified)
     assert "verimask[report]" in caught.value.finding.hint
 
 
 def test_without_the_viewer_it_is_said_how_to_get_it(verified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewer, "SCRIPT", Path("nowhere.js"))
     with pytest.raises(PipelineError) as caught:
-        report(verified, interactive=True)
+        make_page(verified, interactive=True)
     assert caught.value.finding.code is Code.NO_VIEWER
     assert "make viewer" in caught.value.finding.hint
 
 
 @pytest.mark.skipif(not viewer.SCRIPT.exists(), reason="NiiVue is not installed: make viewer")
 def test_the_live_viewer_is_given_the_proven_bytes(verified: Path) -> None:
-    data = json.loads(report(verified, interactive=True).split('id="live-data">')[1].split("</script>")[0])
+    data = json.loads(make_page(verified, interactive=True).split('id="live-data">')[1].split("</script>")[0])
     [volume] = data["volumes"]
     assert base64.b64decode(volume["base64"]) == verified.with_name("mask.nii.gz").read_bytes()
 
@@ -254,9 +254,9 @@ def test_the_live_viewer_is_given_the_proven_bytes(verified: Path) -> None:
 def test_left_front_and_head_are_where_the_letters_say(name: str, convention: Any) -> None:
     spec = replace(_SPEC, iop=phantom.ORIENTATIONS[name])
     block = Volume.of(spec.array(), Grid(spec.shape, spec.lps).ras)
-    middle = middle_of(block, block.voxels.shape)
+    middle = find_middle(block, block.voxels.shape)
     for axis in range(3):
-        where = cut(block, axis, middle[axis], convention)
+        where = choose_cut(block, axis, middle[axis], convention)
         points = where.ijk @ block.ras[:3, :3].T + block.ras[:3, 3]
         left, right, top, bottom = where.letters
         across, down = points[0, -1] - points[0, 0], points[-1, 0] - points[0, 0]
@@ -273,10 +273,10 @@ def test_left_front_and_head_are_where_the_letters_say(name: str, convention: An
 
 
 def test_a_picture_is_the_cut(tmp_path: Path) -> None:
-    block = of_file(_made(tmp_path).with_name("mask.nii.gz"))
+    block = read_volume(_made(tmp_path).with_name("mask.nii.gz"))
     segments = tuple(Segment(n, str(n), colour) for n, colour in ((1, (250, 0, 0)), (2, (0, 250, 0)), (3, (0, 0, 250))))
-    where = cut(block, 1, middle_of(block, block.voxels.shape)[1], "radiological")
-    picture = draw(where, block, segments)
+    where = choose_cut(block, 1, find_middle(block, block.voxels.shape)[1], "radiological")
+    picture = draw_cut(where, block, segments)
     pixels = np.array(Image.open(io.BytesIO(base64.b64decode(picture.png.split(",")[1]))))
     labels = block.at(where.ijk)
     assert {1, 2} <= set(np.unique(labels))
@@ -288,11 +288,11 @@ def test_a_picture_is_the_cut(tmp_path: Path) -> None:
 def test_an_outline_encloses_exactly_its_voxels(inside: np.ndarray[Any, Any]) -> None:
     rows, columns = inside.shape
     walls = np.zeros((rows, columns + 1), bool)
-    for x, y, end in re.findall(r"M(\d+) (\d+)V(\d+)", edges(inside)):
+    for x, y, end in re.findall(r"M(\d+) (\d+)V(\d+)", trace_edges(inside)):
         walls[int(y) : int(end), int(x)] ^= True
     assert ((np.cumsum(walls, axis=1)[:, :-1] % 2 == 1) == inside).all()
     floors = np.zeros((rows + 1, columns), bool)
-    for x, y, end in re.findall(r"M(\d+) (\d+)H(\d+)", edges(inside)):
+    for x, y, end in re.findall(r"M(\d+) (\d+)H(\d+)", trace_edges(inside)):
         floors[int(y), int(x) : int(end)] ^= True
     assert ((np.cumsum(floors, axis=0)[:-1] % 2 == 1) == inside).all()
 
@@ -301,7 +301,7 @@ def test_a_hollow_mask_is_cut_where_it_has_voxels() -> None:
     ring = np.zeros((21, 17, 13), np.uint8)
     ring[[2, 18], 3:14, 2:11] = 1
     block = Volume.of(ring, np.diag([-1.0, -1.0, 2.0, 1.0]))
-    i, j, k = middle_of(block, block.voxels.shape)
+    i, j, k = find_middle(block, block.voxels.shape)
     assert block.voxels[i].any()
     assert (j, k) == (8, 6)
 
@@ -314,18 +314,18 @@ def test_corners_of_every_witness_stand_beside_ours(verified: Path, tmp_path: Pa
     first = ", ".join(f"{v + 0.0:.3f}" for v in truth.corners()[0] * (-1, -1, 1))
     witnesses = [w for w in json.loads(verified.read_text("utf-8"))["CrossCheck"] if w["AffineRAS"]]
     assert witnesses
-    text = _text(report(verified))
+    text = _text(make_page(verified))
     assert text.count(first) >= 1 + len(witnesses)
     path = _copied(verified, tmp_path)
     _edited(
         path, lambda r: r["CrossCheck"][0]["AffineRAS"][1].__setitem__(3, r["CrossCheck"][0]["AffineRAS"][1][3] + 5)
     )
-    assert _text(report(path)).count("5.0000") == 8
+    assert _text(make_page(path)).count("5.0000") == 8
 
 
 def test_labels_are_counted_from_the_file(verified: Path) -> None:
     values = _SPEC.array()
-    text = _text(report(verified))
+    text = _text(make_page(verified))
     for value in (1, 2, 3):
         count = int((values == value).sum())
         assert f"label {value} {value} {count} {count * 1.5 * 1.25 * 2 / 1000:.3f}" in text
@@ -338,7 +338,7 @@ def test_missing_planes_and_a_lean_are_said_and_drawn(tmp_path: Path) -> None:
     for k in gone:
         (folder / f"IM{k + 1:04d}.dcm").unlink(missing_ok=True)
     convert([folder], tmp_path / "gap.nii.gz", policy=Policy(crosscheck="off", on_gap="fill", on_tilt="shear"))
-    page = report(tmp_path / "gap.json")
+    page = make_page(tmp_path / "gap.json")
     assert page.count('class="missing"') == 3
     assert page.count('class="plane"') == 23
     text = _text(page)
@@ -351,7 +351,7 @@ def test_missing_planes_and_a_lean_are_said_and_drawn(tmp_path: Path) -> None:
 
 def test_planes_at_one_place_are_said_and_drawn(tmp_path: Path) -> None:
     path = _made(tmp_path)
-    page = report(_edited(path, lambda r: r["Planes"]["AlongNormalMm"].__setitem__(5, 8.3)))
+    page = make_page(_edited(path, lambda r: r["Planes"]["AlongNormalMm"].__setitem__(5, 8.3)))
     assert page.count('class="double"') == 1
     assert "1 at the place of another" in _text(page)
     assert "none doubled" not in _text(page)
@@ -359,13 +359,13 @@ def test_planes_at_one_place_are_said_and_drawn(tmp_path: Path) -> None:
 
 def test_the_affine_is_told_with_this_series_numbers(tmp_path: Path) -> None:
     path = _made(tmp_path, policy=Policy(crosscheck="off", orient="RAS"), iop=phantom.ORIENTATIONS["sagittal"])
-    text = _text(report(path))
+    text = _text(make_page(path))
     assert "Image Position (Patient) -31.5 \\ -47.25 \\ 112.75" in text
     assert "The file is stored in another order, RAS" in text
 
 
 def test_explanations_become_headings_prose_and_aligned_lines() -> None:
-    told = blocks("Title\n\nHead\n  a  1\n  b  2\n\nOne thought,\ntwo lines:\n  c\nand so on\n  d")
+    told = split_blocks("Title\n\nHead\n  a  1\n  b  2\n\nOne thought,\ntwo lines:\n  c\nand so on\n  d")
     assert [(b.kind, b.text) for b in told] == [
         ("text", "Title"),
         ("head", "Head"),
@@ -394,14 +394,14 @@ def _with_source(folder: Path, edit: phantom.Edit = lambda k, dataset: None, **c
 
 def test_the_outline_lies_over_the_source(tmp_path: Path) -> None:
     path, source = _with_source(tmp_path)
-    page = report(path, source=source)
+    page = make_page(path, source=source)
     assert "The source image, scan, lies on the same grid as this mask, voxel for voxel" in _text(page)
-    alone = re.search(r'data-view="axial".*?href="(data:[^"]+)"', report(path), re.S)
+    alone = re.search(r'data-view="axial".*?href="(data:[^"]+)"', make_page(path), re.S)
     over = re.search(r'data-view="axial".*?href="(data:[^"]+)"', page, re.S)
     assert alone
     assert over
-    block = of_file(path.with_name("mask.nii.gz"))
-    where = cut(block, 2, middle_of(block, block.voxels.shape)[2], "radiological")
+    block = read_volume(path.with_name("mask.nii.gz"))
+    where = choose_cut(block, 2, find_middle(block, block.voxels.shape)[2], "radiological")
     pixels = np.array(Image.open(io.BytesIO(base64.b64decode(over[1].split(",")[1])))).astype(int)
     assert pixels.shape == where.ijk.shape[:2]
     assert (np.diff(pixels, axis=1) >= 0).all()  # the source's values grow along i and j
@@ -413,14 +413,14 @@ def test_a_source_as_nifti_gives_the_same_pictures(tmp_path: Path) -> None:
     path, source = _with_source(tmp_path)
     convert([source], tmp_path / "scan.nii.gz", policy=Policy(as_="image", crosscheck="off", orient="RAS"))
     as_dicom, as_nifti = (
-        re.findall(r'href="(data:image[^"]+)"', report(path, source=s)) for s in (source, tmp_path / "scan.nii.gz")
+        re.findall(r'href="(data:image[^"]+)"', make_page(path, source=s)) for s in (source, tmp_path / "scan.nii.gz")
     )
     assert as_dicom == as_nifti
 
 
 def test_a_source_elsewhere_is_told_to_be(tmp_path: Path) -> None:
     path, source = _with_source(tmp_path, origin=(-31.5, -47.25, 115.75))
-    text = _text(report(path, source=source))
+    text = _text(make_page(path, source=source))
     assert "lies on the same grid" not in text
     assert "3 mm" in text.split("Look at it")[1].split("The whole mask")[0]
 
@@ -430,7 +430,7 @@ def test_a_source_in_another_space_is_told_to_be(tmp_path: Path) -> None:
         dataset.FrameOfReferenceUID = "1.2.3.4"
 
     path, source = _with_source(tmp_path, edit=other)
-    text = _text(report(path, source=source))
+    text = _text(make_page(path, source=source))
     assert "another Frame of Reference than the mask" in text
     assert "lies on the same grid" not in text
 
@@ -445,7 +445,7 @@ def test_another_grid_is_looked_up_at_the_voxels_of_the_mask() -> None:
         _SPEC, iop=phantom.ORIENTATIONS["coronal"], shape=(90, 120, 80), row_spacing=0.7, column_spacing=0.6, step=0.9
     )
     source = filled(replace(fine, origin=(-35.0, -50.0, 170.0)))
-    ijk = cut(mask, 2, 13, "radiological").ijk
+    ijk = choose_cut(mask, 2, 13, "radiological").ijk
     values, inside = source.seen_from(mask, ijk)
     truth = mask.at(ijk)
     assert 0.3 < inside.mean() < 1
@@ -467,14 +467,14 @@ def test_two_possible_sources_are_asked_about(tmp_path: Path) -> None:
     reference = json.loads(path.read_text("utf-8"))["FrameOfReferenceUID"]
     phantom.write(source / "more", second, edit=lambda k, d: setattr(d, "FrameOfReferenceUID", reference))
     assert _code(path, source=source) is Code.SEVERAL_SERIES
-    assert "same grid" in _text(report(path, source=source, source_series="other scan"))
+    assert "same grid" in _text(make_page(path, source=source, source_series="other scan"))
 
 
 def test_patient_data_appears_only_when_asked_for(tmp_path: Path) -> None:
     path, source = _with_source(tmp_path)
-    assert "Asymmetric" not in report(path, source=source)
-    assert "Phantom^Asymmetric" in report(path, source=source, show_phi=True)
-    assert "holds no patient data" in _text(report(path, show_phi=True))
+    assert "Asymmetric" not in make_page(path, source=source)
+    assert "Phantom^Asymmetric" in make_page(path, source=source, show_phi=True)
+    assert "holds no patient data" in _text(make_page(path, show_phi=True))
 
 
 def test_a_usual_case_stays_under_5_mb(tmp_path: Path) -> None:
@@ -483,7 +483,7 @@ def test_a_usual_case_stays_under_5_mb(tmp_path: Path) -> None:
     import nibabel
 
     nibabel.Nifti1Image(noise, of_nifti_affine(path)).to_filename(tmp_path / "noise.nii.gz")
-    page = report(path, source=tmp_path / "noise.nii.gz")
+    page = make_page(path, source=tmp_path / "noise.nii.gz")
     assert 200_000 < len(page) < 5_000_000
 
 
@@ -517,7 +517,7 @@ def test_a_group_page_puts_the_odd_ones_first(tmp_path: Path) -> None:
     (tmp_path / "a-fine.html").write_text("the page", "utf-8")
     found = find_outcomes(tmp_path)
     assert [p.stem for p in found] == ["a-fine", "b-warned", "c-unconfirmed", "d-changed", "e-refused"]
-    page = group_page(found, folder=tmp_path.parent)
+    page = make_group_page(found, folder=tmp_path.parent)
     rows = re.findall(r'<tr data-verdict="(\w+)" data-codes="([^"]*)" data-name="(\S+)', page)
     assert rows == [
         ("UNPROVEN", "NOT_THE_PROVEN_FILE", "d-changed.nii.gz"),

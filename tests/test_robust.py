@@ -88,7 +88,7 @@ def test_a_bug_in_one_series_does_not_take_the_others(
 ) -> None:
     for number, name in enumerate(("good", "bad", "better"), 1):
         write(tmp_path / "in" / name, replace(SMALL, series_number=number, description=name, seed=name))
-    monkeypatch.setattr(product, "lay", broken_at("bad"))
+    monkeypatch.setattr(product, "lay_frames", broken_at("bad"))
     done, refused = convert_all([tmp_path / "in"], tmp_path / "api", policy=replace(OFF, as_="image"))
     assert len(done) == 2
     assert [e.finding.code for e in refused] == [Code.UNEXPECTED]
@@ -200,10 +200,12 @@ def test_hints_name_no_option_that_the_command_lacks(capsys: pytest.CaptureFixtu
 
 def test_a_hint_loses_only_sentences_on_options_it_lacks() -> None:
     options = _parser().parse_args(["explain", "x"])
-    assert output.hint("Do it again. --on-tilt shear keeps it. Or not.", options) == "Do it again. Or not."
-    assert output.hint("Choose with --series 3.", options) == "Choose with --series 3."
+    assert (
+        output.keep_known_options("Do it again. --on-tilt shear keeps it. Or not.", options) == "Do it again. Or not."
+    )
+    assert output.keep_known_options("Choose with --series 3.", options) == "Choose with --series 3."
     whole = "Look with verimask diagnose --fix. pip install --upgrade verimask."
-    assert output.hint(whole, options) == whole
+    assert output.keep_known_options(whole, options) == whole
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])

@@ -21,7 +21,7 @@ from pipeline.dicom.scan import Series, scan
 from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.index_map import find_index_map, reorder
-from pipeline.stacking.stack_frames import lay
+from pipeline.stacking.stack_frames import lay_frames
 from tests.helpers.cases import needs_samples, samples_folder
 from tests.helpers.rtphantom import (
     AXIAL,
@@ -462,7 +462,7 @@ def test_the_source_is_found_and_its_planes_are_the_grid(tmp_path):
 
 
 def source_of(image: Series) -> tuple[Grid, list[str]]:
-    laid = lay(image.frames, Policy())
+    laid = lay_frames(image.frames, Policy())
     return laid.grid, [frame.sop_instance_uid for frame in laid.frames]
 
 

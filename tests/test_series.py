@@ -18,7 +18,7 @@ from pydicom.sequence import Sequence
 
 from pipeline.core.findings import Code, Exit, PipelineError, Severity
 from pipeline.dicom.scan import Scan, Series, choose, scan, table
-from pipeline.geometry.stack import stack
+from pipeline.geometry.stack import fit_stack
 from tests.helpers import phantom
 from tests.helpers.cases import Case, cases
 from tests.helpers.phantom import ORIENTATIONS, Truth
@@ -499,7 +499,7 @@ def test_a_series_number_that_is_none(tmp_path: Path) -> None:
 def test_every_frame_has_the_plane_of_the_truth(tmp_path: Path, kind: str, orientation: str) -> None:
     truth = write(tmp_path, kind=kind, iop=ORIENTATIONS[orientation], stored="shuffled")
     series = only(tmp_path)
-    fitted = stack([f.plane for f in series.frames if f.plane], limit_mm=0.1, keep_skew=8e-5, keep_mm=1e-2)
+    fitted = fit_stack([f.plane for f in series.frames if f.plane], limit_mm=0.1, keep_skew=8e-5, keep_mm=1e-2)
     assert np.abs(fitted.grid.lps - truth.lps).max() < 1e-9
     assert fitted.grid.shape == truth.spec.shape
     ordered = [series.frames[n] for n in fitted.order]

@@ -24,9 +24,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT / "pipeline"))
 
 
-modules = pytest.mark.parametrize(
-    "path", [p for p in MODULES if name_of(p).split("/")[0] not in ROOM_NOT_YET], ids=name_of
-)
+modules = pytest.mark.parametrize("path", MODULES, ids=name_of)
 
 
 def tree_of(path: Path) -> ast.Module:

@@ -51,13 +51,13 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     from ..core.findings import Code, Exit
 
     mask, image = Path(options.mask), Path(options.image) if options.image else None
-    pairs = _find_pairs(mask, image)
-    checked = _check_pairs(pairs, one_of_many=mask.is_dir())
-    wrong = sum(pair.is_wrong for pair in checked) + len(pairs.alone)
+    found = _find_pairs(mask, image)
+    checked = _check_pairs(found, one_of_many=mask.is_dir())
+    wrong = sum(pair.is_wrong for pair in checked) + len(found.alone)
     if options.json:
-        output.print_json(_as_json(checked, pairs.alone, options) | {"Wrong": wrong})
+        output.print_json(_as_json(checked, found.alone, options) | {"Wrong": wrong})
     else:
-        _print_pairs(checked, pairs.alone, options)
+        _print_pairs(checked, found.alone, options)
     if any(f.code is Code.UNEXPECTED for pair in checked for f in pair.findings):
         return int(Exit.INTERNAL_ERROR)
     return int(Exit.MISMATCH if wrong else Exit.VERIFIED)
@@ -65,10 +65,10 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
 def _find_pairs(mask: Path, image: Path | None) -> Pairs:
     from ..core.findings import Code, refuse
-    from ..diagnosis.nnunet_pairs import Pairs, pairs, pairs_of_dataset
+    from ..diagnosis.nnunet_pairs import Pairs, pair_dataset, pair_folders
 
     if _existing(mask).is_dir():
-        return pairs_of_dataset(mask) if image is None else pairs(mask, image)
+        return pair_dataset(mask) if image is None else pair_folders(mask, image)
     if image is None:
         raise refuse(
             Code.NOTHING_TO_CHECK,
@@ -115,10 +115,10 @@ def _read_image(image: Path) -> PlacedBlock:
     from ..nifti.file import is_named_nifti, read_planes
 
     if _existing(image).is_dir() or not is_named_nifti(image):
-        from ..conversion.one_series import laid_series
+        from ..conversion.one_series import read_laid_series
         from ..core.policy import Policy
 
-        series, laid_frames = laid_series([image], None, None, Policy(on_tilt="shear"))
+        series, laid_frames = read_laid_series([image], None, None, Policy(on_tilt="shear"))
         return PlacedBlock.of_grid(series.title, laid_frames.grid)
     for _ in read_planes(image):
         pass  # Its values do not matter here, but a file that ends too early must not pass.
@@ -134,11 +134,11 @@ def _existing(path: Path) -> Path:
 
 
 def _as_json(checked: Sequence[_Checked], alone: Sequence[Finding], options: argparse.Namespace) -> dict[str, Any]:
-    pairs = [
+    entries = [
         {"Mask": pair.mask, "Image": pair.image, "Findings": output.findings_as_json(pair.findings, options)}
         for pair in checked
     ]
-    return {"Pairs": pairs, "Alone": output.findings_as_json(alone, options)}
+    return {"Pairs": entries, "Alone": output.findings_as_json(alone, options)}
 
 
 def _print_pairs(checked: Sequence[_Checked], alone: Sequence[Finding], options: argparse.Namespace) -> None:
@@ -156,6 +156,6 @@ def _describe_pair(pair: _Checked, options: argparse.Namespace) -> list[str]:
     lines = [f"{'DIFFERENT' if pair.is_wrong else 'SAME GRID'}  {pair.mask}  and  {pair.image}"]
     for finding in pair.findings:
         lead = {Severity.ERROR: "wrong", Severity.WARNING: "warning", Severity.INFO: "note"}[finding.severity]
-        hint = output.hint(finding.hint, options)
+        hint = output.keep_known_options(finding.hint, options)
         lines.append(f"           {lead}: {finding.message}.{f' {hint}' if hint else ''}")
     return lines

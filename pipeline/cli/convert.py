@@ -110,10 +110,10 @@ def _write_page(made: Outcome, options: argparse.Namespace) -> None:
     page = page_of(made.output)
     if made.verdict == "SKIPPED" and page.exists():
         return
-    from ..report import report
+    from ..report import make_page
 
     source = Path(options.source[0]) if options.source else None
-    write_page(page, report(sidecar_of(made.output), source=source))
+    write_page(page, make_page(sidecar_of(made.output), source=source))
 
 
 def _read_request(options: argparse.Namespace) -> Request:
@@ -152,12 +152,14 @@ def _list_values(options: argparse.Namespace) -> int:
     from dataclasses import asdict
     from pathlib import Path
 
-    from ..conversion.one_series import laid_series
+    from ..conversion.one_series import read_laid_series
     from ..decode.embedded.value_table import as_table, list_values
     from ..dicom.pixels import stored_voxels
 
     output.refuse_idle(options, but=_LISTING, why="--list-values shows values and writes nothing")
-    _, laid_frames = laid_series([Path(p) for p in options.inputs], options.series, options.part, _read_policy(options))
+    _, laid_frames = read_laid_series(
+        [Path(p) for p in options.inputs], options.series, options.part, _read_policy(options)
+    )
     rows = list_values(stored_voxels(laid_frames.frames))
     if options.json:
         output.print_json([asdict(row) for row in rows])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..dicom.scan import Series
     from ..geometry.grid import Grid
     from ..nifti.header import NiftiHeader
-    from ..stacking.stack_frames import Laid
+    from ..stacking.laid_frames import LaidFrames
     from ..volume.mask import Array
 
 
@@ -67,7 +67,7 @@ class _Truth(NamedTuple):
     """What the file should hold. array: (i, j, k) stored values on the grid. is_mask: of --mask-series, not of the images."""
 
     series: Series
-    laid_frames: Laid
+    laid_frames: LaidFrames
     array: Array
     is_mask: bool
 
@@ -78,12 +78,12 @@ class _Truth(NamedTuple):
 
 def _read_truth(options: argparse.Namespace, policy: Policy) -> _Truth:
     """Read the mask series where it was given, and else the images. Raises OFF_SOURCE_GRID where both do not fit."""
-    from ..conversion.one_series import image_of, laid_series, mask_of
+    from ..conversion.one_series import image_of, mask_of, read_laid_series
 
-    source, source_frames = laid_series([Path(s) for s in options.source], None, None, policy)
+    source, source_frames = read_laid_series([Path(s) for s in options.source], None, None, policy)
     if not options.mask_series:
         return _Truth(source, source_frames, image_of(source_frames).array(), is_mask=False)
-    mask, mask_frames = laid_series([Path(options.mask_series)], None, None, policy)
+    mask, mask_frames = read_laid_series([Path(options.mask_series)], None, None, policy)
     _refuse_elsewhere(mask, mask_frames.grid, source_frames.grid, policy)
     return _Truth(mask, mask_frames, mask_of(mask, mask_frames, policy).array(), is_mask=True)
 
@@ -97,7 +97,7 @@ def _refuse_elsewhere(series: Series, mask: Grid, source: Grid, policy: Policy) 
     limit = policy.corner_limit(min(source.spacing))
     fit = find_index_map(mask.lps, mask.shape, source.lps, source.shape)
     if fit is None or fit.moved_mm > limit:
-        apart = regrid.apart_in_words(mask.lps, mask.shape, source.lps, source.shape)
+        apart = regrid.describe_distance(mask.lps, mask.shape, source.lps, source.shape)
         raise refuse(
             Code.OFF_SOURCE_GRID,
             f"the series of --mask-series does not lie on the voxels of --source; {apart}",

@@ -64,13 +64,13 @@ def _explain_file(path: Path) -> _Explanation:
 
 
 def _explain_series(options: argparse.Namespace) -> _Explanation:
-    from ..conversion.one_series import laid_series
+    from ..conversion.one_series import read_laid_series
     from ..core.policy import Policy
     from ..diagnosis.explain import explain
 
     inputs = [Path(p) for p in options.inputs]
     # A tilted stack is explained as it leans: nothing is written here that could go wrong by it.
-    series, laid_frames = laid_series(inputs, options.series, options.part, Policy(on_tilt="shear"))
+    series, laid_frames = read_laid_series(inputs, options.series, options.part, Policy(on_tilt="shear"))
     first = next(frame.plane for frame in laid_frames.frames if frame.plane is not None)  # Laid frames have planes.
     text = explain(laid_frames.stack.grid, first, title=series.title[:1].upper() + series.title[1:])
     grid = laid_frames.grid

@@ -46,7 +46,7 @@ def run_back(options: argparse.Namespace, _: list[str]) -> int:
     from ..conversion.nifti_mask import read_mask
     from ..core.findings import Code, refuse
     from ..mimics.bundle import read_bundle
-    from ..mimics.to_mimics import to_mimics
+    from ..mimics.to_mimics import write_for_mimics
 
     bundle = read_bundle(Path(options.bundle))
     images = [i for i in bundle.images if options.image in (None, i.name)]
@@ -58,6 +58,6 @@ def run_back(options: argparse.Namespace, _: list[str]) -> int:
             where=(Path(options.bundle).name,),
         )
     mask = read_mask(Path(options.mask))
-    findings = to_mimics(mask, images[0], Path(options.output), units_mm_per_unit=options.mm_per_unit)
+    findings = write_for_mimics(mask, images[0], Path(options.output), units_mm_per_unit=options.mm_per_unit)
     output.print_written(Path(options.output), f"wrote {options.output}", findings, options)
     return 0

@@ -82,13 +82,13 @@ def print_lines(text: Iterable[str], options: argparse.Namespace | None = None) 
 
 def print_prose(text: Iterable[str], options: argparse.Namespace) -> None:
     """Print lines that may be long, each wrapped under where it begins, unless --quiet."""
-    from .text import wrapped
+    from .text import wrap_line
 
     columns = measure_width()
-    print_lines((short for long in text for line in long.split("\n") for short in wrapped(line, columns)), options)
+    print_lines((short for long in text for line in long.split("\n") for short in wrap_line(line, columns)), options)
 
 
-def hint(text: str, options: argparse.Namespace) -> str:
+def keep_known_options(text: str, options: argparse.Namespace) -> str:
     """Leave out the sentences of a hint that name options this command does not have; those of another command stay."""
     known = options.parser._option_string_actions
     kept = []
@@ -131,9 +131,9 @@ def _write(text: str) -> None:
 
 def print_outcome(made: Outcome, options: argparse.Namespace) -> None:
     """Print what came of a conversion, unless --quiet."""
-    from .text import outcome_lines
+    from .text import describe_outcome
 
-    print_lines(outcome_lines(made, colour=wants_colour(sys.stdout), width=measure_width()), options)
+    print_lines(describe_outcome(made, colour=wants_colour(sys.stdout), width=measure_width()), options)
 
 
 def print_written(out: Path, what: str, findings: Sequence[Finding], options: argparse.Namespace) -> None:
@@ -158,7 +158,7 @@ def print_refusal(error: PipelineError, options: argparse.Namespace) -> None:
     from ..core.findings import PipelineError
     from .text import describe_refusal
 
-    error = PipelineError(replace(error.finding, hint=hint(error.finding.hint, options)), error.others)
+    error = PipelineError(replace(error.finding, hint=keep_known_options(error.finding.hint, options)), error.others)
     print("\n".join(describe_refusal(error, colour=wants_colour(sys.stderr), width=measure_width())), file=sys.stderr)
 
 
@@ -175,7 +175,7 @@ def findings_as_json(findings: Iterable[Finding], options: argparse.Namespace) -
     """Make the JSON of findings, with the hints that the command has options for."""
     from dataclasses import replace
 
-    return [replace(found, hint=hint(found.hint, options)).as_json() for found in findings]
+    return [replace(found, hint=keep_known_options(found.hint, options)).as_json() for found in findings]
 
 
 def exit_of_many(done: Collection[int], refused: Sequence[PipelineError]) -> int:

@@ -66,7 +66,7 @@ def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[li
     """Write a page for every record below a folder, and one over all. Returns what was written, and what was refused."""
     from ..conversion.page_file import page_of, write_page
     from ..core.unexpected import as_refusal
-    from ..report import group_page
+    from ..report import make_group_page
     from ..report.record import read_record
 
     written, refused, readable = [], [], []
@@ -79,7 +79,7 @@ def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[li
                 written.append(page_of(outcome))
         except Exception as error:
             refused.append(as_refusal(error))
-    write_page(out, group_page(readable, folder=out.resolve().parent))
+    write_page(out, make_group_page(readable, folder=out.resolve().parent))
     return [*written, out], refused
 
 
@@ -124,9 +124,9 @@ def _refuse_idle(options: argparse.Namespace) -> None:
 
 
 def _make_page(outcome: Path, options: argparse.Namespace) -> str:
-    from ..report import report
+    from ..report import make_page
 
-    return report(
+    return make_page(
         outcome,
         source=Path(options.source) if options.source else None,
         source_series=options.source_series,

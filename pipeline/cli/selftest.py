@@ -23,10 +23,10 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run the command and return its exit code."""
     from ..conversion.record import versions
     from ..core.findings import Exit
-    from ..diagnosis.selftest import selftest
+    from ..diagnosis.selftest import run_selftest
 
     checks = []
-    for check in selftest():
+    for check in run_selftest():
         checks.append(check)
         if not options.json:
             state = {True: "ok    ", False: "FAILED", None: "absent"}[check.passed]

@@ -25,7 +25,7 @@ _LONGEST_NAME = 32  # characters of a label in the table, so that its numbers st
 _NARROWEST = 40  # columns: on a narrower terminal, wrapped text would be a column of single words
 
 
-def outcome_lines(outcome: Outcome, *, colour: bool = False, width: int = 100) -> list[str]:
+def describe_outcome(outcome: Outcome, *, colour: bool = False, width: int = 100) -> list[str]:
     """Describe one conversion: verdict and file, proof, witnesses, findings, labels.
 
     Args:
@@ -209,7 +209,7 @@ def _sentence(finding: Finding) -> str:
     return (text[:1] if named else text[:1].upper()) + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
-def wrapped(line: str, width: int) -> list[str]:
+def wrap_line(line: str, width: int) -> list[str]:
     """Wrap one line: a paragraph at the edge, an entry of a list with its further lines a little further in."""
     text = line.lstrip()
     indent = line[: len(line) - len(text)]

@@ -21,11 +21,12 @@ from ..decode.image import Decoded, decode_image, decode_mask
 from ..dicom.frame import Frame
 from ..dicom.scan import Series
 from ..dicom.split_volumes import Part
-from ..stacking.stack_frames import Laid, lay
+from ..stacking.laid_frames import LaidFrames
+from ..stacking.stack_frames import lay_frames
 from ..volume.mask import Voxels
 from .file_names import safe
 from .option_effects import Asked
-from .product import Product, of_laid
+from .product import Product, product_of_frames
 from .request import ExportDescription
 from .source import Source
 
@@ -39,20 +40,20 @@ class _Volume(NamedTuple):
 
     series: Series
     part: Part
-    laid_frames: Laid
+    laid_frames: LaidFrames
     name: str
 
     def products(self, masks: Sequence[tuple[str, Decoded]], form: str) -> list[Product]:
         """Make a product each of masks with their own names, or "" for the name of the series."""
         made = []
         for number, (own, decoded) in enumerate(masks, 1):
-            product = of_laid(self.series, self.laid_frames, decoded, own or self.name, self.part)
+            product = product_of_frames(self.series, self.laid_frames, decoded, own or self.name, self.part)
             suffixes = [product.suffix, f"seg-{safe(own) or number}" if len(masks) > 1 else ""]
             made.append(replace(product, form=form, suffix="_".join(suffix for suffix in suffixes if suffix)))
         return made
 
 
-def of_planes(
+def read_masks(
     series: Series,
     part: Part,
     asked: Asked,
@@ -89,7 +90,7 @@ def of_planes(
     seen = _recognise(volume.laid_frames.frames, export, source, clean, no_mask)
     if seen.kind == "labels" and not export.inside:
         decoded = decode_mask(volume.laid_frames.frames, policy, volume.name)
-        decoded = replace(decoded, findings=(seen.said(), *decoded.findings))
+        decoded = replace(decoded, findings=(seen.finding(), *decoded.findings))
         return volume.products(_chosen(decoded, asked), "labels")
     return volume.products(_decode_embedded(volume, seen, asked, source, clean), seen.kind)
 
@@ -97,7 +98,7 @@ def of_planes(
 def _on_grid(series: Series, part: Part, policy: Policy, source: Source | None) -> _Volume:
     """Lay a volume on its grid, or on that of its source where its planes have no place; and name it."""
     frames, assumed = _with_source_planes(part.frames, source)
-    laid_frames = lay(frames, policy, series.title, None if source is None else source.laid_frames)
+    laid_frames = lay_frames(frames, policy, series.title, None if source is None else source.laid_frames)
     if assumed is not None:
         laid_frames = replace(laid_frames, assumed=assumed.message, findings=(*laid_frames.findings, assumed))
     if part.name.startswith("folder "):
@@ -173,7 +174,7 @@ def _recognise(
 def _with_source_planes(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Frame], Finding | None]:
     """Frames with the planes of the source planes that explain their grey values, and what was assumed.
 
-    As they are where they have planes, or where grey values tell none: then `lay` pairs them by number, or refuses.
+    As they are where they have planes, or where grey values tell none: then `lay_frames` pairs them by number, or refuses.
     """
     if source is None or all(f.plane is not None for f in frames):
         return frames, None
@@ -185,11 +186,13 @@ def _with_source_planes(frames: Sequence[Frame], source: Source | None) -> tuple
         return frames, None
 
 
-def _values_at(image: Source, laid_frames: Laid, policy: Policy) -> Voxels:
+def _values_at(image: Source, laid_frames: LaidFrames, policy: Policy) -> Voxels:
     """The stored values of an image where the export's frames lie."""
-    from ..decode.embedded.align import beside
+    from ..decode.embedded.align import align_with_export
 
     decoded = decode_image(image.laid_frames.frames)
     limit = policy.corner_limit(min(laid_frames.stack.grid.spacing))
     values = image.laid_frames.place(decoded.voxels, decoded.padding)
-    return beside(values, image.grid, laid_frames.stack.grid, [int(k) for k in laid_frames.stack.index], limit)
+    return align_with_export(
+        values, image.grid, laid_frames.stack.grid, [int(k) for k in laid_frames.stack.index], limit
+    )

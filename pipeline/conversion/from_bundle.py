@@ -14,7 +14,7 @@ from ..core.findings import Code, refuse
 from ..core.policy import Policy
 from ..dicom.scan import Scan, Series
 from ..mimics.bundle import read_bundle
-from ..mimics.grid import grid_of, masks_of
+from ..mimics.grid import fit_grid, make_masks
 from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix
 
@@ -52,7 +52,7 @@ def masks_in(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[P
     Raises: PipelineError NO_SUCH_SEGMENT, and what `mimics` refuses.
     """
     bundle = read_bundle(path)
-    masks, findings = masks_of(bundle, units_mm_per_unit=policy.mm_per_unit, policy=policy)
+    masks, findings = make_masks(bundle, units_mm_per_unit=policy.mm_per_unit, policy=policy)
     there = {mask.name for mask in masks}
     missing = [name for name in wanted or () if name not in there]
     if missing:
@@ -65,7 +65,7 @@ def masks_in(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[P
     chosen = [mask for mask in masks if wanted is None or mask.name in wanted]
     folder = path if path.is_dir() else path.parent
     inputs = (folder / "bundle.json", *sorted({mask.buffer.path for mask in bundle.masks}))  # an output may lie beside
-    grids = [grid_of(image, units_mm_per_unit=policy.mm_per_unit, policy=policy) for image in bundle.images]
+    grids = [fit_grid(image, units_mm_per_unit=policy.mm_per_unit, policy=policy) for image in bundle.images]
     residual_mm = max((grid.residual_mm for grid in grids), default=0.0)
     return [
         Product(

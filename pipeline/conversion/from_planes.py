@@ -15,11 +15,11 @@ from ..core.unexpected import as_refusal
 from ..dicom import split_volumes
 from ..dicom.scan import Scan, Series
 from ..dicom.split_volumes import Part
-from .embedded_masks import of_planes
+from .embedded_masks import read_masks
 from .one_series import chosen_part
 from .option_effects import Asked
-from .product import Entry, Product, of_part, of_time
-from .source import find_source, made_with
+from .product import Entry, Product, product_of_part, product_over_time
+from .source import add_image_files, find_source
 
 
 def products(entry: Entry, found: Scan, asked: Asked) -> list[Product | PipelineError]:
@@ -62,15 +62,15 @@ def _products_of_part(series: Series, part: Part, found: Scan, asked: Asked) -> 
     """Read one volume: as the image it is, or as the masks it is or holds."""
     request, policy = asked.request, asked.policy
     if policy.as_ == "image":
-        return [of_part(series, part, policy)]
+        return [product_of_part(series, part, policy)]
     source = clean = None
     if request.source:
         uid = series.frame_of_reference_uid
         source = find_source(found, request.source, policy, frame_of_reference_uid=uid)
     if request.clean:
         clean = find_source(found, request.clean, policy)
-    masks = of_planes(series, part, asked, source=source, clean=clean)
-    return [made_with(made_with(mask, "source", source), "clean", clean) for mask in masks]
+    masks = read_masks(series, part, asked, source=source, clean=clean)
+    return [add_image_files(add_image_files(mask, "source", source), "clean", clean) for mask in masks]
 
 
 def _over_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product | None:
@@ -78,6 +78,6 @@ def _over_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product
     if policy.as_ != "image" or not all(part.over_time for part in parts):
         return None
     try:
-        return of_time(series, parts, policy)
+        return product_over_time(series, parts, policy)
     except PipelineError:
         return None  # each part says for itself what is wrong with it

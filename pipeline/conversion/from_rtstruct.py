@@ -14,7 +14,7 @@ from ..decode.rtstruct import structure_set
 from ..dicom.scan import Scan, Series
 from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix, origin_of_mask
-from .source import find_source, made_with
+from .source import add_image_files, find_source
 
 
 def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
@@ -48,7 +48,7 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
         image_uids=source.image_uids,
     )
     return [
-        made_with(
+        add_image_files(
             Product(
                 volume=mask,
                 series=series,

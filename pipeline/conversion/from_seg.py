@@ -14,7 +14,7 @@ from ..dicom.scan import Scan, Series
 from ..volume.mask import Image, Mask
 from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix, origin_of_mask
-from .source import find_source, made_with
+from .source import add_image_files, find_source
 
 
 def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
@@ -61,7 +61,7 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
     for number, volume in enumerate(volumes, 1):
         frames = (None,) * volume.grid.shape[2] if source is None else source.laid_frames.at_k
         suffix = mask_suffix(volume.name, number, len(volumes))
-        made.append(made_with(replace(common, volume=volume, frames=frames, suffix=suffix), "source", source))
+        made.append(add_image_files(replace(common, volume=volume, frames=frames, suffix=suffix), "source", source))
     return made
 
 

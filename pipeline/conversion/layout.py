@@ -67,7 +67,7 @@ def lay_out(product: Product, policy: Policy, like: Path | None = None) -> Layou
         return Layout(product, voxels, grid.ras, grid.shape)
     order = order_for(grid.ras, checked_codes(policy.orient))
     shape = order.shape(grid.shape)
-    turned = regrid.onto(voxels, order.inverse.matrix(shape), shape)
+    turned = regrid.put_onto(voxels, order.inverse.matrix(shape), shape)
     return Layout(product, turned, grid.ras @ order.matrix(grid.shape), shape)
 
 
@@ -88,7 +88,7 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
         fit = find_index_map(grid.ras, grid.shape, header.affine, shape)
         if fit is None:  # the grid is the image's own, but for the direction of its first axis
             raise ArithmeticError(f"the grid of {path.name} does not map onto itself")
-    outside = 0 if fit.is_inside else regrid.lost(mask.voxels, fit.matrix, shape)
+    outside = 0 if fit.is_inside else regrid.count_lost(mask.voxels, fit.matrix, shape)
     if outside:
         raise refuse(
             Code.OFF_IMAGE_GRID,
@@ -100,7 +100,7 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
             where=(path.name,),
         )
     as_is = grid.shape == shape and bool((fit.matrix == np.eye(4)).all())
-    voxels = mask.voxels if as_is else regrid.onto(mask.voxels, fit.matrix, shape)
+    voxels = mask.voxels if as_is else regrid.put_onto(mask.voxels, fit.matrix, shape)
     return Layout(product, voxels, header.affine, shape, bits)
 
 
@@ -130,4 +130,4 @@ def _off_grid(fit: IndexMap | None, grid: Grid, header: NiftiHeader, name: str) 
 
 
 def _apart(grid: Grid, header: NiftiHeader) -> str:
-    return regrid.apart_in_words(grid.lps, grid.shape, LPS_TO_RAS @ header.affine, header.space)
+    return regrid.describe_distance(grid.lps, grid.shape, LPS_TO_RAS @ header.affine, header.space)

@@ -24,7 +24,7 @@ from ..geometry.grid import GeometryError, Grid
 from ..nifti import file as nifti
 from ..nifti.header import NiftiHeader, require_affine
 from ..nifti.proof import prove
-from ..nifti.streams import opened
+from ..nifti.streams import open_stream
 from ..volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
 from .output_path import checked_target, free_target
 from .record import sidecar_of
@@ -125,7 +125,7 @@ def write_fixed(target: Path, array: Array, grid: Grid, like: NiftiHeader, polic
     )
     voxels = Voxels.of(array.astype(array.dtype.newbyteorder("=")))
     with in_place(target, overwrite=False) as part:
-        with opened(part, "wb", gzipped=target.name.endswith(".gz")) as file:
+        with open_stream(part, "wb", gzipped=target.name.endswith(".gz")) as file:
             checksums = nifti.write(file, header, voxels, lambda _: None)
         prove(part, grid.ras, grid.shape, voxels.dtype, checksums, policy.header_limit_mm)
 

@@ -16,11 +16,14 @@ from ..decode.image import decode_image, decode_mask
 from ..dicom import split_volumes
 from ..dicom.scan import Series, choose, left_out_beside, scan
 from ..dicom.split_volumes import Part
-from ..stacking.stack_frames import Laid, lay
+from ..stacking.laid_frames import LaidFrames
+from ..stacking.stack_frames import lay_frames
 from ..volume.mask import Voxels
 
 
-def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy) -> tuple[Series, Laid]:
+def read_laid_series(
+    inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy
+) -> tuple[Series, LaidFrames]:
     """Find one series of planes among the inputs, and lay it on its grid; for what explains and compares.
 
     Args:
@@ -32,7 +35,7 @@ def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, po
     Returns: the series, and its frames on their grid.
 
     Raises: PipelineError NOT_CONVERTIBLE, SEVERAL_SERIES, SEVERAL_VOLUMES, NO_SUCH_SERIES, NO_SUCH_PART, and what `scan`
-    and `lay` refuse.
+    and `lay_frames` refuse.
     """
     found = scan(inputs)
     chosen = choose(found, series)
@@ -40,16 +43,16 @@ def laid_series(inputs: Sequence[Path], series: str | None, part: str | None, po
         words = f"{chosen.title} is of kind {chosen.kind}: it holds no planes"
         raise refuse(Code.NOT_CONVERTIBLE, words, "Give the images, or look with verimask series.", where=(chosen.uid,))
     left_out_beside(found, chosen, policy)
-    return chosen, lay(chosen_part(chosen, part).frames, policy, chosen.title)
+    return chosen, lay_frames(chosen_part(chosen, part).frames, policy, chosen.title)
 
 
-def image_of(laid_frames: Laid) -> Voxels:
+def image_of(laid_frames: LaidFrames) -> Voxels:
     """Read the stored grey values of a series on its grid."""
     decoded = decode_image(laid_frames.frames, padded=not laid_frames.whole)
     return laid_frames.place(decoded.voxels, decoded.padding)
 
 
-def mask_of(series: Series, laid_frames: Laid, policy: Policy) -> Voxels:
+def mask_of(series: Series, laid_frames: LaidFrames, policy: Policy) -> Voxels:
     """Read the labels of a mask series.
 
     Args:

@@ -228,7 +228,7 @@ def possible(kind: str, asked: Asked) -> list[Subject]:
     sourced = bool(asked.request.source)
     subjects = []
     for name, _, traits in BY_KIND[kind].forms:
-        if Trait.PLACED not in traits:
+        if Trait.ON_SOURCE not in traits:
             subjects.append(Subject(name, sourced))
         elif sourced or Trait.FRAMES not in traits:  # contours have no grid without a source
             subjects.append(Subject(name, True))

@@ -21,7 +21,8 @@ from ..dicom.scan import Series
 from ..dicom.split_volumes import Part
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
-from ..stacking.stack_frames import Laid, lay
+from ..stacking.laid_frames import LaidFrames
+from ..stacking.stack_frames import lay_frames
 from ..volume.mask import Image, Mask, Physical, Voxels
 from .file_names import safe
 
@@ -135,7 +136,7 @@ def origin_of_mask(kind: str, source_uid: str | None) -> dict[str, Any]:
     return {"MaskSource": kind} | ({} if source_uid is None else {"SourceSeriesInstanceUID": source_uid})
 
 
-def of_part(series: Series, part: Part, policy: Policy) -> Product:
+def product_of_part(series: Series, part: Part, policy: Policy) -> Product:
     """Make the product of one volume of an image series.
 
     Args:
@@ -147,13 +148,15 @@ def of_part(series: Series, part: Part, policy: Policy) -> Product:
 
     Raises: PipelineError with what keeps the frames from one grid, or their values from being labels.
     """
-    laid_frames = lay(part.frames, policy, series.title)
+    laid_frames = lay_frames(part.frames, policy, series.title)
     name = " ".join(p for p in (series.mask_name, part.name) if p)
     decoded = _decode(laid_frames.frames, policy, name, padded=not laid_frames.whole)
-    return of_laid(series, laid_frames, decoded, name, part)
+    return product_of_frames(series, laid_frames, decoded, name, part)
 
 
-def of_laid(series: Series, laid_frames: Laid, decoded: Decoded, name: str, part: Part | None = None) -> Product:
+def product_of_frames(
+    series: Series, laid_frames: LaidFrames, decoded: Decoded, name: str, part: Part | None = None
+) -> Product:
     """Make the product of decoded voxels of laid frames, on the grid of the file.
 
     Args:
@@ -181,7 +184,7 @@ def of_laid(series: Series, laid_frames: Laid, decoded: Decoded, name: str, part
     )
 
 
-def of_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product | None:
+def product_over_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product | None:
     """Make one 4-D image of parts on one grid, volume after volume.
 
     Args:
@@ -193,7 +196,7 @@ def of_time(series: Series, parts: Sequence[Part], policy: Policy) -> Product | 
 
     Raises: PipelineError with what keeps a part from one grid.
     """
-    laid_frames = [lay(part.frames, policy, series.title) for part in parts]
+    laid_frames = [lay_frames(part.frames, policy, series.title) for part in parts]
     first = laid_frames[0]
     if any(not _same_grid(first, other) for other in laid_frames) or not all(p.whole for p in laid_frames):
         return None
@@ -220,6 +223,6 @@ def _decode(frames: Sequence[Frame], policy: Policy, name: str, *, padded: bool)
     return decode_image(frames, padded=padded) if policy.as_ == "image" else decode_mask(frames, policy, name)
 
 
-def _same_grid(one: Laid, other: Laid) -> bool:
+def _same_grid(one: LaidFrames, other: LaidFrames) -> bool:
     """To the bit: time points of one series print the same positions."""
     return one.grid.shape == other.grid.shape and bool((one.grid.lps == other.grid.lps).all())

@@ -30,7 +30,7 @@ from .file_names import file_names
 from .option_effects import Asked, Subject, is_settled, possible, refuse_idle
 from .product import Entry, Product
 from .request import Progress
-from .source import find_source, made_with, place_on, with_grey_values
+from .source import add_grey_values, add_image_files, find_source, move_product
 
 
 class Item(NamedTuple):
@@ -93,7 +93,7 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
 
     Returns: the product to be written.
 
-    Raises: PipelineError NOT_A_MASK, GANTRY_TILT, and what `find_source` and `place_on` refuse.
+    Raises: PipelineError NOT_A_MASK, GANTRY_TILT, and what `find_source` and `move_product` refuse.
     """
     request, policy = asked.request, asked.policy
     product = replace(product, findings=(*product.findings, *about_files(product.series.headers)))
@@ -112,10 +112,10 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     source = find_source(found, request.source, policy, series_uids={uid}, frame_of_reference_uid=frame_uid)
     if source is None:  # a source that is given is found, or refused
         raise TypeError("find_source found nothing in what was given, and did not refuse it")
-    product = made_with(product, "source", source)
+    product = add_image_files(product, "source", source)
     if movable:
-        product = place_on(product, source, policy)
-    return with_grey_values(product, source) if policy.grey_values else product
+        product = move_product(product, source, policy)
+    return add_grey_values(product, source) if policy.grey_values else product
 
 
 def name_input(title: str, error: PipelineError) -> PipelineError:

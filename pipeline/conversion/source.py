@@ -21,7 +21,8 @@ from ..dicom.scan import Scan, Series, left_out_beside, scan, table
 from ..geometry.frame_of_reference import doubt_same_frame, warn_of_frame
 from ..geometry.grid import Grid
 from ..geometry.index_map import IndexMap, find_index_map
-from ..stacking.stack_frames import Laid, lay
+from ..stacking.laid_frames import LaidFrames
+from ..stacking.stack_frames import lay_frames
 from ..volume import regrid
 from ..volume.mask import Mask
 from ..volume.nearest import take_nearest
@@ -33,7 +34,7 @@ class Source:
     """An image series laid on its grid. doubts: what was left out of it by choice, and may be a plane."""
 
     series: Series
-    laid_frames: Laid
+    laid_frames: LaidFrames
     doubts: tuple[Finding, ...] = ()
 
     @property
@@ -120,7 +121,7 @@ def _no_images(given: Sequence[Path], scanned: Scan) -> PipelineError:
     )
 
 
-def mask_on(mask: Mask, source: Source, policy: Policy) -> Mask:
+def move_mask(mask: Mask, source: Source, policy: Policy) -> Mask:
     """Lay a mask on the grid of its source, and in the source's Frame of Reference where it names none.
 
     Args:
@@ -135,7 +136,7 @@ def mask_on(mask: Mask, source: Source, policy: Policy) -> Mask:
     return _moved(mask, source, policy)[0]
 
 
-def place_on(product: Product, source: Source, policy: Policy) -> Product:
+def move_product(product: Product, source: Source, policy: Policy) -> Product:
     """Lay a product's mask on the grid of its source.
 
     Args:
@@ -164,7 +165,7 @@ def place_on(product: Product, source: Source, policy: Policy) -> Product:
     )
 
 
-def made_with(product: Product, role: str, image: Source | None) -> Product:
+def add_image_files(product: Product, role: str, image: Source | None) -> Product:
     """Name the files of an image that had a part in a product, and what is doubtful of it.
 
     Args:
@@ -184,13 +185,13 @@ def made_with(product: Product, role: str, image: Source | None) -> Product:
     )
 
 
-def with_grey_values(product: Product, source: Source) -> Product:
+def add_grey_values(product: Product, source: Source) -> Product:
     """Say what the source shows under a mask and under its seven mirror images: a hint of a flip, no verdict."""
-    from ..volume.mirror_check import sanity
+    from ..volume.mirror_check import compare_mirror_images
 
     decoded = decode_image(source.laid_frames.frames)
     image = source.laid_frames.place(decoded.voxels, decoded.padding)
-    seen = sanity(_mask_in(product).voxels, image)
+    seen = compare_mirror_images(_mask_in(product).voxels, image)
     if seen is None:
         return product
     hint = [Finding(Code.GREY_VALUES, seen.hint, severity=Severity.INFO)] if seen.hint else []
@@ -215,7 +216,7 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
     limit = policy.corner_limit(min(grid.spacing))
     fit = find_index_map(mask.grid.lps, mask.grid.shape, grid.lps, grid.shape)
     if fit is not None and fit.moved_mm <= limit:
-        outside = 0 if fit.is_inside else regrid.lost(mask.voxels, fit.matrix, grid.shape)
+        outside = 0 if fit.is_inside else regrid.count_lost(mask.voxels, fit.matrix, grid.shape)
         if outside:
             raise refuse(
                 Code.OUTSIDE_SOURCE,
@@ -226,7 +227,7 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
                 unit="voxels",
                 where=(source.series.title,),
             )
-        voxels, moved = regrid.onto(mask.voxels, fit.matrix, grid.shape), fit.moved_mm
+        voxels, moved = regrid.put_onto(mask.voxels, fit.matrix, grid.shape), fit.moved_mm
     elif policy.resample == "nearest":
         nearest = take_nearest(mask, grid, "the source images")
         return nearest.mask, nearest.moved_mm, [*findings, *nearest.findings]
@@ -235,7 +236,7 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
     return Mask(voxels, grid, mask.segments, mask.name), moved, findings
 
 
-def _lay_source(series: Series, policy: Policy) -> Laid:
+def _lay_source(series: Series, policy: Policy) -> LaidFrames:
     volumes = split_volumes.split(series.frames)
     if len(volumes) > 1:
         raise refuse(
@@ -247,7 +248,7 @@ def _lay_source(series: Series, policy: Policy) -> Laid:
             limit=1,
             unit="volumes",
         )
-    return lay(series.frames, replace(policy, as_="image"), series.title)
+    return lay_frames(series.frames, replace(policy, as_="image"), series.title)
 
 
 def _off_grid(fit: IndexMap | None, mask: Grid, source: Source, limit_mm: float) -> PipelineError:
@@ -267,4 +268,4 @@ def _off_grid(fit: IndexMap | None, mask: Grid, source: Source, limit_mm: float)
 
 
 def _apart(mask: Grid, source: Grid) -> str:
-    return regrid.apart_in_words(mask.lps, mask.shape, source.lps, source.shape)
+    return regrid.describe_distance(mask.lps, mask.shape, source.lps, source.shape)

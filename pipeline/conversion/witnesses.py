@@ -95,7 +95,7 @@ def _planes_on(grid: Grid, path: Path, layout: Layout) -> Iterable[Array]:
     block = np.empty((count, rows, columns), layout.voxels.dtype)
     for k, plane in enumerate(planes):
         block[k] = plane
-    return regrid.onto(Voxels.of(block.T), fit.inverse, grid.shape)
+    return regrid.put_onto(Voxels.of(block.T), fit.inverse, grid.shape)
 
 
 def _worst(agreements: Sequence[Agreement]) -> Agreement:

@@ -23,8 +23,8 @@ from ..crosscheck.agreement import Agreement
 from ..crosscheck.panel import Panel
 from ..nifti import file as nifti
 from ..nifti.header import parse_header
-from ..nifti.proof import prove, reading_back
-from ..nifti.streams import opened
+from ..nifti.proof import prove, start_read_back
+from ..nifti.streams import open_stream
 from ..volume.label_files import label_file, label_text
 from ..volume.label_table import Counter, LabelRow, label_table
 from ..volume.mask import Mask
@@ -141,8 +141,8 @@ def _write_proven(path: Path, product: Product, layout: Layout, policy: Policy, 
     count_labels = (lambda plane: None) if counter is None else counter.add
     written = Event()
     try:
-        with opened(path, "wb", gzipped=gzipped, level=level) as file:
-            reading = reading_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
+        with open_stream(path, "wb", gzipped=gzipped, level=level) as file:
+            reading = start_read_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
             sums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]), count_labels)
     except OSError as error:
         raise cannot_write(path.name.removesuffix(".partial").split(".", 2)[-1], error) from error

@@ -101,7 +101,7 @@ class Agreement:
         }
 
 
-def absent(witness: str) -> Agreement:
+def report_absent(witness: str) -> Agreement:
     """State that a witness is not installed, and what installs it."""
     if witness == "dicom2nifti":
         return Agreement(witness, "", "ABSENT", "not installed, though verimask requires it; install verimask again")

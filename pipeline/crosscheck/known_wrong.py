@@ -91,7 +91,7 @@ class Prediction:
         return ((plane, float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))) for plane in computed)
 
 
-def predictions(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physical | None) -> Iterator[Prediction]:
+def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physical | None) -> Iterator[Prediction]:
     """Predict what a witness may give for a series in place of what its frames describe.
 
     Args:

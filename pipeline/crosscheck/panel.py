@@ -104,8 +104,8 @@ class Panel:
 
         Returns: an agreement for each witness asked, then one for each that is not installed.
         """
-        from .agreement import absent, judge
-        from .known_wrong import predictions
+        from .agreement import judge, report_absent
+        from .known_wrong import predict
         from .refusals import is_understood
 
         if self._job is None or self._policy.crosscheck == "off":
@@ -114,11 +114,11 @@ class Panel:
         agreements = []
         for testimony in self._testimonies(self._job, frames):
             limit = self._policy.dcm2niix_limit_mm if testimony.witness == "dcm2niix" else self._policy.witness_limit_mm
-            known = predictions(testimony.witness, stack, frames, physical)
+            known = predict(testimony.witness, stack, frames, physical)
             agreement = judge(testimony, grid, limit, physical, planes, known, slack)
             doubtful = agreement.status == "REFUSED" and self._job.voxels and not is_understood(testimony)
             agreements.append(replace(agreement, leaves_doubt=doubtful))
-        return (*agreements, *map(absent, self._absent))
+        return (*agreements, *map(report_absent, self._absent))
 
     def _testimonies(self, job: Job, frames: Sequence[Frame]) -> list[Testimony]:
         """Collect the answer of every witness, one after the other, and keep which of them failed."""

@@ -19,7 +19,7 @@ import numpy as np
 from ..core.findings import Code, Finding, Severity
 from ..core.limits import MOST_LABELS
 from ..geometry.affine import Matrix, axis_codes, corner_distance
-from ..geometry.axis_order import AS_IS, difference
+from ..geometry.axis_order import AS_IS, describe_difference
 from ..geometry.grid import Grid
 from ..geometry.index_map import find_index_map
 from ..nifti.file import read_header, read_planes
@@ -251,7 +251,7 @@ def _compare_grids(mask: PlacedBlock, image: PlacedBlock, limit_mm: float) -> It
                 mask,
                 image,
                 f"the mask covers the image exactly, in another order: {axis_codes(mask.ras)} for {axis_codes(image.ras)}, "
-                f"{difference(order, AS_IS)}",
+                f"{describe_difference(order, AS_IS)}",
                 "Viewers show it right; software that lays arrays on each other (nnU-Net, NumPy) does not.",
             )
         elif apart > 0:

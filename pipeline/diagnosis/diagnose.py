@@ -20,7 +20,7 @@ from ..geometry.affine import Matrix, axis_codes
 from ..geometry.axis_order import AS_IS, Order
 from ..geometry.grid import Grid
 from ..geometry.index_map import reorder
-from ..geometry.rigid_motion import Motion, motion
+from ..geometry.rigid_motion import Motion, measure_motion
 from ..volume.mask import Array
 from .array_match import ArrayMatch, find_matches, find_nearest_order, is_uniform, list_orders, match_labels
 from .mistakes import Context, Mistake, build, list_mistakes
@@ -50,7 +50,7 @@ class _Case:
 
     def residual_motion(self, order: Order, part: Grid) -> Motion:
         """The motion from where an array in this order belongs to where the file has it."""
-        return motion(self.affine, part.ras @ order.matrix(part.shape), order.shape(part.shape))
+        return measure_motion(self.affine, part.ras @ order.matrix(part.shape), order.shape(part.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _judge_voxels(case: _Case, array: Array, truth: Array) -> Diagnosis:
     if best is None:
         first = matches[0]
         part = cut_grid(case.grid, first.planes) if first.stride is not None else case.grid
-        left = motion(case.affine, part.ras @ first.order.matrix(part.shape), array.shape)
+        left = measure_motion(case.affine, part.ras @ first.order.matrix(part.shape), array.shape)
         total = measure_displacement(case.affine, first, case.grid)
         return Diagnosis("unexplained", values, total, first, left, (), unknown)
     total = measure_displacement(case.affine, best.fit, case.grid)

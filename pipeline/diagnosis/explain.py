@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from ..crosscheck.dicom2nifti import stored_order
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes
-from ..geometry.axis_order import AS_IS, difference
+from ..geometry.axis_order import AS_IS, describe_difference
 from ..geometry.grid import Grid, Plane
 
 _TOWARDS = (("right", "left"), ("front", "back"), ("feet", "head"))
@@ -159,7 +159,8 @@ def _compare_with_dicom2nifti(grid: Grid) -> list[str]:
     shape, corner = order.shape(grid.shape), order.matrix(grid.shape)[:3, 3]
     return [
         "dicom2nifti stores LAS by default (left, front, head). It rearranges the array to get there:",
-        f"  {difference(order, AS_IS)}. It has {' × '.join(map(str, shape))} voxels; its first is our ({', '.join(map(str, corner))})",
+        f"  {describe_difference(order, AS_IS)}. It has {' × '.join(map(str, shape))} voxels; "
+        f"its first is our ({', '.join(map(str, corner))})",
         "and its matrix is then",
         *_format_matrix(theirs, " RAS"),
         "It looks different and is the same place: its voxel and ours, where the patient has the same point, have "

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..crosscheck.dicom2nifti import stored_order
 from ..geometry.affine import Matrix, axis_codes
-from ..geometry.axis_order import AS_IS, AXES, Order, difference, order_for
+from ..geometry.axis_order import AS_IS, AXES, Order, describe_difference, order_for
 from ..geometry.grid import Grid
 
 RIGHT = "right"
@@ -254,7 +254,7 @@ def list_order_mistakes(array: Order, meant: Order, grid: Grid) -> list[tuple[Mi
     has, stated = (axis_codes(grid.ras @ o.matrix(grid.shape)) for o in (array, meant))
     who = list_named_orders(grid).get(meant)
     if who:
-        words = f"the affine belongs to {who} ({stated}), and this array is stored {has}: {difference(array, meant)}"
+        words = f"the affine belongs to {who} ({stated}), and this array is stored {has}: {describe_difference(array, meant)}"
         return [(Mistake("array order", words), meant)]
     change = meant.after(array.inverse)
     found = []

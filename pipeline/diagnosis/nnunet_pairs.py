@@ -36,7 +36,7 @@ class Labels:
     file: str
 
 
-def pairs_of_dataset(folder: Path) -> Pairs:
+def pair_dataset(folder: Path) -> Pairs:
     """Find all pairs of an nnU-Net data set folder: labelsTr with imagesTr, labelsTs with imagesTs.
 
     Raises PipelineError NO_SUCH_INPUT where neither is there, NOTHING_TO_CHECK where they are empty.
@@ -54,7 +54,7 @@ def pairs_of_dataset(folder: Path) -> Pairs:
     return _require_files(both, (folder,))
 
 
-def pairs(masks: Path, images: Path) -> Pairs:
+def pair_folders(masks: Path, images: Path) -> Pairs:
     """Pair every mask of one folder with its images of another: CASE with CASE_0000, CASE_0001, …, or with CASE itself.
 
     Raises PipelineError NO_SUCH_INPUT where `images` is no folder, NOTHING_TO_CHECK where both are empty.

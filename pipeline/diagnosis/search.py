@@ -18,7 +18,7 @@ import numpy as np
 from ..geometry.affine import Matrix, corner_distance
 from ..geometry.axis_order import AS_IS, ORDERS, Order
 from ..geometry.grid import Grid
-from ..geometry.rigid_motion import Motion, motion
+from ..geometry.rigid_motion import Motion, measure_motion
 from .mistakes import (
     CORNERS,
     FIXED_BASES,
@@ -174,7 +174,7 @@ def _search_shifted(target: _Target, hits: Sequence[_Hit]) -> list[FoundRecipe]:
         price, array = target.prices[ORDERS[hit.turn]]
         if hit.mistakes + price < MOST_MISTAKES:
             recipe = replace(hit.recipe, order=ORDERS[hit.turn])
-            left = motion(target.affine, target.build(recipe), array.shape(target.grid.shape))
+            left = measure_motion(target.affine, target.build(recipe), array.shape(target.grid.shape))
             found.append(FoundRecipe(recipe, array, hit.mistakes + price, left))
     return _pick_fewest(found)
 
@@ -193,7 +193,7 @@ def _search_moved(target: _Target, ways: Sequence[tuple[int, Recipe, Matrix]]) -
             lengths = np.linalg.norm(affine[:3, :3], axis=0) - np.linalg.norm(wrong[:3, :3], axis=0)
             if np.abs(lengths * reach).max() > 2 * target.tolerance_mm:
                 continue
-            left = motion(wrong, affine, target.shape)
+            left = measure_motion(wrong, affine, target.shape)
             turned = wrong[:3, :3] @ np.linalg.inv(affine[:3, :3])
             if not left.mirrored and np.abs(turned.T @ turned - np.eye(3)).max() * reach.max() < target.tolerance_mm:
                 found.append(FoundRecipe(tried, array, count + price, left))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..conversion.convert import Request, convert
-from ..conversion.one_series import laid_series
+from ..conversion.one_series import read_laid_series
 from ..core.findings import Code, PipelineError
 from ..core.policy import Policy
 from ..encode.seg import write_seg
@@ -45,7 +45,7 @@ class Check:
     words: str
 
 
-def selftest() -> Iterator[Check]:
+def run_selftest() -> Iterator[Check]:
     """Run every route on every grid, one check at a time."""
     with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
         for number, (name, cosines) in enumerate(_ORIENTATIONS.items()):
@@ -69,7 +69,7 @@ def _run_routes(name: str, mask: Mask, folder: Path) -> Iterator[Check]:
         name, "series on its source's grid", mask, series, folder / "c.nii.gz", Policy(crosscheck="off"), on_source
     )
     try:
-        _, stacked = laid_series([series], None, None, Policy())
+        _, stacked = read_laid_series([series], None, None, Policy())
         write_seg([mask], stacked.frames, folder / "seg" / "seg.dcm")
     except PipelineError as error:
         absent = error.finding.code is Code.NO_EXPORT_PACKAGE

@@ -85,7 +85,7 @@ def order_for(ras: Matrix, codes: str) -> Order:
     return Order(axes, flipped)  # type: ignore[arg-type]
 
 
-def difference(array: Order, meant: Order) -> str:
+def describe_difference(array: Order, meant: Order) -> str:
     """Say in words what turned an array of order `meant` into one of order `array`; empty where they are equal.
 
     i, j and k are the axes of the first array, before anything was done.

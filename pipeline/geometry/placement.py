@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..core.limits import MOST_PLANES
 from .affine import Matrix, plane_corner_shifts
 from .grid import GeometryError, Plane
-from .stack import Stack, stack
+from .stack import Stack, fit_stack
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +67,7 @@ def place(planes: Sequence[Plane], lps: Matrix) -> Placement:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spanned:
+class SpannedGrid:
     """The regular grid that planes with gaps span.
 
     stack: of the distinct positions.
@@ -95,7 +95,7 @@ class NotRegular(GeometryError):
         self.first, self.second, self.gap_mm, self.step_mm, self.off_mm = first, second, gap_mm, step_mm, off_mm
 
 
-def spanned(
+def span_grid(
     planes: Sequence[Plane],
     tag_step_mm: float | None,
     *,
@@ -103,15 +103,15 @@ def spanned(
     keep_skew: float,
     keep_mm: float,
     assumed_step_mm: float,
-) -> Spanned:
+) -> SpannedGrid:
     """Find the grid spanned by the distinct positions of planes along their normal; gaps of whole steps stay in it.
 
     Args:
         planes: in any order, all of one size and one orientation, LPS mm. Several may lie at one position.
         tag_step_mm: Spacing Between Slices; it is the step where every gap is a multiple of it, else the smallest gap is.
         limit_mm: within which positions are one, and a gap is a whole number of steps.
-        keep_skew: as for `stack`.
-        keep_mm: as for `stack`.
+        keep_skew: as for `fit_stack`.
+        keep_mm: as for `fit_stack`.
         assumed_step_mm: the step of a single position.
 
     Returns:
@@ -121,11 +121,11 @@ def spanned(
         NotRegular: a gap is no whole number of steps.
         GeometryError: the planes span no grid.
     """
-    fit = partial(stack, limit_mm=limit_mm, keep_skew=keep_skew, keep_mm=keep_mm)
+    fit = partial(fit_stack, limit_mm=limit_mm, keep_skew=keep_skew, keep_mm=keep_mm)
     distances = np.array([p.position for p in planes]) @ np.array(planes[0].normal)
     distinct = _distinct(distances, limit_mm)
     if len(distinct) == 1:
-        return Spanned(fit(planes[:1], assumed_step_mm=assumed_step_mm), assumed_step_mm, 0, False)
+        return SpannedGrid(fit(planes[:1], assumed_step_mm=assumed_step_mm), assumed_step_mm, 0, False)
 
     gaps = np.diff(distances[distinct])
     step = _step(gaps, tag_step_mm, limit_mm)
@@ -138,7 +138,7 @@ def spanned(
     if total > MOST_PLANES:
         raise GeometryError(f"the positions span {total} planes {step:.6g} mm apart")
     whole = fit([planes[n] for n in distinct], missing=[int(n) - 1 for n in counts])
-    return Spanned(whole, step, total - len(distinct), bool((counts == 1).any()))
+    return SpannedGrid(whole, step, total - len(distinct), bool((counts == 1).any()))
 
 
 def _distinct(distances: Matrix, limit_mm: float) -> NDArray[np.int64]:

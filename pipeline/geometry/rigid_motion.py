@@ -56,7 +56,7 @@ class Motion:
         }
 
 
-def motion(moved: Matrix, right: Matrix, shape: Sequence[int]) -> Motion:
+def measure_motion(moved: Matrix, right: Matrix, shape: Sequence[int]) -> Motion:
     """Measure how a block got from one affine to another.
 
     Args:

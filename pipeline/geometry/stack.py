@@ -56,7 +56,7 @@ class Stack:
         return float(self.residuals.max())
 
 
-def stack(
+def fit_stack(
     planes: Sequence[Plane],
     *,
     limit_mm: float,
@@ -167,7 +167,7 @@ def residuals_mm(lps: Matrix, planes: Sequence[Plane], index: NDArray[np.int64])
 def _straighten(
     raw: Matrix, shape: tuple[int, int, int], limit_mm: float, precision: float, keep_skew: float, keep_mm: float
 ) -> tuple[Matrix, float]:
-    """Return the affine as it is, or with the nearest orthonormal axes, or sheared (see `stack`); and the skew kept in mm.
+    """Return the affine as it is, or with the nearest orthonormal axes, or sheared (see `fit_stack`); and the skew kept in mm.
 
     A lean of the stack is rounding when it moves no voxel by more than the limit, or is smaller than what the printed
     decimals of the cosines can tell. A lean beyond that is gantry tilt, and is kept.

@@ -23,7 +23,7 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
 from ..geometry.affine import Matrix
 from ..geometry.grid import GeometryError, Grid, Plane
-from ..geometry.stack import stack
+from ..geometry.stack import fit_stack
 from ..volume.mask import Mask, Segment, Voxels
 from .bundle import Bundle, BundleImage, BundleMask, as_vector, format_shape
 from .tags import compare_with_tags
@@ -49,7 +49,7 @@ class ImageSetGrid:
         return array[:, :, ::-1] if self.flipped else array
 
 
-def grid_of(
+def fit_grid(
     image: BundleImage, *, units_mm_per_unit: float | None = None, policy: Policy | None = None
 ) -> ImageSetGrid:
     """Find the grid that the probed centres lie on, and compare it with the DICOM tags.
@@ -78,7 +78,7 @@ def grid_of(
     limit = policy.corner_limit(min(planes[0].row_spacing, planes[0].column_spacing, thickness))
     try:
         # No skew is kept, since that of probed centres is noise and no value that was printed.
-        fitted = stack(planes, limit_mm=limit, keep_skew=0.0, keep_mm=0.0, assumed_step_mm=thickness)
+        fitted = fit_stack(planes, limit_mm=limit, keep_skew=0.0, keep_mm=0.0, assumed_step_mm=thickness)
     except GeometryError as error:
         raise _refuse_grid(image, str(error)) from error
     flipped = len(fitted.order) > 1 and fitted.order[0] > fitted.order[-1]
@@ -91,7 +91,7 @@ def grid_of(
     return ImageSetGrid(grid, flipped, tuple(findings), fitted.residual_mm)
 
 
-def masks_of(
+def make_masks(
     bundle: Bundle, *, units_mm_per_unit: float | None = None, policy: Policy | None = None
 ) -> tuple[tuple[Mask, ...], tuple[Finding, ...]]:
     """Make one Mask (label 1) of each mask of the bundle, on the grid of its own image set.
@@ -103,10 +103,10 @@ def masks_of(
 
     Returns: the masks, in the order of the bundle, and everything found on the way.
 
-    Raises: PipelineError as `grid_of`; BUNDLE_INVALID, when voxels are read that are not what was written.
+    Raises: PipelineError as `fit_grid`; BUNDLE_INVALID, when voxels are read that are not what was written.
     """
     images = {m.image.number: m.image for m in bundle.masks}
-    grids = {n: grid_of(image, units_mm_per_unit=units_mm_per_unit, policy=policy) for n, image in images.items()}
+    grids = {n: fit_grid(image, units_mm_per_unit=units_mm_per_unit, policy=policy) for n, image in images.items()}
     findings = [finding for found in grids.values() for finding in found.findings]
     findings += [
         Finding(

@@ -18,7 +18,7 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
 from ..geometry.affine import Matrix
 from ..geometry.grid import GeometryError, Grid, Plane
-from ..geometry.stack import Stack, stack
+from ..geometry.stack import Stack, fit_stack
 from .bundle import BundleImage, format_shape
 
 CLAUSE = "PS3.3 C.7.6.2.1.1"
@@ -76,7 +76,7 @@ class TagDifference:
     def explain(self) -> list[Finding]:
         """Explain the difference. Raises PipelineError where it means that the coordinates are wrong."""
         try:
-            series = stack(
+            series = fit_stack(
                 self.planes,
                 limit_mm=self.limit,
                 keep_skew=self.policy.skew_limit,

@@ -28,7 +28,7 @@ from ..geometry.affine import corner_indices
 from ..geometry.index_map import find_index_map, reorder
 from ..volume.mask import Mask
 from .bundle import BundleImage, format_shape
-from .grid import grid_of
+from .grid import fit_grid
 
 FORMAT = "verimask-mimics-import"
 VERSION = 1
@@ -36,7 +36,7 @@ _GZIP_LEVEL = 3  # masks shrink to little at any level, and higher ones only tak
 _COLOURS = ((1.0, 0.84, 0.0), (0.0, 0.6, 1.0), (1.0, 0.3, 0.3), (0.3, 0.85, 0.4), (0.8, 0.4, 1.0), (1.0, 0.55, 0.1))
 
 
-def to_mimics(
+def write_for_mimics(
     mask: Mask,
     image: BundleImage,
     folder: Path,
@@ -53,13 +53,13 @@ def to_mimics(
         units_mm_per_unit: length of the project's unit in mm, where the bundle does not give it.
         policy: the limits; by default those of `Policy()`.
 
-    Returns: the findings of `grid_of`.
+    Returns: the findings of `fit_grid`.
 
     Raises: PipelineError OTHER_GRID when the mask lies on another grid, OUTPUT_EXISTS unless the folder is new or empty,
-        and as `grid_of`.
+        and as `fit_grid`.
     """
     policy = policy or Policy()
-    found = grid_of(image, units_mm_per_unit=units_mm_per_unit, policy=policy)
+    found = fit_grid(image, units_mm_per_unit=units_mm_per_unit, policy=policy)
     mapped = find_index_map(mask.grid.lps, mask.grid.shape, found.grid.lps, found.grid.shape)
     limit = policy.corner_limit(min(found.grid.spacing))
     if mapped is None or not mapped.is_onto or mapped.moved_mm > limit:

@@ -54,7 +54,7 @@ def prove(
         READ_BACK_DIFFERS: the file holds something else.
         CORRUPT_FILE: the file is not whole.
     """
-    back = back or reading_back(path, shape, dtype, gzipped=is_gzip(path)).result()
+    back = back or start_read_back(path, shape, dtype, gzipped=is_gzip(path)).result()
     header = parse_header(back.start, path.name)
     _refuse_other_bytes(path, header, back, checksums, is_same_grid=header.shape == shape and header.dtype == dtype)
     distance = corner_distance(header.affine, affine, shape)
@@ -93,7 +93,7 @@ def _refuse_other_bytes(
         )
 
 
-def reading_back(
+def start_read_back(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, gzipped: bool, written: Event | None = None
 ) -> BackgroundCall[ReadBack]:
     """Start to read a file back in the background, while it is being written.

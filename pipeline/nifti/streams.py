@@ -18,7 +18,7 @@ from .header import COPY_AGAIN
 
 
 @contextmanager
-def opened(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int | None = 2) -> Iterator[IO[bytes]]:
+def open_stream(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: int | None = 2) -> Iterator[IO[bytes]]:
     """Open a plain or gzip stream.
 
     Args:
@@ -63,7 +63,7 @@ def is_gzip(path: Path) -> bool:
 def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     """Open a stream of what a file holds, unpacked.
 
-    Raises NO_SUCH_INPUT where the file cannot be read, UNSUPPORTED_NIFTI for half of a pair, and as `opened`.
+    Raises NO_SUCH_INPUT where the file cannot be read, UNSUPPORTED_NIFTI for half of a pair, and as `open_stream`.
     """
     try:
         if not path.is_file():
@@ -72,7 +72,7 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
         if is_half_of_pair(path):
             words = f"{path.name} is half of a .hdr/.img pair, and one file with header and voxels is read here"
             raise refuse(Code.UNSUPPORTED_NIFTI, words, "Convert the pair to one .nii file.", where=(path.name,))
-        with opened(path, "rb", gzipped=is_gzip(path)) as file:
+        with open_stream(path, "rb", gzipped=is_gzip(path)) as file:
             yield file
     except OSError as error:
         words = f"{path.name} cannot be read: {error.strerror or error}"

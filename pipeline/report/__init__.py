@@ -9,8 +9,8 @@ Rules:
 
 from __future__ import annotations
 
-from .group import group_page
-from .page import report
+from .group import make_group_page
+from .page import make_page
 from .record import find_outcomes
 
-__all__ = ["find_outcomes", "group_page", "report"]
+__all__ = ["find_outcomes", "make_group_page", "make_page"]

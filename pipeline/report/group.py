@@ -35,7 +35,7 @@ class Row:
     link: str
 
 
-def group_page(outcomes: Sequence[Path], *, folder: Path | None = None, title: str = "Conversions") -> str:
+def make_group_page(outcomes: Sequence[Path], *, folder: Path | None = None, title: str = "Conversions") -> str:
     """Make many records one page. Each row links to the record's own page (liver.html) if there is one, or else to it.
 
     Args:

@@ -19,12 +19,12 @@ from . import tables, viewer, views, words
 from .pictures import Convention, colour_of, hex_of, segments_of, window_of
 from .record import Record, check_file, read_record
 from .verdict import describe_verdict
-from .volume import ShownImage, Volume, of_file, read_source
+from .volume import ShownImage, Volume, read_source, read_volume
 
 _PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyDescription")
 
 
-def report(
+def make_page(
     outcome_json: Path,
     *,
     source: Path | None = None,
@@ -55,7 +55,7 @@ def report(
         return render("refused.html", record=record, verdict=describe_verdict(record), title=record.name)
     file = check_file(record)
     given = None if source is None else read_source(source, record.values, source_series)
-    scene = _make_scene(record, of_file(file), given, convention)
+    scene = _make_scene(record, read_volume(file), given, convention)
     return render(
         "page.html",
         title=record.name,

@@ -86,7 +86,7 @@ class Picture:
     smooth: bool
 
 
-def cut(volume: Volume, axis: int, index: int, convention: Convention, box: Box | None = None) -> Cut:
+def choose_cut(volume: Volume, axis: int, index: int, convention: Convention, box: Box | None = None) -> Cut:
     """Choose the voxels of a cut across an axis, in the order a picture shows them.
 
     Args:
@@ -114,7 +114,7 @@ def cut(volume: Volume, axis: int, index: int, convention: Convention, box: Box 
     return Cut(NAMES[axis], axis, index, ijk, (rows, columns), size, (left, right, top, bottom))
 
 
-def draw(
+def draw_cut(
     where: Cut,
     block: Volume,
     segments: Sequence[Segment],
@@ -211,10 +211,12 @@ def _fill(grey: Array, labels: Array, segments: Sequence[Segment], strength: flo
 
 def _trace_outlines(labels: Array, segments: Sequence[Segment]) -> tuple[tuple[str, str, str], ...]:
     present = set(np.unique(labels).tolist())
-    return tuple((hex_of(colour_of(s)), edges(labels == s.number), s.name) for s in segments if s.number in present)
+    return tuple(
+        (hex_of(colour_of(s)), trace_edges(labels == s.number), s.name) for s in segments if s.number in present
+    )
 
 
-def edges(inside: NDArray[np.bool_]) -> str:
+def trace_edges(inside: NDArray[np.bool_]) -> str:
     """Trace the edges of the voxels that are inside as an SVG path; one unit is one voxel."""
     padded = np.pad(inside, 1)
     parts = [f"M{a} {n}H{b}" for n, a, b in _find_runs(padded[1:] != padded[:-1])]

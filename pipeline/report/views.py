@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..volume.mask import Segment
-from .pictures import Box, Convention, Cut, Picture, cut, draw, segments_of, window_of
+from .pictures import Box, Convention, Cut, Picture, choose_cut, draw_cut, segments_of, window_of
 from .record import Record, check_file
-from .volume import Volume, middle_of, of_file
+from .volume import Volume, find_middle, read_volume
 
 _MOST_TILES = 24  # pictures of a montage: they fill one screen, and a page stays small
 _MARGIN_MM = 8.0  # around the mask, so that its outline can be judged against what surrounds it
@@ -41,7 +41,7 @@ class Scene:
     @property
     def middle(self) -> tuple[int, int, int]:
         """The voxel of `block` that all three cuts go through."""
-        return middle_of(self.block if self.segments else None, self.block.voxels.shape)
+        return find_middle(self.block if self.segments else None, self.block.voxels.shape)
 
     def draw(self, axis: int, index: int, box: Box | None = None) -> Picture:
         """Draw the cut across an axis of `block`.
@@ -54,8 +54,8 @@ class Scene:
         Returns:
             The picture.
         """
-        where = cut(self.block, axis, index, self.convention, box)
-        return draw(where, self.block, self.segments, self.source, self.window)
+        where = choose_cut(self.block, axis, index, self.convention, box)
+        return draw_cut(where, self.block, self.segments, self.source, self.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def draw_montage(scene: Scene) -> list[View]:
 
 def draw_thumbnail(record: Record) -> Picture:
     """Draw the axial cut through the middle of a record's file. Raises as `check_file`."""
-    block = of_file(check_file(record))
+    block = read_volume(check_file(record))
     segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()
     scene = Scene(block, segments, None, window_of(block), "radiological")
     return scene.draw(_AXIAL, scene.middle[_AXIAL], _with_margin(block, _extent_of_labels(block)) if segments else None)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..conversion.product import of_part
+from ..conversion.product import product_of_part
 from ..core.findings import Code, refuse
 from ..core.policy import Policy
 from ..diagnosis.check import PlacedBlock
@@ -104,7 +104,7 @@ class ShownImage:
         return "" if self.series is None else self.series.frame_of_reference_uid
 
 
-def of_file(path: Path) -> Volume:
+def read_volume(path: Path) -> Volume:
     """Read the first 3-D block of a NIfTI file."""
     header = require_affine(read_header(path), path.name)
     block = np.stack(list(islice(read_planes(path), header.space[2])))
@@ -133,7 +133,7 @@ def read_source(path: Path, record: dict[str, object], wanted: str | None = None
             where=(path.name,),
         )
     if is_named_nifti(path) and not path.is_dir():
-        return ShownImage(of_file(path), PlacedBlock.of_file(path))
+        return ShownImage(read_volume(path), PlacedBlock.of_file(path))
     series = _choose_series(path, record, wanted)
     volumes = split_volumes.split(series.frames)
     if len(volumes) != 1:
@@ -143,7 +143,7 @@ def read_source(path: Path, record: dict[str, object], wanted: str | None = None
             "Convert the one that is meant with verimask convert --part NAME --as image, and give its NIfTI file as --source.",
             where=(series.uid,),
         )
-    made = of_part(series, volumes[0], Policy(as_="image", on_tilt="shear")).volume
+    made = product_of_part(series, volumes[0], Policy(as_="image", on_tilt="shear")).volume
     slope, intercept = getattr(made, "slope", 1.0), getattr(made, "intercept", 0.0)
     volume = Volume.of(made.voxels.array(), made.grid.ras, slope, intercept)
     return ShownImage(volume, PlacedBlock.of_grid(path.name, made.grid), series)
@@ -165,7 +165,7 @@ def _choose_series(path: Path, record: dict[str, object], wanted: str | None) ->
     return choose(replace(found, series=tuple(same)), wanted)
 
 
-def middle_of(mask: Volume | None, shape: Sequence[int]) -> tuple[int, int, int]:
+def find_middle(mask: Volume | None, shape: Sequence[int]) -> tuple[int, int, int]:
     """Find the voxel nearest to the centroid of all labels, or the middle of the block where there are none."""
     counts = [np.zeros(n) for n in shape]
     if mask is not None:

@@ -48,7 +48,7 @@ def explain_record(record: Record) -> tuple[Block, ...]:
     if "FirstPlane" not in geometry:
         why = "The planes of this file are not those of the series, so only the file's own affine is told."
         return (Block("text", why), *_explain_file(record))
-    derivation = blocks(explain(grid, _read_plane(geometry["FirstPlane"])))
+    derivation = split_blocks(explain(grid, _read_plane(geometry["FirstPlane"])))
     if np.allclose(grid.ras, affine, rtol=0, atol=_SAME_AFFINE):
         return derivation
     reordered = f"The file is stored in another order, {geometry['AxisCodes']}, as it was asked for"
@@ -57,10 +57,10 @@ def explain_record(record: Record) -> tuple[Block, ...]:
 
 def _explain_file(record: Record) -> tuple[Block, ...]:
     affine = np.array(record.values["Geometry"]["Affine"])
-    return blocks(explain_affine(affine, record.values["Shape"], title="The file"))
+    return split_blocks(explain_affine(affine, record.values["Shape"], title="The file"))
 
 
-def blocks(text: str) -> tuple[Block, ...]:
+def split_blocks(text: str) -> tuple[Block, ...]:
     """Split lines of `explain` into headings, paragraphs and aligned lines, so that they wrap on a narrow screen."""
     found: list[Block] = []
     lines = [*text.split("\n"), ""]

@@ -19,7 +19,7 @@ from ..dicom.frame import Frame
 from ..geometry.stack import Stack
 from . import defects, resample
 from .defects import SHEARED, warn_of_repair
-from .fit_stack import corner_limit, fit_stack, planes_of
+from .fit_frames import corner_limit, fit_frames, planes_of
 from .irregular_positions import count_missing
 from .resample import Plan
 
@@ -55,7 +55,7 @@ class _Irregular:
 
     def stack_with_gaps(self, before: Repair) -> Stack:
         """The planes on a grid that has room for the missing ones, where whole ones are missing."""
-        return before.stack if self.missing is None else fit_stack(self.frames, self.policy, missing=self.missing)
+        return before.stack if self.missing is None else fit_frames(self.frames, self.policy, missing=self.missing)
 
 
 def mend(frames: Sequence[Frame], stack: Stack, faults: Sequence[Finding], policy: Policy) -> Repair:

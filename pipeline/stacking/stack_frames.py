@@ -19,11 +19,9 @@ from ..geometry.grid import Grid
 from ..geometry.stack import Stack
 from . import assumed_geometry, consistency, defects
 from .duplicates import drop_duplicates
-from .fit_stack import fit_stack, planes_of
-from .laid_frames import LaidFrames as Laid  # the name that other rooms import
+from .fit_frames import fit_frames, planes_of
+from .laid_frames import LaidFrames
 from .repairs import Repair, mend
-
-__all__ = ["Laid", "lay"]
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
 _DEFAULT_STEP_MM = (
@@ -33,7 +31,9 @@ _TAG_CONTRADICTS = 0.01  # of the step: a tag is printed with fewer decimals tha
 _NAMED = 5  # files without a place that are named; the others are counted
 
 
-def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series", source: Laid | None = None) -> Laid:
+def lay_frames(
+    frames: Sequence[Frame], policy: Policy, title: str = "this series", source: LaidFrames | None = None
+) -> LaidFrames:
     """Lay frames on one grid, or refuse them by the name of what is wrong.
 
     Args:
@@ -57,7 +57,7 @@ def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series", sou
         raise PipelineError(refusal)
     frames, dropped = drop_duplicates(frames, policy)
     step, thickness = _step_of_single(frames)
-    stack = fit_stack(frames, policy, assumed_step_mm=step)
+    stack = fit_frames(frames, policy, assumed_step_mm=step)
     ordered = [frames[n] for n in stack.order]
     planes = planes_of(ordered)
     faults = defects.find_defects(stack, planes, [f.name for f in ordered], policy)
@@ -66,11 +66,11 @@ def lay(frames: Sequence[Frame], policy: Policy, title: str = "this series", sou
     notes = defects.note_small_errors(repair.stack, policy) if repair.plan is None else []
     contradictions = [*_contradictions(repair.stack, ordered), *_several_owners(ordered)]
     findings = (*assumed, *dropped, *thickness, *repair.findings, *notes, *contradictions)
-    return Laid(tuple(ordered), repair.stack, findings, repair.plan, assumed[0].message if assumed else "")
+    return LaidFrames(tuple(ordered), repair.stack, findings, repair.plan, assumed[0].message if assumed else "")
 
 
 def _with_places(
-    frames: Sequence[Frame], policy: Policy, title: str, source: Laid | None
+    frames: Sequence[Frame], policy: Policy, title: str, source: LaidFrames | None
 ) -> tuple[Sequence[Frame], list[Finding]]:
     """Frames that all have a plane, and what was assumed for it. Raises MOSAIC, MISSING_PLANE_ATTRIBUTES."""
     if policy.as_ == "mask" and any(f.tile for f in frames):

@@ -43,7 +43,7 @@ class GreyValues:
 
 
 @dataclass(frozen=True, slots=True)
-class Sanity:
+class MirrorCheck:
     """Grey values under a mask (`own`) and under its seven mirror images.
 
     hint: one or more sentences, or "" where nothing stands out.
@@ -54,7 +54,7 @@ class Sanity:
     hint: str
 
 
-def sanity(mask: Voxels, image: Voxels) -> Sanity | None:
+def compare_mirror_images(mask: Voxels, image: Voxels) -> MirrorCheck | None:
     """Compare the grey values of `image` under a mask on the same grid, and under its mirror images.
 
     Any value but 0 is inside of the mask. None is returned for an empty mask.
@@ -76,7 +76,7 @@ def sanity(mask: Voxels, image: Voxels) -> Sanity | None:
     if not any(inside):
         return None
     rows = [found.grey_values(flips) for flips, found in sums.items()]
-    return Sanity(rows[0], tuple(rows[1:]), _hint(rows[0], rows[1:]))
+    return MirrorCheck(rows[0], tuple(rows[1:]), _hint(rows[0], rows[1:]))
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """Put the voxels of one grid onto another in whole voxels: axes are exchanged and reversed, sides cropped and padded.
 
 Rules:
-- The map between the indices of the two grids is `geometry.index_map`'s. Where there is none, `apart_in_words` says how
+- The map between the indices of the two grids is `geometry.index_map`'s. Where there is none, `describe_distance` says how
   the grids lie to each other.
-- Callers refuse a move by which a label would fall outside of the new grid (`lost`). Background outside is cut off.
+- Callers refuse a move by which a label would fall outside of the new grid (`count_lost`). Background outside is cut off.
 - The nearest voxel is taken only where the user chose it, for labels only, and the farthest travel is measured.
 """
 
@@ -21,7 +21,7 @@ from .mask import Array, Voxels
 _MIDWAY = 1e-3  # of a voxel; the floats of a header move one of 0.1 mm by 3e-4 at a metre from the origin
 
 
-def onto(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int], padding: float = 0) -> Voxels:
+def put_onto(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int], padding: float = 0) -> Voxels:
     """Put voxels onto another grid. They are read a plane at a time where k stays k, else as one block.
 
     Args:
@@ -50,7 +50,7 @@ def onto(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int], padd
     return Voxels(shape, voxels.dtype, plane)
 
 
-def lost(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int]) -> int:
+def count_lost(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int]) -> int:
     """Count the voxels that are not background and would fall outside of another grid.
 
     Args:
@@ -59,9 +59,9 @@ def lost(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int]) -> i
         shape: (columns, rows, planes) of the other grid.
 
     Returns:
-        The number of voxels that `onto` leaves out.
+        The number of voxels that `put_onto` leaves out.
     """
-    kept = onto(voxels, mapping, shape)
+    kept = put_onto(voxels, mapping, shape)
     return sum(int(np.count_nonzero(p)) for p in voxels) - sum(int(np.count_nonzero(p)) for p in kept)
 
 
@@ -110,7 +110,9 @@ def nearest_index(exact: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.floor(np.clip(exact, -FARTHEST, FARTHEST) + 0.5 + _MIDWAY).astype(np.int64)
 
 
-def apart_in_words(ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]) -> str:
+def describe_distance(
+    ours_lps: Matrix, ours_shape: Sequence[int], theirs_lps: Matrix, theirs_shape: Sequence[int]
+) -> str:
     """Say in words how the boxes around two grids lie to each other, along the patient's axes, in mm.
 
     Args:

@@ -20,7 +20,7 @@ class Trait(Flag):
     IMAGES = auto()  # of the planes of one or several image volumes
     FRAMES = auto()  # of frames that are stacked, so that they can lean
     MOVABLE = auto()  # on a grid of its own, from which it can be taken to that of a source
-    PLACED = auto()  # on its source's grid from the start, where there is a source
+    ON_SOURCE = auto()  # on its source's grid from the start, where there is a source
     COMBINES = auto()  # of segments that can share a file
 
 
@@ -45,7 +45,7 @@ class Representation(NamedTuple):
 
 
 _PLANES = Trait.SERIES | Trait.MASK | Trait.IMAGES | Trait.FRAMES | Trait.MOVABLE
-_SEG = Trait.SERIES | Trait.MASK | Trait.FRAMES | Trait.PLACED | Trait.COMBINES
+_SEG = Trait.SERIES | Trait.MASK | Trait.FRAMES | Trait.ON_SOURCE | Trait.COMBINES
 
 REPRESENTATIONS = (
     Representation(
@@ -71,7 +71,7 @@ REPRESENTATIONS = (
         "rtstruct",
         "from_rtstruct",
         ("1.2.840.10008.5.1.4.1.1.481.3",),
-        (Form("rtstruct", "a structure set", Trait.SERIES | Trait.MASK | Trait.PLACED),),
+        (Form("rtstruct", "a structure set", Trait.SERIES | Trait.MASK | Trait.ON_SOURCE),),
     ),
     Representation(
         "bundle",

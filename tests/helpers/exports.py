@@ -22,7 +22,8 @@ from scipy import ndimage
 from pipeline.core.policy import Policy
 from pipeline.dicom.pixels import stored_voxels
 from pipeline.dicom.scan import scan
-from pipeline.stacking.stack_frames import Laid, lay
+from pipeline.stacking.laid_frames import LaidFrames
+from pipeline.stacking.stack_frames import lay_frames
 from pipeline.volume.mask import Voxels
 from tests.helpers.dicom_file import save
 from tests.helpers.phantom import body
@@ -40,7 +41,7 @@ FOLDERS = {
 class Real:
     """Some planes of a real series. stored: its values. parts: 0 outside, 1 to 3 the parts of the body."""
 
-    laid: Laid
+    laid: LaidFrames
     stored: Array
     parts: Array
 
@@ -68,9 +69,9 @@ class Real:
 
 
 def real(samples: Path, modality: str, planes: int = 10) -> Real:
-    laid = lay(scan([samples / FOLDERS[modality]]).series[0].frames, Policy(as_="image"))
+    laid = lay_frames(scan([samples / FOLDERS[modality]]).series[0].frames, Policy(as_="image"))
     frames = laid.frames[10 : 10 + planes]
-    laid = lay(frames, Policy(as_="image"))
+    laid = lay_frames(frames, Policy(as_="image"))
     stored = stored_voxels(laid.frames).array()
     shape = np.array(stored.shape)
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
@@ -107,11 +108,11 @@ def write(
     return folder
 
 
-def laid(folder: Path) -> Laid:
+def laid(folder: Path) -> LaidFrames:
     """The one series below a folder, on its grid."""
-    return lay(scan([folder]).series[0].frames, Policy())
+    return lay_frames(scan([folder]).series[0].frames, Policy())
 
 
-def stored(folder: Path) -> tuple[Laid, Voxels]:
+def stored(folder: Path) -> tuple[LaidFrames, Voxels]:
     found = laid(folder)
     return found, stored_voxels(found.frames)

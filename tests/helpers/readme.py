@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.cli.main import main
-from pipeline.cli.text import wrapped
+from pipeline.cli.text import wrap_line
 from pipeline.diagnosis.diagnose import diagnose
 from pipeline.diagnosis.explain import explain
 from pipeline.geometry.affine import Matrix, axis_codes
@@ -39,7 +39,7 @@ def _convert() -> str:
 def _explain() -> str:
     grid, plane = series(CORONAL)
     text = explain(grid, plane, title="The thread's series, read as coronal")
-    return "\n".join(short for line in text.split("\n") for short in wrapped(line, 100)) + "\n"
+    return "\n".join(short for line in text.split("\n") for short in wrap_line(line, 100)) + "\n"
 
 
 def _matrix(directions: Matrix) -> str:

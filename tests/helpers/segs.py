@@ -17,7 +17,7 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import Series, scan
 from pipeline.geometry.grid import Grid
-from pipeline.geometry.stack import stack
+from pipeline.geometry.stack import fit_stack
 
 ROWS, COLUMNS, PLANES = 5, 7, 6
 SPACING, STEP = (1.5, 0.75), 2.5
@@ -98,7 +98,7 @@ def source_grid(folder: Path) -> tuple[Grid, list[Frame], Series]:
     """The grid of the one image series below a folder, its frames in plane order, and the series."""
     series = next(s for s in scan([folder]).series if s.kind == "image")
     planes = [f.plane for f in series.frames if f.plane is not None]
-    laid = stack(planes, limit_mm=0.05, keep_skew=8e-5, keep_mm=1e-2)
+    laid = fit_stack(planes, limit_mm=0.05, keep_skew=8e-5, keep_mm=1e-2)
     grid = replace(laid.grid, frame_of_reference_uid=series.frame_of_reference_uid)
     return grid, [series.frames[n] for n in laid.order], series
 

@@ -17,7 +17,7 @@ from ...volume import regrid
 from ...volume.mask import Array, Voxels
 
 
-def beside(image: Voxels, image_grid: Grid, grid: Grid, index: Sequence[int], limit_mm: float) -> Voxels:
+def align_with_export(image: Voxels, image_grid: Grid, grid: Grid, index: Sequence[int], limit_mm: float) -> Voxels:
     """Return the image's voxels where the export's frames lie.
 
     Args:
@@ -35,7 +35,7 @@ def beside(image: Voxels, image_grid: Grid, grid: Grid, index: Sequence[int], li
     """
     fit = find_index_map(grid.lps, grid.shape, image_grid.lps, image_grid.shape)
     if fit is None or fit.moved_mm > limit_mm or not fit.is_inside:
-        apart = regrid.apart_in_words(grid.lps, grid.shape, image_grid.lps, image_grid.shape)
+        apart = regrid.describe_distance(grid.lps, grid.shape, image_grid.lps, image_grid.shape)
         why = (
             "its axes or spacings are others"
             if fit is None
@@ -50,7 +50,7 @@ def beside(image: Voxels, image_grid: Grid, grid: Grid, index: Sequence[int], li
             where=(f"the export: {_size(grid)}", f"the image: {_size(image_grid)}"),
             clause="PS3.3 C.7.6.2.1.1",
         )
-    aligned = regrid.onto(image, fit.inverse, grid.shape)
+    aligned = regrid.put_onto(image, fit.inverse, grid.shape)
     columns, rows, _ = grid.shape
 
     def plane(n: int) -> Array:

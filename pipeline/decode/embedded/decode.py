@@ -53,7 +53,7 @@ def decode(
         PipelineError: BAD_LABELS where an option is lacking, and what the decoder of the kind raises.
     """
     found = _decode_kind(seen, frames, clean, source, inside, outside, undecided, name)
-    return tuple(replace(labelled, findings=(seen.said(), *labelled.findings)) for labelled in found)
+    return tuple(replace(labelled, findings=(seen.finding(), *labelled.findings)) for labelled in found)
 
 
 def _decode_kind(

@@ -45,7 +45,7 @@ class Seen:
     kind: Kind
     reasons: tuple[str, ...]
 
-    def said(self) -> Finding:
+    def finding(self) -> Finding:
         message = f"this export is read as {WORDS[self.kind]}: {'; '.join(self.reasons)}"
         return Finding(Code.EXPORT_RECOGNISED, message, severity=Severity.INFO)
 

@@ -23,7 +23,7 @@ from ...dicom.frame import Frame
 from ...geometry.affine import Matrix
 from ...geometry.frame_of_reference import doubt_same_frame, warn_of_frame
 from ...geometry.grid import GeometryError, Grid, Plane
-from ...geometry.placement import NotRegular, Placement, Spanned, place, spanned
+from ...geometry.placement import NotRegular, Placement, SpannedGrid, place, span_grid
 from ...stacking import defects
 from ...volume.mask import Array
 
@@ -80,7 +80,7 @@ class _Step(NamedTuple):
     """What the frames and their header say of the step between planes. tag, thickness: mm, None where not given."""
 
     name: str
-    spanned: Spanned
+    spanned: SpannedGrid
     tag: float | None
     thickness: float | None
     limit_mm: float
@@ -171,12 +171,12 @@ def _span_grid(
 
 def _span(
     frames: Sequence[Frame], planes: Sequence[Plane], policy: Policy, tag: float | None, thickness: float | None
-) -> Spanned:
+) -> SpannedGrid:
     """Span a regular grid by the planes. Raises UNEVEN_SPACING, OFF_GRID."""
     in_plane = min(planes[0].row_spacing, planes[0].column_spacing)
     limit = policy.corner_limit(min(in_plane, tag or in_plane))
     try:
-        return spanned(
+        return span_grid(
             planes,
             tag,
             limit_mm=limit,
@@ -203,7 +203,7 @@ def _span(
         ) from error
 
 
-def _tilt_findings(found: Spanned, policy: Policy) -> tuple[Finding, ...]:
+def _tilt_findings(found: SpannedGrid, policy: Policy) -> tuple[Finding, ...]:
     """Keep or refuse frames that are stacked off their normal, as the policy says."""
     if not defects.leans(found.stack):
         return ()

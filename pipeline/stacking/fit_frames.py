@@ -14,7 +14,7 @@ from ..core.findings import Code, refuse
 from ..core.policy import Policy
 from ..dicom.frame import Frame
 from ..geometry.grid import GeometryError, Plane
-from ..geometry.stack import Stack, stack
+from ..geometry.stack import Stack, fit_stack
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
 
@@ -29,7 +29,7 @@ def corner_limit(planes: Sequence[Plane], policy: Policy) -> float:
     return policy.corner_limit(min(planes[0].row_spacing, planes[0].column_spacing))
 
 
-def fit_stack(
+def fit_frames(
     frames: Sequence[Frame], policy: Policy, *, assumed_step_mm: float = 1.0, missing: Sequence[int] = ()
 ) -> Stack:
     """Order the planes of frames along their normal, and fit one grid to them.
@@ -49,7 +49,7 @@ def fit_stack(
     """
     planes = planes_of(frames)
     try:
-        return stack(
+        return fit_stack(
             planes,
             limit_mm=corner_limit(planes, policy),
             keep_skew=policy.skew_limit,
