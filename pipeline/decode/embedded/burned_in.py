@@ -21,8 +21,8 @@ from ...core.limits import FEW_VALUES
 from ...volume.mask import Array, Segment, Voxels
 from .ambiguous_voxels import Tally, Undecided, report_undecided, settle
 from .image_difference import Split, compare, other_image
-from .labelled import Labelled, Named, by_value, expected_values, numbered, report_taken
-from .value_table import border_shares
+from .labelled import Labelled, Named, expect_values, label_values, number_segments, report_taken
+from .value_table import measure_border_shares
 
 # A mask of this part of the planes' borders is rare; the outside of a masked original has more.
 _MOST_BORDER = 0.25
@@ -60,14 +60,14 @@ def difference(
     split = comparison.split(comparison.offset() if offset is None else offset)
     values = _find_constants(split, inside, f"all {shown.shape[2]} planes")
     if not inside:
-        _refuse_inverted(split, border_shares(shown))
-    segments = numbered(values, inside, name)
+        _refuse_inverted(split, measure_border_shares(shown))
+    segments = number_segments(values, inside, name)
     shift = split.offset
 
     def not_mask(k: int, stored: Array) -> Array:
         return ~_inside(stored, image.plane(k), shift, values, undecided)[0]
 
-    voxels = by_value(shown, segments, not_mask)
+    voxels = label_values(shown, segments, not_mask)
     tallies = [Tally() for _ in segments]
     counts = {s.number: 0 for s in segments}
     for k, stored in enumerate(shown):
@@ -82,7 +82,7 @@ def difference(
         *split.offset_findings(),
         *report_undecided(((_title(s), t) for s, t in zip(segments, tallies, strict=True)), undecided),
     ]
-    return Labelled(voxels, segments, tuple(findings), name, expected_values(shown, segments))
+    return Labelled(voxels, segments, tuple(findings), name, expect_values(shown, segments))
 
 
 def select(shown: Voxels, inside: Sequence[Named], *, image: bool = True, name: str = "") -> Labelled:
@@ -106,14 +106,14 @@ def select(shown: Voxels, inside: Sequence[Named], *, image: bool = True, name: 
         for value in near:
             near[value] += int(np.count_nonzero(plane == value))
     _refuse_missing([n for n in inside if not near[_grey_value(n)]], "no voxel of the export")
-    segments = numbered(values, inside, name)
+    segments = number_segments(values, inside, name)
     counts = {s.number: near[values[s.number - 1]] for s in segments}
     findings = [
         report_taken(segments, counts, "every voxel with a value that was given"),
         *(_own_voxels_finding(s, near, values) for s in segments if image),
     ]
-    voxels = by_value(shown, segments, lambda k, stored: None)
-    return Labelled(voxels, segments, tuple(findings), name, expected_values(shown, segments))
+    voxels = label_values(shown, segments, lambda k, stored: None)
+    return Labelled(voxels, segments, tuple(findings), name, expect_values(shown, segments))
 
 
 def _inside(

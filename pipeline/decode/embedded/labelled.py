@@ -73,7 +73,7 @@ class Labelled:
         return Decoded(self.voxels, self.findings, physical, segments=self.segments)
 
 
-def numbered(values: Sequence[int], named: Sequence[Named], only: str) -> tuple[Segment, ...]:
+def number_segments(values: Sequence[int], named: Sequence[Named], only: str) -> tuple[Segment, ...]:
     """Make segments for values, numbered from 1.
 
     Args:
@@ -92,7 +92,7 @@ def numbered(values: Sequence[int], named: Sequence[Named], only: str) -> tuple[
     )
 
 
-def by_value(shown: Voxels, segments: Sequence[Segment], outside: Callable[[int, Array], Array | None]) -> Voxels:
+def label_values(shown: Voxels, segments: Sequence[Segment], outside: Callable[[int, Array], Array | None]) -> Voxels:
     """Label every voxel that has the source value of a segment.
 
     Args:
@@ -118,7 +118,7 @@ def by_value(shown: Voxels, segments: Sequence[Segment], outside: Callable[[int,
     return Voxels(shown.shape, dtype, plane)
 
 
-def expected_values(shown: Voxels, segments: Sequence[Segment]) -> Physical:
+def expect_values(shown: Voxels, segments: Sequence[Segment]) -> Physical:
     """Return `Labelled.expected` of burned-in labels: the constant where a label is, and what is stored elsewhere."""
     table = np.zeros(len(segments) + 1, np.int64)
     for segment in segments:

@@ -24,7 +24,7 @@ from ...dicom.pixels import stored_voxels
 from ...volume.mask import Voxels
 from ..image import first_and_last
 from . import colour, overlay
-from .value_table import as_table, list_values, value_counts
+from .value_table import as_table, count_values, list_values
 
 WORDS: dict[Kind, str] = {
     "labels": "a binary or label series",
@@ -131,7 +131,7 @@ def _no_mask_shown(frames: Sequence[Frame], voxels: Voxels, reason: str) -> Pipe
 
 def _are_labels(voxels: Voxels) -> tuple[bool | None, str]:
     """Return whether the values are labels, None where it is unclear; and why."""
-    values, counts = value_counts(voxels)
+    values, counts = count_values(voxels)
     if values[0] < 0 or len(values) > MOST_LABELS:
         return False, f"{len(values):,} different values, from {values[0]} to {values[-1]}"
     if len(values) <= FEW_VALUES:

@@ -45,11 +45,11 @@ class ValueRow:
 
 def list_values(shown: Voxels, most: int = 12) -> tuple[ValueRow, ...]:
     """List the values that stand out most, the clearest first; all of them where there are no more than `most`."""
-    values, counts = value_counts(shown)
+    values, counts = count_values(shown)
     usual = _neighbour_counts(values, counts)
     chosen = np.lexsort((values, -counts / np.maximum(usual, _AT_LEAST)))[:most]
     extents = _find_extents(shown, [int(values[n]) for n in chosen])
-    border = border_shares(shown)
+    border = measure_border_shares(shown)
     total = int(counts.sum())
     rows = []
     for n in chosen:
@@ -59,7 +59,7 @@ def list_values(shown: Voxels, most: int = 12) -> tuple[ValueRow, ...]:
     return tuple(rows)
 
 
-def value_counts(voxels: Voxels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def count_values(voxels: Voxels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Count all values that occur; values ascending."""
     values, counts = np.empty(0, np.int64), np.empty(0, np.int64)
     for plane in voxels:
@@ -69,7 +69,7 @@ def value_counts(voxels: Voxels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return values, counts
 
 
-def border_shares(voxels: Voxels) -> dict[int, float]:
+def measure_border_shares(voxels: Voxels) -> dict[int, float]:
     """Return the values of the outermost pixels of all planes, and the share of these pixels that each has."""
     columns, rows, planes = voxels.shape
     edges = Voxels(
@@ -77,7 +77,7 @@ def border_shares(voxels: Voxels) -> dict[int, float]:
         voxels.dtype,
         lambda k: np.concatenate([e for p in (voxels.plane(k),) for e in (p[0], p[-1], p[:, 0], p[:, -1])])[None],
     )
-    values, counts = value_counts(edges)
+    values, counts = count_values(edges)
     return dict(zip(values.tolist(), (counts / counts.sum()).tolist(), strict=True))
 
 

@@ -23,7 +23,7 @@ from ...geometry.grid import Grid
 from ...volume.mask import Mask, Segment
 from .roi import Contour, place
 from .roi_report import RoiReport
-from .structure_set import Roi, contours_of, read_rois
+from .structure_set import Roi, read_contours, read_rois
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -110,7 +110,7 @@ def decode(
 def _fill(
     roi: Roi, item: Dataset | None, source: Grid, limit_mm: float, interpolate: bool, image_uids: Sequence[str]
 ) -> _FilledRoi:
-    contours = contours_of(roi, item)
+    contours = read_contours(roi, item)
     doubt = _check_frame_of_reference(roi, contours, source, image_uids)
     voxels, report, findings = place(
         roi.number, roi.name, contours, source, limit_mm=limit_mm, interpolate=interpolate, image_uids=image_uids

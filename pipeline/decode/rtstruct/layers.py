@@ -50,17 +50,17 @@ class Layer:
         return int(np.floor(self.position + 0.5))
 
 
-def across(axis: int) -> tuple[int, int]:
+def plane_axes(axis: int) -> tuple[int, int]:
     """Return the two index directions within a plane stacked along `axis`: that of its columns, and that of its rows."""
     return ((1, 2), (0, 2), (0, 1))[axis]
 
 
-def usual_step(layers: Sequence[Layer]) -> float:
-    """Return the median distance of neighbouring layers, in steps of the grid; 1 where there is one layer."""
+def measure_step(layers: Sequence[Layer]) -> float:
+    """Measure the median distance of neighbouring layers, in steps of the grid; 1 where there is one layer."""
     return float(np.median(np.diff([layer.position for layer in layers]))) if len(layers) > 1 else 1.0
 
 
-def block(
+def fill_layers(
     layers: Sequence[Layer], axis: int, shape: tuple[int, int, int], interpolate_mm: Pair | None = None
 ) -> tuple[Raster, tuple[int, int, int]]:
     """Fill the layers within their own box, which is all of the grid that they can reach.
@@ -75,7 +75,7 @@ def block(
     Returns:
         The voxels of the box as (k, j, i), and the box's first (k, j, i) in the grid.
     """
-    u, v = across(axis)
+    u, v = plane_axes(axis)
     corners = np.concatenate([[p.min(axis=0), p.max(axis=0)] for layer in layers for p in layer.polygons])
     last_pixel = np.array([shape[u], shape[v]]) - 1
     low = np.clip(np.ceil(corners.min(axis=0)), 0, last_pixel)
@@ -98,7 +98,7 @@ def _interpolated(
     layers: Sequence[Layer], low: Pair, size: tuple[int, int], spacing_mm: Pair
 ) -> Iterator[tuple[int, Raster]]:
     """Yield every plane from one layer to the next with its number; planes in a gap are left out."""
-    widest = _GAP * usual_step(layers)
+    widest = _GAP * measure_step(layers)
     for below, above in pairwise(layers):
         if above.position - below.position <= widest:
             for plane in range(int(np.ceil(below.position)), int(np.floor(above.position)) + 1):
@@ -125,7 +125,7 @@ def _between(below: Layer, above: Layer, share: float, low: Pair, size: tuple[in
     return inside
 
 
-def voxels_of(found: Raster, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Voxels:
+def to_voxels(found: Raster, start: tuple[int, int, int], shape: tuple[int, int, int]) -> Voxels:
     """Put a block of voxels into its grid.
 
     Args:

@@ -24,7 +24,7 @@ from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ...geometry.grid import Grid
 from ...volume.mask import Voxels
 from . import contours as flat
-from .layers import Layer, across, block, voxels_of
+from .layers import Layer, fill_layers, plane_axes, to_voxels
 from .roi_report import RoiReport, measure
 
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
@@ -120,8 +120,8 @@ def place(
         _check_planes(work, layers, axis)
     if axis == 2 and image_uids:
         _check_image_uids(work, closed, layers, image_uids)
-    u, v = across(axis)
-    found, start = block(layers, axis, grid.shape, work.steps_mm[[u, v]] if interpolate else None)
+    u, v = plane_axes(axis)
+    found, start = fill_layers(layers, axis, grid.shape, work.steps_mm[[u, v]] if interpolate else None)
     if not found.any():
         raise work.refusal(
             Code.EMPTY_ROI,
@@ -129,7 +129,7 @@ def place(
             "They are smaller than a voxel of the source grid, or lie between its centres; use a finer source.",
         )
     report = measure(number, name, layers, found, grid, axis, interpolate)
-    return voxels_of(found, start, grid.shape), report, work.findings
+    return to_voxels(found, start, grid.shape), report, work.findings
 
 
 def _keep_closed(work: _Filling, contours: Sequence[Contour]) -> list[Contour]:
@@ -215,7 +215,7 @@ def _off_plane_refusal(work: _Filling, contour: Contour, across_mm: float) -> Pi
 
 def _group_layers(work: _Filling, contours: Sequence[Contour], axis: int) -> list[Layer]:
     """Group the contours by position along the axis, ascending; positions nearer than the limit are one layer."""
-    u, v = across(axis)
+    u, v = plane_axes(axis)
     indices = [work.indices(c) for c in contours]
     positions = np.array([q[:, axis].mean() for q in indices])
     order = np.argsort(positions, kind="stable")
@@ -234,7 +234,7 @@ def _group_layers(work: _Filling, contours: Sequence[Contour], axis: int) -> lis
 
 def _keep_inside_grid(work: _Filling, layers: Sequence[Layer], axis: int) -> list[Layer]:
     """Return the layers that reach the grid; list the contours beyond it and those that its border cuts."""
-    u, v = across(axis)
+    u, v = plane_axes(axis)
     end = np.array([work.grid.shape[u], work.grid.shape[v]]) - 0.5
     outside: list[int] = []
     clipped: dict[int, float] = {}

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...geometry.grid import Grid
 from .contours import Raster, area
-from .layers import Layer, across, usual_step
+from .layers import Layer, measure_step, plane_axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ def measure(
     Returns:
         Areas in mm² and volumes in ml, of the contours and of the voxels.
     """
-    u, v = across(axis)
+    u, v = plane_axes(axis)
     pixel_mm2 = float(np.linalg.norm(np.cross(grid.lps[:3, u], grid.lps[:3, v])))
     step_mm = float(np.linalg.det(grid.lps)) / pixel_mm2
     area_mm2 = pixel_mm2 * sum(area(layer.polygons, layer.arrangement) for layer in layers)
     # What one layer stands for along the stack: a plane of the grid, or with interpolation its own step.
-    volume_ml = area_mm2 * step_mm * (usual_step(layers) if interpolated else 1.0) / 1000
+    volume_ml = area_mm2 * step_mm * (measure_step(layers) if interpolated else 1.0) / 1000
     voxels = int(np.count_nonzero(found))
     voxel_volume_ml = voxels * pixel_mm2 * step_mm / 1000
     return RoiReport(

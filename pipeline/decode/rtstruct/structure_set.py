@@ -157,7 +157,7 @@ def _referenced_series(dataset: Dataset) -> Iterator[tuple[str, Dataset]]:
                 yield str(frame.get("FrameOfReferenceUID", "")), item
 
 
-def contours_of(roi: Roi, item: Dataset | None) -> list[Contour]:
+def read_contours(roi: Roi, item: Dataset | None) -> list[Contour]:
     """Read the contours of an ROI in their order, numbered from 1, with points in LPS mm. Raises CORRUPT_FILE."""
     return [
         Contour(number, _kind_of(contour), _read_points(roi, number, contour), _image_uids(contour))

@@ -23,7 +23,7 @@ from ...dicom.header import Header
 from ...geometry.grid import Grid
 from ...volume.mask import Array, Image, Mask, Segment, Voxels, smallest_unsigned
 from .grid import FrameLayout, place_frames
-from .pixels import stored_values
+from .pixels import read_stored_values
 from .segment_table import SegmentTable
 
 
@@ -74,7 +74,7 @@ class Instance:
         """The distinct stored values of a label map."""
         seen: set[int] = set()
         for frame in self.frames:
-            values = stored_values(frame)
+            values = read_stored_values(frame)
             if values.dtype.itemsize > 1:
                 seen.update(np.unique(values).tolist())
                 continue
@@ -178,7 +178,7 @@ class Instance:
         """Make an image of the stored fractions of one segment; its slope makes them parts of one."""
         mine = [n for n, frame in enumerate(self.frames) if self._number_of(frame) == segment.number]
         dtype = np.dtype(np.uint8 if int(self.header.get("BitsAllocated", 8)) == 8 else np.uint16)
-        voxels = self._voxels(mine, dtype, lambda frame: stored_values(frame))
+        voxels = self._voxels(mine, dtype, lambda frame: read_stored_values(frame))
         return Image(voxels, self.layout.grid, slope=1 / self.table.maximum, name=segment.name)
 
     def _mask(self, segments: Sequence[Segment], name: str) -> Mask:
@@ -190,7 +190,7 @@ class Instance:
             voxels = self._voxels(
                 range(len(self.frames)),
                 dtype,
-                lambda frame: stored_values(frame).astype(dtype) if same else lookup[stored_values(frame)],
+                lambda frame: read_stored_values(frame).astype(dtype) if same else lookup[read_stored_values(frame)],
             )
         else:
             mine = [n for n, frame in enumerate(self.frames) if self._number_of(frame) in numbers]
@@ -221,7 +221,7 @@ class Instance:
 
     def _inside(self, frame: Frame) -> NDArray[np.bool_]:
         """Return (rows, columns) of a binary or fractional frame: whether each pixel is inside."""
-        values: Any = stored_values(frame)
+        values: Any = read_stored_values(frame)
         if int(self.header.get("BitsAllocated", 1)) == 1:
             return np.asarray(values.view(np.bool_))
         if self.table.kind == "FRACTIONAL" and not isinstance(self.fractional, str):

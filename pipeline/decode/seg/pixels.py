@@ -20,7 +20,7 @@ from ...volume.mask import Array
 _READ = NATIVE - {EXPLICIT_BIG} | {DEFLATED}
 
 
-def stored_values(frame: Frame) -> Array:
+def read_stored_values(frame: Frame) -> Array:
     """Read (rows, columns), unsigned, as stored. Raises CORRUPT_FILE, COLOUR, UNSUPPORTED_PIXELS."""
     if frame.whole("BitsAllocated", 0) != 1:
         layout_of(frame.header)
