@@ -12,8 +12,6 @@ from time import sleep
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.nifti import gzip_writer
 from pipeline.nifti.gzip_writer import GzipWriter
@@ -42,11 +40,6 @@ def test_every_level_is_one_member_that_others_read(level: int | None, data: byt
     assert member.eof
     assert member.unused_data == b""
     assert gzip.decompress(raw) == data
-
-
-@given(st.lists(st.binary(max_size=60), max_size=12), st.sampled_from(LEVELS))
-def test_parts_of_any_size_come_back(parts: list[bytes], level: int | None) -> None:
-    assert gzip.decompress(packed(parts, level)) == b"".join(parts)
 
 
 def test_parts_larger_and_smaller_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pipeline import PipelineError, Policy, convert
@@ -26,7 +23,7 @@ from pipeline.core.findings import Code
 from pipeline.geometry.grid import Grid
 from pipeline.report import find_outcomes, make_group_page, make_page, viewer
 from pipeline.report.page import _environment
-from pipeline.report.pictures import choose_cut, draw_cut, trace_edges
+from pipeline.report.pictures import choose_cut, draw_cut
 from pipeline.report.record import check_file, read_record
 from pipeline.report.volume import Volume, find_middle, read_volume
 from pipeline.report.words import split_blocks
@@ -282,19 +279,6 @@ def test_a_picture_is_the_cut(tmp_path: Path) -> None:
     assert {1, 2} <= set(np.unique(labels))
     assert ((pixels.argmax(axis=2) + 1)[labels > 0] == labels[labels > 0]).all()
     assert (np.ptp(pixels[labels == 0], axis=1) == 0).all()
-
-
-@given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 7))))
-def test_an_outline_encloses_exactly_its_voxels(inside: np.ndarray[Any, Any]) -> None:
-    rows, columns = inside.shape
-    walls = np.zeros((rows, columns + 1), bool)
-    for x, y, end in re.findall(r"M(\d+) (\d+)V(\d+)", trace_edges(inside)):
-        walls[int(y) : int(end), int(x)] ^= True
-    assert ((np.cumsum(walls, axis=1)[:, :-1] % 2 == 1) == inside).all()
-    floors = np.zeros((rows + 1, columns), bool)
-    for x, y, end in re.findall(r"M(\d+) (\d+)H(\d+)", trace_edges(inside)):
-        floors[int(y), int(x) : int(end)] ^= True
-    assert ((np.cumsum(floors, axis=0)[:-1] % 2 == 1) == inside).all()
 
 
 def test_a_hollow_mask_is_cut_where_it_has_voxels() -> None:

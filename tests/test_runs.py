@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -22,21 +20,6 @@ def counted(block: NDArray[np.uint8], at_a_time: int = 1) -> dict[int, int]:
 
 def expected(block: NDArray[np.uint8]) -> dict[int, int]:
     return {int(v): int(ndimage.label(block == v)[1]) for v in np.unique(block) if v}
-
-
-@given(
-    seed=st.integers(0, 10**6),
-    shape=st.tuples(st.integers(1, 9), st.integers(1, 11), st.integers(1, 13)),
-    fill=st.floats(0.05, 1),
-    labels=st.integers(1, 4),
-    at_a_time=st.integers(1, 5),
-)
-def test_pieces_are_those_of_scipy(
-    seed: int, shape: tuple[int, int, int], fill: float, labels: int, at_a_time: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    block = np.where(rng.random(shape) < fill, rng.integers(1, labels + 1, shape), 0).astype(np.uint8)
-    assert counted(block, at_a_time) == expected(block)
 
 
 def test_a_long_winding_piece_is_one() -> None:

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydicom import dcmread
 
 from pipeline.core.findings import Code, Exit, PipelineError
@@ -95,17 +93,6 @@ def test_every_voxel_comes_back(tmp_path: Path, overlap: bool, sparse: bool, wit
     np.testing.assert_allclose(decoded.masks[0].grid.lps, grid.lps, atol=1e-6)
     assert decoded.residual_mm < 1e-6
     assert len(decoded.residuals_mm) == len(only(path).frames)
-
-
-@given(order=st.permutations(range(15)))
-def test_the_order_of_frames_never_matters(tmp_path: Path, order: list[int]) -> None:
-    frames = frames_of(blobs(3, overlap=True))
-    assert len(frames) == 14
-    shuffled = [frames[n] for n in order if n < 14]
-    straight = by_number(seg.decode(only(write_seg(tmp_path / "a.dcm", frames))).masks)
-    turned = by_number(seg.decode(only(write_seg(tmp_path / "b.dcm", shuffled))).masks)
-    for number, array in straight.items():
-        np.testing.assert_array_equal(turned[number], array)
 
 
 def test_several_segments_merge_only_where_they_do_not_overlap(tmp_path: Path) -> None:

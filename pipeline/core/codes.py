@@ -2,6 +2,8 @@
 
 Rules:
 - One `Code` per defect; its stage and its exit code follow from it, and nothing else decides them.
+- A file is damaged (CORRUPT_FILE and its like), sound but not supported (UNSUPPORTED_…, NOT_CONVERTIBLE), or of another kind
+  than was asked for (NOT_THIS_KIND): three things that are never told by one code.
 - A code that is not in `EXIT_BY_CODE` refuses by a rule of geometry or of masks (exit 10).
 """
 
@@ -40,6 +42,8 @@ class Code(str, Enum):
     NO_SUCH_INPUT = "SCAN.NO_SUCH_INPUT"
     NO_DICOM = "SCAN.NO_DICOM"
     CORRUPT_FILE = "SCAN.CORRUPT_FILE"
+    NOT_THIS_KIND = "SCAN.NOT_THIS_KIND"
+    UNSUPPORTED_VERSION = "SCAN.UNSUPPORTED_VERSION"
     FILE_LEFT_OUT = "SCAN.FILE_LEFT_OUT"
     FILE_UNREAD = "SCAN.FILE_UNREAD"
     ENCODING_DIFFERS = "SCAN.ENCODING_DIFFERS"
@@ -224,6 +228,7 @@ EXIT_BY_CODE = {
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,
     Code.NO_DICOM: Exit.NOTHING_TO_CONVERT,
     Code.CORRUPT_FILE: Exit.CORRUPT_INPUT,
+    Code.NOT_THIS_KIND: Exit.NOTHING_TO_CONVERT,
     Code.UNREADABLE_NUMBER: Exit.CORRUPT_INPUT,
     Code.FRAME_COUNT: Exit.CORRUPT_INPUT,
     Code.PIXEL_LENGTH: Exit.CORRUPT_INPUT,

@@ -18,10 +18,11 @@ from .encoding import EXPLICIT_BIG
 from .frame import Frame
 
 _BITS = (8, 16, 32)  # per pixel, that are read here
+_FLOAT_BITS = 32  # of Float Pixel Data (PS3.3 C.7.6.24); 64 are Double Float
 
 
 def frame_type(frame: Frame) -> np.dtype[Any]:
-    """Find the integer type of all bits allocated to a pixel. Raises COLOUR or UNSUPPORTED_PIXELS."""
+    """Find the integer type of all bits allocated to a pixel. Raises COLOUR, UNSUPPORTED_PIXELS, CORRUPT_FILE."""
     samples, bits = frame.whole("SamplesPerPixel", 1), frame.whole("BitsAllocated", 0)
     if samples != 1:
         raise refuse(
@@ -41,7 +42,7 @@ def frame_type(frame: Frame) -> np.dtype[Any]:
         )
     if frame.get("PixelRepresentation") not in (0, 1):
         raise refuse(
-            Code.UNSUPPORTED_PIXELS,
+            Code.UNSUPPORTED_PIXELS if bits == _FLOAT_BITS else Code.CORRUPT_FILE,
             f"{frame.name} does not say whether its pixel values are signed: Pixel Representation (0028,0103) is missing",
             "Floating-point pixels have none and are not read here; in any other file the attribute was lost.",
             where=(frame.name,),

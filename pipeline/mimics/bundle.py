@@ -29,6 +29,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,8 @@ class Bundle:
 def read_bundle(path: Path) -> Bundle:
     """Read and check bundle.json (or the folder it is in). No buffer is unpacked.
 
-    Raises PipelineError: NO_SUCH_INPUT, or BUNDLE_INVALID, which names the field.
+    Raises PipelineError: NO_SUCH_INPUT, NOT_THIS_KIND for what is no bundle, UNSUPPORTED_VERSION, or BUNDLE_INVALID, which
+    names the field.
     """
     if not path.exists():
         raise refuse(
@@ -163,16 +165,27 @@ def read_bundle(path: Path) -> Bundle:
         )
     folder = path if path.is_dir() else path.parent
     if not (folder / "bundle.json").is_file():
-        raise refuse_field("bundle.json", f"{folder.name} has none: the export did not finish, or this is no bundle")
+        words = f"{folder.name} has no bundle.json: the export did not finish, or this is no bundle"
+        raise refuse(
+            Code.NOT_THIS_KIND, words, "Give the folder that export_masks.py wrote in Mimics.", where=(folder.name,)
+        )
     try:
         content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise refuse_field("bundle.json", f"it is not JSON: {error}") from error
     top = BundleFields(content, "bundle")
     if top.get("format", str) != FORMAT:
-        raise refuse_field("bundle.format", f"{top.get('format', str)!r} is not {FORMAT!r}")
+        words = f"bundle.format: {top.get('format', str)!r} is not {FORMAT!r}"
+        raise refuse(
+            Code.NOT_THIS_KIND, words, "Give the folder that export_masks.py wrote in Mimics.", where=(folder.name,)
+        )
     if top.get("version", int) != VERSION:
-        raise refuse_field("bundle.version", f"it is {top.get('version', int)}; this verimask reads {VERSION}")
+        raise refuse(
+            Code.UNSUPPORTED_VERSION,
+            f"bundle.version: it is {top.get('version', int)}; this verimask reads {VERSION}",
+            "Export again with the script of this verimask (verimask mimics-script), or install the one that wrote it.",
+            where=(folder.name,),
+        )
     order = {"little": "<", "big": ">"}.get(top.get("byte_order", str))
     if order is None:
         raise refuse_field("bundle.byte_order", "it is neither little nor big")
@@ -199,6 +212,8 @@ def _read_image(fields: BundleFields, number: int, folder: Path, order: str) -> 
         raise fields.invalid("probes", "the 8 corners and every plane must be among them")
     tests = fields.get("self_tests", dict)
     logical = fields.get("logical_dimensions", list, None)
+    if logical is not None and not all(isinstance(n, int | float) and isfinite(n) for n in logical):
+        raise fields.invalid("logical_dimensions", f"{logical} are not numbers")
     return BundleImage(
         number=number,
         name=fields.get("name", str),

@@ -73,7 +73,7 @@ class NiftiHeader:
 def parse_header(raw: bytes, name: str = "the header") -> NiftiHeader:
     """Read the header in the first 348 bytes of a .nii file, in either byte order. name: of the file, for refusals.
 
-    Raises CORRUPT_FILE, UNSUPPORTED_NIFTI.
+    Raises CORRUPT_FILE, UNSUPPORTED_NIFTI, NOT_THIS_KIND.
     """
     order = _byte_order(raw, name)
     fields = struct.unpack(order + FIELDS.format[1:], raw[:SIZE])
@@ -134,8 +134,13 @@ def _byte_order(raw: bytes, name: str) -> str:
             words = "is the header of a .hdr/.img pair, and files that hold header and voxels are read here"
             raise _unsupported(name, words, "Convert the pair to one .nii file.")
         words = "is not a NIfTI-1 file: it lacks the letters n+1, as Analyze files do, which do not say where left is"
-        raise _corrupt(name, words)
-    raise _corrupt(name, f"is not a NIfTI-1 file: it does not begin with a header of {SIZE} bytes")
+        raise _unsupported(name, words, "Convert it to NIfTI-1 with the software that wrote it.")
+    raise refuse(
+        Code.NOT_THIS_KIND,
+        f"{name} is not a NIfTI-1 file: it does not begin with a header of {SIZE} bytes",
+        "Give a .nii or .nii.gz file.",
+        where=(name,),
+    )
 
 
 def _shape(dims: tuple[int, ...], name: str) -> tuple[int, ...]:

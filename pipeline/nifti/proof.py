@@ -51,8 +51,7 @@ def prove(
         The largest distance in mm between the corners by the sform and by `affine`.
 
     Raises:
-        READ_BACK_DIFFERS: the file holds something else.
-        CORRUPT_FILE: the file is not whole.
+        READ_BACK_DIFFERS: the file holds something else, or is not whole.
     """
     back = back or start_read_back(path, shape, dtype, gzipped=is_gzip(path)).result()
     header = parse_header(back.start, path.name)
@@ -82,7 +81,7 @@ def _refuse_other_bytes(
     ends = back.broken or ("" if len(back.checksums) == len(checksums) - 1 and not back.rest else "early or late")
     if ends and is_same_header and is_same_grid:
         words = f"{path.name} read back does not end as written: {ends}"
-        raise refuse(Code.CORRUPT_FILE, words, _FAULTY_MACHINE, where=(path.name,))
+        raise refuse(Code.READ_BACK_DIFFERS, words, _FAULTY_MACHINE, where=(path.name,))
     if not (is_same_header and is_same_grid) or wrong:
         raise refuse(
             Code.READ_BACK_DIFFERS,

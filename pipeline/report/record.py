@@ -64,7 +64,7 @@ class Record:
 
 
 def read_record(path: Path) -> Record:
-    """Read the record of a conversion, without its NIfTI file. Raises NO_SUCH_INPUT, NOT_AN_OUTCOME."""
+    """Read the record of a conversion, without its NIfTI file. Raises NO_SUCH_INPUT, NOT_AN_OUTCOME, UNSUPPORTED_VERSION."""
     try:
         values = _load(path)
     except OSError as error:
@@ -81,10 +81,10 @@ def read_record(path: Path) -> Record:
     if values["Verdict"] == "REFUSED":
         return Record(path, values, None)
     if values.get("Schema") != SCHEMA:
-        raise _not_an_outcome(path, f"its schema is {values.get('Schema')}, not {SCHEMA}", _CONVERT_AGAIN)
+        raise _another_version(path, f"its schema is {values.get('Schema')}, not {SCHEMA}")
     if "Planes" not in values or "GridAffineLPS" not in values.get("Geometry", {}):
         why = "it was written before records held the planes and grid as acquired"
-        raise _not_an_outcome(path, why, _CONVERT_AGAIN)
+        raise _another_version(path, why)
     name = str(values.get("Output", ""))
     if not name or name != Path(name).name:
         raise _not_an_outcome(path, f"it names no file beside itself: “{name}”")
@@ -162,10 +162,11 @@ def _is_outcome(path: Path) -> bool:
     return values.get("Schema") == SCHEMA or (values.get("Verdict") == "REFUSED" and "Findings" in values)
 
 
-def _not_an_outcome(path: Path, why: str, hint: str = _GIVE_THE_RECORD) -> PipelineError:
-    return refuse(
-        Code.NOT_AN_OUTCOME,
-        f"{path.name} is not the record of a conversion: {why}",
-        hint,
-        where=(path.name,),
-    )
+def _not_an_outcome(path: Path, why: str) -> PipelineError:
+    words = f"{path.name} is not the record of a conversion: {why}"
+    return refuse(Code.NOT_AN_OUTCOME, words, _GIVE_THE_RECORD, where=(path.name,))
+
+
+def _another_version(path: Path, why: str) -> PipelineError:
+    words = f"{path.name} is the record of another version: {why}"
+    return refuse(Code.UNSUPPORTED_VERSION, words, _CONVERT_AGAIN, where=(path.name,))

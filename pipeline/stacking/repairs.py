@@ -115,9 +115,7 @@ def _refuse_tilt(planes: _Irregular, tilt: Finding, before: Repair) -> Repair:
 
 
 def _keep_shear(planes: _Irregular, tilt: Finding, before: Repair) -> Repair:
-    """Keep the lean in the affine. An even grid made of uneven planes has kept it already."""
-    if before.plan is not None:
-        return before
+    """Keep the lean in the affine, and say so; an even grid made of uneven planes has kept it too."""
     return replace(before, findings=(*before.findings, warn_of_repair(tilt, Code.SHEAR_KEPT, SHEARED)))
 
 

@@ -215,10 +215,13 @@ def _unpack(overlay: Overlay, index: int, frame: Frame) -> Array:
         )
     if len(packed) * 8 < start + size:
         raise refuse(
-            Code.CORRUPT_FILE,
+            Code.PIXEL_LENGTH,
             f"overlay {overlay.group:04X} of {frame.name} has {len(packed)} bytes, and {-(-(start + size) // 8)} are needed",
             "The file was cut off or written wrongly; export it again.",
             where=(frame.name,),
+            measured=len(packed),
+            limit=-(-(start + size) // 8),
+            unit="bytes",
             clause="PS3.5 8.1.2",
         )
     first = start // 8

@@ -123,7 +123,7 @@ def _index_by_number(file: str, dataset: Dataset, sequence: str, keyword: str) -
 
 
 def _read_whole(file: str, where: str, item: Dataset, keyword: str) -> int | None:
-    """Read a whole number, None where there is none. Raises CORRUPT_FILE for anything else."""
+    """Read a whole number, None where there is none. Raises UNREADABLE_NUMBER for anything else."""
     try:
         value = item.get(keyword)
         number = None if value is None or value == "" else float(value)
@@ -131,7 +131,8 @@ def _read_whole(file: str, where: str, item: Dataset, keyword: str) -> int | Non
             return None if number is None else int(number)
     except (TypeError, ValueError, OverflowError):
         value = "what is there"
-    raise _corrupt(file, f"{where}: {keyword} is no whole number ({value})")
+    words = f"{where}: {keyword} is no whole number ({value})"
+    raise _unreadable(file, words, Code.UNREADABLE_NUMBER)
 
 
 def _items(item: Dataset | None) -> Sequence[Dataset]:
@@ -196,8 +197,12 @@ def _read_colour(item: Dataset | None) -> tuple[int, int, int] | None:
 
 
 def _corrupt(file: str, fault: str) -> PipelineError:
+    return _unreadable(file, fault, Code.CORRUPT_FILE)
+
+
+def _unreadable(file: str, fault: str, code: Code) -> PipelineError:
     return refuse(
-        Code.CORRUPT_FILE,
+        code,
         f"{file}: {fault}",
         "The file was cut off or changed in transfer; export or copy it again.",
         where=(file,),

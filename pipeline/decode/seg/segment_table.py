@@ -56,13 +56,13 @@ def read_table(path: Path) -> SegmentTable:
     """Read the table of one file.
 
     Raises CORRUPT_FILE where a Type 1 attribute that decides a voxel is missing, UNREADABLE_NUMBER where one is no
-    number, and NOT_CONVERTIBLE for one part of a concatenation.
+    number, and NOT_CONVERTIBLE for one part of a concatenation, or a Segmentation Type that the standard does not know.
     """
     dataset = load(path, stop_before_pixels=True, specific_tags=list(_READ))
     kind = str(dataset.get("SegmentationType", "")).strip()
     if kind not in _TYPES:
         raise refuse(
-            Code.CORRUPT_FILE,
+            Code.NOT_CONVERTIBLE if kind else Code.CORRUPT_FILE,
             f"{path.name} has Segmentation Type (0062,0001) “{kind}”; {', '.join(_TYPES)} are defined",
             "The file was written wrongly; its pixels could mean anything.",
             where=(path.name,),

@@ -1,0 +1,1 @@
+"""Properties of whole classes of inputs, tried on generated examples."""
