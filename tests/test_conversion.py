@@ -98,7 +98,7 @@ def test_every_voxel_of_any_series_lies_where_its_plane_says(tmp_path: Path, pan
     policy = Policy(as_="image", write="overwrite")
     series = choose(scan([folder]), None)
     (part,) = split(series.frames)
-    outcome = finish(of_part(series, part, policy), target, policy, panel)
+    outcome = finish(of_part(series, part, policy), target, policy, panel, request=Request().as_json())
     assert (values_at_their_places(target, truth) == truth.ijk).all()
     assert outcome.shape == spec.shape
     places = {s["SOPInstanceUID"]: s["Index"] for s in outcome.record["Slices"]}

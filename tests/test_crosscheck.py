@@ -23,6 +23,7 @@ from pipeline import Code, Grid, PipelineError, Policy, convert, convert_all
 from pipeline.cli.main import main
 from pipeline.cli.text import outcome_lines
 from pipeline.conversion.product import Product, of_part
+from pipeline.conversion.request import Request
 from pipeline.conversion.write import finish
 from pipeline.core.findings import Exit
 from pipeline.crosscheck import dcm2niix, known_wrong, panel
@@ -362,11 +363,11 @@ def test_a_witness_that_dies_confirms_nothing_and_is_asked_again_about_the_next_
     tmp_path: Path, crosscheck: Literal["affine", "voxels"]
 ) -> None:
     truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
-    policy = Policy(crosscheck=crosscheck)
+    policy, wanted = Policy(crosscheck=crosscheck), Request().as_json()
     with Panel(policy) as asked:
         kill(asked._children["dicom2nifti"])
-        outcome = finish(product_of(truth, policy), tmp_path / "out.nii", policy, asked)
-        after = finish(product_of(truth, policy), tmp_path / "next.nii", policy, asked)
+        outcome = finish(product_of(truth, policy), tmp_path / "out.nii", policy, asked, request=wanted)
+        after = finish(product_of(truth, policy), tmp_path / "next.nii", policy, asked, request=wanted)
     assert (outcome.verdict, outcome.exit) == ("UNCONFIRMED" if crosscheck == "affine" else "VERIFIED", Exit.VERIFIED)
     assert (outcome.agreements[0].status, outcome.agreements[0].words) == ("FAILED", "killed by SIGKILL")
     assert any("dicom2nifti FAILED: killed by SIGKILL" in line for line in outcome_lines(outcome))
