@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from pipeline import Policy, Request, convert, convert_all, scan
-from pipeline.conversion.embedded_masks import Told
+from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import choices
 from pipeline.decode.embedded.labelled import Named
@@ -74,12 +74,12 @@ def test_a_policy_that_can_be_is_made() -> None:
         lambda: Request(wanted=["liver", ""]),
         lambda: Request(order=[None]),  # type: ignore[list-item]
         lambda: Request(merge="yes"),  # type: ignore[arg-type]
-        lambda: Request(told="burned"),  # type: ignore[arg-type]
-        lambda: Told(kind="burnt"),  # type: ignore[arg-type]
-        lambda: Told(undecided="maybe"),  # type: ignore[arg-type]
-        lambda: Told(outside=1.5),  # type: ignore[arg-type]
-        lambda: Told(inside=3),  # type: ignore[arg-type]
-        lambda: Told(inside=("liver",)),  # type: ignore[arg-type]
+        lambda: Request(export="burned"),  # type: ignore[arg-type]
+        lambda: ExportDescription(kind="burnt"),  # type: ignore[arg-type]
+        lambda: ExportDescription(undecided="maybe"),  # type: ignore[arg-type]
+        lambda: ExportDescription(outside=1.5),  # type: ignore[arg-type]
+        lambda: ExportDescription(inside=3),  # type: ignore[arg-type]
+        lambda: ExportDescription(inside=("liver",)),  # type: ignore[arg-type]
         lambda: Named("liver", 1.5),  # type: ignore[arg-type]
         lambda: Named("liver", (1, 2)),  # type: ignore[arg-type]
         lambda: Named("liver", (1, 2, 256)),
@@ -98,7 +98,7 @@ def test_one_is_a_list_of_one() -> None:
     )
     assert Request(wanted=("3", "liver")).wanted == Request(wanted=[3, "liver"]).wanted  # type: ignore[list-item]
     one = Named("liver", 3)
-    assert Told(one) == Told([one]) == Told((one,))  # type: ignore[arg-type]
+    assert ExportDescription(one) == ExportDescription([one]) == ExportDescription((one,))  # type: ignore[arg-type]
 
 
 def test_a_folder_given_as_text_is_that_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -658,13 +658,13 @@ def test_values_that_lossy_compression_left_are_kept_when_asked(tmp_path: Path) 
 def test_a_lossy_export_with_a_burned_in_mask_is_refused(tmp_path: Path) -> None:
     """Its constants are smeared too; half of the mask would be taken."""
     from pipeline import Request
-    from pipeline.conversion.embedded_masks import Told
+    from pipeline.conversion.request import ExportDescription
     from pipeline.decode.embedded.labelled import Named
 
     truth = write(tmp_path / "in", MASK, shape=(40, 34, 5), labels=(255,))
     jpeg(truth, 90)
     with pytest.raises(PipelineError) as caught:
-        convert([truth.folder], tmp_path / "out.nii.gz", request=Request(told=Told((Named("m", 255),))))
+        convert([truth.folder], tmp_path / "out.nii.gz", request=Request(export=ExportDescription((Named("m", 255),))))
     assert caught.value.finding.code is Code.LOSSY_PIXELS
 
 

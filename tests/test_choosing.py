@@ -11,7 +11,7 @@ import pytest
 from pydicom import Dataset
 
 from pipeline.conversion.convert import Request, convert, convert_all
-from pipeline.conversion.embedded_masks import Told
+from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
 from pipeline.decode.chosen_labels import chosen
@@ -116,10 +116,10 @@ def test_every_label_by_itself(tmp_path: Path, truth: Truth) -> None:
 
 
 def test_labels_of_an_export_are_chosen_too(tmp_path: Path, truth: Truth) -> None:
-    told = Told(inside=[Named("liver", 7), Named("spleen", 2)])  # type: ignore[arg-type]
+    told = ExportDescription(inside=[Named("liver", 7), Named("spleen", 2)])  # type: ignore[arg-type]
     for wanted, name, value in (("spleen", "spleen", 2), ("1", "liver", 7), ("7", "liver", 7)):
         target = tmp_path / f"{wanted}.nii"
-        made = convert(truth.folder, target, request=Request(told=told, wanted=wanted), policy=OFF)
+        made = convert(truth.folder, target, request=Request(export=told, wanted=wanted), policy=OFF)
         assert [row.name for row in made.labels or ()] == [name]
         convert(truth.folder, tmp_path / "all.nii", policy=Policy(crosscheck="off", write="overwrite"))
         assert np.array_equal(array(target) > 0, array(tmp_path / "all.nii") == value)
@@ -135,7 +135,7 @@ def test_in_a_folder_an_option_acts_on_one_at_least(tmp_path: Path, truth: Truth
     for request, policy in (
         (Request(), Policy(crosscheck="off", fractional=0.7)),
         (Request(), Policy(crosscheck="off", interpolate=True)),
-        (Request(told=Told(undecided="inside")), OFF),
+        (Request(export=ExportDescription(undecided="inside")), OFF),
         (Request(order="label 2"), OFF),
     ):
         with pytest.raises(PipelineError) as idle:

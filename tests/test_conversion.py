@@ -20,8 +20,8 @@ from pydicom import Dataset, dcmread
 
 from pipeline import Code, Outcome, PipelineError, Policy, convert
 from pipeline.conversion.convert import Request, convert_all
-from pipeline.conversion.embedded_masks import Told
 from pipeline.conversion.product import of_part
+from pipeline.conversion.request import ExportDescription
 from pipeline.conversion.write import finish
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import Series, choose, scan
@@ -198,7 +198,7 @@ def test_an_image_is_no_mask(
 def test_255_values_are_a_mask_and_256_are_not(tmp_path: Path) -> None:
     truth = write(tmp_path / "a", SMALL, content="index", bits_allocated=16, shape=(17, 15, 1))
     assert refused(truth, tmp_path / "out.nii").finding.code is Code.NOT_A_MASK  # an image, unless it is said not to be
-    labels = Request(told=Told(kind="labels"))
+    labels = Request(export=ExportDescription(kind="labels"))
     convert([truth.folder], tmp_path / "out.nii", request=labels, policy=OFF)
     assert (values_at_their_places(tmp_path / "out.nii", truth) == truth.ijk).all()
     truth = write(tmp_path / "b", SMALL, content="index", bits_allocated=16, shape=(16, 16, 1))

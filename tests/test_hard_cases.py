@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.conversion.convert import Request, convert
-from pipeline.conversion.embedded_masks import Told
 from pipeline.conversion.record import Outcome
+from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
 from tests.helpers.hard_cases import CASES, HardCase
@@ -19,7 +19,9 @@ from tests.helpers.hard_truth import blended, compared, truth
 
 
 def converted(case: HardCase, folder: Path) -> Outcome:
-    request = Request(series=case.series, part=case.part, told=Told(kind="labels" if case.as_ == "mask" else None))
+    request = Request(
+        series=case.series, part=case.part, export=ExportDescription(kind="labels" if case.as_ == "mask" else None)
+    )
     policy = Policy(as_=case.as_, crosscheck="off", **case.options)  # type: ignore[arg-type]
     return convert([folder / "in"], folder / "out.nii", request=request, policy=policy)
 

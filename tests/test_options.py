@@ -129,7 +129,7 @@ def test_every_choice_of_a_policy_or_request_has_a_rule() -> None:
     tolerances = {f.name for f in fields(Policy) if f.name.endswith(("_limit", "_limit_mm", "_fraction"))}
     ruled = {r.field for r in RULES}
     assert {f"policy.{f.name}" for f in fields(Policy) if f.name not in tolerances} <= ruled
-    told = {"request.told." + name for name in ("inside", "outside", "kind", "undecided")}
+    told = {"request.export." + name for name in ("inside", "outside", "kind", "undecided")}
     assert {f"request.{f.name}" for f in fields(Request) if f.name != "told"} | told <= ruled
 
 

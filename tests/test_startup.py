@@ -65,7 +65,9 @@ def test_a_native_series_is_converted_without_pydicom(tmp_path: Path, series: Pa
     assert packages(imported).isdisjoint(HEAVY)
     slow = {"importlib.metadata", "concurrent.futures", "unittest", "subprocess", "tempfile", "numpy.ma", "asyncio"}
     assert slow.isdisjoint(imported)
-    assert_not_imported(imported, "conversion.mask_objects", "decode.seg.decode", "decode.rtstruct.decode")
+    assert_not_imported(
+        imported, "conversion.from_seg", "conversion.merge_products", "decode.seg.decode", "decode.rtstruct.decode"
+    )
     assert_not_imported(imported, "decode.embedded.recognise", "decode.embedded.decode", "mimics.bundle")
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from . import output
 
 if TYPE_CHECKING:
-    from ..conversion.embedded_masks import Told
     from ..conversion.record import Outcome
-    from ..conversion.request import Request
+    from ..conversion.request import ExportDescription, Request
     from ..core.findings import PipelineError
     from ..core.policy import Policy
     from ..crosscheck.panel import Panel
@@ -122,21 +121,21 @@ def _request(options: argparse.Namespace) -> Request:
         source=options.source,
         like=options.like,
         wanted=_names(options.rois),
-        told=_told(options),
+        export=_told(options),
         clean=options.clean,
         merge=options.merge,
         order=_names(options.order) or (),
     )
 
 
-def _told(options: argparse.Namespace) -> Told:
-    from ..conversion.embedded_masks import Told
+def _told(options: argparse.Namespace) -> ExportDescription:
+    from ..conversion.request import ExportDescription
     from ..decode.embedded.labelled import Named, parse_labels
 
     named = () if options.labels is None else parse_labels(options.labels)
     if options.inside is not None:
         named = (*named, Named("", options.inside))
-    return Told(named, options.outside, options.kind, options.undecided)
+    return ExportDescription(named, options.outside, options.kind, options.undecided)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

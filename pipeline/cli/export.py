@@ -87,9 +87,9 @@ def _mask(path: Path, name: str | None, policy: Any) -> Mask:
                 where=("--mask-name",),
             )
         return read_mask(path)
-    from ..conversion.mask_objects import of_bundle
+    from ..conversion.from_bundle import masks_in
 
-    products = of_bundle(path, None if name is None else [name], policy)
+    products = masks_in(path, None if name is None else (name,), policy)
     if len(products) != 1:
         raise refuse(
             Code.SEVERAL_MASKS,

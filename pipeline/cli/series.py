@@ -71,12 +71,6 @@ def _record(series: Series) -> dict[str, Any]:
 
 def _names(series: Series) -> list[tuple[int, str]]:
     """Number and name of the ROIs or segments of a series."""
-    if series.kind == "rtstruct":
-        from ..decode.rtstruct.structure_set import rois
+    from ..conversion.products import names_in
 
-        return [(roi.number, roi.name) for roi in rois(series)]
-    if series.kind == "seg":
-        from ..decode.seg.decode import segments_of
-
-        return [(segment.number, segment.name) for segment in segments_of(series)]
-    return []
+    return names_in(series)

@@ -1,4 +1,4 @@
-"""The stages in order: what is asked for, the products, and how each is written, read back and cross-checked.
+"""Convert inputs to NIfTI files: find the products, and write, read back and cross-check each.
 
 Rules:
 - One volume becomes one file; many become a folder of files, each with its own Outcome.
@@ -19,9 +19,10 @@ from ..core.policy import Policy
 from ..core.unexpected import as_refusal
 from ..crosscheck.panel import Panel
 from .file_names import merged_name
+from .one_series import refuse_broken
 from .option_effects import Asked, everything, refuse_idle
 from .product import Product
-from .products import each_product, merged_product, naming, on_source, products_of_one
+from .products import each_product, finish_product, name_input
 from .record import Outcome
 from .request import Request
 from .write import Progress, checked_target, finish, silent, with_suffix
@@ -41,7 +42,7 @@ def convert(
     panel: Panel | None = None,
     page: bool = False,
 ) -> Outcome:
-    """One mask or image among the inputs to one NIfTI file with its proof beside it.
+    """Convert the one mask or image among the inputs to one NIfTI file, with its proof beside it.
 
     Args:
         inputs: folders or files, one or several.
@@ -50,7 +51,7 @@ def convert(
         policy: tolerances and choices.
         progress: called with the stage, how much is done, and of how much.
         command: what the user typed, for the record.
-        panel: the witnesses, where the caller has started them; he ends them.
+        panel: the witnesses, where the caller has started them, who then ends them.
         page: whether the caller writes a page beside the output: its place must be free, or hold a page of ours.
 
     Returns: what was done; its verdict is SKIPPED where `policy.write` is "skip" and the output is there, proven.
@@ -60,18 +61,12 @@ def convert(
     given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
     target = checked_target(arguments.path("output", output))
-    wanted = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True)
-    how = _asked_for(wanted, command, page=page)
-    with nullcontext(panel) if panel else Panel(policy) as asked:
-        if request.merge:
-            product = merged_product(given, wanted, progress)
-        else:
-            found, products = products_of_one(given, wanted, progress)
-            if len(products) > 1:
-                raise _several(products)
-            product = on_source(products[0], found, request, policy)
-        target = with_suffix(target, "resampled" if _resampled(product) else "")
-        return finish(product, target, policy, asked, progress=progress, **how)
+    asked = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True)
+    details = _details(asked, command, page=page)
+    with nullcontext(panel) if panel else Panel(policy) as witnesses:
+        product = (_merged if request.merge else _only_product)(given, asked, progress)
+        target = with_suffix(target, "resampled" if _is_resampled(product) else "")
+        return finish(product, target, policy, witnesses, progress=progress, **details)
 
 
 def convert_all(
@@ -85,54 +80,95 @@ def convert_all(
     panel: Panel | None = None,
     page: bool = False,
 ) -> tuple[list[Outcome], list[PipelineError]]:
-    """Every mask or image among the inputs to a folder: what was done, and what was refused.
+    """Convert every mask or image among the inputs into a folder.
 
-    A merge is one file in that folder, and what refuses it is raised. What was asked for must have an effect on one of them
-    at least. Args and Raises: see `convert`.
+    A merge is one file in that folder. What was asked for must have an effect on one of them at least.
+
+    Args:
+        inputs: folders or files, one or several.
+        folder: where the files go; it is made.
+        request: which of them, and on which grid.
+        policy: tolerances and choices.
+        progress: called with the stage, how much is done, and of how much.
+        command: what the user typed, for the record.
+        panel: the witnesses, where the caller has started them, who then ends them.
+        page: whether the caller writes a page beside each output.
+
+    Returns: the outcome of every file that was written or passed over, and every refusal, named.
+
+    Raises: PipelineError where nothing can be begun: IDLE_OPTION, NO_DICOM, OUTPUT_NAME, and what refuses a merge.
     """
     given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
     target = arguments.path("folder", folder)
-    wanted = Asked(request, policy, gzipped=True, in_one=False)
-    how = _asked_for(wanted, command, page=page)
+    asked = Asked(request, policy, gzipped=True, in_one=False)
+    details = _details(asked, command, page=page)
     done: list[Outcome] = []
     refused: list[PipelineError] = []
-    with nullcontext(panel) if panel else Panel(policy) as asked:
+    with nullcontext(panel) if panel else Panel(policy) as witnesses:
+
+        def write(product: Product, name: str, suffix: str) -> None:
+            suffix = "_".join(part for part in (suffix, "resampled" if _is_resampled(product) else "") if part)
+            path = _unused(with_suffix(target / f"{name}.nii.gz", suffix), done)
+            done.append(finish(product, path, policy, witnesses, progress=progress, **details))
+
         if request.merge:
-            product = merged_product(given, wanted, progress)
+            product = _merged(given, asked, progress)
             _make_folder(target)
-            path = with_suffix(target / f"{merged_name(given)}.nii.gz", "resampled" if _resampled(product) else "")
-            return [finish(product, path, policy, asked, progress=progress, **how)], []
-        items = each_product(given, wanted, progress)
+            write(product, merged_name(given), "")
+            return done, refused
+        items = each_product(given, asked, progress)
         _make_folder(target)  # not before what has no effect was refused
-        for name, found, item in items:
-            if isinstance(item, PipelineError):
-                refused.append(item)
-                continue
+        for entry, found, result in items:
             try:
-                product = on_source(item, found, request, policy)
-                suffix = "_".join(p for p in (product.suffix, "resampled" if _resampled(product) else "") if p)
-                path = _unused(with_suffix(target / f"{name}.nii.gz", suffix), done)
-                done.append(finish(product, path, policy, asked, progress=progress, **how))
+                if isinstance(result, PipelineError):
+                    raise result
+                write(finish_product(result, found, asked), entry.name, result.suffix)
             except Exception as error:
-                refused.append(naming(item.series.title, as_refusal(error)))
+                refused.append(name_input(entry.title, as_refusal(error)))
     return done, refused
 
 
-def _asked_for(wanted: Asked, command: Sequence[str], *, page: bool) -> dict[str, Any]:
+def _details(asked: Asked, command: Sequence[str], *, page: bool) -> dict[str, Any]:
     """What every file of a run is finished with. Refuses what can have no effect on anything, and lacks its package."""
-    refuse_idle(wanted, everything())
+    refuse_idle(asked, everything())
     if page:
         require_extra("report")
-    request = wanted.request
+    request = asked.request
     return {"like": request.like, "request": request.as_json(), "command": command, "page": page}
+
+
+def _only_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:
+    """Make the one product there is. Raises SEVERAL_MASKS, and what refuses it."""
+    items = list(each_product(inputs, asked, progress))
+    if not items:
+        names = tuple(path.name for path in inputs)
+        raise refuse(Code.NOT_CONVERTIBLE, "there is no mask in the bundle", "Draw one, and export again.", where=names)
+    first = items[0].result
+    if isinstance(first, PipelineError):
+        raise first
+    refuse_broken(first.findings)
+    if len(items) > 1:
+        raise _several([item.result for item in items if isinstance(item.result, Product)])
+    return finish_product(first, items[0].found, asked)
+
+
+def _merged(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:
+    from .merge_products import merged_product
+
+    return merged_product(inputs, asked, progress)
 
 
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise refuse(Code.OUTPUT_NAME, f"the folder {folder} cannot be made: {error.strerror}") from error
+        raise refuse(
+            Code.OUTPUT_NAME,
+            f"the folder {folder} cannot be made: {error.strerror}",
+            "Give -o another folder, or make this one yourself.",
+            where=(folder.name,),
+        ) from error
 
 
 def _unused(path: Path, done: Sequence[Outcome]) -> Path:
@@ -148,8 +184,12 @@ def _several(products: Sequence[Product]) -> PipelineError:
         f"there are {len(products)} masks here, and one file holds one",
         "Give -o a folder (ending in /) for one file each, or choose with --rois:\n"
         + "\n".join(f"  {p.volume.name}" for p in products),
+        where=tuple(p.volume.name for p in products),
+        measured=len(products),
+        limit=1,
+        unit="masks",
     )
 
 
-def _resampled(product: Product) -> bool:
+def _is_resampled(product: Product) -> bool:
     return any(f.code is Code.RESAMPLED for f in product.findings)

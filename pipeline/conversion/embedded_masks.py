@@ -1,4 +1,4 @@
-"""A series of planes that is, or holds, a mask: labels, or an export with the mask in its image.
+"""Read a mask from a series of planes: labels, or an export with the mask in its image.
 
 Rules:
 - A label series is read as it is. Anything else is taken for what the user says it is, or for what it can be shown to be;
@@ -9,14 +9,13 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..core.arguments import bad_option, check_choice, check_whole
 from ..core.findings import Code, Finding, PipelineError
 from ..core.limits import FEW_VALUES
-from ..core.policy import EXPORT_KINDS, UNDECIDED, ExportKind, Policy, Undecided
+from ..core.policy import Policy
 from ..decode.chosen_labels import chosen, separated
 from ..decode.image import Decoded, decode_image, decode_mask
 from ..dicom.frame import Frame
@@ -25,129 +24,132 @@ from ..dicom.split_volumes import Part
 from ..stacking.stack_frames import Laid, lay
 from ..volume.mask import Voxels
 from .file_names import safe
-from .product import Form, Product, of_laid
+from .option_effects import Asked
+from .product import Product, of_laid
+from .request import ExportDescription
 from .source import Source
 
 # What an ordinary label series does not need is imported where it is needed.
 if TYPE_CHECKING:
-    from ..decode.embedded.labelled import Named
     from ..decode.embedded.recognise import Seen
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the user says of an export. inside: names with the values or colours that are mask; outside: the value that
-    is not. kind: what it is. undecided: what becomes of voxels whose image has the mask's own value.
+class _Volume(NamedTuple):
+    """One volume of a series on its grid, and what its masks are called."""
 
-    Raises PipelineError BAD_OPTION when made of what is not allowed."""
+    series: Series
+    part: Part
+    laid: Laid
+    name: str
 
-    inside: tuple[Named, ...] = ()
-    outside: int | None = None
-    kind: ExportKind | None = None
-    undecided: Undecided = UNDECIDED[0]
-
-    def __post_init__(self) -> None:
-        if self.inside != ():
-            object.__setattr__(self, "inside", _checked_inside(self.inside))
-        if self.outside is not None:
-            check_whole("Told.outside", self.outside)
-        if self.kind is not None:
-            check_choice("Told.kind", self.kind, EXPORT_KINDS)
-        check_choice("Told.undecided", self.undecided, UNDECIDED)
-
-    @property
-    def anything(self) -> bool:
-        return bool(self.inside) or self.outside is not None or self.kind is not None
-
-
-def _checked_inside(inside: object) -> tuple[Named, ...]:
-    from ..decode.embedded.labelled import Named
-
-    several = (inside,) if isinstance(inside, Named) else tuple(inside) if isinstance(inside, Iterable) else (inside,)
-    if not all(isinstance(one, Named) for one in several):
-        raise bad_option("Told.inside", inside, "a Named, or a list of them")
-    return several
+    def products(self, masks: Sequence[tuple[str, Decoded]], form: str) -> list[Product]:
+        """Make a product each of masks with their own names, or "" for the name of the series."""
+        made = []
+        for number, (own, decoded) in enumerate(masks, 1):
+            product = of_laid(self.series, self.laid, decoded, own or self.name, self.part)
+            suffixes = [product.suffix, f"seg-{safe(own) or number}" if len(masks) > 1 else ""]
+            made.append(replace(product, form=form, suffix="_".join(suffix for suffix in suffixes if suffix)))
+        return made
 
 
 def of_planes(
     series: Series,
     part: Part,
-    policy: Policy,
-    told: Told,
+    asked: Asked,
+    *,
     source: Source | None = None,
     clean: Source | None = None,
-    wanted: Sequence[str] | None = None,
 ) -> list[Product]:
-    """The masks of one volume of an image series. clean: the same export with masks hidden. wanted: labels to choose.
+    """Read the masks that one volume of an image series is or holds.
 
-    Raises PipelineError: NO_SUCH_SEGMENT for a label that is not there, and whatever a decoder refuses.
+    Args:
+        series: of kind "image".
+        part: the volume.
+        asked: which labels are wanted, what the export is, and every tolerance.
+        source: the images the mask was drawn on.
+        clean: the same export with its masks hidden.
+
+    Returns: a product per mask.
+
+    Raises: PipelineError NO_SUCH_SEGMENT for a label that is not there, and whatever a decoder refuses.
     """
-    frames, unplaced = _placed(part.frames, source)
-    laid = lay(frames, policy, series.title, None if source is None else source.laid)
-    if unplaced is not None:
-        laid = replace(laid, assumed=unplaced.message, findings=(*laid.findings, unplaced))
-    folder = part.name.startswith("folder ")
-    name = part.name.removeprefix("folder ") if folder else " ".join(p for p in (series.mask_name, part.name) if p)
-    part = replace(part, name=name) if folder else part
+    export, policy = asked.request.export, asked.policy
+    volume = _on_grid(series, part, policy, source)
     no_mask: Finding | None = None
-    if not told.anything and clean is None:
+    if not export.is_given and clean is None:
         try:
-            decoded = decode_mask(laid.frames, policy, name)
+            decoded = decode_mask(volume.laid.frames, policy, volume.name)
         except PipelineError as error:
             if error.finding.code not in (Code.NOT_A_MASK, Code.COLOUR):
                 raise
             no_mask = error.finding
         else:
-            few = decoded.segments is not None and len(decoded.segments) <= FEW_VALUES
-            if few and not any(f.header.overlays for f in laid.frames):
-                return _products(series, laid, part, name, "labels", _asked_for([("", decoded)], policy, wanted))
-    seen = _recognised(laid.frames, told, source, clean, no_mask)
-    if seen.kind == "labels" and not told.inside:
-        decoded = decode_mask(laid.frames, policy, name)
+            if _is_label_series(decoded, volume.laid.frames):
+                return volume.products(_chosen(decoded, asked), "labels")
+    seen = _recognise(volume.laid.frames, export, source, clean, no_mask)
+    if seen.kind == "labels" and not export.inside:
+        decoded = decode_mask(volume.laid.frames, policy, volume.name)
         decoded = replace(decoded, findings=(seen.said(), *decoded.findings))
-        return _products(series, laid, part, name, "labels", _asked_for([("", decoded)], policy, wanted))
+        return volume.products(_chosen(decoded, asked), "labels")
+    return volume.products(_decode_embedded(volume, seen, asked, source, clean), seen.kind)
+
+
+def _on_grid(series: Series, part: Part, policy: Policy, source: Source | None) -> _Volume:
+    """Lay a volume on its grid, or on that of its source where its planes have no place; and name it."""
+    frames, assumed = _with_source_planes(part.frames, source)
+    laid = lay(frames, policy, series.title, None if source is None else source.laid)
+    if assumed is not None:
+        laid = replace(laid, assumed=assumed.message, findings=(*laid.findings, assumed))
+    if part.name.startswith("folder "):
+        name = part.name.removeprefix("folder ")
+        return _Volume(series, replace(part, name=name), laid, name)
+    return _Volume(series, part, laid, " ".join(p for p in (series.mask_name, part.name) if p))
+
+
+def _is_label_series(decoded: Decoded, frames: Sequence[Frame]) -> bool:
+    """Whether values are few enough to be labels, and no overlay holds a mask beside them."""
+    few = decoded.segments is not None and len(decoded.segments) <= FEW_VALUES
+    return few and not any(frame.header.overlays for frame in frames)
+
+
+def _chosen(decoded: Decoded, asked: Asked) -> list[tuple[str, Decoded]]:
+    """The labels of a label series that were asked for, each by itself where that was asked for."""
+    masks = [("", decoded)]
+    if asked.request.wanted is not None:
+        masks = chosen(masks, asked.request.wanted)
+    return [one for mask in masks for one in separated(mask)] if asked.policy.combine == "separate" else masks
+
+
+def _decode_embedded(
+    volume: _Volume, seen: Seen, asked: Asked, source: Source | None, clean: Source | None
+) -> list[tuple[str, Decoded]]:
+    """The masks that lie in the images of an export, with their names."""
     from ..decode.embedded import decode as embedded
     from ..decode.embedded.labelled import separate
 
+    export, policy, wanted = asked.request.export, asked.policy, asked.request.wanted
     found = embedded.decode(
         seen,
-        laid.frames,
-        clean=None if clean is None else _beside(clean, laid, policy),
-        source=None if source is None else _beside(source, laid, policy),
-        inside=told.inside,
-        outside=told.outside,
-        undecided=told.undecided,
-        name=name,
+        volume.laid.frames,
+        clean=None if clean is None else _values_at(clean, volume.laid, policy),
+        source=None if source is None else _values_at(source, volume.laid, policy),
+        inside=export.inside,
+        outside=export.outside,
+        undecided=export.undecided,
+        name=volume.name,
     )
     if policy.combine == "separate":
         found = tuple(one for labelled in found for one in separate(labelled))
-    masks = [(labelled.name, labelled.decoded(laid.frames)) for labelled in found]
-    return _products(series, laid, part, name, seen.kind, masks if wanted is None else chosen(masks, wanted))
+    masks = [(labelled.name, labelled.decoded(volume.laid.frames)) for labelled in found]
+    return masks if wanted is None else chosen(masks, wanted)
 
 
-def _asked_for(
-    masks: list[tuple[str, Decoded]], policy: Policy, wanted: Sequence[str] | None
-) -> list[tuple[str, Decoded]]:
-    """The labels of a label series that were asked for, each by itself where that was asked for."""
-    if wanted is not None:
-        masks = chosen(masks, wanted)
-    return [one for mask in masks for one in separated(mask)] if policy.combine == "separate" else masks
-
-
-def _products(
-    series: Series, laid: Laid, part: Part, name: str, form: Form, masks: Sequence[tuple[str, Decoded]]
-) -> list[Product]:
-    """A product each of masks with their own names, or "" for the name of the series."""
-    made = []
-    for number, (own, decoded) in enumerate(masks, 1):
-        product = of_laid(series, laid, decoded, own or name, part)
-        suffixes = [product.suffix, f"seg-{safe(own) or number}" if len(masks) > 1 else ""]
-        made.append(replace(product, form=form, suffix="_".join(suffix for suffix in suffixes if suffix)))
-    return made
-
-
-def _recognised(
-    frames: Sequence[Frame], told: Told, source: Source | None, clean: Source | None, no_mask: Finding | None
+def _recognise(
+    frames: Sequence[Frame],
+    export: ExportDescription,
+    source: Source | None,
+    clean: Source | None,
+    no_mask: Finding | None,
 ) -> Seen:
     """What the export holds. no_mask: why it is no label series, whose numbers a refusal repeats."""
     from ..decode.embedded.recognise import recognise
@@ -155,9 +157,9 @@ def _recognised(
     try:
         return recognise(
             frames,
-            kind=told.kind,
-            inside=bool(told.inside),
-            outside=told.outside is not None,
+            kind=export.kind,
+            inside=bool(export.inside),
+            outside=export.outside is not None,
             clean=clean is not None,
             source=source is not None,
         )
@@ -168,7 +170,7 @@ def _recognised(
         raise PipelineError(replace(error.finding, **numbers), error.others) from error  # type: ignore[arg-type]
 
 
-def _placed(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Frame], Finding | None]:
+def _with_source_planes(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Frame], Finding | None]:
     """Frames with the planes of the source planes that explain their grey values, and what was assumed.
 
     As they are where they have planes, or where grey values tell none: then `lay` pairs them by number, or refuses.
@@ -183,7 +185,7 @@ def _placed(frames: Sequence[Frame], source: Source | None) -> tuple[Sequence[Fr
         return frames, None
 
 
-def _beside(image: Source, laid: Laid, policy: Policy) -> Voxels:
+def _values_at(image: Source, laid: Laid, policy: Policy) -> Voxels:
     """The stored values of an image where the export's frames lie."""
     from ..decode.embedded.align import beside
 

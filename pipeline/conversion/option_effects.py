@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
-from .product import Form, Product
+from ..volume.representations import BY_KIND, FORMS, Trait
+from .product import Product
 
 if TYPE_CHECKING:
     from .request import Request
 
 
 class Subject(NamedTuple):
-    """What an option may act on. sourced: whether it lies on source images that were found or given."""
+    """What an option may act on. form: of `representations.FORMS`. sourced: whether it lies on source images that were found or given."""
 
-    form: Form
+    form: str
     sourced: bool
 
     @classmethod
@@ -56,23 +57,15 @@ class OptionRule(NamedTuple):
     needs: str
 
 
-FORMS: dict[Form, str] = {
-    "image": "an image",
-    "labels": "a label series",
-    "burned": "an image with the mask burned in",
-    "masked": "a masked original",
-    "colour": "a colour export",
-    "overlay": "overlay planes",
-    "seg": "a DICOM SEG",
-    "fractional": "a fractional DICOM SEG",
-    "rtstruct": "a structure set",
-    "bundle": "a Mimics bundle",
-}
-_PLANES: tuple[Form, ...] = ("labels", "burned", "masked", "colour", "overlay")
+_PLANES = tuple(form.name for form in BY_KIND["image"].forms if Trait.MASK in form.traits)
 
 
-def _of(*forms: Form) -> Acts:
+def _of(*forms: str) -> Acts:
     return lambda asked, subject: subject.form in forms
+
+
+def _with(trait: Trait) -> Acts:
+    return lambda asked, subject: trait in FORMS[subject.form].traits
 
 
 def _always(asked: Asked, subject: Subject) -> bool:
@@ -81,15 +74,15 @@ def _always(asked: Asked, subject: Subject) -> bool:
 
 def _gives_mask(asked: Asked, subject: Subject) -> bool:
     kept = subject.form == "fractional" and asked.policy.fractional == "keep"
-    return subject.form != "image" and not kept
+    return Trait.MASK in FORMS[subject.form].traits and not kept
 
 
 def _lays_planes(asked: Asked, subject: Subject) -> bool:
-    return subject.form in (*_PLANES, "image") or subject.sourced
+    return Trait.IMAGES in FORMS[subject.form].traits or subject.sourced
 
 
 def _stacks_frames(asked: Asked, subject: Subject) -> bool:
-    return _lays_planes(asked, subject) or subject.form in ("seg", "fractional", "bundle")
+    return Trait.FRAMES in FORMS[subject.form].traits or subject.sourced
 
 
 def _may_be_disputed(asked: Asked, subject: Subject) -> bool:
@@ -97,19 +90,23 @@ def _may_be_disputed(asked: Asked, subject: Subject) -> bool:
 
 
 def _may_resample(asked: Asked, subject: Subject) -> bool:
-    moved = bool(asked.request.source) and subject.form in (*_PLANES, "bundle")
+    moved = bool(asked.request.source) and Trait.MOVABLE in FORMS[subject.form].traits
     return _gives_mask(asked, subject) and (moved or asked.request.like is not None)
 
 
 def _combines(asked: Asked, subject: Subject) -> bool:
     separates = subject.form in _PLANES and asked.policy.combine == "separate"
     return not asked.request.merge and (
-        separates or (_gives_mask(asked, subject) and _of("seg", "fractional")(asked, subject))
+        separates or (_gives_mask(asked, subject) and _with(Trait.COMBINES)(asked, subject))
     )
 
 
 def _keeps_values(asked: Asked, subject: Subject) -> bool:
-    return subject.form == "labels" and not asked.request.told.inside
+    return subject.form == "labels" and not asked.request.export.inside
+
+
+def _reads_dicom(asked: Asked, subject: Subject) -> bool:
+    return Trait.SERIES in FORMS[subject.form].traits or subject.sourced
 
 
 def _settles(asked: Asked, subject: Subject) -> bool:
@@ -118,10 +115,10 @@ def _settles(asked: Asked, subject: Subject) -> bool:
 
 
 RULES = (
-    OptionRule("--series", "request.series", False, lambda a, s: s.form != "bundle", "it chooses a DICOM series"),
-    OptionRule("--part", "request.part", False, _of("image", *_PLANES), "it chooses one volume of a series of planes"),
-    OptionRule("--rois", "request.wanted", False, lambda a, s: s.form != "image", "it chooses among masks"),
-    OptionRule("--source", "request.source", False, lambda a, s: s.form != "image", "it is for masks"),
+    OptionRule("--series", "request.series", False, _with(Trait.SERIES), "it chooses a DICOM series"),
+    OptionRule("--part", "request.part", False, _with(Trait.IMAGES), "it chooses one volume of a series of planes"),
+    OptionRule("--rois", "request.wanted", False, _with(Trait.MASK), "it chooses among masks"),
+    OptionRule("--source", "request.source", False, _with(Trait.MASK), "it is for masks"),
     OptionRule("--like", "request.like", False, _gives_mask, "it lays a mask on the grid of an image"),
     OptionRule(
         "--merge",
@@ -133,18 +130,18 @@ RULES = (
     OptionRule("--order", "request.order", True, lambda a, s: a.request.merge, "it says who lies on top under --merge"),
     OptionRule(
         "--inside or --labels",
-        "request.told.inside",
+        "request.export.inside",
         False,
         _of("labels", "burned", "colour"),
         "it names values of a label series, of an image with the mask burned in, or colours",
     ),
-    OptionRule("--outside", "request.told.outside", False, _of("masked"), "it is for a masked original"),
+    OptionRule("--outside", "request.export.outside", False, _of("masked"), "it is for a masked original"),
     OptionRule(
-        "--kind", "request.told.kind", False, _of(*_PLANES), "it says what a series of planes is when read as a mask"
+        "--kind", "request.export.kind", False, _of(*_PLANES), "it says what a series of planes is when read as a mask"
     ),
     OptionRule(
         "--undecided",
-        "request.told.undecided",
+        "request.export.undecided",
         True,
         _settles,
         "it is for a burned-in mask or a masked original that is compared with --clean or --source",
@@ -191,9 +188,7 @@ RULES = (
     OptionRule("--on-duplicate", "policy.on_duplicate", True, _lays_planes, "there are no planes of images to lay"),
     OptionRule("--assume-spacing", "policy.assume_spacing", True, _lays_planes, "there are no planes of images to lay"),
     OptionRule("--on-lossy", "policy.on_lossy", True, _of(*_PLANES), "it is for a mask of planes"),
-    OptionRule(
-        "--on-unread", "policy.on_unread", True, lambda a, s: s.form != "bundle" or s.sourced, "no DICOM file is read"
-    ),
+    OptionRule("--on-unread", "policy.on_unread", True, _reads_dicom, "no DICOM file is read"),
     OptionRule("--crosscheck", "policy.crosscheck", True, _always, ""),
     OptionRule(
         "--witness-limit",
@@ -227,15 +222,22 @@ def everything() -> list[Subject]:
 
 
 def possible(kind: str, asked: Asked) -> list[Subject]:
-    """What a series of this kind (see `scan.Kind`), or a bundle, may turn out to be."""
-    sourced = bool(asked.request.source)
-    if kind == "other":
+    """List what an input of this kind (see `representations`) may turn out to be; "other" may be anything."""
+    if kind not in BY_KIND:
         return everything()
+    sourced = bool(asked.request.source)
+    subjects = []
+    for name, _, traits in BY_KIND[kind].forms:
+        if Trait.PLACED not in traits:
+            subjects.append(Subject(name, sourced))
+        elif sourced or Trait.FRAMES not in traits:  # contours have no grid without a source
+            subjects.append(Subject(name, True))
+        else:  # a source may be found among the inputs
+            subjects += [Subject(name, False), Subject(name, True)]
     if kind == "image":
-        return [Subject("image", False)] if asked.policy.as_ == "image" else [Subject(f, sourced) for f in _PLANES]
-    if kind == "seg":
-        return [Subject(form, on) for form in ("seg", "fractional") for on in ((True,) if sourced else (False, True))]
-    return [Subject("rtstruct", True) if kind == "rtstruct" else Subject("bundle", sourced)]
+        as_image = asked.policy.as_ == "image"
+        return [Subject(s.form, sourced and not as_image) for s in subjects if (s.form == "image") == as_image]
+    return subjects
 
 
 def refuse_idle(asked: Asked, subjects: Sequence[Subject]) -> None:
@@ -253,9 +255,10 @@ def is_settled(asked: Asked, kinds: Iterable[str]) -> bool:
 
 def _idle(rule: OptionRule, subjects: Sequence[Subject]) -> PipelineError:
     forms = {s.form for s in subjects}
-    words = [word for form, word in FORMS.items() if form in forms]
+    words = [form.words for form in FORMS.values() if form.name in forms]
     if forms.issuperset(_PLANES):  # which of them is not known yet
-        words = ["a series of planes", *(word for form, word in FORMS.items() if form in forms.difference(_PLANES))]
+        others = forms.difference(_PLANES)
+        words = ["a series of planes", *(form.words for form in FORMS.values() if form.name in others)]
     on = "" if len(forms) in (0, len(FORMS)) else " for " + " or ".join(words)
     python = rule.field.replace("request.", "Request.").replace("policy.", "Policy.")
     return refuse(

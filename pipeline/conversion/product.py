@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 from ..core.findings import Finding
 from ..core.policy import Policy
@@ -23,9 +23,23 @@ from ..geometry.grid import Grid
 from ..geometry.stack import Stack
 from ..stacking.stack_frames import Laid, lay
 from ..volume.mask import Image, Mask, Physical, Voxels
+from .file_names import safe
 
-# What a product was made of: what an option can act on depends on it.
-Form = Literal["image", "labels", "burned", "masked", "colour", "overlay", "seg", "fractional", "rtstruct", "bundle"]
+
+class Entry(NamedTuple):
+    """One input that holds products: a series, or a bundle with no series of its own.
+
+    name: for its files. series: empty, of kind "bundle", for a bundle, whose path is given.
+    """
+
+    name: str
+    series: Series
+    path: Path = Path()
+
+    @property
+    def title(self) -> str:
+        """What it is called in messages."""
+        return self.series.title if self.series.headers else f"bundle {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +86,9 @@ class Product:
 
     frames: for each k, the frame whose plane lies there, or None. volumes: how many 3-D volumes follow each other in
     the voxels (4-D). suffix: for the file name. inputs: files it was made of, where not the series' own. assumed: why
-    places are assumed, "" where they are given. form: what it was made of. further: files of images that had a part in
-    it, each with its role ("source", "clean"). extra: further blocks of the record. late(): findings of the voxels, once
-    they have all been read.
+    places are assumed, "" where they are given. form: what it was made of, one of `representations.FORMS`. further:
+    files of images that had a part in it, each with its role ("source", "clean"). extra: further blocks of the record.
+    late(): findings of the voxels, once they have all been read.
     """
 
     volume: Mask | Image
@@ -87,7 +101,7 @@ class Product:
     suffix: str = ""
     inputs: tuple[Path, ...] = ()
     assumed: str = ""
-    form: Form = "labels"
+    form: str = "labels"
     further: tuple[tuple[str, Path], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     late: Callable[[], list[Finding]] = list
@@ -101,6 +115,24 @@ class Product:
         """Every file it was made of, with its role; "" for those of the mask or image itself."""
         own = self.inputs or tuple(h.path for h in self.series.headers)
         return tuple(dict.fromkeys([*(("", path) for path in own), *self.further]))
+
+
+def mask_suffix(mask_name: str, number: int, count: int) -> str:
+    """Name the file of one of several masks of an input.
+
+    Args:
+        mask_name: of the mask; a lone one without a name needs no suffix.
+        number: of the mask, from 1, for a name without a letter or digit.
+        count: how many masks there are.
+
+    Returns: the suffix, safe for any file system, or "".
+    """
+    return f"seg-{safe(mask_name) or number}" if count > 1 or mask_name else ""
+
+
+def origin_of_mask(kind: str, source_uid: str | None) -> dict[str, Any]:
+    """Return the record's block on where a mask comes from. source_uid: Series Instance UID of its images, if known."""
+    return {"MaskSource": kind} | ({} if source_uid is None else {"SourceSeriesInstanceUID": source_uid})
 
 
 def of_part(series: Series, part: Part, policy: Policy) -> Product:

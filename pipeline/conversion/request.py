@@ -2,20 +2,61 @@
 
 Rules:
 - A Request is checked when it is made; one name or path counts as a list of one.
-- Its record holds no path: folders and files given are told by the hashes of what was read of them.
+- Its record holds no path: folders and files given are named by the hashes of what was read of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import arguments
-from .embedded_masks import Told
+from ..core.arguments import bad_option, check_choice, check_whole
+from ..core.policy import EXPORT_KINDS, UNDECIDED, ExportKind, Undecided
 
 if TYPE_CHECKING:
     from ..core.arguments import OneOrManyNames, OneOrManyPaths
+    from ..decode.embedded.labelled import Named
+
+
+@dataclass(frozen=True, slots=True)
+class ExportDescription:
+    """What the user knows of an export whose images hold the mask.
+
+    inside: names with the values or colours that are mask. outside: the value that is not. kind: what it is. undecided:
+    what becomes of voxels whose image has the mask's own value.
+    Raises PipelineError BAD_OPTION when made of what is not allowed.
+    """
+
+    inside: tuple[Named, ...] = ()
+    outside: int | None = None
+    kind: ExportKind | None = None
+    undecided: Undecided = UNDECIDED[0]
+
+    def __post_init__(self) -> None:
+        if self.inside != ():
+            object.__setattr__(self, "inside", _checked_inside(self.inside))
+        if self.outside is not None:
+            check_whole("ExportDescription.outside", self.outside)
+        if self.kind is not None:
+            check_choice("ExportDescription.kind", self.kind, EXPORT_KINDS)
+        check_choice("ExportDescription.undecided", self.undecided, UNDECIDED)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether anything was said, so that nothing is to be recognised."""
+        return bool(self.inside) or self.outside is not None or self.kind is not None
+
+
+def _checked_inside(inside: object) -> tuple[Named, ...]:
+    from ..decode.embedded.labelled import Named
+
+    several = (inside,) if isinstance(inside, Named) else tuple(inside) if isinstance(inside, Iterable) else (inside,)
+    if not all(isinstance(one, Named) for one in several):
+        raise bad_option("ExportDescription.inside", inside, "a Named, or a list of them")
+    return several
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +64,8 @@ class Request:
     """What is wanted of the inputs. series: UID, number or description. part: number or name of one of several volumes.
 
     source: folders or files of the images the mask was drawn on. like: a NIfTI file whose grid the mask is to have.
-    wanted: names or numbers of ROIs, segments, labels or masks; all when None. told: what an export with a mask in its
-    image is; clean: the same export with masks hidden. merge: all masks as one of several labels; order: who lies on top.
+    wanted: names or numbers of ROIs, segments, labels or masks; all when None. export: what an export with a mask in
+    its image is; clean: the same export with masks hidden. merge: all masks as one of several labels; order: who lies on top.
     Raises PipelineError BAD_OPTION when made of what is not allowed.
     """
 
@@ -33,7 +74,7 @@ class Request:
     source: tuple[Path, ...] = ()
     like: Path | None = None
     wanted: tuple[str, ...] | None = None
-    told: Told = Told()  # noqa: RUF009  (frozen)
+    export: ExportDescription = ExportDescription()
     clean: tuple[Path, ...] = ()
     merge: bool = False
     order: tuple[str, ...] = ()
@@ -47,7 +88,7 @@ class Request:
             source: OneOrManyPaths = (),
             like: str | Path | None = None,
             wanted: OneOrManyNames | None = None,
-            told: Told = ...,
+            export: ExportDescription = ...,
             clean: OneOrManyPaths = (),
             merge: bool = False,
             order: OneOrManyNames = (),
@@ -67,20 +108,20 @@ class Request:
                 raise arguments.bad_option("Request.wanted", (), "None for all, or the names of those that are wanted")
         object.__setattr__(self, "order", arguments.names("Request.order", self.order))
         arguments.check_flag("Request.merge", self.merge)
-        if not isinstance(self.told, Told):
-            raise arguments.bad_option("Request.told", self.told, "a Told")
+        if not isinstance(self.export, ExportDescription):
+            raise arguments.bad_option("Request.export", self.export, "an ExportDescription")
 
     def as_json(self) -> dict[str, Any]:
         """What was asked for, for the record."""
-        inside = [[n.name, n.value if isinstance(n.value, int) else list(n.value)] for n in self.told.inside]
+        inside = [[n.name, n.value if isinstance(n.value, int) else list(n.value)] for n in self.export.inside]
         return {
             "Series": self.series,
             "Part": self.part,
             "Rois": None if self.wanted is None else list(self.wanted),
             "Inside": inside,
-            "Outside": self.told.outside,
-            "Kind": self.told.kind,
-            "Undecided": self.told.undecided,
+            "Outside": self.export.outside,
+            "Kind": self.export.kind,
+            "Undecided": self.export.undecided,
             "Merge": self.merge,
             "Order": list(self.order),
         }

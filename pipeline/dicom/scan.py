@@ -14,11 +14,12 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core import arguments
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
+from ..volume.representations import KIND_BY_SOP_CLASS
 from .frame import Frame, frames_of
 from .header import Header
 from .read_headers import cut_off, few, read_headers
@@ -27,25 +28,17 @@ from .unread_files import concerned, folder_name, folders_of
 if TYPE_CHECKING:
     from ..core.arguments import OneOrManyPaths
 
-Kind = Literal["image", "seg", "rtstruct", "other"]
-
-_KIND_BY_SOP_CLASS: dict[str, Kind] = {
-    "1.2.840.10008.5.1.4.1.1.66.4": "seg",
-    "1.2.840.10008.5.1.4.1.1.66.7": "seg",
-    "1.2.840.10008.5.1.4.1.1.481.3": "rtstruct",
-}
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """All frames of one Series Instance UID, in the order of their SOP Instance UIDs and frame numbers.
 
-    mask_name: what a mask of it is called: its description; the name of its folder where there is none, or where another
-    series has the same one.
+    kind: of `volume.representations`, or "other". mask_name: what a mask of it is called: its description; the name of
+    its folder where there is none, or where another series has the same one.
     """
 
     uid: str
-    kind: Kind
+    kind: str
     frames: tuple[Frame, ...]
     headers: tuple[Header, ...]
     mask_name: str = ""
@@ -108,7 +101,7 @@ def scan(inputs: OneOrManyPaths, progress: Callable[[int], None] = lambda done: 
     if not headers:
         raise _nothing_found(inputs, looked_at, [finding for _, finding in left_out])
     headers, cut = _without_cut_off(headers)
-    groups: dict[tuple[str, Kind], list[Header]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Header]] = defaultdict(list)
     for header in headers:
         groups[header.values["SeriesInstanceUID"], _kind(header)].append(header)
     series = _with_names([_series(uid, kind, members) for (uid, kind), members in groups.items()])
@@ -234,12 +227,12 @@ def _without_cut_off(headers: list[Header]) -> tuple[list[Header], list[tuple[Pa
     return kept, findings
 
 
-def _kind(header: Header) -> Kind:
+def _kind(header: Header) -> str:
     image = header.has_pixels and "Rows" in header.values
-    return _KIND_BY_SOP_CLASS.get(str(header.get("SOPClassUID", "")), "image" if image else "other")
+    return KIND_BY_SOP_CLASS.get(str(header.get("SOPClassUID", "")), "image" if image else "other")
 
 
-def _series(uid: str, kind: Kind, headers: list[Header]) -> Series:
+def _series(uid: str, kind: str, headers: list[Header]) -> Series:
     headers = sorted(headers, key=lambda h: (str(h.get("SOPInstanceUID", "")), h.path.name))
     frames = [frame for header in headers for frame in frames_of(header)]
     return Series(uid, kind, tuple(frames), tuple(headers))

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline import __version__
 from pipeline.conversion.convert import Request, convert
-from pipeline.conversion.embedded_masks import Told
+from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import PipelineError
 from pipeline.core.policy import Policy
 from tests.helpers.hard_cases import CASES, HardCase
@@ -47,7 +47,9 @@ is given the options that stand in the name of the case; it is run without its w
 
 def ours(case: HardCase, folder: Path, out: Path) -> str:
     policy = Policy(as_=case.as_, crosscheck="off", **case.options)  # type: ignore[arg-type]
-    request = Request(series=case.series, part=case.part, told=Told(kind="labels" if case.as_ == "mask" else None))
+    request = Request(
+        series=case.series, part=case.part, export=ExportDescription(kind="labels" if case.as_ == "mask" else None)
+    )
     try:
         outcome = convert([folder], out / "ours.nii", request=request, policy=policy)
     except PipelineError as error:

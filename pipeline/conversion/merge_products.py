@@ -1,0 +1,120 @@
+"""Merge the products of several inputs into one mask of several labels.
+
+Rules:
+- Labels stand in the order of the inputs, then of the folders, then of series number and file name.
+- What refuses one of them refuses the merge: a data set with a label missing looks complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..core.findings import Code, PipelineError, refuse
+from ..dicom.unread_files import folder_name, place_among
+from ..volume.mask import Mask
+from ..volume.merge import Merged, Origin, merge
+from .option_effects import Asked
+from .product import Product, Proof
+from .products import each_product, finish_product
+from .write import Progress
+
+
+def merged_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:
+    """Merge every mask among the inputs into one of several labels.
+
+    Args:
+        inputs: folders or files; their order is that of the labels.
+        asked: what is wanted of them; `request.order` says who lies on top.
+        progress: called with the stage and how much is done.
+
+    Returns: the merged mask, on the grid they share.
+
+    Raises: PipelineError NOT_CONVERTIBLE without a mask, SEGMENTS_OVERLAP, GRID_DIFFERS, NOT_A_MASK, BAD_LABELS, and
+    whatever refuses any of them.
+    """
+    items = list(each_product(inputs, asked, progress))
+    pairs: list[tuple[Product, Product]] = []  # as made, for its place among the others; and as it is merged
+    for item in items:
+        if isinstance(item.result, PipelineError):
+            raise item.result
+        pairs.append((item.result, finish_product(item.result, item.found, asked)))
+    if not pairs:
+        raise refuse(
+            Code.NOT_CONVERTIBLE,
+            "there is no mask to merge",
+            "Look with verimask series.",
+            where=tuple(path.name for path in inputs),
+        )
+    pairs.sort(key=lambda pair: (*place_among(inputs, files_of(pair[0])), *_number_and_file(pair[0])))
+    return _merge([product for _, product in pairs], [_origin_of(made) for made, _ in pairs], asked.request.order)
+
+
+def _number_and_file(product: Product) -> tuple[bool, int, str]:
+    """What masks of one folder are ordered by."""
+    number = product.series.number
+    return number is None, number or 0, min((path.name for path in files_of(product)), default="")
+
+
+def files_of(product: Product) -> tuple[Path, ...]:
+    """The files a product was made of: those of its volume where a series holds several, and never those of a source."""
+    headers = {id(header): header for header in product.series.headers}
+    used = dict.fromkeys(f.path for f in product.frames if f is not None and id(f.header) in headers)
+    return tuple(used) or product.inputs or tuple(header.path for header in headers.values())
+
+
+def _origin_of(product: Product) -> Origin:
+    """Where a product comes from, for its name and the record of a merge."""
+    files, series = files_of(product), product.series
+    file = files[0].stem if len(files) == 1 else ""
+    return Origin(series.uid, series.number, series.description, folder_name(files), file)
+
+
+def _merge(products: Sequence[Product], origins: Sequence[Origin], order: Sequence[str]) -> Product:
+    """Merge masks on one grid. origins: of each, in the same order."""
+    masks = [p.volume for p in products if isinstance(p.volume, Mask)]
+    if len(masks) < len(products):
+        raise refuse(
+            Code.NOT_A_MASK,
+            "an image cannot be merged with masks",
+            "Leave --as image out.",
+            where=tuple(p.series.title for p in products if not isinstance(p.volume, Mask)),
+        )
+    together = merge(masks, origins=origins, order=order, name=" ".join(m.name for m in masks)[:64])
+    first = products[0]
+    return replace(
+        first,
+        volume=together.mask,
+        proof=_worst_proof([p.proof for p in products]),
+        findings=(*dict.fromkeys(f for p in products for f in p.findings), *together.findings),
+        # The pixels of one export cannot confirm the labels of all; the grid they share can be.
+        witnessed=None if first.witnessed is None else replace(first.witnessed, physical=None),
+        inputs=tuple(dict.fromkeys(path for p in products for path in p.inputs or (h.path for h in p.series.headers))),
+        assumed=next((p.assumed for p in products if p.assumed), ""),
+        further=tuple(dict.fromkeys(file for p in products for file in p.further)),
+        extra={"MergedFrom": _merged_from(together, origins)},
+    )
+
+
+def _merged_from(together: Merged, origins: Sequence[Origin]) -> list[dict[str, Any]]:
+    """Every series of a merge, in the order of its labels, and the labels that came from it."""
+    labels: dict[Origin, list[dict[str, Any]]] = {origin: [] for origin in origins}
+    for segment, source in zip(together.mask.segments, together.source, strict=True):
+        labels[origins[source]].append({"Value": segment.number, "Name": segment.name})
+    return [
+        {
+            "SeriesInstanceUID": origin.uid or None,
+            "SeriesNumber": origin.number,
+            "SeriesDescription": origin.description or None,
+            "Folder": origin.folder,
+            "Labels": given,
+        }
+        for origin, given in labels.items()
+    ]
+
+
+def _worst_proof(proofs: Sequence[Proof]) -> Proof:
+    worst = max(proofs, key=lambda proof: proof.worst_mm)
+    return worst.add_travel(0.0) if any(proof.travelled_mm is not None for proof in proofs) else worst
