@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+import verimask
 
 from pipeline.core.finding_help import HELP
 from pipeline.core.findings import Code
@@ -57,3 +59,27 @@ def test_no_command_imports_the_explanations() -> None:
     here = ROOT / "pipeline"
     users = [p for p in here.rglob("*.py") if "finding_help" in p.read_text("utf-8") and p.name != "finding_help.py"]
     assert users == []
+
+
+def test_every_public_name_is_on_the_page_of_the_api() -> None:
+    text = path_of("api").read_text("utf-8")
+    shown = set(re.findall(r"^::: verimask\.(\w+)$", text, re.M))
+    assert shown == {name for name in verimask.__all__ if not name.startswith("__")}
+
+
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
+def test_a_link_leads_somewhere(path: Path) -> None:
+    """To files as GitHub shows them; `make docs` holds the links of the site."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text("utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    navigation = (ROOT / ".ci" / "mkdocs.yml").read_text("utf-8")
+    assert [p.name for p in (ROOT / "docs").glob("*.md") if f": {p.name}\n" not in navigation] == []

@@ -45,4 +45,4 @@ def test_every_command_is_named() -> None:
     actions = [a for a in _parser()._actions if a.choices]
     assert actions
     commands = list(actions[0].choices or ())
-    assert [c for c in commands if c not in TEXT] == []
+    assert [c for c in commands if not re.search(rf"`(verimask )?{c}[ `]", TEXT)] == []

@@ -155,4 +155,4 @@ class RunDetails(NamedTuple):
     progress: Progress = silent
 
 
-RUN_DETAILS = RunDetails()
+RUN_DETAILS = RunDetails(request=Request().as_json())  # of a run in which nothing was asked for

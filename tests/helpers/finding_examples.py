@@ -70,13 +70,13 @@ def _without_numbers(text: str) -> str:
 
 
 def collect(test: str) -> None:
-    """Write down what a test has made, where that is asked for."""
+    """Write down that a test has run and what it has made, where that is asked for."""
     folder = os.environ.get(COLLECT)
-    if not folder or not seen:
+    if not folder:
         return
     made = {json.dumps(f.as_json() | {"Test": test}, ensure_ascii=False) for f in seen}
     with Path(folder, f"{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in sorted(made))
+        file.writelines(line + "\n" for line in [json.dumps({"Test": test, "Code": ""}), *sorted(made)])
 
 
 def _is_fit(example: Example) -> bool:
@@ -90,7 +90,7 @@ def _collected(folder: Path) -> Iterator[Example]:
         for line in path.read_text("utf-8").splitlines():
             with suppress(ValueError):
                 example = json.loads(line)
-                if example["Message"]:  # a test may make a finding that says nothing
+                if not example["Code"] or example["Message"]:  # a test may make a finding that says nothing
                     yield example
 
 

@@ -97,8 +97,10 @@ def _one_finding(code: Code, example: Example | None) -> Iterator[str]:
             number = f" ({example['Measured']:.4g}{unit}, limit {example['Limit']:.4g}{unit})"
         yield "> " + _plain(example["Message"]) + number
         if "Hint" in example:
-            yield ">"
-            yield from ("> " + _plain(line.strip()) + "  " for line in example["Hint"].splitlines())
+            first, *listed = example["Hint"].splitlines()
+            yield from (">", f"> {_plain(first)}")
+            if listed:  # what there is to choose from, as a table of columns
+                yield from (">", "> ```text", *(f"> {line}" for line in listed), "> ```")
         yield ""
 
 
