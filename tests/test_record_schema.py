@@ -114,10 +114,10 @@ def test_every_test_is_watched(tmp_path: Path, record: dict[str, Any], capsys: p
     assert len(record_schema.violations) == 1
     from pipeline.cli import output
 
-    output.json(record | {"Surprise": 1})
-    output.json([record, record | {"Surprise": 1}])
+    output.print_json(record | {"Surprise": 1})
+    output.print_json([record, record | {"Surprise": 1}])
     assert len(record_schema.violations) == 3
-    output.json({"Verdict": "REFUSED"})
+    output.print_json({"Verdict": "REFUSED"})
     assert len(record_schema.violations) == 5  # neither an exit code nor findings
     record_schema.violations.clear()
     capsys.readouterr()

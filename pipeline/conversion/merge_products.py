@@ -35,7 +35,7 @@ def merged_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> 
     Raises: PipelineError NOT_CONVERTIBLE without a mask, SEGMENTS_OVERLAP, GRID_DIFFERS, NOT_A_MASK, BAD_LABELS, and
     whatever refuses any of them.
     """
-    items = list(each_product(inputs, asked, progress))
+    items = list(each_product(inputs, asked._replace(in_one=False), progress))  # many become one only here
     pairs: list[tuple[Product, Product]] = []  # as made, for its place among the others; and as it is merged
     for item in items:
         if isinstance(item.result, PipelineError):
