@@ -784,7 +784,7 @@ def test_one_page_that_cannot_be_written_does_not_lose_the_others(
     record = json.loads(out)
     assert (code, record["Written"]) == (8, ["a.html", "all.html"])
     refused = [r["Findings"][0]["Code"] for r in record["Refused"]]
-    assert refused == ["OUTPUT_EXISTS", "NOT_THE_PROVEN_FILE", "NOT_AN_OUTCOME"]
+    assert refused == ["OUTPUT_EXISTS", "NOT_THE_PROVEN_FILE", "UNSUPPORTED_VERSION"]
     assert (tmp_path / "b.html").read_text("utf-8") == "precious"
     page = (tmp_path / "all.html").read_text("utf-8")
     assert all(f"{name}.nii.gz" in page for name in "abc")

@@ -36,7 +36,7 @@ class Subject(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """All that was asked for. gzipped: whether the output is. in_one: whether one file is to be written."""
+    """All that was asked for. gzipped: whether the output is. in_one: whether one input is to become one file (not for a merge)."""
 
     request: Request
     policy: Policy
