@@ -391,7 +391,9 @@ SPOILED: dict[str, tuple[str, Any]] = {
     "masks[0].image": ("image", 4),
     "masks[0].file": ("file", "../bundle.json"),
     "masks[0].format": ("format", "d"),
+    "images[0].logical_dimensions": ("logical_dimensions", ["x"]),
     "bundle.version": ("version", 2),
+    "bundle.format": ("format", "others"),
     "bundle.byte_order": ("byte_order", "middle"),
 }
 
@@ -406,7 +408,8 @@ def test_a_refusal_names_the_field(tmp_path: Path, where: str) -> None:
     (tmp_path / "bundle.json").write_text(json.dumps(content))
     with pytest.raises(PipelineError) as caught:
         read_bundle(tmp_path)
-    assert caught.value.finding.code is Code.BUNDLE_INVALID
+    others = {"bundle.version": Code.UNSUPPORTED_VERSION, "bundle.format": Code.NOT_THIS_KIND}
+    assert caught.value.finding.code is others.get(where, Code.BUNDLE_INVALID)
     assert where in caught.value.finding.message
     assert caught.value.exit is Exit.CORRUPT_INPUT
 
@@ -444,3 +447,13 @@ def test_no_bundle_is_refused(tmp_path: Path) -> None:
         read_bundle(tmp_path / "nowhere")
     assert caught.value.exit is Exit.NO_SUCH_INPUT
     assert not is_bundle(tmp_path)
+
+
+def test_what_is_no_bundle_or_nests_too_deep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError) as caught:
+        read_bundle(tmp_path)
+    assert caught.value.finding.code is Code.NOT_THIS_KIND
+    (tmp_path / "bundle.json").write_text("[" * 100_000)
+    with pytest.raises(PipelineError, match="it is not JSON") as caught:
+        read_bundle(tmp_path)
+    assert caught.value.finding.code is Code.BUNDLE_INVALID

@@ -135,6 +135,8 @@ def _byte_order(raw: bytes, name: str) -> str:
             raise _unsupported(name, words, "Convert the pair to one .nii file.")
         words = "is not a NIfTI-1 file: it lacks the letters n+1, as Analyze files do, which do not say where left is"
         raise _unsupported(name, words, "Convert it to NIfTI-1 with the software that wrote it.")
+    if not raw.strip(b"\0"):
+        raise _corrupt(name, "is not a NIfTI-1 file: " + ("it holds zeros only" if raw else "it is empty"))
     raise refuse(
         Code.NOT_THIS_KIND,
         f"{name} is not a NIfTI-1 file: it does not begin with a header of {SIZE} bytes",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.findings import Code, refuse
+from ..core.findings import Code, PipelineError, refuse
 from ..core.workers import BackgroundCall
 from ..geometry.affine import Matrix, corner_distance
 from .header import FIRST_VOXEL, NiftiHeader, parse_header
@@ -54,7 +54,7 @@ def prove(
         READ_BACK_DIFFERS: the file holds something else, or is not whole.
     """
     back = back or start_read_back(path, shape, dtype, gzipped=is_gzip(path)).result()
-    header = parse_header(back.start, path.name)
+    header = _parse_own_header(path, back)
     _refuse_other_bytes(path, header, back, checksums, is_same_grid=header.shape == shape and header.dtype == dtype)
     distance = corner_distance(header.affine, affine, shape)
     if distance > limit_mm:
@@ -68,6 +68,15 @@ def prove(
             unit="mm",
         )
     return distance
+
+
+def _parse_own_header(path: Path, back: ReadBack) -> NiftiHeader:
+    """Read the header of a file of ours. Raises READ_BACK_DIFFERS: whatever is wrong with it, it was not written so."""
+    try:
+        return parse_header(back.start, path.name)
+    except PipelineError as error:
+        words = f"{path.name} read back has not the header that was written: {error.finding.message}"
+        raise refuse(Code.READ_BACK_DIFFERS, words, _FAULTY_MACHINE, where=(path.name,)) from error
 
 
 def _refuse_other_bytes(
