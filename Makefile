@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress compare golden bench data pages docs check lowest convert clean viewer
+.PHONY: help setup demo test regress compare golden bench data pages docs check lowest convert clean viewer coverage
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,11 @@ demo: $(READY) ## convert the sample series in data/ and show the verdicts
 	@echo; echo "The files:"; ls -1 demo-output/*.nii.gz
 
 test: $(READY) ## the tests
-	$(RUN)/python -m pytest -n auto
+	$(RUN)/python -m pytest -n auto $(PYTEST)
+
+coverage: $(READY) ## the tests, and how much of the code they run, held against its floor
+	$(MAKE) test PYTEST="--cov --cov-report=json"
+	$(RUN)/python -m tests.helpers.coverage_floor build/coverage.json
 
 regress: $(READY) ## every case of data/cases.toml against data/golden, with every witness; and the hard cases
 	$(RUN)/python -m tests.helpers.regress

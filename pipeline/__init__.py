@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "Code",
+    "ExportDescription",
     "Finding",
     "Grid",
     "Outcome",
@@ -30,7 +31,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .conversion.convert import convert, convert_all
     from .conversion.record import Outcome
-    from .conversion.request import Request
+    from .conversion.request import ExportDescription, Request
     from .core.findings import Code, Finding, PipelineError
     from .core.policy import Policy
     from .core.version import __version__
@@ -42,6 +43,7 @@ _HOME = {
     "convert": "conversion.convert",
     "convert_all": "conversion.convert",
     "Request": "conversion.request",
+    "ExportDescription": "conversion.request",
     "Code": "core.findings",
     "Finding": "core.findings",
     "PipelineError": "core.findings",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.helpers import finding_examples, record_schema
 from tests.helpers.cases import NO_SAMPLES, real_samples, samples_folder
+
+_ROOT = Path(__file__).parents[1]
 
 # The same examples on every run, so that what passes here passes everywhere. VERIMASK_EXAMPLES=5000 looks for new ones.
 _WANTED = os.environ.get("VERIMASK_EXAMPLES")
@@ -88,3 +93,27 @@ def _records_fit_their_schema(_watched: None, request: pytest.FixtureRequest) ->
 def samples() -> Path:
     """The folder of real DICOM samples; the test is skipped where it is absent."""
     return real_samples()
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel's files, as pip puts them into site-packages."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "source"  # setuptools builds in the source folder
+    tree.mkdir()
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "pipeline", "pyproject.toml", "README.md", "LICENSE"],
+        cwd=_ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listing.stdout.split("\0")):
+        if (_ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_bytes((_ROOT / name).read_bytes())
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "-w", folder, tree],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    wheel = next(folder.glob("*.whl"))
+    with ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"

@@ -6,7 +6,6 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 
@@ -22,30 +21,6 @@ def python(*arguments: str, folder: Path, path: Path | None = None) -> subproces
         [sys.executable, "-c", start + arguments[0], *arguments[1:]],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel's files, as pip puts them into site-packages."""
-    folder = tmp_path_factory.mktemp("wheel")
-    tree = folder / "source"  # setuptools builds in the source folder
-    tree.mkdir()
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "pipeline", "pyproject.toml", "README.md", "LICENSE"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in filter(None, listing.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            (tree / name).write_bytes((ROOT / name).read_bytes())
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "-w", folder, tree],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    wheel = next(folder.glob("*.whl"))
-    with ZipFile(wheel) as archive:
-        archive.extractall(folder / "site")
-    return folder / "site"
 
 
 def test_the_wheel_holds_verimask_whole_and_nothing_else(installed: Path) -> None:
