@@ -289,7 +289,7 @@ def test_empty_short_and_doubtful_overlays_are_refused(mr, tmp_path):
     write(tmp_path / "both", mr, mr.parts.astype(np.uint8), "same", with_overlay(mr.mask))
     assert refused(overlay.decode, exports.laid(tmp_path / "none").frames).code is Code.EMPTY
     assert refused(overlay.decode, exports.laid(tmp_path / "empty").frames).code is Code.EMPTY
-    assert refused(overlay.decode, exports.laid(tmp_path / "short").frames).code is Code.CORRUPT_FILE
+    assert refused(overlay.decode, exports.laid(tmp_path / "short").frames).code is Code.PIXEL_LENGTH
     assert not overlay.accepts(exports.laid(tmp_path / "empty").frames)
     finding = refused(recognise, exports.laid(tmp_path / "both").frames)
     assert finding.code is Code.AMBIGUOUS_EXPORT

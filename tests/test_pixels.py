@@ -241,7 +241,7 @@ def test_pixels_without_a_sign_are_refused(tmp_path: Path) -> None:
         del dataset.PixelRepresentation
 
     error = refusal(write(tmp_path, SMALL, edit=forget))
-    assert error.finding.code is Code.UNSUPPORTED_PIXELS
+    assert error.finding.code is Code.CORRUPT_FILE
     assert "(0028,0103)" in error.finding.message
 
 

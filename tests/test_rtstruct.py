@@ -501,7 +501,7 @@ def test_a_colour_that_is_none_costs_nothing_else(tmp_path: Path, value: bytes) 
 def test_a_number_that_is_none_is_refused_by_name(tmp_path: Path, edit: Any) -> None:
     with pytest.raises(PipelineError) as caught:
         rtstruct.decode(struct_with(tmp_path, edit), grid())
-    assert caught.value.finding.code is Code.CORRUPT_FILE
+    assert caught.value.finding.code is Code.UNREADABLE_NUMBER
     assert "Number" in caught.value.finding.message
 
 

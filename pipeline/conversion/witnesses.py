@@ -69,7 +69,7 @@ def doubts(agreements: Sequence[Agreement]) -> list[Finding]:
 def refuse_disputed(agreements: Sequence[Agreement], findings: Sequence[Finding]) -> PipelineError:
     """Return the refusal of a file that a witness disputes. findings: made before it."""
     differing = [a for a in agreements if a.status == "DIFFERS"]
-    words = "; ".join(f"{a.witness} {a.version} {a.words}" for a in differing)
+    words = "; ".join(f"{a.witness} {a.version}: {a.words}" for a in differing)
     return PipelineError(
         Finding(
             Code.WITNESS_DIFFERS,
