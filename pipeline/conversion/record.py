@@ -198,7 +198,9 @@ def versions() -> dict[str, str]:
         for name in os.listdir(folder):
             package, dash, rest = name.partition("-")
             if dash and rest.endswith((".dist-info", ".egg-info")):
-                found[package.casefold().replace("_", "-")] = rest.removesuffix(".dist-info").removesuffix(".egg-info").split("-")[0]
+                found[package.casefold().replace("_", "-")] = (
+                    rest.removesuffix(".dist-info").removesuffix(".egg-info").split("-")[0]
+                )
     named = {package: found[package.casefold()] for package in _VERSIONED if package.casefold() in found}
     return {"python": platform.python_version()} | named
 
