@@ -29,7 +29,7 @@ from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
 from ..dicom.frame import Frame
 from ..dicom.scan import Series
-from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes
+from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import Mask, Segment
 from .product import Product, Proof
@@ -222,7 +222,7 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
         "AffineLPS": (LPS_TO_RAS @ affine_ras).tolist(),
         "SourceFrame": "LPS",
         "AxisCodes": axis_codes(affine_ras),
-        "SpacingMm": [float(n) for n in np.linalg.norm(affine_ras[:3, :3], axis=0)],
+        "SpacingMm": [float(n) for n in axis_lengths(affine_ras)],
         "StepMm": grid.spacing[2],
         "Handedness": "right" if np.linalg.det(affine_ras[:3, :3]) > 0 else "left",
         "CornerResidualMm": planes.worst_mm,

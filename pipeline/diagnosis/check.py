@@ -18,7 +18,7 @@ import numpy as np
 
 from ..core.findings import Code, Finding, Severity
 from ..core.limits import MOST_LABELS
-from ..geometry.affine import Matrix, axis_codes, corner_distance
+from ..geometry.affine import Matrix, axis_codes, axis_lengths, corner_distance
 from ..geometry.axis_order import AS_IS, describe_difference
 from ..geometry.grid import Grid
 from ..geometry.index_map import find_index_map
@@ -173,7 +173,7 @@ def find_itk_affine(block: PlacedBlock) -> Matrix | None:
 
 def measure_skew(affine: Matrix) -> float:
     """Measure the largest entry of D transpose(D) - I, D the columns of the 3 x 3 at unit length."""
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / axis_lengths(affine)
     return float(np.abs(axes @ axes.T - np.eye(3)).max())
 
 
@@ -267,7 +267,7 @@ def _list_differences(mask: PlacedBlock, image: PlacedBlock, limit_mm: float) ->
     if mask.shape != image.shape:
         words = f"shape: the mask has {_size(mask.shape)} voxels, the image {_size(image.shape)}"
         yield _differs(mask, image, words, "Check it against the image it was drawn on, or resample it onto this one.")
-    lengths = [np.linalg.norm(p.ras[:3, :3], axis=0) for p in (mask, image)]
+    lengths = [axis_lengths(p.ras) for p in (mask, image)]
     reach = np.maximum(np.array(mask.shape) - 1, 1)
     if (np.abs(lengths[0] - lengths[1]) * reach > limit_mm).any():
         texts = [" × ".join(f"{x:.6g}" for x in each) for each in lengths]

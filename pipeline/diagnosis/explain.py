@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..crosscheck.dicom2nifti import stored_order
-from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes
+from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..geometry.axis_order import AS_IS, describe_difference
 from ..geometry.grid import Grid, Plane
 
@@ -136,7 +136,7 @@ def _describe_steps(grid: Grid) -> list[str]:
 
 
 def _describe_axes(lps: Matrix, names: Sequence[str]) -> list[str]:
-    lengths = [f"{length:.4f}" for length in np.linalg.norm(lps[:3, :3], axis=0)]
+    lengths = [f"{length:.4f}" for length in axis_lengths(lps)]
     wide, deep = max(map(len, names)), max(map(len, lengths))
     return [
         f"  {name:{wide}}  {length:>{deep}} mm  {describe_direction(lps[:3, axis])}"
@@ -181,7 +181,7 @@ def _write_snippet(ras: Matrix) -> list[str]:
 
 def _warn_of_axes(ras: Matrix) -> list[str]:
     lines = []
-    axes = ras[:3, :3] / np.linalg.norm(ras[:3, :3], axis=0)
+    axes = ras[:3, :3] / axis_lengths(ras)
     if np.linalg.det(axes) < 0:
         lines.append(
             "  i, j and k form a left hand (determinant below zero), as in every LAS file: usual, and no error."
@@ -196,7 +196,7 @@ def _warn_of_axes(ras: Matrix) -> list[str]:
 
 
 def _is_parallel(affine: Matrix) -> bool:
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axes = affine[:3, :3] / axis_lengths(affine)
     return bool((np.abs(axes).max(axis=0) > 1 - _PARALLEL**2).all())
 
 

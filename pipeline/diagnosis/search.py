@@ -15,7 +15,7 @@ from itertools import product
 
 import numpy as np
 
-from ..geometry.affine import Matrix, corner_distance
+from ..geometry.affine import Matrix, axis_lengths, corner_distance
 from ..geometry.axis_order import AS_IS, ORDERS, Order
 from ..geometry.grid import Grid
 from ..geometry.rigid_motion import Motion, measure_motion
@@ -190,7 +190,7 @@ def _search_moved(target: _Target, ways: Sequence[tuple[int, Recipe, Matrix]]) -
                 continue
             tried = replace(recipe, order=order)
             affine = target.build(tried)
-            lengths = np.linalg.norm(affine[:3, :3], axis=0) - np.linalg.norm(wrong[:3, :3], axis=0)
+            lengths = axis_lengths(affine) - axis_lengths(wrong)
             if np.abs(lengths * reach).max() > 2 * target.tolerance_mm:
                 continue
             left = measure_motion(wrong, affine, target.shape)

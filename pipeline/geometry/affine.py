@@ -45,6 +45,11 @@ def right_handed(affine: Matrix, columns: int) -> Matrix:
     return made
 
 
+def axis_lengths(affine: Matrix) -> Matrix:
+    """Return (3,) the distance in mm from a voxel to the next along each axis. affine: (4, 4), index to mm."""
+    return np.asarray(np.linalg.norm(affine[:3, :3], axis=0))
+
+
 def axis_codes(affine_ras: Matrix) -> str:
     """Name where i, j and k increase to by three letters, such as "LPS". Each axis gets a patient direction of its own.
 

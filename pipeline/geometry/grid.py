@@ -15,7 +15,7 @@ from math import isfinite, sqrt
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .affine import LPS_TO_RAS, Matrix, Vector, at_corners
+from .affine import LPS_TO_RAS, Matrix, Vector, at_corners, axis_lengths
 
 
 class GeometryError(ValueError):
@@ -97,7 +97,7 @@ class Grid:
     @property
     def spacing(self) -> Vector:
         """Lengths in mm of one step in i, j and k."""
-        x, y, z = np.linalg.norm(self.lps[:3, :3], axis=0)
+        x, y, z = axis_lengths(self.lps)
         return float(x), float(y), float(z)
 
     @property

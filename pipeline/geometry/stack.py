@@ -15,7 +15,7 @@ from math import fsum, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from .affine import Matrix, Vector, corner_distance, orthonormal, plane_corner_shifts
+from .affine import Matrix, Vector, axis_lengths, corner_distance, orthonormal, plane_corner_shifts
 from .grid import GeometryError, Grid, Plane
 
 # Positions a kilometre from the origin are rounded to less than this, and no voxel is this thin.
@@ -172,7 +172,7 @@ def _straighten(
     A lean of the stack is rounding when it moves no voxel by more than the limit, or is smaller than what the printed
     decimals of the cosines can tell. A lean beyond that is gantry tilt, and is kept.
     """
-    spacing = np.linalg.norm(raw[:3, :3], axis=0)
+    spacing = axis_lengths(raw)
     directions = raw[:3, :3] / spacing
     u, _, vt = np.linalg.svd(directions)
     straight = _about_centre(raw, (u @ vt) * spacing, shape)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core.findings import Code, PipelineError, refuse
-from ..geometry.affine import Matrix
+from ..geometry.affine import Matrix, axis_lengths
 from .quaternion import qform
 
 FIELDS = struct.Struct("<i10s18sihBB8h3f4h8f3fhBB4f2i80s24s2h6f12f16s4s")
@@ -114,7 +114,7 @@ def fills_space(affine: Matrix) -> bool:
     """Whether an affine (4 x 4) is finite and its three axes do not lie in one plane."""
     if not np.isfinite(affine).all():
         return False
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    lengths = axis_lengths(affine)
     return bool(lengths.all() and abs(np.linalg.det(affine[:3, :3] / lengths)) > _FLAT)
 
 

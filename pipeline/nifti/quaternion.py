@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..geometry.affine import Matrix, corner_distance
+from ..geometry.affine import Matrix, axis_lengths, corner_distance
 
 # Readers take a rotation for a half turn where a² is below this: the standard's text, its C library, nibabel.
 _HALF_TURNS = (0.0, 1e-7, 3.58e-7)
@@ -21,7 +21,7 @@ def quaternion(sform: Matrix, shape: tuple[int, ...]) -> tuple[float, Matrix, Ma
     a = sqrt(1 - b² - c² - d²). There the neighbouring floats are tried too, and the set is taken that the reader it
     suits least reads best.
     """
-    zooms = np.linalg.norm(sform[:3, :3], axis=0)
+    zooms = axis_lengths(sform)
     rotation = sform[:3, :3] / zooms
     qfac = 1.0 if np.linalg.det(rotation) > 0 else -1.0
     rotation[:, 2] *= qfac

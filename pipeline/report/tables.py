@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.policy import OPPOSITE
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, corner_indices
 from ..nifti.file import INTENT_LABEL
 from ..nifti.header import NiftiHeader
 from .record import Record
 
 SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
-OPPOSITE = dict(zip("LRPASI", "RLAPIS", strict=True))
 DOUBLED = 0.25  # of the step; planes nearer than this lie at one place
 
 _UNITS = {0: "unknown", 1: "metres", 2: "mm", 3: "micrometres"}  # of length, in xyzt_units

@@ -21,7 +21,7 @@ from ..core.policy import Policy
 from ..diagnosis.check import PlacedBlock
 from ..dicom import split_volumes
 from ..dicom.scan import Series, choose, scan
-from ..geometry.affine import Matrix
+from ..geometry.affine import Matrix, axis_lengths
 from ..geometry.axis_order import Order, order_for
 from ..nifti.file import is_named_nifti, read_header, read_planes
 from ..nifti.header import require_affine
@@ -60,7 +60,7 @@ class Volume:
     @property
     def spacing(self) -> Matrix:
         """The length of one step along each axis, (3,) mm."""
-        return np.asarray(np.linalg.norm(self.ras[:3, :3], axis=0))
+        return axis_lengths(self.ras)
 
     @property
     def stacked_along(self) -> int:

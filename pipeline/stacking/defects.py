@@ -17,7 +17,7 @@ import numpy as np
 from ..core.findings import Code, Finding, PipelineError, Severity
 from ..core.limits import LEANS_DEGREES
 from ..core.policy import Policy
-from ..geometry.affine import Matrix, axis_codes
+from ..geometry.affine import Matrix, axis_codes, axis_lengths
 from ..geometry.grid import Grid, Plane
 from ..geometry.stack import Stack
 from .irregular_positions import find_irregularities
@@ -119,7 +119,7 @@ def _describe_tilt(grid: Grid, lean: Matrix, height: float, policy: Policy, wher
     limit = policy.corner_limit(min(grid.spacing[:2]))
     degrees = grid.shear_degrees
     along = "rows" if abs(lean[1]) > abs(lean[0]) else "columns"
-    axis = grid.lps[:3, :3] / np.linalg.norm(grid.lps[:3, :3], axis=0)
+    axis = grid.lps[:3, :3] / axis_lengths(grid.lps)
     letters = axis_codes(np.vstack([np.column_stack([axis * [[-1], [-1], [1]], np.zeros(3)]), [0, 0, 0, 1]]))
     about = {"L": "left-right", "R": "left-right", "A": "front-back", "P": "front-back"}.get(
         letters[0] if along == "rows" else letters[1], "head-foot"
