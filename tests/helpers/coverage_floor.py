@@ -1,7 +1,8 @@
 """Hold the coverage of the tests, of lines and branches, against its floor: of the package, and of the rooms that prove.
 
 Rules:
-- A floor is what was reached, rounded down (a witness that is killed, as tests do, tells nothing of what it ran): it is raised when more is covered, and lowered by a decision only.
+- A floor is what was reached, rounded down; a witness that is killed, as tests do, tells nothing of what it ran. It is raised
+  when more is covered, and lowered by a decision only.
 - `python -m tests.helpers.coverage_floor build/coverage.json` ends with 1 and names the lines where a floor is missed.
 """
 
