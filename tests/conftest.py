@@ -33,9 +33,14 @@ settings.load_profile("tests")
 _MAY_BE_SKIPPED = ("no Python 3.6 to 3.9 here", "RLE holds whole bytes")
 
 
+_FAILED = pytest.StashKey[bool]()
+
+
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport() -> Iterator[None]:
-    _fail_if_skipped((yield).get_result())  # type: ignore[func-returns-value]
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = (yield).get_result()  # type: ignore[func-returns-value]
+    _fail_if_skipped(report)
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed or report.skipped
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -85,7 +90,8 @@ def _records_fit_their_schema(_watched: None, request: pytest.FixtureRequest) ->
     test = request.node.nodeid
     finding_examples.collect(test)
     assert record_schema.violations == []
-    if not request.session.testsfailed and _WANTED is None:  # other examples of Hypothesis may say something else
+    # A test that failed or was skipped may not have come so far; other examples of Hypothesis may say something else.
+    if not request.node.stash.get(_FAILED, False) and _WANTED is None:
         assert finding_examples.changed(test) == [], "run python -m tests.helpers.finding_examples"
 
 

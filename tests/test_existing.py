@@ -270,3 +270,15 @@ def test_in_a_folder_each_is_judged_by_itself(tmp_path: Path) -> None:
     done, refused = convert_all(tmp_path / "in", folder, policy=Policy(**SKIP))
     assert [o.verdict for o in done] == ["SKIPPED", "UNCONFIRMED"]
     assert [e.finding.code for e in refused] == [Code.OUTPUT_EXISTS]
+
+
+def test_a_record_that_nests_too_deep_proves_nothing(tmp_path: Path) -> None:
+    """It ended in a crash; and a file that no record proves is somebody's."""
+    truth = write(tmp_path / "in", SMALL)
+    target = tmp_path / "out.nii.gz"
+    target.write_bytes(b"mine")
+    (tmp_path / "out.json").write_text("[" * 100_000)
+    with pytest.raises(PipelineError) as caught:
+        convert(truth.folder, target, policy=Policy(crosscheck="off", write="skip"))
+    assert caught.value.finding.code is Code.OUTPUT_EXISTS
+    assert target.read_bytes() == b"mine"

@@ -100,7 +100,7 @@ def _try_to_write_page(made: Outcome, options: argparse.Namespace) -> PipelineEr
 
 def _write_page(made: Outcome, options: argparse.Namespace) -> None:
     """Write the report next to the file, if one was asked for; the mask is shown over the first of its sources."""
-    if not options.report or made.output is None:
+    if not options.report:
         return
     from pathlib import Path
 

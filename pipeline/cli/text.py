@@ -38,7 +38,7 @@ def describe_outcome(outcome: Outcome, *, colour: bool = False, width: int = 100
     """
     if outcome.verdict == "SKIPPED":
         disputed = ", and is DISPUTED" if outcome.exit is Exit.DISPUTED else ""
-        return [_paint("SKIPPED", colour) + f"  {_name(outcome)}  is already there{disputed}"]
+        return [_paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there{disputed}"]
     hang = " " * (len(outcome.verdict) + _HANG)
     findings = [f for f in outcome.findings if not _is_left_out_file(f)]
     return [
@@ -55,11 +55,7 @@ def _head(outcome: Outcome, colour: bool) -> str:
     """The verdict, and what the file is."""
     size = " × ".join(map(str, outcome.shape))
     labels = "" if outcome.labels is None else "  labels " + _range([0, *(row.value for row in outcome.labels)])
-    return f"{_paint(outcome.verdict, colour)}  {_name(outcome)}  {size}  {outcome.dtype}{labels}"
-
-
-def _name(outcome: Outcome) -> str:
-    return outcome.series if outcome.output is None else outcome.output.name
+    return f"{_paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}"
 
 
 def _describe_proof(outcome: Outcome) -> list[str]:
@@ -89,7 +85,7 @@ def _is_left_out_file(finding: Finding) -> bool:
 
 def _describe_left_out(outcome: Outcome) -> list[str]:
     count = sum(map(_is_left_out_file, outcome.findings))
-    if not count or outcome.output is None:
+    if not count:
         return []
     return [f"{count} file{'s' * (count > 1)} left out, each with its reason in {sidecar_of(outcome.output).name}"]
 

@@ -55,9 +55,11 @@ def convert(
         panel: the witnesses, where the caller has started them, who then ends them.
         page: whether the caller writes a page beside the output: its place must be free, or hold a page of ours.
 
-    Returns: what was done; its verdict is SKIPPED where `policy.write` is "skip" and the output is there, proven.
+    Returns:
+        What was done; its verdict is SKIPPED where `policy.write` is "skip" and the output is there, proven.
 
-    Raises: PipelineError for every refusal, IDLE_OPTION for what was asked for and can have no effect; then no file is left.
+    Raises:
+        PipelineError: for every refusal, IDLE_OPTION for what was asked for and can have no effect; then no file is left.
     """
     given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
@@ -95,9 +97,11 @@ def convert_all(
         panel: the witnesses, where the caller has started them, who then ends them.
         page: whether the caller writes a page beside each output.
 
-    Returns: the outcome of every file that was written or passed over, and every refusal, named.
+    Returns:
+        The outcome of every file that was written or passed over, and every refusal, named.
 
-    Raises: PipelineError where nothing can be begun: IDLE_OPTION, NO_DICOM, OUTPUT_NAME, and what refuses a merge.
+    Raises:
+        PipelineError: where nothing can be begun: IDLE_OPTION, NO_DICOM, OUTPUT_NAME, and what refuses a merge.
     """
     given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
@@ -141,9 +145,6 @@ def _details(asked: Asked, command: Sequence[str], progress: Progress, *, page: 
 def _only_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:
     """Make the one product there is. Raises SEVERAL_MASKS, and what refuses it."""
     items = list(each_product(inputs, asked, progress))
-    if not items:
-        names = tuple(path.name for path in inputs)
-        raise refuse(Code.NOT_CONVERTIBLE, "there is no mask in the bundle", "Draw one, and export again.", where=names)
     first = items[0].result
     if isinstance(first, PipelineError):
         raise first

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from .. import __version__
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
 from ..core.policy import Policy
 from ..volume.label_files import label_file
@@ -75,7 +76,7 @@ def _record_of(target: Path) -> dict[str, Any]:
     if not path.is_file():
         raise _left_alone(target, f"no record ({path.name} is not there)")
     try:
-        record = json.loads(path.read_text("utf-8"))
+        record = read_json(path)
     except (OSError, ValueError):
         record = None
     ours = isinstance(record, dict) and record.get("Schema") == SCHEMA and isinstance(record.get("Provenance"), dict)

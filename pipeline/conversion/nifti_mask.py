@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..core.atomic_file import in_place
 from ..core.findings import Code, PipelineError, refuse
+from ..core.json_file import read_json
 from ..core.policy import Policy
 from ..geometry.affine import LPS_TO_RAS, right_handed
 from ..geometry.grid import GeometryError, Grid
@@ -148,14 +148,14 @@ def _names(path: Path) -> dict[int, Segment]:
     if not sidecar.is_file():
         return {}
     try:
-        labels: list[dict[str, Any]] = json.loads(sidecar.read_text("utf-8")).get("Labels") or []
+        labels: list[dict[str, Any]] = read_json(sidecar).get("Labels") or []
         return {
             int(row["Value"]): Segment(
                 int(row["Value"]), str(row["Name"]), tuple(row["Colour"]) if "Colour" in row else None
             )
             for row in labels
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return {}  # somebody else's JSON: names are a convenience
 
 

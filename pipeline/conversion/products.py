@@ -97,9 +97,9 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     """
     request, policy = asked.request, asked.policy
     product = replace(product, findings=(*product.findings, *about_files(product.series.headers)))
-    movable = Trait.MOVABLE in FORMS[product.form].traits
-    if not request.source:
-        return _keep_tilt(product, policy) if movable and not product.series.headers else product
+    traits = FORMS[product.form].traits
+    if not request.source:  # frames of a series were laid by the policy; a grid that came ready may lean still
+        return product if Trait.SERIES in traits else _keep_tilt(product, policy)
     if not isinstance(product.volume, Mask):
         raise refuse(
             Code.NOT_A_MASK,
@@ -113,7 +113,7 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     if source is None:  # a source that is given is found, or refused
         raise TypeError("find_source found nothing in what was given, and did not refuse it")
     product = add_image_files(product, "source", source)
-    if movable:
+    if Trait.MOVABLE in traits:
         product = move_product(product, source, policy)
     return add_grey_values(product, source) if policy.grey_values else product
 

@@ -8,13 +8,13 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core.findings import Code, Finding, PipelineError, refuse
+from ..core.json_file import read_json
 
 _ENDINGS = (".nii.gz", ".nii")
 _FOLDERS = (("labelsTr", "imagesTr"), ("labelsTs", "imagesTs"))
@@ -80,14 +80,12 @@ def declared_labels(mask: Path) -> Labels | None:
     if folder.name not in {masks for masks, _ in _FOLDERS} or not file.exists():
         return None
     try:
-        if not file.is_file():
-            raise ValueError("it is not a regular file")
-        record = json.loads(file.read_text("utf-8"))
+        record = read_json(file)
         labels = record.get("labels") if isinstance(record, dict) else None
         if not isinstance(labels, dict) or not labels:
             raise ValueError("it holds no “labels”")
         return Labels(tuple(sorted({0, *_read_numbers(labels)})), file.name)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _refuse_dataset(file, error) from error
 
 

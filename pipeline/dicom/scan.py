@@ -91,10 +91,18 @@ class Scan:
 
 
 def scan(inputs: OneOrManyPaths, progress: Callable[[int], None] = lambda done: None) -> Scan:
-    """Read every header below the inputs (folders or files, one or several) and group them into series.
+    """Read every header below the inputs and group them into series.
 
-    Raises PipelineError: NO_SUCH_INPUT for a path that is not there, NO_DICOM when no image, SEG or RTSTRUCT is found,
-    CORRUPT_FILE or FILE_UNREAD where all that could be one cannot be read, BAD_OPTION for no input at all.
+    Args:
+        inputs: folders or files, one or several.
+        progress: called with the number of headers read.
+
+    Returns:
+        The series, and every file left out with its reason.
+
+    Raises:
+        PipelineError: NO_SUCH_INPUT for a path that is not there, NO_DICOM when no image, SEG or RTSTRUCT is found,
+            CORRUPT_FILE or FILE_UNREAD where all that could be one cannot be read, BAD_OPTION for no input at all.
     """
     inputs = arguments.inputs(inputs)
     headers, left_out, looked_at = read_headers(inputs, progress)

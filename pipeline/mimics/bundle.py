@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.findings import Code, refuse
+from ..core.json_file import read_json
 from ..geometry.affine import Matrix, Vector, corner_indices
 from ..geometry.grid import GeometryError, Plane
 from .bundle_fields import BundleFields, refuse_field
@@ -170,8 +170,8 @@ def read_bundle(path: Path) -> Bundle:
             Code.NOT_THIS_KIND, words, "Give the folder that export_masks.py wrote in Mimics.", where=(folder.name,)
         )
     try:
-        content = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content = read_json(folder / "bundle.json")
+    except (OSError, ValueError) as error:
         raise refuse_field("bundle.json", f"it is not JSON: {error}") from error
     top = BundleFields(content, "bundle")
     if top.get("format", str) != FORMAT:

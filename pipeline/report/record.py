@@ -7,7 +7,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any
 
 from ..conversion.record import SCHEMA, sha256
 from ..core.findings import Code, PipelineError, refuse
+from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
 
 VERDICTS = ("REFUSED", "DISPUTED", "UNCONFIRMED", "VERIFIED")
@@ -66,7 +66,7 @@ class Record:
 def read_record(path: Path) -> Record:
     """Read the record of a conversion, without its NIfTI file. Raises NO_SUCH_INPUT, NOT_AN_OUTCOME, UNSUPPORTED_VERSION."""
     try:
-        values = _load(path)
+        values = read_json(path)
     except OSError as error:
         raise refuse(
             Code.NO_SUCH_INPUT,
@@ -74,7 +74,7 @@ def read_record(path: Path) -> Record:
             _GIVE_THE_RECORD,
             where=(path.name,),
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _not_an_outcome(path, "it is not JSON") from error
     if not isinstance(values, dict) or values.get("Verdict") not in VERDICTS:
         raise _not_an_outcome(path, "it has no verdict")
@@ -145,17 +145,10 @@ def sort_odd_first(records: Iterable[Record]) -> list[Record]:
     return sorted(records, key=lambda r: (VERDICTS.index(r.verdict), not r.warnings, r.name))
 
 
-def _load(path: Path) -> Any:
-    """Load a JSON file. Anything but a regular file is an OSError: a pipe would be waited for without end."""
-    if path.exists() and not path.is_file():
-        raise OSError("it is not a regular file")
-    return json.loads(path.read_text("utf-8"))
-
-
 def _is_outcome(path: Path) -> bool:
     try:
-        values = _load(path)
-    except (OSError, ValueError, RecursionError):
+        values = read_json(path)
+    except (OSError, ValueError):
         return False
     if not isinstance(values, dict):
         return False

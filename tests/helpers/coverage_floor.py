@@ -1,8 +1,9 @@
 """Hold the coverage of the tests, of lines and branches, against its floor: of the package, and of the rooms that prove.
 
 Rules:
-- A floor is what was reached, rounded down; a witness that is killed, as tests do, tells nothing of what it ran. It is raised
-  when more is covered, and lowered by a decision only.
+- What runs in processes of their own (witnesses, decoders, commands started by tests) is not measured: it would take half as
+  long again, and a witness that a test kills could not report.
+- A floor is what was reached, rounded down. It is raised when more is covered, and lowered by a decision only.
 - `python -m tests.helpers.coverage_floor build/coverage.json` ends with 1 and names the lines where a floor is missed.
 """
 
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FLOORS = {"": 92.0, "geometry": 98.0, "stacking": 97.0, "crosscheck": 87.0, "core": 96.0, "nifti": 97.5}  # percent
+FLOORS = {"": 95.0, "geometry": 98.0, "stacking": 97.0, "crosscheck": 82.0, "core": 95.0, "nifti": 98.0}  # percent
 _COUNTED = ("covered_lines", "num_statements", "covered_branches", "num_branches")
 
 
