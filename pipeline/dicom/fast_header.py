@@ -39,9 +39,17 @@ _DICTIONARY = """
     BitsStored 00280101 US                  HighBit 00280102 US                   PixelRepresentation 00280103 US
     BurnedInAnnotation 00280301 CS          RescaleIntercept 00281052 DS          RescaleSlope 00281053 DS
     RescaleType 00281054 LO                 LossyImageCompression 00282110 CS     SegmentationType 00620001 CS
-    MaximumFractionalValue 0062000E US
+    MaximumFractionalValue 0062000E US      NominalScannedPixelSpacing 00182010 DS  ImagerPixelSpacing 00181164 DS
 """.split()
 ATTRIBUTES = {k: (int(t, 16), v.encode()) for k, t, v in zip(*[iter(_DICTIONARY)] * 3, strict=True)}
+# The numbers that are several; every other is one, also where it is written several times over.
+SEVERAL_NUMBERS = frozenset(
+    (
+        *("ImagePositionPatient", "ImageOrientationPatient", "EchoNumbers"),
+        *("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing"),
+    )
+)
+_ONE_NUMBER = {k for k, (_, vr) in ATTRIBUTES.items() if vr in (b"DS", b"IS", b"US", b"FD")} - SEVERAL_NUMBERS
 
 # In implicit VR an element of undefined length is a sequence only if the dictionary says so; these are common.
 SEQUENCES = frozenset(
@@ -135,7 +143,8 @@ class Reader:
         values = {}
         for keyword, tag, vr in self._attributes:
             if tag in found and (value := plain_value(vr, found[tag])) is not None:
-                values[keyword] = value
+                is_repeated = type(value) is tuple and keyword in _ONE_NUMBER and len(set(value)) == 1
+                values[keyword] = value[0] if is_repeated else value
         if values.get("NumberOfFrames", 1) != 1:
             raise GiveUp("several frames")
         has_pixels, offset, length = _find_pixels(file, position, explicit)

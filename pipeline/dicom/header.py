@@ -6,6 +6,8 @@ Rules:
 - A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
 - Numbers are floats and ints, text is stripped, several values are a tuple; an empty value is absent. A value that cannot
   be read is kept as unreadable, so that no default is taken for it.
+- What an attribute is follows from its keyword, whatever VR it is written with: a number as text (UT, ST, LO) is that
+  number. One number that is written several times over is one.
 - The transfer syntax is the one the bytes have (`encoding`). Where the File Meta Information declares another, that is
   kept too.
 - The place of the pixels is an offset and a length in the file; a deflated file has none. `pixel_layout` judges what they
@@ -16,9 +18,10 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -35,18 +38,18 @@ KEYWORDS = tuple(
     """
     SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality SeriesNumber
     SeriesDescription ProtocolName InstanceNumber AcquisitionNumber AcquisitionTime ContentTime ImageType Manufacturer
-    ManufacturerModelName PatientPosition ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness
-    SpacingBetweenSlices SliceLocation GantryDetectorTilt Rows Columns BitsAllocated BitsStored HighBit
-    PixelRepresentation SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames RescaleSlope
-    RescaleIntercept RescaleType LossyImageCompression TemporalPositionIdentifier TriggerTime EchoTime EchoNumbers
-    DiffusionBValue MagneticFieldStrength RepetitionTime BurnedInAnnotation DerivationDescription SegmentationType
-    MaximumFractionalValue
+    ManufacturerModelName PatientPosition ImagePositionPatient ImageOrientationPatient PixelSpacing
+    NominalScannedPixelSpacing ImagerPixelSpacing SliceThickness SpacingBetweenSlices SliceLocation GantryDetectorTilt
+    Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation SamplesPerPixel PhotometricInterpretation
+    PlanarConfiguration NumberOfFrames RescaleSlope RescaleIntercept RescaleType LossyImageCompression
+    TemporalPositionIdentifier TriggerTime EchoTime EchoNumbers DiffusionBValue MagneticFieldStrength RepetitionTime
+    BurnedInAnnotation DerivationDescription SegmentationType MaximumFractionalValue
     """.split()
 )
 _FAST = Reader(KEYWORDS)
 LUTS = tuple(SEQUENCES_OF_VALUES)
 _PER_FRAME = "PerFrameFunctionalGroupsSequence"
-_NUMBERS = ("DS", "IS", "FD", "FL", "US", "SS", "UL", "SL")
+_REALS, _INTEGERS = ("DS", "FD", "FL"), ("IS", "US", "SS", "UL", "SL")
 # Functional groups of a frame (PS3.3 C.7.6.16): sequence, and what is read from its first item.
 _FRAME_GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -234,11 +237,13 @@ def _read_values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str,
         try:
             element = dataset[keyword]
             value = _join_uids(element.value) if element.VR == "UI" else plain(element.value)
+            value = _as_numbers(keyword, element.VR, value)
         except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
             unreadable[keyword] = str(error)
             continue
-        if element.VR in ("DS", "IS") and _has_text(value):  # pydicom hands on what it could not make a number
-            unreadable[keyword] = f"“{element.value}” is not a number"
+        if element.VR in ("DS", "IS") and (_has_text(value) or "_" in str(element.value)):
+            # pydicom hands on what it could not make a number, and lets Python read 1_0 as 10
+            unreadable[keyword] = f"“{_show(element.value)}” is not a number"
         elif value is not None:
             values[keyword] = value
         elif _has_content(element):
@@ -252,6 +257,43 @@ def _join_uids(value: Any) -> str | None:
     return "\\".join(str(part).strip() for part in parts) or None
 
 
+@cache
+def _kind_of(keyword: str) -> tuple[str, bool]:
+    """The VR that the dictionary gives an attribute, and whether it has one value."""
+    from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
+
+    tag = tag_for_keyword(keyword) or 0
+    return dictionary_VR(tag), dictionary_VM(tag) == "1"
+
+
+def _as_numbers(keyword: str, vr: str, value: Any) -> Any:
+    """The value of an attribute that the dictionary says is a number, as such; any other value as it is.
+
+    Several equal ones are one where there is to be one. Raises ValueError for a text that is no number.
+    """
+    own, is_single = _kind_of(keyword)
+    if value is None or own not in (*_REALS, *_INTEGERS) or (vr in ("DS", "IS") and _has_text(value)):
+        return value
+    if vr != own:
+        parts = value.split("\\") if isinstance(value, str) else value if isinstance(value, tuple) else (value,)
+        try:
+            numbers = tuple(_parse_number(str(part)) for part in parts)
+        except ValueError:
+            raise ValueError(f"“{_show(value)}” (VR {vr}) is not a number") from None
+        if own in _INTEGERS and all(number.is_integer() for number in numbers):
+            numbers = tuple(int(number) for number in numbers)
+        value = numbers if len(numbers) > 1 else numbers[0]
+    if is_single and isinstance(value, tuple) and len(set(value)) == 1:
+        return value[0]
+    return value
+
+
+def _parse_number(text: str) -> float:
+    if "_" in text:  # Python's own way to group digits
+        raise ValueError
+    return float(text)
+
+
 def _has_text(value: Any) -> bool:
     return any(isinstance(item, str) for item in (value if isinstance(value, tuple) else (value,)))
 
@@ -260,13 +302,15 @@ def _has_content(element: DataElement) -> bool:
     """Whether an element that gave no value has bytes: one number of several left empty, or a VR that holds no numbers."""
     if isinstance(element.value, bytes):
         return bool(element.value.strip(b"\0 "))
-    return element.VR in _NUMBERS and element.VM > 1
+    return element.VR in (*_REALS, *_INTEGERS) and element.VM > 1
 
 
 def _show(value: Any) -> str:
     if isinstance(value, bytes):
         return value[:16].decode("ascii", "replace")
-    return "\\".join("" if v is None else str(v) for v in value)
+    if isinstance(value, str):
+        return value
+    return "\\".join("" if v is None else str(v) for v in value) if isinstance(value, Iterable) else str(value)
 
 
 def plain(value: Any) -> Any:
