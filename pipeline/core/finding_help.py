@@ -122,6 +122,8 @@ _ROWS: dict[str, tuple[str, ...]] = {
         "Know that the result is never verified; how far voxels moved is in the message."),
     "ASSUMED_GEOMETRY": ("Planes without a position were given one by what they show, or by an assumed spacing.",
         "Look at the mask over the image; the result is never verified.", "PS3.3 C.7.6.2"),
+    "OTHER_SPACING": ("The distance between pixels is from another attribute than Pixel Spacing, or from one value of it.",
+        "Measure something of known size in the result before relying on it.", "PS3.3 10.7.1.3"),
     "TAG_CONTRADICTS": ("An attribute such as Spacing Between Slices contradicts the positions; the positions decide.",
         "Nothing, unless planes are missing.", "PS3.3 C.7.6.2"),
     "EMPTY_PLANES_ADDED": ("Planes without a frame were added to a segmentation, and are empty.",

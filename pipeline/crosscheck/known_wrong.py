@@ -19,7 +19,7 @@ from itertools import product
 import numpy as np
 
 from ..core.limits import LEANS_DEGREES
-from ..dicom.frame import Frame
+from ..dicom.frame import Frame, plane_of, spacing_attribute
 from ..dicom.modality import real_world_mapping, rescales
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
@@ -42,6 +42,7 @@ class Rule(Enum):
     FRAMES_AS_STORED = (
         "take frames as they lie in the file, and a millimetre for every spacing where they do not step evenly"
     )
+    NO_SPACING = "take a millimetre for a Pixel Spacing that is missing"
     NO_SHEAR = "drop the shear of a tilted gantry"
     FIRST_GAP = "take the step from the first gap alone"
     ONE_PER_UID = "keep one of the files that have one SOP Instance UID"
@@ -103,6 +104,8 @@ def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physi
     Yields: predictions with one rule or more: every known place with every known kind of values.
     """
     places = [Prediction((), stack.grid), *_PLACES[witness](stack, frames)]
+    if spacing_attribute(frames[0]) != "PixelSpacing":
+        places += [replace(p, rules=(*p.rules, Rule.NO_SPACING), grid=_with_unit_pixels(p.grid)) for p in places]
     values: list[tuple[tuple[Rule, ...], Physical | None]] = [((), physical)]
     if physical is not None:
         values += [((rule,), computed) for rule, computed in _VALUES[witness](frames, physical)]
@@ -129,7 +132,7 @@ def _predict_dicom2nifti_places(stack: Stack, frames: Sequence[Frame]) -> Iterat
 def _predict_simpleitk_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
     """It lays a tilted stack along the normal, by the distance from the first place to the last in equal steps."""
     if frames[0].tile:
-        yield _predict_sheet(frames)
+        yield from _predict_sheet(frames)
     elif frames[0].header.number_of_frames > 1:
         in_file = tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
         lps = stack.grid.lps / [*stack.grid.spacing, 1.0]
@@ -165,6 +168,11 @@ def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[
             yield Prediction((Rule.ONE_PER_UID,), alone, picks=(k,))
 
 
+def _with_unit_pixels(grid: Grid) -> Grid:
+    """The same planes, with a millimetre from pixel to pixel."""
+    return Grid(grid.shape, grid.lps / [*grid.spacing[:2], 1.0, 1.0])
+
+
 def _restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[int, ...] | None = None) -> Prediction:
     """Give the planes of a grid other places, and reverse them where they run against ours."""
     count, lps = grid.shape[2], grid.lps.copy()
@@ -175,19 +183,18 @@ def _restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[
     return Prediction((rule,), Grid(grid.shape, lps), picks=picks)
 
 
-def _predict_sheet(frames: Sequence[Frame]) -> Prediction:
+def _predict_sheet(frames: Sequence[Frame]) -> Iterator[Prediction]:
     """Predict a mosaic as the one plane that its attributes describe."""
     header = frames[0].header
-    sheet = Frame(header, 1, None)
+    plane, _ = plane_of(Frame(header, 1, None))
+    if plane is None:
+        return
     lps = np.eye(4)
-    cosines = np.reshape(header.get("ImageOrientationPatient"), (2, 3))
-    row, column = cosines / np.linalg.norm(cosines, axis=1)[:, None]
-    between_rows, between_columns = header.get("PixelSpacing")
-    lps[:3, :4] = np.array(
-        [row * between_columns, column * between_rows, np.cross(row, column), header.get("ImagePositionPatient")]
-    ).T
-    shape = (sheet.whole("Columns", 0), sheet.whole("Rows", 0), 1)
-    return Prediction((Rule.MOSAIC_SHEET,), Grid(shape, lps), sheet=tuple(f.tile for f in frames))
+    row, column = (np.array(c) / np.linalg.norm(c) for c in (plane.row_cosine, plane.column_cosine))
+    steps = (row * plane.column_spacing, column * plane.row_spacing, np.cross(row, column))
+    lps[:3, :4] = np.array([*steps, plane.position]).T
+    shape = (plane.columns, plane.rows, 1)
+    yield Prediction((Rule.MOSAIC_SHEET,), Grid(shape, lps), sheet=tuple(f.tile for f in frames))
 
 
 def _join_tiles(planes: Sequence[Array], tiles: Sequence[int], grid: Grid) -> Array:

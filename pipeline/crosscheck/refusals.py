@@ -31,12 +31,19 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (r"ConversionError: IMPLICIT_VR_ENHANCED_DICOM", "it takes no enhanced file under implicit VR"),
         (r"ConversionError: MOSAIC_TYPE_NOT_SUPPORTED", "it knows few kinds of mosaic"),
         (r"ConversionError: NOT_A_VOLUME", "it does not tell planes at one place apart"),
+        (r"AttributeError: 'FileDataset' object has no attribute 'PixelSpacing'", "it reads no other spacing"),
+        (r"TypeError: 'DSfloat' object is not subscriptable", "it takes no single value for a spacing"),
+        (
+            r"ValueError: operands could not be broadcast together with shapes \(\d+,\d+\) \(\d,\)",
+            "one slope, not several",
+        ),
         (
             r"ConversionError: Unsupported or missing (PixelMeasures|PlaneOrientation|PlanePosition)Sequence.*",
             "places only",
         ),
     ),
     "SimpleITK": (
+        (r"An invalid logic behavior occurred ?vr\.Compatible\( de\.GetVR\(\) \)", "it takes no number of a text's VR"),
         (
             r"An invalid logic behavior occurred ?len <= outbv->GetLength\(\)",
             "it wants the samples of a JPEG-LS code stream as wide as Bits Allocated",

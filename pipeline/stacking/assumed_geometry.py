@@ -2,7 +2,7 @@
 
 Rules:
 - There are two ways, each on request alone: by the source series the planes were drawn on, or by the first frame's place
-  and Spacing Between Slices. The places are beyond doubt, or the frames are refused.
+  and Spacing Between Slices, or Slice Thickness where that is missing. The places are beyond doubt, or the frames are refused.
 - What was assumed is kept with every frame and is a finding of the result, which is then never verified.
 """
 
@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
-from ..dicom.frame import Frame
+from ..dicom.frame import Frame, plane_of
 from ..dicom.header import Header
 from ..geometry.affine import Matrix, Vector
-from ..geometry.grid import GeometryError, Plane
+from ..geometry.grid import Plane
 
 _CLAUSE = "PS3.3 C.7.6.2"
+# What may be the distance from one frame to the next, in this order. A thickness is it where there is neither gap nor overlap.
+_STEPS = {"SpacingBetweenSlices": "Spacing Between Slices (0018,0088)", "SliceThickness": "Slice Thickness (0018,0050)"}
 
 
 def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
-    """Lay frames of one multi-frame instance without functional groups Spacing Between Slices apart.
+    """Lay frames of one multi-frame instance without functional groups one step apart.
 
     Along row x column, in the order of the frames, from the position the instance gives. None where it gives too little.
     """
@@ -36,7 +38,7 @@ def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
     start = _first_plane_and_step(header)
     if start is None:
         return None
-    first, step = start
+    first, step, name = start
     along = np.array(first.normal) / (np.linalg.norm(first.normal) or 1.0) * step
     places = [np.array(first.position) + (frame.number - 1) * along for frame in frames]
     how = f"assumed: frame {{}} of {header.number_of_frames}, {step:g} mm a frame along the normal"
@@ -46,25 +48,19 @@ def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
     ]
     return spaced, _warning(
         f"only the first of {len(frames)} frames has a place; the others were laid {step:g} mm apart along the normal, in "
-        "the order of the frames, from Spacing Between Slices (0018,0088)",
+        f"the order of the frames, from {name}",
         tuple(f.name for f in frames[:1]),
     )
 
 
-def _first_plane_and_step(header: Header) -> tuple[Plane, float] | None:
-    """The plane of the first frame, and the step to the next in mm; None where the instance does not give both."""
-    position, cosines, spacing, step = (
-        header.get(keyword)
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices")
-    )
-    lengths = [len(v) if isinstance(v, tuple) else 0 for v in (position, cosines, spacing)]
-    if header.frames or lengths != [3, 6, 2] or not isinstance(step, float) or not (isfinite(step) and step > 0):
-        return None
-    size = {"rows": int(header.get("Rows", 0)), "columns": int(header.get("Columns", 0))}
-    try:
-        return Plane(position, cosines[:3], cosines[3:], spacing[0], spacing[1], **size), step
-    except GeometryError:
-        return None
+def _first_plane_and_step(header: Header) -> tuple[Plane, float, str] | None:
+    """The plane of the first frame, the step to the next in mm, and the attribute it is from; None where one is missing."""
+    plane, _ = plane_of(Frame(header, 1, None))
+    for keyword, name in _STEPS.items():
+        step = header.get(keyword)
+        if plane is not None and not header.frames and isinstance(step, float) and isfinite(step) and step > 0:
+            return plane, step, name
+    return None
 
 
 def pair_with_source(frames: Sequence[Frame], source: Sequence[Frame], step_mm: float) -> tuple[list[Frame], Finding]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
-from ..dicom.frame import Frame
+from ..dicom.frame import Frame, describe_spacing
 from ..dicom.split_volumes import owners_of
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
@@ -64,7 +64,7 @@ def lay_frames(
     repair = mend(ordered, stack, faults, policy) if faults else Repair(stack)
     repair = _in_frame_of_reference(repair, str(frames[0].get("FrameOfReferenceUID", "")))
     notes = defects.note_small_errors(repair.stack, policy) if repair.plan is None else []
-    contradictions = [*_contradictions(repair.stack, ordered), *_several_owners(ordered)]
+    contradictions = [*_contradictions(repair.stack, ordered), *_several_owners(ordered), *_other_spacing(ordered)]
     findings = (*assumed, *dropped, *thickness, *repair.findings, *notes, *contradictions)
     return LaidFrames(tuple(ordered), repair.stack, findings, repair.plan, assumed[0].message if assumed else "")
 
@@ -156,6 +156,23 @@ def _several_owners(frames: Sequence[Frame]) -> list[Finding]:
             Severity.WARNING,
             clause="PS3.3 A.1.2",
         )
+    ]
+
+
+def _other_spacing(frames: Sequence[Frame]) -> list[Finding]:
+    """Warn where the distance between pixels is not from two values of Pixel Spacing."""
+    found = {} if frames[0].pairing else {describe_spacing(f): f.name for f in reversed(frames)}
+    return [
+        Finding(
+            Code.OTHER_SPACING,
+            f"{words} (first in {name})",
+            "Measure something of known size in the result before relying on it.",
+            Severity.WARNING,
+            "PS3.3 10.7.1.3",
+            (name,),
+        )
+        for words, name in found.items()
+        if words
     ]
 
 
