@@ -76,7 +76,7 @@ _ROWS: dict[str, tuple[str, ...]] = {
         "Choose one that the message lists."),
     "NOT_CONVERTIBLE": ("What was given holds neither an image, nor a mask, nor contours.",
         "Look with verimask series what there is."),
-    "MOSAIC": ("The series is a Siemens mosaic, and where its tiles lie cannot be worked out.",
+    "MOSAIC": ("The series is a mosaic, a sheet of slices, and where its tiles lie cannot be worked out.",
         "Export it as single slices or as an enhanced image.", "PS3.3 C.7.6.2"),
     "MISSING_PLANE_ATTRIBUTES": ("A plane does not say where it lies in the patient.",
         "Export with geometry (as CT or MR), or give the images the mask was drawn on with --source.", "PS3.3 C.7.6.2"),

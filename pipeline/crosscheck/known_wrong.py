@@ -19,7 +19,7 @@ from itertools import product
 import numpy as np
 
 from ..core.limits import LEANS_DEGREES
-from ..dicom.frame import Frame, plane_of, spacing_attribute
+from ..dicom.frame import Frame, spacing_attribute
 from ..dicom.modality import real_world_mapping, rescales
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
@@ -27,6 +27,7 @@ from ..geometry.affine import Matrix
 from ..geometry.grid import Grid, Plane
 from ..geometry.stack import Stack
 from ..volume.mask import Array, Physical
+from .mosaic_faults import sheet_grid, way_of_dcm2niix, way_of_dicom2nifti
 
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32
 _GE_SYNTAX = "1.2.840.113619.5.2"
@@ -36,8 +37,9 @@ _COMPRESSED = "1.2.840.10008.1.2.4."
 class Rule(Enum):
     """What a witness does, to follow “as it is known to:”."""
 
-    MIRRORED_MOSAIC = "mirror the slices of sagittal and coronal mosaics"
+    MIRRORED_MOSAIC = "order the slices of a mosaic by the protocol's transverse positions, along row x column"
     IN_STACK_POSITION = "place enhanced frames by In-Stack Position Number but take the affine from the file's order"
+    HEADWARDS_MOSAIC = "take the slices of a mosaic without a CSA header to run headwards"
     MOSAIC_SHEET = "read a mosaic as one sheet"
     FRAMES_AS_STORED = (
         "take frames as they lie in the file, and a millimetre for every spacing where they do not step evenly"
@@ -119,8 +121,10 @@ def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physi
 
 def _predict_dicom2nifti_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
     grid, count = stack.grid, len(frames)
-    if frames[0].tile and int(np.argmax(np.abs(grid.lps[:3, 2]))) != 2:
-        yield Prediction((Rule.MIRRORED_MOSAIC,), grid, picks=tuple(range(count))[::-1])
+    if frames[0].tile:
+        yield from _predict_sheet(frames)
+        if (way := way_of_dicom2nifti(grid, frames)) is not None:
+            yield _restack(Rule.MIRRORED_MOSAIC, grid, *way)
     ranks = [f.rank("InStackPositionNumber") for f in frames]
     if frames[0].header.number_of_frames == count > 1 and sorted(r or 0 for r in ranks) == list(range(1, count + 1)):
         in_file = sorted(range(count), key=lambda k: frames[k].number)
@@ -150,6 +154,8 @@ def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[
     Its planes lie along the normal, as far apart as their positions are. Those of a tilted CT, or with a Gantry/Detector
     Tilt, lie along the patient's axis, as far apart as they are along the normal.
     """
+    if frames[0].tile and (way := way_of_dcm2niix(stack.grid, frames)) is not None:
+        yield _restack(Rule.HEADWARDS_MOSAIC, stack.grid, *way)
     normal, last = _normal(frames[0]), len(frames) - 1
     rule = Rule.NO_SHEAR if stack.grid.shear_degrees > LEANS_DEGREES else Rule.FIRST_GAP
     for start, neighbour in ((0, 1), (last, last - 1)) if last else ():
@@ -185,16 +191,9 @@ def _restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[
 
 def _predict_sheet(frames: Sequence[Frame]) -> Iterator[Prediction]:
     """Predict a mosaic as the one plane that its attributes describe."""
-    header = frames[0].header
-    plane, _ = plane_of(Frame(header, 1, None))
-    if plane is None:
-        return
-    lps = np.eye(4)
-    row, column = (np.array(c) / np.linalg.norm(c) for c in (plane.row_cosine, plane.column_cosine))
-    steps = (row * plane.column_spacing, column * plane.row_spacing, np.cross(row, column))
-    lps[:3, :4] = np.array([*steps, plane.position]).T
-    shape = (plane.columns, plane.rows, 1)
-    yield Prediction((Rule.MOSAIC_SHEET,), Grid(shape, lps), sheet=tuple(f.tile for f in frames))
+    grid = sheet_grid(frames)
+    if grid is not None:
+        yield Prediction((Rule.MOSAIC_SHEET,), grid, sheet=tuple(f.tile for f in frames))
 
 
 def _join_tiles(planes: Sequence[Array], tiles: Sequence[int], grid: Grid) -> Array:

@@ -154,10 +154,9 @@ def frames_of(header: Header) -> list[Frame]:
         return []
     if is_mosaic(header) and header.number_of_frames == 1:
         return _make_tiles(header)
-    lost = lost_its_image_type(header) if header.number_of_frames == 1 else 0
+    lost = lost_its_image_type(header) if header.number_of_frames == 1 else ""
     if lost:
-        reason = f"it is a Siemens mosaic of {lost} tiles by its CSA header, though its Image Type (0008,0008) has lost MOSAIC"
-        return [Frame(header, 1, None, reason)]
+        return [Frame(header, 1, None, f"it is {lost}")]
     frames = []
     for number in range(1, header.number_of_frames + 1):
         values = dict(header.frames[number - 1]) if number <= len(header.frames) else None

@@ -71,7 +71,7 @@ _FRAME_GROUPS = {
     "CTImageFrameTypeSequence": ("FrameType",),
 }
 _PIXEL_TAGS = (0x7FE00010, 0x7FE00009, 0x7FE00008)
-_CSA = 0x00291010
+_CSA, _UIH_FRAMES = 0x00291010, 0x00651051
 _PIXEL_VRS = (b"OB", b"OW", b"UN", b"OF", b"OD")
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -86,6 +86,7 @@ class Header:
     pixel_offset, pixel_length: of the value of the pixel data element; None for a deflated file, and the length None
     where it is undefined. size: of the file. overlays: groups (60xx) with overlay data. patient: a key that tells patients
     apart, and reveals nothing else of them. luts: which of `LUTS` are there. csa: whether a Siemens CSA image header is.
+    uih_grid: whether United Imaging's list of the slices of a sheet is.
     """
 
     path: Path
@@ -103,6 +104,7 @@ class Header:
     patient: str = ""
     luts: tuple[str, ...] = ()
     csa: bool = False
+    uih_grid: bool = False
 
     def get(self, keyword: str, default: Any = None) -> Any:
         return self.values.get(keyword, default)
@@ -178,6 +180,7 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
         patient=patient_key(str(dataset.get("PatientID") or "")),
         luts=_find_luts(dataset),
         csa=_CSA in dataset and dataset.get_item(_CSA).VR != "SQ",
+        uih_grid=_UIH_FRAMES in dataset,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
 from ..dicom.frame import Frame, describe_spacing
+from ..dicom.mosaic import is_mosaic, sheet_name
 from ..dicom.split_volumes import owners_of
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
@@ -89,7 +90,7 @@ def _with_places(
 
 def _without_place(frames: Sequence[Frame], title: str) -> PipelineError:
     """The refusal of frames without a place, which names the options that could give them one."""
-    if any("MOSAIC" in (f.get("ImageType") or ()) for f in frames):
+    if any(is_mosaic(f.header) for f in frames):
         reason = next(f.why_no_plane for f in frames if f.plane is None)
         return _mosaic(frames, title, reason, "Export it from the scanner as single slices or as enhanced multi-frame.")
     without = [f for f in frames if f.plane is None]
@@ -107,7 +108,7 @@ def _without_place(frames: Sequence[Frame], title: str) -> PipelineError:
 def _mosaic(frames: Sequence[Frame], title: str, reason: str, hint: str) -> PipelineError:
     return refuse(
         Code.MOSAIC,
-        f"{title} is a Siemens mosaic, a sheet of slices without a position for each: {reason}",
+        f"{title} is {sheet_name(frames[0].header) or 'a mosaic'}, a sheet of slices: {reason}",
         hint,
         where=(frames[0].name,),
         clause="PS3.3 C.7.6.2: one position a frame",
