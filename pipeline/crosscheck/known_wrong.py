@@ -39,7 +39,7 @@ class Rule(Enum):
 
     MIRRORED_MOSAIC = "order the slices of a mosaic by the protocol's transverse positions, along row x column"
     IN_STACK_POSITION = "place enhanced frames by In-Stack Position Number but take the affine from the file's order"
-    HEADWARDS_MOSAIC = "take the slices of a mosaic without a CSA header to run headwards"
+    HEADWARDS_MOSAIC = "take the slices of a mosaic to run headwards, where it reads no private header"
     MOSAIC_SHEET = "read a mosaic as one sheet"
     FRAMES_AS_STORED = (
         "take frames as they lie in the file, and a millimetre for every spacing where they do not step evenly"

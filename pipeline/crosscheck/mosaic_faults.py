@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..dicom.encoding import IMPLICIT_LITTLE
 from ..dicom.frame import Frame, plane_of
 from ..dicom.siemens_header import UnreadableHeader, read_sheet_header
 from ..geometry.affine import Matrix
@@ -55,11 +56,12 @@ def way_of_dicom2nifti(grid: Grid, frames: Sequence[Frame]) -> Way | None:
 
 
 def way_of_dcm2niix(grid: Grid, frames: Sequence[Frame]) -> Way | None:
-    """Headwards from the first tile where there is no CSA header; None where there is one.
+    """Headwards from the first tile where there is no CSA header, or none that it reads; None where there is one.
 
-    A Slice Thickness is the step where Spacing Between Slices is missing.
+    A Slice Thickness is the step where Spacing Between Slices is missing. Of United Imaging's lists of slices it reads
+    those of explicit VR.
     """
-    if frames[0].header.csa or "MOSAIC" not in (frames[0].get("ImageType") or ()):
+    if frames[0].header.csa or (frames[0].header.uih_grid and frames[0].header.transfer_syntax != IMPLICIT_LITTLE):
         return None
     normal = _normal(frames)
     step = frames[0].get("SpacingBetweenSlices") or frames[0].get("SliceThickness") or grid.spacing[2]
@@ -77,5 +79,6 @@ def _first(frames: Sequence[Frame]) -> Matrix:
 
 
 def _normal(frames: Sequence[Frame]) -> Matrix:
-    normal = np.array(frames[0].known_plane.normal)
-    return normal / np.linalg.norm(normal)
+    normal: Matrix = np.array(frames[0].known_plane.normal)
+    normal /= np.linalg.norm(normal)
+    return normal

@@ -31,6 +31,7 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (r"ConversionError: IMPLICIT_VR_ENHANCED_DICOM", "it takes no enhanced file under implicit VR"),
         (r"ConversionError: MOSAIC_TYPE_NOT_SUPPORTED", "it knows few kinds of mosaic"),
         (r"ConversionError: NOT_A_VOLUME", "it does not tell planes at one place apart"),
+        (r"KeyError: \(0029,1020\)", "it wants the protocol of a mosaic in the CSA series header"),
         (r"AttributeError: 'FileDataset' object has no attribute 'PixelSpacing'", "it reads no other spacing"),
         (r"TypeError: 'DSfloat' object is not subscriptable", "it takes no single value for a spacing"),
         (

@@ -46,8 +46,8 @@ def uih_planes(header: Header, sheet: Plane) -> list[Plane]:
     positions = _positions(dataset)
     if not positions:
         raise ValueError("its MR VFrame Sequence (0065,1051), which has the place of each slice, is missing")
-    declared = plain(dataset[_COUNT].value) if _COUNT in dataset else len(positions)
-    if declared != len(positions):
+    declared = _text(dataset, _COUNT) or str(len(positions))
+    if declared.split(".")[0] != str(len(positions)):
         raise ValueError(f"{declared} slices are declared (0065,1050), and {len(positions)} are listed (0065,1051)")
     across = int(np.ceil(np.sqrt(len(positions))))
     down = -(-len(positions) // across)
@@ -62,13 +62,17 @@ def uih_planes(header: Header, sheet: Plane) -> list[Plane]:
 
 def _positions(dataset: Dataset) -> list[tuple[float, ...]]:
     """The position of every slice that the private header lists, () for one without; none where there is no such header."""
-    if _FRAMES not in dataset or str(dataset.get(_CREATOR, _Nothing).value).strip() != _OWNER:
+    from pydicom.values import convert_SQ
+
+    if _FRAMES not in dataset or _text(dataset, _CREATOR) != _OWNER:
         return []
     items = dataset[_FRAMES].value
-    if isinstance(items, bytes | str) or items is None:
-        return []
-    return [plain(item.get("ImagePositionPatient")) or () for item in items]
+    if isinstance(items, bytes):  # a private sequence of implicit VR, whose length is given
+        items = convert_SQ(items, True, True)
+    return [plain(item.get("ImagePositionPatient")) or () for item in items or ()]
 
 
-class _Nothing:
-    value = ""
+def _text(dataset: Dataset, tag: tuple[int, int]) -> str:
+    """The one value of a private element, whose VR is unknown under implicit VR; "" where there is none."""
+    value = dataset[tag].value if tag in dataset else ""
+    return (value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)).strip(" \0")

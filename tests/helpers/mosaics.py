@@ -106,6 +106,15 @@ def csa_header(values: Mapping[str, tuple[str, Sequence[str]]]) -> bytes:
     return out + b"\0" * (-len(out) % 4)
 
 
+def edit_protocol(dataset: Dataset, edit: Callable[[str], str]) -> None:
+    """Edit the protocol in a real CSA series header, which keeps its length: the new text may be no longer than the old."""
+    value = dataset[0x0029, 0x1020].value
+    start, end = value.index(b"### ASCCONV BEGIN"), value.index(b"### ASCCONV END")
+    text = edit(value[start:end].decode("latin-1")).encode("latin-1") + b"\n"
+    assert len(text) <= end - start
+    dataset[0x0029, 0x1020].value = value[:start] + text.ljust(end - start, b"\n") + value[end:]
+
+
 def write_grid(
     path: Path, spec: Spec, *, order: Sequence[int] | None = None, edit: Edit = lambda dataset: None
 ) -> None:
