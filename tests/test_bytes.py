@@ -424,6 +424,18 @@ def test_a_slope_that_float32_cannot_hold_or_that_is_zero_is_refused(tmp_path: P
     assert error.finding.code is Code.UNREADABLE_NUMBER
 
 
+def test_a_slope_of_zero_in_some_planes_is_followed_and_said(tmp_path: Path) -> None:
+    """As in PET, whose planes without counts are written so. dcm2niix and dicom2nifti follow it too."""
+    truth = write(tmp_path / "in", SMALL, rescale=tuple((0.0 if k == 2 else 2.0, 1.0) for k in range(7)))
+    made = run(truth, crosscheck="voxels")
+    expected = truth.ijk * 2 + 1
+    expected[:, :, 2] = 1
+    assert is_true(truth, expected)
+    assert Code.FLAT_PLANES in codes(made)
+    assert made.verdict == "UNCONFIRMED"
+    assert {a.witness for a in made.agreements if a.confirms} >= {"dcm2niix", "dicom2nifti"}
+
+
 @pytest.mark.parametrize(("vr", "value"), [("OB", b"2.5 "), ("LO", b"2.5 HU"), ("OW", b"\1\2")])
 def test_a_slope_of_another_vr_is_a_number_or_refused(tmp_path: Path, vr: str, value: bytes) -> None:
     error = refusal(write(tmp_path / "in", SMALL, edit=lambda k, d: raw(d, "RescaleSlope", vr, value)))

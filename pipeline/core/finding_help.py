@@ -60,6 +60,8 @@ _ROWS: dict[str, tuple[str, ...]] = {
         "Export the series again, in one of the two.", "PS3.3 C.7.6.3.1.2"),
     "INVERTED_DISPLAY": ("Every plane is MONOCHROME1, which is displayed inverted; the stored values were taken.",
         "Look whether the mask is inside out.", "PS3.3 C.7.6.3.1.2"),
+    "FLAT_PLANES": ("Rescale Slope is 0 in some planes, so that all their values are one.",
+        "Compare these planes in another viewer; planes without counts are written so.", "PS3.3 C.11.1"),
     "MODALITY_LUT": ("The header has a table of values; an image gets its values, a mask keeps the stored ones.",
         "Nothing.", "PS3.3 C.11.1"),
     "REAL_WORLD_VALUES": ("The header maps stored values to a physical quantity; that map was not applied.",

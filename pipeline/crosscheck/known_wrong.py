@@ -20,7 +20,7 @@ import numpy as np
 
 from ..core.limits import LEANS_DEGREES
 from ..dicom.frame import Frame, spacing_attribute
-from ..dicom.modality import real_world_mapping, rescales
+from ..dicom.modality import real_world_mapping, rescale_of, rescales
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
 from ..geometry.affine import Matrix
@@ -49,6 +49,7 @@ class Rule(Enum):
     FIRST_GAP = "take the step from the first gap alone"
     ONE_PER_UID = "keep one of the files that have one SOP Instance UID"
     NO_LONE_INTERCEPT = "leave out a Rescale Intercept that has no slope"
+    NO_SLOPE_OF_ZERO = "take a Rescale Slope of 0 for 1"
     INVERTED = "invert MONOCHROME1"
     NO_MODALITY_LUT = "leave out a Modality LUT"
     SWAPPED_BYTES = "swap the bytes of GE's own transfer syntax"
@@ -233,6 +234,8 @@ def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[
     yield from _predict_one_sign(frames)
     if any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
         yield Rule.INVERTED, lambda n, _: _rescale(frames[n], _invert)
+    if any(f.get("RescaleSlope") == 0 for f in frames):
+        yield Rule.NO_SLOPE_OF_ZERO, partial(_apply_pair, frames, [(s or 1.0, i) for s, i in map(rescale_of, frames)])
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
         yield Rule.NO_MODALITY_LUT, lambda n, _: _rescale(frames[n])
     if any(_GE_SYNTAX in (f.header.transfer_syntax, f.header.declared_syntax) for f in frames):
@@ -277,7 +280,7 @@ def _rescale(
     frame: Frame, change: Callable[[Frame, Array], Array] = lambda _, stored: stored, *, needs_slope: bool = False
 ) -> Array:
     """Change the stored values, then apply the modality rescale; without a slope not, where one is needed."""
-    ((slope, intercept),) = rescales([frame])
+    slope, intercept = rescale_of(frame)
     if needs_slope and frame.get("RescaleSlope") is None:
         slope, intercept = 1.0, 0.0
     return np.asarray(change(frame, read_plane(frame)) * slope + intercept)
