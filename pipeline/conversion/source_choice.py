@@ -40,17 +40,17 @@ class SourceChoice(NamedTuple):
     by: Statement | None
 
 
-def choose_source(images: Sequence[Series], says: SourceReferences) -> SourceChoice:
+def choose_source(images: Sequence[Series], references: SourceReferences) -> SourceChoice:
     """Narrow image series down to those that a mask may have been drawn on.
 
     Args:
         images: every image series there is.
-        says: what the mask says of its source.
+        references: what the mask says of its source.
 
     Returns: one series where it is known, several where what the mask says fits several, none where it fits none.
     """
     left, by = list(images), None
-    for statement, fits in _tests(says):
+    for statement, fits in _tests(references):
         fitting = [series for series in left if fits(series)]
         if fitting:
             left, by = fitting, by or statement
@@ -77,16 +77,16 @@ def several_sources(candidates: Sequence[Series], what: str) -> PipelineError:
     )
 
 
-def _tests(says: SourceReferences) -> list[tuple[Statement, Callable[[Series], bool]]]:
+def _tests(references: SourceReferences) -> list[tuple[Statement, Callable[[Series], bool]]]:
     """The tests of a series, in their order. Images are compared only where the mask names some."""
     tests: list[tuple[Statement, Callable[[Series], bool]]] = []
-    if says.drawn_on:
-        tests.append(("image", lambda series: _holds_some_of_each(series, says.drawn_on)))
-        tests.append(("image", lambda series: _holds_any(series, set().union(*says.drawn_on))))
-    tests.append(("series", lambda series: series.uid in says.series_uids))
-    if says.image_uids:
-        tests.append(("listed image", lambda series: _holds_any(series, says.image_uids)))
-    frame_uid = says.frame_of_reference_uid
+    if references.drawn_on:
+        tests.append(("image", lambda series: _holds_some_of_each(series, references.drawn_on)))
+        tests.append(("image", lambda series: _holds_any(series, set().union(*references.drawn_on))))
+    tests.append(("series", lambda series: series.uid in references.series_uids))
+    if references.image_uids:
+        tests.append(("listed image", lambda series: _holds_any(series, references.image_uids)))
+    frame_uid = references.frame_of_reference_uid
     tests.append(("frame of reference", lambda series: frame_uid != "" and series.frame_of_reference_uid == frame_uid))
     return tests
 

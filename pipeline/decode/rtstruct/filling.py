@@ -33,11 +33,29 @@ class Filling:
         return f"{len(of)} of {self.contours} contours"
 
     def note(self, code: Code, text: str, hint: str = "", severity: Severity = Severity.WARNING, **more: Any) -> None:
-        """Add a finding about the ROI. more: the other fields of `Finding`."""
+        """Add a finding about the ROI.
+
+        Args:
+            code: which fact.
+            text: what, where and how much; the ROI's name comes before it.
+            hint: the likely cause and what to do.
+            severity: of the finding.
+            more: the other fields of `Finding`.
+        """
         self.findings.append(Finding(code, f"{self.title}: {text}", hint, severity, CLAUSE, **more))
 
     def refusal(self, code: Code, text: str, hint: str, where: tuple[str, ...] = (), **more: Any) -> PipelineError:
-        """Make the exception that refuses the ROI, with the findings so far. where: the ROI itself by default."""
+        """Make the exception that refuses the ROI, with the findings so far.
+
+        Args:
+            code: which defect.
+            text: what, where and how much; the ROI's name comes before it.
+            hint: the likely cause and what to do.
+            where: the ROI itself by default.
+            more: the other fields of `Finding`.
+
+        Returns: the exception, to be raised.
+        """
         error = refuse(code, f"{self.title}: {text}", hint, clause=CLAUSE, where=where or (self.title,), **more)
         return PipelineError(error.finding, tuple(self.findings))
 

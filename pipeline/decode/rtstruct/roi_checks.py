@@ -22,6 +22,7 @@ from .layers import Layer
 # What a length in mm is multiplied by where the coordinates are in another unit.
 _UNITS = {"metres": 1000.0, "micrometres": 0.001}
 _FEW = 2  # voxels: what spans no more in any direction is no drawing but a speck
+_STEPS = 2  # of contours, at least, before they show a habit
 _SKIPS = 1.5  # planes between neighbouring contours, in the median: half-way from every plane to every second one
 
 
@@ -55,10 +56,16 @@ def _unit_refusal(work: Filling, points: NDArray[np.float64], unit: str, factor:
 
 
 def note_skipped_planes(work: Filling, layers: Sequence[Layer], axis: int) -> None:
-    """List the planes between contours that have none, where most neighbouring contours lie more than a plane apart."""
+    """List the planes between contours that have none, where most neighbouring contours lie more than a plane apart.
+
+    Args:
+        work: the ROI.
+        layers: its contours, by position.
+        axis: index direction they are stacked along: 0, 1 or 2 for i, j or k.
+    """
     planes = np.array([layer.plane for layer in layers])
     steps = np.diff(planes)
-    if len(steps) and np.median(steps) > _SKIPS:
+    if len(steps) >= _STEPS and np.median(steps) > _SKIPS:
         empty = int((steps - 1).sum())
         work.note(
             Code.CONTOUR_PLANES_SKIPPED,
@@ -100,7 +107,15 @@ def note_combined(work: Filling, layers: Sequence[Layer]) -> None:
 
 
 def check_planes(work: Filling, layers: Sequence[Layer], axis: int) -> None:
-    """Check that each layer has a plane to itself; list those that lie off their plane, with the distance."""
+    """Check that each layer has a plane to itself; list those that lie off their plane, with the distance.
+
+    Args:
+        work: the ROI.
+        layers: its contours, by position.
+        axis: index direction they are stacked along: 0, 1 or 2 for i, j or k.
+
+    Raises: PipelineError CONTOURS_SHARE_PLANE.
+    """
     step_mm = float(work.steps_mm[axis])
     planes = [layer.plane for layer in layers]
     if shared := sorted({p for p in planes if planes.count(p) > 1}):
@@ -132,7 +147,14 @@ def check_planes(work: Filling, layers: Sequence[Layer], axis: int) -> None:
 def check_image_uids(
     work: Filling, contours: Sequence[Contour], layers: Sequence[Layer], image_uids: Sequence[str]
 ) -> None:
-    """Compare the images that the contours name with their positions, which decide; list contradictions."""
+    """Compare the images that the contours name with their positions, which decide; list contradictions.
+
+    Args:
+        work: the ROI.
+        contours: of the ROI.
+        layers: its contours, by position.
+        image_uids: SOP Instance UID of the image at every plane k.
+    """
     plane = {number: layer.plane for layer in layers for number in layer.numbers}
     known = set(image_uids)
     wrong = [
