@@ -2,8 +2,8 @@
 
 Rules:
 - A check lists what it finds and goes on, or refuses the ROI. It moves and scales no contour.
-- Another unit than mm is suspected only where the contours make no sense as they are (all outside of the grid, or all
-  within a voxel or two), and in the other unit lie within the grid and span voxels of it.
+- Another unit than mm is suspected only where the contours make no sense as they are (no point within the grid, or all
+  within a voxel or two of each other), and in the other unit lie within the grid and span voxels of it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ def check_unit(work: Filling, contours: Sequence[Contour]) -> None:
     points = np.concatenate([c.points for c in drawn])
     end = np.array(work.grid.shape) - 0.5
     index = work.to_indices(points)
-    low, high = index.min(axis=0), index.max(axis=0)
-    if (low <= end).all() and (high >= -0.5).all() and (high - low > _FEW).any():
+    if ((index >= -0.5) & (index <= end)).all(axis=1).any() and (np.ptp(index, axis=0) > _FEW).any():
         return
     for unit, factor in _UNITS.items():
         scaled = work.to_indices(points * factor)
