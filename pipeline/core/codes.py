@@ -223,6 +223,7 @@ DOUBTS = frozenset(
         Code.LOSSY_MASK,
         Code.CONTOUR_DATA,
         Code.CONTOUR_TYPE,
+        Code.CONTOURS_OVERLAP,
         Code.MIXED_STUDY,
         Code.RESAMPLED,
         Code.WITNESS_REFUSED,

@@ -184,7 +184,7 @@ _ROWS: dict[str, tuple[str, ...]] = {
         "Give --source the series the ROI was drawn on.", "PS3.3 C.8.8.6"),
     "CONTOUR_DIRECTIONS_MIXED": ("The contours of one ROI are stacked in several directions.",
         "Keep the contours of one direction.", "PS3.3 C.8.8.6"),
-    "CONTOUR_BETWEEN_PLANES": ("Contours lie between planes of the source and were moved to the nearest one.",
+    "CONTOUR_BETWEEN_PLANES": ("Contours lie between planes of the source and were moved to the nearest one, or left out.",
         "Give --source the series the ROI was drawn on.", "PS3.3 C.8.8.6"),
     "CONTOUR_PLANES_SKIPPED": ("The contours of an ROI lie on some planes of the source only; those between them are empty.",
         "Fill between the contours with --interpolate, if the ROI is one piece.", "PS3.3 C.8.8.6"),

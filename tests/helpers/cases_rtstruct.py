@@ -117,6 +117,20 @@ def _xor(kind: str) -> Callable[[Path], Sequence[PlacedMask]]:
     return make
 
 
+def _finer(folder: Path) -> Sequence[PlacedMask]:
+    """Contours that shrink, on every plane, between the planes and half a step beyond the last one."""
+    write_images(folder / "source", GRID)
+    drawn = {k / 2: ellipse(20.3, 17.2, 12 - k / 2, 10 - k / 2, 90) for k in range(4, 12)}
+    _write(folder, [PhantomRoi("a", [on(GRID, polygon, k) for k, polygon in drawn.items()])])
+    return [truth_of("a", {int(k): [polygon] for k, polygon in drawn.items() if k % 1 == 0})]
+
+
+def _between(folder: Path) -> Sequence[PlacedMask]:
+    write_images(folder / "source", GRID)
+    _write(folder, [PhantomRoi("a", ellipses(planes=(2.2, 2.4, 3.2, 3.4)))])
+    return []
+
+
 def _number_twice(folder: Path) -> Sequence[PlacedMask]:
     write_images(folder / "source", GRID)
     _write(folder, [PhantomRoi(name, ellipses(), number=n) for name, n in (("a", 19), ("b", 19), ("c", 2))])
@@ -272,6 +286,10 @@ CASES: tuple[MaskCase, ...] = (
         _one(planes=(2, 4, 6)),
         findings=("CONTOUR_PLANES_SKIPPED",),
     ),
+    _case(
+        "contours twice as fine as the planes", "RTSTRUCT on other planes", _finer, findings=("CONTOUR_BETWEEN_PLANES",)
+    ),
+    _case("contours between planes only", "RTSTRUCT on other planes", _between, "CONTOURS_SHARE_PLANE"),
     _case(
         "coordinates in metres",
         "RTSTRUCT in another unit",

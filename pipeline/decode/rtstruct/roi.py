@@ -6,8 +6,9 @@ Rules:
 - A contour lies in a plane of the grid when its points spread across it by no more than the limit. One that is flat
   but leans refuses the ROI with its angle; one that is not flat refuses it too. Nothing is projected.
 - A contour between two planes goes to the nearer one and is listed with the distance. Where contours of two positions
-  would meet in one plane the ROI is refused, because nesting among them has no meaning; `interpolate` resolves it:
-  the signed distances of neighbouring positions are interpolated linearly. A gap in the contours stays a gap.
+  would meet in one plane, those that lie on the plane are taken; where none does the ROI is refused, because nesting among
+  them has no meaning. `interpolate` resolves it: the signed distances of neighbouring positions are interpolated linearly.
+  A gap in the contours stays a gap.
 - Contours over the border are clipped, those outside are listed, an ROI without a voxel is refused.
 """
 
@@ -25,7 +26,14 @@ from . import contours as flat
 from .contour import FILLED, KNOWN, XOR, Contour
 from .filling import DECIMALS, LETTERS, TOUCH_MM, Filling, titles
 from .layers import Layer, fill_layers, plane_axes, to_voxels
-from .roi_checks import check_image_uids, check_planes, check_unit, note_combined, note_skipped_planes
+from .roi_checks import (
+    check_image_uids,
+    check_unit,
+    keep_on_planes,
+    list_off_planes,
+    note_combined,
+    note_skipped_planes,
+)
 from .roi_report import RoiReport, measure
 
 
@@ -61,13 +69,14 @@ def place(
     check_unit(work, contours)
     closed = _keep_closed(work, contours)
     axis = _find_axis(work, closed)
-    layers = _keep_inside_grid(work, _group_layers(work, closed, axis), axis)
+    layers: Sequence[Layer] = _keep_inside_grid(work, _group_layers(work, closed, axis), axis)
     note_combined(work, layers)
     if interpolate:
         text = f"voxels were interpolated between contours at {len(layers)} positions, by their signed distances"
         work.note(Code.CONTOURS_INTERPOLATED, text, severity=Severity.INFO)
     else:
-        check_planes(work, layers, axis)
+        layers = keep_on_planes(work, layers, axis)
+        list_off_planes(work, layers, axis)
         note_skipped_planes(work, layers, axis)
     if axis == 2 and image_uids:
         check_image_uids(work, closed, layers, image_uids)

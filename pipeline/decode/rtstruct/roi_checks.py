@@ -3,7 +3,7 @@
 Rules:
 - A check lists what it finds and goes on, or refuses the ROI. It moves and scales no contour.
 - Another unit than mm is suspected only where the contours make no sense as they are (no point within the grid, or all
-  within a voxel or two of each other), and in the other unit lie within the grid and span voxels of it.
+  within a voxel or two of each other), and in the other unit most of them lie within the grid and span voxels of it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from ...core.findings import Code, PipelineError, Severity
 from .contour import FILLED, Contour
 from .filling import LETTERS, Filling, titles
-from .layers import Layer
+from .layers import Layer, measure_step
 
 # What a length in mm is multiplied by where the coordinates are in another unit.
 _UNITS = {"metres": 1000.0, "micrometres": 0.001}
 _FEW = 2  # voxels: what spans no more in any direction is no drawing but a speck
+_MOST = 0.5  # of the points: an ROI may reach beyond a cropped image
 _STEPS = 2  # of contours, at least, before they show a habit
 _SKIPS = 1.5  # planes between neighbouring contours, in the median: half-way from every plane to every second one
 
@@ -38,8 +39,8 @@ def check_unit(work: Filling, contours: Sequence[Contour]) -> None:
         return
     for unit, factor in _UNITS.items():
         scaled = work.to_indices(points * factor)
-        low, high = scaled.min(axis=0), scaled.max(axis=0)
-        if (low >= -0.5).all() and (high <= end).all() and np.count_nonzero(high - low > _FEW) >= 2:
+        within = ((scaled >= -0.5) & (scaled <= end)).all(axis=1)
+        if within.mean() > _MOST and np.count_nonzero(np.ptp(scaled, axis=0) > _FEW) >= 2:
             raise _unit_refusal(work, points, unit, factor)
 
 
@@ -105,25 +106,56 @@ def note_combined(work: Filling, layers: Sequence[Layer]) -> None:
         )
 
 
-def check_planes(work: Filling, layers: Sequence[Layer], axis: int) -> None:
-    """Check that each layer has a plane to itself; list those that lie off their plane, with the distance.
+def keep_on_planes(work: Filling, layers: Sequence[Layer], axis: int) -> Sequence[Layer]:
+    """Leave at most one layer to each plane: the contours that lie on it, where others lie between planes.
+
+    Contours say of a plane's voxels what they say where they are drawn on it; so those that lie between planes with
+    contours of their own are not needed. A layer stands for half its own step to either side.
 
     Args:
         work: the ROI.
         layers: its contours, by position.
         axis: index direction they are stacked along: 0, 1 or 2 for i, j or k.
 
-    Raises: PipelineError CONTOURS_SHARE_PLANE.
+    Returns: the layers that are filled, all of them where they are no finer than the planes.
+
+    Raises: PipelineError CONTOURS_SHARE_PLANE where a plane has contours of several positions near it, and none on it.
     """
-    step_mm = float(work.steps_mm[axis])
     planes = [layer.plane for layer in layers]
-    if shared := sorted({p for p in planes if planes.count(p) > 1}):
+    shared = sorted({p for p in planes if planes.count(p) > 1})
+    if not shared:
+        return layers
+    step_mm = float(work.steps_mm[axis])
+    on_plane = [layer for layer in layers if abs(layer.position - layer.plane) * step_mm <= work.limit_mm]
+    if not set(shared) <= {layer.plane for layer in on_plane}:
         raise work.refusal(
             Code.CONTOURS_SHARE_PLANE,
             f"contours at different positions would go to one plane of the source grid, in {len(shared)} planes",
             "They were drawn on another, finer series; give that as --source, or allow --interpolate.",
             where=tuple(f"plane {LETTERS[axis]} = {p}" for p in shared),
         )
+    reach = measure_step(layers) / 2
+    kept = [n for n in layers if n in on_plane or (n.plane not in shared and abs(n.position - n.plane) < reach)]
+    lost = [layer for layer in layers if layer not in kept]
+    work.note(
+        Code.CONTOUR_BETWEEN_PLANES,
+        f"contours at {len(lost)} of {len(layers)} positions lie between planes of the source and were left out; those "
+        "that lie on the planes were taken",
+        "They were drawn on a finer series. For a mask of all of them give that as --source, or allow --interpolate.",
+        where=tuple(title for layer in lost for title in titles(layer.numbers)),
+    )
+    return kept
+
+
+def list_off_planes(work: Filling, layers: Sequence[Layer], axis: int) -> None:
+    """List the contours that lie off the plane they are put on, with the distance.
+
+    Args:
+        work: the ROI.
+        layers: its contours, by position; one to each plane.
+        axis: index direction they are stacked along: 0, 1 or 2 for i, j or k.
+    """
+    step_mm = float(work.steps_mm[axis])
     off = [(layer, abs(layer.position - layer.plane) * step_mm) for layer in layers]
     off = [(layer, distance) for layer, distance in off if distance > work.limit_mm]
     if off:
