@@ -20,7 +20,7 @@ from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix
 
 
-def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
+def products(entry: Entry, found: Scan, asked: Asked) -> list[Product | PipelineError]:
     """Read the masks that are wanted.
 
     Args:
