@@ -392,6 +392,39 @@ def test_damaged_contour_data_is_refused(tmp_path, data, extra):
     assert "“liver”, contour 1" in error.value.finding.message
 
 
+def test_what_allows_two_readings_is_a_warning_and_the_rest_a_note(tmp_path):
+    square = on(G, rectangle(4.5, 18.5, 6.5, 29.5), 2)
+    text = "\\".join(f"{v:.6f}" for v in square.ravel())
+
+    def severity(data: str, code: Code, **roi: Any) -> Severity:
+        decoded = rtstruct.decode(structs(tmp_path, PhantomRoi("a", [data], **roi)), G)
+        assert decoded.masks[0].voxels.array()[:, :, 2].sum() == 14 * 23
+        (finding,) = decoded.findings
+        assert (finding.code, finding.where) == (code, ("contour 1",))
+        return finding.severity
+
+    for count, expected in ((3, Severity.WARNING), (5, Severity.WARNING), (0, Severity.INFO)):
+        assert severity(text, Code.CONTOUR_DATA, extra={"NumberOfContourPoints": count}) is expected
+    assert severity(text.replace(".", ","), Code.CONTOUR_DATA) is Severity.WARNING
+    assert severity(text + "\\ ", Code.CONTOUR_DATA, extra={"NumberOfContourPoints": 4}) is Severity.INFO
+    assert severity(text, Code.CONTOUR_TYPE, kinds="INTERPOLATED_PLANAR") is Severity.WARNING
+    assert severity(text, Code.CONTOUR_TYPE, kinds="closed-planar") is Severity.INFO
+    with pytest.raises(PipelineError) as refused:
+        rtstruct.decode(structs(tmp_path, PhantomRoi("a", [text], kinds="POLYGON")), G, wanted=["a"])
+    assert "a type that the standard does not know" in refused.value.others[0].message
+
+
+def test_planes_that_contours_skip_are_listed(tmp_path):
+    square = rectangle(4.5, 18.5, 6.5, 29.5)
+    (finding,) = decode(tmp_path, G, [on(G, square, k) for k in (2, 4, 6)]).findings
+    assert (finding.code, finding.where) == (
+        Code.CONTOUR_PLANES_SKIPPED,
+        ("between plane k = 2 and 4", "between plane k = 4 and 6"),
+    )
+    assert "--interpolate" in finding.hint
+    assert codes(decode(tmp_path, G, [on(G, square, k) for k in (1, 2, 3, 6, 7)])) == []  # a gap between two pieces
+
+
 def test_a_number_given_twice_takes_out_those_rois_only(tmp_path):
     square = on(G, rectangle(4.5, 18.5, 6.5, 29.5), 2)
     rois = [PhantomRoi(name, [square], number=number) for name, number in (("a", 3), ("b", 3), ("c", 4))]
