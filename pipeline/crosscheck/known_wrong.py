@@ -20,6 +20,7 @@ import numpy as np
 
 from ..core.limits import LEANS_DEGREES
 from ..dicom.frame import Frame
+from ..dicom.frame_vectors import DOSE, vector_class
 from ..dicom.modality import real_world_mapping, rescales
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
@@ -53,6 +54,8 @@ class Rule(Enum):
     NARROW_CODE_STREAM = "take 8-bit code streams for 16-bit ones"
     ROWS_TURNED = "turn round what GE's epi_pepolar stores upside down"
     ONE_SIGN = "take every plane for signed or unsigned as one of them is"
+    STEP_BY_TAG = "lay frames a positive Spacing Between Slices apart, else a Slice Thickness, else a millimetre"
+    NO_DOSE_SCALING = "leave out Dose Grid Scaling"
     ONE_SLOPE = "take slopes for one that differ by less than 0.00000012"
 
 
@@ -148,6 +151,10 @@ def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[
     Tilt, lie along the patient's axis, as far apart as they are along the normal.
     """
     normal, last = _normal(frames[0]), len(frames) - 1
+    if last and vector_class(frames[0].header.values):
+        in_file = tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
+        step = next((mm for k in ("SpacingBetweenSlices", "SliceThickness") if (mm := frames[0].rank(k) or 0.0) > 0), 1.0)
+        yield _restack(Rule.STEP_BY_TAG, stack.grid, _position(frames[in_file[0]]), normal * step, in_file)
     rule = Rule.NO_SHEAR if stack.grid.shear_degrees > LEANS_DEGREES else Rule.FIRST_GAP
     for start, neighbour in ((0, 1), (last, last - 1)) if last else ():
         origin = _position(frames[start])
@@ -218,12 +225,19 @@ def _plane_of(frame: Frame) -> Plane:
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
+def _predict_unscaled_dose(frames: Sequence[Frame]) -> Iterator[tuple[Rule, Physical]]:
+    if all(vector_class(f.header.values) == DOSE for f in frames):
+        yield Rule.NO_DOSE_SCALING, lambda n, _: read_plane(frames[n])
+
+
 def _predict_dicom2nifti_values(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
+    yield from _predict_unscaled_dose(frames)
     if any(f.get("RescaleSlope") is None and f.get("RescaleIntercept") is not None for f in frames):
         yield Rule.NO_LONE_INTERCEPT, lambda n, _: _rescale(frames[n], needs_slope=True)
 
 
 def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
+    yield from _predict_unscaled_dose(frames)
     yield from _predict_one_sign(frames)
     if any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
         yield Rule.INVERTED, lambda n, _: _rescale(frames[n], _invert)
@@ -234,6 +248,7 @@ def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[
 
 
 def _predict_dcm2niix_values(frames: Sequence[Frame], physical: Physical) -> Iterator[tuple[Rule, Physical]]:
+    yield from _predict_unscaled_dose(frames)
     yield from _predict_one_sign(frames)
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
         yield Rule.NO_MODALITY_LUT, lambda n, _: _rescale(frames[n])
