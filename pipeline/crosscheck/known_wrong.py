@@ -56,6 +56,8 @@ class Rule(Enum):
     ONE_SIGN = "take every plane for signed or unsigned as one of them is"
     STEP_BY_TAG = "lay frames a positive Spacing Between Slices apart, else a Slice Thickness, else a millimetre"
     NO_DOSE_SCALING = "leave out Dose Grid Scaling"
+    SIGNED_32 = "take unsigned 32-bit values for signed"
+    SIGNED_DOSE = "leave out Dose Grid Scaling, and take unsigned 32-bit values for signed"
     ONE_SLOPE = "take slopes for one that differ by less than 0.00000012"
 
 
@@ -153,7 +155,9 @@ def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[
     normal, last = _normal(frames[0]), len(frames) - 1
     if last and vector_class(frames[0].header.values):
         in_file = tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
-        step = next((mm for k in ("SpacingBetweenSlices", "SliceThickness") if (mm := frames[0].rank(k) or 0.0) > 0), 1.0)
+        step = next(
+            (mm for k in ("SpacingBetweenSlices", "SliceThickness") if (mm := frames[0].rank(k) or 0.0) > 0), 1.0
+        )
         yield _restack(Rule.STEP_BY_TAG, stack.grid, _position(frames[in_file[0]]), normal * step, in_file)
     rule = Rule.NO_SHEAR if stack.grid.shear_degrees > LEANS_DEGREES else Rule.FIRST_GAP
     for start, neighbour in ((0, 1), (last, last - 1)) if last else ():
@@ -249,6 +253,9 @@ def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[
 
 def _predict_dcm2niix_values(frames: Sequence[Frame], physical: Physical) -> Iterator[tuple[Rule, Physical]]:
     yield from _predict_unscaled_dose(frames)
+    if any(f.get("BitsAllocated") == 32 and f.get("PixelRepresentation") == 0 for f in frames):
+        yield Rule.SIGNED_32, partial(_retype, frames, "i")
+        yield Rule.SIGNED_DOSE, lambda n, _: read_plane(frames[n]).astype("<i4")
     yield from _predict_one_sign(frames)
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
         yield Rule.NO_MODALITY_LUT, lambda n, _: _rescale(frames[n])

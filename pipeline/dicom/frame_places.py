@@ -12,24 +12,24 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..core.findings import Code, Finding, Severity
 from ..core.limits import SAME_PLACE_MM
-from .frame_vectors import DETECTORS, DOSE, NUCLEAR, PLACE, SLICES, VECTORS, Values, vector_class
+from .frame_vectors import DETECTORS, DOSE, NUCLEAR, PLACE, POINTER, SLICES, VECTORS, Values, vector_class
 
 if TYPE_CHECKING:
     from .header import Header
 
 _DOSE_CLAUSE, _SLICES_CLAUSE, _DETECTOR_CLAUSE = "PS3.3 C.8.8.3.2", "PS3.3 C.8.4.15", "PS3.3 C.8.4.11"
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+_PRINTED_MM = 0.01  # the two may be printed with different decimals
 _TRANSVERSE = 1e-4  # how far the normal's part along z may be from 1: 0.8 degrees would be no rounding
 _OFFSETS = "Grid Frame Offset Vector (3004,000C)"
 _STEP = "Spacing Between Slices (0018,0088)"
-_RECONSTRUCTED = ("RECON TOMO", "RECON GATED TOMO")
 _PROJECTIONS = {
     "STATIC": "a planar view of a standing detector",
     "WHOLE BODY": "a planar sweep over the body",
@@ -65,7 +65,6 @@ _PLACELESS = {
         "Export it with Image Position (Patient) for every frame, if the device has it.",
     ),
 }
-_SLICE_LOCATIONS = "SliceLocationVector"
 
 
 class Places(NamedTuple):
@@ -111,6 +110,8 @@ def advise(header: Header) -> str:
     """Say what to do about an image that has no place by its nature; "" for one that lost it."""
     if _is_projection(header):
         return _RECONSTRUCTION
+    if vector_class(header.values):
+        return "Nothing is invented here. Correct the attribute, or export the instance again."
     return _PLACELESS.get(str(header.get("SOPClassUID", "")), ("", ""))[1]
 
 
@@ -141,13 +142,17 @@ def _place_doses(header: Header, count: int) -> Places:
     z, first = position[2], offsets[0]
     if abs(first) <= SAME_PLACE_MM:
         return Places([_at(orientation, position + offset * normal) for offset in offsets])
-    if abs(first - z) > SAME_PLACE_MM or abs(abs(normal[2]) - 1) > _TRANSVERSE:
+    if abs(first - z) > _PRINTED_MM or abs(abs(normal[2]) - 1) > _TRANSVERSE:
         raise _NoPlace(
             f"its {_OFFSETS} begins with {first:g}, which is neither 0, for offsets along the normal, nor the z of its Image "
             f"Position (Patient), {z:g}, in transverse planes: where the dose lies cannot be known"
         )
-    note = "" if orientation == _IDENTITY else (
-        f"{_OFFSETS} holds the planes' own z, which it may only where rows run along x and columns along y; they do not"
+    note = (
+        ""
+        if np.allclose(orientation, _IDENTITY, atol=_TRANSVERSE)
+        else (
+            f"{_OFFSETS} holds the planes' own z, which it may only where rows run along x and columns along y; they do not"
+        )
     )
     return Places([_at(orientation, (*position[:2], offset)) for offset in offsets], note=note)
 
@@ -163,24 +168,42 @@ def _place_slices(header: Header, count: int) -> Places:
             "the patient"
         )
     position, orientation, note = _find_first_place(header)
-    indices = {k: _vector(header, k, k, count, whole=True) for k in VECTORS if k in header.values}
     if count == 1:
         return Places([_at(orientation, position)], note=note)
-    steps, ordered = _count_steps(header, count)
+    indices = _read_indices(header, count)
+    steps, ordered = _count_steps(header, count, indices)
     step = header.get("SpacingBetweenSlices")
     if "SpacingBetweenSlices" in header.unreadable or not isinstance(step, float) or not np.isfinite(step) or step == 0:
-        raise _NoPlace(f"its {_STEP} is {_show(step)}, and that alone says how far apart its slices are and which way they run")
+        raise _NoPlace(
+            f"its {_STEP} is {_show(step)}, and that alone says how far apart its slices are and which way they run"
+        )
     normal = _normal(orientation)
     own = [{k: v[n] for k, v in indices.items()} for n in range(count)]
     places = [_at(orientation, position + s * step * normal) for s in steps]
     return Places([place | values for place, values in zip(places, own, strict=True)], note=note or ordered)
 
 
-def _count_steps(header: Header, count: int) -> tuple[Sequence[float], str]:
+def _read_indices(header: Header, count: int) -> dict[str, tuple[float, ...]]:
+    """The vectors that tell volumes apart: those that Frame Increment Pointer names, or that fit where it names none."""
+    pointer = header.get(POINTER, ())
+    named = pointer if isinstance(pointer, tuple) else (pointer,)
+    fitting = {k for k in VECTORS if np.size(header.get(k, ())) == count}
+    wanted = {k for k, (tag, _) in VECTORS.items() if tag in named} if named else fitting
+    return {k: _vector(header, k, _describe(k), count, whole=True) for k in VECTORS if k in wanted}
+
+
+def _describe(keyword: str) -> str:
+    tag, word = VECTORS[keyword]
+    return f"{word} vector ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _count_steps(header: Header, count: int, indices: Mapping[str, tuple[float, ...]]) -> tuple[Sequence[float], str]:
     """How many steps each frame lies from the first one, by the Slice Vector; and what that rests on where there is none."""
-    others = [k for k in VECTORS if len(set(np.atleast_1d(header.get(k, 1)).tolist())) > 1]
-    if SLICES not in header.values and SLICES not in header.unreadable and not others:
-        return range(count), f"there is no Slice Vector (0054,0080); its {count} frames were taken for slices in their order"
+    is_one = all(len(set(values)) == 1 for values in indices.values())
+    if SLICES not in header.values and SLICES not in header.unreadable and is_one:
+        return range(
+            count
+        ), f"there is no Slice Vector (0054,0080); its {count} frames were taken for slices in their order"
     numbers = _vector(header, SLICES, "Slice Vector (0054,0080)", count, whole=True)
     if numbers[0] != min(numbers):
         raise _NoPlace(
@@ -197,7 +220,9 @@ def _find_first_place(header: Header) -> tuple[Any, tuple[float, ...], str]:
         found = [_numbers(header.values, header.unreadable, keyword) for keyword in PLACE]
         return found[0], found[1], "its place stands in the data set itself, not in an item of its detector (0054,0022)"
     places = [tuple(_numbers(values, odd, keyword) for keyword in PLACE) for values, odd in items]
-    apart = max(float(np.abs(np.subtract(a, b)).max()) for place in places for a, b in zip(place, places[0], strict=True))
+    apart = max(
+        float(np.abs(np.subtract(a, b)).max()) for place in places for a, b in zip(place, places[0], strict=True)
+    )
     if apart > SAME_PLACE_MM:
         raise _NoPlace(
             f"the {len(places)} items of its Detector Information Sequence (0054,0022) give different places, {apart:g} apart, "

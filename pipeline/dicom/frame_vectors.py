@@ -23,20 +23,21 @@ _CLASSES = {
 }
 DETECTORS = "DetectorInformationSequence"
 PLACE = ("ImagePositionPatient", "ImageOrientationPatient")
-# Frame index vectors of PS3.3 C.8.4.8, in the words of a person; the last one numbers the planes of a volume.
+# Frame index vectors of PS3.3 C.8.4.8: one numbers the planes of a volume; the others tell volumes apart, in a word.
 SLICES = "SliceVector"
 VECTORS = {
-    "EnergyWindowVector": "energy window",
-    "DetectorVector": "detector",
-    "PhaseVector": "phase",
-    "RotationVector": "rotation",
-    "RRIntervalVector": "R-R interval",
-    "TimeSlotVector": "time slot",
-    "AngularViewVector": "angular view",
-    "TimeSliceVector": "time slice",
+    "EnergyWindowVector": (0x00540010, "energy window"),
+    "DetectorVector": (0x00540020, "detector"),
+    "PhaseVector": (0x00540030, "phase"),
+    "RotationVector": (0x00540050, "rotation"),
+    "RRIntervalVector": (0x00540060, "R-R interval"),
+    "TimeSlotVector": (0x00540070, "time slot"),
+    "AngularViewVector": (0x00540090, "angular view"),
+    "TimeSliceVector": (0x00540100, "time slice"),
 }
+POINTER = "FrameIncrementPointer"
 _KEYWORDS = {
-    NUCLEAR: (SLICES, *VECTORS),
+    NUCLEAR: (POINTER, SLICES, *VECTORS),
     DOSE: ("GridFrameOffsetVector", "DoseGridScaling", "DoseUnits", "DoseType", "DoseSummationType"),
 }
 Values = dict[str, Any]

@@ -188,7 +188,11 @@ def _note_dose(frames: Sequence[Frame]) -> list[Finding]:
     odd = without or twice
     if odd is None:
         return []
-    what = "is missing: what was written is no dose" if without else "was applied, and not the rescale that stands beside it"
+    what = (
+        "is missing: what was written is no dose"
+        if without
+        else "was applied, and not the rescale that stands beside it"
+    )
     return [
         Finding(
             Code.DOSE_UNSCALED,
