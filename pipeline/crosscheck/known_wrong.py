@@ -155,10 +155,9 @@ def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[
     normal, last = _normal(frames[0]), len(frames) - 1
     if last and vector_class(frames[0].header.values):
         in_file = tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
-        step = next(
-            (mm for k in ("SpacingBetweenSlices", "SliceThickness") if (mm := frames[0].rank(k) or 0.0) > 0), 1.0
-        )
-        yield _restack(Rule.STEP_BY_TAG, stack.grid, _position(frames[in_file[0]]), normal * step, in_file)
+        tags = (frames[0].rank(keyword) or 0.0 for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+        apart = normal * next((mm for mm in tags if mm > 0), 1.0)
+        yield _restack(Rule.STEP_BY_TAG, stack.grid, _position(frames[in_file[0]]), apart, in_file)
     rule = Rule.NO_SHEAR if stack.grid.shear_degrees > LEANS_DEGREES else Rule.FIRST_GAP
     for start, neighbour in ((0, 1), (last, last - 1)) if last else ():
         origin = _position(frames[start])

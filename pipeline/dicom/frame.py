@@ -31,8 +31,8 @@ class Frame:
     """One frame of one instance: it identifies its pixels without holding them.
 
     number: 1-based within the instance. plane: its place, or None and `why_no_plane`. values: what the frame's
-    functional groups, or its instance's vectors, say over the header. pairing: how its place was assumed, "" where the file gives it. tile: 1-based
-    number within a mosaic, 0 for a whole frame.
+    functional groups, or the vectors of its instance, say over the header. pairing: how its place was assumed, "" where
+    the file gives it. tile: 1-based number within a mosaic, 0 for a whole frame.
     """
 
     header: Header

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..core.findings import Code, Finding, Severity
 from ..core.limits import SAME_PLACE_MM
-from .frame_vectors import DETECTORS, DOSE, NUCLEAR, PLACE, POINTER, SLICES, VECTORS, Values, vector_class
+from .frame_vectors import DETECTORS, DOSE, LOCATIONS, NUCLEAR, PLACE, POINTER, SLICES, VECTORS, Values, vector_class
 
 if TYPE_CHECKING:
     from .header import Header
@@ -94,16 +94,40 @@ def derive_places(header: Header) -> Places:
     if header.frames or (count == 1 and kind != NUCLEAR):
         return Places()
     if not kind:
-        return Places(reason="a multi-frame instance without functional groups gives no position per frame")
+        numbers = "; its Slice Location Vector (0018,2005) numbers them along an axis that it does not give"
+        why = "a multi-frame instance without functional groups gives no position per frame"
+        return Places(reason=why + (numbers if LOCATIONS in header.values else ""))
     try:
         return _place_slices(header, count) if kind == NUCLEAR else _place_doses(header, count)
     except _NoPlace as error:
         return Places(reason=str(error))
 
 
+def find_first_place(header: Header) -> Values:
+    """Find position and orientation of the first frame of an instance whose frames may be laid evenly from there.
+
+    Args:
+        header: of an instance without functional groups.
+
+    Returns: the two by keyword; nothing where frames are projections, or belong to several volumes.
+    """
+    if vector_class(header.values) != NUCLEAR:
+        return {keyword: header.get(keyword) for keyword in PLACE}
+    try:
+        count = header.number_of_frames
+        indices = _read_indices(header, count)
+        if _is_projection(header) or list(_count_steps(header, count, indices)[0]) != list(range(count)):
+            return {}
+        position, orientation, _ = _find_place(header)
+    except _NoPlace:
+        return {}
+    return _at(orientation, position)
+
+
 def describe_placeless(header: Header) -> str:
     """Say what an image is whose class has no place in the patient; "" for any other class."""
-    return _PLACELESS.get(str(header.get("SOPClassUID", "")), ("", ""))[0]
+    what = _PLACELESS.get(str(header.get("SOPClassUID", "")), ("", ""))[0]
+    return f"it is {what}" if what else ""
 
 
 def advise(header: Header) -> str:
@@ -124,7 +148,7 @@ def note_places(headers: Sequence[Header]) -> list[Finding]:
             found[note] = Finding(
                 Code.PLACE_ELSEWHERE,
                 f"{header.path.name}: {note}",
-                "The standard puts it elsewhere; look at the result over another image of the patient.",
+                "Look at the result over another image of the patient before relying on it.",
                 Severity.WARNING,
                 _DOSE_CLAUSE if vector_class(header.values) == DOSE else _DETECTOR_CLAUSE,
                 (header.path.name,),
@@ -167,7 +191,7 @@ def _place_slices(header: Header, count: int) -> Places:
             f"it is a Nuclear Medicine image of type {image_type}, {_PROJECTIONS[image_type]}: no plane of it has a place in "
             "the patient"
         )
-    position, orientation, note = _find_first_place(header)
+    position, orientation, note = _find_place(header)
     if count == 1:
         return Places([_at(orientation, position)], note=note)
     indices = _read_indices(header, count)
@@ -213,7 +237,7 @@ def _count_steps(header: Header, count: int, indices: Mapping[str, tuple[float, 
     return [n - numbers[0] for n in numbers], ""
 
 
-def _find_first_place(header: Header) -> tuple[Any, tuple[float, ...], str]:
+def _find_place(header: Header) -> tuple[Any, tuple[float, ...], str]:
     """Position and orientation of the first frame, and where they stand if not in the item of its detector."""
     items = [(values, odd) for values, odd in header.get(DETECTORS, ()) if any(k in values or k in odd for k in PLACE)]
     if not items:

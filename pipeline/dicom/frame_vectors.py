@@ -35,6 +35,7 @@ VECTORS = {
     "AngularViewVector": (0x00540090, "angular view"),
     "TimeSliceVector": (0x00540100, "time slice"),
 }
+LOCATIONS = "SliceLocationVector"
 POINTER = "FrameIncrementPointer"
 _KEYWORDS = {
     NUCLEAR: (POINTER, SLICES, *VECTORS),
@@ -64,9 +65,9 @@ def read_vectors(
         read: takes a data set and keywords, and gives values and what cannot be read.
     """
     kind = vector_class(values)
-    if not kind:
+    if not kind and "NumberOfFrames" not in values:
         return
-    further, odd = read(dataset, _KEYWORDS[kind])
+    further, odd = read(dataset, _KEYWORDS.get(kind, (LOCATIONS,)))
     values.update(further)
     unreadable.update(odd)
     if kind == NUCLEAR:

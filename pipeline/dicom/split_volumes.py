@@ -206,7 +206,8 @@ def _are_turned(a: Plane, b: Plane) -> bool:
 
 
 def _label(group: Sequence[Frame], word: str, number: int, count: int) -> str:
-    return f"{word} {number} of {count}" + (" (localizer)" if _is_localizer(group[0]) else "")
+    what = "localizer" if _is_localizer(group[0]) else group[0].get("DoseSummationType")
+    return f"{word} {number} of {count}" + (f" ({what})" if what else "")
 
 
 def _split_repeats(frames: list[Frame]) -> _Volumes:
