@@ -18,6 +18,7 @@ from itertools import product
 import numpy as np
 
 from ..core.limits import LEANS_DEGREES
+from ..dicom.encoding import EXPLICIT_BIG
 from ..dicom.frame import Frame
 from ..dicom.modality import real_world_mapping, rescales
 from ..dicom.pixels import read_plane
@@ -142,6 +143,8 @@ def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[
         yield Rule.NO_MODALITY_LUT, lambda n, _: _rescale(frames[n])
     if any(_GE_SYNTAX in (f.header.transfer_syntax, f.header.declared_syntax) for f in frames):
         yield Rule.SWAPPED_BYTES, lambda n, _: _rescale(frames[n], _swap_bytes)
+    if any(f.header.transfer_syntax == EXPLICIT_BIG and f.get("BitsAllocated") == 32 for f in frames):
+        yield Rule.SWAPPED_WORDS, lambda n, _: _rescale(frames[n], _swap_words)
 
 
 def _predict_dcm2niix_values(frames: Sequence[Frame], physical: Physical) -> Iterator[tuple[Rule, Physical]]:
@@ -199,6 +202,11 @@ def _invert(frame: Frame, stored: Array) -> Array:
 
 def _swap_bytes(_: Frame, stored: Array) -> Array:
     return stored.byteswap()
+
+
+def _swap_words(_: Frame, stored: Array) -> Array:
+    whole = stored.astype(stored.dtype.newbyteorder("="))
+    return np.ascontiguousarray(whole.view(np.uint16).reshape(*whole.shape, 2)[..., ::-1]).view(whole.dtype)[..., 0]
 
 
 def _find_real_world_mappings(frames: Sequence[Frame]) -> list[tuple[float, float]] | None:

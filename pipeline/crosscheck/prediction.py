@@ -42,6 +42,7 @@ class Rule(Enum):
     RETIRED_CLASS = "know no detector and no spacing of the retired Nuclear Medicine class"
     STEP_BY_TAG = "lay frames a positive Spacing Between Slices apart, else a Slice Thickness, else a millimetre"
     NO_DOSE_SCALING = "leave out Dose Grid Scaling"
+    SWAPPED_WORDS = "exchange the two words of 32-bit values in big endian"
     SIGNED_32 = "take unsigned 32-bit values for signed"
     SIGNED_DOSE = "leave out Dose Grid Scaling, and take unsigned 32-bit values for signed"
     ONE_SLOPE = "take slopes for one that differ by less than 0.00000012"
