@@ -182,7 +182,10 @@ def _make_tiles(header: Header) -> list[Frame]:
 def _derive_plane(frame: Frame) -> tuple[Plane | None, str]:
     """The plane that a frame's attributes give; or None, and the reason."""
     if frame.header.number_of_frames > 1 and not frame.values:
-        return None, f"there are functional groups for {len(frame.header.frames)} of its {frame.header.number_of_frames} frames"
+        return (
+            None,
+            f"there are functional groups for {len(frame.header.frames)} of its {frame.header.number_of_frames} frames",
+        )
     found: dict[str, tuple[float, ...]] = {}
     for keyword, (name, count) in _PLANE_ATTRIBUTES.items():
         value, why = frame.get(keyword), frame.unreadable(keyword)
