@@ -86,7 +86,7 @@ def test_what_has_no_place_is_refused_in_words_that_fit(tmp_path: Path, name: st
 @pytest.mark.parametrize(
     ("kind", "what"),
     [
-        ("STATIC", "a planar view"),
+        ("STATIC", "a planar view of a standing detector"),
         ("WHOLE BODY", "a planar sweep over the body"),
         ("DYNAMIC", "planar views over time"),
         ("GATED", "planar views over the heart's cycle"),

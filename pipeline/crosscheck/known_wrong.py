@@ -149,6 +149,7 @@ def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[
 
 def _predict_dcm2niix_values(frames: Sequence[Frame], physical: Physical) -> Iterator[tuple[Rule, Physical]]:
     yield from leave_doses(frames, wraps=True)
+    yield from _predict_one_sign(frames)
     if any(f.get("BitsAllocated") == 32 and f.get("PixelRepresentation") == 0 for f in frames):
         yield Rule.SIGNED_32, partial(_retype, frames, "i")
     if any("ModalityLUTSequence" in f.header.luts for f in frames):

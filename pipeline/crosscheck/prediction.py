@@ -84,7 +84,18 @@ class Prediction:
 
 
 def restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[int, ...] | None = None) -> Prediction:
-    """Give the planes of a grid other places, and reverse them where they run against ours."""
+    """Give the planes of a grid other places, and reverse them where they run against ours.
+
+    Args:
+        rule: that puts them there.
+        grid: of our planes, LPS mm.
+        origin: (3,) of the first plane, LPS mm.
+        step: (3,) from each plane to the next, mm.
+        picks: which of our planes lies at each; None for all in our order.
+
+    Returns:
+        The prediction of that place, without values.
+    """
     count, lps = grid.shape[2], grid.lps.copy()
     lps[:3, 2], lps[:3, 3] = step, origin
     if np.linalg.det(lps[:3, :3]) < 0:
@@ -94,10 +105,12 @@ def restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[i
 
 
 def position_of(frame: Frame) -> Matrix:
+    """Return (3,) the position of a frame's first pixel, LPS mm."""
     return np.array(_plane_of(frame).position)
 
 
 def normal_of(frame: Frame) -> Matrix:
+    """Return (3,) the normal of a frame's plane, of unit length."""
     return np.array(_plane_of(frame).normal)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 
 from tests.helpers.cases_rtstruct import inside
 from tests.helpers.hard_case import HardCase
@@ -19,6 +19,7 @@ from tests.helpers.vector_edits import (
     FRAMES,
     RETIRED,
     Further,
+    at_top,
     dose,
     gated,
     nothing,
@@ -55,14 +56,6 @@ def _two_detectors(spec: Spec, k: int) -> Further:
     return values(DetectorInformationSequence=[place(spec, 0), place(spec, k)], NumberOfDetectors=2)
 
 
-def _at_top(spec: Spec) -> Further:
-    def change(dataset: Dataset) -> None:
-        del dataset.DetectorInformationSequence
-        dataset.update(place(spec, 0))
-
-    return change
-
-
 def _nuclear() -> list[HardCase]:
     short = replace(FRAMES, shape=(11, 9, 4))
     projections = ("STATIC", "WHOLE BODY", "DYNAMIC", "GATED", "TOMO", "GATED TOMO")
@@ -75,7 +68,7 @@ def _nuclear() -> list[HardCase]:
         _nm("NM of two detectors", FRAMES, _two_detectors(FRAMES, 0)),
         _nm("NM with leftover vectors", FRAMES, values(DetectorVector=[1], RotationVector=[1, 1])),
         _nm("NM, no Slice Vector", AGAINST, values(SliceVector=None), findings=("PLACE_ELSEWHERE",)),
-        _nm("NM, place in the data set itself", FRAMES, _at_top(FRAMES), findings=("PLACE_ELSEWHERE",)),
+        _nm("NM, place in the data set itself", FRAMES, at_top(FRAMES), findings=("PLACE_ELSEWHERE",)),
         _nm("NM of one slice", replace(FRAMES, shape=(11, 9, 1)), findings=("ASSUMED_THICKNESS",)),
         _nm(
             "NM, no Spacing Between Slices --assume-spacing",

@@ -52,6 +52,16 @@ def place(spec: Spec, k: int) -> Dataset:
     return item
 
 
+def at_top(spec: Spec) -> Further:
+    """The place of the first frame in the data set itself, and no detector."""
+
+    def change(dataset: Dataset) -> None:
+        del dataset.DetectorInformationSequence
+        dataset.update(place(spec, 0 if spec.stored == "along" else spec.shape[2] - 1))
+
+    return change
+
+
 def nuclear(spec: Spec, further: Further = nothing, *, sop_class: str = NUCLEAR) -> Edit:
     """A reconstruction (RECON TOMO): of frames stored against the normal, with a negative Spacing Between Slices."""
 
