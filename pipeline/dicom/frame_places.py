@@ -24,10 +24,10 @@ from .frame_vectors import DETECTORS, DOSE, LOCATIONS, NUCLEAR, PLACE, POINTER, 
 if TYPE_CHECKING:
     from .header import Header
 
-_DOSE_CLAUSE, _SLICES_CLAUSE, _DETECTOR_CLAUSE = "PS3.3 C.8.8.3.2", "PS3.3 C.8.4.15", "PS3.3 C.8.4.11"
+_DOSE_CLAUSE, _DETECTOR_CLAUSE = "PS3.3 C.8.8.3.2", "PS3.3 C.8.4.11"
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _PRINTED_MM = 0.01  # the two may be printed with different decimals
-_TRANSVERSE = 1e-4  # how far the normal's part along z may be from 1: 0.8 degrees would be no rounding
+_TRANSVERSE = 1e-4  # how far a cosine may be from that of a transverse plane: what rounding leaves
 _OFFSETS = "Grid Frame Offset Vector (3004,000C)"
 _STEP = "Spacing Between Slices (0018,0088)"
 _PROJECTIONS = {
