@@ -3,11 +3,9 @@
 Rules:
 - All other modules get headers from here. pydicom is the parser of record; `fast_header` reads plain files, or gives up and
   leaves them to it.
-- A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
+- A `Header` holds the attributes of `KEYWORDS`, those of `frame_vectors` for its class, and nothing of the patient.
 - Numbers are floats and ints, text is stripped, several values are a tuple; an empty value is absent. A value that cannot
   be read is kept as unreadable, so that no default is taken for it.
-- What an attribute is follows from its keyword, whatever VR it is written with: a number as text (UT, ST, LO) is that
-  number. One number that is written several times over is one.
 - The transfer syntax is the one the bytes have (`encoding`). Where the File Meta Information declares another, that is
   kept too.
 - The place of the pixels is an offset and a length in the file; a deflated file has none. `pixel_layout` judges what they
@@ -18,20 +16,20 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..core.findings import Code, refuse
+from .element_values import read_values
 from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, open_dataset
 from .fast_header import SEQUENCES_OF_VALUES, Reader
 from .fast_values import GiveUp, patient_key
+from .frame_vectors import read_vectors
 
 if TYPE_CHECKING:
-    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 KEYWORDS = tuple(
@@ -49,7 +47,6 @@ KEYWORDS = tuple(
 _FAST = Reader(KEYWORDS)
 LUTS = tuple(SEQUENCES_OF_VALUES)
 _PER_FRAME = "PerFrameFunctionalGroupsSequence"
-_REALS, _INTEGERS = ("DS", "FD", "FL"), ("IS", "US", "SS", "UL", "SL")
 # Functional groups of a frame (PS3.3 C.7.6.16): sequence, and what is read from its first item.
 _FRAME_GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -157,7 +154,8 @@ def _read_with_pydicom(path: Path) -> Header:
 def _parse_header(path: Path, file: BinaryIO) -> Header:
     opened = open_dataset(file, stop_before_pixels=True)
     dataset, syntax = opened.dataset, opened.syntax
-    values, unreadable = _read_values(dataset, KEYWORDS)
+    values, unreadable = read_values(dataset, KEYWORDS)
+    read_vectors(dataset, values, unreadable, read_values)
     offset = length = None
     if opened.position is None:  # deflated: pixels have an offset in the inflated copy only
         has_pixels = "Rows" in values
@@ -228,110 +226,6 @@ def _is_filled(dataset: Dataset, keyword: str) -> bool:
     return bool(element.value) if length is None else length != 0
 
 
-def _read_values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values of attributes by keyword, and why others cannot be read."""
-    from pydicom.errors import BytesLengthException
-
-    values: dict[str, Any] = {}
-    unreadable: dict[str, str] = {}
-    for keyword in keywords:
-        if keyword not in dataset:
-            continue
-        try:
-            element = dataset[keyword]
-            value = _join_uids(element.value) if element.VR == "UI" else plain(element.value)
-            value = _as_numbers(keyword, element.VR, value)
-        except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
-            unreadable[keyword] = str(error)
-            continue
-        if element.VR in ("DS", "IS") and (_has_text(value) or "_" in str(element.value)):
-            # pydicom hands on what it could not make a number, and lets Python read 1_0 as 10
-            unreadable[keyword] = f"“{_show(element.value)}” is not a number"
-        elif value is not None:
-            values[keyword] = value
-        elif _has_content(element):
-            unreadable[keyword] = f"“{_show(element.value)}” (VR {element.VR}) is no value of its kind"
-    return values, unreadable
-
-
-def _join_uids(value: Any) -> str | None:
-    """A UID; several are kept as one text, which is no other instance's UID."""
-    parts = [value] if isinstance(value, str) else value or ()
-    return "\\".join(str(part).strip() for part in parts) or None
-
-
-@cache
-def _kind_of(keyword: str) -> tuple[str, bool]:
-    """The VR that the dictionary gives an attribute, and whether it has one value."""
-    from pydicom.datadict import dictionary_VM, dictionary_VR, tag_for_keyword
-
-    tag = tag_for_keyword(keyword) or 0
-    return dictionary_VR(tag), dictionary_VM(tag) == "1"
-
-
-def _as_numbers(keyword: str, vr: str, value: Any) -> Any:
-    """The value of an attribute that the dictionary says is a number, as such; any other value as it is.
-
-    Several equal ones are one where there is to be one. Raises ValueError for a text that is no number.
-    """
-    own, is_single = _kind_of(keyword)
-    if value is None or own not in (*_REALS, *_INTEGERS) or (vr in ("DS", "IS") and _has_text(value)):
-        return value
-    if vr != own:
-        parts = value.split("\\") if isinstance(value, str) else value if isinstance(value, tuple) else (value,)
-        try:
-            numbers = tuple(_parse_number(str(part)) for part in parts)
-        except ValueError:
-            raise ValueError(f"“{_show(value)}” (VR {vr}) is not a number") from None
-        if own in _INTEGERS and all(number.is_integer() for number in numbers):
-            numbers = tuple(int(number) for number in numbers)
-        value = numbers if len(numbers) > 1 else numbers[0]
-    if is_single and isinstance(value, tuple) and len(set(value)) == 1:
-        return value[0]
-    return value
-
-
-def _parse_number(text: str) -> float:
-    if "_" in text:  # Python's own way to group digits
-        raise ValueError
-    return float(text)
-
-
-def _has_text(value: Any) -> bool:
-    return any(isinstance(item, str) for item in (value if isinstance(value, tuple) else (value,)))
-
-
-def _has_content(element: DataElement) -> bool:
-    """Whether an element that gave no value has bytes: one number of several left empty, or a VR that holds no numbers."""
-    if isinstance(element.value, bytes):
-        return bool(element.value.strip(b"\0 "))
-    return element.VR in (*_REALS, *_INTEGERS) and element.VM > 1
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value[:16].decode("ascii", "replace")
-    if isinstance(value, str):
-        return value
-    return "\\".join("" if v is None else str(v) for v in value) if isinstance(value, Iterable) else str(value)
-
-
-def plain(value: Any) -> Any:
-    """Convert a pydicom value to str, int, float or a tuple of them; None for an empty one."""
-    if isinstance(value, str):
-        return str(value).strip() or None
-    if isinstance(value, bool | int):
-        return int(value)
-    if isinstance(value, float) or hasattr(value, "is_integer") or hasattr(value, "as_integer_ratio"):
-        return float(value)
-    if isinstance(value, bytes) or value is None:
-        return None
-    if hasattr(value, "__iter__"):
-        items = tuple(plain(item) for item in value)
-        return None if not items or None in items else items
-    return str(value)
-
-
 def _read_frames(dataset: Dataset) -> list[tuple[dict[str, Any], dict[str, str]]]:
     """For every item of the per-frame functional groups: its values over the shared ones, and what cannot be read."""
     shared = dataset.get("SharedFunctionalGroupsSequence")
@@ -351,7 +245,7 @@ def _read_groups(item: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
     for sequence, keywords in _FRAME_GROUPS.items():
         group = item.get(sequence)
         if group:
-            values, odd = _read_values(group[0], keywords)
+            values, odd = read_values(group[0], keywords)
             found.update(values)
             unreadable.update(odd)
     return found, unreadable

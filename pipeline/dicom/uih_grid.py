@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..geometry.grid import GeometryError, Plane
+from .element_values import plain
 from .encoding import load
-from .header import Header, plain
+from .header import Header
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..dicom.frame import Frame, plane_of
+from ..dicom.frame_places import find_first_place
 from ..dicom.header import Header
 from ..geometry.affine import Matrix, Vector
 from ..geometry.grid import Plane
@@ -29,6 +30,8 @@ _STEPS = {"SpacingBetweenSlices": "Spacing Between Slices (0018,0088)", "SliceTh
 
 def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
     """Lay frames of one multi-frame instance without functional groups one step apart.
+
+    A Nuclear Medicine image without it (it alone says which way its slices run) is laid Slice Thickness apart.
 
     Along row x column, in the order of the frames, from the position the instance gives. None where it gives too little.
     """
@@ -55,12 +58,13 @@ def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
 
 def _first_plane_and_step(header: Header) -> tuple[Plane, float, str] | None:
     """The plane of the first frame, the step to the next in mm, and the attribute it is from; None where one is missing."""
-    plane, _ = plane_of(Frame(header, 1, None))
-    for keyword, name in _STEPS.items():
-        step = header.get(keyword)
-        if plane is not None and not header.frames and isinstance(step, float) and isfinite(step) and step > 0:
-            return plane, step, name
-    return None
+    place = {k: v for k, v in find_first_place(header).items() if v is not None}
+    plane, _ = plane_of(Frame(header, 1, None, values=place))
+    keyword = next((k for k in _STEPS if header.get(k) is not None or k in header.unreadable), "")
+    step = header.get(keyword)
+    if header.frames or not place or plane is None or not isinstance(step, float) or not (isfinite(step) and step > 0):
+        return None
+    return plane, step, _STEPS[keyword]
 
 
 def pair_with_source(frames: Sequence[Frame], source: Sequence[Frame], step_mm: float) -> tuple[list[Frame], Finding]:
