@@ -141,11 +141,7 @@ class Reader:
         _check_character_set(found)
         if any(tag in found for tag in _FUNCTIONAL_GROUPS):
             raise GiveUp("functional groups")
-        values = {}
-        for keyword, tag, vr in self._attributes:
-            if tag in found and (value := plain_value(vr, found[tag])) is not None:
-                is_repeated = type(value) is tuple and keyword in _ONE_NUMBER and len(set(value)) == 1
-                values[keyword] = value[0] if is_repeated else value
+        values = self._convert(found)
         if values.get("NumberOfFrames", 1) != 1:
             raise GiveUp("several frames")
         if vector_class(values):
@@ -167,6 +163,15 @@ class Reader:
             "csa": _CSA in found,
             "uih_grid": _UIH_FRAMES in found,
         }
+
+    def _convert(self, found: Mapping[int, bytes]) -> dict[str, Any]:
+        """The values by keyword; an empty one is left out."""
+        values = {}
+        for keyword, tag, vr in self._attributes:
+            if tag in found and (value := plain_value(vr, found[tag])) is not None:
+                is_repeated = type(value) is tuple and keyword in _ONE_NUMBER and len(set(value)) == 1
+                values[keyword] = value[0] if is_repeated else value
+        return values
 
 
 class _File:
