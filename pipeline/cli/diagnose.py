@@ -82,7 +82,7 @@ def _read_truth(options: argparse.Namespace, policy: Policy) -> _Truth:
 
     source, source_frames = read_laid_series([Path(s) for s in options.source], None, None, policy)
     if not options.mask_series:
-        return _Truth(source, source_frames, image_of(source_frames).array(), is_mask=False)
+        return _Truth(source, source_frames, image_of(source_frames, policy).array(), is_mask=False)
     mask, mask_frames = read_laid_series([Path(options.mask_series)], None, None, policy)
     _refuse_elsewhere(mask, mask_frames.grid, source_frames.grid, policy)
     return _Truth(mask, mask_frames, mask_of(mask, mask_frames, policy).array(), is_mask=True)

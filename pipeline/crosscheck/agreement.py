@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ..geometry.affine import LPS_TO_RAS, Matrix
 from ..geometry.grid import Grid
 from ..geometry.index_map import axes_of, find_index_map, reorder
+from ..volume.colour import is_rgb
 from ..volume.mask import Array, Physical
 
 if TYPE_CHECKING:
@@ -222,6 +223,9 @@ def _expect_values(physical: Physical, planes: Callable[[], Iterable[Array]]) ->
     """Compute the values of our planes, and how large the numbers are that a reader rounds when it computes them."""
     for k, plane in enumerate(planes()):
         values = np.asarray(physical(k, plane))
+        if is_rgb(values.dtype):  # nothing was computed
+            yield values, 0.0
+            continue
         offset = np.abs(np.asarray(physical(k, np.zeros((1, 1), plane.dtype)), np.float64)).max()
         yield values, float(max(np.abs(values.astype(np.float64)).max(), offset))
 
@@ -247,9 +251,17 @@ def _count_differing(theirs: Array, mapping: NDArray[np.int64], expected: Iterab
     turned = reorder(theirs, mapping)
     differing = 0
     for k, (values, largest) in enumerate(expected):
-        ours, other = values.astype(np.float64), turned[:, :, k].T.astype(np.float64)
-        differing += int(np.count_nonzero(~((np.abs(ours - other) <= _ROUNDING * largest) | np.isnan(ours))))
+        differing += int(np.count_nonzero(_differ(values, turned[:, :, k].T, largest)))
     return differing
+
+
+def _differ(ours: Array, theirs: Array, largest: float) -> NDArray[np.bool_]:
+    """Where the values of two planes differ. Colours must be equal, and no colour is equal to a number."""
+    if is_rgb(ours.dtype) or is_rgb(theirs.dtype):
+        return np.asarray(ours != theirs) if ours.dtype == theirs.dtype else np.ones(ours.shape, np.bool_)
+    expected = ours.astype(np.float64)
+    near = np.abs(expected - theirs.astype(np.float64)) <= _ROUNDING * largest
+    return ~(near | np.isnan(expected))
 
 
 def _as_rows(affine: Matrix) -> tuple[tuple[float, ...], ...] | None:

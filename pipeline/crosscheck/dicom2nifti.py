@@ -5,6 +5,7 @@ Rules:
 - Where it refuses what it need not (instance numbers, empty timing tags, fewer than four planes), it is asked once more
   on copies with only those tags rewritten and its validations lifted, and the answer says so. Position, orientation
   and spacing are never touched.
+- Colours it gives as RGBA, or as a fourth axis: their red, green and blue are its answer.
 - For the affine alone, only headers are read: its own code runs with an empty block in place of the pixels.
 """
 
@@ -23,10 +24,13 @@ import numpy as np
 
 from ..geometry.affine import Matrix
 from ..geometry.axis_order import Order
+from ..volume.colour import RGB24, from_samples
+from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import describe_error, find_version, serve
 
 NAME = "dicom2nifti"
+_SAMPLES = 3  # of a colour
 _DECODERS = ("gdcm", "pylibjpeg", "openjpeg", "jpeg_ls", "PIL")  # that pydicom imports with itself
 # Its checks that refuse what is sound: few planes, a lean, jitter, implicit VR. What they guard, Proof 1 has judged.
 _LIFTED = ("slicecount", "orientation", "orthogonal", "slice_increment", "multiframe_implicit")
@@ -100,8 +104,26 @@ def _convert(job: Job, *, lenient: bool) -> Testimony:
         # It insists on writing what it reorders; the image it returns is enough.
         patched.enter_context(mock.patch.object(Nifti1Image, "to_filename"))
         image = convert_dicom.dicom_array_to_nifti(datasets, None, reorient_nifti=True)["NII"]
-    array = np.asanyarray(image.dataobj) if job.voxels else None
-    return Testimony(NAME, find_version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
+    shape, affine = tuple(image.shape), np.asarray(image.affine, float)
+    if datasets[0].get("SamplesPerPixel", 1) == 1:
+        return Testimony(NAME, find_version(NAME), affine, shape, np.asanyarray(image.dataobj) if job.voxels else None)
+    shape = shape[:3] if len(shape) < 4 else _without_samples(shape)
+    array = _as_colours(np.asanyarray(image.dataobj), shape) if job.voxels else None
+    return Testimony(NAME, find_version(NAME), affine, shape, array)
+
+
+def _without_samples(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a block of colours that has its samples along the last axis."""
+    return shape[:-1] if shape[-1] == _SAMPLES else shape
+
+
+def _as_colours(array: Array, shape: tuple[int, ...]) -> Array:
+    """Red, green and blue of voxels that are RGBA, or have their samples along the last axis."""
+    if array.dtype.names is not None:
+        samples = np.stack([array[name] for name in RGB24.names or ()], -1)
+    else:
+        samples = array
+    return from_samples(samples) if samples.dtype == np.uint8 and samples.shape == (*shape, _SAMPLES) else array
 
 
 def _read_dataset(path: str, voxels: bool) -> Any:
@@ -125,11 +147,16 @@ def _renumber(datasets: list[Any]) -> None:
 
 
 def _make_single_block(datasets: list[Any]) -> Any:
-    return np.broadcast_to(np.uint8(0), (datasets[0].Columns, datasets[0].Rows, len(datasets)))
+    return _make_block(datasets[0], len(datasets))
 
 
 def _make_multi_block(dataset: Any) -> Any:
-    return np.broadcast_to(np.uint8(0), (dataset.Columns, dataset.Rows, int(dataset.NumberOfFrames)))
+    return _make_block(dataset, int(dataset.NumberOfFrames))
+
+
+def _make_block(dataset: Any, planes: int) -> Any:
+    samples = () if dataset.get("SamplesPerPixel", 1) == 1 else (_SAMPLES,)
+    return np.broadcast_to(np.uint8(0), (dataset.Columns, dataset.Rows, planes, *samples))
 
 
 if __name__ == "__main__":

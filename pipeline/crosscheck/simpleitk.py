@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..geometry.affine import LPS_TO_RAS
+from ..volume.colour import from_samples
+from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import find_version, serve
 
 NAME = "SimpleITK"
+_DIMENSIONS = 3
 
 
 def main() -> None:
@@ -30,10 +33,13 @@ def _answer(job: Job) -> Testimony:
     lps = np.eye(4)
     lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     lps[:3, 3] = image.GetOrigin()
-    coloured = image.GetNumberOfComponentsPerPixel() > 1
-    array = sitk.GetArrayFromImage(image).transpose() if job.voxels and not coloured else None
-    note = "it shows colours, which were not compared" if coloured else ""
-    return Testimony(NAME, find_version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array, note=note)
+    array = _array(sitk.GetArrayFromImage(image)) if job.voxels else None
+    return Testimony(NAME, find_version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array)
+
+
+def _array(voxels: Array) -> Array:
+    """Voxels as (i, j, k); with a fourth axis, of colours."""
+    return (from_samples(voxels) if voxels.ndim == _DIMENSIONS + 1 and voxels.dtype == np.uint8 else voxels).T
 
 
 def _read(job: Job, sitk: Any) -> Any:
