@@ -20,6 +20,7 @@ from .child import (
 )
 
 NAME = "dcm2niix"
+_REASONS = ("Error", "Unsupported", "not large enough")
 
 
 def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
@@ -61,11 +62,17 @@ def _convert(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony
     printed = _run(command, folder, limit_s)
     outputs = sorted(target.glob("*.nii"))
     if len(outputs) != 1:
-        why = next((line for line in printed.splitlines() if "Error" in line or "Warning" in line), "")
+        why = _find_reason(printed)
         return Testimony(NAME, find_version(NAME), refusal=f"wrote {len(outputs)} files for one series. {why}".strip())
     image = nibabel.load(outputs[0])
     array = np.array(np.asanyarray(image.dataobj)) if job.voxels else None
     return Testimony(NAME, find_version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
+
+
+def _find_reason(printed: str) -> str:
+    """The line that says why nothing, or too much, was written: a lasting one before any other warning."""
+    lines = [line for line in printed.splitlines() if "Error" in line or "Warning" in line]
+    return next((line for line in lines if any(word in line for word in _REASONS)), next(iter(lines), ""))
 
 
 def _run(command: list[str], folder: Path, limit_s: float) -> str:

@@ -5,6 +5,7 @@ Rules:
   the result.
 - A place is a grid, and which of our planes lie on it; values are computed anew from the stored ones. Faults may add up:
   every place is tried with every kind of values.
+- Lossy JPEG alone is not computed anew: decoders may differ by one level (ISO/IEC 10918-2), and so much is excused.
 - A value that a witness leaves to chance is predicted as NaN and excuses any value there. No other value may be NaN.
 """
 
@@ -19,6 +20,7 @@ from itertools import product
 import numpy as np
 
 from ..core.limits import LEANS_DEGREES
+from ..dicom.colour_pixels import has_samples, is_colour
 from ..dicom.frame import Frame
 from ..dicom.modality import real_world_mapping, rescales
 from ..dicom.pixels import read_plane
@@ -26,11 +28,14 @@ from ..dicom.polarity import may_be_reversed
 from ..geometry.affine import Matrix
 from ..geometry.grid import Grid, Plane
 from ..geometry.stack import Stack
+from ..volume.colour import is_rgb
 from ..volume.mask import Array, Physical
+from .known_colours import predict_colours
 
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32
 _GE_SYNTAX = "1.2.840.113619.5.2"
 _COMPRESSED = "1.2.840.10008.1.2.4."
+_LOSSY_JPEG = (f"{_COMPRESSED}50", f"{_COMPRESSED}51")
 
 
 class Rule(Enum):
@@ -52,6 +57,7 @@ class Rule(Enum):
     REAL_WORLD_VALUES = "apply the Real World Value Mapping in place of the rescale"
     NARROW_CODE_STREAM = "take 8-bit code streams for 16-bit ones"
     ROWS_TURNED = "turn round what GE's epi_pepolar stores upside down"
+    JPEG_ROUNDING = "round lossy JPEG otherwise, by no more than one level of grey or luminance"
     ONE_SIGN = "take every plane for signed or unsigned as one of them is"
     ONE_SLOPE = "take slopes for one that differ by less than 0.00000012"
 
@@ -62,18 +68,19 @@ class Prediction:
 
     grid: where its block lies. values: (n, plane) to the values of our plane n; None where voxels are not compared.
     picks: which of our planes lies at every k of the grid; None for all in our order. sheet: the tile numbers of planes
-    that lie on one sheet.
+    that lie on one sheet. within: by how much a value may differ, in its unit; of colours, their luminance.
     """
 
-    rules: tuple[Rule, ...]
+    rules: tuple[Enum, ...]
     grid: Grid
     values: Physical | None = None
     picks: tuple[int, ...] | None = None
     sheet: tuple[int, ...] = ()
+    within: float = 0.0
 
     @property
     def words(self) -> str:
-        return "; ".join(rule.value for rule in self.rules)
+        return "; ".join(str(rule.value) for rule in self.rules)
 
     def expected(self, planes: Iterable[Array]) -> Iterator[tuple[Array, float]] | None:
         """The values of every plane of `grid` and the largest number of each, computed from the planes of our file.
@@ -88,7 +95,19 @@ class Prediction:
         elif self.picks is not None:  # they come in our order, and are wanted in another
             kept = list(computed)
             computed = (kept[n] for n in self.picks)
-        return ((plane, float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))) for plane in computed)
+        return ((plane, _find_largest(plane)) for plane in computed)
+
+
+def _measure_level(frames: Sequence[Frame]) -> float:
+    """One level of the stored values, in the unit of the rescaled ones; of colours, 1."""
+    if has_samples(frames[0]):
+        return 1.0
+    return max(abs(slope) for slope, _ in rescales(frames))
+
+
+def _find_largest(plane: Array) -> float:
+    """The largest number of a plane, by which its rounding is judged; 0 for colours, which nobody rounds."""
+    return 0.0 if is_rgb(plane.dtype) else float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))
 
 
 def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physical | None) -> Iterator[Prediction]:
@@ -105,10 +124,15 @@ def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physi
     places = [Prediction((), stack.grid), *_PLACES[witness](stack, frames)]
     values: list[tuple[tuple[Rule, ...], Physical | None]] = [((), physical)]
     if physical is not None:
-        values += [((rule,), computed) for rule, computed in _VALUES[witness](frames, physical)]
+        of_colours = any(is_colour(f) for f in frames)
+        known = predict_colours(witness, frames) if of_colours else _VALUES[witness](frames, physical)
+        values += [((rule,), computed) for rule, computed in known]
+        if witness == "dcm2niix" and any(f.header.transfer_syntax in _LOSSY_JPEG for f in frames):
+            values.append(((Rule.JPEG_ROUNDING,), physical))
     for place, (rules, computed) in product(places, values):
         if place.rules or rules:
-            yield replace(place, rules=place.rules + rules, values=computed)
+            within = _measure_level(frames) if Rule.JPEG_ROUNDING in rules else 0.0
+            yield replace(place, rules=place.rules + rules, values=computed, within=within)
 
 
 # --- places ---------------------------------------------------------------------------------------------------------

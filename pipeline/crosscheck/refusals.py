@@ -30,6 +30,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (r"ConversionValidationError: UNSUPPORTED_DATA", "it does not convert this kind of any scanner"),
         (r"ConversionError: IMPLICIT_VR_ENHANCED_DICOM", "it takes no enhanced file under implicit VR"),
         (r"ConversionError: MOSAIC_TYPE_NOT_SUPPORTED", "it knows few kinds of mosaic"),
+        (
+            r"ValueError: could not broadcast input array from shape \((\d+,\d+),3\) into shape \(\1\)",
+            "it has no colours in multi-frame instances",
+        ),
         (r"ConversionError: NOT_A_VOLUME", "it does not tell planes at one place apart"),
         (
             r"ConversionError: Unsupported or missing (PixelMeasures|PlaneOrientation|PlanePosition)Sequence.*",
@@ -50,6 +54,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (
             r"wrote 0 files for one series\. Warning: Unsupported transfer syntax '1\.2\.840\.10008\.1\.2[\d.]*'.*",
             "it reads fewer of the standard's transfer syntaxes, deflated ones not at all",
+        ),
+        (
+            r"wrote 0 files for one series\. Warning: File not large enough to store image data: .*",
+            "it wants three bytes a pixel of YBR_FULL_422 too, which has two; a file that is too short is refused here",
         ),
         (r"wrote ([2-9]|\d\d+) files for one series.*", "it splits by its own rules what lies on one grid"),
     ),

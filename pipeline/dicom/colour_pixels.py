@@ -20,8 +20,8 @@ from ..core.findings import Code, Finding, Severity, refuse
 from ..volume.colour import RGB24, from_samples
 from ..volume.mask import Array, Voxels
 from .code_stream import find_colour_model
-from .encoding import DEFLATED
 from .frame import Frame
+from .frame_count import has_fixed_size
 from .frame_decoder import read_code_stream
 from .palette import read_palette
 from .pixel_bits import is_in_swapped_words
@@ -86,6 +86,31 @@ def read_colour(frame: Frame, doubt: Doubt = lambda why, frame: None) -> Array:
     return palette.colours(read_plane(frame))
 
 
+def read_display_colours(frame: Frame, doubt: Doubt = lambda why, frame: None) -> Array:
+    """Read colours as `read_colour` does, of 8 bits: of the 16 bits of a palette the high byte."""
+    samples = read_colour(frame, doubt)
+    return samples >> _BITS if samples.dtype.itemsize > 1 and has_palette(frame) else samples
+
+
+def read_stored_samples(frame: Frame) -> Array:
+    """Read the samples of a frame that is not native as they are once decoded: (rows, columns, 3), of its colour model."""
+    declared = str(frame.get("PhotometricInterpretation"))
+    model = "RGB" if declared in _TRANSFORMED else declared
+    planar = frame.get("PlanarConfiguration")
+    options = _Model(model, planar if planar in (0, 1) else 0).options
+    with refuse_vanished(frame):
+        return decode_frame(frame, raw=True, photometric_interpretation=model, **options)
+
+
+def read_as_declared(frame: Frame) -> Array:
+    """Read colours by Photometric Interpretation alone, of a frame that is not native, whatever its code stream says."""
+    from pydicom.pixels import convert_color_space
+
+    samples = read_stored_samples(frame)
+    is_ybr = frame.get("PhotometricInterpretation") in ("YBR_FULL", _HALVED)
+    return convert_color_space(samples, "YBR_FULL", "RGB") if is_ybr else samples
+
+
 class Colours:
     """The colours of frames of one size as RGB24, in their order, and what had to be assumed to read them.
 
@@ -111,10 +136,7 @@ class Colours:
         return [_assumed(why, list(names)) for why, names in self._doubts.items()]
 
     def _plane(self, n: int) -> Array:
-        samples = read_colour(self._frames[n], self._doubt)
-        if samples.dtype.itemsize > 1 and has_palette(self._frames[n]):
-            samples = samples >> _BITS
-        return from_samples(samples)
+        return from_samples(read_display_colours(self._frames[n], self._doubt))
 
     def _doubt(self, why: str, frame: Frame) -> None:
         self._doubts.setdefault(why, {})[frame.name] = None
@@ -185,10 +207,12 @@ def _colour_model(frame: Frame, doubt: Doubt) -> _Model:
     """Find how samples are stored: by the code stream, where it says so, and else by the header."""
     model, planar = str(frame.get("PhotometricInterpretation")), frame.get("PlanarConfiguration")
     if planar not in (0, 1):
-        doubt("does not say by Planar Configuration (0028,0006) how its samples lie; they were taken pixel by pixel", frame)
+        if has_fixed_size(frame.header):
+            why = "does not say by Planar Configuration (0028,0006) how its samples lie; they were taken pixel by pixel"
+            doubt(why, frame)
         planar = 0
     syntax = frame.header.transfer_syntax
-    in_stream = "" if frame.header.native or syntax == DEFLATED else find_colour_model(read_code_stream(frame.path, frame.number))
+    in_stream = "" if has_fixed_size(frame.header) else find_colour_model(read_code_stream(frame.path, frame.number))
     is_undone = model in _TRANSFORMED and not syntax.startswith(_JPEG_2000)
     is_rgb = model == "RGB" or model in _TRANSFORMED
     if in_stream and (in_stream == "RGB") != is_rgb:

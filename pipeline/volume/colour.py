@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .mask import Array
 
 RGB24: np.dtype[Any] = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+_TO_LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 def is_rgb(dtype: np.dtype[Any]) -> bool:
@@ -31,6 +33,11 @@ def to_samples(colours: Array) -> Array:
     """Split (...) colours into (..., 3) red, green and blue, uint8."""
     samples: Array = np.ascontiguousarray(colours)[..., None].view(np.uint8)
     return samples
+
+
+def luminance(colours: Array) -> NDArray[np.float64]:
+    """Compute the luminance Y of colours, 0 to 255 (PS3.3 C.7.6.3.1.2)."""
+    return np.asarray(to_samples(colours) @ _TO_LUMINANCE)
 
 
 def name_type(dtype: np.dtype[Any]) -> str:
