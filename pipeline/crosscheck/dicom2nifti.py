@@ -24,13 +24,12 @@ import numpy as np
 
 from ..geometry.affine import Matrix
 from ..geometry.axis_order import Order
-from ..volume.colour import RGB24, from_samples
+from ..volume.colour import RGB24, SAMPLES, from_samples
 from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import describe_error, find_version, serve
 
 NAME = "dicom2nifti"
-_SAMPLES = 3  # of a colour
 _DECODERS = ("gdcm", "pylibjpeg", "openjpeg", "jpeg_ls", "PIL")  # that pydicom imports with itself
 # Its checks that refuse what is sound: few planes, a lean, jitter, implicit VR. What they guard, Proof 1 has judged.
 _LIFTED = ("slicecount", "orientation", "orthogonal", "slice_increment", "multiframe_implicit")
@@ -114,7 +113,7 @@ def _convert(job: Job, *, lenient: bool) -> Testimony:
 
 def _without_samples(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a block of colours that has its samples along the last axis."""
-    return shape[:-1] if shape[-1] == _SAMPLES else shape
+    return shape[:-1] if shape[-1] == SAMPLES else shape
 
 
 def _as_colours(array: Array, shape: tuple[int, ...]) -> Array:
@@ -123,7 +122,7 @@ def _as_colours(array: Array, shape: tuple[int, ...]) -> Array:
         samples = np.stack([array[name] for name in RGB24.names or ()], -1)
     else:
         samples = array
-    return from_samples(samples) if samples.dtype == np.uint8 and samples.shape == (*shape, _SAMPLES) else array
+    return from_samples(samples) if samples.dtype == np.uint8 and samples.shape == (*shape, SAMPLES) else array
 
 
 def _read_dataset(path: str, voxels: bool) -> Any:
@@ -155,7 +154,7 @@ def _make_multi_block(dataset: Any) -> Any:
 
 
 def _make_block(dataset: Any, planes: int) -> Any:
-    samples = () if dataset.get("SamplesPerPixel", 1) == 1 else (_SAMPLES,)
+    samples = () if dataset.get("SamplesPerPixel", 1) == 1 else (SAMPLES,)
     return np.broadcast_to(np.uint8(0), (dataset.Columns, dataset.Rows, planes, *samples))
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..core.findings import Code, Finding, Severity, refuse
-from ..volume.colour import RGB24, from_samples
+from ..volume.colour import RGB24, SAMPLES, from_samples
 from ..volume.mask import Array, Voxels
 from .code_stream import find_colour_model
 from .frame import Frame
@@ -28,13 +28,14 @@ from .pixel_bits import is_in_swapped_words
 from .pixels import decode_frame, read_native, read_plane, refuse_vanished
 
 _PALETTE = "PALETTE COLOR"
-_SAMPLES = 3
 _BITS = 8  # of a sample in NIfTI's RGB24
 _HALVED = "YBR_FULL_422"
 _TRANSFORMED = ("YBR_RCT", "YBR_ICT")  # the component transformations of JPEG 2000, which its decoder undoes
 _MODELS = ("RGB", "YBR_FULL", _HALVED, *_TRANSFORMED)
+_GREY = ("MONOCHROME2", None, "")  # which three samples cannot be
 _RETIRED = ("ARGB", "CMYK", "HSV", "YBR_PARTIAL_422")
 _JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
+_NAME = "Photometric Interpretation (0028,0004)"
 _CLAUSE = "PS3.3 C.7.6.3.1.2"
 _NAMED = 5  # files that a message names
 
@@ -92,6 +93,11 @@ def read_display_colours(frame: Frame, doubt: Doubt = lambda why, frame: None) -
     return samples >> _BITS if samples.dtype.itemsize > 1 and has_palette(frame) else samples
 
 
+def read_pixels(frame: Frame) -> Array:
+    """Read what is stored of one frame: (rows, columns) values, or (rows, columns, 3) colours. Raises as both do."""
+    return read_colour(frame) if has_samples(frame) else read_plane(frame)
+
+
 def read_stored_samples(frame: Frame) -> Array:
     """Read the samples of a frame that is not native as they are once decoded: (rows, columns, 3), of its colour model."""
     declared = str(frame.get("PhotometricInterpretation"))
@@ -146,11 +152,11 @@ def check_samples(frame: Frame) -> None:
     """Refuse samples that are no red, green and blue. Raises UNSUPPORTED_PIXELS."""
     samples, model = frame.whole("SamplesPerPixel", 1), frame.get("PhotometricInterpretation")
     bits = frame.whole("BitsAllocated", 0)
-    if samples == _SAMPLES and model in _MODELS and bits == _BITS:
+    if samples == SAMPLES and (
+        (bits == _BITS and model in (*_MODELS, *_GREY)) or (bits == 2 * _BITS and model == "RGB")
+    ):
         return
-    if samples == _SAMPLES and model == "RGB" and bits == 2 * _BITS:
-        return
-    what = f"{samples} samples of {bits} bits in a pixel, and is {model or 'of no Photometric Interpretation (0028,0004)'}"
+    what = f"{samples} samples of {bits} bits in a pixel, and is {model or f'of no {_NAME}'}"
     retired = ", which DICOM has retired" if model in _RETIRED else ""
     raise refuse(
         Code.UNSUPPORTED_PIXELS,
@@ -169,7 +175,7 @@ def _check_depth(frame: Frame) -> None:
     raise refuse(
         Code.UNSUPPORTED_PIXELS,
         f"{frame.name} has colours of {stored} bits a sample (Bits Stored (0028,0101)), and NIfTI has colours of "
-        f"{_BITS} bits alone (RGB24): no NIfTI type holds {_SAMPLES * stored}-bit colours",
+        f"{_BITS} bits alone (RGB24): no NIfTI type holds {SAMPLES * stored}-bit colours",
         "Export it again in RGB of 8 bits; to cut samples down to 8 bits here would change them.",
         where=(frame.name,),
         clause="NIfTI-1 datatype",
@@ -206,6 +212,9 @@ class _Model(NamedTuple):
 def _colour_model(frame: Frame, doubt: Doubt) -> _Model:
     """Find how samples are stored: by the code stream, where it says so, and else by the header."""
     model, planar = str(frame.get("PhotometricInterpretation")), frame.get("PlanarConfiguration")
+    if frame.get("PhotometricInterpretation") in _GREY:
+        doubt(f"has three samples in a pixel, and no colour model in {_NAME}; they were taken for RGB", frame)
+        model = "RGB"
     if planar not in (0, 1):
         if has_fixed_size(frame.header):
             why = "does not say by Planar Configuration (0028,0006) how its samples lie; they were taken pixel by pixel"
@@ -216,10 +225,10 @@ def _colour_model(frame: Frame, doubt: Doubt) -> _Model:
     is_undone = model in _TRANSFORMED and not syntax.startswith(_JPEG_2000)
     is_rgb = model == "RGB" or model in _TRANSFORMED
     if in_stream and (in_stream == "RGB") != is_rgb:
-        doubt(f"is {model} by Photometric Interpretation (0028,0004), and its code stream holds {in_stream}, which was followed", frame)
+        doubt(f"is {model} by {_NAME}, and its code stream holds {in_stream}, which was followed", frame)
         model = in_stream if in_stream == "RGB" else "YBR_FULL"
     elif is_undone:
-        doubt(f"is {model} by Photometric Interpretation (0028,0004), which JPEG 2000 alone has; its samples were taken for RGB", frame)
+        doubt(f"is {model} by {_NAME}, which JPEG 2000 alone has; its samples were taken for RGB", frame)
         model = "RGB"
     return _Model(model, planar)
 
@@ -232,9 +241,9 @@ def _unpack(frame: Frame, dtype: np.dtype[np.unsignedinteger], model: _Model) ->
     if model.name == _HALVED:
         pixels = _spread(frame, read_native(frame, dtype, 2))
     elif model.planar:
-        pixels = read_native(frame, dtype, _SAMPLES).reshape(_SAMPLES, rows, columns).transpose(1, 2, 0)
+        pixels = read_native(frame, dtype, SAMPLES).reshape(SAMPLES, rows, columns).transpose(1, 2, 0)
     else:
-        pixels = read_native(frame, dtype, _SAMPLES).reshape(rows, columns, _SAMPLES)
+        pixels = read_native(frame, dtype, SAMPLES).reshape(rows, columns, SAMPLES)
     if model.name.startswith("YBR"):
         pixels = convert_color_space(pixels, "YBR_FULL", "RGB")
     return np.ascontiguousarray(pixels)
@@ -253,7 +262,7 @@ def _spread(frame: Frame, pairs: Array) -> Array:
         )
     four = pairs.reshape(rows, width // 4, 4)
     spread = np.stack([four[..., [0, 2, 3]], four[..., [1, 2, 3]]], axis=2)
-    return np.ascontiguousarray(spread.reshape(rows, width // 2, _SAMPLES))
+    return np.ascontiguousarray(spread.reshape(rows, width // 2, SAMPLES))
 
 
 def _in_8_bits(frame: Frame, pixels: Array) -> Array:

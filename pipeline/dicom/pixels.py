@@ -203,7 +203,9 @@ def read_native(frame: Frame, dtype: np.dtype[Any], samples: int = 1) -> Array:
             unit="bytes",
             clause="PS3.5 8.1.1",
         )
-    plane = np.empty((rows, columns * samples), wide.newbyteorder(">" if header.transfer_syntax == EXPLICIT_BIG else "<"))
+    plane = np.empty(
+        (rows, columns * samples), wide.newbyteorder(">" if header.transfer_syntax == EXPLICIT_BIG else "<")
+    )
     with header.path.open("rb", buffering=0) as file:
         read = layout.read_into(file, start, plane.data.cast("B"))
     if read != size:

@@ -23,7 +23,19 @@ from .quaternion import qform
 FIELDS = struct.Struct("<i10s18sihBB8h3f4h8f3fhBB4f2i80s24s2h6f12f16s4s")
 SIZE = FIELDS.size
 FIRST_VOXEL = 352  # at the earliest: 348 bytes of header and 4 that say whether there is an extension
-TYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280, "V3": 128}
+TYPES = {
+    "u1": 2,
+    "i2": 4,
+    "i4": 8,
+    "f4": 16,
+    "f8": 64,
+    "i1": 256,
+    "u2": 512,
+    "u4": 768,
+    "i8": 1024,
+    "u8": 1280,
+    "V3": 128,
+}
 _NOT_READ = {
     1: "bits",
     32: "complex64",

@@ -14,8 +14,8 @@ import numpy as np
 from ..core.findings import Code, Finding, Severity, refuse
 from ..core.limits import SAME_PLACE_MM
 from ..core.policy import Policy
+from ..dicom.colour_pixels import read_pixels
 from ..dicom.frame import Frame
-from ..dicom.pixels import read_plane
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
 
@@ -41,7 +41,7 @@ def drop_duplicates(frames: Sequence[Frame], policy: Policy) -> tuple[list[Frame
 
 def _dropped(frame: Frame, twin: Frame, policy: Policy) -> Finding:
     """The finding that a frame was dropped in favour of its twin. Raises DUPLICATE_POSITION where it may not be."""
-    same = bool(np.array_equal(read_plane(twin), read_plane(frame)))
+    same = bool(np.array_equal(read_pixels(twin), read_pixels(frame)))
     if policy.on_duplicate == "drop" and not same:
         raise refuse(
             Code.DUPLICATE_POSITION,

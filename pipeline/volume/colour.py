@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .mask import Array
 
 RGB24: np.dtype[Any] = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+SAMPLES = 3
 _TO_LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 

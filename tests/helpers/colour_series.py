@@ -151,7 +151,9 @@ NATIVE = {
     "RGB": Stored("RGB", lambda rgb: rgb.tobytes()),
     "RGB in planes": Stored("RGB", _planes, planar=1),
     "YBR_FULL": Stored("YBR_FULL", lambda rgb: to_ybr(rgb).tobytes(), lambda rgb: to_rgb(to_ybr(rgb))),
-    "YBR_FULL in planes": Stored("YBR_FULL", lambda rgb: _planes(to_ybr(rgb)), lambda rgb: to_rgb(to_ybr(rgb)), planar=1),
+    "YBR_FULL in planes": Stored(
+        "YBR_FULL", lambda rgb: _planes(to_ybr(rgb)), lambda rgb: to_rgb(to_ybr(rgb)), planar=1
+    ),
     "YBR_FULL_422": Stored("YBR_FULL_422", lambda rgb: _halve(to_ybr(rgb)).tobytes(), _spread),
 }
 JPEG = {

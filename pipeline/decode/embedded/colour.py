@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...dicom.colour_pixels import is_colour, read_colour
 from ...dicom.frame import Frame
 from ...dicom.modality import refuse_lossy
-from ...dicom.colour_pixels import is_colour, read_colour
 from ...volume.mask import Array, Segment, Voxels, smallest_unsigned
 from ..image import first_and_last
 from .labelled import Colour, Labelled, Named
