@@ -122,7 +122,7 @@ def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physi
     Yields: predictions with one rule or more: every known place with every known kind of values.
     """
     places = [Prediction((), stack.grid), *_PLACES[witness](stack, frames)]
-    values: list[tuple[tuple[Rule, ...], Physical | None]] = [((), physical)]
+    values: list[tuple[tuple[Enum, ...], Physical | None]] = [((), physical)]
     if physical is not None:
         of_colours = any(is_colour(f) for f in frames)
         known = predict_colours(witness, frames) if of_colours else _VALUES[witness](frames, physical)

@@ -175,10 +175,11 @@ def _refuse_bits_behind(header: Header, pieces: ByteRuns, bits: int) -> None:
 def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> None:
     """What follows the pixels is no padding where it could be frames, rows or columns, or shifts the bits of a SEG."""
     bits = frame_bits(header)
-    further = _further(bits, count, length)
+    of_three = _of_three_samples(header, count, length)
+    further = 0 if of_three else _further(bits, count, length)
     if further:
         raise _frame_count(header, f"its pixel data hold {count + further} frames, and it describes {count}")
-    why = _of_three_samples(header, count, length) or _further_lines(header, count, extra)
+    why = of_three or _further_lines(header, count, extra)
     per_pixel = bits / max(whole_number(header, "Rows", 1) * whole_number(header, "Columns", 1), 1)
     if not why and per_pixel == 1 and extra <= count + 1:
         why = "its frames or segments may begin on bytes of their own, which shifts all bits behind"

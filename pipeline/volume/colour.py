@@ -36,6 +36,12 @@ def to_samples(colours: Array) -> Array:
     return samples
 
 
+def to_codes(colours: Array) -> NDArray[np.uint32]:
+    """Give every colour a number of its own, where voxels are compared for being equal."""
+    red, green, blue = (to_samples(colours)[..., n].astype(np.uint32) for n in range(SAMPLES))
+    return np.asarray(red << 16 | green << 8 | blue)
+
+
 def luminance(colours: Array) -> NDArray[np.float64]:
     """Compute the luminance Y of colours, 0 to 255 (PS3.3 C.7.6.3.1.2)."""
     return np.asarray(to_samples(colours) @ _TO_LUMINANCE)
