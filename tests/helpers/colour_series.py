@@ -147,6 +147,16 @@ def rle(samples: Block) -> bytes:
     return header + b"".join(segments)
 
 
+def grey_jpeg(values: NDArray[np.uint8]) -> Edit:
+    """Put (columns, rows, planes) grey values in, as JPEG baseline."""
+
+    def change(k: int, dataset: Dataset) -> None:
+        dataset.PixelData = encapsulate([jpeg(np.ascontiguousarray(values[:, :, k].T))])
+        dataset["PixelData"].VR, dataset.LossyImageCompression = "OB", "01"
+
+    return change
+
+
 NATIVE = {
     "RGB": Stored("RGB", lambda rgb: rgb.tobytes()),
     "RGB in planes": Stored("RGB", _planes, planar=1),
