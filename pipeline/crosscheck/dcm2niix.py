@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core.workers import kill, own_group
+from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import (
     ONLY_WHOLE,
@@ -65,8 +67,13 @@ def _convert(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony
         why = _find_reason(printed)
         return Testimony(NAME, find_version(NAME), refusal=f"wrote {len(outputs)} files for one series. {why}".strip())
     image = nibabel.load(outputs[0])
-    array = np.array(np.asanyarray(image.dataobj)) if job.voxels else None
+    array = np.array(_values_of(image.dataobj)) if job.voxels else None
     return Testimony(NAME, find_version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
+
+
+def _values_of(proxy: Any) -> Array:
+    """The rescaled values of a file; colours as they are, since nothing scales them."""
+    return np.asanyarray(proxy if proxy.dtype.names is None else proxy.get_unscaled())
 
 
 def _find_reason(printed: str) -> str:

@@ -88,7 +88,7 @@ def _answer(job: Job) -> Testimony:
 def _convert(job: Job, *, lenient: bool) -> Testimony:
     from unittest import mock
 
-    from dicom2nifti import common, convert_dicom, settings
+    from dicom2nifti import common, convert_dicom, convert_generic, settings
     from nibabel.nifti1 import Nifti1Image
 
     datasets = [_read_dataset(path, job.voxels) for path in dict.fromkeys(job.files)]
@@ -98,6 +98,7 @@ def _convert(job: Job, *, lenient: bool) -> Testimony:
         if not job.voxels:
             patched.enter_context(mock.patch.object(common, "get_volume_pixeldata", _make_single_block))
             patched.enter_context(mock.patch.object(common, "multiframe_to_block", _make_multi_block))
+            patched.enter_context(mock.patch.object(convert_generic, "create_rgba_nifti", Nifti1Image))
         for name in _LIFTED if lenient else ():
             patched.enter_context(mock.patch.object(settings, f"validate_{name}", False))
         # It insists on writing what it reorders; the image it returns is enough.
@@ -146,16 +147,11 @@ def _renumber(datasets: list[Any]) -> None:
 
 
 def _make_single_block(datasets: list[Any]) -> Any:
-    return _make_block(datasets[0], len(datasets))
+    return np.broadcast_to(np.uint8(0), (datasets[0].Columns, datasets[0].Rows, len(datasets)))
 
 
 def _make_multi_block(dataset: Any) -> Any:
-    return _make_block(dataset, int(dataset.NumberOfFrames))
-
-
-def _make_block(dataset: Any, planes: int) -> Any:
-    samples = () if dataset.get("SamplesPerPixel", 1) == 1 else (SAMPLES,)
-    return np.broadcast_to(np.uint8(0), (dataset.Columns, dataset.Rows, planes, *samples))
+    return np.broadcast_to(np.uint8(0), (dataset.Columns, dataset.Rows, int(dataset.NumberOfFrames)))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,13 @@ import numpy as np
 
 from ..dicom.colour_pixels import has_palette, has_samples, read_as_declared, read_display_colours, read_stored_samples
 from ..dicom.frame import Frame
-from ..dicom.pixels import read_plane
-from ..volume.colour import from_samples
+from ..dicom.pixels import read_native, read_plane
+from ..volume.colour import SAMPLES, from_samples
 from ..volume.mask import Array
 
 Values = Callable[[int, Array], Array]
 
+_MODEL = "PhotometricInterpretation"
 _RLE = "1.2.840.10008.1.2.5"
 _WITH_MARKERS = "1.2.840.10008.1.2.4."  # JPEG of all kinds, whose code streams may say what their colours are
 
@@ -30,6 +31,7 @@ class ColourRule(Enum):
     PALETTE_APPLIED = "give the colours of a palette"
     PALETTE_LEFT_OUT = "give the stored values of a palette"
     RLE_AS_STORED = "take the samples of RLE for RGB, and for planes of colours where Planar Configuration is 1"
+    ONE_SAMPLE = "take the first bytes of a plane for grey where three samples are called MONOCHROME2"
     AS_DECLARED = "follow Photometric Interpretation where the code stream says otherwise"
 
 
@@ -48,8 +50,16 @@ def predict_colours(witness: str, frames: Sequence[Frame]) -> Iterator[tuple[Col
     elif all(has_samples(f) for f in frames):
         if witness == "dcm2niix" and any(f.header.transfer_syntax == _RLE for f in frames):
             yield ColourRule.RLE_AS_STORED, lambda n, _: _take_rle_as_stored(frames[n])
+        if witness == "SimpleITK" and all(f.header.native and f.get(_MODEL) == "MONOCHROME2" for f in frames):
+            yield ColourRule.ONE_SAMPLE, lambda n, _: _take_first_bytes(frames[n])
         if any(f.header.transfer_syntax.startswith(_WITH_MARKERS) for f in frames):
             yield ColourRule.AS_DECLARED, lambda n, _: from_samples(read_as_declared(frames[n]))
+
+
+def _take_first_bytes(frame: Frame) -> Array:
+    """Take as many bytes as there are pixels."""
+    rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
+    return read_native(frame, np.dtype(np.uint8), SAMPLES).reshape(-1)[: rows * columns].reshape(rows, columns)
 
 
 def _take_rle_as_stored(frame: Frame) -> Array:

@@ -31,8 +31,8 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (r"ConversionError: IMPLICIT_VR_ENHANCED_DICOM", "it takes no enhanced file under implicit VR"),
         (r"ConversionError: MOSAIC_TYPE_NOT_SUPPORTED", "it knows few kinds of mosaic"),
         (
-            r"ValueError: could not broadcast input array from shape \((\d+,\d+),3\) into shape \(\1\)",
-            "it has no colours in multi-frame instances",
+            r"ValueError: could not broadcast input array from shape \((\d+,\d+),3\) into shape \(\1(,3,3)?\)",
+            "it has no colours in multi-frame instances, nor in a single plane",
         ),
         (r"ConversionError: NOT_A_VOLUME", "it does not tell planes at one place apart"),
         (
@@ -44,6 +44,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (
             r"An invalid logic behavior occurred ?len <= outbv->GetLength\(\)",
             "it wants the samples of a JPEG-LS code stream as wide as Bits Allocated",
+        ),
+        (
+            r"An invalid logic behavior occurred ?(subscript == 0|\*idx < Internal->Length\[RED\])",
+            "it takes palettes alone that begin at 0 and hold every value",
         ),
         (
             r"An invalid logic behavior occurred ?PF\.GetBitsStored\(\) != \d+",

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..geometry.affine import LPS_TO_RAS
-from ..volume.colour import from_samples
+from ..volume.colour import SAMPLES, from_samples
 from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import find_version, serve
 
 NAME = "SimpleITK"
-_DIMENSIONS = 3
+_MOST = 255  # of a sample of 8 bits
 
 
 def main() -> None:
@@ -33,13 +33,20 @@ def _answer(job: Job) -> Testimony:
     lps = np.eye(4)
     lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     lps[:3, 3] = image.GetOrigin()
-    array = _array(sitk.GetArrayFromImage(image)) if job.voxels else None
-    return Testimony(NAME, find_version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array)
+    array, note = None, ""
+    if job.voxels and image.GetNumberOfComponentsPerPixel() == SAMPLES:
+        array, note = _read_colours(sitk.GetArrayFromImage(image))
+    elif job.voxels:
+        array = sitk.GetArrayFromImage(image).transpose()
+    return Testimony(NAME, find_version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array, note=note)
 
 
-def _array(voxels: Array) -> Array:
-    """Voxels as (i, j, k); with a fourth axis, of colours."""
-    return (from_samples(voxels) if voxels.ndim == _DIMENSIONS + 1 and voxels.dtype == np.uint8 else voxels).T
+def _read_colours(samples: Array) -> tuple[Array, str]:
+    """Colours, (i, j, k), of (k, j, i, 3) samples, and what was done to have them in 8 bits."""
+    note = ""
+    if samples.dtype.itemsize > 1 and samples.max() > _MOST:
+        samples, note = samples >> 8, "its colours of 16 bits were compared by their high bytes"
+    return from_samples(samples.astype(np.uint8)).T, note
 
 
 def _read(job: Job, sitk: Any) -> Any:
