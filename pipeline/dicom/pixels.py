@@ -186,7 +186,19 @@ def _read_tile(frame: Frame) -> Array:
 
 
 def read_native(frame: Frame, dtype: np.dtype[Any], samples: int = 1) -> Array:
-    """Read the samples of one frame as they lie: (rows, columns * samples). Raises CORRUPT_FILE where some are missing."""
+    """Read the samples of one native frame as they lie.
+
+    Args:
+        frame: which is neither compressed nor in a deflated file.
+        dtype: of a sample, in the machine's byte order.
+        samples: of a pixel, on average.
+
+    Returns:
+        (rows, columns * samples).
+
+    Raises:
+        PipelineError: CORRUPT_FILE where some are missing.
+    """
     header, layout = frame.header, layout_of(frame.header)
     rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
     wide = np.dtype(f"u{dtype.itemsize * 2}") if layout.widened else dtype

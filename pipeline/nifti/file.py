@@ -111,8 +111,7 @@ def pack_header(
     qfac, turn, zooms, deviation = quaternion(sform, shape)
     offset = sform[:3, 3]
     has_qform = deviation <= limit_mm
-    if is_rgb(dtype):
-        slope = intercept = 0.0
+    slope, intercept = (0.0, 0.0) if is_rgb(dtype) else (slope, intercept)
     if not has_qform:
         qfac, turn, offset = 0.0, np.zeros(3), np.zeros(3)
     dims = (len(shape), *shape, *[1] * (7 - len(shape)))
