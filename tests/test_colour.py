@@ -597,3 +597,12 @@ def test_diagnose_compares_colours(
     code, words = told(capsys, "diagnose", image, "--source", folder, "--mask-series", str(tmp_path / "masks"))
     assert code == 10
     assert "RGB" in words
+
+
+def test_a_mask_in_colour_says_what_was_assumed_of_its_colours(tmp_path: Path) -> None:
+    painted = np.zeros_like(COLOURS)
+    painted[3:9, 4:12, 1:4] = (255, 128, 0)
+    write(tmp_path / "in", SPEC, edit=NATIVE["RGB"].edit(painted, PlanarConfiguration=None))
+    outcome = convert([tmp_path / "in"], tmp_path / "mask.nii", policy=Policy(crosscheck="off"))
+    assert {"COLOUR_ENCODING", "VALUES_TAKEN"} <= codes(outcome)
+    np.testing.assert_array_equal(np.asanyarray(nibabel.load(outcome.output).dataobj), painted.any(-1))

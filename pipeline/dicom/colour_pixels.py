@@ -42,6 +42,21 @@ _NAMED = 5  # files that a message names
 Doubt = Callable[[str, Frame], None]
 
 
+class Assumptions:
+    """What was assumed to read colours, since the header leaves it open or has it wrong."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, dict[str, None]] = {}
+
+    def add(self, why: str, frame: Frame) -> None:
+        """Note an assumption on a frame; the same one of the same file counts once. why: follows the name of the file."""
+        self._files.setdefault(why, {})[frame.path.name] = None
+
+    def findings(self) -> list[Finding]:
+        """A warning for each assumption, with the files it is of."""
+        return [_assumed(why, list(names)) for why, names in self._files.items()]
+
+
 def has_samples(frame: Frame) -> bool:
     """Whether a pixel has more than one sample."""
     return frame.whole("SamplesPerPixel", 1) != 1
@@ -130,7 +145,7 @@ class Colours:
                 check_samples(frame)
                 _check_depth(frame)
         self._frames = frames
-        self._doubts: dict[str, dict[str, None]] = {}
+        self._assumed = Assumptions()
 
     @property
     def voxels(self) -> Voxels:
@@ -139,13 +154,10 @@ class Colours:
 
     def findings(self) -> list[Finding]:
         """What was assumed of the frames that were read: complete once all have been."""
-        return [_assumed(why, list(names)) for why, names in self._doubts.items()]
+        return self._assumed.findings()
 
     def _plane(self, n: int) -> Array:
-        return from_samples(read_display_colours(self._frames[n], self._doubt))
-
-    def _doubt(self, why: str, frame: Frame) -> None:
-        self._doubts.setdefault(why, {})[frame.name] = None
+        return from_samples(read_display_colours(self._frames[n], self._assumed.add))
 
 
 def check_samples(frame: Frame) -> None:

@@ -87,7 +87,7 @@ def about_image(frames: Sequence[Frame]) -> list[Finding]:
 def about_colours(frames: Sequence[Frame]) -> list[Finding]:
     """Find what is to be known of the values of colours, which no rescale applies to."""
     found = _note_lossy(frames)
-    scaled = next((f for f in frames if rescales([f]) != [(1.0, 0.0)]), None)
+    scaled = next((f for f in frames if (f.get("RescaleSlope", 1), f.get("RescaleIntercept", 0)) != (1, 0)), None)
     if scaled is not None:
         message = f"{scaled.name} has a Rescale Slope or Intercept, which colours do not have: it was not applied"
         found.append(_note(Code.RESCALE_IGNORED, message))
