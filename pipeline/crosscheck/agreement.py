@@ -27,7 +27,7 @@ from ..volume.colour import is_rgb, luminance, to_samples
 from ..volume.mask import Array, Physical
 
 if TYPE_CHECKING:
-    from .known_wrong import Prediction
+    from .prediction import Prediction
 
 _SAME_DIRECTION = 1e-6  # how far the cosine may be from 1: 0.08 degrees, more than printed directions lean by
 _ROUNDING = (

@@ -34,6 +34,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
             r"ValueError: could not broadcast input array from shape \((\d+,\d+),3\) into shape \(\1(,3,3)?\)",
             "it has no colours in multi-frame instances, nor in a single plane",
         ),
+        (
+            r"TypeError: unsupported operand type\(s\) for \*: 'float' and 'NoneType'",
+            "it wants a Slice Thickness where there is one plane",
+        ),
         (r"ConversionError: NOT_A_VOLUME", "it does not tell planes at one place apart"),
         (
             r"ConversionError: Unsupported or missing (PixelMeasures|PlaneOrientation|PlanePosition)Sequence.*",
@@ -52,6 +56,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (
             r"An invalid logic behavior occurred ?PF\.GetBitsStored\(\) != \d+",
             "it inverts MONOCHROME1, but no signed one whose bits are not all stored",
+        ),
+        (
+            r"An invalid logic behavior occurred ?(idx < GetNumberOfValues\(\)|Tag\(Group,Element\) == de\.GetTag\(\) .*)",
+            "it looks for a second offset where an RT dose of one frame has a Grid Frame Offset Vector",
         ),
     ),
     "dcm2niix": (
