@@ -7,7 +7,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
 
 import numpy as np
@@ -16,9 +16,7 @@ from ..dicom.colour_pixels import has_palette, has_samples, read_as_declared, re
 from ..dicom.frame import Frame
 from ..dicom.pixels import read_native, read_plane
 from ..volume.colour import SAMPLES, from_samples
-from ..volume.mask import Array
-
-Values = Callable[[int, Array], Array]
+from ..volume.mask import Array, Physical
 
 _MODEL = "PhotometricInterpretation"
 _RLE = "1.2.840.10008.1.2.5"
@@ -35,7 +33,7 @@ class ColourRule(Enum):
     AS_DECLARED = "follow Photometric Interpretation where the code stream says otherwise"
 
 
-def predict_colours(witness: str, frames: Sequence[Frame]) -> Iterator[tuple[ColourRule, Values]]:
+def predict_colours(witness: str, frames: Sequence[Frame]) -> Iterator[tuple[ColourRule, Physical]]:
     """Predict the voxels that a witness may give for colour frames in place of their colours.
 
     Args:
