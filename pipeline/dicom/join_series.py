@@ -58,20 +58,26 @@ def group_into_series(headers: Iterable[Header], classify: Callable[[Header], st
     Returns:
         The series, and headers without a Series Instance UID that may belong to one of those that have it.
     """
+    with_uid: list[Header] = []
+    without: list[Header] = []
+    for header in headers:
+        (with_uid if header.get("SeriesInstanceUID") else without).append(header)
+    groups = _group_by_uid(with_uid, classify)
+    known = {_kinship(header) for header in with_uid} if without else set()
+    lost = [header for header in without if _kinship(header) in known]
+    return [*groups, *_group_nameless([h for h in without if _kinship(h) not in known], classify)], lost
+
+
+def _group_by_uid(headers: Iterable[Header], classify: Callable[[Header], str]) -> list[Group]:
+    """The series of files with a Series Instance UID; those with one of their own each are joined where they are a row."""
     by_uid: dict[tuple[str, str], list[Header]] = defaultdict(list)
     for header in headers:
-        by_uid[header.get("SeriesInstanceUID", ""), classify(header)].append(header)
-    alone = [members[0] for (uid, kind), members in by_uid.items() if uid and kind == "image" and len(members) == 1]
+        by_uid[header.get("SeriesInstanceUID"), classify(header)].append(header)
+    groups = [Group(uid, kind, members) for (uid, kind), members in by_uid.items()]
+    alone = [group.headers[0] for group in groups if group.kind == "image" and len(group.headers) == 1]
     joined = _join(alone) if len(alone) >= FEWEST else []
     taken = {header for group in joined for header in group.headers}
-    groups = [Group(uid, kind, members) for (uid, kind), members in by_uid.items() if uid and members[0] not in taken]
-    without = [(kind, members) for (uid, kind), members in by_uid.items() if not uid]
-    if not without:
-        return [*groups, *joined], []
-    known = {_kinship(header) for group in (*groups, *joined) for header in group.headers}
-    lost = [header for _, members in without for header in members if _kinship(header) in known]
-    nameless = [_group_nameless(kind, [h for h in members if h not in lost]) for kind, members in without]
-    return [*groups, *joined, *(group for found in nameless for group in found)], lost
+    return [*(group for group in groups if group.headers[0] not in taken), *joined]
 
 
 def _join(headers: Sequence[Header]) -> list[Group]:
@@ -102,19 +108,27 @@ def _is_single_row(frames: Sequence[Frame]) -> bool:
     return len(frames) >= FEWEST and not why_no_row(frames) and all(len(p) == 1 for p in group_by_place(frames))
 
 
-def _group_nameless(kind: str, headers: Sequence[Header]) -> list[Group]:
-    """The series among files without Series Instance UID; of several frames, every file is one."""
-    if kind != "image":
-        return [Group("", kind, [header], (_joined([header], _NONE),)) for header in headers]
-    frames = [frames_of(header) for header in headers]
-    found = [Group("", kind, [m[0].header], (_joined([m[0].header], _NONE),)) for m in frames if len(m) > 1]
-    for group in _group_alike([members[0] for members in frames if len(members) == 1]):
+def _group_nameless(headers: Sequence[Header], classify: Callable[[Header], str]) -> list[Group]:
+    """The series among files without Series Instance UID. A file of several frames is one."""
+    planes: list[Frame] = []
+    found: list[Group] = []
+    for header in headers:
+        kind = classify(header)
+        frames = frames_of(header) if kind == "image" else []
+        if len(frames) == 1:
+            planes += frames
+        else:
+            found.append(Group("", kind, [header], (_joined([header], _NONE),)))
+    for group in _group_alike(planes):
         with_place = [frame for frame in group if frame.plane is not None]
-        parts = [part for part in (*split_by_geometry(with_place), [f for f in group if f.plane is None]) if part]
-        for part in parts:
-            members = [frame.header for frame in part]
-            found.append(Group("", kind, members, (_joined(members, _NONE), *_refuse_several(part))))
+        parts = (*split_by_geometry(with_place), [frame for frame in group if frame.plane is None])
+        found += [_make_nameless(part) for part in parts if part]
     return found
+
+
+def _make_nameless(frames: Sequence[Frame]) -> Group:
+    headers = [frame.header for frame in frames]
+    return Group("", "image", headers, (_joined(headers, _NONE), *_refuse_several(frames)))
 
 
 def _refuse_several(frames: Sequence[Frame]) -> list[Finding]:

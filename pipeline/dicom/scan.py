@@ -4,8 +4,8 @@ Rules:
 - Everything below a folder is looked at; names, extensions and DICOMDIR decide nothing about what is DICOM. A file left
   out has a reason; one that may be a plane (see `unread_files`) refuses the series it may belong to, and no other.
 - A series is one Series Instance UID and one kind: images, SEG and RTSTRUCT never mix. Files that have no such UID, or one
-  each, are a series only as `join_series` says. Its frames are kept in the order of their SOP Instance UIDs, so that neither the names of the files nor the order they were found in can change a
-  byte of any output.
+  each, are a series only as `join_series` says. Its frames are kept in the order of their SOP Instance UIDs, so that
+  neither the names of the files nor the order they were found in can change a byte of any output.
 """
 
 from __future__ import annotations

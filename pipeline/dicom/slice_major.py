@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ..core.findings import Code, Finding, Severity
@@ -73,7 +74,7 @@ def rank_repeats(frames: Sequence[Frame]) -> Ranked | None:
     if len(places) < 2 or len({len(place) for place in places}) > 1:
         return None
     by_number = sorted(places, key=lambda place: _number(place[0]))
-    if any(_number(one[-1]) > _number(other[0]) for one, other in zip(by_number, by_number[1:], strict=False)):
+    if any(_number(one[-1]) > _number(other[0]) for one, other in pairwise(by_number)):
         return None
     volumes = [list(volume) for volume in zip(*places, strict=True)]
     clauses = [
@@ -91,26 +92,34 @@ def _number(frame: Frame) -> float:
 def _against(keyword: str, places: Sequence[Sequence[Frame]]) -> str:
     """How the values of an attribute contradict the ranks, as a clause; "" where they do not."""
     rows = [tuple(frame.get(keyword) for frame in place) for place in places]
-    if not any(len(set(row)) > 1 for row in rows):
+    if all(len(set(row)) == 1 for row in rows):
         return ""
-    first = places[0][0].name
-    if keyword in _NAMES_VOLUME:
-        other = next((n for n, row in enumerate(rows) if row != rows[0]), None)
-        if other is None:
-            return ""
-        rank = next(r for r, (a, b) in enumerate(zip(rows[0], rows[other], strict=True)) if a != b)
-        one, two = places[0][rank], places[other][rank]
-        return (
-            f"{describe_attribute(keyword)} is {_show(rows[0][rank])} in {one.name} and {_show(rows[other][rank])} in "
-            f"{two.name}, which have the same rank"
-        )
+    return (_against_names if keyword in _NAMES_VOLUME else _against_order)(keyword, places, rows)
+
+
+def _against_names(keyword: str, places: Sequence[Sequence[Frame]], rows: Sequence[tuple[Any, ...]]) -> str:
+    """As `_against`, of values that must be the same at every place of a rank."""
+    differing = ((n, rank) for n, row in enumerate(rows) for rank, value in enumerate(row) if value != rows[0][rank])
+    n, rank = next(differing, (0, 0))
+    if not n:
+        return ""
+    one, other = places[0][rank].name, places[n][rank].name
+    values = f"{_show(rows[0][rank])} in {one} and {_show(rows[n][rank])} in {other}"
+    return f"{describe_attribute(keyword)} is {values}, which have the same rank"
+
+
+def _against_order(keyword: str, places: Sequence[Sequence[Frame]], rows: Sequence[tuple[Any, ...]]) -> str:
+    """As `_against`, of values that must order the ranks alike at every place."""
     if any(None in row for row in rows):
         return ""
     orders = [_order(row) for row in rows]
-    if len(set(orders)) == 1 or all(_rises(order) for order in orders) or all(_rises(order[::-1]) for order in orders):
+    if all(map(_rises, orders)) or all(_rises(order[::-1]) for order in orders):
         return ""
-    other = next(n for n, order in enumerate(orders) if order != orders[0])
-    return f"{describe_attribute(keyword)} orders the planes at {first} in another way than those at {places[other][0].name}"
+    other = next((n for n, order in enumerate(orders) if order != orders[0]), 0)
+    if not other:
+        return ""
+    ways = f"the planes at {places[0][0].name} in another way than those at {places[other][0].name}"
+    return f"{describe_attribute(keyword)} orders {ways}"
 
 
 def _find_witnesses(places: Sequence[Sequence[Frame]]) -> tuple[str, ...]:
@@ -134,7 +143,7 @@ def _order(values: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _rises(order: Sequence[int]) -> bool:
-    return all(a <= b for a, b in zip(order, order[1:], strict=False))
+    return all(a <= b for a, b in pairwise(order))
 
 
 def _show(value: Any) -> str:

@@ -110,6 +110,10 @@ def _describe_dropped(dropped: _Dropped) -> list[Finding]:
 
 def _count_dropped(pairs: Sequence[tuple[Frame, Frame]]) -> str:
     frame, twin = pairs[0]
+    if frame.name == twin.name:  # the same export in two folders
+        first, second = (f"{f.path.parent.name}/{f.name}" for f in (frame, twin))
+    else:
+        first, second = frame.name, twin.name
     if len(pairs) == 1:
-        return f"{frame.name} was dropped: it lies where {twin.name} does"
-    return f"{len(pairs)} planes were dropped, each of which lies where another does; the first is {frame.name}, at {twin.name}"
+        return f"{first} was dropped: it lies where {second} does"
+    return f"{len(pairs)} planes were dropped, each of which lies where another does; the first is {first}, at {second}"

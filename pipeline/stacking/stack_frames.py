@@ -151,7 +151,7 @@ def _several_owners(frames: Sequence[Frame]) -> list[Finding]:
         Finding(
             Code.MIXED_STUDY,
             f"the {len(frames)} planes come from {count} {'studies' if word == 'study' else 'patients'}, one each; that they "
-            "are one series was taken from their Series Instance UID and their places",
+            "are one series was taken from the rest of their headers and their positions",
             "If this was not done by anonymising them, they are several series.",
             Severity.WARNING,
             clause="PS3.3 A.1.2",
@@ -167,8 +167,8 @@ def _several_references(frames: Sequence[Frame]) -> list[Finding]:
     return [
         Finding(
             Code.MIXED_FRAME_OF_REFERENCE,
-            f"the {len(frames)} planes have {count} Frame of Reference UIDs (0020,0052), one at each position; that they are "
-            "in one coordinate system was taken from their Series Instance UID, and from their positions, which are one row",
+            f"the {len(frames)} planes have {count} Frame of Reference UIDs (0020,0052); that they are in one "
+            "coordinate system was taken from the rest of their headers and their positions, which are one row",
             "Some scanners and anonymisers write a new UID into every file. If yours did not, they are several series.",
             Severity.WARNING,
             clause="PS3.3 C.7.4.1",
