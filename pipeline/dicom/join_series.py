@@ -36,6 +36,7 @@ _SAME_IN_SERIES = (
 )
 _OWN = "a Series Instance UID (0020,000E) of their own each"
 _NONE = "no Series Instance UID (0020,000E)"
+_FEWEST_UNNUMBERED = 5  # planes: three or four of different patients may well be evenly spaced
 _NAMED = 5  # files that a finding names; the others are counted
 
 
@@ -104,8 +105,11 @@ def _find_rows(frames: list[Frame]) -> list[list[Frame]]:
 
 
 def _is_single_row(frames: Sequence[Frame]) -> bool:
-    """Whether planes are one row, with one plane at each place."""
-    return len(frames) >= FEWEST and not why_no_row(frames) and all(len(p) == 1 for p in group_by_place(frames))
+    """Whether planes are one row, with one plane at each place; more of them where no numbers bear that out."""
+    numbered = len({frame.rank("InstanceNumber") for frame in frames}) > 1
+    if len(frames) < (FEWEST if numbered else _FEWEST_UNNUMBERED) or why_no_row(frames):
+        return False
+    return all(len(place) == 1 for place in group_by_place(frames))
 
 
 def _group_nameless(headers: Sequence[Header], classify: Callable[[Header], str]) -> list[Group]:

@@ -23,6 +23,7 @@ from ..volume.representations import KIND_BY_SOP_CLASS
 from .frame import Frame, frames_of
 from .header import Header
 from .join_series import Group, group_into_series
+from .plane_rows import FEWEST
 from .read_headers import cut_off, few, read_headers
 from .unread_files import concerned, folder_name, folders_of
 
@@ -175,10 +176,21 @@ def choose(found: Scan, wanted: str | None) -> Series:
         raise nothing_convertible(found)
     raise refuse(
         Code.SEVERAL_SERIES,
-        f"there are {len(candidates)} series here, and one file holds one series",
+        f"there are {len(candidates)} series here, and one file holds one series{_describe_single(candidates)}",
         "Choose with --series UID, NUMBER or DESCRIPTION. Or give the files of one alone. All of them: verimask convert "
         "with -o a folder (ending in /).\n" + table(found.series),
-        where=tuple(s.uid for s in candidates),
+        where=tuple(s.uid or s.headers[0].path.name for s in candidates),
+    )
+
+
+def _describe_single(series: Sequence[Series]) -> str:
+    """Say why series of one plane each are not one, where there are several."""
+    single = sum(s.kind == "image" and len(s.frames) == 1 for s in series)
+    if single < FEWEST:
+        return ""
+    return (
+        f"; {single} of them are one plane each: such are read as one series where study, number, description and kind agree, "
+        "and the planes are one row along which their Instance Numbers run"
     )
 
 
