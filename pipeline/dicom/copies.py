@@ -3,8 +3,9 @@
 Rules:
 - A copy has the place, the stored bits, the rescale and the overlays of the plane it repeats, and every attribute of
   `_NAMES_VOLUME`: the empty planes of two time points are no copies of each other.
-- A whole series that was exported several times repeats every plane equally often. Otherwise a plane is a copy only
-  where its place occurs more often than most do: two volumes may well look alike somewhere.
+- A whole series that was exported several times repeats every plane equally often, and shows something in one of them.
+  Otherwise a plane is a copy only where its place occurs more often than most do: two volumes may well look alike
+  somewhere.
 - Pixels are read only where places coincide, and no further than the first difference that decides.
 """
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +41,13 @@ _NAMES_VOLUME = (
 _VALUES = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "SliceLocation")
 
 
+class _Content(NamedTuple):
+    """What a frame shows: its stored bits and overlays, or the frame itself where it was not read. blank: all one value."""
+
+    shown: Hashable
+    blank: bool = False
+
+
 def find_difference(one: Frame, other: Frame) -> str:
     """In what two planes at one position differ, in words; "" where one is a copy of the other."""
     keywords = (*_NAMES_VOLUME, *_VALUES, "ImageType")
@@ -46,21 +55,23 @@ def find_difference(one: Frame, other: Frame) -> str:
     differing = next((keyword for keyword, a, b in values if a != b), "")
     if differing:
         return describe_attribute(differing)
-    return "" if _content(one) == _content(other) else "pixels"
+    return "" if _read_content(one) == _read_content(other) else "pixels"
 
 
 def find_whole_copies(frames: Sequence[Frame]) -> Copies:
     """The copies of planes, where every plane is there several times and equally often; none otherwise."""
     found: Copies = {}
     shapes: set[tuple[int, int]] = set()
+    are_blank = True
     for place in group_by_place(frames):
         alike = _group_alike(place)
-        sizes = {len(group) for group in alike}
+        sizes = {len(group) for _, group in alike}
+        are_blank &= all(content.blank for content, _ in alike)
         shapes |= {(len(alike), size) for size in sizes}
         if len(shapes) > 1 or 1 in sizes:
             return {}
         found.update(_pair(alike))
-    return found
+    return {} if are_blank else found
 
 
 def find_single_copies(frames: Sequence[Frame]) -> Copies:
@@ -85,25 +96,27 @@ def age(frame: Frame) -> tuple[float, str, int]:
     return frame.rank("InstanceNumber") or 0.0, frame.sop_instance_uid, frame.number
 
 
-def _pair(alike: Sequence[Sequence[Frame]]) -> Copies:
-    return {copy: group[0] for group in alike for copy in group[1:]}
+def _pair(alike: Iterable[tuple[_Content, Sequence[Frame]]]) -> Copies:
+    return {copy: group[0] for _, group in alike for copy in group[1:]}
 
 
-def _group_alike(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Frames of one place in groups of copies, each from first to last."""
+def _group_alike(frames: Sequence[Frame]) -> list[tuple[_Content, list[Frame]]]:
+    """Frames of one place in groups of copies, each from first to last, and what they show."""
     candidates: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in sorted(frames, key=age):
         candidates[_attributes(frame)].append(frame)
-    groups: list[tuple[Hashable, list[Frame]]] = []
+    groups: list[tuple[_Content, list[Frame]]] = []
     for members in candidates.values():
+        mine: list[tuple[_Content, list[Frame]]] = []
         for frame in members:
-            content = _content(frame) if len(members) > 1 else frame
-            home = next((g for known, g in groups if known == content and are_at_one_place(g[0], frame)), None)
+            content = _read_content(frame) if len(members) > 1 else _Content(frame)
+            home = next((g for known, g in mine if known == content and are_at_one_place(g[0], frame)), None)
             if home is None:
-                groups.append((content, [frame]))
+                mine.append((content, [frame]))
             else:
                 home.append(frame)
-    return [group for _, group in groups]
+        groups += mine
+    return groups
 
 
 def _attributes(frame: Frame) -> tuple[Hashable, ...]:
@@ -113,8 +126,8 @@ def _attributes(frame: Frame) -> tuple[Hashable, ...]:
     return (*map(frame.get, (*_NAMES_VOLUME, *_VALUES)), what)
 
 
-def _content(frame: Frame) -> Hashable:
-    """What a frame shows: its stored bits and its overlays. The frame itself where it cannot be read: it is like no other."""
+def _read_content(frame: Frame) -> _Content:
+    """Read what a frame shows; one that cannot be read is like no other."""
     try:
         if is_colour(frame):
             pixels = read_colour(frame)
@@ -122,8 +135,9 @@ def _content(frame: Frame) -> Hashable:
             pixels = read_plane(frame) if frame.tile else read_allocated(frame)
         overlays = _read_overlays(frame) if frame.header.overlays else ()
     except PipelineError:
-        return frame
-    return pixels.dtype.str, pixels.shape, hashlib.sha256(pixels.tobytes()).digest(), overlays
+        return _Content(frame)
+    shown = pixels.dtype.str, pixels.shape, hashlib.sha256(pixels.tobytes()).digest(), overlays
+    return _Content(shown, blank=not overlays and bool((pixels == pixels.flat[0]).all()))
 
 
 def _read_overlays(frame: Frame) -> Hashable:

@@ -42,6 +42,8 @@ def drop_duplicates(frames: Sequence[Frame], policy: Policy) -> tuple[list[Frame
             else:
                 dropped.append((frame, twin, _find_difference(frame, twin, alone=len(places) == 1)))
                 if dropped[-1][-1] and policy.on_duplicate == "drop":
+                    if len(places) == 1:  # no volume at all: `fit_frames` says so
+                        return list(frames), []
                     raise _refuse_different(frames, places, dropped[-1])
         kept.update(winners)
     return [f for f in frames if f in kept], _describe_dropped(dropped)
@@ -61,7 +63,7 @@ def _refuse_different(
     """The refusal of planes at one place that differ: of whole volumes, or of single planes."""
     frame, twin, difference = pair
     counts = {len(place) for place in places}
-    if len(places) > 1 and len(counts) == 1:
+    if len(counts) == 1:
         ranked = rank_repeats(frames)
         why = ranked.contradiction if ranked is not None else ""
         return refuse(

@@ -297,6 +297,13 @@ def _copies() -> list[HardCase]:
         ),
         HardCase("plane twice, Slice Location differs", row, edit=both(one, located), expected="DUPLICATE_POSITION"),
         HardCase(
+            "two acquisitions, all blank, part 2",
+            row,
+            edit=both(blank(*everything), acquisitions),
+            part="2",
+            chosen=lambda d: d.AcquisitionNumber == 2,
+        ),
+        HardCase(
             "one mask in all planes, at one place",
             row,
             same_masks,
@@ -304,6 +311,13 @@ def _copies() -> list[HardCase]:
             "DUPLICATE_POSITION",
         ),
     ]
+
+
+def acquisitions(k: int, dataset: Dataset) -> list[Dataset]:
+    """Every plane once in two acquisitions, with the same pixels."""
+    second = copied(dataset, ".2")
+    dataset.AcquisitionNumber, second.AcquisitionNumber = 1, 2
+    return [dataset, second]
 
 
 def volumes_alike(*changes: Callable[[int, Dataset], None]) -> Edit:
