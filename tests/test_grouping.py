@@ -134,9 +134,10 @@ def test_an_export_in_two_folders_is_named_by_them(tmp_path: Path) -> None:
     assert "b/IM0001.dcm, at a/IM0001.dcm" in finding.message
 
 
-def test_uids_of_their_own_without_numbers_need_more_planes(tmp_path: Path) -> None:
-    """Three planes of three patients may be evenly spaced by chance."""
-    spec = replace(SMALL, shape=(11, 9, 4), instance_numbers="constant")
+@pytest.mark.parametrize(("planes", "numbers"), [(4, "missing"), (7, "constant")])
+def test_planes_of_several_patients_are_not_joined_for_lying_evenly(tmp_path: Path, planes: int, numbers: str) -> None:
+    """A few may do so by chance; and series of one plane each begin with one number."""
+    spec = replace(SMALL, shape=(11, 9, planes), instance_numbers=numbers)  # type: ignore[arg-type]
     write(tmp_path / "in", spec, edit=own("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"))
     with pytest.raises(PipelineError, match="SEVERAL_SERIES"):
         image_of(tmp_path)

@@ -105,9 +105,13 @@ def _find_rows(frames: list[Frame]) -> list[list[Frame]]:
 
 
 def _is_single_row(frames: Sequence[Frame]) -> bool:
-    """Whether planes are one row, with one plane at each place; more of them where no numbers bear that out."""
-    numbered = len({frame.rank("InstanceNumber") for frame in frames}) > 1
-    if len(frames) < (FEWEST if numbered else _FEWEST_UNNUMBERED) or why_no_row(frames):
+    """Whether planes are one row, with one plane at each place; more of them where they are not numbered.
+
+    One number for all is that of several series, each of which begins with it.
+    """
+    numbers = {frame.rank("InstanceNumber") for frame in frames}
+    fewest = FEWEST if len(numbers) > 1 else _FEWEST_UNNUMBERED
+    if (len(numbers) == 1 and None not in numbers) or len(frames) < fewest or why_no_row(frames):
         return False
     return all(len(place) == 1 for place in group_by_place(frames))
 
