@@ -22,6 +22,7 @@ from ..core.findings import PipelineError
 from ..core.limits import SAME_PLACE_MM
 from .encoding import load
 from .frame import Frame, describe_attribute
+from .frame_vectors import VECTORS
 from .pixels import is_colour, read_allocated, read_colour, read_plane
 from .plane_rows import group_by_place
 
@@ -37,8 +38,10 @@ _NAMES_VOLUME = (
     "EchoNumbers",
     "DiffusionBValue",
     "DiffusionGradientOrientation",
+    "DoseSummationType",
+    *VECTORS,
 )
-_VALUES = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "SliceLocation")
+_VALUES = ("RescaleSlope", "RescaleIntercept", "DoseGridScaling", "PhotometricInterpretation", "SliceLocation")
 
 
 class _Content(NamedTuple):
