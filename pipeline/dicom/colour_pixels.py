@@ -108,11 +108,6 @@ def read_display_colours(frame: Frame, doubt: Doubt = lambda why, frame: None) -
     return samples >> _BITS if samples.dtype.itemsize > 1 and has_palette(frame) else samples
 
 
-def read_pixels(frame: Frame) -> Array:
-    """Read what is stored of one frame: (rows, columns) values, or (rows, columns, 3) colours. Raises as both do."""
-    return read_colour(frame) if has_samples(frame) else read_plane(frame)
-
-
 def read_stored_samples(frame: Frame) -> Array:
     """Read the samples of a frame that is not native as they are once decoded: (rows, columns, 3), of its colour model."""
     declared = str(frame.get("PhotometricInterpretation"))
