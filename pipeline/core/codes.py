@@ -234,7 +234,6 @@ DOUBTS = frozenset(
         Code.CONTOURS_OVERLAP,
         Code.MIXED_STUDY,
         Code.REPEATS_BY_NUMBER,
-        Code.SERIES_JOINED,
         Code.RESAMPLED,
         Code.WITNESS_REFUSED,
     }
