@@ -100,7 +100,7 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     traits = FORMS[product.form].traits
     if not request.source:  # frames of a series were laid by the policy; a grid that came ready may lean still
         return product if Trait.SERIES in traits else _keep_tilt(product, policy)
-    if not isinstance(product.volume, Mask):
+    if not isinstance(product.volume, Mask) and Trait.ON_SOURCE not in traits:
         raise refuse(
             Code.NOT_A_MASK,
             "--source is for masks; an image has a grid of its own",
@@ -115,7 +115,8 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     product = add_image_files(product, "source", source)
     if Trait.MOVABLE in traits:
         product = move_product(product, source, policy)
-    return add_grey_values(product, source) if policy.grey_values else product
+    looks = policy.grey_values and isinstance(product.volume, Mask)  # kept fractions have no seven mirror images
+    return add_grey_values(product, source) if looks else product
 
 
 def name_input(title: str, error: PipelineError) -> PipelineError:

@@ -24,7 +24,7 @@ from ..geometry.index_map import IndexMap, find_index_map
 from ..stacking.laid_frames import LaidFrames
 from ..stacking.stack_frames import lay_frames
 from ..volume import regrid
-from ..volume.mask import Mask
+from ..volume.mask import Image, Mask
 from ..volume.nearest import take_nearest
 from .product import Product, Witnessed
 
@@ -85,30 +85,71 @@ def find_source(
     FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
     """
     scanned = scan(given) if given else found
+    candidates = find_candidates(
+        scanned, given, series_uids=series_uids, image_uids=image_uids, frame_of_reference_uid=frame_of_reference_uid
+    )
+    if not candidates:
+        return None
+    if len(candidates) > 1:
+        raise several_sources(candidates)
+    return lay_source(scanned, candidates[0], policy)
+
+
+def find_candidates(
+    scanned: Scan,
+    given: Sequence[Path],
+    *,
+    series_uids: Collection[str] = (),
+    image_uids: Collection[str] = (),
+    frame_of_reference_uid: str = "",
+) -> list[Series]:
+    """List the series that may be the source of a mask. The arguments are those of `find_source`, `given` scanned.
+
+    Raises: PipelineError NO_SOURCE where something was given and it has no images.
+    """
     images = [series for series in scanned.series if series.kind == "image"]
     candidates = [series for series in images if series.uid in series_uids]
     candidates = candidates or [s for s in images if any(f.sop_instance_uid in image_uids for f in s.frames)]
     if not candidates and given:
-        candidates = _by_frame_of_reference(images, frame_of_reference_uid) or images
+        candidates = by_frame_of_reference(images, frame_of_reference_uid) or images
         if not candidates:
             raise _no_images(given, scanned)
-    if not candidates:
-        return None
-    if len(candidates) > 1:
-        raise refuse(
-            Code.SEVERAL_SERIES,
-            f"{len(candidates)} series could be the source of this mask",
-            "Give --source the folder of just one:\n" + table(candidates),
-            where=tuple(series.uid for series in candidates),
-            measured=len(candidates),
-            limit=1,
-            unit="series",
-        )
-    doubts = tuple(f for f in left_out_beside(scanned, candidates[0], policy) if f.leaves_doubt)
-    return Source(candidates[0], _lay_source(candidates[0], policy), doubts)
+    return candidates
 
 
-def _by_frame_of_reference(images: Sequence[Series], uid: str) -> list[Series]:
+def lay_source(scanned: Scan, series: Series, policy: Policy, image_uids: Collection[str] = ()) -> Source:
+    """Lay one series on its grid.
+
+    Args:
+        scanned: the scan it is of.
+        series: of kind "image".
+        policy: tolerances, and what becomes of files that cannot be read.
+        image_uids: SOP Instance UIDs that the mask refers to; they say which of several volumes is meant.
+
+    Returns: the source.
+
+    Raises: PipelineError SEVERAL_VOLUMES, CORRUPT_FILE or FILE_UNREAD where a plane of it may be lost, and what keeps it
+    from one grid.
+    """
+    doubts = tuple(f for f in left_out_beside(scanned, series, policy) if f.leaves_doubt)
+    return Source(series, _lay_volume(series, policy, image_uids), doubts)
+
+
+def several_sources(candidates: Sequence[Series], why: str = "") -> PipelineError:
+    """Make the refusal of a mask that several series could be the source of. why: none of them is, after a colon."""
+    return refuse(
+        Code.SEVERAL_SERIES,
+        f"{len(candidates)} series could be the source of this mask" + (f": {why}" if why else ""),
+        "Give --source the folder of just one:\n" + table(candidates),
+        where=tuple(series.uid for series in candidates),
+        measured=len(candidates),
+        limit=1,
+        unit="series",
+    )
+
+
+def by_frame_of_reference(images: Sequence[Series], uid: str) -> list[Series]:
+    """Return the series in one Frame of Reference; none for ""."""
     return [series for series in images if uid and series.frame_of_reference_uid == uid]
 
 
@@ -133,14 +174,15 @@ def move_mask(mask: Mask, source: Source, policy: Policy) -> Mask:
 
     Raises: PipelineError FRAME_OF_REFERENCE_DIFFERS, OFF_SOURCE_GRID, OUTSIDE_SOURCE.
     """
-    return _moved(mask, source, policy)[0]
+    volume = _moved(mask, source, policy, "")[0]
+    return replace(mask, voxels=volume.voxels, grid=volume.grid)
 
 
 def move_product(product: Product, source: Source, policy: Policy) -> Product:
-    """Lay a product's mask on the grid of its source.
+    """Lay a product's mask, or its fractions, on the grid of its source.
 
     Args:
-        product: a mask on a grid of its own.
+        product: a mask or fractions on a grid of their own.
         source: the images it was drawn on.
         policy: how far it may move, and whether voxels may be taken from the nearest place.
 
@@ -148,14 +190,15 @@ def move_product(product: Product, source: Source, policy: Policy) -> Product:
 
     Raises: PipelineError NOT_A_MASK, FRAME_OF_REFERENCE_DIFFERS, OFF_SOURCE_GRID, OUTSIDE_SOURCE.
     """
-    mask, moved, found = _moved(_mask_in(product), source, policy)
+    volume = product.volume if product.form == "fractional" else _mask_in(product)
+    volume, moved, found = _moved(volume, source, policy, product.evidence)
     resampled = any(f.code is Code.RESAMPLED for f in found)
     grid_planes = source.grid.shape[2]
     extra: dict[str, Any] = {"SourceSeriesInstanceUID": source.series.uid, "MovedToSourceMm": moved}
     proof = replace(product.proof, residual_mm=max(product.proof.residual_mm, source.laid_frames.stack.residual_mm))
     return replace(
         product,
-        volume=mask,
+        volume=volume,
         proof=proof.add_travel(moved) if resampled else proof,
         # Planes that were paired one by one keep saying with which; others stand on the source's planes.
         frames=product.frames if product.assumed and len(product.frames) == grid_planes else source.laid_frames.at_k,
@@ -207,12 +250,14 @@ def _mask_in(product: Product) -> Mask:
     raise refuse(Code.NOT_A_MASK, words, "Leave --source and --as image out.", where=(product.series.title,))
 
 
-def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, list[Finding]]:
+def _moved(
+    mask: Mask | Image, source: Source, policy: Policy, evidence: str
+) -> tuple[Mask | Image, float, list[Finding]]:
     grid = source.grid
     uids = (mask.grid.frame_of_reference_uid, grid.frame_of_reference_uid)
     where = (source.series.title,)
-    reason = doubt_same_frame(*uids, "the mask", where=where)
-    findings = [warn_of_frame(reason, where=where)] if reason else []
+    doubt = doubt_same_frame(*uids, "the mask", where=where, evidence=evidence, by_word=policy.same_frame)
+    findings = [] if doubt is None else [warn_of_frame(doubt, where=where)]
     limit = policy.corner_limit(min(grid.spacing))
     fit = find_index_map(mask.grid.lps, mask.grid.shape, grid.lps, grid.shape)
     if fit is not None and fit.moved_mm <= limit:
@@ -230,14 +275,16 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
         voxels, moved = regrid.put_onto(mask.voxels, fit.matrix, grid.shape), fit.moved_mm
     elif policy.resample == "nearest":
         nearest = take_nearest(mask, grid, "the source images")
-        return nearest.mask, nearest.moved_mm, [*findings, *nearest.findings]
+        return nearest.volume, nearest.moved_mm, [*findings, *nearest.findings]
     else:
         raise _off_grid(fit, mask.grid, source, limit)
-    return Mask(voxels, grid, mask.segments, mask.name), moved, findings
+    return replace(mask, voxels=voxels, grid=grid), moved, findings
 
 
-def _lay_source(series: Series, policy: Policy) -> LaidFrames:
+def _lay_volume(series: Series, policy: Policy, image_uids: Collection[str]) -> LaidFrames:
     volumes = split_volumes.split(series.frames)
+    named = [v for v in volumes if any(frame.sop_instance_uid in image_uids for frame in v.frames)]
+    volumes = named if len(named) == 1 else volumes
     if len(volumes) > 1:
         raise refuse(
             Code.SEVERAL_VOLUMES,
@@ -248,7 +295,7 @@ def _lay_source(series: Series, policy: Policy) -> LaidFrames:
             limit=1,
             unit="volumes",
         )
-    return lay_frames(series.frames, replace(policy, as_="image"), series.title)
+    return lay_frames(volumes[0].frames, replace(policy, as_="image"), series.title)
 
 
 def _off_grid(fit: IndexMap | None, mask: Grid, source: Source, limit_mm: float) -> PipelineError:

@@ -18,7 +18,7 @@ from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ...core.policy import Policy
 from ...core.unexpected import as_refusal
 from ...dicom.scan import Series
-from ...geometry.frame_of_reference import doubt_same_frame, warn_of_frame
+from ...geometry.frame_of_reference import FrameDoubt, doubt_same_frame, warn_of_frame
 from ...geometry.grid import Grid
 from ...volume.mask import Mask, Segment
 from .roi import Contour, place
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 class _FilledRoi(NamedTuple):
-    """doubt: why it is not known to lie in the source's Frame of Reference; empty where it is known."""
+    """doubt: why it is not known to lie in the source's Frame of Reference; None where it is known."""
 
     name: str
     mask: Mask
     findings: list[Finding]
     report: RoiReport
-    doubt: str
+    doubt: FrameDoubt | None
 
 
 class DecodedRois(NamedTuple):
@@ -86,7 +86,8 @@ def decode(
             where=tuple(h.path.name for h in series.headers),
         )
     header = series.headers[0]
-    limit_mm = (policy or Policy()).corner_limit(min(source.spacing))
+    policy = policy or Policy()
+    limit_mm = policy.corner_limit(min(source.spacing))
     filled: list[_FilledRoi] = []
     findings: list[Finding] = []
     for roi, item in _choose(header.path.name, read_rois(header), wanted):
@@ -94,7 +95,7 @@ def decode(
             findings.append(_nothing_to_fill(roi))
             continue
         try:
-            one = _fill(roi, item, source, limit_mm, interpolate, image_uids)
+            one = _fill(roi, item, source, limit_mm, interpolate, image_uids, policy)
         except Exception as error:  # a bug in one ROI must not take the others with it
             refusal = as_refusal(error, f"ROI “{roi.name}”")
             findings.extend((*refusal.others, refusal.finding))
@@ -108,10 +109,16 @@ def decode(
 
 
 def _fill(
-    roi: Roi, item: Dataset | None, source: Grid, limit_mm: float, interpolate: bool, image_uids: Sequence[str]
+    roi: Roi,
+    item: Dataset | None,
+    source: Grid,
+    limit_mm: float,
+    interpolate: bool,
+    image_uids: Sequence[str],
+    policy: Policy,
 ) -> _FilledRoi:
     contours = read_contours(roi, item)
-    doubt = _check_frame_of_reference(roi, contours, source, image_uids)
+    doubt = _check_frame_of_reference(roi, contours, source, image_uids, policy)
     voxels, report, findings = place(
         roi.number, roi.name, contours, source, limit_mm=limit_mm, interpolate=interpolate, image_uids=image_uids
     )
@@ -140,25 +147,32 @@ def _choose(
     return chosen
 
 
-def _check_frame_of_reference(roi: Roi, contours: Sequence[Contour], source: Grid, image_uids: Sequence[str]) -> str:
-    """Return why the ROI is not known to lie in the source's Frame of Reference; empty where it is known to."""
+def _check_frame_of_reference(
+    roi: Roi, contours: Sequence[Contour], source: Grid, image_uids: Sequence[str], policy: Policy
+) -> FrameDoubt | None:
+    """Return why the ROI is not known to lie in the source's Frame of Reference; None where it is known to."""
     own, given = roi.frame_of_reference_uid, source.frame_of_reference_uid
-    on_images = contours and all(set(image_uids).intersection(c.image_uids) for c in contours)
-    if own and given and own != given and on_images:
-        # Some writers make up a new UID, but what is drawn on an image lies in the frame of that image.
-        return "the structure set names another Frame of Reference, but every contour names an image of this source"
-    what = "the structure set" if not own or not given else f"ROI “{roi.name}”"
-    return doubt_same_frame(own, given, what, where=(roi.file,), code=Code.ROI_FRAME_OF_REFERENCE)
+    # Some writers make up a new UID, but what is drawn on an image lies in the frame of that image.
+    on_images = bool(contours) and all(set(image_uids).intersection(c.image_uids) for c in contours)
+    return doubt_same_frame(
+        own,
+        given,
+        "the structure set" if on_images or not own or not given else f"ROI “{roi.name}”",
+        where=(roi.file,),
+        code=Code.ROI_FRAME_OF_REFERENCE,
+        evidence="every contour names an image of this source" if on_images else "",
+        by_word=policy.same_frame,
+    )
 
 
 def _doubtful_frames(filled: Sequence[_FilledRoi]) -> list[Finding]:
     """Make one warning for each reason to doubt the Frame of Reference, with its ROIs."""
-    doubts: dict[str, list[str]] = {}
+    doubts: dict[FrameDoubt, list[str]] = {}
     for one in filled:
         if one.doubt:
             doubts.setdefault(one.doubt, []).append(one.name)
     code = Code.ROI_FRAME_OF_REFERENCE
-    return [warn_of_frame(reason, where=tuple(names), code=code) for reason, names in doubts.items()]
+    return [warn_of_frame(doubt, where=tuple(names), code=code) for doubt, names in doubts.items()]
 
 
 def _nothing_to_fill(roi: Roi) -> Finding:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.findings import Code, Finding, Severity, refuse
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ...core.policy import Policy
 from ...dicom.frame import Frame
 from ...geometry.affine import Matrix
@@ -30,6 +30,10 @@ from ...volume.mask import Array
 _SOURCE_HINT = (
     "Give the source series the segmentation was made on: its grid says where the planes are, "
     "and empty ones are added there."
+)
+_OTHER_GRID_HINT = (
+    "It was made on another grid (resampled, or another series of the study). Give that series, or no source; or take the "
+    "nearest voxels with --resample nearest, which says how far they lie."
 )
 
 
@@ -86,13 +90,14 @@ class _Step(NamedTuple):
     limit_mm: float
 
 
-def place_frames(frames: Sequence[Frame], source: Grid | None, policy: Policy) -> FrameLayout:
+def place_frames(frames: Sequence[Frame], source: Grid | None, policy: Policy, evidence: str = "") -> FrameLayout:
     """Place every frame on the source's grid, or on the one that the frames span, and prove it at their corners.
 
     Args:
         frames: of one instance, in any order.
         source: grid of the images the segmentation was made on; None where it is not given.
         policy: gives the limits of residuals and cosines, and what to do on tilt.
+        evidence: what shows that they lie in the source's Frame of Reference, whatever they name.
 
     Returns:
         The grid and the place of each frame on it.
@@ -105,7 +110,7 @@ def place_frames(frames: Sequence[Frame], source: Grid | None, policy: Policy) -
     if source is None:
         grid, limit, findings = _span_grid(frames, planes, policy)
     else:
-        findings = _check_frame_of_reference(frames[0], source)
+        findings = _check_frame_of_reference(frames[0], source, policy, evidence)
         grid, limit = source, policy.corner_limit(min(source.spacing))
     placement = place(planes, grid.lps)
     _refuse_off_grid(frames, placement, grid, limit, own=source is None)
@@ -138,8 +143,8 @@ def _require_plane(frame: Frame, policy: Policy) -> Plane:
     if frame.plane is None:
         raise refuse(
             Code.MISSING_PLANE_ATTRIBUTES,
-            f"{frame.name} does not say where it lies: {frame.why_no_plane}",
-            "A segmentation without a position per frame (of a slide, of a photograph) cannot be placed in a patient.",
+            f"{frame.name} does not say where it lies: {_why_no_plane(frame)}",
+            "A segmentation without a position per frame (of a photograph, or written wrongly) cannot be placed in a patient.",
             where=(frame.name,),
             clause="PS3.3 C.7.6.16.2.3",
         )
@@ -154,6 +159,13 @@ def _require_plane(frame: Frame, policy: Policy) -> Plane:
             clause="PS3.3 C.7.6.2.1.1",
         )
     return frame.plane
+
+
+def _why_no_plane(frame: Frame) -> str:
+    items = len(frame.header.frames)
+    if frame.number <= items or not items:
+        return frame.why_no_plane
+    return f"the file has {frame.header.number_of_frames} frames, and functional groups (5200,9230) of {items}"
 
 
 def _span_grid(
@@ -274,11 +286,27 @@ def _empty_planes_finding(step: _Step) -> Finding | None:
     )
 
 
-def _check_frame_of_reference(frame: Frame, source: Grid) -> tuple[Finding, ...]:
-    """Refuse a SEG that lies in another Frame of Reference; warn where one of the two names none."""
+def lies_on(frames: Sequence[Frame], source: Grid, policy: Policy, evidence: str = "") -> bool:
+    """Return whether frames lie on a grid in whole voxels. The arguments are those of `place_frames`."""
+    try:
+        place_frames(frames, source, policy, evidence)
+    except PipelineError:
+        return False
+    return True
+
+
+def _check_frame_of_reference(frame: Frame, source: Grid, policy: Policy, evidence: str) -> tuple[Finding, ...]:
+    """Refuse a SEG that lies in another Frame of Reference; warn where that is not known."""
     own, where = str(frame.get("FrameOfReferenceUID", "")), (frame.path.name,)
-    reason = doubt_same_frame(own, source.frame_of_reference_uid, frame.path.name, where=where)
-    return (warn_of_frame(reason, where=where),) if reason else ()
+    doubt = doubt_same_frame(
+        own,
+        source.frame_of_reference_uid,
+        frame.path.name,
+        where=where,
+        evidence=evidence,
+        by_word=policy.same_frame,
+    )
+    return () if doubt is None else (warn_of_frame(doubt, where=where),)
 
 
 def _refuse_off_grid(frames: Sequence[Frame], placement: Placement, grid: Grid, limit: float, *, own: bool) -> None:
@@ -291,7 +319,7 @@ def _refuse_off_grid(frames: Sequence[Frame], placement: Placement, grid: Grid, 
             code,
             f"a pixel of {frame.name} is no voxel of the {'other frames' if own else 'source'}: "
             "its orientation or spacing is another",
-            "A mask on another grid would have to be resampled; give the series it was made on, or no source.",
+            "The frames of one segmentation share one orientation and spacing." if own else _OTHER_GRID_HINT,
             where=(frame.name,),
         )
     worst = int(placement.residuals.argmax())
@@ -302,7 +330,7 @@ def _refuse_off_grid(frames: Sequence[Frame], placement: Placement, grid: Grid, 
             Code.OFF_GRID if own else Code.OFF_SOURCE_GRID,
             f"{frames[worst].name} lies {residual:.4g} mm off the {'grid of its series' if own else 'source grid'} "
             f"(nearest voxel of its first pixel: {i}, {j}, {k})",
-            _SOURCE_HINT if own else "It was made on another grid (resampled, or another series of the study).",
+            _SOURCE_HINT if own else _OTHER_GRID_HINT,
             where=(frames[worst].name,),
             measured=residual,
             limit=limit,

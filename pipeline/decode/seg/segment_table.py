@@ -29,6 +29,8 @@ _READ = [
     "MaximumFractionalValue",
     "PixelPaddingValue",
     "ConcatenationUID",
+    "DimensionOrganizationType",
+    "ImageOrientationSlide",
 ]
 _TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
 _BACKGROUND = ("125040", "DCM")
@@ -43,6 +45,8 @@ class SegmentTable:
         fractional_type: Segmentation Fractional Type (0062,0010).
         maximum: Maximum Fractional Value (0062,000E), which stands for 1.
         background: stored values that are no segment; of label maps only.
+        padding: the segment whose number is Pixel Padding Value (0028,0120) too, though it is not called background.
+        tiles: what says that its frames are tiles of a slide; "" where nothing does.
     """
 
     kind: str
@@ -50,6 +54,8 @@ class SegmentTable:
     fractional_type: str = ""
     maximum: int = 1
     background: tuple[int, ...] = (0,)
+    padding: Segment | None = None
+    tiles: str = ""
 
 
 def read_table(path: Path) -> SegmentTable:
@@ -86,14 +92,26 @@ def read_table(path: Path) -> SegmentTable:
             clause="PS3.3 C.8.20.2",
         )
     items = list(dataset.get("SegmentSequence") or ())
-    segments, zero_is_background = _read_segments(items, path)
-    padding = _read_whole(dataset, "PixelPaddingValue", path)
-    background = {0} if zero_is_background else set()
-    if padding is not None:
-        background.add(padding)
+    segments, zero_is_background = _read_segments(items, path, skip_background=kind == "LABELMAP")
+    padding = _read_whole(dataset, "PixelPaddingValue", path) if kind == "LABELMAP" else None
+    background = ({0} if zero_is_background else set()) | (set() if padding is None else {padding})
     return SegmentTable(
-        kind, segments, str(dataset.get("SegmentationFractionalType", "")), maximum or 1, tuple(sorted(background))
+        kind,
+        segments,
+        str(dataset.get("SegmentationFractionalType", "")),
+        maximum or 1,
+        tuple(sorted(background)),
+        next((s for s in segments if s.source_value == padding and not _is_background(s)), None),
+        _read_tiles(dataset),
     )
+
+
+def _read_tiles(dataset: Dataset) -> str:
+    """Return what says that frames are tiles of a slide (PS3.3 C.8.12.14, C.7.6.17.3); "" where nothing does."""
+    organization = str(dataset.get("DimensionOrganizationType", "")).strip()
+    if organization.startswith("TILED"):
+        return f"Dimension Organization Type (0020,9311) {organization}"
+    return "it has Image Orientation (Slide) (0048,0102)" if dataset.get("ImageOrientationSlide") else ""
 
 
 def _read_number(item: Dataset, path: Path) -> int:
@@ -129,7 +147,7 @@ def _read_whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
         ) from error
 
 
-def _read_segments(items: list[Dataset], path: Path) -> tuple[tuple[Segment, ...], bool]:
+def _read_segments(items: list[Dataset], path: Path, *, skip_background: bool) -> tuple[tuple[Segment, ...], bool]:
     """Return the segments, and whether stored value 0 is background. Raises CORRUPT_FILE for a number given twice."""
     numbers = [_read_number(item, path) for item in items]
     twice = sorted({n for n in numbers if numbers.count(n) > 1})
@@ -140,14 +158,18 @@ def _read_segments(items: list[Dataset], path: Path) -> tuple[tuple[Segment, ...
     zero_is_background = True
     found = []
     for item, number in zip(items, numbers, strict=True):
+        segment = _read_segment(item, number or max(numbers) + 1, number)
         if number == 0:
-            type_ = _read_concept(item, "SegmentedPropertyTypeCodeSequence")
-            named = str(item.get("SegmentLabel", "")).casefold() == "background"
-            if named or (type_ is not None and (type_.value, type_.scheme) == _BACKGROUND):
+            if skip_background and _is_background(segment):
                 continue
             zero_is_background = False
-        found.append(_read_segment(item, number or max(numbers) + 1, number))
+        found.append(segment)
     return tuple(found), zero_is_background
+
+
+def _is_background(segment: Segment) -> bool:
+    coded = segment.type is not None and (segment.type.value, segment.type.scheme) == _BACKGROUND
+    return coded or segment.name.casefold() == "background"
 
 
 def _read_segment(item: Dataset, number: int, stored: int) -> Segment:
