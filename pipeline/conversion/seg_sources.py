@@ -67,28 +67,26 @@ def parts_by_source(series: Series, found: Scan, asked: Asked) -> list[SegPart]:
     """
     given = asked.request.source
     scanned = scan(given) if given else found
-    named = [NamedSources.of(header.path) for header in series.headers]
-    has_images = any(other.kind == "image" for other in scanned.series)
+    images = [other for other in scanned.series if other.kind == "image"]
+    named = [NamedSources.of(header.path) for header in series.headers] if images or given else []
+    uids = frozenset(uid for one in named for uid in one.image_uids)
     by_name = find_candidates(
         scanned,
         given,
         series_uids={uid for one in named for uid in one.series_uids},
-        image_uids={uid for one in named for uid in one.image_uids} if has_images else (),
+        image_uids=uids,
         frame_of_reference_uid=series.frame_of_reference_uid,
     )
-    search = _Search(scanned, asked.policy, bool(by_name))
     if len(by_name) == 1:
-        uids = frozenset(uid for one in named for uid in one.image_uids)
         return [SegPart(series, lay_source(scanned, by_name[0], asked.policy, uids))]
-    images = [other for other in scanned.series if other.kind == "image"]
     candidates = by_name or by_frame_of_reference(images, series.frame_of_reference_uid)
-    if not candidates:
-        return [SegPart(series, None)]
+    search = _Search(scanned, asked.policy, bool(by_name))
     groups = [group for n, one in enumerate(named) for group in _groups(series, n, one, candidates)]
-    if not groups and search.must:  # no frame that could decide
+    if not groups and search.must:  # there is no frame that could decide
         raise several_sources(candidates)
-    chosen = [(group, *_choose(group, search)) for group in groups]
-    return _joined(series, chosen) if chosen else [SegPart(series, None)]
+    if not groups or not candidates:
+        return [SegPart(series, None)]
+    return _joined(series, [(group, *_choose(group, search)) for group in groups])
 
 
 def _groups(series: Series, number: int, named: NamedSources, candidates: Sequence[Series]) -> list[_Group]:
@@ -116,7 +114,7 @@ def _choose(group: _Group, search: _Search) -> tuple[Source | None, tuple[Findin
             why = "the frames lie on the grid of " + ("none of them" if not fitting else "several")
             raise several_sources([s.series for s in fitting] or group.candidates, why)
         return None, (_none_chosen(group, [s.series for s in fitting]),) if fitting else ()
-    return fitting[0], (_said(group, fitting, search),)
+    return fitting[0], (_report_choice(group, fitting, search),)
 
 
 def _fitting(group: _Group, series: Series, search: _Search) -> Source | None:
@@ -133,7 +131,7 @@ def _same_grid(one: Source, other: Source) -> bool:
     return one.grid.shape == other.grid.shape and bool((one.grid.lps == other.grid.lps).all())
 
 
-def _said(group: _Group, fitting: Sequence[Source], search: _Search) -> Finding:
+def _report_choice(group: _Group, fitting: Sequence[Source], search: _Search) -> Finding:
     """Say which series was taken, and why."""
     taken, others = fitting[0].series, len(group.candidates) - 1
     why = "the frames lie on its grid" + (f" and not on that of {others} other series" if others else "")

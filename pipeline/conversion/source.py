@@ -103,7 +103,16 @@ def find_candidates(
     image_uids: Collection[str] = (),
     frame_of_reference_uid: str = "",
 ) -> list[Series]:
-    """List the series that may be the source of a mask. The arguments are those of `find_source`, `given` scanned.
+    """List the series that may be the source of a mask.
+
+    Args:
+        scanned: what was given, or the inputs where nothing was.
+        given: folders or files that the user names.
+        series_uids: Series Instance UIDs that the mask refers to.
+        image_uids: SOP Instance UIDs that it refers to.
+        frame_of_reference_uid: of the mask; it decides where nothing is referred to and something was given.
+
+    Returns: the series; none where nothing was given and none is named and found.
 
     Raises: PipelineError NO_SOURCE where something was given and it has no images.
     """
@@ -136,7 +145,7 @@ def lay_source(scanned: Scan, series: Series, policy: Policy, image_uids: Collec
 
 
 def several_sources(candidates: Sequence[Series], why: str = "") -> PipelineError:
-    """Make the refusal of a mask that several series could be the source of. why: none of them is, after a colon."""
+    """Make the refusal of a mask that several series could be the source of. why: no one of them was taken, as a clause."""
     return refuse(
         Code.SEVERAL_SERIES,
         f"{len(candidates)} series could be the source of this mask" + (f": {why}" if why else ""),

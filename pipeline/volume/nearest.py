@@ -17,19 +17,19 @@ from ..geometry.grid import Grid
 from . import regrid
 from .mask import Image, Mask, Voxels
 
-Volume = TypeVar("Volume", bound=Mask | Image)
+AnyVolume = TypeVar("AnyVolume", bound=Mask | Image)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Resampled(Generic[Volume]):
+class Resampled(Generic[AnyVolume]):
     """A mask or fractions on another grid. moved_mm: the farthest that a label was taken. findings: on what was done and lost."""
 
-    volume: Volume
+    volume: AnyVolume
     moved_mm: float
     findings: tuple[Finding, ...]
 
 
-def take_nearest(volume: Volume, grid: Grid, onto: str) -> Resampled[Volume]:
+def take_nearest(volume: AnyVolume, grid: Grid, onto: str) -> Resampled[AnyVolume]:
     """Fill a grid with labels, each voxel from the nearest one of a mask; 0 where none is within half a voxel.
 
     Args:

@@ -96,30 +96,33 @@ def decode(
     if not isinstance(fractional, str) and not 0 < fractional <= 1:
         raise ValueError(f"the fractional threshold is above 0 and at most 1, not {fractional}")
     policy = policy or Policy()
-    tables = [
-        read_table(header.path) for header in series.headers
-    ]  # all first, so that an unknown segment is refused at once
+    # All tables first, so that an unknown segment is refused at once.
+    tables = [read_table(header.path) for header in series.headers]
     refuse_unknown(wanted, series, [segment for table in tables for segment in table.segments])
     instances = _read_instances(series, tables, source_grid, policy, fractional, images)
-    masks: list[Mask] = []
-    kept: list[Image] = []
-    findings: list[Finding] = []
+    findings = _note_instances_without_frames(series, tables, instances)
+    masks, kept = [], []
     for instance in instances:
         chosen = instance.select(wanted)
         findings += [*instance.findings, *instance.findings_of(chosen)]
-        if fractional == "keep" and instance.table.kind == "FRACTIONAL":
-            kept += [instance.image(segment) for segment in chosen if segment.number in instance.numbers]
-        else:
-            masks += instance.masks(chosen, combine, series.description)
+        masks += instance.masks(chosen, combine, series.description)
+        kept += instance.images(chosen)
     if not instances and policy.allow_empty and source_grid is not None:
         masks = [_empty_mask(series, tables, source_grid, wanted)]
-        findings = [without_pixels(series.title, masks[0].segments)]
     if not masks and not kept:
         raise _no_frames(series, has_some=bool(instances))
     residuals = tuple(float(r) for instance in instances for r in instance.layout.residuals)
     has_fractions = any(table.kind == "FRACTIONAL" for table in tables)
-    evidence = instances[0].evidence if instances and all(instance.evidence for instance in instances) else ""
+    evidence = min((instance.evidence for instance in instances), key=len, default="")  # "" if one has none
     return DecodedSeg(tuple(masks), tuple(kept), tuple(findings), residuals, has_fractions, evidence)
+
+
+def _note_instances_without_frames(
+    series: Series, tables: Sequence[SegmentTable], instances: Sequence[Instance]
+) -> list[Finding]:
+    held = {instance.header for instance in instances}
+    tables_of = zip(series.headers, tables, strict=True)
+    return [without_pixels(h.path.name, t.segments) for h, t in tables_of if h not in held and t.segments]
 
 
 def frames_held(series: Series, header: Header) -> list[Frame]:
@@ -191,7 +194,16 @@ def _refuse_tiles(header: Header, table: SegmentTable) -> None:
 
 
 def refuse_unknown(wanted: Sequence[str | int] | None, series: Series, segments: Sequence[Segment]) -> None:
-    """Refuse a segment that was asked for and is not there. Raises NO_SUCH_SEGMENT."""
+    """Refuse a segment that was asked for and is not there.
+
+    Args:
+        wanted: numbers or labels; None for all.
+        series: for messages.
+        segments: that there are.
+
+    Raises:
+        PipelineError: NO_SUCH_SEGMENT.
+    """
     unknown = [w for w in wanted or () if not any(w in (s.number, s.name) for s in segments)]
     if unknown:
         raise refuse(

@@ -68,6 +68,11 @@ class Instance:
         self._refuse_repeated_frames()
 
     @property
+    def keeps_values(self) -> bool:
+        """Whether its fractions are kept as they are."""
+        return self.fractional == "keep" and self.table.kind == "FRACTIONAL"
+
+    @property
     def is_labelmap(self) -> bool:
         return self.table.kind == "LABELMAP"
 
@@ -150,13 +155,14 @@ class Instance:
             name: of a mask of several segments.
 
         Returns:
-            The masks; none where no chosen segment has a pixel, unless the policy lets an empty one pass.
+            The masks; none where fractions are kept, nor where no chosen segment has a pixel unless the policy lets an empty
+            one pass.
 
         Raises:
             PipelineError: SEGMENTS_OVERLAP for "merge" where two segments share a voxel.
         """
         present = [s for s in chosen if s.number in self.numbers]
-        if not present and not (self.policy.allow_empty and chosen):
+        if self.keeps_values or not (present or (self.policy.allow_empty and chosen)):
             return []
         together = combine != "separate"
         if together and not self.is_labelmap and (shared := self._shared_voxels(present)):
@@ -168,7 +174,11 @@ class Instance:
             return [self._mask(chosen, named)]
         return [self._mask([segment], segment.name) for segment in present]
 
-    def image(self, segment: Segment) -> Image:
+    def images(self, chosen: Sequence[Segment]) -> list[Image]:
+        """Make an image of the fractions of each of the chosen segments that has any; none unless they are kept."""
+        return [self._image(segment) for segment in chosen if self.keeps_values and segment.number in self.numbers]
+
+    def _image(self, segment: Segment) -> Image:
         """Make an image of the stored fractions of one segment; its slope makes them parts of one."""
         mine = [n for n, frame in enumerate(self.frames) if self._number_of(frame) == segment.number]
         dtype = np.dtype(np.uint8 if self._bits <= 8 else np.uint16)

@@ -64,7 +64,16 @@ def without_pixels(name: str, segments: Sequence[Segment]) -> Finding:
 
 
 def threshold_taken(name: str, table: SegmentTable, threshold: float) -> Finding:
-    """Say from which fraction on a voxel is inside. threshold: as a part of Maximum Fractional Value."""
+    """Say from which fraction on a voxel is inside.
+
+    Args:
+        name: of the file.
+        table: gives Maximum Fractional Value (0062,000E).
+        threshold: as a part of it.
+
+    Returns:
+        A note.
+    """
     return Finding(
         Code.FRACTIONAL_THRESHOLD,
         f"{name} holds fractions ({table.fractional_type or 'their type is not given'}); a voxel is inside "
@@ -102,7 +111,17 @@ def check_maximum(name: str, table: SegmentTable, largest: int, bits: int) -> Fi
 
 
 def below_threshold(name: str, table: SegmentTable, largest: int, threshold: float) -> PipelineError:
-    """Make the refusal of fractions that all lie below the threshold. largest: stored value."""
+    """Make the refusal of fractions that all lie below the threshold.
+
+    Args:
+        name: of the file.
+        table: gives Maximum Fractional Value (0062,000E).
+        largest: stored value.
+        threshold: as a part of the maximum.
+
+    Returns:
+        EMPTY, to be raised.
+    """
     reaching = int(100 * largest / table.maximum) / 100
     lower = f"choose a lower threshold, such as --fractional {reaching:g}, or " if reaching else ""
     return refuse(

@@ -91,17 +91,15 @@ def read_table(path: Path) -> SegmentTable:
             where=(path.name,),
             clause="PS3.3 C.8.20.2",
         )
-    items = list(dataset.get("SegmentSequence") or ())
-    segments, zero_is_background = _read_segments(items, path, skip_background=kind == "LABELMAP")
-    padding = _read_whole(dataset, "PixelPaddingValue", path) if kind == "LABELMAP" else None
-    background = ({0} if zero_is_background else set()) | (set() if padding is None else {padding})
+    segments, background = _read_segments(dataset, path, is_labelmap=kind == "LABELMAP")
+    described = [s for s in segments if s.source_value in background and not _is_background(s)]
     return SegmentTable(
         kind,
         segments,
         str(dataset.get("SegmentationFractionalType", "")),
         maximum or 1,
-        tuple(sorted(background)),
-        next((s for s in segments if s.source_value == padding and not _is_background(s)), None),
+        background,
+        described[0] if described else None,
         _read_tiles(dataset),
     )
 
@@ -147,24 +145,26 @@ def _read_whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
         ) from error
 
 
-def _read_segments(items: list[Dataset], path: Path, *, skip_background: bool) -> tuple[tuple[Segment, ...], bool]:
-    """Return the segments, and whether stored value 0 is background. Raises CORRUPT_FILE for a number given twice."""
+def _read_segments(dataset: Dataset, path: Path, *, is_labelmap: bool) -> tuple[tuple[Segment, ...], tuple[int, ...]]:
+    """Return the segments, and the stored values that are background. Raises CORRUPT_FILE for a number given twice."""
+    items = list(dataset.get("SegmentSequence") or ())
     numbers = [_read_number(item, path) for item in items]
     twice = sorted({n for n in numbers if numbers.count(n) > 1})
     if twice:
         raise _unclear_numbers(
             path, f"gives Segment Number (0062,0004) {twice[0]} to {numbers.count(twice[0])} segments"
         )
-    zero_is_background = True
+    background = {0}
     found = []
     for item, number in zip(items, numbers, strict=True):
         segment = _read_segment(item, number or max(numbers) + 1, number)
         if number == 0:
-            if skip_background and _is_background(segment):
+            if is_labelmap and _is_background(segment):
                 continue
-            zero_is_background = False
+            background.remove(0)
         found.append(segment)
-    return tuple(found), zero_is_background
+    padding = _read_whole(dataset, "PixelPaddingValue", path) if is_labelmap else None
+    return tuple(found), tuple(sorted(background | (set() if padding is None else {padding})))
 
 
 def _is_background(segment: Segment) -> bool:
