@@ -87,6 +87,8 @@ def _products_of_part(part: SegPart, asked: Asked) -> list[Product]:
 def _off_source(part: SegPart, source: Source, asked: Asked, why: PipelineError) -> list[Product]:
     """Decode frames that do not lie on their source's grid on their own, and move them onto it where that can be done."""
     resamples = asked.policy.resample == "nearest"
+    if resamples and asked.policy.on_tilt == "resample":  # that is for the images; frames that lean are taken from where they lie
+        asked = asked._replace(policy=replace(asked.policy, on_tilt="shear"))
     try:
         own = _as_products(part, _decode(part, asked, source), None)
         moved = [move_product(product, source, asked.policy) for product in own]
@@ -96,7 +98,13 @@ def _off_source(part: SegPart, source: Source, asked: Asked, why: PipelineError)
         if asked.request.source or error.finding.code is not Code.OFF_SOURCE_GRID:
             raise why from error
         return [replace(product, findings=(*product.findings, _stays(why))) for product in own]
+    moved = [replace(product, findings=_without_tilt(product.findings)) for product in moved]
     return [add_image_files(product, "source", source) for product in moved]
+
+
+def _without_tilt(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Leave out that the frames' own grid leans: another one is written."""
+    return tuple(finding for finding in findings if finding.code is not Code.SHEAR_KEPT)
 
 
 def _stays(why: PipelineError) -> Finding:

@@ -157,7 +157,7 @@ def read_colour(frame: Frame) -> Array:
         )
     with _refuse_vanished(frame):
         layout_of(frame.header)
-        pixels = _decode_frame(frame, raw=False)
+        pixels = decode_frame(frame, raw=False)
     if frame.get("PhotometricInterpretation") != "PALETTE COLOR":
         return pixels
     from pydicom.pixels import apply_color_lut
@@ -191,7 +191,7 @@ def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
         return _cast(decoded, dtype)
     with _refuse_vanished(frame):
         by_pydicom = not frame.header.native or is_in_swapped_words(frame, dtype)
-        raw = _decode_frame(frame) if by_pydicom else _read_native(frame, dtype)
+        raw = decode_frame(frame) if by_pydicom else _read_native(frame, dtype)
     return _cast(raw, dtype)
 
 
@@ -246,7 +246,7 @@ def _read_native(frame: Frame, dtype: np.dtype[Any]) -> Array:
     return plane.astype(dtype, copy=False)
 
 
-def _decode_frame(frame: Frame, *, raw: bool = True) -> Array:
+def decode_frame(frame: Frame, *, raw: bool = True) -> Array:
     """Read through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB)."""
     try:
         return decode(frame.path, frame.header.transfer_syntax, frame.number, raw=raw)
