@@ -87,7 +87,9 @@ def _products_of_part(part: SegPart, asked: Asked) -> list[Product]:
 def _off_source(part: SegPart, source: Source, asked: Asked, why: PipelineError) -> list[Product]:
     """Decode frames that do not lie on their source's grid on their own, and move them onto it where that can be done."""
     resamples = asked.policy.resample == "nearest"
-    if resamples and asked.policy.on_tilt == "resample":  # that is for the images; frames that lean are taken from where they lie
+    if (
+        resamples and asked.policy.on_tilt == "resample"
+    ):  # that is for the images; frames that lean are taken from where they lie
         asked = asked._replace(policy=replace(asked.policy, on_tilt="shear"))
     try:
         own = _as_products(part, _decode(part, asked, source), None)
