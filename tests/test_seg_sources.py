@@ -19,8 +19,8 @@ from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
 from tests.helpers import rtphantom
-from tests.helpers.cases_seg import COARSE, lps_of
-from tests.helpers.segs import PLACE, Place, SegFrame, blobs, frames_of, source_files, write_seg
+from tests.helpers.cases_seg import COARSE, lps_of, name_images, name_series
+from tests.helpers.segs import MR, PLACE, Place, SegFrame, blobs, frames_of, source_files, write_seg
 
 BIG = Place(rows=12, columns=16, planes=6)
 
@@ -239,3 +239,22 @@ def test_empty_planes_beyond_the_images_are_cut_off(tmp_path: Path) -> None:
     path = write_seg(tmp_path / "seg.dcm", frames_of(wide, sparse=False), padded, reference=reference, names=["a"])
     outcome = converted(path, tmp_path / "ct")
     np.testing.assert_array_equal(array_of(outcome) > 0, truth[0])
+
+
+def test_frames_say_which_volume_of_a_series_is_meant(tmp_path: Path) -> None:
+    sources = source_files(tmp_path / "study" / "a", sop_class=MR)
+    for path in source_files(tmp_path / "study" / "b", sop_class=MR):
+        ds, first = dcmread(path), dcmread(sources[0])
+        ds.SeriesInstanceUID, ds.FrameOfReferenceUID = first.SeriesInstanceUID, first.FrameOfReferenceUID
+        ds.StudyInstanceUID, ds.EchoTime, ds.EchoNumbers = first.StudyInstanceUID, 40, 2
+        ds.InstanceNumber += PLACE.planes
+        ds.save_as(path)
+    path = seg_of(tmp_path, sources)
+    assert refused(path, tmp_path / "study") is Code.SEVERAL_VOLUMES
+    ds = dcmread(path)
+    name_images(ds, sources)
+    name_series(ds, sources)
+    ds.save_as(path)
+    request = Request(source=(tmp_path / "study",))
+    outcome = convert([path], tmp_path / "out.nii.gz", request=request, policy=Policy(crosscheck="off"))
+    assert array_of(outcome).shape == (PLACE.columns, PLACE.rows, PLACE.planes)

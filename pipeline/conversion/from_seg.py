@@ -125,7 +125,7 @@ def _decode(part: SegPart, asked: Asked, source: Source | None, *, on_source: bo
         fractional=policy.fractional,
         wanted=_wanted_of(part, asked),
         combine=policy.combine,
-        images=None if source is None else SourceImages(source.laid_frames.frames, source.series.uid),
+        images=None if source is None else SourceImages(source.laid_frames.frames, source.series.uid, part.named),
     )
 
 

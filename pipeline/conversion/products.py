@@ -109,7 +109,10 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
         )
     uid = str(product.extra.get("SourceSeriesInstanceUID", ""))
     frame_uid = product.grid.frame_of_reference_uid
-    source = find_source(found, request.source, policy, series_uids={uid}, frame_of_reference_uid=frame_uid)
+    there = {frame.sop_instance_uid for frame in product.frames if frame} if Trait.ON_SOURCE in traits else set()
+    source = find_source(
+        found, request.source, policy, series_uids={uid}, image_uids=there, frame_of_reference_uid=frame_uid
+    )
     if source is None:  # a source that is given is found, or refused
         raise TypeError("find_source found nothing in what was given, and did not refuse it")
     product = add_image_files(product, "source", source)

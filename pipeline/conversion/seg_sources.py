@@ -10,8 +10,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..core.findings import Code, Finding, PipelineError, Severity
@@ -20,6 +22,7 @@ from ..decode.seg import decode as seg
 from ..decode.seg.grid import lies_on
 from ..decode.seg.source_images import NamedSources, SourceImages, evidence_of
 from ..dicom.frame import Frame
+from ..dicom.header import Header
 from ..dicom.scan import Scan, Series, scan
 from .option_effects import Asked
 from .source import Source, by_frame_of_reference, find_candidates, lay_source, several_sources
@@ -28,13 +31,14 @@ from .source import Source, by_frame_of_reference, find_candidates, lay_source, 
 class SegPart(NamedTuple):
     """Frames of a SEG that lie on one source. series: of these frames only. source: None for their own grid.
 
-    numbers: of the segments they show; None for all that there are.
+    numbers: of the segments they show; None for all that there are. named: by file, what its instances name as their source.
     """
 
     series: Series
     source: Source | None
     findings: tuple[Finding, ...] = ()
     numbers: frozenset[int] | None = None
+    named: Mapping[Path, NamedSources] = MappingProxyType({})
 
 
 class _Search(NamedTuple):
@@ -68,31 +72,33 @@ def parts_by_source(series: Series, found: Scan, asked: Asked) -> list[SegPart]:
     given = asked.request.source
     scanned = scan(given) if given else found
     images = [other for other in scanned.series if other.kind == "image"]
-    named = [NamedSources.of(header.path) for header in series.headers] if images or given else []
-    uids = frozenset(uid for one in named for uid in one.image_uids)
+    headers = series.headers if images or given else ()
+    by_file = {header.path: NamedSources.of(header.path) for header in headers}
+    uids = frozenset().union(*(named.image_uids for named in by_file.values()))
     by_name = find_candidates(
         scanned,
         given,
-        series_uids={uid for one in named for uid in one.series_uids},
+        series_uids=frozenset().union(*(named.series_uids for named in by_file.values())),
         image_uids=uids,
         frame_of_reference_uid=series.frame_of_reference_uid,
     )
     if len(by_name) == 1:
-        return [SegPart(series, lay_source(scanned, by_name[0], asked.policy, uids))]
+        return [SegPart(series, lay_source(scanned, by_name[0], asked.policy, uids), named=by_file)]
     candidates = by_name or by_frame_of_reference(images, series.frame_of_reference_uid)
     search = _Search(scanned, asked.policy, bool(by_name))
-    groups = [group for n, one in enumerate(named) for group in _groups(series, n, one, candidates)]
+    groups = [group for header in headers for group in _groups(series, header, by_file[header.path], candidates)]
     if not groups and search.must:  # there is no frame that could decide
         raise several_sources(candidates)
     if not groups or not candidates:
         return [SegPart(series, None)]
-    return _joined(series, [(group, *_choose(group, search)) for group in groups])
+    parts = _joined(series, [(group, *_choose(group, search)) for group in groups])
+    return [part._replace(named=by_file) for part in parts]
 
 
-def _groups(series: Series, number: int, named: NamedSources, candidates: Sequence[Series]) -> list[_Group]:
+def _groups(series: Series, header: Header, named: NamedSources, candidates: Sequence[Series]) -> list[_Group]:
     """Divide the frames of one instance by the series that their segments name; a segment that names none may be on any."""
     uids = {s.uid: {frame.sop_instance_uid for frame in s.frames} for s in candidates}
-    frames = seg.frames_held(series, series.headers[number])
+    frames = seg.frames_held(series, header)
     by_segment: dict[int | None, list[Frame]] = {}
     for frame in frames:
         by_segment.setdefault(frame.segment_number, []).append(frame)

@@ -92,7 +92,7 @@ def find_source(
         return None
     if len(candidates) > 1:
         raise several_sources(candidates)
-    return lay_source(scanned, candidates[0], policy)
+    return lay_source(scanned, candidates[0], policy, image_uids)
 
 
 def find_candidates(

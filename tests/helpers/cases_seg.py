@@ -108,7 +108,7 @@ def _plane_of(ds: Dataset) -> float:
     return float(np.dot(np.cross(orientation[:3], orientation[3:]), np.array(ds.ImagePositionPatient, float)))
 
 
-def _name_images(ds: Dataset, sources: Sequence[Path], *, reverse: bool = False) -> None:
+def name_images(ds: Dataset, sources: Sequence[Path], *, reverse: bool = False) -> None:
     """Every frame names the source image on whose plane it lies; or, reversed, that of the frame at the other end."""
     images = [dcmread(path, stop_before_pixels=True) for path in sources]
     orientation = ds.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient
@@ -125,10 +125,10 @@ def _name_images(ds: Dataset, sources: Sequence[Path], *, reverse: bool = False)
 
 
 def _contradict(ds: Dataset, sources: Sequence[Path]) -> None:
-    _name_images(ds, sources, reverse=True)
+    name_images(ds, sources, reverse=True)
 
 
-def _name_series(ds: Dataset, sources: Sequence[Path]) -> None:
+def name_series(ds: Dataset, sources: Sequence[Path]) -> None:
     item = Dataset()
     item.SeriesInstanceUID = dcmread(sources[0]).SeriesInstanceUID
     ds.ReferencedSeriesSequence = [item]
@@ -137,9 +137,9 @@ def _name_series(ds: Dataset, sources: Sequence[Path]) -> None:
 _OTHER = "another Frame of Reference"
 FRAME_CASES = (
     _case(
-        "its frames name the images", _OTHER, _name_images, reference="1.2.9", findings=("FRAME_OF_REFERENCE_DIFFERS",)
+        "its frames name the images", _OTHER, name_images, reference="1.2.9", findings=("FRAME_OF_REFERENCE_DIFFERS",)
     ),
-    _case("it refers to the series", _OTHER, _name_series, reference="1.2.9", findings=("FRAME_OF_REFERENCE_DIFFERS",)),
+    _case("it refers to the series", _OTHER, name_series, reference="1.2.9", findings=("FRAME_OF_REFERENCE_DIFFERS",)),
     _case("nothing names the images", _OTHER, reference="1.2.9", read=False, expected="FRAME_OF_REFERENCE_DIFFERS"),
     _case(
         "nothing names the images, --same-frame",
@@ -190,7 +190,7 @@ def _other_resolution(
             frames,
             place,
             sources=sources,
-            edit=_name_series,
+            edit=name_series,
             tag_step=place.step,
             **options,
         )
@@ -246,7 +246,7 @@ def _each_on_its_own(folder: Path) -> list[PlacedMask]:
         for item, frame in zip(ds.PerFrameFunctionalGroupsSequence, frames_of(truth), strict=True):
             place = places[int(frame.segment or 1) - 1]
             item.PlanePositionSequence[0].ImagePositionPatient = place.position(frame.k)
-        _name_images(ds, [*series[0], *series[1]])
+        name_images(ds, [*series[0], *series[1]])
 
     _seg(folder, frames_of(truth), sources=series[0], edit=edit)
     return [PlacedMask(name, voxels, lps_of(place)) for name, voxels, place in zip(NAMES, truth, places, strict=False)]

@@ -149,7 +149,7 @@ def _read_instances(
             continue
         evidence = ""
         if images is not None:
-            named = NamedSources.of(header.path)
+            named = images.named.get(header.path) or NamedSources.of(header.path)
             refuse_contradiction(named, frames, images, policy)
             evidence = evidence_of(named, frames, images)
         instances.append(Instance(header, frames, table, fractional, policy, source_grid, evidence))

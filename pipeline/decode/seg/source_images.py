@@ -10,10 +10,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,10 +32,15 @@ _PARALLEL = 1e-3  # sine of the angle between the normals; cosines of three deci
 
 
 class SourceImages(NamedTuple):
-    """Images that a mask may have been made on. frames: one a plane, in the order of the grid. series_uid: theirs."""
+    """Images that a mask may have been made on.
+
+    frames: one a plane, in the order of the grid. series_uid: theirs. named: by file, what instances name, where that was
+    read before.
+    """
 
     frames: Sequence[Frame]
     series_uid: str
+    named: Mapping[Path, NamedSources] = MappingProxyType({})
 
 
 class _Named(NamedTuple):
