@@ -23,9 +23,10 @@ from ..decode.seg.grid import lies_on
 from ..decode.seg.source_images import NamedSources, SourceImages, evidence_of
 from ..dicom.frame import Frame
 from ..dicom.header import Header
-from ..dicom.scan import Scan, Series, scan
+from ..dicom.scan import Scan, Series
 from .option_effects import Asked
-from .source import Source, by_frame_of_reference, find_candidates, lay_source, several_sources
+from .source import Source, images_in, lay_source
+from .source_choice import SourceReferences, choose_source, several_sources
 
 
 class SegPart(NamedTuple):
@@ -70,25 +71,21 @@ def parts_by_source(series: Series, found: Scan, asked: Asked) -> list[SegPart]:
     Raises: PipelineError SEVERAL_SERIES where several series could be the source, and what `find_source` refuses.
     """
     given = asked.request.source
-    scanned = scan(given) if given else found
-    images = [other for other in scanned.series if other.kind == "image"]
-    headers = series.headers if images or given else ()
+    scanned, images = images_in(found, given)
+    headers = series.headers if images else ()
     by_file = {header.path: NamedSources.of(header.path) for header in headers}
     uids = frozenset().union(*(named.image_uids for named in by_file.values()))
-    by_name = find_candidates(
-        scanned,
-        given,
-        series_uids=frozenset().union(*(named.series_uids for named in by_file.values())),
-        image_uids=uids,
-        frame_of_reference_uid=series.frame_of_reference_uid,
-    )
+    series_uids = frozenset().union(*(named.series_uids for named in by_file.values()))
+    frame_uid = series.frame_of_reference_uid
+    references = SourceReferences((), series_uids, uids, frame_uid if given else "")
+    by_name = choose_source(images, references).candidates or (images if given else [])
     if len(by_name) == 1:
         return [SegPart(series, lay_source(scanned, by_name[0], asked.policy, uids), named=by_file)]
-    candidates = by_name or by_frame_of_reference(images, series.frame_of_reference_uid)
+    candidates = by_name or choose_source(images, SourceReferences(frame_of_reference_uid=frame_uid)).candidates
     search = _Search(scanned, asked.policy, bool(by_name))
     groups = [group for header in headers for group in _groups(series, header, by_file[header.path], candidates)]
     if not groups and search.must:  # there is no frame that could decide
-        raise several_sources(candidates)
+        raise several_sources(candidates, "this mask")
     if not groups or not candidates:
         return [SegPart(series, None)]
     parts = _joined(series, [(group, *_choose(group, search)) for group in groups])
@@ -118,7 +115,7 @@ def _choose(group: _Group, search: _Search) -> tuple[Source | None, tuple[Findin
     if not fitting or not all(_same_grid(fitting[0], other) for other in fitting):
         if search.must:
             why = "the frames lie on the grid of " + ("none of them" if not fitting else "several")
-            raise several_sources([s.series for s in fitting] or group.candidates, why)
+            raise several_sources([s.series for s in fitting] or group.candidates, f"this mask: {why}")
         return None, (_none_chosen(group, [s.series for s in fitting]),) if fitting else ()
     return fitting[0], (_report_choice(group, fitting, search),)
 

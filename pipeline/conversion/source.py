@@ -1,7 +1,7 @@
 """Find the images a mask was drawn on, and lay the mask on their grid.
 
 Rules:
-- A source is named by the mask (Referenced Series UID), by its Frame of Reference, or by being the only one given.
+- A source is named by the mask (see `source_choice`), or by being the only one given.
 - A mask goes onto the source's grid in whole voxels within the corner limit: planes are placed and empty ones added.
   Anything else is refused with the distance in words, unless resampling to the nearest voxel was asked for.
 """
@@ -27,6 +27,7 @@ from ..volume import regrid
 from ..volume.mask import Image, Mask
 from ..volume.nearest import take_nearest
 from .product import Product, Witnessed
+from .source_choice import SourceReferences, choose_source, several_sources
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,82 +85,50 @@ def find_source(
     Raises: PipelineError SEVERAL_SERIES where several could be it, NO_SOURCE where `given` holds none, CORRUPT_FILE or
     FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
     """
-    scanned = scan(given) if given else found
-    candidates = find_candidates(
-        scanned, given, series_uids=series_uids, image_uids=image_uids, frame_of_reference_uid=frame_of_reference_uid
-    )
+    scanned, images = images_in(found, given)
+    frame_uid = frame_of_reference_uid if given else ""
+    candidates = choose_source(images, SourceReferences((), series_uids, image_uids, frame_uid)).candidates
+    candidates = candidates or (images if given else [])
     if not candidates:
         return None
     if len(candidates) > 1:
-        raise several_sources(candidates)
+        raise several_sources(candidates, "this mask")
     return lay_source(scanned, candidates[0], policy, image_uids)
 
 
-def find_candidates(
-    scanned: Scan,
-    given: Sequence[Path],
-    *,
-    series_uids: Collection[str] = (),
-    image_uids: Collection[str] = (),
-    frame_of_reference_uid: str = "",
-) -> list[Series]:
-    """List the series that may be the source of a mask.
+def images_in(found: Scan, given: Sequence[Path]) -> tuple[Scan, list[Series]]:
+    """List the image series that can be the source of a mask.
 
     Args:
-        scanned: what was given, or the inputs where nothing was.
-        given: folders or files that the user names.
-        series_uids: Series Instance UIDs that the mask refers to.
-        image_uids: SOP Instance UIDs that it refers to.
-        frame_of_reference_uid: of the mask; it decides where nothing is referred to and something was given.
+        found: the series among the inputs.
+        given: folders or files that the user names as the source; they alone count then.
 
-    Returns: the series; none where nothing was given and none is named and found.
+    Returns: the scan that the series are of, and the series; perhaps none where nothing was given.
 
-    Raises: PipelineError NO_SOURCE where something was given and it has no images.
+    Raises: PipelineError NO_SOURCE where `given` holds none, and what `scan` refuses.
     """
+    scanned = scan(given) if given else found
     images = [series for series in scanned.series if series.kind == "image"]
-    candidates = [series for series in images if series.uid in series_uids]
-    candidates = candidates or [s for s in images if any(f.sop_instance_uid in image_uids for f in s.frames)]
-    if not candidates and given:
-        candidates = by_frame_of_reference(images, frame_of_reference_uid) or images
-        if not candidates:
-            raise _no_images(given, scanned)
-    return candidates
+    if given and not images:
+        raise _no_images(given, scanned)
+    return scanned, images
 
 
 def lay_source(scanned: Scan, series: Series, policy: Policy, image_uids: Collection[str] = ()) -> Source:
-    """Lay one series on its grid.
+    """Lay an image series on its grid, as the source of a mask.
 
     Args:
-        scanned: the scan it is of.
-        series: of kind "image".
+        scanned: the scan that the series is of.
+        series: the images.
         policy: tolerances, and what becomes of files that cannot be read.
         image_uids: SOP Instance UIDs that the mask refers to; they say which of several volumes is meant.
 
     Returns: the source.
 
-    Raises: PipelineError SEVERAL_VOLUMES, CORRUPT_FILE or FILE_UNREAD where a plane of it may be lost, and what keeps it
-    from one grid.
+    Raises: PipelineError SEVERAL_VOLUMES, CORRUPT_FILE or FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
     """
     doubts = tuple(f for f in left_out_beside(scanned, series, policy) if f.leaves_doubt)
     return Source(series, _lay_volume(series, policy, image_uids), doubts)
-
-
-def several_sources(candidates: Sequence[Series], why: str = "") -> PipelineError:
-    """Make the refusal of a mask that several series could be the source of. why: no one of them was taken, as a clause."""
-    return refuse(
-        Code.SEVERAL_SERIES,
-        f"{len(candidates)} series could be the source of this mask" + (f": {why}" if why else ""),
-        "Give --source the folder of just one:\n" + table(candidates),
-        where=tuple(series.uid for series in candidates),
-        measured=len(candidates),
-        limit=1,
-        unit="series",
-    )
-
-
-def by_frame_of_reference(images: Sequence[Series], uid: str) -> list[Series]:
-    """Return the series in one Frame of Reference; none for ""."""
-    return [series for series in images if uid and series.frame_of_reference_uid == uid]
 
 
 def _no_images(given: Sequence[Path], scanned: Scan) -> PipelineError:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ..core.findings import Code, Finding, Severity, refuse
 
 _CLAUSE = "PS3.3 C.7.4.1"
+_WAYS_OUT = "Give --source the series it was drawn on, or --same-frame if you know that the two are one; the result stays unconfirmed."
 
 
 class FrameDoubt(NamedTuple):
@@ -32,6 +33,7 @@ def doubt_same_frame(
     code: Code = Code.FRAME_OF_REFERENCE_DIFFERS,
     evidence: str = "",
     by_word: bool = False,
+    relation: str = "",
 ) -> FrameDoubt | None:
     """Say why two things are not known to lie in one Frame of Reference.
 
@@ -43,6 +45,7 @@ def doubt_same_frame(
         code: of the refusal.
         evidence: what shows that the mask was drawn on these images whatever they name, as a clause; "" for nothing.
         by_word: whether the user says that both are one (`Policy.same_frame`).
+        relation: what is known to relate the two frames and is not applied, one sentence; "" where nothing is.
 
     Returns: the doubt; None where both name the same one.
 
@@ -57,8 +60,7 @@ def doubt_same_frame(
         raise refuse(
             code,
             f"{differ}: their coordinates do not compare",
-            "Equal numbers mean different places then. Give --source the series it was drawn on, or --same-frame if you "
-            "know that the two are one; the result stays unconfirmed.",
+            f"Equal numbers mean different places then. {relation or _WAYS_OUT}",
             where=where,
             clause=_CLAUSE,
         )
