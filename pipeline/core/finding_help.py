@@ -134,7 +134,7 @@ _ROWS: dict[str, tuple[str, ...]] = {
         "Give --source the series the mask was drawn on, or take the nearest voxels: --resample nearest."),
     "FRAME_OF_REFERENCE_DIFFERS": ("Mask and source images are in different coordinate systems, or one does not name its own.",
         "Give --source the series the mask was drawn on.", "PS3.3 C.7.4.1"),
-    "SAME_FRAME_STATED": ("The user alone says that mask and images share a coordinate system.", "Look at the mask over the image.", "PS3.3 C.7.4.1"),
+    "SAME_FRAME_STATED": ("Only the user says that mask and images share a frame.", "Look at the mask over the image.", "PS3.3 C.7.4.1"),
     "SOURCE_CONTRADICTS": ("A frame of the segmentation names an image as its source and lies somewhere else.",
         "Have it written again, or convert it without its images: then its positions decide.", "PS3.3 C.7.6.16.2.6"),
     "SOURCE_CHOSEN": ("The mask does not name one series as its source; which was taken, or that none was, is said.",
