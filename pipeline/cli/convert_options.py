@@ -123,6 +123,11 @@ def _add_where(p: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --source: its values under the mask and its mirror images, as a hint",
     )
+    g.add_argument(
+        "--same-frame",
+        action="store_true",
+        help="mask and source name different Frames of Reference, and you know that they are one; it stays unconfirmed",
+    )
     _add_choice(
         g,
         "--resample",
