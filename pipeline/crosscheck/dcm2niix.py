@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from .child import (
     read_last_line,
     strip_folders,
 )
+from .job_files import put_files
 
 NAME = "dcm2niix"
 
@@ -53,8 +53,7 @@ def _convert(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony
     source, target = folder / "in", folder / "out"
     source.mkdir()
     target.mkdir()
-    for number, path in enumerate(dict.fromkeys(job.files)):
-        Path(source, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
+    put_files(job.files, source)
     # `-p n`: by default it takes Philips' private scaling, which is another quantity than Rescale Slope.
     precise = ["-p", "n"] if philips else []
     command = [dcm2niix.bin, *precise, "-z", "n", "-b", "n", "-f", "out", "-o", str(target), str(source)]

@@ -105,11 +105,16 @@ def _convert(job: Job, *, lenient: bool) -> Testimony:
 
 
 def _read_dataset(path: str, voxels: bool) -> Any:
+    from pathlib import Path
+
     from pydicom import dcmread
 
-    if voxels:
-        return dcmread(path, force=True)
-    dataset = dcmread(path, force=True, stop_before_pixels=True)
+    from ..dicom.source_file import open_source
+
+    with open_source(Path(path)) as file:
+        if voxels:
+            return dcmread(file, force=True)
+        dataset = dcmread(file, force=True, stop_before_pixels=True)
     dataset.add_new(0x7FE00010, "OW", b"\0\0")  # it drops instances without pixel data
     return dataset
 

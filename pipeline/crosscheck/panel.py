@@ -135,10 +135,14 @@ class Panel:
 
     def _limit_s(self, job: Job) -> float:
         """Time to wait for an answer: the policy's limit, once for every GiB that is read."""
+        from pathlib import Path
+
+        from ..dicom.source_file import size_of
+
         size = 0
         for path in set(job.files):
             with suppress(OSError):
-                size += os.path.getsize(path)
+                size += size_of(Path(path))
         return self._policy.witness_limit_s * max(1.0, size / _SIZE_OF_LIMIT)
 
 

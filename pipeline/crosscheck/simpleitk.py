@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from ..geometry.affine import LPS_TO_RAS
 from .agreement import Job, Testimony
 from .child import find_version, serve
+from .job_files import put_files
 
 NAME = "SimpleITK"
 
@@ -39,12 +39,10 @@ def _answer(job: Job) -> Testimony:
 def _read(job: Job, sitk: Any) -> Any:
     import tempfile
 
-    files = list(dict.fromkeys(job.files))
-    if len(files) == 1:
-        return sitk.ReadImage(files[0])
     with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
-        for number, path in enumerate(files):
-            Path(folder, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
+        files = put_files(job.files, Path(folder))
+        if len(files) == 1:
+            return sitk.ReadImage(files[0])
         return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder))
 
 
