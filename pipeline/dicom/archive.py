@@ -201,6 +201,7 @@ class _MemberFile(io.RawIOBase):
 
     def __init__(self, archive: _Archive, member: PurePosixPath) -> None:
         self._archive, self._member = archive, member
+        self.name = str(archive.path / member)  # as files have one, which pydicom keeps
         self._size = archive.size(member)
         self._position = 0
 
