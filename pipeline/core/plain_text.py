@@ -30,7 +30,7 @@ def escape_bytes(text: str, escape: str = "\\") -> str:
 
 def escape_controls(text: str) -> str:
     """Text of one line that no terminal obeys: control characters as \\x1b."""
-    return _CONTROL.sub(lambda found: _escaped(found[0]), text)
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def prepare_streams() -> None:

@@ -121,7 +121,7 @@ def _read_records(dicomdir: Path) -> Iterator[_Record]:
 
 
 def _series_of(dataset: Dataset, items: list[Dataset]) -> dict[int, str]:
-    """The Series Instance UID of the records below each series, by their numbers, as far as the offsets lead to them."""
+    """The Series Instance UID of the records below each series, by their numbers; none where the offsets do not lead to every record."""
     numbers = {item.seq_item_tell: number for number, item in enumerate(items)}
     uids: dict[int, str] = {}
     open_ = [(int(dataset.get("OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity") or 0), "")]
@@ -137,7 +137,7 @@ def _series_of(dataset: Dataset, items: list[Dataset]) -> dict[int, str]:
         uids[number] = own
         open_.append((int(item.get("OffsetOfTheNextDirectoryRecord") or 0), uid))
         open_.append((int(item.get("OffsetOfReferencedLowerLevelDirectoryEntity") or 0), own))
-    return uids
+    return uids if len(uids) == len(items) else {}
 
 
 class _Places:

@@ -84,6 +84,7 @@ class _Reading:
         self._left_out: list[Left] = []
         self._unread: list[_Unread] = []
         self._directories: list[Path] = []
+        self._broken: list[Left] = []  # archives that were found, not given
         self._looked_at: list[Path] = []
 
     def take(self, files: Iterable[FoundFile], *, members: bool = False) -> None:
@@ -107,6 +108,7 @@ class _Reading:
         """Read the files that DICOMDIRs list. given: real paths of the inputs; others are left out."""
         wanted = [path for path in self._directories if os.path.realpath(path) in given]
         for path in wanted:
+            self._directories.remove(path)
             seen = {os.path.realpath(path) for path in self._looked_at}
             self.take(found for found in listed_files(path) if os.path.realpath(found.path) not in seen)
 
@@ -120,8 +122,15 @@ class _Reading:
             from .archive import list_members  # zipfile takes a while to import
 
             self._unread.remove(one)
+            try:
+                members = list_members(one.file.path)
+            except PipelineError as error:
+                if wanted:
+                    raise
+                self._broken.append(Left(one.file.path, error.finding))
+                continue
             self._looked_at.remove(one.file.path)
-            self.take(list_members(one.file.path), members=True)
+            self.take(members, members=True)
 
     def finish(self) -> HeadersRead:
         """Judge what was not read, drop copies, and give everything."""
@@ -129,6 +138,8 @@ class _Reading:
         left_out = [*self._left_out, *(Left(path, _left_out(path, _LISTED)) for path in self._directories)]
         left_out += [Left(one.file.path, _judge(one, names), one.file.series_uid) for one in self._unread]
         headers, copies = _drop_copies(self._headers)
+        for path, broken, _ in self._broken:  # no other series has a part in it
+            left_out.append(Left(path, _left_out(path, broken.message, Severity.WARNING) if headers else broken))
         return HeadersRead(headers, [*left_out, *copies], self._looked_at)
 
 
