@@ -17,7 +17,7 @@ from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import scan
 from pipeline.stacking.laid_frames import LaidFrames
 from pipeline.stacking.stack_frames import lay_frames
-from tests.helpers.hard_cases import SMALL
+from tests.helpers.hard_case import SMALL
 from tests.helpers.hard_edits import tags, top_level
 from tests.helpers.phantom import ORIENTATIONS, Spec, write
 

@@ -14,8 +14,9 @@ from pipeline.conversion.record import Outcome
 from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
-from tests.helpers.hard_cases import CASES, HardCase
-from tests.helpers.hard_truth import blended, compared, truth
+from tests.helpers.hard_case import HardCase
+from tests.helpers.hard_cases import CASES
+from tests.helpers.hard_truth import blended, compared, voxels_of
 
 
 def converted(case: HardCase, folder: Path) -> Outcome:
@@ -31,8 +32,8 @@ def test_right_in_every_voxel(tmp_path: Path, case: HardCase) -> None:
     case.write(tmp_path / "in")
     outcome = converted(case, tmp_path)
     image = nibabel.load(outcome.output)
-    acquired = truth(tmp_path / "in", case.chosen)
-    array = image.get_fdata()
+    acquired = case.acquired(tmp_path / "in")
+    array = voxels_of(image)
     if case.exact:
         found = compared(acquired, array, image.affine, stored=case.as_ == "mask")
         assert found.lost == found.foreign == 0

@@ -15,7 +15,8 @@ from pipeline.dicom.modality import refuse_lossy
 from pipeline.dicom.scan import scan
 from pipeline.dicom.split_volumes import split
 from pipeline.stacking.repairs import _REPAIRS, GAPS
-from tests.helpers.hard_cases import CASES, SMALL
+from tests.helpers.hard_case import SMALL
+from tests.helpers.hard_cases import CASES
 from tests.helpers.hard_edits import both, moved, tags, without
 from tests.helpers.phantom import write
 

@@ -17,7 +17,7 @@ import pytest
 from pipeline.conversion.convert import convert, convert_all
 from pipeline.conversion.record import Outcome
 from pipeline.core.policy import Policy
-from tests.helpers.hard_cases import SMALL
+from tests.helpers.hard_case import SMALL
 from tests.helpers.hard_edits import cosines, moved, tags, without
 from tests.helpers.hard_truth import Compared, compared, truth
 from tests.helpers.peers import Peer

@@ -22,7 +22,7 @@ from pipeline.crosscheck.known_wrong import Rule, predict
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
-from tests.helpers.hard_cases import SMALL
+from tests.helpers.hard_case import SMALL
 from tests.helpers.hard_edits import moved, tags
 from tests.helpers.meta import declare
 from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, write

@@ -21,8 +21,9 @@ from pipeline.conversion.convert import Request, convert
 from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import PipelineError
 from pipeline.core.policy import Policy
-from tests.helpers.hard_cases import CASES, HardCase
-from tests.helpers.hard_truth import Acquired, blended, compared, truth
+from tests.helpers.hard_case import HardCase
+from tests.helpers.hard_cases import CASES
+from tests.helpers.hard_truth import Acquired, blended, compared, voxels_of
 from tests.helpers.peers import READERS, Peer, versions
 
 _LEGEND = """\
@@ -63,14 +64,14 @@ def judged(
     case: HardCase, folder: Path, files: Sequence[Path], *, stored: bool = False, chosen_only: bool = False
 ) -> str:
     """The cell of what a reader wrote: each file against all that was acquired."""
-    acquired = truth(folder, case.chosen) if chosen_only else truth(folder)
+    acquired = case.acquired(folder, all_of_it=not chosen_only)
     if not acquired:
         return "I"
     worst, lost_everywhere, foreign = 0.0, _keys(acquired, stored), 0
     for file in files:
         image = nibabel.load(file)
-        array, affine = np.asanyarray(image.get_fdata()), np.asarray(image.affine)
-        if (array.ndim > 3 and array.shape[3] == 0) or array.dtype.names:
+        array, affine = voxels_of(image), np.asarray(image.affine)
+        if array.ndim > 3 and array.shape[3] == 0:
             return "C  no grey values"
         if chosen_only and not case.exact:
             filled = case.options.get("on_gap") == "fill"

@@ -181,6 +181,15 @@ def bilinear(plane: Acquired, points: NDArray[np.float64]) -> NDArray[np.float64
     return values
 
 
+def voxels_of(image: Any) -> NDArray[np.float64]:
+    """The values of a nibabel image as real numbers; a colour of three bytes is one number, red * 65536 + green * 256 + blue."""
+    stored = np.asanyarray(image.dataobj)
+    if stored.dtype.names is None:
+        return np.asarray(image.get_fdata())
+    red, green, blue = (stored[name].astype(np.float64) for name in stored.dtype.names[:3])
+    return red * 65536 + green * 256 + blue
+
+
 def _lps(index: NDArray[Any], affine_ras: NDArray[np.float64]) -> NDArray[np.float64]:
     return (index @ affine_ras[:3, :3].T + affine_ras[:3, 3]) @ RAS_TO_LPS
 
