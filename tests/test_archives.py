@@ -7,10 +7,13 @@ import gzip
 import lzma
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -339,6 +342,20 @@ def test_nothing_stays_of_what_witnesses_unpack(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(temporary)}
     subprocess.run([str(c) for c in command], env=environment, check=True, capture_output=True)
     assert not list(temporary.iterdir())
+    killed = subprocess.Popen(
+        [*map(str, command[:-3]), str(tmp_path / "more.nii"), *command[-2:]], env=environment, stdout=subprocess.DEVNULL
+    )
+    waited_until(lambda: any(name.endswith(".dcm") for *_, names in os.walk(temporary) for name in names))
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    waited_until(lambda: not list(temporary.iterdir()))
+
+
+def waited_until(done: Callable[[], bool], limit_s: float = 60.0) -> None:
+    end = time.monotonic() + limit_s
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 # --- DICOMDIR

@@ -22,13 +22,14 @@ from .job_files import put_files
 NAME = "dcm2niix"
 
 
-def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
+def ask(job: Job, *, philips: bool, limit_s: float = 600.0, within: str = "") -> Testimony:
     """Let it convert with its defaults, uncompressed.
 
     Args:
         job: the files, and whether voxels are wanted.
         philips: whether the scanner is one of Philips'.
         limit_s: how long it may take, in s.
+        within: a folder for its files, which somebody removes even where this process is killed; "" for the system's.
 
     Returns: what it gave. Several outputs are a refusal, since it split what is one grid; a program that cannot be run,
         was killed, or left no readable file has failed.
@@ -37,7 +38,7 @@ def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
 
     if not job.whole:
         return Testimony(NAME, find_version(NAME), refusal=ONLY_WHOLE)
-    with tempfile.TemporaryDirectory(prefix="verimask-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=within or None, prefix="verimask-", ignore_cleanup_errors=True) as folder:
         try:
             return _convert(job, Path(folder), philips, limit_s)
         except Exception as error:  # a program that cannot be run, or a file of it that cannot be read

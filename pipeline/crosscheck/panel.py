@@ -129,9 +129,13 @@ class Panel:
         if job.voxels and find_spec(dcm2niix.NAME):
             philips = "philips" in str(frames[0].get("Manufacturer", "")).casefold()
             failed = self._failures.get(dcm2niix.NAME)
-            testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s))
+            testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s, within=self._folder()))
         self._failures = {testimony.witness: testimony for testimony in testimonies if testimony.failure}
         return testimonies
+
+    def _folder(self) -> str:
+        """A folder that a process of ours removes, whatever becomes of this one; "" where there is none."""
+        return next((child.folder for child in self._children.values() if os.path.isdir(child.folder)), "")
 
     def _limit_s(self, job: Job) -> float:
         """Time to wait for an answer: the policy's limit, once for every GiB that is read."""
