@@ -50,7 +50,7 @@ def list_members(archive: Path) -> list[FoundFile]:
     except (*_DAMAGED, zipfile.LargeZipFile) as error:
         raise refuse(
             Code.CORRUPT_FILE,
-            f"{archive.name} begins like a ZIP archive, and its list of files cannot be read: {_reason(error)}",
+            f"{archive.name} begins like a ZIP archive, and its list of files, at its end, cannot be read: {_reason(error)}",
             "It was probably cut off in transfer, or is one part of several; copy it again, or unpack it and give the folder.",
             where=(archive.name,),
         ) from error
@@ -237,5 +237,5 @@ def _open_as_it_is(path: str, *_: int) -> _Archive:
 
 def _reason(error: Exception) -> str:
     """What went wrong, without the name of the member that Python adds."""
-    text = str(error).split(" for file ")[0].strip()
+    text = str(error).split(" for file ")[0].strip().replace("File is not a zip file", "it is not there")
     return text[:1].lower() + text[1:] if text else "they end early"
