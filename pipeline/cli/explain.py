@@ -16,7 +16,15 @@ def add(commands: Any) -> None:
         help="where the voxels are, in words and numbers",
         description="Derive the affine of a DICOM series, or tell the one of a NIfTI file, step by step, in words.",
     )
-    p.add_argument("inputs", nargs="+", metavar="INPUT", help="folder or files of a DICOM series, or one NIfTI file")
+    p.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="folder, files or ZIP archive of a DICOM series, SEG or RTSTRUCT; or one NIfTI file",
+    )
+    p.add_argument(
+        "--source", metavar="DIR", help="the images that a SEG or RTSTRUCT was made on, where they lie elsewhere"
+    )
     output.add_series_choice(p)
     output.add_common(p)
     p.set_defaults(run=run)
@@ -50,7 +58,9 @@ def _refuse_idle(options: argparse.Namespace, file: Path) -> None:
     """Refuse what a NIfTI file leaves without effect: further inputs, and options that choose a series."""
     if len(options.inputs) > 1:
         output.refuse_idle(options, only=("inputs",), why=f"{file.name} is explained alone; give one NIfTI file")
-    output.refuse_idle(options, only=("series", "part"), why=f"{file.name} is a NIfTI file, and holds no series")
+    output.refuse_idle(
+        options, only=("series", "part", "source"), why=f"{file.name} is a NIfTI file, and holds no series"
+    )
 
 
 def _explain_file(path: Path) -> _Explanation:
@@ -64,14 +74,14 @@ def _explain_file(path: Path) -> _Explanation:
 
 
 def _explain_series(options: argparse.Namespace) -> _Explanation:
-    from ..conversion.one_series import read_laid_series
-    from ..core.policy import Policy
-    from ..diagnosis.explain import explain
+    from ..diagnosis.explain_series import Wanted, explain_inputs
 
-    inputs = [Path(p) for p in options.inputs]
-    # A tilted stack is explained as it leans: nothing is written here that could go wrong by it.
-    series, laid_frames = read_laid_series(inputs, options.series, options.part, Policy(on_tilt="shear"))
-    first = next(frame.plane for frame in laid_frames.frames if frame.plane is not None)  # Laid frames have planes.
-    text = explain(laid_frames.stack.grid, first, title=series.title[:1].upper() + series.title[1:])
-    grid = laid_frames.grid
-    return _Explanation(text, {"Affine": grid.ras.tolist(), "AffineLPS": grid.lps.tolist(), "Shape": list(grid.shape)})
+    source = () if options.source is None else (Path(options.source),)
+    made = explain_inputs([Path(p) for p in options.inputs], Wanted(options.series, options.part, source))
+    grids = [one.grid for one in made]
+    records = [{"Affine": g.ras.tolist(), "AffineLPS": g.lps.tolist(), "Shape": list(g.shape)} for g in grids]
+    text = "\n\n\n".join(one.text for one in made)
+    if len(made) == 1:
+        return _Explanation(text, records[0])
+    each = [{"Name": one.name, **record} for one, record in zip(made, records, strict=True)]
+    return _Explanation(text, {**records[0], "Volumes": each})
