@@ -5,6 +5,7 @@ Rules:
 - Where it refuses what it need not (instance numbers, empty timing tags, fewer than four planes), it is asked once more
   on copies with only those tags rewritten and its validations lifted, and the answer says so. Position, orientation
   and spacing are never touched.
+- A file of several frames without functional groups is asked for once: its checks are what keeps it from misreading one.
 - For the affine alone, only headers are read: its own code runs with an empty block in place of the pixels.
 """
 
@@ -77,9 +78,18 @@ def _answer(job: Job) -> Testimony:
     try:
         return _convert(job, lenient=False)
     except Exception as first:
+        if _has_one_place(job):
+            raise
         refused = f"it refused with {describe_error(first)}"
         note = f"asked again without its checks and with plain numbering, after {refused}"
         return replace(_convert(job, lenient=True), note=note)
+
+
+def _has_one_place(job: Job) -> bool:
+    """Whether a file of several frames has no functional groups: without its checks it would take it for one plane."""
+    several = set(job.files) if len(set(job.files)) < len(job.files) else set()
+    headers = (_read_file(path, stop_before_pixels=True) for path in several)
+    return any(h.get("NumberOfFrames") and "PerFrameFunctionalGroupsSequence" not in h for h in headers)
 
 
 def _convert(job: Job, *, lenient: bool) -> Testimony:
@@ -105,6 +115,14 @@ def _convert(job: Job, *, lenient: bool) -> Testimony:
 
 
 def _read_dataset(path: str, voxels: bool) -> Any:
+    if voxels:
+        return _read_file(path)
+    dataset = _read_file(path, stop_before_pixels=True)
+    dataset.add_new(0x7FE00010, "OW", b"\0\0")  # it drops instances without pixel data
+    return dataset
+
+
+def _read_file(path: str, **options: Any) -> Any:
     from pathlib import Path
 
     from pydicom import dcmread
@@ -112,11 +130,7 @@ def _read_dataset(path: str, voxels: bool) -> Any:
     from ..dicom.source_file import open_source
 
     with open_source(Path(path)) as file:
-        if voxels:
-            return dcmread(file, force=True)
-        dataset = dcmread(file, force=True, stop_before_pixels=True)
-    dataset.add_new(0x7FE00010, "OW", b"\0\0")  # it drops instances without pixel data
-    return dataset
+        return dcmread(file, force=True, **options)
 
 
 def _renumber(datasets: list[Any]) -> None:

@@ -163,10 +163,10 @@ class _Archive:
         archive = self.path.name
         unpack = f"Unpack {archive}, and give the folder."
         if name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in name.split("/"):
-            shown = escape_controls(name)
+            shown = escape_controls(name)  # in the hint, because a record of a conversion holds no path
             return (
-                f"its name in {archive}, “{shown}”, leads out of the archive",
-                "Pack the files again, from their folder.",
+                f"its name in {archive} leads out of the archive",
+                f"It is “{shown}”. Pack the files from their folder.",
             )
         if info.flag_bits & _ENCRYPTED:
             return f"it is encrypted in {archive}", f"Unpack {archive} with its password, and give the folder."

@@ -5,6 +5,7 @@ Rules:
   closing dot, as readers of CDs show names. One that leads out of the folder is not followed.
 - A file that is listed and not there is named, with the series it is of: a plane lost at the end of a stack leaves no gap.
   Only records of images, doses and structure sets stand for planes.
+- A File ID stands in hints only: a record of a conversion holds no path.
 - Records that are not in use (0004,1410) list nothing.
 """
 
@@ -83,14 +84,15 @@ def _join_lost_series(found: list[FoundFile], dicomdir: Path) -> list[FoundFile]
 def _find(record: _Record, dicomdir: Path, places: _Places) -> FoundFile:
     name = escape_controls(record.parts[-1])
     is_plane = record.type in _PLANES
+    hint = f"It is listed as {'/'.join(map(escape_controls, record.parts))}. {_COPY_ALL}" if is_plane else ""
     if not all(part.strip(".") and Path(part).name == part for part in record.parts):
         why = f"its File ID in {dicomdir.name} leads out of the folder"
-        return FoundFile(dicomdir.parent / Path(name).name, why, _COPY_ALL, record.series_uid, is_plane)
+        return FoundFile(dicomdir.parent / Path(name).name, why, hint, record.series_uid, is_plane)
     path = places.find(record.parts)
     if path is None:
         missing = dicomdir.parent.joinpath(*record.parts)
-        why = f"{dicomdir.name} lists it as {'/'.join(map(escape_controls, record.parts))}, and it is not there"
-        return FoundFile(missing, why, _COPY_ALL, record.series_uid, is_plane)
+        why = f"{dicomdir.name} lists it, and it is not there"
+        return FoundFile(missing, why, hint, record.series_uid, is_plane)
     return FoundFile(path, series_uid=record.series_uid)
 
 
