@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from . import output
 
+_INPUTS = "folder, files or ZIP archive of a DICOM series, SEG or RTSTRUCT; or one NIfTI file"
+
 
 def add(commands: Any) -> None:
     """Add the command with its options."""
@@ -16,12 +18,7 @@ def add(commands: Any) -> None:
         help="where the voxels are, in words and numbers",
         description="Derive the affine of a DICOM series, or tell the one of a NIfTI file, step by step, in words.",
     )
-    p.add_argument(
-        "inputs",
-        nargs="+",
-        metavar="INPUT",
-        help="folder, files or ZIP archive of a DICOM series, SEG or RTSTRUCT; or one NIfTI file",
-    )
+    p.add_argument("inputs", nargs="+", metavar="INPUT", help=_INPUTS)
     p.add_argument(
         "--source", metavar="DIR", help="the images that a SEG or RTSTRUCT was made on, where they lie elsewhere"
     )
@@ -78,10 +75,7 @@ def _explain_series(options: argparse.Namespace) -> _Explanation:
 
     source = () if options.source is None else (Path(options.source),)
     made = explain_inputs([Path(p) for p in options.inputs], Wanted(options.series, options.part, source))
-    grids = [one.grid for one in made]
-    records = [{"Affine": g.ras.tolist(), "AffineLPS": g.lps.tolist(), "Shape": list(g.shape)} for g in grids]
     text = "\n\n\n".join(one.text for one in made)
     if len(made) == 1:
-        return _Explanation(text, records[0])
-    each = [{"Name": one.name, **record} for one, record in zip(made, records, strict=True)]
-    return _Explanation(text, {**records[0], "Volumes": each})
+        return _Explanation(text, made[0].record)
+    return _Explanation(text, {**made[0].record, "Volumes": [{"Name": one.name, **one.record} for one in made]})

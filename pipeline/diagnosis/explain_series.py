@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..conversion.one_series import chosen_part
 from ..conversion.source import Source, find_source
 from ..core.findings import Code, PipelineError, refuse
 from ..core.limits import SAME_PLACE_MM
 from ..core.policy import Policy
-from ..decode.rtstruct import structure_set
 from ..decode.seg import decode as seg
 from ..decode.seg.instance import Instance
 from ..decode.seg.segment_table import read_table
@@ -30,7 +29,8 @@ from ..geometry.grid import Grid
 from ..stacking.laid_frames import LaidFrames
 from ..stacking.stack_frames import lay_frames
 from .explain import explain
-from .explain_masks import describe_rtstruct, describe_seg
+from .explain_seg import describe_seg
+from .explain_structure_set import explain_structure_set, structure_set_in
 
 _POLICY = Policy(on_tilt="shear")
 
@@ -44,10 +44,10 @@ class Wanted(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """text: for a person. grid: that the text explains. name: of the volumes it holds for, "" where there is one."""
+    """text: for a person. record: the same for a program. name: of the volumes it holds for, "" where there is one."""
 
     text: str
-    grid: Grid
+    record: dict[str, Any]
     name: str = ""
 
 
@@ -62,17 +62,20 @@ def explain_inputs(inputs: Sequence[Path], wanted: Wanted) -> list[Explanation]:
         One explanation, or one for each grid of a series of several volumes or SEG instances.
 
     Raises:
-        PipelineError: IDLE_OPTION for an option without effect on such a series, NO_SOURCE for a structure set without
-            images, and what finding and laying a series is refused for.
+        PipelineError: IDLE_OPTION for an option without effect on such a series, EMPTY for a SEG
+            without frames, and what finding and laying a series is refused for.
     """
     found = scan(inputs)
-    series = choose(found, wanted.series)
+    series = structure_set_in(found, wanted.series) or choose(found, wanted.series)
     left_out_beside(found, series, _POLICY)
     if series.kind in ("seg", "rtstruct"):
         _refuse_idle("--part", wanted.part is not None, f"a {series.kind.upper()} has no parts")
-        return (
-            _explain_seg(found, series, wanted) if series.kind == "seg" else [_explain_rtstruct(found, series, wanted)]
-        )
+    if series.kind == "seg":
+        return _explain_seg(found, series, wanted)
+    if series.kind == "rtstruct":
+        with_images = scan([*inputs, *wanted.source]) if wanted.source else found
+        explained = explain_structure_set(with_images, series, _POLICY)
+        return [Explanation(explained.text, explained.record)]
     if not series.frames:
         words = f"{series.title} is of kind {series.kind}: it holds no planes"
         raise refuse(Code.NOT_CONVERTIBLE, words, "Give the images, or look with verimask series.", where=(series.uid,))
@@ -154,7 +157,11 @@ def _explain_laid(laid_frames: LaidFrames, title: str, about: Sequence[str]) -> 
     first = next(frame for frame in laid_frames.frames if frame.plane is not None)  # laid frames have planes
     grid = laid_frames.stack.grid
     text = explain(grid, first.known_plane, title=title, said_by=_said_by(first), about=about)
-    return Explanation(text, laid_frames.grid)
+    return Explanation(text, _as_json(laid_frames.grid))
+
+
+def _as_json(grid: Grid) -> dict[str, Any]:
+    return {"Affine": grid.ras.tolist(), "AffineLPS": grid.lps.tolist(), "Shape": list(grid.shape)}
 
 
 def _said_by(frame: Frame) -> str:
@@ -187,7 +194,9 @@ def _explain_seg(found: Scan, series: Series, wanted: Wanted) -> list[Explanatio
             text = explain(instance.layout.grid, first.known_plane, title=title, said_by=_said_by(first), about=about)
         else:
             text = _explain_on_source(source, title, about)
-        made.append(Explanation(text, instance.layout.grid, header.path.name if len(series.headers) > 1 else ""))
+        made.append(
+            Explanation(text, _as_json(instance.layout.grid), header.path.name if len(series.headers) > 1 else "")
+        )
     if not made:
         raise refuse(
             Code.EMPTY,
@@ -196,33 +205,6 @@ def _explain_seg(found: Scan, series: Series, wanted: Wanted) -> list[Explanatio
             where=tuple(header.path.name for header in series.headers),
         )
     return made
-
-
-def _explain_rtstruct(found: Scan, series: Series, wanted: Wanted) -> Explanation:
-    """Explain a structure set by the grid of the images it was drawn on."""
-    source = find_source(
-        found,
-        wanted.source,
-        _POLICY,
-        series_uids=structure_set.referenced_series_uids(series),
-        image_uids=structure_set.referenced_image_uids(series),
-    )
-    if source is None:
-        raise refuse(
-            Code.NO_SOURCE,
-            f"{series.title} is a structure set: contours, points in mm, and no voxels; its grid is that of the images they "
-            "were drawn on, which are not here",
-            "Give their folder with --source, or among the inputs.",
-            where=(series.uid,),
-            clause="PS3.3 C.8.8.6",
-        )
-    drawn = [
-        (roi, structure_set.read_contours(roi, item))
-        for header in series.headers
-        for roi, item in structure_set.read_rois(header)
-    ]
-    about = describe_rtstruct(drawn, source.grid, source.series.title)
-    return Explanation(_explain_on_source(source, _title(series), about), source.grid)
 
 
 def _explain_on_source(source: Source, title: str, about: Sequence[str]) -> str:

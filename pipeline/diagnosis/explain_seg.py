@@ -1,24 +1,17 @@
-"""Say in words how a SEG or an RT structure set tells where its masks are. Returns lines of text; prints nothing.
+"""Say in words how a SEG tells where its masks are. Returns lines of text; prints nothing.
 
 Rules:
 - A SEG keeps frames, each with a position of its own, and none where a segment has no pixel.
-- A structure set keeps contours: points in mm. It has neither voxels nor a grid.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import numpy as np
-
-from ..decode.rtstruct.roi import Contour
-from ..decode.rtstruct.structure_set import Roi
 from ..decode.seg.instance import Instance
-from ..geometry.grid import Grid
 
 _LISTED = 30  # masks that are described one by one
-_ON_PLANE = 0.05  # of a step: a contour this near to a plane is said to lie on it
 
 
 def describe_seg(instance: Instance, source: str) -> list[str]:
@@ -65,56 +58,6 @@ def describe_seg(instance: Instance, source: str) -> list[str]:
         f"within {layout.residuals[0]:.4f} mm."
     )
     return [*lines, ""]
-
-
-def describe_rtstruct(drawn: Sequence[tuple[Roi, Sequence[Contour]]], grid: Grid, source: str) -> list[str]:
-    """Describe the contours of a structure set, and where they lie on the grid of its source.
-
-    Args:
-        drawn: every ROI with its contours.
-        grid: of the images they were drawn on.
-        source: what these are called.
-
-    Returns:
-        Lines without line ends.
-    """
-    to_index = np.linalg.inv(grid.lps)
-    lines = [
-        "What a structure set (RTSTRUCT) holds",
-        "  No voxels and no grid. Each ROI is drawn as contours, closed lines around it, and a contour is a list of points: "
-        "x, y and z in LPS mm (Contour Data (3006,0050)).",
-        f"  The grid is that of the images they were drawn on, {source}; what follows below is theirs. A voxel belongs to an "
-        "ROI where its centre lies within a contour on its plane.",
-    ]
-    for roi, contours in drawn[:_LISTED]:
-        points = np.concatenate([np.empty((0, 3)), *(contour.points for contour in contours)])
-        where = _planes_of(contours, to_index)
-        lines.append(
-            f"  ROI {roi.number} “{roi.name}”: {_count(len(contours), 'contour')}, {_count(len(points), 'point')}{where}"
-        )
-    lines += _more(len(drawn), "ROIs")
-    example = next(((roi, c) for roi, contours in drawn for c in contours if len(c.points)), None)
-    if example is not None:
-        roi, contour = example
-        point = contour.points[0]
-        place = " \\ ".join(f"{c + 0.0:g}" for c in point)
-        i, j, k = (to_index @ np.append(point, 1))[:3] + 0.0
-        lines.append(
-            f"  For example the first point of “{roi.name}” is {place}: by the inverse of the "
-            f"matrix below, that is i = {i:.2f}, j = {j:.2f}, k = {k:.2f}. Points lie between voxels; planes are whole numbers of k."
-        )
-    return [*lines, ""]
-
-
-def _planes_of(contours: Sequence[Contour], to_index: np.ndarray) -> str:
-    """On which planes contours lie, as ", at k = 3 to 7"; "" where there are no points."""
-    heights = [(contour.points @ to_index[2, :3] + to_index[2, 3]) for contour in contours if len(contour.points)]
-    if not heights:
-        return ""
-    low, high = min(h.min() for h in heights), max(h.max() for h in heights)
-    if all(np.abs(h - np.rint(h.mean())).max() <= _ON_PLANE for h in heights):
-        return f", at k = {_ranges(int(np.rint(h.mean())) for h in heights)}"
-    return f", from k = {low:.2f} to {high:.2f}, not all of them on planes"
 
 
 def _ranges(numbers: Iterable[int]) -> str:
