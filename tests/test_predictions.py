@@ -117,6 +117,7 @@ CASES = {
         "dcm2niix", replace(SMALL, instance_numbers="against"), moved(lambda k: (0, 0, 0.03 * (k == 6)))
     ),
     (Rule.ONE_PER_UID, ""): Case("dcm2niix", OBLIQUE, tags(SOPInstanceUID="1.2.3", InstanceNumber=None)),
+    (Rule.ONE_SERIES_UID, ""): Case("SimpleITK", OBLIQUE, tags(SeriesInstanceUID=lambda k: f"1.2.3.{k + 1}")),
     (Rule.NO_LONE_INTERCEPT, ""): Case("dicom2nifti", OBLIQUE, tags(RescaleIntercept="-1024")),
     (Rule.INVERTED, "12 bits"): Case("SimpleITK", replace(OBLIQUE, photometric="MONOCHROME1", bits_stored=12)),
     (Rule.INVERTED, "signed"): Case("SimpleITK", replace(OBLIQUE, photometric="MONOCHROME1", signed=True)),

@@ -80,7 +80,7 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
         )
     if len(parts) == 1:
         return parts[0]
-    raise refuse(
+    several = refuse(
         parts[0].code,
         f"{series.title} holds {len(parts)} volumes, and one file holds one",
         "Choose one with --part NUMBER or NAME. Or give the files of one alone. All of them: verimask convert with -o a "
@@ -91,6 +91,7 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
         unit="volumes",
         where=(series.uid,),
     )
+    raise PipelineError(several.finding, tuple(dict.fromkeys(f for part in parts for f in part.findings)))
 
 
 def refuse_broken(findings: Sequence[Finding]) -> None:

@@ -83,6 +83,8 @@ def _predict_simpleitk_places(stack: Stack, frames: Sequence[Frame]) -> Iterator
         first, last = position_of(frames[0]), position_of(frames[-1])
         step = normal_of(frames[0]) * np.linalg.norm(last - first) / (len(frames) - 1)
         yield restack(Rule.NO_SHEAR, stack.grid, first, step)
+    if len({f.get("SeriesInstanceUID") for f in frames}) == len(frames) > 1:
+        yield from _predict_single_planes(Rule.ONE_SERIES_UID, stack.grid)
 
 
 def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
@@ -103,11 +105,15 @@ def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[
         if step.any():
             yield restack(rule, stack.grid, origin - step * start, step)
     if len({f.sop_instance_uid for f in frames}) == 1 < len({f.path for f in frames}):
-        for k in range(len(frames)):
-            lps = stack.grid.lps.copy()
-            lps[:3, 3] = stack.grid.points((0, 0, k))
-            alone = Grid((*stack.grid.shape[:2], 1), lps)
-            yield Prediction((Rule.ONE_PER_UID,), alone, picks=(k,))
+        yield from _predict_single_planes(Rule.ONE_PER_UID, stack.grid)
+
+
+def _predict_single_planes(rule: Rule, grid: Grid) -> Iterator[Prediction]:
+    """Predict each plane of a grid as all that is read of it."""
+    for k in range(grid.shape[2]):
+        lps = grid.lps.copy()
+        lps[:3, 3] = grid.points((0, 0, k))
+        yield Prediction((rule,), Grid((*grid.shape[:2], 1), lps), picks=(k,))
 
 
 def _predict_sheet(frames: Sequence[Frame]) -> Prediction:

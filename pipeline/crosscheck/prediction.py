@@ -30,6 +30,7 @@ class Rule(Enum):
     NO_SHEAR = "drop the shear of a tilted gantry"
     FIRST_GAP = "take the step from the first gap alone"
     ONE_PER_UID = "keep one of the files that have one SOP Instance UID"
+    ONE_SERIES_UID = "read the files of one Series Instance UID, and leave out those of any other"
     NO_LONE_INTERCEPT = "leave out a Rescale Intercept that has no slope"
     INVERTED = "invert MONOCHROME1"
     NO_MODALITY_LUT = "leave out a Modality LUT"

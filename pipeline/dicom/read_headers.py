@@ -184,8 +184,8 @@ def _is_directory(read: Header | Finding) -> bool:
 
 def _why_left_out(header: Header) -> Finding | None:
     """Why a file with a readable header is left out; None where it is not."""
-    if "SeriesInstanceUID" in header.values:
-        return None
+    if "SeriesInstanceUID" in header.values or (header.has_pixels and "Rows" in header.values):
+        return None  # an image without its series' UID is whole all the same: `join_series` finds where it belongs
     sop_class = str(header.get("SOPClassUID", ""))
     if not sop_class or sop_class.startswith(_STORAGE):
         return cut_off(header.path, "has no Series Instance UID (0020,000E), which every image has")
