@@ -59,8 +59,8 @@ def test_a_refusal_says_which_attribute_it_is(tmp_path: Path, name: str, words: 
         ("slice by slice, trigger times move too, part 3", "2", "VERIFIED"),
         ("slice by slice, b-values and directions, part 2", "2", "VERIFIED"),
         ("slice by slice, coarse times, part 1", "2", "UNCONFIRMED"),  # times follow the numbers in any case
-        ("Series UID of its own in every file", None, "UNCONFIRMED"),
-        ("no Series UID", None, "UNCONFIRMED"),
+        ("Series UID of its own in every file", None, "VERIFIED"),  # a witness made one volume of them
+        ("no Series UID", None, "VERIFIED"),
         ("Frame of Reference of its own in every file", None, "VERIFIED"),  # its Series UID says that it is one
         ("every plane twice", None, "VERIFIED"),
     ],

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
-from ..decode.image import decode_image, decode_mask
+from ..decode.image import decode_mask
+from ..decode.picture import decode_picture
 from ..dicom import split_volumes
 from ..dicom.scan import Series, choose, left_out_beside, scan
 from ..dicom.split_volumes import Part
@@ -46,9 +47,9 @@ def read_laid_series(
     return chosen, lay_frames(chosen_part(chosen, part).frames, policy, chosen.title)
 
 
-def image_of(laid_frames: LaidFrames) -> Voxels:
-    """Read the stored grey values of a series on its grid."""
-    decoded = decode_image(laid_frames.frames, padded=not laid_frames.whole)
+def image_of(laid_frames: LaidFrames, policy: Policy) -> Voxels:
+    """Read the stored grey values or the colours of a series on its grid. policy: what becomes of a palette."""
+    decoded = decode_picture(laid_frames.frames, policy, padded=not laid_frames.whole)
     return laid_frames.place(decoded.voxels, decoded.padding)
 
 

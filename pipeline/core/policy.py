@@ -56,6 +56,7 @@ class Policy:
     witness_limit_s: float = 600.0
 
     as_: Literal["mask", "image"] = "mask"
+    palette: Literal["stored", "apply"] = "stored"
     on_tilt: Literal["refuse", "shear", "resample"] = "refuse"
     on_gap: Literal["refuse", "fill", "nearest", "resample"] = "refuse"
     # Of a plane with the same pixels at the same place nothing is lost; others are refused with "drop" too.

@@ -20,10 +20,11 @@ import numpy as np
 
 from ..core.findings import PipelineError
 from ..core.limits import SAME_PLACE_MM
+from .colour_pixels import is_colour, read_colour
 from .encoding import load
 from .frame import Frame, describe_attribute
 from .frame_vectors import VECTORS
-from .pixels import is_colour, read_allocated, read_colour, read_plane
+from .pixels import read_allocated, read_plane
 from .plane_rows import group_by_place
 
 Copies = dict[Frame, Frame]  # each copy, and the frame that it repeats

@@ -7,7 +7,7 @@ Rules:
   every file separates nothing. Nothing less is enough: what interleaves, overlaps or follows is never joined.
 - Files without one are read in the same groups. One that may belong to a series with a UID may be a plane of it, and is
   an error; a group that may be several series is refused.
-- What was joined is said by a finding, and leaves doubt: no other reader is asked which files are a series.
+- What was joined is said by a finding; it is confirmed where another reader makes one volume of the same files.
 """
 
 from __future__ import annotations
