@@ -14,7 +14,10 @@ from . import output
 def add_options(p: argparse.ArgumentParser) -> None:
     """Add all of them."""
     p.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="folder of DICOM files (any depth), the files, or a bundle"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="folder of DICOM files (any depth), the files, a ZIP archive of them, a DICOMDIR, or a bundle",
     )
     p.add_argument(
         "-o",

@@ -15,6 +15,7 @@ from ...dicom.encoding import DEFLATED, EXPLICIT_BIG, NATIVE, inflated
 from ...dicom.frame import Frame
 from ...dicom.pixel_layout import PixelLayout, layout_of
 from ...dicom.pixels import decode_frame, read_plane
+from ...dicom.source_file import open_source, written_ns
 from ...volume.mask import Array
 
 # Big endian is retired, and nothing in such a file says whether its bits were swapped in words.
@@ -75,7 +76,7 @@ def _read_bytes(frame: Frame, layout: PixelLayout, first: int, end: int) -> Arra
     """Read bytes of the pixel data, from `first` up to `end` or up to where they stop."""
     path = frame.path
     if frame.header.pixel_offset is None:
-        return np.frombuffer(inflated(path, path.stat().st_mtime_ns)[first:end], np.uint8)
+        return np.frombuffer(inflated(path, written_ns(path))[first:end], np.uint8)
     found = np.empty(end - first, np.uint8)
-    with path.open("rb", buffering=0) as file:
+    with open_source(path, buffering=0) as file:
         return found[: layout.read_into(file, first, found.data)]
