@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..conversion.one_series import chosen_part
-from ..conversion.source import Source, find_source
+from ..conversion.option_effects import Asked
+from ..conversion.request import Request
+from ..conversion.seg_sources import SegPart, parts_by_source
+from ..conversion.source import Source
 from ..core.findings import Code, PipelineError, refuse
 from ..core.limits import SAME_PLACE_MM
 from ..core.policy import Policy
-from ..decode.seg import decode as seg
 from ..decode.seg.instance import Instance
 from ..decode.seg.segment_table import read_table
+from ..decode.seg.source_images import SourceImages, evidence_of
 from ..dicom import split_volumes
 from ..dicom.frame import Frame
+from ..dicom.header import Header
 from ..dicom.scan import Scan, Series, choose, left_out_beside, scan
 from ..dicom.split_volumes import Part
 from ..geometry.affine import corner_distance
@@ -172,31 +176,15 @@ def _said_by(frame: Frame) -> str:
 
 
 def _explain_seg(found: Scan, series: Series, wanted: Wanted) -> list[Explanation]:
-    """Explain each instance of a SEG, on the grid of its source where that is known."""
-    source = find_source(
-        found,
-        wanted.source,
-        _POLICY,
-        series_uids=seg.referenced_series_uids(series),
-        frame_of_reference_uid=series.frame_of_reference_uid,
-    )
-    made = []
-    for header in series.headers:
-        frames = [frame for frame in series.frames if frame.header is header]
-        if not frames:
-            continue
-        grid = None if source is None else source.grid
-        instance = Instance(header, frames, read_table(header.path), 0.5, _POLICY, grid)
-        title = _title(series) if len(series.headers) == 1 else f"{_title(series)}, {header.path.name}"
-        about = describe_seg(instance, "" if source is None else source.series.title)
-        if source is None:
-            first = frames[int(instance.layout.at.argmin())]
-            text = explain(instance.layout.grid, first.known_plane, title=title, said_by=_said_by(first), about=about)
-        else:
-            text = _explain_on_source(source, title, about)
-        made.append(
-            Explanation(text, _as_json(instance.layout.grid), header.path.name if len(series.headers) > 1 else "")
-        )
+    """Explain each instance of a SEG, on the grid of its source where that is known and its frames lie on it."""
+    asked = Asked(Request(source=wanted.source), _POLICY, gzipped=False, in_one=False)
+    parts = parts_by_source(series, found, asked)
+    made = [
+        _explain_instance(series, part, header, frames)
+        for part in parts
+        for header in part.series.headers
+        if (frames := [frame for frame in part.series.frames if frame.header is header])
+    ]
     if not made:
         raise refuse(
             Code.EMPTY,
@@ -205,6 +193,36 @@ def _explain_seg(found: Scan, series: Series, wanted: Wanted) -> list[Explanatio
             where=tuple(header.path.name for header in series.headers),
         )
     return made
+
+
+def _explain_instance(series: Series, part: SegPart, header: Header, frames: Sequence[Frame]) -> Explanation:
+    """Explain the frames of one instance that lie on one source."""
+    source, several = part.source, len(series.headers) > 1
+    instance = _place_on(source, part, header, frames)
+    if source is not None and instance.source is None:
+        source = None
+    title = f"{_title(series)}, {header.path.name}" if several else _title(series)
+    about = describe_seg(instance, "" if source is None else source.series.title)
+    if source is None:
+        first = frames[int(instance.layout.at.argmin())]
+        text = explain(instance.layout.grid, first.known_plane, title=title, said_by=_said_by(first), about=about)
+    else:
+        text = _explain_on_source(source, title, about)
+    return Explanation(text, _as_json(instance.layout.grid), header.path.name if several else "")
+
+
+def _place_on(source: Source | None, part: SegPart, header: Header, frames: Sequence[Frame]) -> Instance:
+    """Place frames on the grid of their source; on their own where there is none, or they do not lie on it."""
+    table = read_table(header.path)
+    if source is not None:
+        images = SourceImages(source.laid_frames.frames, source.series.uid, part.named)
+        evidence = evidence_of(part.named[header.path], frames, images) if part.named else ""
+        try:
+            return Instance(header, frames, table, 0.5, _POLICY, source.grid, evidence)
+        except PipelineError as error:
+            if error.finding.code is not Code.OFF_SOURCE_GRID:
+                raise
+    return Instance(header, frames, table, 0.5, _POLICY, None)
 
 
 def _explain_on_source(source: Source, title: str, about: Sequence[str]) -> str:
