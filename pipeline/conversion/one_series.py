@@ -12,9 +12,10 @@ from pathlib import Path
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
-from ..decode.image import decode_image, decode_mask
+from ..decode.image import decode_mask
+from ..decode.picture import decode_picture
 from ..dicom import split_volumes
-from ..dicom.scan import Scan, Series, choose, left_out_beside, scan
+from ..dicom.scan import Series, choose, left_out_beside, scan
 from ..dicom.split_volumes import Part
 from ..stacking.laid_frames import LaidFrames
 from ..stacking.stack_frames import lay_frames
@@ -22,12 +23,12 @@ from ..volume.mask import Voxels
 
 
 def read_laid_series(
-    inputs: Sequence[Path] | Scan, series: str | None, part: str | None, policy: Policy
+    inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy
 ) -> tuple[Series, LaidFrames]:
     """Find one series of planes among the inputs, and lay it on its grid; for what explains and compares.
 
     Args:
-        inputs: folders or files, or what was found in them.
+        inputs: folders or files.
         series: UID, number or description of the series; None for the only one.
         part: number or name of the volume; None for the only one.
         policy: tolerances and choices.
@@ -37,7 +38,7 @@ def read_laid_series(
     Raises: PipelineError NOT_CONVERTIBLE, SEVERAL_SERIES, SEVERAL_VOLUMES, NO_SUCH_SERIES, NO_SUCH_PART, and what `scan`
     and `lay_frames` refuse.
     """
-    found = inputs if isinstance(inputs, Scan) else scan(inputs)
+    found = scan(inputs)
     chosen = choose(found, series)
     if not chosen.frames:
         words = f"{chosen.title} is of kind {chosen.kind}: it holds no planes"
@@ -46,9 +47,9 @@ def read_laid_series(
     return chosen, lay_frames(chosen_part(chosen, part).frames, policy, chosen.title)
 
 
-def image_of(laid_frames: LaidFrames) -> Voxels:
-    """Read the stored grey values of a series on its grid."""
-    decoded = decode_image(laid_frames.frames, padded=not laid_frames.whole)
+def image_of(laid_frames: LaidFrames, policy: Policy) -> Voxels:
+    """Read the stored grey values or the colours of a series on its grid. policy: what becomes of a palette."""
+    decoded = decode_picture(laid_frames.frames, policy, padded=not laid_frames.whole)
     return laid_frames.place(decoded.voxels, decoded.padding)
 
 
@@ -80,7 +81,7 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
         )
     if len(parts) == 1:
         return parts[0]
-    raise refuse(
+    several = refuse(
         parts[0].code,
         f"{series.title} holds {len(parts)} volumes, and one file holds one",
         "Choose one with --part NUMBER or NAME. Or give the files of one alone. All of them: verimask convert with -o a "
@@ -91,6 +92,7 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
         unit="volumes",
         where=(series.uid,),
     )
+    raise PipelineError(several.finding, tuple(dict.fromkeys(f for part in parts for f in part.findings)))
 
 
 def refuse_broken(findings: Sequence[Finding]) -> None:

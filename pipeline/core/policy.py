@@ -56,13 +56,16 @@ class Policy:
     witness_limit_s: float = 600.0
 
     as_: Literal["mask", "image"] = "mask"
+    palette: Literal["stored", "apply"] = "stored"
     on_tilt: Literal["refuse", "shear", "resample"] = "refuse"
     on_gap: Literal["refuse", "fill", "nearest", "resample"] = "refuse"
-    on_duplicate: Literal["refuse", "drop", "first", "last"] = "refuse"
+    # Of a plane with the same pixels at the same place nothing is lost; others are refused with "drop" too.
+    on_duplicate: Literal["refuse", "drop", "first", "last"] = "drop"
     on_lossy: Literal["refuse", "threshold", "keep"] = "refuse"
     on_unread: Literal["refuse", "leave-out"] = "refuse"
     assume_spacing: bool = False
     orient: str = "source"
+    same_frame: bool = False
     resample: Literal["refuse", "nearest"] = "refuse"
     fractional: Fractional = 0.5
     combine: Combine = "auto"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core.workers import kill, own_group
+from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import (
     ONLY_WHOLE,
@@ -18,17 +19,20 @@ from .child import (
     read_last_line,
     strip_folders,
 )
+from .job_files import put_files
 
 NAME = "dcm2niix"
+_REASONS = ("Error", "Unsupported", "not large enough")
 
 
-def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
+def ask(job: Job, *, philips: bool, limit_s: float = 600.0, within: str = "") -> Testimony:
     """Let it convert with its defaults, uncompressed.
 
     Args:
         job: the files, and whether voxels are wanted.
         philips: whether the scanner is one of Philips'.
         limit_s: how long it may take, in s.
+        within: a folder for its files, which somebody removes even where this process is killed; "" for the system's.
 
     Returns: what it gave. Several outputs are a refusal, since it split what is one grid; a program that cannot be run,
         was killed, or left no readable file has failed.
@@ -37,7 +41,7 @@ def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
 
     if not job.whole:
         return Testimony(NAME, find_version(NAME), refusal=ONLY_WHOLE)
-    with tempfile.TemporaryDirectory(prefix="verimask-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=within or None, prefix="verimask-", ignore_cleanup_errors=True) as folder:
         try:
             return _convert(job, Path(folder), philips, limit_s)
         except Exception as error:  # a program that cannot be run, or a file of it that cannot be read
@@ -53,19 +57,29 @@ def _convert(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony
     source, target = folder / "in", folder / "out"
     source.mkdir()
     target.mkdir()
-    for number, path in enumerate(dict.fromkeys(job.files)):
-        Path(source, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
+    put_files(job.files, source)
     # `-p n`: by default it takes Philips' private scaling, which is another quantity than Rescale Slope.
     precise = ["-p", "n"] if philips else []
     command = [dcm2niix.bin, *precise, "-z", "n", "-b", "n", "-f", "out", "-o", str(target), str(source)]
     printed = _run(command, folder, limit_s)
     outputs = sorted(target.glob("*.nii"))
     if len(outputs) != 1:
-        why = next((line for line in printed.splitlines() if "Error" in line or "Warning" in line), "")
+        why = _find_reason(printed)
         return Testimony(NAME, find_version(NAME), refusal=f"wrote {len(outputs)} files for one series. {why}".strip())
     image = nibabel.load(outputs[0])
-    array = np.array(np.asanyarray(image.dataobj)) if job.voxels else None
+    array = np.array(_values_of(image.dataobj)) if job.voxels else None
     return Testimony(NAME, find_version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
+
+
+def _values_of(proxy: Any) -> Array:
+    """The rescaled values of a file; colours as they are, since nothing scales them."""
+    return np.asanyarray(proxy if proxy.dtype.names is None else proxy.get_unscaled())
+
+
+def _find_reason(printed: str) -> str:
+    """The line that says why nothing, or too much, was written: a lasting one before any other warning."""
+    lines = [line for line in printed.splitlines() if "Error" in line or "Warning" in line]
+    return next((line for line in lines if any(word in line for word in _REASONS)), next(iter(lines), ""))
 
 
 def _run(command: list[str], folder: Path, limit_s: float) -> str:

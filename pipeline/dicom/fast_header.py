@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from struct import Struct, error
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from .fast_values import GiveUp, patient_key, plain_id, plain_value
 from .frame_vectors import vector_class
+from .source_file import open_source
 
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1"
 _IMPLICIT_LITTLE = b"1.2.840.10008.1.2"
@@ -41,14 +43,13 @@ _DICTIONARY = """
     BurnedInAnnotation 00280301 CS          RescaleIntercept 00281052 DS          RescaleSlope 00281053 DS
     RescaleType 00281054 LO                 LossyImageCompression 00282110 CS     SegmentationType 00620001 CS
     MaximumFractionalValue 0062000E US      NominalScannedPixelSpacing 00182010 DS  ImagerPixelSpacing 00181164 DS
+    DiffusionGradientOrientation 00189089 FD
 """.split()
 ATTRIBUTES = {k: (int(t, 16), v.encode()) for k, t, v in zip(*[iter(_DICTIONARY)] * 3, strict=True)}
 # The numbers that are several; every other is one, also where it is written several times over.
 SEVERAL_NUMBERS = frozenset(
-    (
-        *("ImagePositionPatient", "ImageOrientationPatient", "EchoNumbers"),
-        *("PixelSpacing", "NominalScannedPixelSpacing", "ImagerPixelSpacing"),
-    )
+    """ImagePositionPatient ImageOrientationPatient EchoNumbers DiffusionGradientOrientation
+    PixelSpacing NominalScannedPixelSpacing ImagerPixelSpacing""".split()
 )
 _ONE_NUMBER = {k for k, (_, vr) in ATTRIBUTES.items() if vr in (b"DS", b"IS", b"US", b"FD")} - SEVERAL_NUMBERS
 
@@ -124,7 +125,11 @@ class Reader:
     def read(self, path: str | os.PathLike[str]) -> dict[str, Any]:
         """Read the fields of `dicom.header.Header` but for the path. Raises GiveUp, and nothing else, where it cannot."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            except (NotADirectoryError, FileNotFoundError):  # it may be a member of an archive
+                with open_source(Path(path)) as file:
+                    return self._read_fields(_OpenFile(file))
             try:
                 return self._read_fields(_File(descriptor))
             finally:
@@ -199,6 +204,21 @@ class _File:
         if len(value) != length:
             raise GiveUp(f"cut off, or a value longer than {_WINDOW} bytes, at byte {position}")
         return value
+
+
+class _OpenFile(_File):
+    """The same on a file that has no descriptor."""
+
+    __slots__ = ("file",)
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.size = file.seek(0, os.SEEK_END)
+        self.move(0)
+
+    def move(self, position: int) -> None:
+        self.file.seek(position)
+        self.start, self.data = position, self.file.read(_WINDOW)
 
 
 def _read_transfer_syntax(file: _File) -> tuple[bytes, int]:

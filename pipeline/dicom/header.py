@@ -28,6 +28,7 @@ from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, op
 from .fast_header import SEQUENCES_OF_VALUES, Reader
 from .fast_values import GiveUp, patient_key
 from .frame_vectors import read_vectors
+from .source_file import open_source
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -40,8 +41,9 @@ KEYWORDS = tuple(
     NominalScannedPixelSpacing ImagerPixelSpacing SliceThickness SpacingBetweenSlices SliceLocation GantryDetectorTilt
     Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation SamplesPerPixel PhotometricInterpretation
     PlanarConfiguration NumberOfFrames RescaleSlope RescaleIntercept RescaleType LossyImageCompression
-    TemporalPositionIdentifier TriggerTime EchoTime EchoNumbers DiffusionBValue MagneticFieldStrength RepetitionTime
-    BurnedInAnnotation DerivationDescription SegmentationType MaximumFractionalValue
+    TemporalPositionIdentifier TriggerTime EchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation
+    MagneticFieldStrength RepetitionTime BurnedInAnnotation DerivationDescription SegmentationType
+    MaximumFractionalValue
     """.split()
 )
 _FAST = Reader(KEYWORDS)
@@ -133,7 +135,7 @@ def read_header(path: Path) -> Header:
 
 
 def _read_with_pydicom(path: Path) -> Header:
-    with path.open("rb") as file, warnings.catch_warnings():
+    with open_source(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of attributes that nothing here reads
         if not _begins_like_dicom(file.read(144)):
             raise NotDicom
@@ -173,7 +175,7 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
         has_pixels=has_pixels,
         pixel_offset=offset,
         pixel_length=length,
-        size=path.stat().st_size,
+        size=file.seek(0, 2),
         overlays=tuple(g for g in range(0x6000, 0x6020, 2) if (g, 0x3000) in dataset),
         patient=patient_key(str(dataset.get("PatientID") or "")),
         luts=_find_luts(dataset),

@@ -22,6 +22,7 @@ from ..geometry.affine import Matrix
 from ..geometry.grid import GeometryError, Plane
 from .header import Header
 from .siemens_header import SheetHeader, UnreadableHeader, read_sheet_header
+from .source_file import open_source
 from .uih_grid import count_uih_tiles, uih_planes
 
 _PARALLEL = 1e-3  # the CSA normal is printed with eight decimals
@@ -55,7 +56,7 @@ def lost_its_image_type(header: Header) -> str:
         return f"a United Imaging grid of {count} tiles by its MR VFrame Sequence (0065,1051), though its Image Type has lost VFRAME"
     if not header.csa:
         return ""
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         raw = file.read(header.pixel_offset)
     name = raw.find(b"NumberOfImagesInMosaic\0")
     value = re.match(rb"\s*(\d+)[\s\0]", raw[name + _CSA_VALUE : name + _CSA_VALUE + 16]) if name >= 0 else None

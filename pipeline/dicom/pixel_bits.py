@@ -16,6 +16,7 @@ from ..core.findings import Code, refuse
 from ..volume.mask import Array
 from .encoding import EXPLICIT_BIG
 from .frame import Frame
+from .source_file import open_source
 
 _BITS = (8, 16, 32)  # per pixel, that are read here
 _FLOAT_BITS = 32  # of Float Pixel Data (PS3.3 C.7.6.24); 64 are Double Float
@@ -28,7 +29,7 @@ def frame_type(frame: Frame) -> np.dtype[Any]:
         raise refuse(
             Code.COLOUR,
             f"{frame.name} is a colour image ({frame.get('PhotometricInterpretation')}, {samples} samples per pixel)",
-            "A mask or image of one value per voxel is needed; export it in grey values.",
+            "One value per voxel is needed here; --as image writes an image of colours.",
             where=(frame.name,),
             clause="PS3.3 C.7.6.3.1.1",
         )
@@ -58,7 +59,7 @@ def is_in_swapped_words(frame: Frame, dtype: np.dtype[Any]) -> bool:
     """
     if dtype.itemsize > 1 or frame.header.transfer_syntax != EXPLICIT_BIG:
         return False
-    with frame.path.open("rb") as file:
+    with open_source(frame.path) as file:
         file.seek((frame.header.pixel_offset or 0) - 8)  # tag, VR, two reserved bytes, length, then the value
         return file.read(2) == b"OW"
 

@@ -22,6 +22,7 @@ from ..core.findings import Code, Finding, Severity, refuse
 from .encoding import EXPLICIT_BIG, inflated
 from .frame_count import PAD, declared_frames, frame_bits, has_fixed_size, whole_bytes, whole_number
 from .pixel_items import frame_counts, items
+from .source_file import open_source, written_ns
 
 if TYPE_CHECKING:
     from ..core.findings import PipelineError
@@ -149,7 +150,7 @@ def _are_wider_samples(header: Header, pieces: ByteRuns, count: int, length: int
     upper = 0 if header.transfer_syntax == EXPLICIT_BIG else size
     layout = PixelLayout(pieces, 0)
     data = bytearray(layout.length)
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         layout.read_into(file, 0, memoryview(data))
     return not any(any(data[upper + n :: 2 * size]) for n in range(size))
 
@@ -162,7 +163,7 @@ def _refuse_bits_behind(header: Header, pieces: ByteRuns, bits: int) -> None:
     if layout.length <= last:
         return
     tail = bytearray(layout.length - last)
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         layout.read_into(file, last, memoryview(tail))
     if tail[0] >> bits % 8 or any(byte not in b"\x000" for byte in tail[1:]):  # a known writer pads with a digit 0
         raise _wrong_length(
@@ -175,10 +176,11 @@ def _refuse_bits_behind(header: Header, pieces: ByteRuns, bits: int) -> None:
 def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> None:
     """What follows the pixels is no padding where it could be frames, rows or columns, or shifts the bits of a SEG."""
     bits = frame_bits(header)
-    further = _further(bits, count, length)
+    of_three = _of_three_samples(header, count, length)
+    further = 0 if of_three else _further(bits, count, length)
     if further:
         raise _frame_count(header, f"its pixel data hold {count + further} frames, and it describes {count}")
-    why = _further_lines(header, count, extra)
+    why = of_three or _further_lines(header, count, extra)
     per_pixel = bits / max(whole_number(header, "Rows", 1) * whole_number(header, "Columns", 1), 1)
     if not why and per_pixel == 1 and extra <= count + 1:
         why = "its frames or segments may begin on bytes of their own, which shifts all bits behind"
@@ -189,6 +191,15 @@ def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> 
             _EXPORT_AGAIN,
             (length, length - extra),
         )
+
+
+def _of_three_samples(header: Header, count: int, length: int) -> str:
+    """Why pixels of YBR_FULL_422 are not of that, in words, where there are three bytes for each and not two."""
+    if header.get("PhotometricInterpretation") != "YBR_FULL_422":
+        return ""
+    if length - whole_bytes(count * frame_bits(header) * 3 // 2) not in PAD:
+        return ""
+    return "these are three bytes a pixel, as RGB or YBR_FULL has, and YBR_FULL_422 has two; which of them it is, it does not say"
 
 
 def _further_lines(header: Header, count: int, extra: int) -> str:
@@ -214,12 +225,12 @@ def _further(bits: int, count: int, length: int) -> int:
 def _find_pieces(header: Header, count: int) -> tuple[ByteRuns, int, tuple[Finding, ...]]:
     """The runs of native bytes, how many bytes they claim to be, and what was found. No runs for a deflated file."""
     if header.pixel_offset is None:
-        return (), len(inflated(header.path, header.path.stat().st_mtime_ns)), ()
+        return (), len(inflated(header.path, written_ns(header.path))), ()
     needed = whole_bytes(count * frame_bits(header))
     offset, length = header.pixel_offset, header.pixel_length
     if length is not None and length - needed in PAD:
         return ((offset, max(min(length, header.size - offset), 0)),), length, ()
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         fragments = items(file, header)
         if fragments is not None:
             with_table = (fragments[1:], fragments) if fragments[0][1] else (fragments[1:],)

@@ -20,8 +20,9 @@ from typing import IO, Any
 import numpy as np
 
 from ..core.findings import Code, refuse
-from ..core.limits import MOST_PLANES
+from ..core.limits import DEFLATE_MOST, MOST_PLANES
 from ..geometry.affine import Matrix, corner_distance
+from ..volume.colour import is_rgb
 from ..volume.mask import Array, Voxels
 from .header import (
     COPY_AGAIN,
@@ -39,7 +40,6 @@ from .streams import is_gzip, is_half_of_pair, open_unpacked
 
 INTENT_LABEL = 1002
 _CHUNK = 1 << 20
-_DEFLATE_MOST = 1032  # bytes that one byte of deflate can become: a match of 258 in two bits
 # Where the bytes lie that place voxels: pixdim[0..3]; and qform_code to srow_z.
 _PIXDIM, _FORMS = slice(76, 92), slice(252, 328)
 
@@ -92,7 +92,7 @@ def pack_header(
         affine: 4 x 4, index (i, j, k) to RAS mm.
         shape: (columns, rows, planes), or with a fourth number, of volumes.
         dtype: of the voxels, one of `header.TYPES`.
-        slope: of the values, scl_slope.
+        slope: of the values, scl_slope; colours have none, and 0 stands for that.
         intercept: of the values, scl_inter.
         label: whether the values are labels, which the intent code then says.
         description: at most 79 characters, ASCII.
@@ -110,6 +110,7 @@ def pack_header(
     qfac, turn, zooms, deviation = quaternion(sform, shape)
     offset = sform[:3, 3]
     has_qform = deviation <= limit_mm
+    slope, intercept = (0.0, 0.0) if is_rgb(dtype) else (slope, intercept)
     if not has_qform:
         qfac, turn, offset = 0.0, np.zeros(3), np.zeros(3)
     dims = (len(shape), *shape, *[1] * (7 - len(shape)))
@@ -180,7 +181,7 @@ def write(
     file.write(header)
     checksums = [isal_zlib.crc32(header)]
     for k, plane in enumerate(voxels):
-        data = np.ascontiguousarray(plane).data.cast("B")
+        data = np.ascontiguousarray(plane).reshape(-1).view(np.uint8).data
         checksums.append(isal_zlib.crc32(data))
         file.write(data)
         seen(plane)
@@ -239,7 +240,7 @@ def is_named_nifti(path: Path) -> bool:
 def _refuse_short(path: Path, header: NiftiHeader) -> None:
     """Refuse a header that promises more bytes than the file can hold, before memory or a disk is filled for them."""
     promised = header.vox_offset + prod(header.shape) * header.dtype.itemsize
-    held = path.stat().st_size * (_DEFLATE_MOST if is_gzip(path) else 1)
+    held = path.stat().st_size * (DEFLATE_MOST if is_gzip(path) else 1)
     if promised > held:
         raise refuse(
             Code.CORRUPT_FILE,

@@ -3,6 +3,7 @@
 Rules:
 - One-bit pixels are packed least significant bit first and run on across rows and frames (PS3.5 8.1.1, annex D.2), so
   a frame may begin inside a byte; `pixel_layout` says where. Whole bytes are read like those of any image.
+- Compressed, each frame is an image of one bit a pixel, which decodes to whole bytes of 0 and 1.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from ...core.findings import Code, refuse
 from ...dicom.encoding import DEFLATED, EXPLICIT_BIG, NATIVE, inflated
 from ...dicom.frame import Frame
 from ...dicom.pixel_layout import PixelLayout, layout_of
-from ...dicom.pixels import read_plane
+from ...dicom.pixels import decode_frame, read_plane
+from ...dicom.source_file import open_source, written_ns
 from ...volume.mask import Array
 
 # Big endian is retired, and nothing in such a file says whether its bits were swapped in words.
@@ -26,6 +28,8 @@ def read_stored_values(frame: Frame) -> Array:
         layout_of(frame.header)
         return read_plane(frame)
     header, rows, columns = frame.header, frame.whole("Rows", 0), frame.whole("Columns", 0)
+    if not header.native and header.transfer_syntax != DEFLATED:
+        return _decode_bits(frame)
     if header.transfer_syntax not in _READ:
         raise refuse(
             Code.UNSUPPORTED_PIXELS,
@@ -53,11 +57,26 @@ def read_stored_values(frame: Frame) -> Array:
     return bits[bit % 8 :].reshape(rows, columns)
 
 
+def _decode_bits(frame: Frame) -> Array:
+    """Decode a compressed frame of one bit a pixel. Raises UNSUPPORTED_PIXELS, CORRUPT_FILE."""
+    layout_of(frame.header)
+    values, size = decode_frame(frame), (frame.whole("Rows", 0), frame.whole("Columns", 0))
+    if values.shape != size or values.max() > 1:
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{frame.name} has one bit a pixel, and its compressed pixels are {values.shape} values up to {values.max()}",
+            "What is compressed is not what the header describes; export it again, uncompressed.",
+            where=(frame.name,),
+            clause="PS3.5 8.2",
+        )
+    return values.astype(np.uint8)
+
+
 def _read_bytes(frame: Frame, layout: PixelLayout, first: int, end: int) -> Array:
     """Read bytes of the pixel data, from `first` up to `end` or up to where they stop."""
     path = frame.path
     if frame.header.pixel_offset is None:
-        return np.frombuffer(inflated(path, path.stat().st_mtime_ns)[first:end], np.uint8)
+        return np.frombuffer(inflated(path, written_ns(path))[first:end], np.uint8)
     found = np.empty(end - first, np.uint8)
-    with path.open("rb", buffering=0) as file:
+    with open_source(path, buffering=0) as file:
         return found[: layout.read_into(file, first, found.data)]
