@@ -297,8 +297,7 @@ def _keep(file: _File, found: dict[int, bytes], tag: int, vr: bytes, value: int,
 
 def _may_be_skipped(file: _File, tag: int, vr: bytes, value: int, wanted: Mapping[int, bytes]) -> bool:
     """Whether an element of undefined length is a sequence whose content is not wanted."""
-    is_noticed = tag in _OF_VALUES or tag in (_CSA, _UIH_FRAMES)
-    return (tag not in wanted or is_noticed) and _is_sequence(file, tag, vr, value)
+    return (tag not in wanted or tag in (*_OF_VALUES, _CSA, _UIH_FRAMES)) and _is_sequence(file, tag, vr, value)
 
 
 def _is_sequence(file: _File, tag: int, vr: bytes, value: int) -> bool:
