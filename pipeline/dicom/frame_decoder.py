@@ -1,4 +1,4 @@
-"""Decode compressed pixels with pydicom's plugins: here, or ahead of time in processes of their own.
+"""Decode compressed pixels with pydicom's plugins (JPEG Extended by `jpeg_extended`): here, or ahead of time in processes of their own.
 
 Rules:
 - Decoding holds the interpreter, so only processes decode at the same time. Frames are asked for a few ahead, in the order
@@ -25,6 +25,7 @@ import numpy as np
 
 from ..core.workers import kill, python_process
 from .encoding import load
+from .jpeg_extended import JPEG_EXTENDED, decode_extended
 
 if TYPE_CHECKING:
     from ..volume.mask import Array
@@ -57,9 +58,13 @@ def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:
         NotImplementedError: no plugin reads the transfer syntax.
         Exception: whatever else pydicom and its plugins raise.
     """
+    from pydicom.encaps import get_frame
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
+    if syntax == JPEG_EXTENDED and dataset(path).get("SamplesPerPixel") == 1:
+        count = int(dataset(path).get("NumberOfFrames") or 1)
+        return decode_extended(get_frame(dataset(path).PixelData, number - 1, number_of_frames=count), dataset(path))
     decoder = get_decoder(UID(syntax))
     read = partial(decoder.as_array, dataset(path), index=number - 1, raw=raw)
     with warnings.catch_warnings():

@@ -180,8 +180,8 @@ def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> 
         raise _frame_count(header, f"its pixel data hold {count + further} frames, and it describes {count}")
     why = _further_lines(header, count, extra)
     per_pixel = bits / max(whole_number(header, "Rows", 1) * whole_number(header, "Columns", 1), 1)
-    if not why and per_pixel == 1 and extra <= count + 1:
-        why = "its frames or segments may begin on bytes of their own, which shifts all bits behind"
+    if not why and per_pixel == 1 and (extra <= count + 1 or _may_be_padded_rows(header, count, length)):
+        why = "its rows, frames or segments may begin on bytes of their own, which shifts all bits behind"
     if why:
         raise _wrong_length(
             header,
@@ -189,6 +189,12 @@ def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> 
             _EXPORT_AGAIN,
             (length, length - extra),
         )
+
+
+def _may_be_padded_rows(header: Header, count: int, length: int) -> bool:
+    """Whether the bytes are as many as one-bit rows take that begin on a byte each."""
+    rows, columns = whole_number(header, "Rows", 1), whole_number(header, "Columns", 1)
+    return length - count * rows * whole_bytes(columns) in PAD
 
 
 def _further_lines(header: Header, count: int, extra: int) -> str:

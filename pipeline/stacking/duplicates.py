@@ -41,7 +41,7 @@ def drop_duplicates(frames: Sequence[Frame], policy: Policy) -> tuple[list[Frame
 
 def _dropped(frame: Frame, twin: Frame, policy: Policy) -> Finding:
     """The finding that a frame was dropped in favour of its twin. Raises DUPLICATE_POSITION where it may not be."""
-    same = bool(np.array_equal(read_plane(twin), read_plane(frame)))
+    same = bool(np.array_equal(read_plane(twin), read_plane(frame), equal_nan=True))
     if policy.on_duplicate == "drop" and not same:
         raise refuse(
             Code.DUPLICATE_POSITION,
