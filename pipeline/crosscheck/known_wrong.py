@@ -21,6 +21,8 @@ import numpy as np
 from ..core.limits import LEANS_DEGREES
 from ..dicom.frame import Frame
 from ..dicom.modality import real_world_mapping, rescales
+from ..dicom.one_bit import is_one_bit
+from ..dicom.pixel_bits import frame_type
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
 from ..geometry.affine import Matrix
@@ -47,11 +49,13 @@ class Rule(Enum):
     ONE_PER_UID = "keep one of the files that have one SOP Instance UID"
     NO_LONE_INTERCEPT = "leave out a Rescale Intercept that has no slope"
     INVERTED = "invert MONOCHROME1"
+    BRIGHT_BITS = "give 255 for a bit that is set"
     NO_MODALITY_LUT = "leave out a Modality LUT"
     SWAPPED_BYTES = "swap the bytes of GE's own transfer syntax"
     REAL_WORLD_VALUES = "apply the Real World Value Mapping in place of the rescale"
     NARROW_CODE_STREAM = "take 8-bit code streams for 16-bit ones"
     ROWS_TURNED = "turn round what GE's epi_pepolar stores upside down"
+    SIGNED_32 = "take unsigned integers of 32 bits for signed ones"
     ONE_SIGN = "take every plane for signed or unsigned as one of them is"
     ONE_SLOPE = "take slopes for one that differ by less than 0.00000012"
 
@@ -225,6 +229,8 @@ def _predict_dicom2nifti_values(frames: Sequence[Frame], _: Physical) -> Iterato
 
 def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
     yield from _predict_one_sign(frames)
+    if any(is_one_bit(f) for f in frames):
+        yield Rule.BRIGHT_BITS, lambda n, _: _rescale(frames[n], _brighten)
     if any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
         yield Rule.INVERTED, lambda n, _: _rescale(frames[n], _invert)
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
@@ -235,6 +241,8 @@ def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[
 
 def _predict_dcm2niix_values(frames: Sequence[Frame], physical: Physical) -> Iterator[tuple[Rule, Physical]]:
     yield from _predict_one_sign(frames)
+    if any(frame_type(f) == np.uint32 for f in frames):
+        yield Rule.SIGNED_32, partial(_retype, frames, "i")
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
         yield Rule.NO_MODALITY_LUT, lambda n, _: _rescale(frames[n])
     mapped = _find_real_world_mappings(frames)
@@ -282,6 +290,10 @@ def _invert(frame: Frame, stored: Array) -> Array:
     if stored.dtype.kind == "i":
         return np.asarray(-1 - stored.astype(np.int64))
     return np.asarray((1 << frame.whole("BitsStored", stored.dtype.itemsize * 8)) - 1 - stored.astype(np.int64))
+
+
+def _brighten(frame: Frame, stored: Array) -> Array:
+    return stored * 255 if is_one_bit(frame) else stored
 
 
 def _swap_bytes(_: Frame, stored: Array) -> Array:

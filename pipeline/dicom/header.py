@@ -82,8 +82,9 @@ class Header:
     unreadable: keyword to the text that could not be read as its type; frames_unreadable: the same for every frame.
     transfer_syntax: the one the bytes have; declared_syntax: the one of the File Meta Information where that is another.
     pixel_tag: of the pixel data element: `PIXEL_DATA`, or that of floating-point pixels (`encoding.FLOAT_BITS`).
-    pixel_offset, pixel_length: of its value; None for a deflated file, and the length None where it is undefined. size: of the file. overlays: groups (60xx) with overlay data. patient: a key that tells patients
-    apart, and reveals nothing else of them. luts: which of `LUTS` are there. csa: whether a Siemens CSA image header is.
+    pixel_offset, pixel_length: of its value; None for a deflated file, and the length None where it is undefined.
+    size: of the file. overlays: groups (60xx) with overlay data. patient: a key that tells patients apart, and reveals
+    nothing else of them. luts: which of `LUTS` are there. csa: whether a Siemens CSA image header is.
     """
 
     path: Path

@@ -3,7 +3,7 @@
 Rules:
 - GDCM decodes it: its 12-bit library gave what dcmdjpeg of DCMTK gives, bit for bit. pydicom does not let it have 12 bits.
 - The codestream says how many bits a sample has and how many samples there are; the header must not contradict it.
-- JPEG knows no sign. The bits are handed on unsigned, and Pixel Representation is applied to them as to native ones.
+- JPEG knows no sign. Where Pixel Representation gives one to as many bits as a sample has, it is extended over the others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def decode_extended(codestream: bytes, dataset: Any) -> Array:
         dataset: the header it is described by.
 
     Returns:
-        (rows, columns), unsigned, of 8 or 16 bits.
+        (rows, columns) of 8 or 16 bits.
 
     Raises:
         ValueError: the codestream is damaged, or is not what the header says.
@@ -56,11 +56,17 @@ def decode_extended(codestream: bytes, dataset: Any) -> Array:
         raise NotImplementedError(f"JPEG Extended with {header.bits} bits a sample")
     dtype = np.dtype(np.uint8 if header.bits == 8 else "<u2")
     if dtype.itemsize * 8 > int(dataset.BitsAllocated):
-        raise ValueError(f"its codestream has {header.bits} bits a sample, and Bits Allocated is {dataset.BitsAllocated}")
+        raise ValueError(
+            f"its codestream has {header.bits} bits a sample, and Bits Allocated is {dataset.BitsAllocated}"
+        )
     decoded = _decode_by_gdcm(codestream, header, dtype)
     if decoded is None or len(decoded) != header.rows * header.columns * dtype.itemsize:
         raise ValueError("its codestream is damaged or not whole")
-    return np.frombuffer(decoded, dtype).reshape(header.rows, header.columns)
+    plane = np.frombuffer(decoded, dtype).reshape(header.rows, header.columns)
+    if dataset.get("PixelRepresentation") != 1 or dataset.get("BitsStored") != header.bits:
+        return plane
+    unused = dtype.itemsize * 8 - header.bits
+    return (plane << unused).view(f"<i{dtype.itemsize}") >> unused
 
 
 def _read_frame_header(codestream: bytes) -> _FrameHeader:
