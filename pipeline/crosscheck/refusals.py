@@ -87,8 +87,16 @@ _UNREAD: tuple[tuple[Callable[[Frame], bool], str, str, str], ...] = (
         is_one_bit,
         "dicom2nifti",
         r"TypeError: Data type not understood by NumPy: format='uint1'.*",
-        "enhanced ones only",
+        "of enhanced ones",
     ),
+    (
+        is_one_bit,
+        "SimpleITK",
+        r"An invalid logic behavior occurred ?PF\.GetBitsAllocated\(\) == PF\.GetBitsStored\(\)",
+        "of compressed ones",
+    ),
+    (_is_extended, "dicom2nifti", r"RuntimeError: Unable to decode as exceptions .*", "its decoders read 8 bits only"),
+    (_is_extended, "dcm2niix", r"wrote 0 files for one series\..*", "it reads 8 bits only"),
     (
         _has_64_bits,
         "dicom2nifti",

@@ -62,11 +62,11 @@ def decode_extended(codestream: bytes, dataset: Any) -> Array:
     decoded = _decode_by_gdcm(codestream, header, dtype)
     if decoded is None or len(decoded) != header.rows * header.columns * dtype.itemsize:
         raise ValueError("its codestream is damaged or not whole")
-    plane = np.frombuffer(decoded, dtype).reshape(header.rows, header.columns)
+    plane: Array = np.frombuffer(decoded, dtype).reshape(header.rows, header.columns)
     if dataset.get("PixelRepresentation") != 1 or dataset.get("BitsStored") != header.bits:
         return plane
     unused = dtype.itemsize * 8 - header.bits
-    return (plane << unused).view(f"<i{dtype.itemsize}") >> unused
+    return np.asarray((plane << unused).view(f"<i{dtype.itemsize}") >> unused)
 
 
 def _read_frame_header(codestream: bytes) -> _FrameHeader:
