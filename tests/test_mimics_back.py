@@ -122,8 +122,33 @@ def test_two_masks_of_one_name_are_not_replaced(tmp_path: Path) -> None:
     knobs = {"names": ["bone", "bone"]}
     bundle = exported(tmp_path / "bundle", **knobs)
     write_for_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
-    with pytest.raises(ValueError, match="2 masks are called bone"):
+    with pytest.raises(RuntimeError, match="2 masks are called bone"):
         imported(tmp_path / "import", "--replace", **knobs)
+
+
+def test_a_mask_that_fails_keeps_no_other_from_being_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    knobs = {"names": ["bone", "bone"]}
+    bundle = exported(tmp_path / "bundle", **knobs)
+    write_for_mimics(two_labels(bundle)[0], bundle.images[0], tmp_path / "import")
+    monkeypatch.setenv("FAKE_MIMICS_STATE", str(tmp_path / "state.json"))
+    with pytest.raises(RuntimeError, match="bone: ValueError: 2 masks"):
+        imported(tmp_path / "import", "--replace", **knobs)
+    left = json.loads((tmp_path / "state.json").read_text())
+    assert [m["name"] for m in left["masks"]] == ["bone", "bone", "spleen"]
+    assert "1 masks set, 1 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("asks", ["tuple", "list", "three"])
+@pytest.mark.parametrize("gives", ["tuple", "point"])
+def test_however_this_mimics_wants_an_index_and_gives_a_point(tmp_path: Path, asks: str, gives: str) -> None:
+    knobs = {"center_asks": asks, "center_gives": gives}
+    bundle = exported(tmp_path / "bundle", **knobs)
+    assert {t.name: t.passed for t in bundle.images[0].self_tests} == {"grey value": True, "round trip": True}
+    mask, expected = two_labels(bundle)
+    write_for_mimics(mask, bundle.images[0], tmp_path / "import")
+    assert bytes.fromhex(imported(tmp_path / "import", **knobs)["masks"][-1]["data"]) == (expected == 7).tobytes()
 
 
 def test_a_mask_that_arrives_otherwise_is_deleted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

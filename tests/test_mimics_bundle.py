@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.conversion.convert import convert
+from pipeline.conversion.convert import convert, convert_all
 from pipeline.conversion.request import Request
 from pipeline.core.findings import Code, Exit, Finding, PipelineError, Severity
 from pipeline.core.policy import Policy
@@ -458,3 +458,15 @@ def test_what_is_no_bundle_or_nests_too_deep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="it is not JSON") as caught:
         read_bundle(tmp_path)
     assert caught.value.finding.code is Code.BUNDLE_INVALID
+
+
+def test_an_image_set_without_a_grid_takes_out_its_own_masks_only(tmp_path: Path) -> None:
+    """One of two image sets failed its test in Mimics; the masks on the other are converted."""
+    exported(tmp_path / "bundle", images=2)
+    content = json.loads((tmp_path / "bundle" / "bundle.json").read_text())
+    content["images"][0]["self_tests"]["grey_value"]["passed"] = False
+    (tmp_path / "bundle" / "bundle.json").write_text(json.dumps(content))
+    outcomes, refusals = convert_all([tmp_path / "bundle"], tmp_path / "out")
+    assert [e.finding.code.name for e in refusals].count("SELF_TEST_FAILED") == 1
+    assert sorted({label["Name"] for o in outcomes for label in o.record["Labels"]}) == ["bone", "tumour"]
+    assert {o.shape[2] for o in outcomes} == {4}, "the second set has a plane fewer"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.conversion.convert import convert_all
 from pipeline.mimics.bundle import read_bundle
 from tests.helpers.fake_mimics import BURNED, inside, run_inside
 
@@ -174,3 +175,105 @@ def test_an_export_that_fails_costs_no_mask(tmp_path: Path) -> None:
     assert not (tmp_path / "dicom").exists()
     assert bundle.images[0].dicom is None
     assert left["shown"] == ["phase 0", "bone", "a part"]
+
+
+def test_a_series_that_fails_costs_no_other_series(tmp_path: Path) -> None:
+    left = run_inside(EXPORT, [str(tmp_path), "--dicom"], {"export_fails_at": ["mask-001"]})
+    bundle = read_bundle(tmp_path)
+    assert bundle.images[0].dicom is not None
+    assert [mask.dicom is not None for mask in bundle.masks] == [False, True, True]
+    assert [p.name for p in sorted((tmp_path / "dicom").iterdir())] == ["clean-1", "mask-002", "mask-003"]
+    (note,) = bundle.notes
+    assert "The DICOM export of bone failed: RuntimeError" in note
+    assert left["shown"] == ["phase 0", "bone", "a part"]
+
+
+# ---- what fails takes nothing else with it
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp936", "ascii", "utf-8"])
+def test_a_name_that_the_console_cannot_print_costs_a_replaced_character(tmp_path: Path, encoding: str) -> None:
+    names = ["肝 links", "Wirbel — L1 é", "\udcff odd"]
+    environment = {**os.environ, "FAKE_MIMICS": json.dumps({"names": names}), "PYTHONIOENCODING": encoding}
+    command = [sys.executable, str(HERE / "helpers" / "fake_mimics.py"), str(EXPORT), str(tmp_path / "out")]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert b"3 masks exported, 0 left out" in done.stdout
+    assert [mask.name for mask in read_bundle(tmp_path / "out").masks] == names
+    assert ("肝 links" in done.stdout.decode(encoding)) is (encoding in ("cp936", "utf-8"))
+    refused = subprocess.run([*command[:3], str(tmp_path / "none"), "toes"], env=environment, capture_output=True)
+    assert b"No mask is called toes" in refused.stderr
+
+
+def test_a_mask_that_fails_is_left_out_and_the_others_are_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_inside(EXPORT, [str(tmp_path)], {"mask_fails": [0]})
+    bundle = read_bundle(tmp_path)
+    assert [mask.name for mask in bundle.masks] == ["tumour", "nothing"]
+    assert bundle.left_out == (("bone", "it failed with RuntimeError: the mask bone is broken"),)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bundle.json", "mask-001.raw.gz", "mask-002.raw.gz"]
+    assert "2 masks exported, 1 left out" in capsys.readouterr().out
+
+
+def test_an_image_set_that_fails_takes_out_its_own_masks(tmp_path: Path) -> None:
+    run_inside(EXPORT, [str(tmp_path), "--images"], {"images": 2, "image_fails": [0]})
+    bundle = read_bundle(tmp_path)
+    assert [image.name for image in bundle.images] == ["phase 1"]
+    assert [mask.name for mask in bundle.masks] == ["bone", "tumour", "nothing"]
+    assert {why for _, why in bundle.left_out} == {
+        "it failed with RuntimeError: the image set phase 0 failed with RuntimeError: the image set phase 0 is broken"
+    }
+
+
+def test_what_was_exported_before_a_stop_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Exception, match="stopped by the user"):
+        run_inside(EXPORT, [str(tmp_path)], {"mask_stops": [1]})
+    bundle = read_bundle(tmp_path)
+    assert [mask.name for mask in bundle.masks] == ["bone"]
+    assert bundle.left_out == tuple(
+        (name, "the export was stopped by UserInterrupted") for name in ("tumour", "nothing")
+    )
+    assert "1 masks are whole, and were kept" in capsys.readouterr().out
+
+
+def test_a_stop_before_the_first_mask_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="stopped by the user"):
+        run_inside(EXPORT, [str(tmp_path)], {"mask_stops": [0]})
+    assert not list(tmp_path.iterdir())
+
+
+# ---- many projects
+
+
+@pytest.mark.parametrize("version", ["21", "25"])
+def test_every_project_of_a_folder_and_again_only_what_failed(
+    tmp_path: Path, version: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    projects = tmp_path / "projects"
+    projects.mkdir()
+    cases = {"a": {"names": ["bone"]}, "b": {"image_fails": [0]}, "c": {"noise": 1e-5}}
+    for name, knobs in cases.items():
+        (projects / f"{name}.mcs").write_text(json.dumps(knobs))
+    (projects / "d.mcs").write_text("not a project")
+    command = [str(tmp_path / "out"), "--projects", str(projects)]
+    left = run_inside(EXPORT, command, {"version": version})
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a", "c"]
+    said = capsys.readouterr().out
+    assert "a.mcs: 1 masks, 0 left out" in said
+    assert "b.mcs: FAILED: ValueError: No mask can be exported" in said
+    assert "2 of 4 projects failed." in said
+    assert left["calls"].count("close") == 3, "every project that was opened"
+    before = (tmp_path / "out" / "a" / "bundle.json").stat().st_mtime_ns
+    (projects / "b.mcs").write_text("{}")
+    run_inside(EXPORT, command, {"version": version})
+    said = capsys.readouterr().out
+    assert "a.mcs: exported before, passed over" in said
+    assert "b.mcs: 3 masks, 0 left out" in said
+    assert "1 of 4 projects failed." in said
+    assert (tmp_path / "out" / "a" / "bundle.json").stat().st_mtime_ns == before
+    outcomes, refusals = convert_all([tmp_path / "out"], tmp_path / "nifti")
+    assert {e.finding.code.name for e in refusals} == {"EMPTY"}, "the mask “nothing” of b and of c"
+    assert sorted(o.output.name for o in outcomes) == [
+        f"{p}_seg-{m}.nii.gz" for p in "abc" for m in ("bone", "tumour") if (p, m) != ("a", "tumour")
+    ]

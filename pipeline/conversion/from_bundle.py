@@ -8,18 +8,19 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ..core.findings import Code, refuse
+from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
 from ..dicom.scan import Scan, Series
-from ..mimics.bundle import read_bundle
+from ..mimics.bundle import Bundle, BundleImage, read_bundle
 from ..mimics.grid import fit_grid, make_masks
 from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix
 
 
-def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
+def products(entry: Entry, found: Scan, asked: Asked) -> list[Product | PipelineError]:
     """Read the masks that are wanted.
 
     Args:
@@ -27,11 +28,11 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
         found: not looked at: a bundle is complete.
         asked: which masks by name, and every tolerance.
 
-    Returns: a product per mask.
+    Returns: a product per mask, and a refusal for each image set that has no grid: it takes its own masks out, no others.
 
-    Raises: PipelineError NO_SUCH_SEGMENT, and what `mimics` refuses.
+    Raises: PipelineError NO_SUCH_SEGMENT, and what a bundle is refused for.
     """
-    return masks_in(entry.path, asked.request.wanted, asked.policy)
+    return _on_each_image(_with_masks(read_bundle(entry.path), asked.request.wanted), asked.policy)
 
 
 def names(series: Series) -> list[tuple[int, str]]:
@@ -51,22 +52,47 @@ def masks_in(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[P
 
     Raises: PipelineError NO_SUCH_SEGMENT, and what `mimics` refuses.
     """
-    bundle = read_bundle(path)
-    masks, findings = make_masks(bundle, units_mm_per_unit=policy.mm_per_unit, policy=policy)
-    there = {mask.name for mask in masks}
-    missing = [name for name in wanted or () if name not in there]
+    made: list[Product] = []
+    for result in _on_each_image(_with_masks(read_bundle(path), wanted), policy):
+        if isinstance(result, PipelineError):
+            raise result
+        made.append(result)
+    return made
+
+
+def _with_masks(bundle: Bundle, wanted: Sequence[str] | None) -> Bundle:
+    """Return the bundle with the masks that are wanted only."""
+    missing = [name for name in wanted or () if name not in {mask.name for mask in bundle.masks}]
     if missing:
         raise refuse(
             Code.NO_SUCH_SEGMENT,
             f"there is no mask {', '.join(missing)} in the bundle",
-            "Choose with --rois among: " + ", ".join(mask.name for mask in masks),
-            where=(path.name,),
+            "Choose with --rois among: " + ", ".join(mask.name for mask in bundle.masks),
+            where=(bundle.path.name,),
         )
-    chosen = [mask for mask in masks if wanted is None or mask.name in wanted]
-    folder = path if path.is_dir() else path.parent
-    inputs = (folder / "bundle.json", *sorted({mask.buffer.path for mask in bundle.masks}))  # an output may lie beside
-    grids = [fit_grid(image, units_mm_per_unit=policy.mm_per_unit, policy=policy) for image in bundle.images]
-    residual_mm = max((grid.residual_mm for grid in grids), default=0.0)
+    return replace(bundle, masks=tuple(mask for mask in bundle.masks if wanted is None or mask.name in wanted))
+
+
+def _on_each_image(bundle: Bundle, policy: Policy) -> list[Product | PipelineError]:
+    """Make the products of the masks of each image set, in the order of the bundle's image sets."""
+    results: list[Product | PipelineError] = []
+    for image in bundle.images:
+        try:
+            results += _on_one_image(bundle, image, policy)
+        except PipelineError as error:
+            results.append(error)
+    return results
+
+
+def _on_one_image(bundle: Bundle, image: BundleImage, policy: Policy) -> list[Product]:
+    """Make the products of the masks that belong to one image set. Raises what refuses its grid."""
+    numbers = [number for number, mask in enumerate(bundle.masks, 1) if mask.image is image]
+    if not numbers:
+        return []
+    part = replace(bundle, masks=tuple(bundle.masks[number - 1] for number in numbers))
+    masks, findings = make_masks(part, units_mm_per_unit=policy.mm_per_unit, policy=policy)
+    residual_mm = fit_grid(image, units_mm_per_unit=policy.mm_per_unit, policy=policy).residual_mm
+    inputs = (bundle.path / "bundle.json", *sorted({mask.buffer.path for mask in bundle.masks}))
     return [
         Product(
             volume=mask,
@@ -75,9 +101,9 @@ def masks_in(path: Path, wanted: Sequence[str] | None, policy: Policy) -> list[P
             proof=Proof(residual_mm),
             frames=(None,) * mask.grid.shape[2],
             findings=findings,
-            suffix=mask_suffix(mask.name, number, len(chosen)),
-            inputs=inputs,
+            suffix=mask_suffix(mask.name, number, len(bundle.masks)),
+            inputs=inputs,  # an output may lie beside them
             extra={"MaskSource": f"Mimics bundle, {bundle.mimics}"},
         )
-        for number, mask in enumerate(chosen, 1)
+        for number, mask in zip(numbers, masks, strict=True)
     ]

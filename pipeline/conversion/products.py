@@ -22,7 +22,7 @@ from ..core.policy import Policy
 from ..core.unexpected import as_refusal
 from ..dicom.pixels import about_files
 from ..dicom.scan import Scan, Series, choose, left_out_beside, nothing_convertible, scan
-from ..mimics import is_bundle
+from ..mimics import find_bundles
 from ..stacking.defects import keep_tilt, tilt_of_grid
 from ..volume.mask import Mask
 from ..volume.representations import BY_KIND, FORMS, Trait
@@ -130,11 +130,10 @@ def name_input(title: str, error: PipelineError) -> PipelineError:
 
 def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[list[Entry], Scan]:
     """Find the bundles and series among the inputs; just one if one file is wanted."""
-    bundles = [path for path in inputs if is_bundle(path)]
-    if bundles and asked.in_one and len(inputs) > 1:
-        raise _several_with_a_bundle(inputs)
+    bundles, rest = _apart(inputs)
+    if bundles and asked.in_one and len(bundles) + len(rest) > 1:
+        raise _several_with_a_bundle([*bundles, *rest])
     entries = [Entry(path.resolve().name, Series("", "bundle", (), ()), path) for path in bundles]
-    rest = [path for path in inputs if not is_bundle(path)]
     if not rest:
         return entries, Scan((), ())
     found = scan(rest, lambda done: progress("reading headers", done, 0))
@@ -145,6 +144,20 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
         convertible = [choose(found, asked.request.series)]
     names = file_names(convertible)
     return [*entries, *(Entry(name, series) for name, series in zip(names, convertible, strict=True))], found
+
+
+def _apart(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """List the bundles among the inputs, also those that lie side by side in a folder, and what else is there to scan."""
+    bundles: list[Path] = []
+    rest: list[Path] = []
+    for path in inputs:
+        inside = find_bundles(path)
+        bundles += inside
+        if not inside:
+            rest.append(path)
+        elif inside != [path]:
+            rest += sorted(child for child in path.iterdir() if child not in inside)
+    return bundles, rest
 
 
 def _items(entries: Sequence[Entry], found: Scan, asked: Asked) -> Iterator[Item]:

@@ -7,3 +7,10 @@ from pathlib import Path
 def is_bundle(path: Path) -> bool:
     """Whether a path is a bundle: its folder, or its bundle.json."""
     return os.path.isfile(path / "bundle.json") or (path.name == "bundle.json" and os.path.isfile(path))
+
+
+def find_bundles(path: Path) -> list[Path]:
+    """List the bundles that a path is, or that a folder of them holds, in the order of their names; none for anything else."""
+    if is_bundle(path):
+        return [path]
+    return sorted(child for child in path.iterdir() if is_bundle(child)) if path.is_dir() else []

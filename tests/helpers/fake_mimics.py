@@ -54,6 +54,12 @@ KNOBS = {
     "export_style": "burned",  # burned | masked
     "export_class": "CT",  # CT | SC
     "export_fails": False,
+    "center_asks": "any",  # tuple | list | three: how get_voxel_center wants its index
+    "center_gives": "tuple",  # point: its answer has x, y and z
+    "mask_fails": [],  # numbers of masks whose buffer cannot be had
+    "mask_stops": [],  # numbers of masks at whose buffer the user stops the script
+    "image_fails": [],  # numbers of image sets whose centres cannot be had
+    "export_fails_at": [],  # words in the prefix of a DICOM export that fails
     "set_loses": False,  # set_voxel_buffer loses the last voxel that is set
 }
 VERSIONS = {"21": "Materialise Mimics Research 21.0.0.406", "25": "Materialise Mimics Medical 25.0.0.550"}
@@ -71,6 +77,10 @@ def inside(number, i, j, k):
 
 def grey(i, j, k):
     return 1 + i + 9 * j + 81 * k
+
+
+class UserInterrupted(Exception):
+    """Mimics 25's own."""
 
 
 class Missing:
@@ -199,13 +209,19 @@ class ImageData(Missing):
             point = [math.cos(angle) * x - math.sin(angle) * y + 4, math.sin(angle) * x + math.cos(angle) * y, z - 9]
         return point
 
-    def get_voxel_center(self, index_of_voxel):
-        index = tuple(index_of_voxel)
+    def get_voxel_center(self, *index_of_voxel):
+        if self._number in self.knobs["image_fails"]:
+            raise RuntimeError("the image set %s is broken" % self.name)
+        kind = type(index_of_voxel[0]).__name__ if len(index_of_voxel) == 1 else "three"
+        if self.knobs["center_asks"] not in ("any", kind):
+            raise TypeError("get_voxel_center() wants something else than a %s" % kind)
+        index = tuple(index_of_voxel if kind == "three" else index_of_voxel[0])
         if len(index) != 3 or any(not 0 <= n < size for n, size in zip(index, self._shape)):
             raise ValueError("index is out of the image")
         noise = self.knobs["noise"]
         jitter = [noise * math.sin(17.0 * index[0] + 5.0 * index[1] + 3.0 * index[2] + a) for a in range(3)]
-        return tuple(c + n for c, n in zip(self._centre(index), jitter))
+        x, y, z = (c + n for c, n in zip(self._centre(index), jitter))
+        return (x, y, z) if self.knobs["center_gives"] == "tuple" else types.SimpleNamespace(x=x, y=y, z=z)
 
     def get_voxel_indexes(self, point_coordinates):
         index, centre = min(self._world, key=lambda entry: _distance(entry[1], point_coordinates))
@@ -293,7 +309,7 @@ class Mask(Missing):
 
     @property
     def number_of_pixels(self):
-        data = self.get_voxel_buffer().tobytes()
+        data = self._voxels().tobytes()
         return len(data) - data.count(b"\0")
 
     @property
@@ -301,6 +317,13 @@ class Mask(Missing):
         raise ValueError("the mask is empty")
 
     def get_voxel_buffer(self):
+        if self._number in self.knobs["mask_fails"]:
+            raise RuntimeError("the mask %s is broken" % self.name)
+        if self._number in self.knobs["mask_stops"]:
+            raise UserInterrupted("stopped by the user")
+        return self._voxels()
+
+    def _voxels(self):
         if self._data is not None:
             return memoryview(bytearray(self._data)).cast("?", shape=list(self._grid._shape))
         number = self._number
@@ -397,9 +420,22 @@ def build(**chosen):
 
     module.segment = types.SimpleNamespace(create_mask=create_mask)
     module.file = types.SimpleNamespace(
-        export_dicom=lambda path, filename_prefix: _export(module, knobs, path, filename_prefix)
+        export_dicom=lambda path, filename_prefix: _export(module, knobs, path, filename_prefix),
+        open_project=_open_25 if knobs["version"] == "25" else _open_21,
+        close_project=lambda: module.calls.append("close"),
     )
     return module
+
+
+def _open_21(filename):
+    """A project file of the stand-in is its knobs as JSON; what is open is what it builds."""
+    with open(filename) as file:
+        opened = build(**json.load(file))
+    sys.modules["mimics"].data = opened.data
+
+
+def _open_25(filename, read_only_mode=False):
+    _open_21(filename)
 
 
 def _export(module, knobs, path, prefix):
@@ -407,7 +443,7 @@ def _export(module, knobs, path, prefix):
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
-    if knobs["export_fails"]:
+    if knobs["export_fails"] or any(word in prefix for word in knobs["export_fails_at"]):
         raise RuntimeError("no licence for this export")
     image = module.data.images.get_active()
     shown = [m for m in module.data.masks if m.visible and m._grid is image]
@@ -460,7 +496,7 @@ def _state(module):
                 "visible": m.visible,
                 "image": m.image._number if m.image else None,
                 "shape": list(m._grid._shape),
-                "data": m.get_voxel_buffer().tobytes().hex(),
+                "data": m._voxels().tobytes().hex(),
             }
             for m in module.data.masks
         ],

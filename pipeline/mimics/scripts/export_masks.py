@@ -1,18 +1,26 @@
 """Export the masks of the open Mimics project, with the place of their voxels, for verimask. Runs inside Mimics 21-27.
 
 How to run it
-- Mimics: Script > Run Script (or the Editor), this file. The result is a new folder "verimask-DATE-TIME" in your home
+- Mimics: Script > Run Script (or the Editor), this file. Or put it into a folder and add that folder with Scripting >
+  Add Scripting Library: it becomes an entry of the menu. The result is a new folder "verimask-DATE-TIME" in your home
   folder, or the folder named in OUTPUT_FOLDER below.
 - Command line: MimicsMedical.exe -b -r export_masks.py OUTDIR [--images] [--dicom] [NAME ...]
   OUTDIR must be new or empty. --images adds the grey values. --dicom adds what File > Export > DICOM writes: the series
   without masks, and one series per mask with only that mask shown. NAME: only the masks of that name.
+- Many projects: MimicsMedical.exe -b -r export_masks.py OUTDIR --projects FOLDER [--images] [--dicom] [NAME ...]
+  Every .mcs file of FOLDER is opened in turn, one Mimics at a time, and exported to a folder of its own in OUTDIR. What
+  is there from an earlier run is passed over, so that the same line runs again only what failed. Nothing is saved.
 - Then, outside Mimics: verimask convert OUTDIR
 
 Rules
 - Python 3.5 and its standard library only: that is what Mimics 21 brings. No numpy.
 - Nothing in the project is changed. What --dicom hides is shown again, whatever happens.
+- A mask or an image set that fails is left out, by name and with the reason; the others are exported all the same, also
+  when the export is stopped in the middle.
+- Everything runs on the thread that Mimics runs the script on: its buffers can be asked for on no other.
 - No patient attribute is written: only the DICOM attributes of GEOMETRY_TAGS, and the names of masks and image sets.
 - A voxel's place is what Mimics itself says of it (get_voxel_center), asked at the corners, on every plane and inside.
+- What a console cannot print is printed with "?" in its place; bundle.json holds every name as it is.
 - bundle.json is written last; a folder without it is not a bundle.
 """
 # ruff: noqa: UP031
@@ -69,43 +77,127 @@ SAMPLES = 200  # voxels compared in the grey value test
 
 
 def main(arguments: list) -> None:
-    folder, flags, names = parse(arguments)
+    folder, projects, flags, names = parse(arguments)
+    if projects is None:
+        public = export_project(folder, flags, names)
+        say(report(public, folder))
+    else:
+        export_projects(folder, projects, flags, names)
+
+
+def export_project(folder: str, flags: list, names: list) -> dict:
+    """Export the open project into a new or empty folder; what is in bundle.json.
+
+    Raises ValueError where nothing can be exported, and what stopped the export; what was whole by then is a bundle.
+    """
     notes = []  # type: list
     masks = chosen_masks(names, notes)
     open_folder(folder)
+    bundle = new_bundle(notes)
     try:
-        with quiet_gui():
-            bundle = collect(masks, folder, "--images" in flags, notes)
-            if "--dicom" in flags:
-                export_dicom(bundle, folder, notes)
-        public = without_objects(bundle)
-        part = os.path.join(folder, "bundle.json.part")
-        with open(part, "w", encoding="utf-8") as file:
-            file.write(json.dumps(public, indent=1, sort_keys=True))
-        os.replace(part, os.path.join(folder, "bundle.json"))
+        try:
+            with quiet_gui():
+                collect(bundle, masks, folder, "--images" in flags)
+                if "--dicom" in flags:
+                    export_dicom(bundle, folder, notes)
+        except BaseException as error:  # the user's interrupt, for one
+            notes.append("The export was stopped by %s." % words_of(error))
+            if bundle["masks"]:
+                leave_out_the_rest(bundle, masks, error)
+                write_bundle(bundle, folder)
+                say("Stopped. %d masks are whole, and were kept in %s." % (len(bundle["masks"]), folder))
+            raise
+        return write_bundle(bundle, folder)
     except BaseException:
-        for name in os.listdir(folder):  # it was empty before
-            remove(os.path.join(folder, name))
-        print("Nothing was exported: the folder %s was emptied again." % folder)
+        if not os.path.isfile(os.path.join(folder, "bundle.json")):
+            for name in os.listdir(folder):  # it was empty before
+                remove(os.path.join(folder, name))
+            say("Nothing was exported: the folder %s was emptied again." % folder)
         raise
-    print(report(public, folder))
+
+
+def write_bundle(bundle: dict, folder: str) -> dict:
+    """Write bundle.json in one step; its content."""
+    public = without_objects(bundle)
+    part = os.path.join(folder, "bundle.json.part")
+    with open(part, "w", encoding="utf-8") as file:
+        file.write(json.dumps(public, indent=1, sort_keys=True))
+    os.replace(part, os.path.join(folder, "bundle.json"))
+    return public
 
 
 def parse(arguments: list) -> tuple:
-    """(folder, flags, names). Raises ValueError for an unknown option."""
-    flags = [a for a in arguments if a.startswith("--")]
+    """(folder, folder of projects or None, flags, names). Raises ValueError for an unknown option."""
+    words, projects = list(arguments), None
+    if "--projects" in words:
+        at = words.index("--projects")
+        if at + 1 == len(words) or words[at + 1].startswith("--"):
+            raise ValueError("--projects wants the folder that holds the .mcs files after it.")
+        projects = os.path.abspath(words[at + 1])
+        del words[at : at + 2]
+    flags = [a for a in words if a.startswith("--")]
     unknown = [f for f in flags if f not in ("--images", "--dicom")]
     if unknown:
-        raise ValueError("Unknown option %s. Known: --images --dicom" % ", ".join(unknown))
-    words = [a for a in arguments if not a.startswith("--")]
+        raise ValueError(printable("Unknown option %s. Known: --images --dicom --projects" % ", ".join(unknown)))
+    words = [a for a in words if not a.startswith("--")]
     default = os.path.join(os.path.expanduser("~"), time.strftime("verimask-%Y%m%d-%H%M%S"))
     folder = words[0] if words else OUTPUT_FOLDER or default
-    return os.path.abspath(folder), flags, words[1:]
+    return os.path.abspath(folder), projects, flags, words[1:]
+
+
+# ---- many projects, one after the other
+
+
+def export_projects(folder: str, projects: str, flags: list, names: list) -> None:
+    """Export every project of a folder, each into a folder of its name; say in the end what became of each."""
+    found = sorted(name for name in os.listdir(projects) if name.lower().endswith(".mcs"))
+    if not found:
+        raise ValueError(printable("There is no .mcs file in %s." % projects))
+    lines, failed = [], 0
+    for number, name in enumerate(found):
+        target = os.path.join(folder, os.path.splitext(name)[0])
+        if os.path.isfile(os.path.join(target, "bundle.json")):
+            lines.append("%s: exported before, passed over" % name)
+            continue
+        say("Project %d of %d: %s" % (number + 1, len(found), name))
+        try:
+            lines.append("%s: %s" % (name, export_one(os.path.join(projects, name), target, flags, names)))
+        except Exception as error:
+            if is_interrupt(error):
+                raise
+            failed += 1
+            lines.append("%s: FAILED: %s" % (name, words_of(error)))
+    say("\n".join(["", *lines, "%d of %d projects failed." % (failed, len(found))]))
+    say('Next, outside Mimics: verimask convert "%s"' % folder)
+
+
+def export_one(project: str, target: str, flags: list, names: list) -> str:
+    """Open a project and export it. It has its folder when it is whole; what a stop left over lies in NAME.part."""
+    part = target + ".part"
+    remove(part)  # of a run that was stopped
+    try:
+        mimics.file.open_project(project, read_only_mode=True)  # from Mimics 25 on
+    except TypeError:
+        mimics.file.open_project(project)
+    try:
+        public = export_project(part, flags, names)
+        say(report(public, target))
+        os.rename(part, target)
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(part)  # only where nothing is in it
+        close = getattr(mimics.file, "close_project", None)
+        if close is not None:
+            close()
+    return "%d masks, %d left out" % (len(public["masks"]), len(public["left_out"]))
+
+
+# ---- folders, the console, and what differs between versions
 
 
 def open_folder(folder: str) -> None:
     if os.path.isfile(folder) or (os.path.isdir(folder) and os.listdir(folder)):
-        raise ValueError("%s is not an empty folder. Name a new one; nothing was exported." % folder)
+        raise ValueError(printable("%s is not an empty folder. Name a new one; nothing was exported." % folder))
     if not os.path.isdir(folder):
         os.makedirs(folder)
 
@@ -115,6 +207,46 @@ def remove(path: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
     elif os.path.exists(path):
         os.remove(path)
+
+
+def printable(text: str) -> str:
+    """The text with "?" for every character that the console's encoding has not."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        return text.encode(encoding, "replace").decode(encoding)
+    except LookupError:
+        return text.encode("ascii", "replace").decode("ascii")
+
+
+def say(text: str) -> None:
+    """Print it. A console that cannot print costs no mask."""
+    with contextlib.suppress(Exception):
+        print(printable(text))
+
+
+def words_of(error: BaseException) -> str:
+    return printable("%s: %s" % (type(error).__name__, error))
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether the user wants it to end. Mimics 25 has an exception of its own for that."""
+    return not isinstance(error, Exception) or type(error).__name__ == "UserInterrupted"
+
+
+def three(answer: Any) -> list:
+    """Three numbers of a point, which is a sequence or has x, y and z."""
+    return [answer.x, answer.y, answer.z] if hasattr(answer, "x") else list(answer)
+
+
+def ask(method: Any, point: Any) -> Any:
+    """What a method says of a point; versions want it as a tuple, as a list, or as three numbers."""
+    refused = None
+    for given in ((tuple(point),), (list(point),), tuple(point)):
+        try:
+            return method(*given)
+        except TypeError as error:
+            refused = refused or error
+    raise refused  # type: ignore[misc]
 
 
 @contextlib.contextmanager
@@ -136,17 +268,21 @@ def quiet_gui() -> Any:
 
 def chosen_masks(names: list, notes: list) -> list:
     masks = list(mimics.data.masks)
-    called = [str(mask.name) for mask in masks]
+    called = [name_of(mask) for mask in masks]
     missing = [name for name in names if name not in called]
     if missing or not masks:
         said = "No mask is called %s." % ", ".join(missing) if missing else "The project has no masks."
-        raise ValueError("%s There are: %s" % (said, ", ".join(called) or "none"))
-    chosen = [mask for mask in masks if not names or str(mask.name) in names]
-    for name in sorted({str(mask.name) for mask in chosen}):
-        count = sum(str(mask.name) == name for mask in chosen)
+        raise ValueError(printable("%s There are: %s" % (said, ", ".join(called) or "none")))
+    chosen = [mask for mask in masks if not names or name_of(mask) in names]
+    for name in sorted({name_of(mask) for mask in chosen}):
+        count = sum(name_of(mask) == name for mask in chosen)
         if count > 1:
             notes.append("%d masks are called %r; each is exported under its own number and guid." % (count, name))
     return chosen
+
+
+def name_of(thing: Any) -> str:
+    return str(optional(thing, "name", ""))
 
 
 def active_image() -> Any:
@@ -179,9 +315,9 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def collect(masks: list, folder: str, with_images: bool, notes: list) -> dict:
-    """Everything of the bundle. Records still hold their Mimics object under "_object"."""
-    bundle = {
+def new_bundle(notes: list) -> dict:
+    """A bundle that holds nothing yet. Its records will hold their Mimics object under "_object"."""
+    return {
         "format": FORMAT,
         "version": VERSION,
         "mimics": str(mimics.get_version()) if hasattr(mimics, "get_version") else None,
@@ -191,30 +327,55 @@ def collect(masks: list, folder: str, with_images: bool, notes: list) -> dict:
         "masks": [],
         "left_out": [],
         "notes": notes,
-    }  # type: dict
+        "_failed_images": [],
+    }
+
+
+def collect(bundle: dict, masks: list, folder: str, with_images: bool) -> None:
+    """Export every mask into the bundle. One that fails is left out, with the reason."""
     for number, mask in enumerate(masks):
-        print("Mask %d of %d: %s" % (number + 1, len(masks), mask.name))
-        view = mask.get_voxel_buffer()
-        image, assumed = mask.image, False
-        if image is None:
-            image, assumed = active_image(), True
-        record = None if image is None else image_record(image, bundle["images"], folder, with_images, notes)
-        if record is None or record["shape"] != list(view.shape):
-            owner = "the active image set (the mask has none of its own)" if assumed else "its image set"
-            size = "nothing" if record is None else by(record["shape"])
-            why = "the mask has %s voxels, and %s has %s" % (by(view.shape), owner, size)
-            bundle["left_out"].append({"name": str(mask.name), "why": why})
-            continue
-        entry = mask_record(mask, view, "mask-%03d" % (len(bundle["masks"]) + 1), folder)
-        entry.update({"image": record["number"], "image_assumed": assumed})
-        bundle["masks"].append(entry)
+        say("Mask %d of %d: %s" % (number + 1, len(masks), name_of(mask)))
+        stem = "mask-%03d" % (len(bundle["masks"]) + 1)
+        try:
+            why = add_mask(bundle, mask, stem, folder, with_images)
+        except BaseException as error:
+            remove(os.path.join(folder, stem + ".raw.gz"))
+            if is_interrupt(error):
+                raise
+            why = "it failed with %s: %s" % (type(error).__name__, error)
+        if why:
+            bundle["left_out"].append({"name": name_of(mask), "why": why})
     if not bundle["masks"]:
-        raise ValueError("No mask can be exported. " + "; ".join("%(name)s: %(why)s" % m for m in bundle["left_out"]))
-    return bundle
+        why = "; ".join("%(name)s: %(why)s" % m for m in bundle["left_out"])
+        raise ValueError(printable("No mask can be exported. " + why))
+
+
+def add_mask(bundle: dict, mask: Any, stem: str, folder: str, with_images: bool) -> str:
+    """Export one mask into the bundle; why it was left out, or nothing."""
+    view = mask.get_voxel_buffer()
+    image, assumed = mask.image, False
+    if image is None:
+        image, assumed = active_image(), True
+    record = None if image is None else image_record(image, bundle, folder, with_images)
+    if record is None or record["shape"] != list(view.shape):
+        owner = "the active image set (the mask has none of its own)" if assumed else "its image set"
+        size = "nothing" if record is None else by(record["shape"])
+        return "the mask has %s voxels, and %s has %s" % (by(view.shape), owner, size)
+    entry = mask_record(mask, view, stem, folder)
+    entry.update({"image": record["number"], "image_assumed": assumed})
+    bundle["masks"].append(entry)
+    return ""
+
+
+def leave_out_the_rest(bundle: dict, masks: list, error: BaseException) -> None:
+    """Name the masks that were not come to."""
+    reached = len(bundle["masks"]) + len(bundle["left_out"])
+    for mask in masks[reached:]:
+        bundle["left_out"].append({"name": name_of(mask), "why": "the export was stopped by %s" % type(error).__name__})
 
 
 def without_objects(bundle: dict) -> dict:
-    public = dict(bundle)
+    public = {key: value for key, value in bundle.items() if not key.startswith("_")}
     for key in ("images", "masks"):
         public[key] = [{k: v for k, v in record.items() if k != "_object"} for record in bundle[key]]
     return public
@@ -225,7 +386,7 @@ def without_objects(bundle: dict) -> dict:
 
 def mask_record(mask: Any, view: Any, stem: str, folder: str) -> dict:
     record = {
-        "name": str(mask.name),
+        "name": name_of(mask),
         "guid": str(optional(mask, "guid", "")),
         "color": plain(optional(mask, "color")),
         "number_of_pixels": plain(optional(mask, "number_of_pixels")),
@@ -253,22 +414,43 @@ def write_buffer(view: Any, data: bytes, stem: str, folder: str) -> dict:
 # ---- image sets: geometry, self-tests, tags
 
 
-def image_record(image: Any, records: list, folder: str, with_buffer: bool, notes: list) -> dict:
-    """The record of an image set, made when it is first met."""
+def image_record(image: Any, bundle: dict, folder: str, with_buffer: bool) -> dict:
+    """The record of an image set, made when it is first met. Raises RuntimeError where it failed, each time it is met."""
     guid = str(optional(image, "guid", ""))
-    for record in records:
+    for record in bundle["images"] + bundle["_failed_images"]:
         if record["_object"] is image or (guid and record["guid"] == guid):
+            if "why" in record:
+                raise RuntimeError(record["why"])
             return record  # type: ignore[no-any-return]
+    stem = "image-%d" % (len(bundle["images"]) + 1)
+    try:
+        record = new_image_record(image, len(bundle["images"]), bundle["notes"])
+        if with_buffer:
+            view = image.get_voxel_buffer()
+            record["buffer"] = write_buffer(view, view.tobytes(), stem, folder)
+    except BaseException as error:
+        remove(os.path.join(folder, stem + ".raw.gz"))
+        if is_interrupt(error):
+            raise
+        why = "the image set %s failed with %s: %s" % (name_of(image), type(error).__name__, error)
+        bundle["_failed_images"].append({"_object": image, "guid": guid, "why": why})
+        raise RuntimeError(why)  # noqa: B904  (Python 3.5 in Mimics prints both, and the first is in the words)
+    bundle["images"].append(record)
+    return record
+
+
+def new_image_record(image: Any, number: int, notes: list) -> dict:
+    """Everything of an image set but its grey values."""
     view = image.get_voxel_buffer()
     shape = [int(n) for n in view.shape]
     probes = [probe(image, index) for index in probe_indexes(shape)]
     information = image.get_image_information() if hasattr(image, "get_image_information") else None
     tags, planes = tag_planes(image, shape[2], notes)
     residual, worst = fit_residual(probes, shape)
-    record = {
-        "number": len(records),
-        "name": str(image.name),
-        "guid": guid,
+    return {
+        "number": number,
+        "name": name_of(image),
+        "guid": str(optional(image, "guid", "")),
         "shape": shape,
         "logical_dimensions": plain(optional(image, "logical_dimensions")),
         "physical_dimensions": plain(optional(image, "physical_dimensions")),
@@ -289,10 +471,6 @@ def image_record(image: Any, records: list, folder: str, with_buffer: bool, note
         "buffer": None,
         "_object": image,
     }
-    if with_buffer:
-        record["buffer"] = write_buffer(view, view.tobytes(), "image-%d" % (len(records) + 1), folder)
-    records.append(record)
-    return record
 
 
 def probe_indexes(shape: list) -> list:
@@ -307,7 +485,7 @@ def probe_indexes(shape: list) -> list:
 
 
 def probe(image: Any, index: tuple) -> list:
-    return list(index) + [float(c) for c in image.get_voxel_center(index)]
+    return list(index) + [float(c) for c in three(ask(image.get_voxel_center, index))]
 
 
 def fit_residual(probes: list, shape: list) -> tuple:
@@ -340,7 +518,7 @@ def round_trip_test(image: Any, probes: list) -> dict:
         return outcome(None, 0, "this Mimics has no get_voxel_indexes")
     for p in probes:
         try:
-            back = [int(n) for n in image.get_voxel_indexes(tuple(p[3:]))]
+            back = [int(n) for n in three(ask(image.get_voxel_indexes, p[3:]))]
         except ValueError as error:
             back = ["outside the image: %s" % error]  # type: ignore[list-item]
         if back != p[:3]:
@@ -362,7 +540,7 @@ def grey_value_test(image: Any, view: Any, shape: list) -> dict:
         index = tuple(pick.randrange(n) for n in shape)
         here = int(view[index])
         try:
-            there = int(image.get_grey_value(image.get_voxel_center(index)))
+            there = int(ask(image.get_grey_value, three(ask(image.get_voxel_center, index))))
         except ValueError as error:
             return outcome(False, SAMPLES, "no grey value at the centre of voxel %s: %s" % (list(index), error))
         if (here - there) % 65536:  # a signed and an unsigned reading of 16 bits are the same value
@@ -392,7 +570,7 @@ def tag_planes(image: Any, count: int, notes: list) -> tuple:
     try:
         tags = image.get_dicom_tags()
     except Exception as error:
-        notes.append("%s: the DICOM tags cannot be read (%s)." % (image.name, error))
+        notes.append("%s: the DICOM tags cannot be read (%s)." % (name_of(image), error))
         return None, []
     if not tags:
         return False, []
@@ -403,7 +581,7 @@ def tag_planes(image: Any, count: int, notes: list) -> tuple:
         try:
             planes.append(chosen_tags(image.get_dicom_tags(index), index))
         except Exception as error:
-            notes.append("%s: no DICOM tags for slices from %d on (%s)." % (image.name, index, error))
+            notes.append("%s: no DICOM tags for slices from %d on (%s)." % (name_of(image), index, error))
             break
     return True, planes or [chosen_tags(tags, 0)]
 
@@ -443,7 +621,7 @@ def sequence_items(tag: Any) -> list:
 
 
 def export_dicom(bundle: dict, folder: str, notes: list) -> None:
-    """Export every image set once with everything hidden, and once per mask. A failure is noted; the masks are safe."""
+    """Export every image set once with everything hidden, and once per mask. A series that fails is noted and left out."""
     active = active_image()
     shown = [thing for thing in list(getattr(mimics.data, "objects", mimics.data.masks)) if is_shown(thing)]
     images = [record["_object"] for record in bundle["images"]]
@@ -452,39 +630,59 @@ def export_dicom(bundle: dict, folder: str, notes: list) -> None:
         for thing in shown:
             thing.visible = False
         for record in bundle["images"]:
-            if mimics.data.images.set_active(record["_object"]) is False:
-                raise RuntimeError("image set %s cannot be made the active one" % record["name"])
-            export_series(record, folder, "clean-%d" % (record["number"] + 1))
-            for mask in bundle["masks"]:
-                if mask["image"] == record["number"]:
-                    mask["_object"].visible = True
-                    export_series(mask, folder, mask["file"].split(".")[0])
-                    mask["_object"].visible = False
+            if export_series(record, None, folder, "clean-%d" % (record["number"] + 1), notes):
+                for mask in bundle["masks"]:
+                    if mask["image"] == record["number"]:
+                        export_series(record, mask, folder, mask["file"].split(".")[0], notes)
     except Exception as error:
+        if is_interrupt(error):
+            raise
         notes.append("The DICOM export stopped: %s: %s" % (type(error).__name__, error))
-        for record in bundle["images"] + bundle["masks"]:
-            record.pop("dicom", None)
-        remove(os.path.join(folder, "dicom"))
     finally:
         for mask in bundle["masks"]:
-            mask["_object"].visible = False
+            set_visible(mask["_object"], False)
         for thing in shown:
-            thing.visible = True
+            set_visible(thing, True)
         if active is not None:
             mimics.data.images.set_active(active)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.join(folder, "dicom"))  # only where nothing was exported into it
+
+
+def set_visible(thing: Any, visible: bool) -> None:
+    """Show or hide it; one that refuses keeps no other from its turn."""
+    with contextlib.suppress(Exception):
+        thing.visible = visible
 
 
 def is_shown(thing: Any) -> bool:
     return not isinstance(thing, getattr(mimics, "ImageData", ())) and bool(optional(thing, "visible", False))
 
 
-def export_series(record: dict, folder: str, name: str) -> None:
-    path = os.path.join(folder, "dicom", name)
-    os.makedirs(path)
-    mimics.file.export_dicom(path, name + "-")
-    if not os.listdir(path):
-        raise RuntimeError("no files were written for %s" % record["name"])
+def export_series(image: dict, mask: Any, folder: str, name: str, notes: list) -> bool:
+    """Export an image set, with one mask shown or none; whether that worked. What failed leaves no files."""
+    path, record = os.path.join(folder, "dicom", name), mask or image
+    try:
+        os.makedirs(path)
+        if mimics.data.images.set_active(image["_object"]) is False:
+            raise RuntimeError("image set %s cannot be made the active one" % image["name"])
+        if mask is not None:
+            mask["_object"].visible = True
+        mimics.file.export_dicom(path, name + "-")
+        if not os.listdir(path):
+            raise RuntimeError("no files were written")
+    except BaseException as error:
+        remove(path)
+        if is_interrupt(error):
+            raise
+        words = "The DICOM export of %s failed: %s: %s"
+        notes.append(words % (record["name"], type(error).__name__, error))
+        return False
+    finally:
+        if mask is not None:
+            mask["_object"].visible = False
     record["dicom"] = "dicom/" + name
+    return True
 
 
 # ---- what the person reads
@@ -512,6 +710,7 @@ def report(bundle: dict, folder: str) -> str:
         lines.append("Mask %s: %s, on %s, in %s" % (mask["name"], size, where, mask["file"]))
     lines += ["LEFT OUT: mask %s: %s" % (entry["name"], entry["why"]) for entry in bundle["left_out"]]
     lines += ["Note: " + note for note in bundle["notes"]]
+    lines.append("%d masks exported, %d left out." % (len(bundle["masks"]), len(bundle["left_out"])))
     return "\n".join([*lines, "Written: " + folder, 'Next, outside Mimics: verimask convert "%s"' % folder])
 
 

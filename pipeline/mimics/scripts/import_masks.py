@@ -10,11 +10,14 @@ Rules
 - Python 3.5 and its standard library only. No numpy.
 - The image set is the one the folder was made for: by guid, or by name where guids are not kept; of the same size, with
   the same voxel centres to 0.001. Otherwise nothing is changed.
-- What was set is read back from Mimics and compared. A new mask that differs is deleted again.
+- What was set is read back from Mimics and compared. A new mask that differs is deleted again, and an old one is as it was.
+- A mask that fails keeps no other from being set; those that failed are named in the end.
+- What a console cannot print is printed with "?" in its place.
 """
 # ruff: noqa: UP031
 # mypy: disallow-any-generics=False
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -48,13 +51,41 @@ def main(arguments: list) -> None:
     active = mimics.data.images.get_active()
     try:
         if mimics.data.images.set_active(image) is False:
-            raise RuntimeError("Image set %s cannot be made the active one; nothing was changed." % image.name)
-        for record, data in loaded:
-            put(record, data, shape, image, replace)
+            raise RuntimeError(printable("Image set %s cannot be made active; nothing was changed." % image.name))
+        failed = [words for words in (put_one(record, data, shape, image, replace) for record, data in loaded) if words]
     finally:
         if active is not None:
             mimics.data.images.set_active(active)
-    print("Done. The project is not saved yet.")
+    say("Done: %d masks set, %d failed. The project is not saved yet." % (len(loaded) - len(failed), len(failed)))
+    if failed:
+        raise RuntimeError(printable("; ".join(failed)))
+
+
+def printable(text: str) -> str:
+    """The text with "?" for every character that the console's encoding has not."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        return text.encode(encoding, "replace").decode(encoding)
+    except LookupError:
+        return text.encode("ascii", "replace").decode("ascii")
+
+
+def say(text: str) -> None:
+    """Print it. A console that cannot print costs no mask."""
+    with contextlib.suppress(Exception):
+        print(printable(text))
+
+
+def centre_of(image: Any, index: list) -> list:
+    """The centre of a voxel; versions want the index as a tuple, as a list, or as three numbers, and may answer with .x."""
+    refused = None
+    for given in ((tuple(index),), (list(index),), tuple(index)):
+        try:
+            answer = image.get_voxel_center(*given)
+            return [answer.x, answer.y, answer.z] if hasattr(answer, "x") else list(answer)
+        except TypeError as error:
+            refused = refused or error
+    raise refused  # type: ignore[misc]
 
 
 def find_image(wanted: dict) -> Any:
@@ -64,18 +95,19 @@ def find_image(wanted: dict) -> Any:
     found = found or [i for i in images if str(i.name) == wanted["name"]]
     if len(found) != 1:
         said = "%d image sets are called %s" % (len(found), wanted["name"])
-        raise ValueError("%s. There are: %s. Nothing was changed." % (said, ", ".join(str(i.name) for i in images)))
+        there = ", ".join(str(i.name) for i in images)
+        raise ValueError(printable("%s. There are: %s. Nothing was changed." % (said, there)))
     image = found[0]
     shape = list(image.get_voxel_buffer().shape)
     if shape != wanted["shape"]:
         said = "Image set %s has %s voxels, and the masks have %s. Nothing was changed."
-        raise ValueError(said % (image.name, shape, wanted["shape"]))
+        raise ValueError(printable(said % (image.name, shape, wanted["shape"])))
     for probe in wanted["probes"]:
-        centre = image.get_voxel_center(tuple(probe[:3]))
+        centre = centre_of(image, probe[:3])
         off = max(abs(float(c) - p) for c, p in zip(centre, probe[3:]))  # noqa: B905
         if off > LIMIT:
             said = "Image set %s has moved since its bundle was exported: voxel %s by %.4f. Nothing was changed."
-            raise ValueError(said % (image.name, probe[:3], off))
+            raise ValueError(printable(said % (image.name, probe[:3], off)))
     return image
 
 
@@ -85,6 +117,18 @@ def load(folder: str, record: dict, shape: list) -> bytes:
     if len(data) != shape[0] * shape[1] * shape[2] or hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise ValueError("%s is not the file that was written. Nothing was changed." % record["file"])
     return bytes(data)
+
+
+def put_one(record: dict, data: bytes, shape: list, image: Any, replace: bool) -> str:
+    """Set one mask; why that failed, or nothing."""
+    try:
+        put(record, data, shape, image, replace)
+    except Exception as error:
+        if type(error).__name__ == "UserInterrupted":  # of Mimics 25: the user wants it to end
+            raise
+        say("%s: FAILED: %s" % (record["name"], error))
+        return "%s: %s: %s" % (record["name"], type(error).__name__, error)
+    return ""
 
 
 def put(record: dict, data: bytes, shape: list, image: Any, replace: bool) -> None:
@@ -112,7 +156,7 @@ def put(record: dict, data: bytes, shape: list, image: Any, replace: bool) -> No
         else:
             old.set_voxel_buffer(before)
         raise
-    print("%s: %d voxels, %s" % (mask.name, record["voxels"], "new" if old is None else "replaced"))
+    say("%s: %d voxels, %s" % (mask.name, record["voxels"], "new" if old is None else "replaced"))
 
 
 def is_same(one: Any, other: Any) -> bool:
