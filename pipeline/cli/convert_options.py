@@ -45,11 +45,7 @@ def _add_which(p: argparse.ArgumentParser) -> None:
     output.add_series_choice(g)
     g.add_argument("--rois", metavar="NAME,…", help="names or numbers of ROIs, segments or masks; all by default")
     _add_choice(g, "--as", dest="as_", help="labels as stored (default), or grey values with their rescale")
-    g.add_argument(
-        "--keep-values",
-        action="store_true",
-        help="keep the values of a mask of two, such as 0/255, instead of writing 0/1",
-    )
+    g.add_argument("--keep-values", action="store_true", help="keep both values of a mask of two, such as 0/255")
     g.add_argument(
         "--on-lossy",
         choices=("refuse", "threshold", "keep"),
