@@ -268,7 +268,7 @@ def test_rescales_that_differ_keep_the_precision_of_the_pixels(tmp_path: Path) -
     """float32 holds whole numbers up to 2^24: of 32 bits and of float64 it would lose some."""
     spec = replace(INDEX, rescale=((1.0, 0.0), (1.0, 1.0), (1.0, 2.0)), stored="along")
     for kind in ("u4", "f8"):
-        truth = write(tmp_path / kind, spec, edit=stored_as(kind, lambda values: values + (1 << 25) + 1.0))
+        truth = write(tmp_path / kind, spec, edit=stored_as(kind, lambda values: values + float((1 << 25) + 1)))
         outcome = run(tmp_path / kind, tmp_path / f"{kind}.nii", "image")
         assert Code.RESCALE_PER_PLANE in {f.code for f in outcome.findings}
         assert (voxels(outcome) == truth.ijk + float((1 << 25) + 1) + np.arange(3)).all()

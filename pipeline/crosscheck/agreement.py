@@ -249,8 +249,10 @@ def _count_differing(theirs: Array, mapping: NDArray[np.int64], expected: Iterab
     differing = 0
     for k, (values, largest) in enumerate(expected):
         ours, other = values.astype(np.float64), turned[:, :, k].T.astype(np.float64)
+        is_integer = turned.dtype.kind in "iu" and bool((ours == np.rint(ours)).all())
+        rounding = 0.0 if is_integer else _ROUNDING * largest
         with np.errstate(invalid="ignore"):  # infinity less infinity
-            is_same = (ours == other) | (np.abs(ours - other) <= _ROUNDING * largest) | np.isnan(ours)
+            is_same = (ours == other) | (np.abs(ours - other) <= rounding) | np.isnan(ours)
         differing += int(np.count_nonzero(~is_same))
     return differing
 

@@ -293,7 +293,14 @@ def _invert(frame: Frame, stored: Array) -> Array:
 
 
 def _brighten(frame: Frame, stored: Array) -> Array:
-    return stored * 255 if is_one_bit(frame) else stored
+    """Make the bits that are set 255; the pixels of a last byte that is not full are left to chance."""
+    if not is_one_bit(frame):
+        return stored
+    bright, count = stored * 255.0, frame.header.number_of_frames
+    left = count * stored.size % 8
+    if left and frame.number == count:
+        bright.ravel()[-left:] = np.nan
+    return bright
 
 
 def _swap_bytes(_: Frame, stored: Array) -> Array:

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -58,9 +59,8 @@ class TwoValues(NamedTuple):
         return np.where(plane > 0, float(self.label), float(self.background))
 
     def segments(self, name: str) -> tuple[Segment, ...]:
-        """Name the label; without a name it is called by its stored number, unless that is the brightest of a display."""
-        number = 1 if _is_brightest(self.label) else self.label
-        return tuple(Segment(1, s.name, source_value=self.label) for s in segments_named([number], name))
+        """Make the segment of the label. name: of it, "" where it has none."""
+        return tuple(replace(segment, source_value=self.label) for segment in segments_named([1], name))
 
 
 def find_two_values(stored: Voxels, values: Sequence[int], frames: Sequence[Frame]) -> TwoValues:

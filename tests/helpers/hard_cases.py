@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from tests.helpers import cases_pixels
 from tests.helpers.hard_case import MASK, SMALL, HardCase
 from tests.helpers.hard_edits import (
     another,
@@ -644,4 +645,5 @@ CASES: tuple[HardCase, ...] = (
     *_unplaced(),
     *_multi_frame(),
     *_pixels(),
+    *cases_pixels.CASES,
 )
