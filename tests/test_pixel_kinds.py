@@ -316,14 +316,31 @@ def test_64_bits_with_and_without_a_sign_fit_no_type(tmp_path: Path) -> None:
     assert caught.value.finding.code is Code.UNSUPPORTED_PIXELS
 
 
-@pytest.mark.parametrize("bits", [4, 12, 24])
+@pytest.mark.parametrize("bits", [4, 10, 12, 24])
 def test_other_bits_are_not_supported_and_not_damaged(tmp_path: Path, bits: int) -> None:
     def edit(_: int, dataset: Dataset) -> None:
         dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
+        needed = -(-bits * dataset.Rows * dataset.Columns // 8)
+        dataset.PixelData = bytes(needed + needed % 2)
 
     finding = refused(write(tmp_path, INDEX, edit=edit)).finding
     assert finding.code is Code.UNSUPPORTED_PIXELS
     assert f"{bits} bits per pixel" in finding.message
+
+
+@pytest.mark.parametrize("kind", ["ct", "enhanced mr"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_12_bits_allocated_and_16_taken_are_read_with_a_doubt(tmp_path: Path, kind: str, signed: bool) -> None:
+    def edit(_: int, dataset: Dataset) -> None:
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 12, 12, 11
+
+    truth = write(tmp_path / "in", INDEX, kind=kind, signed=signed, edit=edit, stored="along")
+    outcome = run(tmp_path / "in", tmp_path / "out.nii", "image", "affine")
+    assert (voxels(outcome) == truth.ijk).all()
+    assert outcome.verdict == "UNCONFIRMED"
+    (finding,) = outcome.findings
+    assert finding.code is Code.PIXEL_LENGTH
+    assert "16 bits each" in finding.message
 
 
 @pytest.mark.parametrize("edit", [stored_as("f8"), stored_as("i8"), two_values(-1, 0)])

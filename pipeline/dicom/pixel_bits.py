@@ -18,6 +18,7 @@ from ..volume.mask import Array
 from .encoding import EXPLICIT_BIG, FLOAT_BITS
 from .frame import Frame
 from .frame_count import has_fixed_size
+from .pixel_layout import layout_of
 
 _BITS = (1, 8, 16, 32, 64)  # per pixel, that are read here
 
@@ -35,7 +36,7 @@ def frame_type(frame: Frame) -> np.dtype[Any]:
         )
     if is_float(frame):
         return _float_type(frame, bits)
-    if bits not in _BITS:
+    if bits not in _BITS and not _is_in_words(frame):
         raise refuse(
             Code.UNSUPPORTED_PIXELS,
             f"{frame.name} has {bits or 'no'} bits per pixel (Bits Allocated (0028,0100)); "
@@ -54,7 +55,13 @@ def frame_type(frame: Frame) -> np.dtype[Any]:
             where=(frame.name,),
             clause="PS3.3 C.7.6.3",
         )
-    return np.dtype(f"{'ui'[frame.get('PixelRepresentation')]}{bits // 8}")
+    return np.dtype(f"{'ui'[frame.get('PixelRepresentation')]}{-(-bits // 8)}")
+
+
+def _is_in_words(frame: Frame) -> bool:
+    """Whether samples of 9 to 15 bits take 16 each, as the length of the pixels shows."""
+    pixels = frame.whole("Rows", 0) * frame.whole("Columns", 0)
+    return 8 < frame.whole("BitsAllocated", 0) < 16 and layout_of(frame.header).frame_bits == pixels * 16
 
 
 def is_float(frame: Frame) -> bool:

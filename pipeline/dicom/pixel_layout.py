@@ -5,9 +5,9 @@ Rules:
   byte may follow. Every decoder asks here, for native and deflated pixels and for the frames of compressed ones.
 - Number of Frames, functional groups and bytes must agree. Where two of the three do, they are followed, with a warning.
   Functional groups count before Number of Frames, because they alone give a frame its place.
-- More bytes than needed are never ignored. Samples of twice the width, and one-bit frames padded each to a byte, are read
-  where nothing else fits the length; further frames, rows or columns are refused; anything else is padding, with a
-  warning.
+- More bytes than needed are never ignored. Samples of twice the width, samples of 9 to 15 bits in 16 each, and one-bit
+  frames padded each to a byte, are read where nothing else fits the length; further frames, rows or columns are refused;
+  anything else is padding, with a warning.
 - Fragments under a native transfer syntax are joined where they give exactly the bytes needed, and refused otherwise.
 - Too few bytes are refused when the frame that lacks them is read, so that those before it can be.
 """
@@ -125,6 +125,10 @@ def _lay_out_native(header: Header, count: int) -> PixelLayout:
         allocated = whole_number(header, "BitsAllocated", 0)
         what = f"its values take {allocated * 2} bits each, and Bits Allocated (0028,0100) says {allocated}"
         stride, is_widened = 2 * bits, True
+    elif pieces and (in_words := _bits_in_words(header)) and length - whole_bytes(count * in_words) in PAD:
+        allocated = whole_number(header, "BitsAllocated", 0)
+        what = f"its values take 16 bits each, and Bits Allocated (0028,0100) says {allocated}"
+        stride = in_words
     else:
         _refuse_more_pixels(header, count, length, extra)
         what = f"{extra} bytes follow the {length - extra} bytes of its pixels, within their element"
@@ -152,6 +156,12 @@ def _are_wider_samples(header: Header, pieces: ByteRuns, count: int, length: int
     with header.path.open("rb") as file:
         layout.read_into(file, 0, memoryview(data))
     return not any(any(data[upper + n :: 2 * size]) for n in range(size))
+
+
+def _bits_in_words(header: Header) -> int:
+    """The bits of a frame whose samples of 9 to 15 bits take 16 each; 0 for samples of other bits."""
+    allocated = whole_number(header, "BitsAllocated", 0)
+    return frame_bits(header) // allocated * 16 if 8 < allocated < 16 else 0
 
 
 def _refuse_bits_behind(header: Header, pieces: ByteRuns, bits: int) -> None:
