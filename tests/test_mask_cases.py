@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers import cases_rtstruct, cases_seg
+from tests.helpers import cases_rtstruct, cases_seg, cases_vectors
 from tests.helpers.mask_case import MaskCase, PlacedMask, convert_case, difference, masks_of
 
-CASES = (*cases_seg.CASES, *cases_rtstruct.CASES)
+CASES = (*cases_seg.CASES, *cases_rtstruct.CASES, *cases_vectors.MASKS)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless
 
 from pipeline.conversion.convert import convert, convert_all
 from pipeline.conversion.product import Product, product_of_part
@@ -26,10 +26,12 @@ from tests.helpers.hard_case import SMALL
 from tests.helpers.hard_edits import moved, tags
 from tests.helpers.meta import declare
 from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, write
-from tests.helpers.pixel_kinds import stored_as
+from tests.helpers.vector_edits import AXIAL, FRAMES, RETIRED, at_top, dose, nuclear, values
 
 OBLIQUE = replace(SMALL, iop=ORIENTATIONS["oblique"])
 BITS = replace(OBLIQUE, shape=(23, 19, 5), content="mask", bits_allocated=1)
+AGAINST, PLANES = replace(FRAMES, stored="against"), replace(AXIAL, kind="ct")
+WIDE, UNSCALED = replace(AXIAL, bits_allocated=32), values(DoseGridScaling="1")
 JITTER = (0.05, -0.05, 0.03, 0.0, -0.04, 0.05, -0.02)
 POLICY = Policy(as_="image", crosscheck="voxels", on_tilt="shear")
 
@@ -53,6 +55,19 @@ def _two_signs(k: int, dataset: Dataset) -> None:
     stored = np.frombuffer(dataset.PixelData, "<u2").astype(np.int64)
     dataset.PixelRepresentation = k % 2
     dataset.PixelData = ((stored - 500).astype("<i2") if k % 2 else (stored + 40_000).astype("<u2")).tobytes()
+
+
+def _up_to_2_to_the_32(_: int, dataset: Dataset) -> None:
+    dataset.PixelData = (np.frombuffer(dataset.PixelData, "<u4") + np.uint32((1 << 32) - 2000)).astype("<u4").tobytes()
+
+
+def _big_endian(path: Path) -> None:
+    """All of a file in big endian, and its values in the upper word, so that exchanged words are small numbers."""
+    dataset = dcmread(path)
+    list(dataset.iterall())  # what is not parsed would be written as it was read
+    dataset.PixelData = (np.frombuffer(dataset.PixelData, "<u4") << 16).astype(">u4").tobytes()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    dcmwrite(path, dataset, implicit_vr=False, little_endian=False, force_encoding=True)
 
 
 def epi_pepolar(scheme: object) -> Edit:
@@ -123,10 +138,25 @@ CASES = {
     (Rule.BRIGHT_BITS, "a last byte that is not full"): Case("SimpleITK", BITS),
     (Rule.BRIGHT_BITS, "multi-frame"): Case("SimpleITK", replace(BITS, kind="multi-frame sc")),
     (Rule.BRIGHT_BITS, "slope 1"): Case("SimpleITK", replace(BITS, rescale=((1.0, 0.0),))),
-    (Rule.SIGNED_32, ""): Case("dcm2niix", OBLIQUE, stored_as("u4", lambda values: values + float(1 << 31))),
     (Rule.ROWS_TURNED, ""): Case("dcm2niix", replace(OBLIQUE, kind="mr"), epi_pepolar(1)),
     (Rule.ONE_SIGN, "SimpleITK"): Case("SimpleITK", OBLIQUE, _two_signs),
     (Rule.ONE_SIGN, "dcm2niix"): Case("dcm2niix", OBLIQUE, _two_signs),
+    (Rule.STEP_BY_TAG, "slices against the normal"): Case("dcm2niix", AGAINST, nuclear(AGAINST)),
+    (Rule.STEP_BY_TAG, "no Slice Thickness"): Case("dcm2niix", AXIAL, dose(AXIAL, further=UNSCALED)),
+    (Rule.STEP_BY_TAG, "Slice Thickness"): Case(
+        "dcm2niix", FRAMES, dose(FRAMES, further=values(DoseGridScaling="1", SliceThickness="5"))
+    ),
+    (Rule.LOST_POSITION, ""): Case("SimpleITK", FRAMES, nuclear(FRAMES, at_top(FRAMES))),
+    (Rule.LOST_POSITION, "against the normal"): Case("SimpleITK", AGAINST, nuclear(AGAINST, at_top(AGAINST))),
+    (Rule.RETIRED_CLASS, ""): Case("SimpleITK", AGAINST, nuclear(AGAINST, sop_class=RETIRED)),
+    (Rule.NO_DOSE_SCALING, "dicom2nifti"): Case("dicom2nifti", PLANES, dose(PLANES)),
+    (Rule.NO_DOSE_SCALING, "SimpleITK"): Case("SimpleITK", PLANES, dose(PLANES)),
+    (Rule.NO_DOSE_SCALING, "dcm2niix"): Case("dcm2niix", AXIAL, dose(AXIAL, further=values(SpacingBetweenSlices="2"))),
+    (Rule.SIGNED_32, ""): Case("dcm2niix", replace(OBLIQUE, bits_allocated=32), _up_to_2_to_the_32),
+    (Rule.SIGNED_DOSE, ""): Case(
+        "dcm2niix", WIDE, dose(WIDE, further=lambda d: _up_to_2_to_the_32(0, values(SpacingBetweenSlices="2")(d) or d))
+    ),
+    (Rule.SWAPPED_WORDS, ""): Case("SimpleITK", replace(OBLIQUE, bits_allocated=32), after=_big_endian),
     (Rule.ONE_SLOPE, ""): Case("dcm2niix", replace(OBLIQUE, rescale=tuple((1e-8 * (10 + k), 0.0) for k in range(7)))),
 }
 ON_SAMPLES = {Rule.MIRRORED_MOSAIC: "dicom2nifti", Rule.MOSAIC_SHEET: "SimpleITK"}

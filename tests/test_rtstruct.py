@@ -383,7 +383,7 @@ def test_two_structure_sets_in_one_series_are_refused_but_listed(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "extra"),
-    [("1\\2\\3\\4", {}), ("1\\2\\x", {}), ("1\\2\\inf", {}), ("1\\2\\3\\4\\2\\3", {"NumberOfContourPoints": 3})],
+    [("1\\2\\3\\4", {}), ("1\\2\\x", {}), ("1\\2\\inf", {}), ("1\\2\\\\4\\2\\3", {}), ("1,5.5\\2\\3", {})],
 )
 def test_damaged_contour_data_is_refused(tmp_path, data, extra):
     with pytest.raises(PipelineError) as error:
@@ -392,11 +392,52 @@ def test_damaged_contour_data_is_refused(tmp_path, data, extra):
     assert "“liver”, contour 1" in error.value.finding.message
 
 
-def test_a_number_given_twice_is_refused(tmp_path):
+def test_what_allows_two_readings_is_a_warning_and_the_rest_a_note(tmp_path):
     square = on(G, rectangle(4.5, 18.5, 6.5, 29.5), 2)
-    with pytest.raises(PipelineError, match="the repeated 3 as its ReferencedROINumber") as error:
-        structure_set.rois(structs(tmp_path, PhantomRoi("a", [square], number=3), PhantomRoi("b", [square], number=3)))
-    assert error.value.finding.code is Code.CORRUPT_FILE
+    text = "\\".join(f"{v:.6f}" for v in square.ravel())
+
+    def severity(data: str, code: Code, **roi: Any) -> Severity:
+        decoded = rtstruct.decode(structs(tmp_path, PhantomRoi("a", [data], **roi)), G)
+        assert decoded.masks[0].voxels.array()[:, :, 2].sum() == 14 * 23
+        (finding,) = decoded.findings
+        assert (finding.code, finding.where) == (code, ("contour 1",))
+        return finding.severity
+
+    for count, expected in ((3, Severity.WARNING), (5, Severity.WARNING), (0, Severity.INFO)):
+        assert severity(text, Code.CONTOUR_DATA, extra={"NumberOfContourPoints": count}) is expected
+    assert severity(text.replace(".", ","), Code.CONTOUR_DATA) is Severity.WARNING
+    assert severity(text + "\\ ", Code.CONTOUR_DATA, extra={"NumberOfContourPoints": 4}) is Severity.INFO
+    assert severity(text, Code.CONTOUR_TYPE, kinds="INTERPOLATED_PLANAR") is Severity.WARNING
+    assert severity(text, Code.CONTOUR_TYPE, kinds="closed-planar") is Severity.INFO
+    with pytest.raises(PipelineError) as refused:
+        rtstruct.decode(structs(tmp_path, PhantomRoi("a", [text], kinds="POLYGON")), G, wanted=["a"])
+    assert "a type that the standard does not know" in refused.value.others[0].message
+
+
+def test_planes_that_contours_skip_are_listed(tmp_path):
+    square = rectangle(4.5, 18.5, 6.5, 29.5)
+    (finding,) = decode(tmp_path, G, [on(G, square, k) for k in (2, 4, 6)]).findings
+    assert (finding.code, finding.where) == (
+        Code.CONTOUR_PLANES_SKIPPED,
+        ("between plane k = 2 and 4", "between plane k = 4 and 6"),
+    )
+    assert "--interpolate" in finding.hint
+    assert codes(decode(tmp_path, G, [on(G, square, k) for k in (1, 2, 3, 6, 7)])) == []  # a gap between two pieces
+
+
+def test_a_number_given_twice_takes_out_those_rois_only(tmp_path):
+    square = on(G, rectangle(4.5, 18.5, 6.5, 29.5), 2)
+    rois = [PhantomRoi(name, [square], number=number) for name, number in (("a", 3), ("b", 3), ("c", 4))]
+    series = structs(tmp_path, *rois)
+    assert [roi.name for roi in structure_set.rois(series)] == ["a", "b", "c"]
+    decoded = rtstruct.decode(series, G)
+    assert [m.name for m in decoded.masks] == ["c"]
+    (finding,) = decoded.findings
+    assert (finding.code, finding.severity, finding.where) == (Code.ROI_NUMBER, Severity.ERROR, ("a", "b"))
+    assert "(“a” and “b”) stands 2 times" in finding.message
+    with pytest.raises(PipelineError) as refused:
+        rtstruct.decode(series, G, wanted=["b"])
+    assert (refused.value.finding, refused.value.exit) == (finding, Exit.CORRUPT_INPUT)
 
 
 def test_a_refused_roi_says_so_among_the_findings_of_the_rest(tmp_path):
@@ -490,19 +531,18 @@ def test_a_colour_that_is_none_costs_nothing_else(tmp_path: Path, value: bytes) 
     assert [roi.colour for roi in structure_set.rois(changed)] == [None]
 
 
-@pytest.mark.parametrize(
-    "edit",
-    [
-        lambda ds: raw(ds.StructureSetROISequence[0], "ROINumber", b"a1"),
-        lambda ds: raw(ds.ROIContourSequence[0], "ReferencedROINumber", b"a1"),
-        lambda ds: raw(ds.ROIContourSequence[0].ContourSequence[0], "NumberOfContourPoints", b"x "),
-    ],
-)
-def test_a_number_that_is_none_is_refused_by_name(tmp_path: Path, edit: Any) -> None:
-    with pytest.raises(PipelineError) as caught:
-        rtstruct.decode(struct_with(tmp_path, edit), grid())
-    assert caught.value.finding.code is Code.UNREADABLE_NUMBER
-    assert "Number" in caught.value.finding.message
+@pytest.mark.parametrize("sequence", ["StructureSetROISequence", "ROIContourSequence"])
+def test_an_roi_number_that_is_none_is_refused_by_name(tmp_path: Path, sequence: str) -> None:
+    keyword = "ROINumber" if sequence.startswith("Structure") else "ReferencedROINumber"
+    decoded = rtstruct.decode(
+        struct_with(tmp_path, lambda ds: raw(ds[sequence].value[0], keyword, b"a1"), names=("a", "b")), grid()
+    )
+    errors = [f for f in decoded.findings if f.severity is Severity.ERROR]
+    assert [f.code for f in errors] == [Code.UNREADABLE_NUMBER]
+    assert keyword in errors[0].message
+    listed = sequence.startswith("Structure")
+    assert ("“a”" in errors[0].message) == listed
+    assert [m.name for m in decoded.masks] == (["b", "ROI 1"] if listed else ["b"])
 
 
 def raw(item: Any, keyword: str, value: bytes) -> None:
@@ -514,12 +554,12 @@ def raw(item: Any, keyword: str, value: bytes) -> None:
     item._dict[tag] = RawDataElement(tag, "IS", len(value), value, 0, False, True)
 
 
-def struct_with(folder: Path, edit: Any) -> Series:
+def struct_with(folder: Path, edit: Any, names: tuple[str, ...] = ("a",)) -> Series:
     from pydicom import dcmread
 
     g = grid()
     contour = on(g, rectangle(5, 20, 5, 20), 3)
-    path = write_struct(folder / "rs.dcm", [PhantomRoi("a", [contour])])
+    path = write_struct(folder / "rs.dcm", [PhantomRoi(name, [contour], number=n) for n, name in enumerate(names, 1)])
     dataset = dcmread(path)
     edit(dataset)
     dataset.save_as(path)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from . import output
 
+_INPUTS = "folder or files of a DICOM series (of a structure set, with its images), or one NIfTI file"
+
 
 def add(commands: Any) -> None:
     """Add the command with its options."""
@@ -16,7 +18,7 @@ def add(commands: Any) -> None:
         help="where the voxels are, in words and numbers",
         description="Derive the affine of a DICOM series, or tell the one of a NIfTI file, step by step, in words.",
     )
-    p.add_argument("inputs", nargs="+", metavar="INPUT", help="folder or files of a DICOM series, or one NIfTI file")
+    p.add_argument("inputs", nargs="+", metavar="INPUT", help=_INPUTS)
     output.add_series_choice(p)
     output.add_common(p)
     p.set_defaults(run=run)
@@ -67,10 +69,22 @@ def _explain_series(options: argparse.Namespace) -> _Explanation:
     from ..conversion.one_series import read_laid_series
     from ..core.policy import Policy
     from ..diagnosis.explain import explain
+    from ..diagnosis.explain_structure_set import explain_structure_set, structure_set_in
+    from ..dicom.scan import scan
 
     inputs = [Path(p) for p in options.inputs]
-    # A tilted stack is explained as it leans: nothing is written here that could go wrong by it.
-    series, laid_frames = read_laid_series(inputs, options.series, options.part, Policy(on_tilt="shear"))
+    policy = Policy(
+        on_tilt="shear"
+    )  # a tilted stack is explained as it leans: nothing is written that could go wrong by it
+    found = scan(inputs)
+    structure_set = structure_set_in(found, options.series)
+    if structure_set is not None:
+        output.refuse_idle(
+            options, only=("part",), why=f"{structure_set.title} is a structure set, and holds no volumes"
+        )
+        explained = explain_structure_set(found, structure_set, policy)
+        return _Explanation(explained.text, explained.record)
+    series, laid_frames = read_laid_series(found, options.series, options.part, policy)
     first = next(frame.plane for frame in laid_frames.frames if frame.plane is not None)  # Laid frames have planes.
     text = explain(laid_frames.stack.grid, first, title=series.title[:1].upper() + series.title[1:])
     grid = laid_frames.grid

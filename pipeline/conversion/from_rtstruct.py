@@ -1,20 +1,37 @@
 """Make products of an RT structure set: each ROI as a mask, filled on the grid of the images it was drawn on.
 
 Rules:
-- The source is the one that is given, else the series or images the structure set refers to (PS3.3 C.8.8.5), if found.
+- The source of an ROI is the one that is given, else the series or images that the ROI refers to (PS3.3 C.8.8.5), if found;
+  see `roi_sources`. Where the ROIs lie on several series, each file is named after its own.
 - Contours without images have no voxels: without a source nothing is made.
 - An ROI that cannot be filled is an error among the findings while the others go on.
 """
 
 from __future__ import annotations
 
-from ..core.findings import Code, PipelineError, refuse
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.unexpected import as_refusal
 from ..decode.rtstruct import decode as rtstruct
 from ..decode.rtstruct import structure_set
+from ..decode.rtstruct.decode import DecodedRois
 from ..dicom.scan import Scan, Series
+from .file_names import file_names
 from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix, origin_of_mask
-from .source import add_image_files, find_source
+from .roi_sources import RoisOfSource, assign_sources, relate_frames
+from .source import Source, add_image_files, images_in, lay_source
+
+
+class _Filled(NamedTuple):
+    """The ROIs of one source. name: of the source for a file, "" where it is the only one."""
+
+    source: Source
+    decoded: DecodedRois
+    name: str
 
 
 def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
@@ -27,44 +44,31 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
 
     Returns: a product per ROI that could be filled.
 
-    Raises: PipelineError NO_SOURCE, and what `find_source` and `decode.rtstruct` refuse.
+    Raises: PipelineError NO_SOURCE, and what refuses the first ROI where none is left.
     """
     series, policy = entry.series, asked.policy
-    source = find_source(
-        found,
-        asked.request.source,
-        policy,
-        series_uids=structure_set.referenced_series_uids(series),
-        image_uids=structure_set.referenced_image_uids(series),
-    )
-    if source is None:
-        raise _no_source(series)
-    decoded = rtstruct.decode(
-        series,
-        source.grid,
-        policy=policy,
-        wanted=asked.request.wanted,
-        interpolate=policy.interpolate,
-        image_uids=source.image_uids,
-    )
-    return [
-        add_image_files(
-            Product(
-                volume=mask,
-                series=series,
-                form="rtstruct",
-                proof=Proof.of(source.laid_frames.stack),
-                frames=source.laid_frames.at_k,
-                findings=tuple(decoded.findings),
-                witnessed=source.witnessed,
-                suffix=mask_suffix(mask.name, number, len(decoded.masks)),
-                extra={**origin_of_mask("RTSTRUCT", source.series.uid), "Roi": report.as_json()},
-            ),
-            "source",
-            source,
-        )
-        for number, (mask, report) in enumerate(zip(decoded.masks, decoded.reports, strict=True), 1)
-    ]
+    given = asked.request.source
+    structure = structure_set.read_one(series)
+    chosen = rtstruct.choose_rois(structure, asked.request.wanted)
+    scanned, images = images_in(found, given)
+    relations = relate_frames(structure, chosen.rois, found if not given else _together(scanned, found))
+    sources = assign_sources(structure, chosen.rois, images, relations, given=bool(given))
+    if not sources.groups and chosen.rois and not given:
+        raise _no_source(series, sources.findings if images else ())
+    names = file_names([group.series for group in sources.groups])
+    findings = [*chosen.findings, *sources.findings]
+    filled: list[_Filled] = []
+    for group, name in zip(sources.groups, names, strict=True):
+        try:
+            source = lay_source(scanned, group.series, policy)
+        except Exception as error:
+            if len(sources.groups) == 1:
+                raise
+            findings.append(_without_grid(group, as_refusal(error)))
+            continue
+        decoded = rtstruct.fill_rois(group.rois, source.grid, policy, image_uids=source.image_uids, relations=relations)
+        filled.append(_Filled(source, decoded, name if len(sources.groups) > 1 else ""))
+    return _as_products(series, filled, findings)
 
 
 def names(series: Series) -> list[tuple[int, str]]:
@@ -72,11 +76,49 @@ def names(series: Series) -> list[tuple[int, str]]:
     return [(roi.number, roi.name) for roi in structure_set.rois(series)]
 
 
-def _no_source(series: Series) -> PipelineError:
-    return refuse(
+def _as_products(series: Series, filled: Sequence[_Filled], findings: Sequence[Finding]) -> list[Product]:
+    """Make a product of each mask. findings: of all ROIs; what refuses one stands in the records of the others."""
+    errors = [f for one in filled for f in one.decoded.findings if f.severity is Severity.ERROR]
+    count = sum(len(one.decoded.masks) for one in filled)
+    made: list[Product] = []
+    for source, decoded, name in filled:
+        of_all = [*findings, *errors, *decoded.of_all]
+        for mask, report, own in zip(decoded.masks, decoded.reports, decoded.own, strict=True):
+            suffix = mask_suffix(mask.name, len(made) + 1, count)
+            product = Product(
+                volume=mask,
+                series=series,
+                form="rtstruct",
+                proof=Proof.of(source.laid_frames.stack),
+                frames=source.laid_frames.at_k,
+                findings=tuple(dict.fromkeys([*of_all, *own])),
+                witnessed=source.witnessed,
+                suffix=f"{suffix}_on-{name}" if name else suffix,
+                extra={**origin_of_mask("RTSTRUCT", source.series.uid), "Roi": report.as_json()},
+            )
+            made.append(add_image_files(product, "source", source))
+    if not made:
+        raise rtstruct.no_mask(series, [*findings, *(f for one in filled for f in one.decoded.findings)])
+    return made
+
+
+def _together(scanned: Scan, found: Scan) -> Scan:
+    """What was given as the source and the inputs, where registrations are looked for."""
+    return Scan((*scanned.series, *found.series))
+
+
+def _without_grid(group: RoisOfSource, error: PipelineError) -> Finding:
+    """The refusal of ROIs whose source cannot be laid on one grid, while others can."""
+    names = ", ".join(f"“{entry.roi.name}”" for entry in group.rois)
+    return replace(error.finding, message=f"the source of {names}: {error.finding.message}")
+
+
+def _no_source(series: Series, findings: Sequence[Finding]) -> PipelineError:
+    error = refuse(
         Code.NO_SOURCE,
         f"{series.title} is a structure set: contours, which need the images they were drawn on",
         "Give their folder with --source, or put it among the inputs.",
         where=tuple(structure_set.referenced_series_uids(series)) or (series.uid,),
         clause="PS3.3 C.8.8.6",
     )
+    return PipelineError(error.finding, tuple(findings))

@@ -1,7 +1,7 @@
 """Find the images a mask was drawn on, and lay the mask on their grid.
 
 Rules:
-- A source is named by the mask (Referenced Series UID), by its Frame of Reference, or by being the only one given.
+- A source is named by the mask (see `source_choice`), or by being the only one given.
 - A mask goes onto the source's grid in whole voxels within the corner limit: planes are placed and empty ones added.
   Anything else is refused with the distance in words, unless resampling to the nearest voxel was asked for.
 """
@@ -27,6 +27,7 @@ from ..volume import regrid
 from ..volume.mask import Mask
 from ..volume.nearest import take_nearest
 from .product import Product, Witnessed
+from .source_choice import SourceReferences, choose_source, several_sources
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,32 +85,49 @@ def find_source(
     Raises: PipelineError SEVERAL_SERIES where several could be it, NO_SOURCE where `given` holds none, CORRUPT_FILE or
     FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
     """
-    scanned = scan(given) if given else found
-    images = [series for series in scanned.series if series.kind == "image"]
-    candidates = [series for series in images if series.uid in series_uids]
-    candidates = candidates or [s for s in images if any(f.sop_instance_uid in image_uids for f in s.frames)]
-    if not candidates and given:
-        candidates = _by_frame_of_reference(images, frame_of_reference_uid) or images
-        if not candidates:
-            raise _no_images(given, scanned)
+    scanned, images = images_in(found, given)
+    frame_uid = frame_of_reference_uid if given else ""
+    candidates = choose_source(images, SourceReferences((), series_uids, image_uids, frame_uid)).candidates
+    candidates = candidates or (images if given else [])
     if not candidates:
         return None
     if len(candidates) > 1:
-        raise refuse(
-            Code.SEVERAL_SERIES,
-            f"{len(candidates)} series could be the source of this mask",
-            "Give --source the folder of just one:\n" + table(candidates),
-            where=tuple(series.uid for series in candidates),
-            measured=len(candidates),
-            limit=1,
-            unit="series",
-        )
-    doubts = tuple(f for f in left_out_beside(scanned, candidates[0], policy) if f.leaves_doubt)
-    return Source(candidates[0], _lay_source(candidates[0], policy), doubts)
+        raise several_sources(candidates, "this mask")
+    return lay_source(scanned, candidates[0], policy)
 
 
-def _by_frame_of_reference(images: Sequence[Series], uid: str) -> list[Series]:
-    return [series for series in images if uid and series.frame_of_reference_uid == uid]
+def images_in(found: Scan, given: Sequence[Path]) -> tuple[Scan, list[Series]]:
+    """List the image series that can be the source of a mask.
+
+    Args:
+        found: the series among the inputs.
+        given: folders or files that the user names as the source; they alone count then.
+
+    Returns: the scan that the series are of, and the series; perhaps none where nothing was given.
+
+    Raises: PipelineError NO_SOURCE where `given` holds none, and what `scan` refuses.
+    """
+    scanned = scan(given) if given else found
+    images = [series for series in scanned.series if series.kind == "image"]
+    if given and not images:
+        raise _no_images(given, scanned)
+    return scanned, images
+
+
+def lay_source(scanned: Scan, series: Series, policy: Policy) -> Source:
+    """Lay an image series on its grid, as the source of a mask.
+
+    Args:
+        scanned: the scan that the series is of.
+        series: the images.
+        policy: tolerances, and what becomes of files that cannot be read.
+
+    Returns: the source.
+
+    Raises: PipelineError CORRUPT_FILE or FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
+    """
+    doubts = tuple(f for f in left_out_beside(scanned, series, policy) if f.leaves_doubt)
+    return Source(series, _lay_source(series, policy), doubts)
 
 
 def _no_images(given: Sequence[Path], scanned: Scan) -> PipelineError:

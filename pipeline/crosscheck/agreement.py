@@ -26,7 +26,7 @@ from ..geometry.index_map import axes_of, find_index_map, reorder
 from ..volume.mask import Array, Physical
 
 if TYPE_CHECKING:
-    from .known_wrong import Prediction
+    from .prediction import Prediction
 
 _SAME_DIRECTION = 1e-6  # how far the cosine may be from 1: 0.08 degrees, more than printed directions lean by
 _ROUNDING = (

@@ -5,6 +5,7 @@ Rules:
 - Where it refuses what it need not (instance numbers, empty timing tags, fewer than four planes), it is asked once more
   on copies with only those tags rewritten and its validations lifted, and the answer says so. Position, orientation
   and spacing are never touched.
+- A file of several frames without functional groups is asked for once: its checks are what keeps it from misreading one.
 - For the affine alone, only headers are read: its own code runs with an empty block in place of the pixels.
 """
 
@@ -77,9 +78,20 @@ def _answer(job: Job) -> Testimony:
     try:
         return _convert(job, lenient=False)
     except Exception as first:
+        if _has_one_place(job):
+            raise
         refused = f"it refused with {describe_error(first)}"
         note = f"asked again without its checks and with plain numbering, after {refused}"
         return replace(_convert(job, lenient=True), note=note)
+
+
+def _has_one_place(job: Job) -> bool:
+    """Whether a file of several frames has no functional groups: without its checks it would take it for one plane."""
+    from pydicom import dcmread
+
+    several = set(job.files) if len(set(job.files)) < len(job.files) else set()
+    headers = (dcmread(path, force=True, stop_before_pixels=True) for path in several)
+    return any(h.get("NumberOfFrames") and "PerFrameFunctionalGroupsSequence" not in h for h in headers)
 
 
 def _convert(job: Job, *, lenient: bool) -> Testimony:

@@ -37,6 +37,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (r"ConversionValidationError: UNSUPPORTED_DATA", "it does not convert this kind of any scanner"),
         (r"ConversionError: IMPLICIT_VR_ENHANCED_DICOM", "it takes no enhanced file under implicit VR"),
         (r"ConversionError: MOSAIC_TYPE_NOT_SUPPORTED", "it knows few kinds of mosaic"),
+        (
+            r"TypeError: unsupported operand type\(s\) for \*: 'float' and 'NoneType'",
+            "it wants a Slice Thickness where there is one plane",
+        ),
         (r"ConversionError: NOT_A_VOLUME", "it does not tell planes at one place apart"),
         (
             r"ConversionError: Unsupported or missing (PixelMeasures|PlaneOrientation|PlanePosition)Sequence.*",
@@ -51,6 +55,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (
             r"An invalid logic behavior occurred ?PF\.GetBitsStored\(\) != \d+",
             "it inverts MONOCHROME1, but no signed one whose bits are not all stored",
+        ),
+        (
+            r"An invalid logic behavior occurred ?(idx < GetNumberOfValues\(\)|Tag\(Group,Element\) == de\.GetTag\(\) .*)",
+            "it looks for a second offset where an RT dose of one frame has a Grid Frame Offset Vector",
         ),
     ),
     "dcm2niix": (

@@ -1,4 +1,9 @@
-"""Ask SimpleITK, the reader behind ITK-SNAP and 3D Slicer, as a witness. It sorts the files of the series itself."""
+"""Ask SimpleITK, the reader behind ITK-SNAP and 3D Slicer, as a witness. It sorts the files of the series itself.
+
+Rules:
+- It is asked as a user would ask it, with one thing added: the values of an RT dose, which it gives as stored, are
+  multiplied by the Dose Grid Scaling that it read itself, as its users must. The answer says so.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from .agreement import Job, Testimony
 from .child import find_version, serve
 
 NAME = "SimpleITK"
+_DOSE_SCALING = "3004|000e"  # as it names (3004,000E); only an image of one file has metadata
 
 
 def main() -> None:
@@ -33,6 +39,8 @@ def _answer(job: Job) -> Testimony:
     coloured = image.GetNumberOfComponentsPerPixel() > 1
     array = sitk.GetArrayFromImage(image).transpose() if job.voxels and not coloured else None
     note = "it shows colours, which were not compared" if coloured else ""
+    if array is not None and image.HasMetaDataKey(_DOSE_SCALING) and array.dtype.kind in "iu":
+        array, note = array * float(image.GetMetaData(_DOSE_SCALING)), "by the Dose Grid Scaling that it read"
     return Testimony(NAME, find_version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array, note=note)
 
 

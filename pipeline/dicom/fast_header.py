@@ -16,6 +16,7 @@ from struct import Struct, error
 from typing import Any, NamedTuple
 
 from .fast_values import GiveUp, patient_key, plain_id, plain_value
+from .frame_vectors import vector_class
 
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1"
 _IMPLICIT_LITTLE = b"1.2.840.10008.1.2"
@@ -138,6 +139,8 @@ class Reader:
                 values[keyword] = value
         if values.get("NumberOfFrames", 1) != 1:
             raise GiveUp("several frames")
+        if vector_class(values):
+            raise GiveUp("a class with attributes of its own")
         has_pixels, offset, length = _find_pixels(file, position, explicit)
         odd = length is not None and length & 1 and length != _UNDEFINED  # or a VR where none should be
         if has_pixels and (odd or (length == _UNDEFINED) != syntax.startswith(_ENCAPSULATED)):

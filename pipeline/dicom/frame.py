@@ -15,6 +15,7 @@ from typing import Any
 
 from ..core.findings import Code, PipelineError, refuse
 from ..geometry.grid import GeometryError, Plane
+from .frame_places import derive_places, describe_placeless
 from .header import Header
 from .mosaic import NoTiles, is_mosaic, lost_its_image_type, tiles
 
@@ -30,8 +31,8 @@ class Frame:
     """One frame of one instance: it identifies its pixels without holding them.
 
     number: 1-based within the instance. plane: its place, or None and `why_no_plane`. values: what the frame's
-    functional groups say over the header. pairing: how its place was assumed, "" where the file gives it. tile: 1-based
-    number within a mosaic, 0 for a whole frame.
+    functional groups, or the vectors of its instance, say over the header. pairing: how its place was assumed, "" where
+    the file gives it. tile: 1-based number within a mosaic, 0 for a whole frame.
     """
 
     header: Header
@@ -152,11 +153,15 @@ def frames_of(header: Header) -> list[Frame]:
     if lost:
         reason = f"it is a Siemens mosaic of {lost} tiles by its CSA header, though its Image Type (0008,0008) has lost MOSAIC"
         return [Frame(header, 1, None, reason)]
+    places = derive_places(header)
+    per_frame = header.frames or places.values
     frames = []
     for number in range(1, header.number_of_frames + 1):
-        values = dict(header.frames[number - 1]) if number <= len(header.frames) else None
+        values = dict(per_frame[number - 1]) if number <= len(per_frame) else None
         frame = Frame(header, number, None, "", values)
-        plane, reason = _derive_plane(frame)
+        plane, reason = (None, places.reason) if places.reason else _derive_plane(frame)
+        if plane is None:
+            reason = describe_placeless(header) or reason
         frames.append(Frame(header, number, plane, reason, values))
     return frames
 
@@ -177,7 +182,10 @@ def _make_tiles(header: Header) -> list[Frame]:
 def _derive_plane(frame: Frame) -> tuple[Plane | None, str]:
     """The plane that a frame's attributes give; or None, and the reason."""
     if frame.header.number_of_frames > 1 and not frame.values:
-        return None, "a multi-frame instance without functional groups gives no position per frame"
+        return (
+            None,
+            f"there are functional groups for {len(frame.header.frames)} of its {frame.header.number_of_frames} frames",
+        )
     found: dict[str, tuple[float, ...]] = {}
     for keyword, (name, count) in _PLANE_ATTRIBUTES.items():
         value, why = frame.get(keyword), frame.unreadable(keyword)

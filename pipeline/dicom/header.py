@@ -3,7 +3,7 @@
 Rules:
 - All other modules get headers from here. pydicom is the parser of record; `fast_header` reads plain files, or gives up and
   leaves them to it.
-- A `Header` holds the attributes of `KEYWORDS` and nothing of the patient.
+- A `Header` holds the attributes of `KEYWORDS`, those of `frame_vectors` for its class, and nothing of the patient.
 - Numbers are floats and ints, text is stripped, several values are a tuple; an empty value is absent. A value that cannot
   be read is kept as unreadable, so that no default is taken for it.
 - The transfer syntax is the one the bytes have (`encoding`). Where the File Meta Information declares another, that is
@@ -26,6 +26,7 @@ from ..core.findings import Code, refuse
 from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, FLOAT_BITS, IMPLICIT_LITTLE, NATIVE, load, open_dataset
 from .fast_header import SEQUENCES_OF_VALUES, Reader
 from .fast_values import GiveUp, patient_key
+from .frame_vectors import read_vectors
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -156,6 +157,7 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
     opened = open_dataset(file, stop_before_pixels=True)
     dataset, syntax = opened.dataset, opened.syntax
     values, unreadable = _read_values(dataset, KEYWORDS)
+    read_vectors(dataset, values, unreadable, _read_values)
     offset = length = None
     if opened.position is None:  # deflated: pixels have an offset in the inflated copy only
         tag = _find_deflated_pixels(path, values)

@@ -4,6 +4,7 @@ Rules:
 - An image's rescale is read, or its absence is certain: a slope or intercept that is no number, two numbers, not finite, 0
   as a slope, or nothing in float32, is refused by name. NIfTI holds them as float32.
 - A mask's stored values are its labels. Nothing is applied to them, and a finding names what another reader would apply.
+- An RT dose is scaled by Dose Grid Scaling, which takes the place of the rescale (PS3.3 C.8.8.3).
 - A Modality LUT is applied to an image. Real World Values are another quantity than the rescale gives: a finding names
   them, and an image that has no rescale as well stays unconfirmed.
 - Pixels are lossy when their transfer syntax may lose, or when their header declares it (0028,2110).
@@ -20,11 +21,13 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..volume.mask import Array
 from .encoding import load
 from .frame import Frame, unreadable_number
+from .frame_vectors import DOSE, vector_class
 
 Rescale = tuple[float, float]
 
 _CLAUSE = "PS3.3 C.11.1"
 _LOSSY_CLAUSE = "PS3.3 C.7.6.1.1.5"
+_DOSE_SCALING = "DoseGridScaling"
 _LABELS = "a mask's stored values are its labels"
 _SMALLEST, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 # JPEG baseline and extended always lose; JPEG-LS near-lossless, JPEG 2000 and its part 2 and HTJ2K may (PS3.5 10).
@@ -33,8 +36,16 @@ _PERHAPS_LOSSY = {f"1.2.840.10008.1.2.4.{n}" for n in ("81", "91", "93", "203")}
 
 
 def rescales(frames: Sequence[Frame]) -> list[Rescale]:
-    """Read Rescale Slope and Intercept of every frame, (1, 0) where a frame has none. Raises UNREADABLE_NUMBER."""
-    return [(_read_number(f, "RescaleSlope", 1.0), _read_number(f, "RescaleIntercept", 0.0)) for f in frames]
+    """Read Rescale Slope and Intercept of every frame, (1, 0) where a frame has none. Raises UNREADABLE_NUMBER.
+
+    Dose Grid Scaling and 0 for an RT dose.
+    """
+    return [
+        (_read_number(f, _DOSE_SCALING, 1.0), 0.0)
+        if _is_scaled_dose(f)
+        else (_read_number(f, "RescaleSlope", 1.0), _read_number(f, "RescaleIntercept", 0.0))
+        for f in frames
+    ]
 
 
 def rescales_of_mask(frames: Sequence[Frame]) -> tuple[list[Rescale] | None, list[Finding]]:
@@ -85,7 +96,7 @@ def about_image(frames: Sequence[Frame]) -> list[Finding]:
     if any(_has(f, "ModalityLUTSequence") for f in frames):
         message = "a Modality LUT (0028,3000) was applied: the values written are those of its table"
         found.append(_note(Code.MODALITY_LUT, message))
-    return found + _note_real_world_values(frames)
+    return found + _note_dose(frames) + _note_real_world_values(frames)
 
 
 def about_mask(frames: Sequence[Frame]) -> list[Finding]:
@@ -153,7 +164,7 @@ def _note(code: Code, message: str) -> Finding:
 
 def _read_number(frame: Frame, keyword: str, default: float) -> float:
     value = frame.real(keyword, default)
-    if value == 0 and keyword == "RescaleSlope":
+    if value == 0 and keyword != "RescaleIntercept":
         raise unreadable_number(frame, keyword, "it is 0, which makes all values one")
     if value and not _SMALLEST <= abs(value) <= _LARGEST:
         raise unreadable_number(frame, keyword, f"{value:g} is beyond float32, which NIfTI holds it in")
@@ -162,6 +173,36 @@ def _read_number(frame: Frame, keyword: str, default: float) -> float:
 
 def _has(frame: Frame, sequence: str) -> bool:
     return sequence in frame.header.luts
+
+
+def _is_scaled_dose(frame: Frame) -> bool:
+    header = frame.header
+    return _DOSE_SCALING in header.values or _DOSE_SCALING in header.unreadable
+
+
+def _note_dose(frames: Sequence[Frame]) -> list[Finding]:
+    """Warn where the doses of an RT dose cannot be known from its scaling alone."""
+    doses = [f for f in frames if vector_class(f.header.values) == DOSE]
+    without = next((f for f in doses if not _is_scaled_dose(f)), None)
+    twice = next((f for f in doses if (f.get("RescaleSlope", 1.0), f.get("RescaleIntercept", 0.0)) != (1.0, 0.0)), None)
+    odd = without or twice
+    if odd is None:
+        return []
+    what = (
+        "is missing: what was written is no dose"
+        if without
+        else "was applied, and not the rescale that stands beside it"
+    )
+    return [
+        Finding(
+            Code.DOSE_UNSCALED,
+            f"{odd.name} is an RT dose, and its Dose Grid Scaling (3004,000E) {what}",
+            "Export the dose again; or scale the values by what the planning system says.",
+            Severity.WARNING,
+            "PS3.3 C.8.8.3",
+            (odd.name,),
+        )
+    ]
 
 
 def _note_real_world_values(frames: Sequence[Frame]) -> list[Finding]:

@@ -27,6 +27,7 @@ from ..core.findings import Code
 from ..core.limits import SAME_PLACE_MM
 from ..geometry.grid import Plane
 from .frame import Frame
+from .frame_vectors import VECTORS, vector_class
 
 TURNED_RADIANS = 0.01  # beyond any rounding or jitter of cosines: another orientation, not noise
 _NO_COSINES = 2e-3  # cosines this far off are refused by name; they say nothing of where the planes are
@@ -36,12 +37,14 @@ _ATTRIBUTES = (
     (_FOLDER, "folder"),
     ("TemporalPositionIdentifier", "time point"),
     ("TemporalPositionIndex", "time point"),
+    *((keyword, word) for keyword, (_, word) in VECTORS.items()),
     ("TriggerTime", "trigger time"),
     ("NominalCardiacTriggerDelayTime", "trigger delay"),
     ("EchoTime", "echo time"),
     ("EffectiveEchoTime", "echo time"),
     ("EchoNumbers", "echo"),
     ("DiffusionBValue", "b-value"),
+    ("DoseSummationType", "dose summation"),
     ("ImageType", "image type"),
     ("FrameType", "image type"),
     ("AcquisitionNumber", "acquisition"),
@@ -153,11 +156,18 @@ def _split_by_geometry(frames: Sequence[Frame]) -> list[list[Frame]]:
 
 
 def _split_by_stack(frames: list[Frame]) -> list[list[Frame]]:
-    """Frames of one Stack ID each; all together where an ID is missing or has a single frame."""
+    """Frames of one stack each; all together where one names none or has a single frame."""
     stacks: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
-        stacks[frame.get("StackID")].append(frame)
+        stacks[_stack_of(frame)].append(frame)
     return list(stacks.values()) if None not in stacks and min(map(len, stacks.values())) > 1 else [frames]
+
+
+def _stack_of(frame: Frame) -> Hashable:
+    """Its Stack ID; or its instance, where that is placed as a whole by vectors."""
+    is_whole = frame.header.number_of_frames > 1 and vector_class(frame.header.values)
+    stack: Hashable = id(frame.header) if is_whole else frame.get("StackID")
+    return stack
 
 
 def _difference(one: Frame, other: Frame) -> tuple[Code, str] | None:
@@ -181,7 +191,8 @@ def _first_difference(groups: Sequence[Sequence[Frame]]) -> tuple[Code, str]:
     """What the first two geometric groups differ in: as a refusal, and in a word."""
     if len(groups) == 1:
         return Code.SEVERAL_VOLUMES, ""
-    return _difference(groups[0][0], groups[1][0]) or (Code.SEVERAL_VOLUMES, "stack")
+    word = "instance" if vector_class(groups[0][0].header.values) else "stack"
+    return _difference(groups[0][0], groups[1][0]) or (Code.SEVERAL_VOLUMES, word)
 
 
 def _is_localizer(frame: Frame) -> bool:
@@ -195,7 +206,8 @@ def _are_turned(a: Plane, b: Plane) -> bool:
 
 
 def _label(group: Sequence[Frame], word: str, number: int, count: int) -> str:
-    return f"{word} {number} of {count}" + (" (localizer)" if _is_localizer(group[0]) else "")
+    what = "localizer" if _is_localizer(group[0]) else group[0].get("DoseSummationType")
+    return f"{word} {number} of {count}" + (f" ({what})" if what else "")
 
 
 def _split_repeats(frames: list[Frame]) -> _Volumes:

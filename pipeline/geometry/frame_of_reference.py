@@ -19,6 +19,7 @@ def doubt_same_frame(
     *,
     where: tuple[str, ...],
     code: Code = Code.FRAME_OF_REFERENCE_DIFFERS,
+    relation: str = "",
 ) -> str:
     """Say why two things are not known to lie in one Frame of Reference.
 
@@ -28,6 +29,7 @@ def doubt_same_frame(
         what: the mask in words, such as "the mask" or "ROI “liver”".
         where: file names or UIDs of the mask, for the refusal.
         code: of the refusal.
+        relation: what is known to relate the two frames and is not applied, one sentence; "" where nothing is.
 
     Returns: the reason in words; "" where both name the same one.
 
@@ -37,7 +39,7 @@ def doubt_same_frame(
         raise refuse(
             code,
             f"{what} lies in Frame of Reference {own_uid}, the source images in {source_uid}: their coordinates do not compare",
-            "Equal numbers mean different places then. Give --source the series it was drawn on.",
+            f"Equal numbers mean different places then. {relation or 'Give --source the series it was drawn on.'}",
             where=where,
             clause=_CLAUSE,
         )

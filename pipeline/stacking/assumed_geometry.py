@@ -18,6 +18,8 @@ import numpy as np
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..dicom.frame import Frame
+from ..dicom.frame_places import find_first_place
+from ..dicom.frame_vectors import NUCLEAR, vector_class
 from ..dicom.header import Header
 from ..geometry.affine import Matrix, Vector
 from ..geometry.grid import GeometryError, Plane
@@ -28,6 +30,8 @@ _CLAUSE = "PS3.3 C.7.6.2"
 def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
     """Lay frames of one multi-frame instance without functional groups Spacing Between Slices apart.
 
+    A Nuclear Medicine image without it (it alone says which way its slices run) is laid Slice Thickness apart.
+
     Along row x column, in the order of the frames, from the position the instance gives. None where it gives too little.
     """
     header = frames[0].header
@@ -36,7 +40,7 @@ def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
     start = _first_plane_and_step(header)
     if start is None:
         return None
-    first, step = start
+    first, step, origin = start
     along = np.array(first.normal) / (np.linalg.norm(first.normal) or 1.0) * step
     places = [np.array(first.position) + (frame.number - 1) * along for frame in frames]
     how = f"assumed: frame {{}} of {header.number_of_frames}, {step:g} mm a frame along the normal"
@@ -46,23 +50,26 @@ def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
     ]
     return spaced, _warning(
         f"only the first of {len(frames)} frames has a place; the others were laid {step:g} mm apart along the normal, in "
-        "the order of the frames, from Spacing Between Slices (0018,0088)",
+        f"the order of the frames, from {origin}",
         tuple(f.name for f in frames[:1]),
     )
 
 
-def _first_plane_and_step(header: Header) -> tuple[Plane, float] | None:
-    """The plane of the first frame, and the step to the next in mm; None where the instance does not give both."""
-    position, cosines, spacing, step = (
-        header.get(keyword)
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SpacingBetweenSlices")
-    )
+def _first_plane_and_step(header: Header) -> tuple[Plane, float, str] | None:
+    """The plane of the first frame, the step to the next in mm and its origin; None where the instance does not give both."""
+    place = find_first_place(header)
+    position: Any = place.get("ImagePositionPatient")
+    cosines: Any = place.get("ImageOrientationPatient")
+    spacing, step = header.get("PixelSpacing"), header.get("SpacingBetweenSlices")
+    origin = "Spacing Between Slices (0018,0088)"
+    if step is None and vector_class(header.values) == NUCLEAR:
+        step, origin = header.get("SliceThickness"), "Slice Thickness (0018,0050)"
     lengths = [len(v) if isinstance(v, tuple) else 0 for v in (position, cosines, spacing)]
     if header.frames or lengths != [3, 6, 2] or not isinstance(step, float) or not (isfinite(step) and step > 0):
         return None
     size = {"rows": int(header.get("Rows", 0)), "columns": int(header.get("Columns", 0))}
     try:
-        return Plane(position, cosines[:3], cosines[3:], spacing[0], spacing[1], **size), step
+        return Plane(position, cosines[:3], cosines[3:], spacing[0], spacing[1], **size), step, origin
     except GeometryError:
         return None
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
 from ..dicom.frame import Frame
+from ..dicom.frame_places import advise, note_places
 from ..dicom.split_volumes import owners_of
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
@@ -65,7 +66,8 @@ def lay_frames(
     repair = _in_frame_of_reference(repair, str(frames[0].get("FrameOfReferenceUID", "")))
     notes = defects.note_small_errors(repair.stack, policy) if repair.plan is None else []
     contradictions = [*_contradictions(repair.stack, ordered), *_several_owners(ordered)]
-    findings = (*assumed, *dropped, *thickness, *repair.findings, *notes, *contradictions)
+    elsewhere = note_places(list(dict.fromkeys(f.header for f in ordered)))
+    findings = (*assumed, *dropped, *thickness, *elsewhere, *repair.findings, *notes, *contradictions)
     return LaidFrames(tuple(ordered), repair.stack, findings, repair.plan, assumed[0].message if assumed else "")
 
 
@@ -93,12 +95,16 @@ def _without_place(frames: Sequence[Frame], title: str) -> PipelineError:
         reason = next(f.why_no_plane for f in frames if f.plane is None)
         return _mosaic(frames, title, reason, "Export it from the scanner as single slices or as enhanced multi-frame.")
     without = [f for f in frames if f.plane is None]
-    hint = "--assume-spacing lays its frames evenly from the first; " if assumed_geometry.space_evenly(frames) else ""
+    spaced = "--assume-spacing lays its frames evenly from the first" if assumed_geometry.space_evenly(frames) else ""
+    advice = (
+        advise(without[0].header)
+        or "Nothing is invented here. Export the series with its geometry, not as plain Secondary Capture; or give the "
+        "images it was drawn on with --source, and their planes are taken where they pair beyond doubt."
+    )
     return refuse(
         Code.MISSING_PLANE_ATTRIBUTES,
         f"{len(without)} of {len(frames)} planes have no place in the patient: in {without[0].name}, {without[0].why_no_plane}",
-        "Nothing is invented here. Export the series with its geometry, not as plain Secondary Capture; "
-        f"{hint}or give the images it was drawn on with --source, and their planes are taken where they pair beyond doubt.",
+        f"{advice} Or: {spaced}." if spaced else advice,
         where=tuple(f.name for f in without[:_NAMED]),
         clause="PS3.3 C.7.6.2",
     )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from tests.helpers import cases_pixels
+from tests.helpers import cases_pixels, cases_vectors
 from tests.helpers.hard_case import MASK, SMALL, HardCase
 from tests.helpers.hard_edits import (
     another,
@@ -646,4 +646,5 @@ CASES: tuple[HardCase, ...] = (
     *_multi_frame(),
     *_pixels(),
     *cases_pixels.CASES,
+    *cases_vectors.CASES,
 )

@@ -18,8 +18,8 @@ ROOT = "1.2.826.0.1.3680043.10.1111"
 FRAME_UID, IMAGE_SERIES_UID, STRUCT_SERIES_UID = f"{ROOT}.1", f"{ROOT}.2", f"{ROOT}.3"
 
 
-def image_uid(k: int) -> str:
-    return f"{IMAGE_SERIES_UID}.{k + 1}"
+def image_uid(k: int, series_uid: str = IMAGE_SERIES_UID) -> str:
+    return f"{series_uid}.{k + 1}"
 
 
 @dataclass
@@ -80,19 +80,16 @@ def ellipse(u: float, v: float, a: float, b: float, count: int = 400) -> NDArray
     return np.stack([u + a * np.cos(angle), v + b * np.sin(angle)], axis=1)
 
 
-def write_struct(path: Path, rois: Sequence[PhantomRoi], uid: str = f"{ROOT}.9.1") -> Path:
+def write_struct(
+    path: Path,
+    rois: Sequence[PhantomRoi],
+    uid: str = f"{ROOT}.9.1",
+    references: Sequence[tuple[str, str]] = ((FRAME_UID, IMAGE_SERIES_UID),),
+) -> Path:
+    """references: Frame of Reference UID and Series Instance UID of each series that is referred to."""
     ds = _file(path, RTStructureSetStorage, uid, STRUCT_SERIES_UID, "RTSTRUCT")
     ds.StructureSetLabel = "PHANTOM"
-    image = Dataset()
-    image.SeriesInstanceUID = IMAGE_SERIES_UID
-    image.ContourImageSequence = [_reference(image_uid(0))]
-    study = Dataset()
-    study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.1", ds.StudyInstanceUID
-    study.RTReferencedSeriesSequence = [image]
-    frame = Dataset()
-    frame.FrameOfReferenceUID = FRAME_UID
-    frame.RTReferencedStudySequence = [study]
-    ds.ReferencedFrameOfReferenceSequence = [frame]
+    ds.ReferencedFrameOfReferenceSequence = [_frame(ds, *pair) for pair in references]
     ds.StructureSetROISequence, ds.ROIContourSequence, ds.RTROIObservationsSequence = [], [], []
     for roi in rois:
         item = Dataset()
@@ -109,19 +106,36 @@ def write_struct(path: Path, rois: Sequence[PhantomRoi], uid: str = f"{ROOT}.9.1
     return path
 
 
+def _frame(ds: Dataset, frame_uid: str, series_uid: str) -> Dataset:
+    image = Dataset()
+    image.SeriesInstanceUID = series_uid
+    image.ContourImageSequence = [_reference(image_uid(0, series_uid))]
+    study = Dataset()
+    study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.1", ds.StudyInstanceUID
+    study.RTReferencedSeriesSequence = [image]
+    frame = Dataset()
+    frame.FrameOfReferenceUID = frame_uid
+    frame.RTReferencedStudySequence = [study]
+    return frame
+
+
 def structs(path: Path, *rois: PhantomRoi) -> Series:
     """The series of one structure set, as the scan finds it."""
     return scan([write_struct(path / "rs.dcm", rois)]).series[0]
 
 
-def write_images(folder: Path, g: Grid) -> Path:
+def write_images(
+    folder: Path, g: Grid, series_uid: str = IMAGE_SERIES_UID, frame_uid: str = FRAME_UID, description: str = ""
+) -> Path:
     """A CT series on a grid, every pixel different, files in no order."""
     folder.mkdir(parents=True, exist_ok=True)
     columns, rows, planes = g.shape
     for k in range(planes):
         path = folder / f"{(k * 7) % 101:03d}.dcm"
-        ds = _file(path, CTImageStorage, image_uid(k), IMAGE_SERIES_UID, "CT")
-        ds.FrameOfReferenceUID, ds.InstanceNumber = FRAME_UID, k + 1
+        ds = _file(path, CTImageStorage, image_uid(k, series_uid), series_uid, "CT")
+        ds.FrameOfReferenceUID, ds.InstanceNumber = frame_uid, k + 1
+        if description:
+            ds.SeriesDescription = description
         ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = rows, columns, 1, "MONOCHROME2"
         ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 0
         directions = g.lps[:3, :3] / g.spacing

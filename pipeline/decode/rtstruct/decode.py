@@ -1,8 +1,8 @@
 """Decode an RT Structure Set (PS3.3 A.19): each ROI as a mask on the grid of the images it was drawn on.
 
 Rules:
-- `structure_set` reads; the geometry is the source image's grid; `roi` and `contours` do the filling. One ROI gives one
-  mask with the value 1.
+- `structure_set` and `contour_items` read; the geometry is the source image's grid; `roi` and `contours` do the filling.
+  One ROI gives one mask with the value 1.
 - An ROI that must be refused is an ERROR among the findings and gives no mask, and the others go on. When no mask is
   left the first refusal is raised.
 - An ROI drawn in another Frame of Reference than the grid's is refused; one that cannot be compared is a warning, and
@@ -11,8 +11,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ...core.policy import Policy
@@ -21,12 +23,13 @@ from ...dicom.scan import Series
 from ...geometry.frame_of_reference import doubt_same_frame, warn_of_frame
 from ...geometry.grid import Grid
 from ...volume.mask import Mask, Segment
-from .roi import Contour, place
+from .contour import CLAUSE, Contour
+from .contour_items import read_contours
+from .roi import place
 from .roi_report import RoiReport
-from .structure_set import Roi, read_contours, read_rois
+from .structure_set import Roi, RoiItem, StructureSet, read_one
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+_NO_RELATIONS: Mapping[str, str] = MappingProxyType({})
 
 
 class _FilledRoi(NamedTuple):
@@ -34,17 +37,33 @@ class _FilledRoi(NamedTuple):
 
     name: str
     mask: Mask
-    findings: list[Finding]
     report: RoiReport
+    findings: tuple[Finding, ...]
     doubt: str
 
 
 class DecodedRois(NamedTuple):
-    """A mask and a report for each ROI that could be filled, in the order of the structure set, and all findings."""
+    """A mask and a report for each ROI that could be filled, in the order of the structure set, and all findings.
+
+    own: for each mask, the findings that are about its ROI alone.
+    """
 
     masks: list[Mask]
     findings: list[Finding]
     reports: list[RoiReport]
+    own: list[tuple[Finding, ...]]
+
+    @property
+    def of_all(self) -> list[Finding]:
+        """The findings that are not about the ROI of one mask: refusals, and what ROIs share."""
+        return [f for f in self.findings if not any(f in own for own in self.own)]
+
+
+class ChosenRois(NamedTuple):
+    """The ROIs that are to be filled, and what is said of the others: a refusal (ERROR) or a warning for each."""
+
+    rois: list[RoiItem]
+    findings: list[Finding]
 
 
 def accepts(series: Series) -> bool:
@@ -61,7 +80,7 @@ def decode(
     interpolate: bool = False,
     image_uids: Sequence[str] = (),
 ) -> DecodedRois:
-    """Fill each ROI, or those wanted, as a mask on the source image's grid.
+    """Fill each ROI, or those wanted, as a mask on the one grid that all were drawn on.
 
     Args:
         series: of one structure set.
@@ -78,69 +97,111 @@ def decode(
         PipelineError: NO_SUCH_ROI, SEVERAL_VOLUMES (several structure sets in one series), CORRUPT_FILE, and when no
             mask is left the refusal of the first ROI.
     """
-    if len(series.headers) != 1:
-        raise refuse(
-            Code.SEVERAL_VOLUMES,
-            f"{series.title} holds {len(series.headers)} structure sets, whose ROIs may have the same names",
-            "Give the one file to convert instead of the folder.",
-            where=tuple(h.path.name for h in series.headers),
-        )
-    header = series.headers[0]
-    limit_mm = (policy or Policy()).corner_limit(min(source.spacing))
+    chosen = choose_rois(read_one(series), wanted)
+    chosen_policy = replace(policy or Policy(), interpolate=interpolate)
+    decoded = fill_rois(chosen.rois, source, chosen_policy, image_uids=image_uids)
+    findings = [*chosen.findings, *decoded.findings]
+    if not decoded.masks:
+        raise no_mask(series, findings)
+    return decoded._replace(findings=findings)
+
+
+def choose_rois(structure: StructureSet, wanted: Collection[str] | None) -> ChosenRois:
+    """Choose the ROIs that are to be filled.
+
+    Args:
+        structure: the structure set.
+        wanted: names or numbers of ROIs; all that have something to fill when None.
+
+    Returns: the ROIs, and the findings of what is left out.
+
+    Raises: PipelineError NO_SUCH_ROI.
+    """
+    findings = list(structure.findings)
+    chosen = []
+    for entry in _choose(structure, wanted):
+        if entry.roi.fault is not None:
+            findings.append(entry.roi.fault)
+        elif wanted is None and not entry.roi.fillable:
+            findings.append(_nothing_to_fill(entry.roi))
+        else:
+            chosen.append(entry)
+    return ChosenRois(chosen, list(dict.fromkeys(findings)))
+
+
+def fill_rois(
+    rois: Sequence[RoiItem],
+    source: Grid,
+    policy: Policy,
+    *,
+    image_uids: Sequence[str] = (),
+    relations: Mapping[str, str] = _NO_RELATIONS,
+) -> DecodedRois:
+    """Fill ROIs that were drawn on one image.
+
+    Args:
+        rois: of `choose_rois`.
+        source: grid of the image.
+        policy: how far a contour may lie from its plane, and whether to fill between contours.
+        image_uids: SOP Instance UID of the image's plane at every k.
+        relations: for a Frame of Reference of an ROI, what relates it to another one, in words for its refusal.
+
+    Returns: masks and reports of the ROIs that could be filled, perhaps none. A refused one is an ERROR among the findings.
+    """
+    limit_mm = policy.corner_limit(min(source.spacing))
     filled: list[_FilledRoi] = []
     findings: list[Finding] = []
-    for roi, item in _choose(header.path.name, read_rois(header), wanted):
-        if wanted is None and not roi.fillable:
-            findings.append(_nothing_to_fill(roi))
-            continue
+    for roi, item in rois:
+        odd: list[Finding] = []
         try:
-            one = _fill(roi, item, source, limit_mm, interpolate, image_uids)
+            contours, odd = read_contours(roi.file, roi.name, item)
+            doubt = _check_frame_of_reference(roi, contours, source, image_uids, relations)
+            voxels, report, found = place(
+                roi.number,
+                roi.name,
+                contours,
+                source,
+                limit_mm=limit_mm,
+                interpolate=policy.interpolate,
+                image_uids=image_uids,
+            )
         except Exception as error:  # a bug in one ROI must not take the others with it
             refusal = as_refusal(error, f"ROI “{roi.name}”")
-            findings.extend((*refusal.others, refusal.finding))
+            # What is odd about an ROI that is refused leaves no doubt about the others.
+            findings.extend((*(replace(f, severity=Severity.INFO) for f in odd), *refusal.others, refusal.finding))
             continue
-        filled.append(one)
-        findings.extend(one.findings)
+        mask = Mask(voxels, source, (Segment(1, roi.name, roi.colour, algorithm=roi.algorithm),), roi.name)
+        filled.append(_FilledRoi(roi.name, mask, report, (*odd, *found), doubt))
+        findings.extend(filled[-1].findings)
     findings.extend(_doubtful_frames(filled))
-    if not filled:
-        raise _no_mask(series, findings)
-    return DecodedRois([one.mask for one in filled], findings, [one.report for one in filled])
-
-
-def _fill(
-    roi: Roi, item: Dataset | None, source: Grid, limit_mm: float, interpolate: bool, image_uids: Sequence[str]
-) -> _FilledRoi:
-    contours = read_contours(roi, item)
-    doubt = _check_frame_of_reference(roi, contours, source, image_uids)
-    voxels, report, findings = place(
-        roi.number, roi.name, contours, source, limit_mm=limit_mm, interpolate=interpolate, image_uids=image_uids
+    return DecodedRois(
+        [one.mask for one in filled], findings, [one.report for one in filled], [one.findings for one in filled]
     )
-    segment = Segment(1, roi.name, roi.colour, algorithm=roi.algorithm)
-    return _FilledRoi(roi.name, Mask(voxels, source, (segment,), roi.name), findings, report, doubt)
 
 
-def _choose(
-    file: str, found: list[tuple[Roi, Dataset | None]], wanted: Collection[str] | None
-) -> list[tuple[Roi, Dataset | None]]:
+def _choose(structure: StructureSet, wanted: Collection[str] | None) -> Sequence[RoiItem]:
     """Choose ROIs by name, else by name in any case, else by number. A choice that fits several is refused."""
+    found = structure.rois
     if wanted is None:
         return found
-    chosen: list[tuple[Roi, Dataset | None]] = []
+    chosen: list[RoiItem] = []
     for name in wanted:
-        matches = [pair for pair in found if pair[0].name == name]
-        matches = matches or [pair for pair in found if pair[0].name.casefold() == name.casefold()]
-        matches = matches or [pair for pair in found if str(pair[0].number) == name]
+        matches = [entry for entry in found if entry.roi.name == name]
+        matches = matches or [entry for entry in found if entry.roi.name.casefold() == name.casefold()]
+        matches = matches or [entry for entry in found if str(entry.roi.number) == name]
         if len(matches) != 1:
             matching = "no ROI is" if not matches else f"{len(matches)} ROIs are"
             listed = ", ".join(f"{roi.number} “{roi.name}”" for roi, _ in found)
             hint = f"Choose by name or number among: {listed}"
-            raise refuse(Code.NO_SUCH_ROI, f"{matching} called “{name}”", hint, where=(file,))
-        if all(matches[0] is not pair for pair in chosen):
+            raise refuse(Code.NO_SUCH_ROI, f"{matching} called “{name}”", hint, where=(structure.file,))
+        if all(matches[0] is not entry for entry in chosen):
             chosen.append(matches[0])
     return chosen
 
 
-def _check_frame_of_reference(roi: Roi, contours: Sequence[Contour], source: Grid, image_uids: Sequence[str]) -> str:
+def _check_frame_of_reference(
+    roi: Roi, contours: Sequence[Contour], source: Grid, image_uids: Sequence[str], relations: Mapping[str, str]
+) -> str:
     """Return why the ROI is not known to lie in the source's Frame of Reference; empty where it is known to."""
     own, given = roi.frame_of_reference_uid, source.frame_of_reference_uid
     on_images = contours and all(set(image_uids).intersection(c.image_uids) for c in contours)
@@ -148,7 +209,9 @@ def _check_frame_of_reference(roi: Roi, contours: Sequence[Contour], source: Gri
         # Some writers make up a new UID, but what is drawn on an image lies in the frame of that image.
         return "the structure set names another Frame of Reference, but every contour names an image of this source"
     what = "the structure set" if not own or not given else f"ROI “{roi.name}”"
-    return doubt_same_frame(own, given, what, where=(roi.file,), code=Code.ROI_FRAME_OF_REFERENCE)
+    return doubt_same_frame(
+        own, given, what, where=(roi.file,), code=Code.ROI_FRAME_OF_REFERENCE, relation=relations.get(own, "")
+    )
 
 
 def _doubtful_frames(filled: Sequence[_FilledRoi]) -> list[Finding]:
@@ -168,12 +231,20 @@ def _nothing_to_fill(roi: Roi) -> Finding:
         f"ROI “{roi.name}” has no closed contours ({counts}); it gives no mask",
         "Only closed contours have an inside; points and lines cannot be filled.",
         severity=Severity.WARNING,
-        clause="PS3.3 C.8.8.6",
+        clause=CLAUSE,
         where=(roi.file,),
     )
 
 
-def _no_mask(series: Series, findings: list[Finding]) -> PipelineError:
+def no_mask(series: Series, findings: Sequence[Finding]) -> PipelineError:
+    """Make the refusal of a structure set of which no ROI is left: that of its first ROI.
+
+    Args:
+        series: of the structure set.
+        findings: all that were made.
+
+    Returns: the exception, to be raised.
+    """
     refusals = [f for f in findings if f.severity is Severity.ERROR]
     if refusals:
         return PipelineError(refusals[0], tuple(f for f in findings if f is not refusals[0]))

@@ -1,29 +1,31 @@
-"""Read an RT Structure Set (PS3.3 A.19): its ROIs, the images they were drawn on, and the points of their contours.
+"""Read an RT Structure Set (PS3.3 A.19): its ROIs, and the images they were drawn on.
 
 Rules:
 - Only the file of the structure set is read. Nothing is placed or filled.
-- An ROI without a number, and a number that two ROIs share, are refused by name: one of the two would be hidden. A
-  colour that cannot be read is left out, because it decides no voxel.
+- ROI Number joins the lists of the file. An ROI that it cannot join (no number, one that cannot be read, one that stands
+  twice) is an ERROR by name, and the other ROIs go on. Contours of an ROI that is not listed are an ROI without a name.
+- A colour or a type that cannot be read is left out, because it decides no voxel.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ...core.findings import Code, PipelineError, refuse
+from ...core.findings import Code, Finding, Severity, refuse
 from ...dicom.encoding import load
 from ...dicom.header import Header
 from ...dicom.scan import Series
-from .roi import CLOSED, Contour
+from .contour import CLAUSE, FILLED
+from .contour_items import contour_items, image_uids_of, kind_of_item
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+_LISTED = "Structure Set ROI Sequence (3006,0020)"
+_DRAWN = "ROI Contour Sequence (3006,0039)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Roi:
         colour: ROI Display Color (3006,002A), RGB 0 to 255.
         type: RT ROI Interpreted Type (3006,00A4), such as ORGAN.
         algorithm: ROI Generation Algorithm (3006,0036).
+        fault: why its contours cannot be told from another ROI's; None where they can.
     """
 
     file: str
@@ -47,15 +50,57 @@ class Roi:
     algorithm: str = ""
     frame_of_reference_uid: str = ""
     referenced_series_uids: tuple[str, ...] = ()
+    fault: Finding | None = None
 
     @property
     def fillable(self) -> bool:
-        return any(self.contours.get(kind) for kind in CLOSED)
+        return any(self.contours.get(kind) for kind in FILLED)
+
+
+class RoiItem(NamedTuple):
+    """An ROI with its item of the ROI Contour Sequence; None where it has none."""
+
+    roi: Roi
+    item: Dataset | None
+
+    def drawn_on(self) -> list[frozenset[str]]:
+        """The SOP Instance UIDs of the images that each contour names; contours that name none are left out."""
+        named = (frozenset(image_uids_of(contour)) - {""} for contour in contour_items(self.item))
+        return [uids for uids in named if uids]
+
+
+class ReferencedSeries(NamedTuple):
+    """One RT Referenced Series (3006,0014). frame_uid: the Frame of Reference it stands under."""
+
+    frame_uid: str
+    series_uid: str
+    image_uids: frozenset[str]
+
+
+class StructureSet(NamedTuple):
+    """What one file holds.
+
+    related_frames: pairs of Frames of Reference that a Frame of Reference Relationship Sequence (3006,00C0) relates.
+    findings: of ROIs that could not be joined, and of contours whose ROI is not listed.
+    """
+
+    file: str
+    rois: tuple[RoiItem, ...]
+    series: tuple[ReferencedSeries, ...]
+    related_frames: frozenset[frozenset[str]]
+    findings: tuple[Finding, ...]
+
+
+class _Numbered(NamedTuple):
+    """The items of a sequence by ROI number; those whose number cannot be read stand in `faults`, with why."""
+
+    items: dict[int, list[Dataset]]
+    faults: list[tuple[Dataset, str]]
 
 
 def rois(series: Series) -> list[Roi]:
     """List every ROI of every structure set in the series. Raises PipelineError(CORRUPT_FILE)."""
-    return [roi for header in series.headers for roi, _ in read_rois(header)]
+    return [roi for header in series.headers for roi, _ in read(header).rois]
 
 
 def referenced_series_uids(series: Series) -> tuple[str, ...]:
@@ -64,125 +109,156 @@ def referenced_series_uids(series: Series) -> tuple[str, ...]:
 
 
 def referenced_image_uids(series: Series) -> frozenset[str]:
-    """Collect the SOP Instance UIDs of all images that the structure set or one of its contours refers to.
-
-    They find the source where the Referenced Series UID is missing or was rewritten.
-    """
+    """Collect the SOP Instance UIDs of all images that the structure set or one of its contours refers to."""
     found: set[str] = set()
     for header in series.headers:
-        dataset = _load(header)
-        for _, item in _referenced_series(dataset):
-            found.update(str(i.get("ReferencedSOPInstanceUID", "")) for i in item.get("ContourImageSequence") or ())
-        for item in dataset.get("ROIContourSequence") or ():
-            for contour in _items(item):
-                found.update(_image_uids(contour))
-    return frozenset(found - {""})
+        structure = read(header)
+        found.update(*(listed.image_uids for listed in structure.series))
+        found.update(*(uids for entry in structure.rois for uids in entry.drawn_on()))
+    return frozenset(found)
 
 
-def read_rois(header: Header) -> list[tuple[Roi, Dataset | None]]:
-    """Read the ROIs of one structure set, each with its item of the ROI Contour Sequence."""
-    dataset = _load(header)
-    name = header.path.name
-    drawn = _index_by_number(name, dataset, "ROIContourSequence", "ReferencedROINumber")
-    series_uids: dict[str, list[str]] = {}
-    for frame_uid, item in _referenced_series(dataset):
-        series_uids.setdefault(frame_uid, []).append(str(item.get("SeriesInstanceUID", "")))
-    types = {
-        _read_whole(name, "an observation", item, "ReferencedROINumber"): str(item.get("RTROIInterpretedType") or "")
-        for item in dataset.get("RTROIObservationsSequence") or ()
-    }
-    found = []
-    for number, item in _index_by_number(name, dataset, "StructureSetROISequence", "ROINumber").items():
-        frame_uid = str(item.get("ReferencedFrameOfReferenceUID") or "")
-        contours = drawn.get(number)
-        roi = Roi(
-            file=name,
-            number=number,
-            name=str(item.get("ROIName") or "").strip() or f"ROI {number}",
-            contours=dict(Counter(map(_kind_of, _items(contours)))),
-            colour=_read_colour(contours),
-            type=types.get(number, ""),
-            algorithm=str(item.get("ROIGenerationAlgorithm") or ""),
-            frame_of_reference_uid=frame_uid,
-            referenced_series_uids=tuple(uid for uid in series_uids.get(frame_uid, ()) if uid),
+def read_one(series: Series) -> StructureSet:
+    """Read the structure set of a series. Raises SEVERAL_VOLUMES where it holds several, CORRUPT_FILE."""
+    if len(series.headers) != 1:
+        raise refuse(
+            Code.SEVERAL_VOLUMES,
+            f"{series.title} holds {len(series.headers)} structure sets, whose ROIs may have the same names",
+            "Give the one file to convert instead of the folder.",
+            where=tuple(h.path.name for h in series.headers),
         )
-        found.append((roi, contours))
-    return found
+    return read(series.headers[0])
 
 
-def _index_by_number(file: str, dataset: Dataset, sequence: str, keyword: str) -> dict[int, Dataset]:
-    """Return the items of a sequence by their ROI number. Raises CORRUPT_FILE for one without, or with that of another."""
-    found: dict[int, Dataset] = {}
+def read(header: Header) -> StructureSet:
+    """Read one file. Raises PipelineError(CORRUPT_FILE)."""
+    file, dataset = header.path.name, _load(header)
+    series = tuple(_referenced_series(dataset))
+    listed = _number(dataset, "StructureSetROISequence", "ROINumber")
+    drawn = _number(dataset, "ROIContourSequence", "ReferencedROINumber")
+    types = {
+        number: str(items[0].get("RTROIInterpretedType") or "")
+        for number, items in _number(dataset, "RTROIObservationsSequence", "ReferencedROINumber").items.items()
+    }
+    found: list[RoiItem] = []
+    for number, items in listed.items.items():
+        fault = _repeated(file, number, items, drawn.items.get(number, ()))
+        for item in items:
+            contours = drawn.items.get(number, [None])[0]
+            roi = _read_roi(file, number, item, contours, series)
+            found.append(RoiItem(replace(roi, type=types.get(number, ""), fault=fault), contours))
+    findings = [*_unnumbered(file, listed, _LISTED), *_unnumbered(file, drawn, _DRAWN)]
+    for number in sorted(drawn.items.keys() - listed.items.keys()):
+        roi = Roi(file, number, f"ROI {number}", {}, fault=_repeated(file, number, (), drawn.items[number]))
+        item = drawn.items[number][0]
+        found.append(RoiItem(replace(roi, contours=_count_kinds(item), colour=_read_colour(item)), item))
+        findings.append(_unlisted(file, number))
+    return StructureSet(file, tuple(found), series, frozenset(_related_frames(dataset)), tuple(findings))
+
+
+def _read_roi(
+    file: str, number: int, item: Dataset, contours: Dataset | None, series: Sequence[ReferencedSeries]
+) -> Roi:
+    frame_uid = str(item.get("ReferencedFrameOfReferenceUID") or "")
+    return Roi(
+        file=file,
+        number=number,
+        name=str(item.get("ROIName") or "").strip() or f"ROI {number}",
+        contours=_count_kinds(contours),
+        colour=_read_colour(contours),
+        algorithm=str(item.get("ROIGenerationAlgorithm") or ""),
+        frame_of_reference_uid=frame_uid,
+        referenced_series_uids=tuple(s.series_uid for s in series if s.frame_uid == frame_uid and s.series_uid),
+    )
+
+
+def _count_kinds(item: Dataset | None) -> dict[str, int]:
+    return dict(Counter(map(kind_of_item, contour_items(item))))
+
+
+def _number(dataset: Dataset, sequence: str, keyword: str) -> _Numbered:
+    """Sort the items of a sequence by the ROI number that they give."""
+    found = _Numbered({}, [])
     for item in dataset.get(sequence) or ():
-        number = _read_whole(file, f"an item of {sequence}", item, keyword)
-        if number is None or number in found:
-            fault = "no" if number is None else f"the repeated {number} as its"
-            raise _corrupt(file, f"an item of {sequence} has {fault} {keyword}")
-        found[number] = item
+        try:
+            value: Any = item.get(keyword)
+            number = None if value is None or value == "" else float(value)
+        except (TypeError, ValueError, OverflowError):
+            found.faults.append((item, f"a {keyword} that is no number"))
+            continue
+        if number is None or number % 1:
+            found.faults.append((item, f"no {keyword}" if number is None else f"{number:g} as its {keyword}"))
+        else:
+            found.items.setdefault(int(number), []).append(item)
     return found
 
 
-def _read_whole(file: str, where: str, item: Dataset, keyword: str) -> int | None:
-    """Read a whole number, None where there is none. Raises UNREADABLE_NUMBER for anything else."""
-    try:
-        value = item.get(keyword)
-        number = None if value is None or value == "" else float(value)
-        if number is None or number == int(number):
-            return None if number is None else int(number)
-    except (TypeError, ValueError, OverflowError):
-        value = "what is there"
-    words = f"{where}: {keyword} is no whole number ({value})"
-    raise _unreadable(file, words, Code.UNREADABLE_NUMBER)
+def _unnumbered(file: str, numbered: _Numbered, sequence: str) -> Iterator[Finding]:
+    for item, fault in numbered.faults:
+        name = str(item.get("ROIName") or "").strip()
+        what = f"ROI “{name}” of the {sequence}" if name else f"an item of the {sequence}"
+        text = f"{file}: {what} has {fault}, so nothing says which contours are whose; it was left out"
+        hint = "The file was changed, or its writer numbers ROIs wrongly; export it again."
+        yield Finding(Code.UNREADABLE_NUMBER, text, hint, clause=CLAUSE, where=(name or file,))
 
 
-def _items(item: Dataset | None) -> Sequence[Dataset]:
-    return (item.get("ContourSequence") if item is not None else None) or ()
+def _repeated(file: str, number: int, listed: Sequence[Dataset], drawn: Sequence[Dataset]) -> Finding | None:
+    """Refuse the ROIs of one number, where it stands twice in one of the sequences."""
+    names = tuple(str(item.get("ROIName") or "").strip() or f"ROI {number}" for item in listed) or (f"ROI {number}",)
+    counts = [f"{len(s)} times in the {name}" for s, name in ((listed, _LISTED), (drawn, _DRAWN)) if len(s) > 1]
+    if not counts:
+        return None
+    called = " and ".join(f"“{name}”" for name in names)
+    return Finding(
+        Code.ROI_NUMBER,
+        f"{file}: ROI number {number} ({called}) stands {' and '.join(counts)}, so nothing says which contours are whose",
+        "Export the structure set again, from a program that numbers each ROI once.",
+        clause=CLAUSE,
+        where=names,
+    )
 
 
-def _kind_of(contour: Dataset) -> str:
-    return str(contour.get("ContourGeometricType") or "without a type")
+def _unlisted(file: str, number: int) -> Finding:
+    return Finding(
+        Code.ROI_NUMBER,
+        f"{file}: ROI number {number} has contours and is not in the {_LISTED}, which would give its name",
+        f"It is called “ROI {number}”. Find out which ROI it is before you use it.",
+        Severity.WARNING,
+        CLAUSE,
+        (f"ROI {number}",),
+    )
 
 
 def _load(header: Header) -> Dataset:
     try:
         return load(header.path)
     except (EOFError, ValueError, KeyError, AttributeError) as error:
-        raise _corrupt(header.path.name, f"it cannot be read: {error}") from error
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{header.path.name}: it cannot be read: {error}",
+            "The file was cut off or changed in transfer; export or copy it again.",
+            where=(header.path.name,),
+            clause=CLAUSE,
+        ) from error
 
 
-def _referenced_series(dataset: Dataset) -> Iterator[tuple[str, Dataset]]:
-    """Yield the Frame of Reference UID and the item of every RT Referenced Series."""
+def _referenced_series(dataset: Dataset) -> Iterator[ReferencedSeries]:
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():
             for item in study.get("RTReferencedSeriesSequence") or ():
-                yield str(frame.get("FrameOfReferenceUID", "")), item
+                frame_uid, series_uid = (
+                    str(frame.get("FrameOfReferenceUID", "")),
+                    str(item.get("SeriesInstanceUID", "")),
+                )
+                yield ReferencedSeries(frame_uid, series_uid, frozenset(image_uids_of(item)) - {""})
 
 
-def read_contours(roi: Roi, item: Dataset | None) -> list[Contour]:
-    """Read the contours of an ROI in their order, numbered from 1, with points in LPS mm. Raises CORRUPT_FILE."""
-    return [
-        Contour(number, _kind_of(contour), _read_points(roi, number, contour), _image_uids(contour))
-        for number, contour in enumerate(_items(item), 1)
-    ]
-
-
-def _read_points(roi: Roi, number: int, contour: Dataset) -> NDArray[np.float64]:
-    """Read (n, 3) Contour Data (3006,0050), from its bytes at once: value by value takes most of a conversion."""
-    place = f"ROI “{roi.name}”, contour {number}"
-    raw: Any = contour.get_item("ContourData").value if "ContourData" in contour else b""
-    try:
-        parts = raw.split(b"\\") if isinstance(raw, bytes) else raw
-        values = np.array(parts, dtype=np.float64) if raw else np.empty(0)
-    except ValueError as error:
-        raise _corrupt(roi.file, f"{place}: Contour Data is not numbers: {error}") from error
-    points = _read_whole(roi.file, place, contour, "NumberOfContourPoints")
-    if len(values) % 3 or not np.isfinite(values).all() or (points is not None and points * 3 != len(values)):
-        raise _corrupt(roi.file, f"{place}: Contour Data has {len(values)} values for {points} points of three")
-    return values.reshape(-1, 3)
-
-
-def _image_uids(contour: Dataset) -> tuple[str, ...]:
-    return tuple(str(i.get("ReferencedSOPInstanceUID", "")) for i in contour.get("ContourImageSequence") or ())
+def _related_frames(dataset: Dataset) -> Iterator[frozenset[str]]:
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
+        for relation in frame.get("FrameOfReferenceRelationshipSequence") or ():
+            yield frozenset(
+                (str(frame.get("FrameOfReferenceUID", "")), str(relation.get("RelatedFrameOfReferenceUID", "")))
+            )
 
 
 def _read_colour(item: Dataset | None) -> tuple[int, int, int] | None:
@@ -194,17 +270,3 @@ def _read_colour(item: Dataset | None) -> tuple[int, int, int] | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return red, green, blue
-
-
-def _corrupt(file: str, fault: str) -> PipelineError:
-    return _unreadable(file, fault, Code.CORRUPT_FILE)
-
-
-def _unreadable(file: str, fault: str, code: Code) -> PipelineError:
-    return refuse(
-        code,
-        f"{file}: {fault}",
-        "The file was cut off or changed in transfer; export or copy it again.",
-        where=(file,),
-        clause="PS3.3 C.8.8.6",
-    )
