@@ -23,9 +23,11 @@ from pipeline.conversion.record import Outcome
 from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
+from pipeline.crosscheck.agreement import Testimony, judge
 from pipeline.dicom.frame import frames_of
 from pipeline.dicom.header import read_header
 from pipeline.dicom.pixels import read_plane, stored_type
+from pipeline.geometry.grid import Grid
 from tests.helpers.jpeg_extended import encode
 from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, Truth, write
 from tests.helpers.pixel_kinds import compress_one_bit, compress_twelve_bits, stored_as, two_values
@@ -190,6 +192,27 @@ def test_floats_that_are_no_numbers_are_kept(tmp_path: Path) -> None:
     assert np.isnan(found[0, 0]).all()
     assert (found[1, 0] == np.inf).all()
     assert (found[2, 0] == -np.inf).all()
+
+
+@pytest.mark.parametrize(("theirs", "status"), [(np.nan, "AGREES"), (0.0, "DIFFERS"), (np.inf, "DIFFERS")])
+def test_a_witness_must_have_what_is_no_number_too(theirs: float, status: str) -> None:
+    ours = np.full((4, 3, 2), 7.0, np.float32)
+    ours[1, 1, 1] = np.nan
+    array = np.where(np.isnan(ours), np.float32(theirs), ours)
+    grid = Grid((4, 3, 2), np.eye(4))
+    testimony = Testimony("dcm2niix", "1", np.diag([-1.0, -1.0, 1.0, 1.0]), (4, 3, 2), array)
+    planes = [np.ascontiguousarray(ours[:, :, k].T) for k in range(2)]
+    assert judge(testimony, grid, 1e-3, lambda n, plane: plane, lambda: planes).status == status
+
+
+def test_a_large_integer_must_be_the_same_for_a_witness() -> None:
+    ours = np.full((4, 3, 2), 3_000_000_000, np.uint32)
+    array = ours.copy()
+    array[2, 1, 0] += 1
+    testimony = Testimony("SimpleITK", "1", np.diag([-1.0, -1.0, 1.0, 1.0]), (4, 3, 2), array)
+    planes = [np.ascontiguousarray(ours[:, :, k].T) for k in range(2)]
+    found = judge(testimony, Grid((4, 3, 2), np.eye(4)), 1e-3, lambda n, plane: plane, lambda: planes)
+    assert (found.status, found.voxels_differing) == ("DIFFERS", 1)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])

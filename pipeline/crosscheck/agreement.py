@@ -187,7 +187,14 @@ class _Comparison:
     differing: int | None = None
 
 
-def _compare(block: _Block, grid: Grid, limit_mm: float, expected: Iterable[tuple[Array, float]] | None) -> _Comparison:
+def _compare(
+    block: _Block,
+    grid: Grid,
+    limit_mm: float,
+    expected: Iterable[tuple[Array, float]] | None,
+    *,
+    excuses_nan: bool = False,
+) -> _Comparison:
     """Compare a block with a grid, and with the values of its planes and their size where voxels are compared."""
     shape = (*block.shape, 1, 1)[:3]
     lps = _take_our_step(block.lps, shape, grid)
@@ -197,7 +204,7 @@ def _compare(block: _Block, grid: Grid, limit_mm: float, expected: Iterable[tupl
     mapping, corner_mm = mapped.matrix, mapped.moved_mm
     differing = None
     if block.array is not None and expected is not None:
-        differing = _count_differing(block.array.reshape(shape), mapping, expected)
+        differing = _count_differing(block.array.reshape(shape), mapping, expected, excuses_nan=excuses_nan)
     difference = ""
     if corner_mm > limit_mm:
         difference = f"lies {corner_mm:.4f} mm away"
@@ -215,7 +222,7 @@ def _is_met(block: _Block, rule: Prediction, limit_mm: float, planes: Callable[[
     """Whether a witness gives exactly what was predicted of it. The place is compared first, since it is cheaper."""
     if _compare(replace(block, array=None), rule.grid, limit_mm, None).difference:
         return False
-    return not _compare(block, rule.grid, limit_mm, rule.expected(planes())).difference
+    return not _compare(block, rule.grid, limit_mm, rule.expected(planes()), excuses_nan=True).difference
 
 
 def _expect_values(physical: Physical, planes: Callable[[], Iterable[Array]]) -> Iterator[tuple[Array, float]]:
@@ -240,10 +247,12 @@ def _take_our_step(lps: Matrix, shape: Sequence[int], grid: Grid) -> Matrix:
     return lps
 
 
-def _count_differing(theirs: Array, mapping: NDArray[np.int64], expected: Iterable[tuple[Array, float]]) -> int:
+def _count_differing(
+    theirs: Array, mapping: NDArray[np.int64], expected: Iterable[tuple[Array, float]], *, excuses_nan: bool
+) -> int:
     """Count the voxels whose values differ, plane by plane, by more than rounding leaves.
 
-    Integers must be equal. A NaN among the expected values excuses whatever the witness has there.
+    Integers must be equal. A NaN must be one for the witness too, unless it excuses whatever the witness has there.
     """
     turned = reorder(theirs, mapping)
     differing = 0
@@ -252,7 +261,8 @@ def _count_differing(theirs: Array, mapping: NDArray[np.int64], expected: Iterab
         is_integer = turned.dtype.kind in "iu" and bool((ours == np.rint(ours)).all())
         rounding = 0.0 if is_integer else _ROUNDING * largest
         with np.errstate(invalid="ignore"):  # infinity less infinity
-            is_same = (ours == other) | (np.abs(ours - other) <= rounding) | np.isnan(ours)
+            is_same = (ours == other) | (np.abs(ours - other) <= rounding)
+        is_same |= np.isnan(ours) & (excuses_nan | np.isnan(other))
         differing += int(np.count_nonzero(~is_same))
     return differing
 
