@@ -10,7 +10,7 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.decode.embedded import colour, overlay
 from pipeline.decode.embedded.labelled import Named, parse_labels
 from pipeline.decode.embedded.recognise import recognise
-from pipeline.dicom.pixels import read_colour
+from pipeline.dicom.colour_pixels import read_colour
 from pipeline.dicom.scan import scan
 from tests.helpers import exports, phantom
 from tests.helpers.dicom_file import SYNTAXES

@@ -40,7 +40,7 @@ TOLD: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "first plane shifted": (("IM0001.dcm",), ("IM0001.dcm (plane 0)",)),
     "last plane shifted": (("IM0007.dcm",), ("IM0007.dcm (plane 6)",)),
     "1 plane 0.7 mm along the normal": (("IM0005.dcm",), ("0.000 mm in its plane, 0.700 mm along",)),
-    "plane twice": (("IM0004.dcm", "IM0004-1.dcm"), ("1 of 8 planes",)),
+    "plane twice, refuse": (("IM0004.dcm", "IM0004-1.dcm"), ("1 of 8 planes",)),
     "tilt 15°": ((), ("15.00°", "left-right axis", "3.22 mm")),
     "1 plane with 0.9% other spacing": (("IM0005.dcm",), ("IM0005.dcm has pixels of 0.807", "0.8 \\ 1.3")),
     "cosines x 0.99": ((), ("lengths 0.9900 and 0.9900",)),
@@ -66,7 +66,7 @@ def test_the_refusal_names_files_and_numbers(tmp_path: Path, name: str) -> None:
 
 PAIRS: dict[str, tuple[Code, Code]] = {
     "1 plane missing and 1 shifted": (Code.DISPLACED_PLANE, Code.MISSING_PLANES),
-    "plane twice and 1 missing": (Code.DUPLICATE_POSITION, Code.MISSING_PLANES),
+    "plane twice and 1 missing, refuse": (Code.DUPLICATE_POSITION, Code.MISSING_PLANES),
     "tilt and 1 plane missing": (Code.MISSING_PLANES, Code.GANTRY_TILT),
 }
 

@@ -137,7 +137,6 @@ DAMAGED = {
 UNSUPPORTED = {
     "bits": (put(70, "h", 1), "bits"),
     "complex": (put(70, "h", 1792), "complex128"),
-    "RGB": (put(70, "h", 128), "RGB"),
     "RGBA": (put(70, "h", 2304), "RGBA"),
     "float128": (put(70, "h", 1536), "float128"),
     "no magic": (put(344, "i", 0), "n\\+1"),

@@ -42,6 +42,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "part": [Try(("no such",))],
         "rois": [Try(("{roi}",))],
         "as_": [Try(("image",))],
+        "palette": [Try(("apply",))],
         "keep_values": [Try()],
         "allow_empty": [Try()],
         "fractional": [Try(("0.9",)), Try(("keep",))],

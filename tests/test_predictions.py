@@ -18,10 +18,13 @@ from pipeline.core.findings import Code
 from pipeline.core.policy import Policy
 from pipeline.crosscheck.agreement import Agreement, judge
 from pipeline.crosscheck.agreement import Testimony as Told
+from pipeline.crosscheck.known_colours import ColourRule
 from pipeline.crosscheck.known_wrong import Rule, predict
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
+from tests.helpers.cases_colour import palette, unique_tables
+from tests.helpers.colour_series import JPEG, NATIVE, RLE, grey_jpeg, smooth_colours
 from tests.helpers.hard_case import SMALL
 from tests.helpers.hard_edits import moved, tags
 from tests.helpers.meta import declare
@@ -34,6 +37,9 @@ AGAINST, PLANES = replace(FRAMES, stored="against"), replace(AXIAL, kind="ct")
 WIDE, UNSCALED = replace(AXIAL, bits_allocated=32), values(DoseGridScaling="1")
 JITTER = (0.05, -0.05, 0.03, 0.0, -0.04, 0.05, -0.02)
 POLICY = Policy(as_="image", crosscheck="voxels", on_tilt="shear")
+APPLIED = replace(POLICY, palette="apply")
+COLOURED = replace(OBLIQUE, shape=(40, 34, 5), bits_allocated=8, content="mask", labels=(60, 120, 200), radius_mm=15)
+COLOURS = smooth_colours(COLOURED.shape)
 
 
 def _modality_lut(_: int, dataset: Dataset) -> None:
@@ -95,15 +101,21 @@ def as_written(_: int, dataset: Dataset) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """A series that a witness is wrong about. after: what is done to every file once written."""
+    """A series that a witness is wrong about.
+
+    after: what is done to every file once written. policy: of the conversion. seen: by how much a voxel has to be wrong to
+    be no such fault.
+    """
 
     witness: str
     spec: Spec
     edit: Edit = as_written
     after: Callable[[Path], None] | None = None
+    policy: Policy = POLICY
+    seen: int = 1
 
 
-CASES = {
+CASES: dict[tuple[Rule | ColourRule, str], Case] = {
     (Rule.IN_STACK_POSITION, "reversed"): Case("dicom2nifti", replace(OBLIQUE, kind="enhanced ct", stored="against")),
     (Rule.IN_STACK_POSITION, "shuffled"): Case("dicom2nifti", replace(SMALL, kind="enhanced mr", stored="shuffled")),
     (Rule.FRAMES_AS_STORED, ""): Case("SimpleITK", replace(OBLIQUE, kind="enhanced ct", stored="shuffled")),
@@ -118,6 +130,7 @@ CASES = {
         "dcm2niix", replace(SMALL, instance_numbers="against"), moved(lambda k: (0, 0, 0.03 * (k == 6)))
     ),
     (Rule.ONE_PER_UID, ""): Case("dcm2niix", OBLIQUE, tags(SOPInstanceUID="1.2.3", InstanceNumber=None)),
+    (Rule.ONE_SERIES_UID, ""): Case("SimpleITK", OBLIQUE, tags(SeriesInstanceUID=lambda k: f"1.2.3.{k + 1}")),
     (Rule.NO_LONE_INTERCEPT, ""): Case("dicom2nifti", OBLIQUE, tags(RescaleIntercept="-1024")),
     (Rule.INVERTED, "12 bits"): Case("SimpleITK", replace(OBLIQUE, photometric="MONOCHROME1", bits_stored=12)),
     (Rule.INVERTED, "signed"): Case("SimpleITK", replace(OBLIQUE, photometric="MONOCHROME1", signed=True)),
@@ -158,6 +171,40 @@ CASES = {
     ),
     (Rule.SWAPPED_WORDS, ""): Case("SimpleITK", replace(OBLIQUE, bits_allocated=32), after=_big_endian),
     (Rule.ONE_SLOPE, ""): Case("dcm2niix", replace(OBLIQUE, rescale=tuple((1e-8 * (10 + k), 0.0) for k in range(7)))),
+    (Rule.JPEG_ROUNDING, "grey"): Case(
+        "dcm2niix", replace(COLOURED, transfer_syntax="jpeg"), grey_jpeg(COLOURS[..., 1]), seen=3
+    ),
+    **{
+        (Rule.JPEG_ROUNDING, name): Case(
+            "dcm2niix", replace(COLOURED, transfer_syntax="jpeg"), JPEG[name].edit(COLOURS), seen=40
+        )
+        for name in ("4:4:4", "4:2:2", "4:2:0", "JFIF", "Adobe RGB")
+    },
+    **{
+        (ColourRule.AS_DECLARED, f"{witness}, {name}"): Case(
+            witness, replace(COLOURED, transfer_syntax="jpeg"), JPEG[name].edit(COLOURS)
+        )
+        for witness, name in (
+            ("SimpleITK", "JFIF called RGB"),
+            ("SimpleITK", "Adobe RGB called YBR"),
+            ("SimpleITK", "Adobe YBR called RGB"),
+            ("dicom2nifti", "Adobe YBR called RGB"),
+        )
+    },
+    **{
+        (ColourRule.RLE_AS_STORED, name): Case(
+            "dcm2niix", replace(COLOURED, transfer_syntax="rle frames"), RLE[name].edit(COLOURS)
+        )
+        for name in ("RGB in planes", "YBR_FULL", "YBR_FULL in planes")
+    },
+    (ColourRule.ONE_SAMPLE, ""): Case(
+        "SimpleITK", COLOURED, NATIVE["RGB"].edit(COLOURS, PhotometricInterpretation="MONOCHROME2")
+    ),
+    (ColourRule.PALETTE_APPLIED, ""): Case("SimpleITK", COLOURED, palette(unique_tables(256))),
+    **{
+        (ColourRule.PALETTE_LEFT_OUT, witness): Case(witness, COLOURED, palette(unique_tables(256)), policy=APPLIED)
+        for witness in ("dicom2nifti", "dcm2niix")
+    },
 }
 ON_SAMPLES = {Rule.MIRRORED_MOSAIC: "dicom2nifti", Rule.MOSAIC_SHEET: "SimpleITK"}
 
@@ -170,9 +217,9 @@ def witnesses() -> Iterator[Panel]:
         yield shared
 
 
-def product_of(folder: Path) -> Product:
+def product_of(folder: Path, policy: Policy = POLICY) -> Product:
     series = choose(scan([folder]), None)
-    return product_of_part(series, split(series.frames)[0], POLICY)
+    return product_of_part(series, split(series.frames)[0], policy)
 
 
 def told_by(panel: Panel, witness: str, product: Product) -> Told:
@@ -191,15 +238,18 @@ def judged(told: Told, product: Product) -> Agreement:
     return judge(told, product.grid, limit, seen.physical, lambda: iter(voxels), known)
 
 
-def planted(told: Told, product: Product) -> Iterator[tuple[str, Told]]:
+def planted(told: Told, product: Product, seen: int = 1) -> Iterator[tuple[str, Told]]:
     """The same testimony with one more fault: in a voxel, in the place of the block, in its step."""
     assert told.array is not None
     assert told.affine_ras is not None
     array = np.array(told.array)
     spoiled = array.copy()
-    spoiled[0, -1, 0] += (
-        1  # of our first row: of half a plane's others nothing is predicted where code streams are narrow
-    )
+    # Of our first row: of half a plane's others nothing is predicted where code streams are narrow.
+    if spoiled.dtype.names is None:
+        spoiled[0, -1, 0] += seen
+    else:
+        spoiled["R"][0, -1, 0] ^= 128
+        spoiled["G"][0, -1, 0] ^= 128
     yield "a voxel", replace(told, array=spoiled)
     for row, column, what in ((2, 3, "its place"), (0, 0, "a spacing")):
         affine = told.affine_ras.copy()
@@ -209,17 +259,17 @@ def planted(told: Told, product: Product) -> Iterator[tuple[str, Told]]:
         yield "all its rows", replace(told, array=np.roll(array, 1, axis=1))
 
 
-def assert_met_exactly(rule: Rule, witness: str, panel: Panel, product: Product) -> None:
+def assert_met_exactly(rule: Rule | ColourRule, witness: str, panel: Panel, product: Product, seen: int = 1) -> None:
     told = told_by(panel, witness, product)
     agreement = judged(told, product)
     assert agreement.status == "KNOWN_WRONG", agreement
     assert agreement.words.endswith(f"as it is known to: {rule.value}")
-    for what, worse in planted(told, product):
+    for what, worse in planted(told, product, seen):
         assert judged(worse, product).status == "DIFFERS", what
 
 
 def test_every_rule_has_a_case() -> None:
-    assert {rule for rule, _ in CASES} | set(ON_SAMPLES) == set(Rule)
+    assert {rule for rule, _ in CASES} | set(ON_SAMPLES) == {*Rule, *ColourRule}
 
 
 def test_every_rule_is_in_the_page_of_witnesses() -> None:
@@ -236,13 +286,13 @@ def test_every_rule_is_in_the_page_of_witnesses() -> None:
 
 @pytest.mark.parametrize("name", CASES, ids=lambda n: f"{n[0].name} {n[1]}".strip())
 def test_a_prediction_is_met_and_nothing_beside_it_is_excused(
-    tmp_path: Path, witnesses: Panel, name: tuple[Rule, str]
+    tmp_path: Path, witnesses: Panel, name: tuple[Rule | ColourRule, str]
 ) -> None:
     case = CASES[name]
     truth = write(tmp_path, case.spec, edit=case.edit)
     for path in truth.paths if case.after else ():
         case.after(path)
-    assert_met_exactly(name[0], case.witness, witnesses, product_of(tmp_path))
+    assert_met_exactly(name[0], case.witness, witnesses, product_of(tmp_path, case.policy), case.seen)
 
 
 @pytest.mark.parametrize("rule", ON_SAMPLES, ids=lambda rule: rule.name)
@@ -375,12 +425,14 @@ def test_few_rules_leave_voxels_to_chance(tmp_path: Path, witnesses: Panel) -> N
         truth = write(tmp_path / str(name), case.spec, edit=case.edit)
         for path in truth.paths if case.after else ():
             case.after(path)
-        product = product_of(truth.folder)
+        product = product_of(truth.folder, case.policy)
         seen = product.witnessed
         assert seen is not None
+        if product.volume.voxels.dtype.names is not None:
+            continue  # no colour is NaN
         for prediction in predict(case.witness, seen.stack, seen.frames, seen.physical):
-            planes = [plane.astype(float) for plane, _ in prediction.expected(iter(product.volume.voxels))]
-            unknown = max(np.isnan(plane).sum() for plane in planes)
+            planes = [plane for plane, _ in prediction.expected(iter(product.volume.voxels))]
+            unknown = max(0 if p.dtype.names else np.isnan(p.astype(float)).sum() for p in planes)
             if Rule.NARROW_CODE_STREAM in prediction.rules:
                 assert unknown == planes[0].size / 2
             elif Rule.BRIGHT_BITS in prediction.rules:  # those of a last byte that is not full

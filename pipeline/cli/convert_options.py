@@ -39,12 +39,15 @@ def _add_choice(g: argparse._ArgumentGroup, *option: str, help: str, dest: str |
 
 
 def _add_which(p: argparse.ArgumentParser) -> None:
-    from ..core.policy import default
-
     g = p.add_argument_group("which, and what of it")
     output.add_series_choice(g)
     g.add_argument("--rois", metavar="NAME,…", help="names or numbers of ROIs, segments or masks; all by default")
     _add_choice(g, "--as", dest="as_", help="labels as stored (default), or grey values with their rescale")
+    _add_choice(
+        g,
+        "--palette",
+        help="PALETTE COLOR with --as image: the stored values (default), or the colours that the palette gives them",
+    )
     g.add_argument("--keep-values", action="store_true", help="keep both values of a mask of two, such as 0/255")
     g.add_argument(
         "--on-lossy",
@@ -53,6 +56,12 @@ def _add_which(p: argparse.ArgumentParser) -> None:
         help="a mask smeared by lossy compression: refuse, cut it at half of its range, or keep the values as they came",
     )
     g.add_argument("--allow-empty", action="store_true", help="write a mask that holds one value only")
+    _add_segments(g)
+
+
+def _add_segments(g: argparse._ArgumentGroup) -> None:
+    from ..core.policy import default
+
     g.add_argument(
         "--fractional",
         type=_parse_fractional,

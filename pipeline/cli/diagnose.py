@@ -82,7 +82,7 @@ def _read_truth(options: argparse.Namespace, policy: Policy) -> _Truth:
 
     source, source_frames = read_laid_series([Path(s) for s in options.source], None, None, policy)
     if not options.mask_series:
-        return _Truth(source, source_frames, image_of(source_frames).array(), is_mask=False)
+        return _Truth(source, source_frames, image_of(source_frames, policy).array(), is_mask=False)
     mask, mask_frames = read_laid_series([Path(options.mask_series)], None, None, policy)
     _refuse_elsewhere(mask, mask_frames.grid, source_frames.grid, policy)
     return _Truth(mask, mask_frames, mask_of(mask, mask_frames, policy).array(), is_mask=True)
@@ -120,6 +120,7 @@ def _diagnose(header: NiftiHeader, array: Array, truth: _Truth) -> Diagnosis:
     """Find the mistakes. Where the images explain nothing, the file may be a mask, and the affine alone is judged."""
     from ..diagnosis.diagnose import diagnose
     from ..diagnosis.mistakes import Context
+    from ..volume.colour import is_rgb
 
     stack, series = truth.laid_frames.stack, truth.series
     context = Context(
@@ -127,6 +128,8 @@ def _diagnose(header: NiftiHeader, array: Array, truth: _Truth) -> Diagnosis:
         spacing_between_slices_mm=series.get("SpacingBetweenSlices"),
         irregularity_mm=stack.residual_mm + stack.straightened_mm,
     )
+    if is_rgb(truth.array.dtype) and not is_rgb(array.dtype):  # it may be a mask on images of colours
+        return diagnose(header.affine, header.shape, truth.grid, context=context)
     found = diagnose(header.affine, header.shape, truth.grid, array=array, truth=truth.array, context=context)
     if found.status == "unexplained" and not truth.is_mask:
         return diagnose(header.affine, header.shape, truth.grid, context=context)

@@ -22,7 +22,7 @@ from ..core.policy import Policy
 from ..geometry.affine import LPS_TO_RAS, right_handed
 from ..geometry.grid import GeometryError, Grid
 from ..nifti import file as nifti
-from ..nifti.header import NiftiHeader, require_affine
+from ..nifti.header import NiftiHeader, require_affine, require_numbers
 from ..nifti.proof import prove
 from ..nifti.streams import open_stream
 from ..volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
@@ -60,9 +60,9 @@ def labels_of(header: NiftiHeader, array: Array, name: str) -> Array:
 
     Returns: (i, j, k) in the smallest unsigned type that holds them.
 
-    Raises: PipelineError NOT_A_MASK where slope * stored + intercept is not whole, is negative or too large.
+    Raises: PipelineError UNSUPPORTED_NIFTI for colours, NOT_A_MASK where slope * stored + intercept is not whole, is negative or too large.
     """
-    slope, intercept = header.scaling
+    slope, intercept = require_numbers(header, name).scaling
     scaled = array if (slope, intercept) == (1.0, 0.0) else array.astype(np.float64) * slope + intercept
     if not np.isfinite(scaled).all():
         raise _no_labels(name, header, "some values are no finite numbers")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
-from ..decode.image import decode_image, decode_mask
+from ..decode.image import decode_mask
+from ..decode.picture import decode_picture
 from ..dicom import split_volumes
 from ..dicom.scan import Scan, Series, choose, left_out_beside, scan
 from ..dicom.split_volumes import Part
@@ -46,9 +47,9 @@ def read_laid_series(
     return chosen, lay_frames(chosen_part(chosen, part).frames, policy, chosen.title)
 
 
-def image_of(laid_frames: LaidFrames) -> Voxels:
-    """Read the stored grey values of a series on its grid."""
-    decoded = decode_image(laid_frames.frames, padded=not laid_frames.whole)
+def image_of(laid_frames: LaidFrames, policy: Policy) -> Voxels:
+    """Read the stored grey values or the colours of a series on its grid. policy: what becomes of a palette."""
+    decoded = decode_picture(laid_frames.frames, policy, padded=not laid_frames.whole)
     return laid_frames.place(decoded.voxels, decoded.padding)
 
 
@@ -80,7 +81,7 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
         )
     if len(parts) == 1:
         return parts[0]
-    raise refuse(
+    several = refuse(
         parts[0].code,
         f"{series.title} holds {len(parts)} volumes, and one file holds one",
         "Choose one with --part NUMBER or NAME. Or give the files of one alone. All of them: verimask convert with -o a "
@@ -91,6 +92,7 @@ def chosen_part(series: Series, wanted: str | None) -> Part:
         unit="volumes",
         where=(series.uid,),
     )
+    raise PipelineError(several.finding, tuple(dict.fromkeys(f for part in parts for f in part.findings)))
 
 
 def refuse_broken(findings: Sequence[Finding]) -> None:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from ..core.findings import Finding
 from ..core.policy import Policy
-from ..decode.image import Decoded, decode_image, decode_mask
+from ..decode.image import Decoded, decode_mask
+from ..decode.picture import decode_picture
 from ..dicom.frame import Frame
 from ..dicom.scan import Series
 from ..dicom.split_volumes import Part
@@ -175,7 +176,7 @@ def product_of_frames(
         form="image" if decoded.segments is None else "labels",
         proof=Proof.of(laid_frames.stack),
         frames=laid_frames.at_k,
-        findings=(*laid_frames.findings, *decoded.findings),
+        findings=(*(part.findings if part else ()), *laid_frames.findings, *decoded.findings),
         witnessed=Witnessed(laid_frames.frames, laid_frames.stack, decoded.physical) if seen else None,
         suffix=f"part-{part.number}" if part and part.name else "",
         assumed=laid_frames.assumed,
@@ -201,7 +202,7 @@ def product_over_time(series: Series, parts: Sequence[Part], policy: Policy) -> 
     if any(not _same_grid(first, other) for other in laid_frames) or not all(p.whole for p in laid_frames):
         return None
     frames = tuple(frame for volume in laid_frames for frame in volume.frames)
-    decoded = decode_image(frames)
+    decoded = decode_picture(frames, policy)
     columns, rows, _ = first.grid.shape
     voxels = Voxels((columns, rows, len(frames)), decoded.voxels.dtype, decoded.voxels.plane)
     worst = max((p.stack for p in laid_frames), key=lambda s: s.residual_mm)
@@ -211,7 +212,7 @@ def product_over_time(series: Series, parts: Sequence[Part], policy: Policy) -> 
         form="image",
         proof=Proof.of(worst),
         frames=frames,
-        findings=(*(f for p in laid_frames for f in p.findings), *decoded.findings),
+        findings=(*parts[0].findings, *(f for p in laid_frames for f in p.findings), *decoded.findings),
         witnessed=Witnessed(frames, worst, decoded.physical),
         volumes=len(parts),
         extra={"Volumes": [p.name for p in parts]},
@@ -220,7 +221,7 @@ def product_over_time(series: Series, parts: Sequence[Part], policy: Policy) -> 
 
 
 def _decode(frames: Sequence[Frame], policy: Policy, name: str, *, padded: bool) -> Decoded:
-    return decode_image(frames, padded=padded) if policy.as_ == "image" else decode_mask(frames, policy, name)
+    return decode_picture(frames, policy, padded=padded) if policy.as_ == "image" else decode_mask(frames, policy, name)
 
 
 def _same_grid(one: LaidFrames, other: LaidFrames) -> bool:

@@ -25,6 +25,7 @@ from ..nifti import file as nifti
 from ..nifti.header import parse_header
 from ..nifti.proof import prove, start_read_back
 from ..nifti.streams import open_stream
+from ..volume.colour import name_type
 from ..volume.label_files import label_file, label_text
 from ..volume.label_table import Counter, LabelRow, label_table
 from ..volume.mask import Mask
@@ -90,7 +91,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
             output=place.path,
             series=product.series.title,
             shape=layout.shape,
-            dtype=str(layout.voxels.dtype),
+            dtype=name_type(layout.voxels.dtype),
             labels=proven.labels,
             proofs=proven.proofs,
             agreements=agreements,

@@ -56,9 +56,11 @@ class Policy:
     witness_limit_s: float = 600.0
 
     as_: Literal["mask", "image"] = "mask"
+    palette: Literal["stored", "apply"] = "stored"
     on_tilt: Literal["refuse", "shear", "resample"] = "refuse"
     on_gap: Literal["refuse", "fill", "nearest", "resample"] = "refuse"
-    on_duplicate: Literal["refuse", "drop", "first", "last"] = "refuse"
+    # Of a plane with the same pixels at the same place nothing is lost; others are refused with "drop" too.
+    on_duplicate: Literal["refuse", "drop", "first", "last"] = "drop"
     on_lossy: Literal["refuse", "threshold", "keep"] = "refuse"
     on_unread: Literal["refuse", "leave-out"] = "refuse"
     assume_spacing: bool = False

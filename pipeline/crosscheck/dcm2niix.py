@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..core.workers import kill, own_group
+from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import (
     ONLY_WHOLE,
@@ -20,6 +22,7 @@ from .child import (
 )
 
 NAME = "dcm2niix"
+_REASONS = ("Error", "Unsupported", "not large enough")
 
 
 def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
@@ -61,11 +64,22 @@ def _convert(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony
     printed = _run(command, folder, limit_s)
     outputs = sorted(target.glob("*.nii"))
     if len(outputs) != 1:
-        why = next((line for line in printed.splitlines() if "Error" in line or "Warning" in line), "")
+        why = _find_reason(printed)
         return Testimony(NAME, find_version(NAME), refusal=f"wrote {len(outputs)} files for one series. {why}".strip())
     image = nibabel.load(outputs[0])
-    array = np.array(np.asanyarray(image.dataobj)) if job.voxels else None
+    array = np.array(_values_of(image.dataobj)) if job.voxels else None
     return Testimony(NAME, find_version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
+
+
+def _values_of(proxy: Any) -> Array:
+    """The rescaled values of a file; colours as they are, since nothing scales them."""
+    return np.asanyarray(proxy if proxy.dtype.names is None else proxy.get_unscaled())
+
+
+def _find_reason(printed: str) -> str:
+    """The line that says why nothing, or too much, was written: a lasting one before any other warning."""
+    lines = [line for line in printed.splitlines() if "Error" in line or "Warning" in line]
+    return next((line for line in lines if any(word in line for word in _REASONS)), next(iter(lines), ""))
 
 
 def _run(command: list[str], folder: Path, limit_s: float) -> str:

@@ -5,6 +5,7 @@ Rules:
 - Where it refuses what it need not (instance numbers, empty timing tags, fewer than four planes), it is asked once more
   on copies with only those tags rewritten and its validations lifted, and the answer says so. Position, orientation
   and spacing are never touched.
+- Colours it gives as RGBA, or as a fourth axis: their red, green and blue are its answer.
 - A file of several frames without functional groups is asked for once: its checks are what keeps it from misreading one.
 - For the affine alone, only headers are read: its own code runs with an empty block in place of the pixels.
 """
@@ -24,6 +25,8 @@ import numpy as np
 
 from ..geometry.affine import Matrix
 from ..geometry.axis_order import Order
+from ..volume.colour import RGB24, SAMPLES, from_samples
+from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import describe_error, find_version, serve
 
@@ -97,7 +100,7 @@ def _has_one_place(job: Job) -> bool:
 def _convert(job: Job, *, lenient: bool) -> Testimony:
     from unittest import mock
 
-    from dicom2nifti import common, convert_dicom, settings
+    from dicom2nifti import common, convert_dicom, convert_generic, settings
     from nibabel.nifti1 import Nifti1Image
 
     datasets = [_read_dataset(path, job.voxels) for path in dict.fromkeys(job.files)]
@@ -107,13 +110,32 @@ def _convert(job: Job, *, lenient: bool) -> Testimony:
         if not job.voxels:
             patched.enter_context(mock.patch.object(common, "get_volume_pixeldata", _make_single_block))
             patched.enter_context(mock.patch.object(common, "multiframe_to_block", _make_multi_block))
+            patched.enter_context(mock.patch.object(convert_generic, "create_rgba_nifti", Nifti1Image))
         for name in _LIFTED if lenient else ():
             patched.enter_context(mock.patch.object(settings, f"validate_{name}", False))
         # It insists on writing what it reorders; the image it returns is enough.
         patched.enter_context(mock.patch.object(Nifti1Image, "to_filename"))
         image = convert_dicom.dicom_array_to_nifti(datasets, None, reorient_nifti=True)["NII"]
-    array = np.asanyarray(image.dataobj) if job.voxels else None
-    return Testimony(NAME, find_version(NAME), np.asarray(image.affine, float), tuple(image.shape), array)
+    shape, affine = tuple(image.shape), np.asarray(image.affine, float)
+    if datasets[0].get("SamplesPerPixel", 1) == 1:
+        return Testimony(NAME, find_version(NAME), affine, shape, np.asanyarray(image.dataobj) if job.voxels else None)
+    shape = shape[:3] if len(shape) < 4 else _without_samples(shape)
+    array = _as_colours(np.asanyarray(image.dataobj), shape) if job.voxels else None
+    return Testimony(NAME, find_version(NAME), affine, shape, array)
+
+
+def _without_samples(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a block of colours that has its samples along the last axis."""
+    return shape[:-1] if shape[-1] == SAMPLES else shape
+
+
+def _as_colours(array: Array, shape: tuple[int, ...]) -> Array:
+    """Red, green and blue of voxels that are RGBA, or have their samples along the last axis."""
+    if array.dtype.names is not None:
+        samples = np.stack([array[name] for name in RGB24.names or ()], -1)
+    else:
+        samples = array
+    return from_samples(samples) if samples.dtype == np.uint8 and samples.shape == (*shape, SAMPLES) else array
 
 
 def _read_dataset(path: str, voxels: bool) -> Any:

@@ -5,6 +5,7 @@ Rules:
   the result.
 - A place is a grid, and which of our planes lie on it; values are computed anew from the stored ones. Faults may add up:
   every place is tried with every kind of values.
+- Lossy JPEG alone is not computed anew: decoders may differ by one level (ISO/IEC 10918-2), and so much is excused.
 - A value that a witness leaves to chance is predicted as NaN and excuses any value there. No other value may be NaN.
 """
 
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 from itertools import product
 
 import numpy as np
 
 from ..core.limits import LEANS_DEGREES
+from ..dicom.colour_pixels import has_samples, is_colour
 from ..dicom.encoding import EXPLICIT_BIG
 from ..dicom.frame import Frame
 from ..dicom.modality import real_world_mapping, rescales
@@ -27,12 +30,21 @@ from ..dicom.polarity import may_be_reversed
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
 from ..volume.mask import Array, Physical
+from .known_colours import predict_colours
 from .prediction import Prediction, Rule, normal_of, position_of, restack
 from .vector_faults import leave_doses, lose_place, step_by_tag
 
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32
 _GE_SYNTAX = "1.2.840.113619.5.2"
 _COMPRESSED = "1.2.840.10008.1.2.4."
+_LOSSY_JPEG = (f"{_COMPRESSED}50", f"{_COMPRESSED}51")
+
+
+def _measure_level(frames: Sequence[Frame]) -> float:
+    """One level of the stored values, in the unit of the rescaled ones; of colours, 1."""
+    if has_samples(frames[0]):
+        return 1.0
+    return max(abs(slope) for slope, _ in rescales(frames))
 
 
 def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physical | None) -> Iterator[Prediction]:
@@ -47,12 +59,17 @@ def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physi
     Yields: predictions with one rule or more: every known place with every known kind of values.
     """
     places = [Prediction((), stack.grid), *_PLACES[witness](stack, frames)]
-    values: list[tuple[tuple[Rule, ...], Physical | None]] = [((), physical)]
+    values: list[tuple[tuple[Enum, ...], Physical | None]] = [((), physical)]
     if physical is not None:
-        values += [((rule,), computed) for rule, computed in _VALUES[witness](frames, physical)]
+        of_colours = any(is_colour(f) for f in frames)
+        known = predict_colours(witness, frames) if of_colours else _VALUES[witness](frames, physical)
+        values += [((rule,), computed) for rule, computed in known]
+        if witness == "dcm2niix" and any(f.header.transfer_syntax in _LOSSY_JPEG for f in frames):
+            values.append(((Rule.JPEG_ROUNDING,), physical))
     for place, (rules, computed) in product(places, values):
         if place.rules or rules:
-            yield replace(place, rules=place.rules + rules, values=computed)
+            within = _measure_level(frames) if Rule.JPEG_ROUNDING in rules else 0.0
+            yield replace(place, rules=place.rules + rules, values=computed, within=within)
 
 
 # --- places ---------------------------------------------------------------------------------------------------------
@@ -84,6 +101,8 @@ def _predict_simpleitk_places(stack: Stack, frames: Sequence[Frame]) -> Iterator
         first, last = position_of(frames[0]), position_of(frames[-1])
         step = normal_of(frames[0]) * np.linalg.norm(last - first) / (len(frames) - 1)
         yield restack(Rule.NO_SHEAR, stack.grid, first, step)
+    if len({f.get("SeriesInstanceUID") for f in frames}) == len(frames) > 1:
+        yield from _predict_single_planes(Rule.ONE_SERIES_UID, stack.grid)
 
 
 def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
@@ -104,11 +123,15 @@ def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[
         if step.any():
             yield restack(rule, stack.grid, origin - step * start, step)
     if len({f.sop_instance_uid for f in frames}) == 1 < len({f.path for f in frames}):
-        for k in range(len(frames)):
-            lps = stack.grid.lps.copy()
-            lps[:3, 3] = stack.grid.points((0, 0, k))
-            alone = Grid((*stack.grid.shape[:2], 1), lps)
-            yield Prediction((Rule.ONE_PER_UID,), alone, picks=(k,))
+        yield from _predict_single_planes(Rule.ONE_PER_UID, stack.grid)
+
+
+def _predict_single_planes(rule: Rule, grid: Grid) -> Iterator[Prediction]:
+    """Predict each plane of a grid as all that is read of it."""
+    for k in range(grid.shape[2]):
+        lps = grid.lps.copy()
+        lps[:3, 3] = grid.points((0, 0, k))
+        yield Prediction((rule,), Grid((*grid.shape[:2], 1), lps), picks=(k,))
 
 
 def _predict_sheet(frames: Sequence[Frame]) -> Prediction:

@@ -15,6 +15,7 @@ import numpy as np
 from ..dicom.frame import Frame
 from ..geometry.affine import Matrix
 from ..geometry.grid import Grid, Plane
+from ..volume.colour import is_rgb
 from ..volume.mask import Array, Physical
 
 
@@ -30,6 +31,7 @@ class Rule(Enum):
     NO_SHEAR = "drop the shear of a tilted gantry"
     FIRST_GAP = "take the step from the first gap alone"
     ONE_PER_UID = "keep one of the files that have one SOP Instance UID"
+    ONE_SERIES_UID = "read the files of one Series Instance UID, and leave out those of any other"
     NO_LONE_INTERCEPT = "leave out a Rescale Intercept that has no slope"
     INVERTED = "invert MONOCHROME1"
     BRIGHT_BITS = "give 255 for a bit that is set"
@@ -38,6 +40,7 @@ class Rule(Enum):
     REAL_WORLD_VALUES = "apply the Real World Value Mapping in place of the rescale"
     NARROW_CODE_STREAM = "take 8-bit code streams for 16-bit ones"
     ROWS_TURNED = "turn round what GE's epi_pepolar stores upside down"
+    JPEG_ROUNDING = "round lossy JPEG otherwise, by no more than one level of grey or luminance"
     ONE_SIGN = "take every plane for signed or unsigned as one of them is"
     LOST_POSITION = "take the origin for the position of a Nuclear Medicine image that is not in its detector's item"
     RETIRED_CLASS = "know no detector and no spacing of the retired Nuclear Medicine class"
@@ -55,18 +58,19 @@ class Prediction:
 
     grid: where its block lies. values: (n, plane) to the values of our plane n; None where voxels are not compared.
     picks: which of our planes lies at every k of the grid; None for all in our order. sheet: the tile numbers of planes
-    that lie on one sheet.
+    that lie on one sheet. within: by how much a value may differ, in its unit; of colours, their luminance.
     """
 
-    rules: tuple[Rule, ...]
+    rules: tuple[Enum, ...]
     grid: Grid
     values: Physical | None = None
     picks: tuple[int, ...] | None = None
     sheet: tuple[int, ...] = ()
+    within: float = 0.0
 
     @property
     def words(self) -> str:
-        return "; ".join(rule.value for rule in self.rules)
+        return "; ".join(str(rule.value) for rule in self.rules)
 
     def expected(self, planes: Iterable[Array]) -> Iterator[tuple[Array, float]] | None:
         """The values of every plane of `grid` and the largest number of each, computed from the planes of our file.
@@ -81,7 +85,12 @@ class Prediction:
         elif self.picks is not None:  # they come in our order, and are wanted in another
             kept = list(computed)
             computed = (kept[n] for n in self.picks)
-        return ((plane, float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))) for plane in computed)
+        return ((plane, _find_largest(plane)) for plane in computed)
+
+
+def _find_largest(plane: Array) -> float:
+    """The largest number of a plane, by which its rounding is judged; 0 for colours, which nobody rounds."""
+    return 0.0 if is_rgb(plane.dtype) else float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))
 
 
 def restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[int, ...] | None = None) -> Prediction:

@@ -38,6 +38,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (r"ConversionError: IMPLICIT_VR_ENHANCED_DICOM", "it takes no enhanced file under implicit VR"),
         (r"ConversionError: MOSAIC_TYPE_NOT_SUPPORTED", "it knows few kinds of mosaic"),
         (
+            r"ValueError: could not broadcast input array from shape \((\d+,\d+),3\) into shape \(\1(,3,3)?\)",
+            "it has no colours in multi-frame instances, nor in a single plane",
+        ),
+        (
             r"TypeError: unsupported operand type\(s\) for \*: 'float' and 'NoneType'",
             "it wants a Slice Thickness where there is one plane",
         ),
@@ -53,6 +57,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
             "it wants the samples of a JPEG-LS code stream as wide as Bits Allocated",
         ),
         (
+            r"An invalid logic behavior occurred ?(subscript == 0|\*idx < Internal->Length\[RED\])",
+            "it takes palettes alone that begin at 0 and hold every value",
+        ),
+        (
             r"An invalid logic behavior occurred ?PF\.GetBitsStored\(\) != \d+",
             "it inverts MONOCHROME1, but no signed one whose bits are not all stored",
         ),
@@ -65,6 +73,10 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         (
             r"wrote 0 files for one series\. Warning: Unsupported transfer syntax '1\.2\.840\.10008\.1\.2[\d.]*'.*",
             "it reads fewer of the standard's transfer syntaxes, deflated ones not at all",
+        ),
+        (
+            r"wrote 0 files for one series\. Warning: File not large enough to store image data: .*",
+            "it wants three bytes a pixel of YBR_FULL_422 too, which has two; a file that is too short is refused here",
         ),
         (r"wrote ([2-9]|\d\d+) files for one series.*", "it splits by its own rules what lies on one grid"),
     ),

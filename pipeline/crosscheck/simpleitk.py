@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..geometry.affine import LPS_TO_RAS
+from ..volume.colour import SAMPLES, from_samples
+from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import find_version, serve
 
 NAME = "SimpleITK"
+_MOST = 255  # of a sample of 8 bits
 _DOSE_SCALING = "3004|000e"  # as it names (3004,000E); only an image of one file has metadata
 
 
@@ -36,12 +39,22 @@ def _answer(job: Job) -> Testimony:
     lps = np.eye(4)
     lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     lps[:3, 3] = image.GetOrigin()
-    coloured = image.GetNumberOfComponentsPerPixel() > 1
-    array = sitk.GetArrayFromImage(image).transpose() if job.voxels and not coloured else None
-    note = "it shows colours, which were not compared" if coloured else ""
-    if array is not None and image.HasMetaDataKey(_DOSE_SCALING) and array.dtype.kind in "iu":
-        array, note = array * float(image.GetMetaData(_DOSE_SCALING)), "by the Dose Grid Scaling that it read"
+    array, note = None, ""
+    if job.voxels and image.GetNumberOfComponentsPerPixel() == SAMPLES:
+        array, note = _read_colours(sitk.GetArrayFromImage(image))
+    elif job.voxels:
+        array = sitk.GetArrayFromImage(image).transpose()
+        if image.HasMetaDataKey(_DOSE_SCALING) and array.dtype.kind in "iu":
+            array, note = array * float(image.GetMetaData(_DOSE_SCALING)), "by the Dose Grid Scaling that it read"
     return Testimony(NAME, find_version(NAME), LPS_TO_RAS @ lps, tuple(image.GetSize()), array, note=note)
+
+
+def _read_colours(samples: Array) -> tuple[Array, str]:
+    """Colours, (i, j, k), of (k, j, i, 3) samples, and what was done to have them in 8 bits."""
+    note = ""
+    if samples.dtype.itemsize > 1 and samples.max() > _MOST:
+        samples, note = samples >> 8, "its colours of 16 bits were compared by their high bytes"
+    return from_samples(samples.astype(np.uint8)).T, note
 
 
 def _read(job: Job, sitk: Any) -> Any:

@@ -23,7 +23,7 @@ from ..geometry.axis_order import AS_IS, describe_difference
 from ..geometry.grid import Grid
 from ..geometry.index_map import find_index_map
 from ..nifti.file import read_header, read_planes
-from ..nifti.header import NiftiHeader, fills_space
+from ..nifti.header import NiftiHeader, fills_space, require_numbers
 from ..volume.mask import LARGEST_LABEL
 from .array_match import list_orders
 from .nnunet_pairs import Labels
@@ -124,8 +124,8 @@ def check_values(values: MaskValues, header: NiftiHeader, declared: Labels | Non
 
 
 def read_values(path: Path) -> MaskValues:
-    """Read the values of a NIfTI file, a plane at a time, to its end. Raises as `nifti.read_planes`."""
-    slope, intercept = read_header(path).scaling
+    """Read the values of a NIfTI file, a plane at a time, to its end. Raises UNSUPPORTED_NIFTI for colours, and as `nifti.read_planes`."""
+    slope, intercept = require_numbers(read_header(path), path.name).scaling
     distinct: set[float] = set()
     whole = finite = True
     for plane in read_planes(path):

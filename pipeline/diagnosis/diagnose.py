@@ -21,6 +21,7 @@ from ..geometry.axis_order import AS_IS, Order
 from ..geometry.grid import Grid
 from ..geometry.index_map import reorder
 from ..geometry.rigid_motion import Motion, measure_motion
+from ..volume.colour import is_rgb, name_type, to_codes
 from ..volume.mask import Array
 from .array_match import ArrayMatch, find_matches, find_nearest_order, is_uniform, list_orders, match_labels
 from .mistakes import Context, Mistake, build, list_mistakes
@@ -92,7 +93,7 @@ def diagnose(
     Returns: the diagnosis.
 
     Raises: PipelineError CORRUPT_FILE for an affine that is not finite, SEVERAL_VOLUMES for voxels that are not 3-D,
-        COLOUR for voxels that are not single numbers.
+        COLOUR for colours on one side alone, or voxels of any other kind that are not single numbers.
     """
     if not np.isfinite(wrong).all():
         words = "the affine of the file has numbers that are not finite"
@@ -105,10 +106,13 @@ def diagnose(
     case = _Case(wrong, grid, context, TOLERANCE_MM + context.irregularity_mm)
     if array is None or truth is None:
         return _judge_affine(case, tuple(shape))
+    if is_rgb(array.dtype) and is_rgb(truth.dtype):
+        array, truth = to_codes(array), to_codes(truth)
     if array.dtype.kind not in _NUMBERS or truth.dtype.kind not in _NUMBERS:
-        words = f"the voxels are {array.dtype} and {truth.dtype}; single numbers can be compared"
-        hint = "Give a file of labels or grey values, not of colours."
-        raise refuse(Code.COLOUR, words, hint, where=(str(array.dtype), str(truth.dtype)))
+        words = f"the voxels are {name_type(array.dtype)} in the file and {name_type(truth.dtype)} in the series: colours and "
+        words += "numbers do not compare"
+        hint = "Give a file of what the series holds."
+        raise refuse(Code.COLOUR, words, hint, where=(name_type(array.dtype), name_type(truth.dtype)))
     return _judge_voxels(case, array, truth)
 
 

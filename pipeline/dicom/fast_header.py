@@ -40,7 +40,7 @@ _DICTIONARY = """
     BitsStored 00280101 US                  HighBit 00280102 US                   PixelRepresentation 00280103 US
     BurnedInAnnotation 00280301 CS          RescaleIntercept 00281052 DS          RescaleSlope 00281053 DS
     RescaleType 00281054 LO                 LossyImageCompression 00282110 CS     SegmentationType 00620001 CS
-    MaximumFractionalValue 0062000E US
+    MaximumFractionalValue 0062000E US         DiffusionGradientOrientation 00189089 FD
 """.split()
 ATTRIBUTES = {k: (int(t, 16), v.encode()) for k, t, v in zip(*[iter(_DICTIONARY)] * 3, strict=True)}
 

@@ -131,16 +131,21 @@ def unreadable_number(frame: Frame, keyword: str, why: str) -> PipelineError:
     Returns:
         UNREADABLE_NUMBER, to be raised.
     """
-    from pydicom.datadict import dictionary_description, tag_for_keyword
-
-    tag = tag_for_keyword(keyword) or 0
     return refuse(
         Code.UNREADABLE_NUMBER,
-        f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X}) of {frame.name} cannot be used: {why}",
+        f"{describe_attribute(keyword)} of {frame.name} cannot be used: {why}",
         "Nothing is assumed in its place. Correct the attribute, or export the file again.",
         where=(frame.name,),
         clause="PS3.5 6.2",
     )
+
+
+def describe_attribute(keyword: str) -> str:
+    """Give the name and tag of an attribute, as in messages."""
+    from pydicom.datadict import dictionary_description, tag_for_keyword
+
+    tag = tag_for_keyword(keyword) or 0
+    return f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def frames_of(header: Header) -> list[Frame]:

@@ -42,7 +42,18 @@ def dataset(path: Path) -> Any:
     return load(path)
 
 
-def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:
+def read_code_stream(path: Path, number: int) -> bytes:
+    """The compressed bytes of one frame; empty where they cannot be told from those of others. number: from 1."""
+    from pydicom.encaps import get_frame
+
+    data = dataset(path)
+    try:
+        return get_frame(data.PixelData, number - 1, number_of_frames=int(data.get("NumberOfFrames") or 1))
+    except Exception:  # a stream that cannot be found is refused where it is decoded
+        return b""
+
+
+def decode(path: Path, syntax: str, number: int, *, raw: bool = True, **options: Any) -> Array:
     """Decode one frame of a file.
 
     Args:
@@ -50,6 +61,7 @@ def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:
         syntax: its transfer syntax, as its bytes have it.
         number: of the frame, from 1.
         raw: whether colours stay as they are stored; otherwise they become RGB.
+        options: of pydicom's decoders, in place of what the header says.
 
     Returns:
         (rows, columns), or (rows, columns, samples) for colours.
@@ -58,15 +70,13 @@ def decode(path: Path, syntax: str, number: int, *, raw: bool = True) -> Array:
         NotImplementedError: no plugin reads the transfer syntax.
         Exception: whatever else pydicom and its plugins raise.
     """
-    from pydicom.encaps import get_frame
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
     if syntax == JPEG_EXTENDED and dataset(path).get("SamplesPerPixel") == 1:
-        count = int(dataset(path).get("NumberOfFrames") or 1)
-        return decode_extended(get_frame(dataset(path).PixelData, number - 1, number_of_frames=count), dataset(path))
+        return decode_extended(read_code_stream(path, number), dataset(path))
     decoder = get_decoder(UID(syntax))
-    read = partial(decoder.as_array, dataset(path), index=number - 1, raw=raw)
+    read = partial(decoder.as_array, dataset(path), index=number - 1, raw=raw, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the bytes contradict is judged by `pixel_layout`
         if _FAST in decoder.available_plugins:

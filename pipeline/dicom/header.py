@@ -40,8 +40,8 @@ KEYWORDS = tuple(
     SpacingBetweenSlices SliceLocation GantryDetectorTilt Rows Columns BitsAllocated BitsStored HighBit
     PixelRepresentation SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames RescaleSlope
     RescaleIntercept RescaleType LossyImageCompression TemporalPositionIdentifier TriggerTime EchoTime EchoNumbers
-    DiffusionBValue MagneticFieldStrength RepetitionTime BurnedInAnnotation DerivationDescription SegmentationType
-    MaximumFractionalValue
+    DiffusionBValue DiffusionGradientOrientation MagneticFieldStrength RepetitionTime BurnedInAnnotation
+    DerivationDescription SegmentationType MaximumFractionalValue
     """.split()
 )
 _FAST = Reader(KEYWORDS)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .code_stream import FRAME_HEADERS, segments
+
 if TYPE_CHECKING:
     from ..volume.mask import Array
 
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-_STARTS_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers SOF (ITU-T T.81 B.1.1.3)
-_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _BITS = (8, 12)  # of a sample, that processes 2 and 4 have
 
 
@@ -70,19 +70,12 @@ def decode_extended(codestream: bytes, dataset: Any) -> Array:
 
 
 def _read_frame_header(codestream: bytes) -> _FrameHeader:
-    """Find the frame header among the markers of a codestream. Raises ValueError where there is none."""
-    position = 2
-    while codestream[:2] == b"\xff\xd8" and position + 10 <= len(codestream) and codestream[position] == 0xFF:
-        marker = codestream[position + 1]
-        if marker == 0xFF or marker in _WITHOUT_LENGTH:  # a fill byte, or a marker without parameters
-            position += 1 if marker == 0xFF else 2
-            continue
-        if marker in _STARTS_OF_FRAME:
-            numbers = codestream[position + 4 : position + 10]
-            rows, columns = int.from_bytes(numbers[1:3], "big"), int.from_bytes(numbers[3:5], "big")
-            return _FrameHeader(numbers[0], rows, columns, numbers[5])
-        position += 2 + int.from_bytes(codestream[position + 2 : position + 4], "big")
-    raise ValueError("its codestream has no frame header")
+    """Find the frame header among the segments of a codestream. Raises ValueError where there is none."""
+    found = segments(codestream, 2) if codestream[:2] == b"\xff\xd8" else ()
+    body = next((body for marker, body in found if marker in FRAME_HEADERS), b"")
+    if len(body) < 6:
+        raise ValueError("its codestream has no frame header")
+    return _FrameHeader(body[0], int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), body[5])
 
 
 def _decode_by_gdcm(codestream: bytes, header: _FrameHeader, dtype: np.dtype[Any]) -> bytes | None:

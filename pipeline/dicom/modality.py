@@ -88,15 +88,21 @@ def modality_luts(frames: Sequence[Frame]) -> Callable[[int, Array], Array] | No
 
 def about_image(frames: Sequence[Frame]) -> list[Finding]:
     """Find what is to be known of an image's values."""
-    why = lossy(frames)
-    found = []
-    if why:
-        message = f"the pixels went through lossy compression ({why}); values may differ from the original"
-        found.append(Finding(Code.LOSSY_PIXELS, message, severity=Severity.WARNING, clause=_LOSSY_CLAUSE))
+    found = _note_lossy(frames)
     if any(_has(f, "ModalityLUTSequence") for f in frames):
         message = "a Modality LUT (0028,3000) was applied: the values written are those of its table"
         found.append(_note(Code.MODALITY_LUT, message))
     return found + _note_dose(frames) + _note_real_world_values(frames)
+
+
+def about_colours(frames: Sequence[Frame]) -> list[Finding]:
+    """Find what is to be known of the values of colours, which no rescale applies to."""
+    found = _note_lossy(frames)
+    scaled = next((f for f in frames if (f.get("RescaleSlope", 1), f.get("RescaleIntercept", 0)) != (1, 0)), None)
+    if scaled is not None:
+        message = f"{scaled.name} has a Rescale Slope or Intercept, which colours do not have: it was not applied"
+        found.append(_note(Code.RESCALE_IGNORED, message))
+    return found
 
 
 def about_mask(frames: Sequence[Frame]) -> list[Finding]:
@@ -169,6 +175,14 @@ def _read_number(frame: Frame, keyword: str, default: float) -> float:
     if value and not _SMALLEST <= abs(value) <= _LARGEST:
         raise unreadable_number(frame, keyword, f"{value:g} is beyond float32, which NIfTI holds it in")
     return value
+
+
+def _note_lossy(frames: Sequence[Frame]) -> list[Finding]:
+    why = lossy(frames)
+    if not why:
+        return []
+    message = f"the pixels went through lossy compression ({why}); values may differ from the original"
+    return [Finding(Code.LOSSY_PIXELS, message, severity=Severity.WARNING, clause=_LOSSY_CLAUSE)]
 
 
 def _has(frame: Frame, sequence: str) -> bool:

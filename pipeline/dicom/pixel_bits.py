@@ -30,7 +30,7 @@ def frame_type(frame: Frame) -> np.dtype[Any]:
         raise refuse(
             Code.COLOUR,
             f"{frame.name} is a colour image ({frame.get('PhotometricInterpretation')}, {samples} samples per pixel)",
-            "A mask or image of one value per voxel is needed; export it in grey values.",
+            "One value per voxel is needed here; --as image writes an image of colours.",
             where=(frame.name,),
             clause="PS3.3 C.7.6.3.1.1",
         )

@@ -185,10 +185,11 @@ def _refuse_bits_behind(header: Header, pieces: ByteRuns, bits: int) -> None:
 def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> None:
     """What follows the pixels is no padding where it could be frames, rows or columns, or shifts the bits of a SEG."""
     bits = frame_bits(header)
-    further = _further(bits, count, length)
+    of_three = _of_three_samples(header, count, length)
+    further = 0 if of_three else _further(bits, count, length)
     if further:
         raise _frame_count(header, f"its pixel data hold {count + further} frames, and it describes {count}")
-    why = _further_lines(header, count, extra)
+    why = of_three or _further_lines(header, count, extra)
     per_pixel = bits / max(whole_number(header, "Rows", 1) * whole_number(header, "Columns", 1), 1)
     if not why and per_pixel == 1 and (extra <= count + 1 or _may_be_padded_rows(header, count, length)):
         why = "its rows, frames or segments may begin on bytes of their own, which shifts all bits behind"
@@ -205,6 +206,15 @@ def _may_be_padded_rows(header: Header, count: int, length: int) -> bool:
     """Whether the bytes are as many as one-bit rows take that begin on a byte each."""
     rows, columns = whole_number(header, "Rows", 1), whole_number(header, "Columns", 1)
     return length - count * rows * whole_bytes(columns) in PAD
+
+
+def _of_three_samples(header: Header, count: int, length: int) -> str:
+    """Why pixels of YBR_FULL_422 are not of that, in words, where there are three bytes for each and not two."""
+    if header.get("PhotometricInterpretation") != "YBR_FULL_422":
+        return ""
+    if length - whole_bytes(count * frame_bits(header) * 3 // 2) not in PAD:
+        return ""
+    return "these are three bytes a pixel, as RGB or YBR_FULL has, and YBR_FULL_422 has two; which of them it is, it does not say"
 
 
 def _further_lines(header: Header, count: int, extra: int) -> str:

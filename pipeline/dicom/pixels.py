@@ -24,7 +24,7 @@ from ..core.findings import Code, Finding, Severity, refuse
 from ..volume.mask import Array, Voxels
 from .encoding import EXPLICIT_BIG
 from .frame import Frame
-from .frame_decoder import WORTH_IT, Ahead, dataset, decode
+from .frame_decoder import WORTH_IT, Ahead, decode
 from .header import Header
 from .one_bit import check_decoded, is_one_bit, is_packed, read_packed
 from .pixel_bits import check_bits, frame_type, is_in_swapped_words, mask_to_stored
@@ -149,42 +149,6 @@ class BitsAbove:
         ]
 
 
-def is_colour(frame: Frame) -> bool:
-    """Whether a pixel is a colour: three samples, or an index into a palette."""
-    return frame.whole("SamplesPerPixel", 1) != 1 or frame.get("PhotometricInterpretation") == "PALETTE COLOR"
-
-
-def read_colour(frame: Frame) -> Array:
-    """Read red, green and blue of one frame: (rows, columns, 3), unsigned; of a palette its own 8 or 16 bits.
-
-    YBR is turned into RGB, and any planar configuration into this one. Raises COLOUR and as `read_plane` does.
-    """
-    if not is_colour(frame):
-        raise refuse(
-            Code.COLOUR,
-            f"{frame.name} has grey values, no colours",
-            "Give a series in RGB, YBR or palette colours, or take this one as an image or mask of grey values.",
-            where=(frame.name,),
-        )
-    with _refuse_vanished(frame):
-        layout_of(frame.header)
-        pixels = _decode_frame(frame, raw=False)
-    if frame.get("PhotometricInterpretation") != "PALETTE COLOR":
-        return pixels
-    from pydicom.pixels import apply_color_lut
-
-    try:
-        return np.ascontiguousarray(apply_color_lut(pixels, dataset(frame.path)))
-    except Exception as error:  # a palette can be broken in many ways, and each is the same news to a user
-        raise refuse(
-            Code.CORRUPT_FILE,
-            f"the palette of {frame.name} cannot be used: {error}",
-            "Export the series again, in RGB or in grey values.",
-            where=(frame.name,),
-            clause="PS3.3 C.7.6.3.1.5",
-        ) from error
-
-
 def read_plane(frame: Frame, decoded: Array | None = None) -> Array:
     """Read the stored values of one frame: (rows, columns). decoded: its pixels, where another process has decoded them.
 
@@ -200,11 +164,11 @@ def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
     dtype = frame_type(frame)
     if decoded is not None:
         return _cast(decoded, dtype)
-    with _refuse_vanished(frame):
+    with refuse_vanished(frame):
         if is_one_bit(frame):
-            return read_packed(frame) if is_packed(frame) else check_decoded(_decode_frame(frame), frame)
+            return read_packed(frame) if is_packed(frame) else check_decoded(decode_frame(frame), frame)
         by_pydicom = not frame.header.native or is_in_swapped_words(frame, dtype)
-        raw = _decode_frame(frame) if by_pydicom else _read_native(frame, dtype)
+        raw = decode_frame(frame) if by_pydicom else read_native(frame, dtype)
     return _cast(raw, dtype)
 
 
@@ -213,7 +177,7 @@ def _cast(raw: Array, dtype: np.dtype[Any]) -> Array:
 
 
 @contextmanager
-def _refuse_vanished(frame: Frame) -> Iterator[None]:
+def refuse_vanished(frame: Frame) -> Iterator[None]:
     """Turn an error of reading a file, whose header was read before, into NO_SUCH_INPUT."""
     try:
         yield
@@ -234,11 +198,24 @@ def _read_tile(frame: Frame) -> Array:
     return np.ascontiguousarray(sheet[down * rows : (down + 1) * rows, across * columns : (across + 1) * columns])
 
 
-def _read_native(frame: Frame, dtype: np.dtype[Any]) -> Array:
+def read_native(frame: Frame, dtype: np.dtype[Any], samples: int = 1) -> Array:
+    """Read the samples of one native frame as they lie.
+
+    Args:
+        frame: which is neither compressed nor in a deflated file.
+        dtype: of a sample, in the machine's byte order.
+        samples: of a pixel, on average.
+
+    Returns:
+        (rows, columns * samples).
+
+    Raises:
+        PipelineError: CORRUPT_FILE where some are missing.
+    """
     header, layout = frame.header, layout_of(frame.header)
     rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
     wide = np.dtype(f"u{dtype.itemsize * 2}") if layout.widened else dtype
-    size, start = rows * columns * wide.itemsize, (frame.number - 1) * layout.frame_bits // 8
+    size, start = rows * columns * samples * wide.itemsize, (frame.number - 1) * layout.frame_bits // 8
     available = layout.length - start
     if available < size:
         raise refuse(
@@ -251,7 +228,9 @@ def _read_native(frame: Frame, dtype: np.dtype[Any]) -> Array:
             unit="bytes",
             clause="PS3.5 8.1.1",
         )
-    plane = np.empty((rows, columns), wide.newbyteorder(">" if header.transfer_syntax == EXPLICIT_BIG else "<"))
+    plane = np.empty(
+        (rows, columns * samples), wide.newbyteorder(">" if header.transfer_syntax == EXPLICIT_BIG else "<")
+    )
     with header.path.open("rb", buffering=0) as file:
         read = layout.read_into(file, start, plane.data.cast("B"))
     if read != size:
@@ -259,10 +238,10 @@ def _read_native(frame: Frame, dtype: np.dtype[Any]) -> Array:
     return plane.astype(dtype, copy=False)
 
 
-def _decode_frame(frame: Frame, *, raw: bool = True) -> Array:
-    """Read through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB)."""
+def decode_frame(frame: Frame, *, raw: bool = True, **options: Any) -> Array:
+    """Read through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB). options: of theirs."""
     try:
-        return decode(frame.path, frame.header.transfer_syntax, frame.number, raw=raw)
+        return decode(frame.path, frame.header.transfer_syntax, frame.number, raw=raw, **options)
     except NotImplementedError as error:
         raise refuse(
             Code.UNSUPPORTED_PIXELS,

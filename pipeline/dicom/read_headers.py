@@ -86,8 +86,8 @@ def _read_one(path: Path) -> Header | Finding | _Unread:
 
 def _why_left_out(header: Header) -> Finding | None:
     """Why a file with a readable header is left out; None where it is not."""
-    if "SeriesInstanceUID" in header.values:
-        return None
+    if "SeriesInstanceUID" in header.values or (header.has_pixels and "Rows" in header.values):
+        return None  # an image without its series' UID is whole all the same: `join_series` finds where it belongs
     sop_class = str(header.get("SOPClassUID", ""))
     if sop_class == _DICOMDIR or header.path.name.upper() == "DICOMDIR":
         return _left_out(header.path, "a DICOMDIR (the files it lists are found by themselves)")

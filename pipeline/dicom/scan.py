@@ -3,9 +3,9 @@
 Rules:
 - Everything below a folder is looked at; names, extensions and DICOMDIR decide nothing about what is DICOM. A file left
   out has a reason; one that may be a plane (see `unread_files`) refuses the series it may belong to, and no other.
-- A series is one Series Instance UID and one kind: images, SEG and RTSTRUCT never mix. Its frames are kept in the
-  order of their SOP Instance UIDs, so that neither the names of the files nor the order they were found in can change a
-  byte of any output.
+- A series is one Series Instance UID and one kind: images, SEG and RTSTRUCT never mix. Files that have no such UID, or one
+  each, are a series only as `join_series` says. Its frames are kept in the order of their SOP Instance UIDs, so that
+  neither the names of the files nor the order they were found in can change a byte of any output.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ..core.policy import Policy
 from ..volume.representations import KIND_BY_SOP_CLASS
 from .frame import Frame, frames_of
 from .header import Header
+from .join_series import Group, group_into_series
+from .plane_rows import FEWEST
 from .read_headers import cut_off, few, read_headers
 from .unread_files import concerned, folder_name, folders_of
 
@@ -34,7 +36,8 @@ class Series:
     """All frames of one Series Instance UID, in the order of their SOP Instance UIDs and frame numbers.
 
     kind: of `volume.representations`, or "other". mask_name: what a mask of it is called: its description; the name of
-    its folder where there is none, or where another series has the same one.
+    its folder where there is none, or where another series has the same one. findings: on what its being one rests, where
+    that is not its UID; an ERROR refuses it.
     """
 
     uid: str
@@ -42,6 +45,7 @@ class Series:
     frames: tuple[Frame, ...]
     headers: tuple[Header, ...]
     mask_name: str = ""
+    findings: tuple[Finding, ...] = ()
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """The value of the first instance that has one."""
@@ -109,10 +113,12 @@ def scan(inputs: OneOrManyPaths, progress: Callable[[int], None] = lambda done: 
     if not headers:
         raise _nothing_found(inputs, looked_at, [finding for _, finding in left_out])
     headers, cut = _drop_cut_off(headers)
-    groups: dict[tuple[str, str], list[Header]] = defaultdict(list)
-    for header in headers:
-        groups[header.values["SeriesInstanceUID"], _classify(header)].append(header)
-    series = _name_masks([_make_series(uid, kind, members) for (uid, kind), members in groups.items()])
+    groups, lost = group_into_series(headers, _classify)
+    cut += [
+        (h.path, cut_off(h.path, "has no Series Instance UID (0020,000E), unlike others of its kind here"))
+        for h in lost
+    ]
+    series = _name_masks([_make_series(group) for group in groups])
     series.sort(key=lambda s: (s.number is None, s.number or 0, s.uid, s.kind))
     return Scan(tuple(series), _assign_to_series([*left_out, *cut], series))
 
@@ -129,9 +135,13 @@ def left_out_beside(found: Scan, series: Series, policy: Policy) -> tuple[Findin
         The findings, warnings over lost files first.
 
     Raises:
-        PipelineError: CORRUPT_FILE or FILE_UNREAD for a file that may be a plane, unless the policy leaves it out.
+        PipelineError: CORRUPT_FILE or FILE_UNREAD for a file that may be a plane, unless the policy leaves it out;
+            SEVERAL_SERIES for files without UID that may be of several.
     """
-    findings = [left.finding for left in found.left_out if series in left.concerns]
+    several = next((f for f in series.findings if f.severity is Severity.ERROR), None)
+    if several is not None:
+        raise PipelineError(several)
+    findings = [*series.findings, *(left.finding for left in found.left_out if series in left.concerns)]
     lost = [f for f in findings if f.severity is Severity.ERROR]
     others = [f for f in findings if f.severity is not Severity.ERROR]
     if not lost:
@@ -149,7 +159,7 @@ def choose(found: Scan, wanted: str | None) -> Series:
     """
     candidates = [s for s in found.series if s.kind != "other"]
     if wanted is not None:
-        matches = [s for s in found.series if wanted in (s.uid, str(s.number))]
+        matches = [s for s in found.series if wanted in (s.uid, str(s.number)) or _has_uid(s, wanted)]
         matches = matches or [s for s in found.series if s.description.casefold() == wanted.casefold()]
         if len(matches) == 1:
             return matches[0]
@@ -166,11 +176,27 @@ def choose(found: Scan, wanted: str | None) -> Series:
         raise nothing_convertible(found)
     raise refuse(
         Code.SEVERAL_SERIES,
-        f"there are {len(candidates)} series here, and one file holds one series",
+        f"there are {len(candidates)} series here, and one file holds one series{_describe_single(candidates)}",
         "Choose with --series UID, NUMBER or DESCRIPTION. Or give the files of one alone. All of them: verimask convert "
         "with -o a folder (ending in /).\n" + table(found.series),
-        where=tuple(s.uid for s in candidates),
+        where=tuple(s.uid or s.headers[0].path.name for s in candidates),
     )
+
+
+def _describe_single(series: Sequence[Series]) -> str:
+    """Say why series of one plane each are not one, where there are several."""
+    single = sum(s.kind == "image" and len(s.frames) == 1 for s in series)
+    if single < FEWEST:
+        return ""
+    return (
+        f"; {single} of them are one plane each: such are read as one series where study, number, description and kind agree, "
+        "and the planes are one row along which their Instance Numbers run"
+    )
+
+
+def _has_uid(series: Series, uid: str) -> bool:
+    """Whether any file of a series has the UID: those of a joined one have one each."""
+    return bool(series.findings) and any(header.get("SeriesInstanceUID") == uid for header in series.headers)
 
 
 def nothing_convertible(found: Scan) -> PipelineError:
@@ -263,7 +289,7 @@ def _classify(header: Header) -> str:
     return KIND_BY_SOP_CLASS.get(str(header.get("SOPClassUID", "")), "image" if image else "other")
 
 
-def _make_series(uid: str, kind: str, headers: list[Header]) -> Series:
-    headers = sorted(headers, key=lambda h: (str(h.get("SOPInstanceUID", "")), h.path.name))
+def _make_series(group: Group) -> Series:
+    headers = sorted(group.headers, key=lambda h: (str(h.get("SOPInstanceUID", "")), h.path.name))
     frames = [frame for header in headers for frame in frames_of(header)]
-    return Series(uid, kind, tuple(frames), tuple(headers))
+    return Series(group.uid, group.kind, tuple(frames), tuple(headers), findings=group.findings)

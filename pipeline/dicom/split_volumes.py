@@ -3,13 +3,15 @@
 Rules:
 - Studies and patients are split before anything else: one Series Instance UID in two of them was given twice. Where every
   single file has its own, they separate nothing, and the planes stay together; `stack_frames` warns of it.
-- What cannot be one grid is split next: size, Frame of Reference, orientation, pixel spacing, localizers, stacks.
-  Rounding splits nothing.
+- What cannot be one grid is split next: size, orientation, pixel spacing, localizers, Frame of Reference, stacks.
+  Rounding splits nothing, and neither does a Frame of Reference UID of its own at every place, where the planes are one
+  row; `stack_frames` warns of it.
 - Planes that share positions are split by the folder they lie in (one export a mask), or by the first attribute of
   `_ATTRIBUTES`, or the first two, that give every position once and as few volumes as the positions ask for: a time
   that differs from plane to plane tells nothing. Which one it was is the part's name. Failing that, whole volumes that
-  follow each other by Instance Number are parts. Where nothing tells them apart, they stay together, and the duplicate
-  is refused by name.
+  follow each other by Instance Number are parts, or the ranks of a series numbered slice by slice (`slice_major`). Where
+  nothing tells them apart, they stay together, and the duplicate is refused by name.
+- Copies of a plane (`copies`) are in the part of the plane they repeat, and split nothing.
 - Planes without a place stay where they can belong, and refuse it; of another size they are a part of their own.
 - Parts are in a fixed order, and their names do not depend on file names. Planes that belong nowhere are named.
 """
@@ -23,11 +25,13 @@ from itertools import combinations
 
 import numpy as np
 
-from ..core.findings import Code
-from ..core.limits import SAME_PLACE_MM
+from ..core.findings import Code, Finding
 from ..geometry.grid import Plane
+from .copies import Copies, find_single_copies, find_whole_copies
 from .frame import Frame
 from .frame_vectors import VECTORS, vector_class
+from .plane_rows import FEWEST, number_places, why_no_row
+from .slice_major import rank_repeats
 
 TURNED_RADIANS = 0.01  # beyond any rounding or jitter of cosines: another orientation, not noise
 _NO_COSINES = 2e-3  # cosines this far off are refused by name; they say nothing of where the planes are
@@ -68,7 +72,8 @@ class Part:
     """Frames that can be one volume.
 
     name: what sets it apart, "" where the series is one. over_time: whether the parts of its series differ by an attribute
-    alone, not by geometry. code: what a series of such parts is refused with.
+    alone, not by geometry. code: what a series of such parts is refused with. findings: on what its being one rests,
+    where that is no attribute of the standard for it.
     """
 
     number: int
@@ -76,6 +81,7 @@ class Part:
     frames: tuple[Frame, ...]
     over_time: bool = False
     code: Code = Code.SEVERAL_VOLUMES
+    findings: tuple[Finding, ...] = ()
 
 
 def split(frames: Sequence[Frame]) -> list[Part]:
@@ -85,7 +91,7 @@ def split(frames: Sequence[Frame]) -> list[Part]:
         return _split_study(frames)
     parts = [(name, part) for name, members in owners for part in _split_study(members)]
     return [
-        Part(n, ", ".join(p for p in (name, part.name) if p), part.frames, False, Code.MIXED_STUDY)
+        Part(n, ", ".join(p for p in (name, part.name) if p), part.frames, False, Code.MIXED_STUDY, part.findings)
         for n, (name, part) in enumerate(parts, 1)
     ]
 
@@ -117,17 +123,19 @@ def _split_study(frames: Sequence[Frame]) -> list[Part]:
     with_place, without = _set_screenshots_aside(frames)
     if not with_place or any(f.plane is None or f.plane.cosine_error > _NO_COSINES for f in with_place):
         return [Part(1, "", tuple(frames))]
-    groups: list[tuple[str, list[Frame], bool]] = []
-    geometric = _split_by_geometry(with_place)
+    groups: list[tuple[str, list[Frame], bool, tuple[Finding, ...]]] = []
+    geometric = split_by_geometry(with_place)
     code, word = _first_difference(geometric)
     for number, group in enumerate(geometric, 1):
         label = "" if len(geometric) == 1 else _label(group, word, number, len(geometric))
-        for name, members in _split_repeats(group):
-            groups.append((", ".join(p for p in (label, name) if p), members, bool(name) and len(geometric) == 1))
+        volumes, findings = _split_repeats(group)
+        for name, members in volumes:
+            full = ", ".join(p for p in (label, name) if p)
+            groups.append((full, members, bool(name) and len(geometric) == 1, findings))
     if without:
-        groups = [(name or "with positions", members, False) for name, members, _ in groups]
-        groups.append(("without positions", without, False))
-    return [Part(n, name, tuple(members), over, code) for n, (name, members, over) in enumerate(groups, 1)]
+        groups = [(name or "with positions", members, False, findings) for name, members, _, findings in groups]
+        groups.append(("without positions", without, False, ()))
+    return [Part(n, name, tuple(members), over, code, why) for n, (name, members, over, why) in enumerate(groups, 1)]
 
 
 def table(parts: Iterable[Part]) -> str:
@@ -142,17 +150,32 @@ def _set_screenshots_aside(frames: Sequence[Frame]) -> tuple[list[Frame], list[F
     return ([], []) if len(aside) == len(frames) else ([f for f in frames if f not in aside], aside)
 
 
-def _split_by_geometry(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Groups of one size, reference, orientation and spacing; the largest first, then by the first SOP Instance UID."""
+def split_by_geometry(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Split frames with planes into groups of one size, orientation, spacing and reference.
+
+    The largest comes first, then by the first SOP Instance UID.
+    """
     groups: list[list[Frame]] = []
     for frame in frames:
-        home = next((g for g in groups if _difference(g[0], frame) is None), None)
+        home = next((g for g in groups if _difference(g[0], frame, of_reference=False) is None), None)
         if home is None:
             groups.append([frame])
         else:
             home.append(frame)
-    stacks = [stack for group in groups for stack in _split_by_stack(group)]
+    in_one = [part for group in groups for part in _split_by_frame_of_reference(group)]
+    stacks = [stack for group in in_one for stack in _split_by_stack(group)]
     return sorted(stacks, key=lambda g: (-len(g), g[0].sop_instance_uid, g[0].number))
+
+
+def _split_by_frame_of_reference(frames: list[Frame]) -> list[list[Frame]]:
+    """Frames of one Frame of Reference UID each; all together where every place of a row has its own."""
+    groups: dict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[frame.get("FrameOfReferenceUID")].append(frame)
+    if len(groups) < FEWEST or len(groups) < max(number_places(frames)) + 1:
+        return list(groups.values())
+    is_noise = all(len(set(number_places(group))) == 1 for group in groups.values()) and not why_no_row(frames)
+    return [frames] if is_noise else list(groups.values())
 
 
 def _split_by_stack(frames: list[Frame]) -> list[list[Frame]]:
@@ -170,14 +193,17 @@ def _stack_of(frame: Frame) -> Hashable:
     return stack
 
 
-def _difference(one: Frame, other: Frame) -> tuple[Code, str] | None:
-    """What keeps two frames off one grid: as a refusal, and in a word; None where nothing does."""
+def _difference(one: Frame, other: Frame, *, of_reference: bool = True) -> tuple[Code, str] | None:
+    """What keeps two frames off one grid: as a refusal, and in a word; None where nothing does.
+
+    of_reference: whether their Frames of Reference are compared.
+    """
     a, b = one.known_plane, other.known_plane
     if _are_turned(a, b):
         return Code.MIXED_ORIENTATION, "orientation"
     if (a.rows, a.columns) != (b.rows, b.columns):
         return Code.MIXED_SIZE, "size"
-    if one.get("FrameOfReferenceUID") != other.get("FrameOfReferenceUID"):
+    if of_reference and one.get("FrameOfReferenceUID") != other.get("FrameOfReferenceUID"):
         return Code.MIXED_FRAME_OF_REFERENCE, "frame of reference"
     if _is_localizer(one) != _is_localizer(other):
         return Code.SEVERAL_VOLUMES, "image type"
@@ -210,17 +236,40 @@ def _label(group: Sequence[Frame], word: str, number: int, count: int) -> str:
     return f"{word} {number} of {count}" + (f" ({what})" if what else "")
 
 
-def _split_repeats(frames: list[Frame]) -> _Volumes:
-    """Volumes at the same positions, by the first of the ways that tells them apart wholly; all together where none does."""
+def _split_repeats(frames: list[Frame]) -> tuple[_Volumes, tuple[Finding, ...]]:
+    """Volumes at the same positions, each with the copies of its planes, and what a result is to say of how they were told
+    apart; all together where nothing does that."""
     repeats = _count_repeats(frames)
     if repeats in (1, len(frames)):  # one volume; or planes over time at one place, which are no volume at all
-        return [("", frames)]
-    return (
-        _split_by_folder(frames)
-        or _split_by_attributes(frames, repeats)
-        or _split_by_instance_number(frames)
-        or [("", frames)]
-    )
+        return [("", frames)], ()
+    copies = find_whole_copies(frames)
+    volumes, findings = _split_distinct([f for f in frames if f not in copies])
+    if not volumes and not copies:
+        copies = find_single_copies(frames)
+        volumes, findings = _split_distinct([f for f in frames if f not in copies]) if copies else ([], ())
+    return [(name, _with_copies(group, copies)) for name, group in volumes] or [("", frames)], findings
+
+
+def _split_distinct(frames: list[Frame]) -> tuple[_Volumes, tuple[Finding, ...]]:
+    """As `_split_repeats` for planes none of which repeats another; no volumes where nothing tells them apart."""
+    repeats = _count_repeats(frames)
+    if repeats == 1:
+        return [("", frames)], ()
+    volumes = _split_by_folder(frames) or _split_by_attributes(frames, repeats) or _split_by_instance_number(frames)
+    if volumes:
+        return volumes, ()
+    ranked = rank_repeats(frames)
+    if ranked is None or ranked.contradiction:
+        return [], ()
+    count = len(ranked.volumes)
+    named = [(f"repeat {n} of {count} at each position", volume) for n, volume in enumerate(ranked.volumes, 1)]
+    return named, (ranked.finding(),)
+
+
+def _with_copies(frames: Sequence[Frame], copies: Copies) -> list[Frame]:
+    """Frames, and those that repeat one of them."""
+    repeated = set(frames)
+    return [*frames, *(copy for copy, origin in copies.items() if origin in repeated)]
 
 
 def _split_by_folder(frames: list[Frame]) -> _Volumes:
@@ -260,7 +309,7 @@ def _is_whole(values: Sequence[Hashable], frames: Sequence[Frame]) -> bool:
 
 def _count_repeats(frames: Sequence[Frame]) -> int:
     """How often the position that occurs most occurs."""
-    return max(Counter(_number_places(frames)).values())
+    return max(Counter(number_places(frames)).values())
 
 
 def _value(frame: Frame, keyword: str) -> Hashable:
@@ -274,22 +323,12 @@ def _split_by_instance_number(frames: list[Frame]) -> _Volumes:
     if None in numbers or len(set(numbers)) < len(numbers):
         return []
     ordered = sorted(frames, key=lambda f: f.rank("InstanceNumber") or 0.0)
-    place = dict(zip(map(id, frames), _number_places(frames), strict=True))
+    place = dict(zip(map(id, frames), number_places(frames), strict=True))
     places = set(place.values())
     blocks = [ordered[start : start + len(places)] for start in range(0, len(ordered), len(places))]
     if any({place[id(f)] for f in block} != places or len(block) != len(places) for block in blocks):
         return []
     return [(f"repeat {n} of {len(blocks)} by Instance Number", block) for n, block in enumerate(blocks, 1)]
-
-
-def _number_places(frames: Sequence[Frame]) -> list[int]:
-    """For each frame the number of its place along the normal, counted from below; places less than 1 µm apart are one."""
-    planes = [frame.known_plane for frame in frames]
-    distances = np.array([p.position for p in planes]) @ np.array(planes[0].normal)
-    order = np.argsort(distances, kind="stable")
-    numbers = np.empty(len(planes), int)
-    numbers[order] = np.cumsum(np.diff(distances[order], prepend=distances[order[0]]) > SAME_PLACE_MM)
-    return [int(n) for n in numbers]
 
 
 def _sort_key(value: Hashable) -> tuple[int, float, str]:

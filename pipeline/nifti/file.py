@@ -22,6 +22,7 @@ import numpy as np
 from ..core.findings import Code, refuse
 from ..core.limits import MOST_PLANES
 from ..geometry.affine import Matrix, corner_distance
+from ..volume.colour import is_rgb
 from ..volume.mask import Array, Voxels
 from .header import (
     COPY_AGAIN,
@@ -92,7 +93,7 @@ def pack_header(
         affine: 4 x 4, index (i, j, k) to RAS mm.
         shape: (columns, rows, planes), or with a fourth number, of volumes.
         dtype: of the voxels, one of `header.TYPES`.
-        slope: of the values, scl_slope.
+        slope: of the values, scl_slope; colours have none, and 0 stands for that.
         intercept: of the values, scl_inter.
         label: whether the values are labels, which the intent code then says.
         description: at most 79 characters, ASCII.
@@ -110,6 +111,7 @@ def pack_header(
     qfac, turn, zooms, deviation = quaternion(sform, shape)
     offset = sform[:3, 3]
     has_qform = deviation <= limit_mm
+    slope, intercept = (0.0, 0.0) if is_rgb(dtype) else (slope, intercept)
     if not has_qform:
         qfac, turn, offset = 0.0, np.zeros(3), np.zeros(3)
     dims = (len(shape), *shape, *[1] * (7 - len(shape)))
@@ -180,7 +182,7 @@ def write(
     file.write(header)
     checksums = [isal_zlib.crc32(header)]
     for k, plane in enumerate(voxels):
-        data = np.ascontiguousarray(plane).data.cast("B")
+        data = np.ascontiguousarray(plane).reshape(-1).view(np.uint8).data
         checksums.append(isal_zlib.crc32(data))
         file.write(data)
         seen(plane)

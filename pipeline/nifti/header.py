@@ -17,22 +17,35 @@ import numpy as np
 
 from ..core.findings import Code, PipelineError, refuse
 from ..geometry.affine import Matrix, axis_lengths
+from ..volume.colour import RGB24, is_rgb
 from .quaternion import qform
 
 FIELDS = struct.Struct("<i10s18sihBB8h3f4h8f3fhBB4f2i80s24s2h6f12f16s4s")
 SIZE = FIELDS.size
 FIRST_VOXEL = 352  # at the earliest: 348 bytes of header and 4 that say whether there is an extension
-TYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
+TYPES = {
+    "u1": 2,
+    "i2": 4,
+    "i4": 8,
+    "f4": 16,
+    "f8": 64,
+    "i1": 256,
+    "u2": 512,
+    "u4": 768,
+    "i8": 1024,
+    "u8": 1280,
+    "V3": 128,
+}
 _NOT_READ = {
     1: "bits",
     32: "complex64",
-    128: "RGB",
     1536: "float128",
     1792: "complex128",
     2048: "complex256",
     2304: "RGBA",
 }
 _FLAT = 1e-6  # the volume axes of unit length span; real grids have 1, the strongest gantry tilt 0.8
+_AS_NUMBERS = "Write it as integers of 8 to 64 bits, or as float32 or float64."
 COPY_AGAIN = "Write or copy the file again from where it came from."
 
 
@@ -110,6 +123,14 @@ def require_affine(header: NiftiHeader, name: str) -> NiftiHeader:
     return header
 
 
+def require_numbers(header: NiftiHeader, name: str) -> NiftiHeader:
+    """Return a header whose values are single numbers. Raises UNSUPPORTED_NIFTI for colours."""
+    if is_rgb(header.dtype):
+        words = f"holds RGB values (NIfTI datatype {TYPES[RGB24.str[1:]]}), and whole and real numbers are read here"
+        raise _unsupported(name, words, _AS_NUMBERS)
+    return header
+
+
 def fills_space(affine: Matrix) -> bool:
     """Whether an affine (4 x 4) is finite and its three axes do not lie in one plane."""
     if not np.isfinite(affine).all():
@@ -160,12 +181,12 @@ def _dtype(datatype: int, order: str, name: str) -> np.dtype[Any]:
     """The type that a datatype code states. Raises UNSUPPORTED_NIFTI, and CORRUPT_FILE for no code of NIfTI."""
     for letters, number in TYPES.items():
         if number == datatype:
-            return np.dtype(order + letters)
+            return RGB24 if number == TYPES[RGB24.str[1:]] else np.dtype(order + letters)
     if datatype in _NOT_READ:
         words = (
             f"holds {_NOT_READ[datatype]} values (NIfTI datatype {datatype}), and whole and real numbers are read here"
         )
-        raise _unsupported(name, words, "Write it as integers of 8 to 64 bits, or as float32 or float64.")
+        raise _unsupported(name, words, _AS_NUMBERS)
     raise _corrupt(name, f"is damaged: NIfTI has no datatype {datatype}", "NIfTI-1 datatype")
 
 

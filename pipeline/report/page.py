@@ -95,13 +95,17 @@ def _environment() -> Any:
 
 
 def _make_scene(record: Record, block: Volume, given: ShownImage | None, convention: Convention) -> views.Scene:
-    """Collect what the pictures show. A mask without a source has no window: nothing of it is grey."""
+    """Collect what the pictures show. A mask without a source has no window, and colours have none: nothing is grey."""
     segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()
     if given is not None:
-        window = window_of(given.volume, given.series.modality if given.series else "")
+        window = _window_of(given.volume, given.series.modality if given.series else "")
         return views.Scene(block, segments, given.volume, window, convention)
-    alone = None if record.is_mask else window_of(block, str(record.values.get("Modality", "")))
+    alone = None if record.is_mask else _window_of(block, str(record.values.get("Modality", "")))
     return views.Scene(block, segments, None, alone, convention)
+
+
+def _window_of(volume: Volume, modality: str) -> tuple[float, float] | None:
+    return None if volume.is_colour else window_of(volume, modality)
 
 
 def _picture_values(record: Record, scene: views.Scene) -> dict[str, Any]:
@@ -154,6 +158,8 @@ def _describe_pictures(record: Record, scene: views.Scene) -> list[str]:
     if scene.window is not None:
         black, white = scene.window
         sentences.append(f"Grey runs from {black:g} (black) to {white:g} (white).")
+    if (scene.source or scene.block).is_colour:
+        sentences.append("Its colours are those stored, without a window and without a colour profile.")
     if scene.source is None and record.is_mask:
         sentences.append(
             "No source image was given, so the mask is shown alone. With --source its outline is drawn over it."

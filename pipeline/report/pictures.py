@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.extras import imported
+from ..volume.colour import SAMPLES, to_samples
 from ..volume.label_table import Colour
 from ..volume.mask import Array, Segment
 from .volume import Volume
@@ -128,7 +129,7 @@ def draw_cut(
         block: of the proven file.
         segments: labels of the block; empty where the block is an image.
         source: the image under a mask, looked up at the block's voxels.
-        window: the values (black, white) of what is grey; `window_of` it when None.
+        window: the values (black, white) of what is grey; `window_of` it when None. Colours have none.
 
     Returns:
         The picture. Outlines that would be too long are left out, and the labels filled instead.
@@ -137,15 +138,16 @@ def draw_cut(
     behind = source if source is not None else (None if segments else block)
     step = max(1, -(-max(where.ijk.shape[:2]) // _MOST_PIXELS))
     drawn = where.ijk[::step, ::step]
-    grey = np.full(drawn.shape[:2], _BACKGROUND, np.uint8)
+    shown = np.full(drawn.shape[:2], _BACKGROUND, np.uint8)
     if behind is not None:
         values, inside = behind.seen_from(block, drawn)
-        grey = np.where(inside, _apply_window(behind, values, window), 0).astype(np.uint8)
+        shown = map_to_bytes(behind, window, values)
+        shown[~inside] = 0
     outlines = () if labels is None else _trace_outlines(labels, segments)
     filled = sum(len(path) for _, path, _ in outlines) > _LONGEST_OUTLINE
-    pixels = grey
+    pixels = shown
     if labels is not None and (behind is None or filled):
-        pixels = _fill(grey, labels[::step, ::step], segments, _FILL if behind is None else _TINT)
+        pixels = _fill(shown, labels[::step, ::step], segments, _FILL if behind is None else _TINT)
     return Picture(where, encode_png(pixels), () if filled else outlines, filled, behind is not None)
 
 
@@ -163,7 +165,10 @@ def window_of(volume: Volume, modality: str = "") -> tuple[float, float]:
     """Choose the values (black, white), after slope and intercept: soft tissue for CT, else all but the outermost 1 %.
 
     A CT counts as one when it holds air: then its numbers are Hounsfield units. modality: "" where it is not known.
+    Raises ValueError for colours, which have no window.
     """
+    if volume.is_colour:
+        raise ValueError("colours have no window")
     steps = tuple(slice(None, None, max(1, n // _SAMPLES)) for n in volume.voxels.shape)
     some = volume.voxels[steps].astype(np.float64) * volume.slope + volume.intercept
     some = some[np.isfinite(some)]
@@ -180,17 +185,19 @@ def encode_png(pixels: Array) -> str:
     return "data:image/png;base64," + b64encode(stream.getvalue()).decode("ascii")
 
 
-def map_to_grey(volume: Volume, window: tuple[float, float], values: Array) -> Array:
-    """Map stored values to bytes between the window's ends.
+def map_to_bytes(volume: Volume, window: tuple[float, float] | None, values: Array) -> Array:
+    """Map stored values to bytes between the window's ends; colours are theirs already.
 
     Args:
         volume: whose slope and intercept apply.
-        window: the values (black, white), after slope and intercept.
+        window: the values (black, white), after slope and intercept; `window_of` the volume when None.
         values: stored values of the volume, of any shape.
 
     Returns:
-        uint8 of the same shape.
+        uint8 of the same shape; of colours with a last axis of red, green and blue.
     """
+    if volume.is_colour:
+        return to_samples(values)
     return _apply_window(volume, values, window).astype(np.uint8)
 
 
@@ -201,8 +208,8 @@ def _apply_window(volume: Volume, values: Array, window: tuple[float, float] | N
     return shown
 
 
-def _fill(grey: Array, labels: Array, segments: Sequence[Segment], strength: float) -> Array:
-    pixels = np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
+def _fill(shown: Array, labels: Array, segments: Sequence[Segment], strength: float) -> Array:
+    pixels = (shown if shown.ndim > labels.ndim else np.repeat(shown[..., None], SAMPLES, axis=2)).astype(np.float32)
     for segment in segments:
         inside = labels == segment.number
         pixels[inside] = (1 - strength) * pixels[inside] + strength * np.array(colour_of(segment), np.float32)

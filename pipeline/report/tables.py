@@ -17,6 +17,7 @@ from ..core.policy import OPPOSITE
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, corner_indices
 from ..nifti.file import INTENT_LABEL
 from ..nifti.header import NiftiHeader
+from ..volume.colour import name_type
 from .record import Record
 
 SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
@@ -117,7 +118,7 @@ def list_nifti_header(header: NiftiHeader) -> list[tuple[str, str]]:
     used = "the sform" if header.sform_code else "the qform"
     return [
         ("dim", " × ".join(map(str, header.shape))),
-        ("datatype", header.dtype.name),
+        ("datatype", name_type(header.dtype)),
         ("scl_slope, scl_inter", f"{header.slope:g}, {header.intercept:g}"),
         ("sform_code", f"{header.sform_code} (programs use {used})"),
         (

@@ -20,7 +20,7 @@ import numpy as np
 from ..core.findings import Code, refuse
 from ..nifti import file as nifti
 from ..volume.mask import Segment, Voxels
-from .pictures import colour_of, map_to_grey
+from .pictures import colour_of, map_to_bytes
 from .views import Scene
 from .volume import Volume
 
@@ -46,7 +46,7 @@ def embed_viewer(file: Path, scene: Scene) -> Embedded:
     step = 1
     image = scene.source or (None if scene.segments else scene.block)
     if image is not None:
-        step, thinned = _thin_image(image, scene.window or (0.0, 1.0))
+        step, thinned = _thin_image(image, scene.window)
         volumes.append({"name": "image.nii.gz", "base64": _encode(thinned)})
     if scene.segments:
         labels = _tabulate_labels(scene.segments)
@@ -90,25 +90,25 @@ def _tabulate_labels(segments: tuple[Segment, ...]) -> dict[str, Any]:
     }
 
 
-def _thin_image(volume: Volume, window: tuple[float, float]) -> tuple[int, bytes]:
-    """Take every n-th voxel along each axis, as few as needed. Returns n, and a gzipped NIfTI file of grey bytes."""
+def _thin_image(volume: Volume, window: tuple[float, float] | None) -> tuple[int, bytes]:
+    """Take every n-th voxel along each axis, as few as needed. Returns n, and a gzipped NIfTI file of grey bytes or colours."""
     step = 1
     while volume.voxels.size / step**3 > _MOST_VOXELS:
         step += 1
     thin = volume.voxels[::step, ::step, ::step]
-    grey = map_to_grey(volume, window, thin)
-    columns, rows, planes = grey.shape
+    shown = thin if volume.is_colour else map_to_bytes(volume, window, thin)
+    columns, rows, planes = shown.shape
     header, _ = nifti.pack_header(
         volume.ras @ np.diag([step, step, step, 1.0]),
         (columns, rows, planes),
-        grey.dtype,
+        shown.dtype,
         slope=1.0,
         intercept=0.0,
         label=False,
         description="for the eye only",
         limit_mm=_LIMIT_MM,
     )
-    body = b"".join(plane.tobytes() for plane in Voxels.of(grey))
+    body = b"".join(plane.tobytes() for plane in Voxels.of(shown))
     return step, gzip.compress(header + body, 6, mtime=0)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..volume.mask import Segment
-from .pictures import Box, Convention, Cut, Picture, choose_cut, draw_cut, segments_of, window_of
+from .pictures import Box, Convention, Cut, Picture, choose_cut, draw_cut, segments_of
 from .record import Record, check_file
 from .volume import Volume, find_middle, read_volume
 
@@ -29,7 +29,7 @@ class Scene:
     """What the pictures of a page show.
 
     block: of the file. segments: its labels, empty for an image. source: the image drawn under a mask. window: the values
-    (black, white) of what is grey, None for a mask without a source. convention: the side the patient's left is on.
+    (black, white) of what is grey, None for colours and for a mask without a source. convention: the side the patient's left is on.
     """
 
     block: Volume
@@ -96,7 +96,7 @@ def draw_thumbnail(record: Record) -> Picture:
     """Draw the axial cut through the middle of a record's file. Raises as `check_file`."""
     block = read_volume(check_file(record))
     segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()
-    scene = Scene(block, segments, None, window_of(block), "radiological")
+    scene = Scene(block, segments, None, None, "radiological")
     return scene.draw(_AXIAL, scene.middle[_AXIAL], _with_margin(block, _extent_of_labels(block)) if segments else None)
 
 

@@ -25,6 +25,7 @@ from ..geometry.affine import Matrix, axis_lengths
 from ..geometry.axis_order import Order, order_for
 from ..nifti.file import is_named_nifti, read_header, read_planes
 from ..nifti.header import require_affine
+from ..volume.colour import is_rgb
 from ..volume.mask import Array
 
 
@@ -56,6 +57,11 @@ class Volume:
         """
         order = order_for(ras, "LPS")
         return cls(order.of(array), ras @ order.matrix(array.shape), order, slope, intercept)
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether the voxels are red, green and blue, and no numbers."""
+        return is_rgb(self.voxels.dtype)
 
     @property
     def spacing(self) -> Matrix:

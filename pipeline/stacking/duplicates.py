@@ -1,69 +1,121 @@
-"""Drop frames that lie where another does, where the policy allows it.
+"""Drop planes that lie where another does: copies of it, or others too where the policy says which wins.
 
 Rules:
-- Nothing is dropped unless --on-duplicate says which frame wins; otherwise `defects` refuses the doubles by name.
-- With "drop" only identical pixels go. Which frame wins does not depend on the names of the files.
+- A copy (`dicom.copies`) is dropped with a finding: nothing is lost with it. Planes at one place that differ are refused,
+  unless --on-duplicate says which wins; with "refuse" nothing is dropped, and `defects` refuses the doubles by name.
+- Which frame wins does not depend on the names of the files.
+- Where all planes lie at one place, a copy has the Instance Number of its origin too: a mask may look alike in every
+  plane, and its positions be wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from ..core.findings import Code, Finding, Severity, refuse
-from ..core.limits import SAME_PLACE_MM
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
-from ..dicom.frame import Frame
-from ..dicom.pixels import read_plane
+from ..dicom.copies import age, are_at_one_place, find_difference
+from ..dicom.frame import Frame, describe_attribute
+from ..dicom.plane_rows import group_by_place
+from ..dicom.slice_major import rank_repeats
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
+_Dropped = list[tuple[Frame, Frame, str]]  # a frame, the one that is kept in its place, and in what they differ
 
 
 def drop_duplicates(frames: Sequence[Frame], policy: Policy) -> tuple[list[Frame], list[Finding]]:
-    """One frame a position, in the order given, and a finding for each that was dropped.
+    """Keep one frame a position, in the order given, and say which were dropped.
 
-    Raises DUPLICATE_POSITION where doubles differ in their pixels and the policy does not say which wins.
+    Raises DUPLICATE_POSITION or SEVERAL_VOLUMES where doubles differ and the policy does not say which wins.
     """
-    if policy.on_duplicate == "refuse":
+    places = group_by_place(frames)
+    if policy.on_duplicate == "refuse" or len(places) == len(frames):
         return list(frames), []
-    kept: list[Frame] = []
-    findings: list[Finding] = []
-    for frame in sorted(frames, key=_age, reverse=policy.on_duplicate == "last"):
-        twin = next((k for k in kept if _are_at_one_place(k, frame)), None)
-        if twin is None:
-            kept.append(frame)
-        else:
-            findings.append(_dropped(frame, twin, policy))
-    order = {id(f): n for n, f in enumerate(frames)}
-    return sorted(kept, key=lambda f: order[id(f)]), findings
+    kept: set[Frame] = set()
+    dropped: _Dropped = []
+    for place in places:
+        winners: list[Frame] = []
+        for frame in sorted(place, key=age, reverse=policy.on_duplicate == "last"):
+            twin = next((w for w in winners if are_at_one_place(w, frame)), None)
+            if twin is None:
+                winners.append(frame)
+            else:
+                dropped.append((frame, twin, _find_difference(frame, twin, alone=len(places) == 1)))
+                if dropped[-1][-1] and policy.on_duplicate == "drop":
+                    if len(places) == 1:  # no volume at all: `fit_frames` says so
+                        return list(frames), []
+                    raise _refuse_different(frames, places, dropped[-1])
+        kept.update(winners)
+    return [f for f in frames if f in kept], _describe_dropped(dropped)
 
 
-def _dropped(frame: Frame, twin: Frame, policy: Policy) -> Finding:
-    """The finding that a frame was dropped in favour of its twin. Raises DUPLICATE_POSITION where it may not be."""
-    same = bool(np.array_equal(read_plane(twin), read_plane(frame), equal_nan=True))
-    if policy.on_duplicate == "drop" and not same:
-        raise refuse(
-            Code.DUPLICATE_POSITION,
-            f"{twin.name} and {frame.name} lie at one position with different pixels",
-            "Say which wins: --on-duplicate first or last (by Instance Number).",
+def _find_difference(frame: Frame, twin: Frame, *, alone: bool) -> str:
+    """In what two planes at one position differ. alone: whether all planes lie there."""
+    number = "InstanceNumber"
+    if alone and frame.sop_instance_uid != twin.sop_instance_uid and frame.get(number) != twin.get(number):
+        return describe_attribute(number)
+    return find_difference(twin, frame)
+
+
+def _refuse_different(
+    frames: Sequence[Frame], places: Sequence[Sequence[Frame]], pair: tuple[Frame, Frame, str]
+) -> PipelineError:
+    """The refusal of planes at one place that differ: of whole volumes, or of single planes."""
+    frame, twin, difference = pair
+    counts = {len(place) for place in places}
+    if len(counts) == 1:
+        ranked = rank_repeats(frames)
+        why = ranked.contradiction if ranked is not None else ""
+        return refuse(
+            Code.SEVERAL_VOLUMES,
+            f"each of the {len(places)} positions occurs {counts.pop()} times: these are volumes (time points, echoes or "
+            "phases) in one series, and "
+            + (
+                f"their order by Instance Number (0020,0013) is contradicted: {why}"
+                if why
+                else "nothing tells them apart"
+            ),
+            "No attribute gives every position once (time, echo, b-value, image type, acquisition, Instance Number). "
+            "Give the files of one volume alone, or keep one plane a position with --on-duplicate first or last.",
             where=(twin.name, frame.name),
             clause=_CLAUSE,
+            measured=len(frames) / len(places),
+            limit=1,
+            unit="volumes",
         )
-    return Finding(
-        Code.DUPLICATE_DROPPED,
-        f"{frame.name} was dropped: it lies where {twin.name} does, with {'the same' if same else 'other'} pixels",
-        severity=Severity.WARNING,
-        where=(frame.name, twin.name),
+    return refuse(
+        Code.DUPLICATE_POSITION,
+        f"{twin.name} and {frame.name} lie at one position and differ in their {difference}",
+        "Two volumes may share the series: give the files of one alone. Or say which plane wins: --on-duplicate first or "
+        "last (by Instance Number).",
+        where=(twin.name, frame.name),
         clause=_CLAUSE,
     )
 
 
-def _age(frame: Frame) -> tuple[float, str, int]:
-    """What orders frames from first to last; the UID decides where Instance Number does not."""
-    return frame.rank("InstanceNumber") or 0.0, frame.sop_instance_uid, frame.number
+def _describe_dropped(dropped: _Dropped) -> list[Finding]:
+    """A finding for the copies that were dropped, and one for planes that differ from those kept."""
+    copies = [(frame, twin) for frame, twin, difference in dropped if not difference]
+    others = [(frame, twin) for frame, twin, difference in dropped if difference]
+    return [
+        Finding(
+            Code.DUPLICATE_DROPPED,
+            _count_dropped(pairs) + f", with {pixels} pixels",
+            severity=Severity.WARNING,
+            where=tuple(frame.name for frame, _ in pairs),
+            clause=_CLAUSE,
+        )
+        for pairs, pixels in ((copies, "the same"), (others, "other"))
+        if pairs
+    ]
 
 
-def _are_at_one_place(one: Frame, other: Frame) -> bool:
-    apart = np.linalg.norm(one.known_plane.corners() - other.known_plane.corners(), axis=1)
-    return float(apart.max()) <= SAME_PLACE_MM
+def _count_dropped(pairs: Sequence[tuple[Frame, Frame]]) -> str:
+    frame, twin = pairs[0]
+    if frame.name == twin.name:  # the same export in two folders
+        first, second = (f"{f.path.parent.name}/{f.name}" for f in (frame, twin))
+    else:
+        first, second = frame.name, twin.name
+    if len(pairs) == 1:
+        return f"{first} was dropped: it lies where {second} does"
+    return f"{len(pairs)} planes were dropped, each of which lies where another does; the first is {first}, at {second}"

@@ -9,9 +9,10 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 from ..geometry.affine import Matrix
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
+from ..volume.colour import SAMPLES, from_samples, is_rgb, to_samples
 from ..volume.mask import Array, Voxels
 
 Along = Literal["exact", "nearest", "linear"]
+_Source = tuple[Array, tuple[float, float], float]  # a plane, how far it is shifted along i and j in pixels, its weight
 
 _ON_PLANE = 1e-3  # of the step: an acquired plane this near to one of the grid is that one, and is not blended
 _SAME_PLANE = 0.25  # of the step: one farther away is another plane, and the grid's stays empty
@@ -69,16 +72,28 @@ class Plan:
         return out if nearest is None else _shifted_nearest(acquired.plane(nearest), self._shift(k, nearest), out)
 
     def _blend(self, acquired: Voxels, padding: float, k: int) -> Array:
-        """Plane k as the mean of the acquired planes next to it, by their weights."""
+        """Plane k as the mean of the acquired planes next to it, by their weights; of colours, of each sample by itself."""
+        sources = [(acquired.plane(n), self._shift(k, n), weight) for n, weight in self._weigh_sources(k)]
+        if not is_rgb(acquired.dtype):
+            return self._blend_values(sources, padding, acquired.dtype)
+        samples = np.stack([self._blend_sample(sources, padding, n) for n in range(SAMPLES)], -1)
+        return from_samples(samples)
+
+    def _blend_sample(self, sources: Sequence[_Source], padding: float, n: int) -> Array:
+        """Red, green or blue of a plane, n from 0."""
+        of_one = [(to_samples(plane)[..., n], shift, weight) for plane, shift, weight in sources]
+        return self._blend_values(of_one, padding, np.dtype(np.uint8))
+
+    def _blend_values(self, sources: Sequence[_Source], padding: float, dtype: np.dtype[Any]) -> Array:
+        """The mean of planes of numbers, each shifted and by its weight; `padding` where they do not reach."""
         columns, rows, _ = self.grid.shape
         total, weights = np.zeros((rows, columns)), np.zeros((rows, columns))
-        for source, weight in self._weigh_sources(k):
-            values, inside = _shifted_linear(acquired.plane(source), self._shift(k, source), (rows, columns))
+        for plane, shift, weight in sources:
+            values, inside = _shifted_linear(plane, shift, (rows, columns))
             total += weight * values
             weights += weight * inside
         blended = np.where(weights > _MOSTLY_INSIDE, total / np.maximum(weights, _NO_WEIGHT), padding)
-        is_integer = acquired.dtype.kind in "iu"
-        return np.rint(blended).astype(acquired.dtype) if is_integer else blended.astype(acquired.dtype)
+        return np.rint(blended).astype(dtype) if dtype.kind in "iu" else blended.astype(dtype)
 
     def _locate(self, k: int) -> Matrix:
         """(3,) mm of grid plane k along i, j and the normal, from the grid's first voxel."""

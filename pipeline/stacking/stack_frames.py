@@ -65,7 +65,7 @@ def lay_frames(
     repair = mend(ordered, stack, faults, policy) if faults else Repair(stack)
     repair = _in_frame_of_reference(repair, str(frames[0].get("FrameOfReferenceUID", "")))
     notes = defects.note_small_errors(repair.stack, policy) if repair.plan is None else []
-    contradictions = [*_contradictions(repair.stack, ordered), *_several_owners(ordered)]
+    contradictions = [*_contradictions(repair.stack, ordered), *_several_owners(ordered), *_several_references(ordered)]
     elsewhere = note_places(list(dict.fromkeys(f.header for f in ordered)))
     findings = (*assumed, *dropped, *thickness, *elsewhere, *repair.findings, *notes, *contradictions)
     return LaidFrames(tuple(ordered), repair.stack, findings, repair.plan, assumed[0].message if assumed else "")
@@ -157,10 +157,27 @@ def _several_owners(frames: Sequence[Frame]) -> list[Finding]:
         Finding(
             Code.MIXED_STUDY,
             f"the {len(frames)} planes come from {count} {'studies' if word == 'study' else 'patients'}, one each; that they "
-            "are one series was taken from their Series Instance UID and their places",
+            "are one series was taken from the rest of their headers and their positions",
             "If this was not done by anonymising them, they are several series.",
             Severity.WARNING,
             clause="PS3.3 A.1.2",
+        )
+    ]
+
+
+def _several_references(frames: Sequence[Frame]) -> list[Finding]:
+    """Warn where the places of one row name a Frame of Reference each."""
+    count = len({f.get("FrameOfReferenceUID") for f in frames})
+    if count == 1:
+        return []
+    return [
+        Finding(
+            Code.MIXED_FRAME_OF_REFERENCE,
+            f"the {len(frames)} planes have {count} Frame of Reference UIDs (0020,0052); that they are in one "
+            "coordinate system was taken from the rest of their headers and their positions, which are one row",
+            "Some scanners and anonymisers write a new UID into every file. If yours did not, they are several series.",
+            Severity.WARNING,
+            clause="PS3.3 C.7.4.1",
         )
     ]
 

@@ -27,6 +27,8 @@ SYNTAXES = {
     "jpeg-ls": UID("1.2.840.10008.1.2.4.80"),
     "jpeg 2000": UID("1.2.840.10008.1.2.4.90"),  # frames of at least 32 x 32: the encoder takes no smaller
 }
+# What is in the pixel data as it should lie in the file, compressed by whoever made it.
+ENCODED = {"rle frames": SYNTAXES["rle"], "jpeg": UID("1.2.840.10008.1.2.4.50")}
 
 
 def set_pixels(
@@ -67,16 +69,20 @@ def set_pixels(
 
 def save(path: Path, dataset: Dataset, transfer_syntax: str = "explicit") -> None:
     """Write one data set with native little-endian pixels as a Part 10 file in the transfer syntax of that name."""
-    syntax = SYNTAXES[transfer_syntax]
+    syntax = (SYNTAXES | ENCODED)[transfer_syntax]
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\0\1"
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax.is_compressed and syntax.is_encapsulated else syntax
+    meta.TransferSyntaxUID = (
+        ExplicitVRLittleEndian if syntax.is_encapsulated and transfer_syntax not in ENCODED else syntax
+    )
     meta.ImplementationClassUID = generate_uid(entropy_srcs=["phantom"])
     meta.ImplementationVersionName = "PHANTOM"
     dataset.file_meta = meta
-    if syntax.is_encapsulated and syntax != JPEGLosslessSV1:
+    if transfer_syntax in ENCODED:
+        dataset["PixelData"].is_undefined_length = True
+    elif syntax.is_encapsulated and syntax != JPEGLosslessSV1:
         plugin = {"rle": "pydicom"}.get(transfer_syntax, "")  # GDCM's RLE encoder ends the process on small frames
         dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
     elif syntax == ExplicitVRBigEndian and dataset.BitsAllocated == 16 and dataset["PixelData"].VR == "OW":

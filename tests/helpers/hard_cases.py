@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from tests.helpers import cases_pixels, cases_vectors
+from tests.helpers import cases_colour, cases_grouping, cases_pixels, cases_vectors
 from tests.helpers.hard_case import MASK, SMALL, HardCase
 from tests.helpers.hard_edits import (
     another,
@@ -245,7 +245,14 @@ def _duplicates() -> list[HardCase]:
         return lambda d: (int(d.InstanceNumber) == 50) is wanted or int(d.InstanceNumber) not in (4, 50)
 
     return [
-        HardCase("plane twice", same, edit=renumbered, expected="DUPLICATE_POSITION"),
+        HardCase("plane twice", same, edit=renumbered, findings=("DUPLICATE_DROPPED",)),
+        HardCase(
+            "plane twice, refuse",
+            same,
+            edit=renumbered,
+            options={"on_duplicate": "refuse"},
+            expected="DUPLICATE_POSITION",
+        ),
         HardCase(
             "plane twice, drop",
             same,
@@ -257,7 +264,7 @@ def _duplicates() -> list[HardCase]:
             "plane twice, each with a time",
             same,
             edit=both(tags(ContentTime=lambda k: f"1015{k:02d}"), retimed),
-            expected="DUPLICATE_POSITION",
+            findings=("DUPLICATE_DROPPED",),
         ),
         HardCase("file twice", "a copy of a file", make=file_copy, findings=("FILE_LEFT_OUT",)),
         HardCase("plane twice, other pixels", other, edit=brighter, expected="DUPLICATE_POSITION"),
@@ -272,7 +279,15 @@ def _duplicates() -> list[HardCase]:
             same,
             replace(SMALL, shape=(11, 9, 8)),
             both(without(5), renumbered),
+            "MISSING_PLANES",
+        ),
+        HardCase(
+            "plane twice and 1 missing, refuse",
+            same,
+            replace(SMALL, shape=(11, 9, 8)),
+            both(without(5), renumbered),
             "DUPLICATE_POSITION",
+            options={"on_duplicate": "refuse"},
         ),
         HardCase(
             "plane twice and 1 missing, drop, fill",
@@ -357,7 +372,7 @@ def _over_time() -> list[HardCase]:
         return volumes(*[lambda k, d, v=v: set_(d, keyword, v) for v in values])
 
     numbered = volumes(*[lambda k, d, n=n: set_(d, "InstanceNumber", 1 + k + 7 * n) for n in range(3)])
-    mingled = volumes(*[lambda k, d, n=n: set_(d, "InstanceNumber", 1 + 3 * k + n) for n in range(3)])
+    mingled = volumes(*[lambda k, d: set_(d, "InstanceNumber", 1) for _ in range(3)])
     pairs = [(t, w) for t in ("4.6", "9.2") for w in ("M", "P")]
 
     def echo(time: str, which: str) -> Callable[[int, Dataset], None]:
@@ -645,6 +660,8 @@ CASES: tuple[HardCase, ...] = (
     *_unplaced(),
     *_multi_frame(),
     *_pixels(),
+    *cases_colour.CASES,
+    *cases_grouping.CASES,
     *cases_pixels.CASES,
     *cases_vectors.CASES,
 )

@@ -212,6 +212,8 @@ def bilinear(plane: Acquired, points: NDArray[np.float64]) -> NDArray[np.float64
 def voxels_of(image: Any) -> NDArray[np.float64]:
     """The values of a nibabel image as real numbers; a colour of three bytes is one number, red * 65536 + green * 256 + blue."""
     stored = np.asanyarray(image.dataobj)
+    if stored.dtype.names is None and stored.dtype == np.uint8 and stored.shape[3:] == (1, 3):  # as ITK writes colours
+        return stored[:, :, :, 0].astype(np.float64) @ np.array([65536, 256, 1])
     if stored.dtype.names is None:
         return np.asarray(image.get_fdata())
     red, green, blue = (stored[name].astype(np.float64) for name in stored.dtype.names[:3])

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...dicom.colour_pixels import Assumptions, is_colour, read_colour
 from ...dicom.frame import Frame
 from ...dicom.modality import refuse_lossy
-from ...dicom.pixels import is_colour, read_colour
 from ...volume.mask import Array, Segment, Voxels, smallest_unsigned
 from ..image import first_and_last
 from .labelled import Colour, Labelled, Named
@@ -49,7 +49,8 @@ def decode(frames: Sequence[Frame], *, inside: Sequence[Named] = (), name: str =
         PipelineError: NOT_A_MASK, LOSSY_PIXELS, NO_SUCH_VALUE, EMPTY, BAD_LABELS.
     """
     refuse_lossy(frames, "its colours")
-    counts = _count_colours(frames, limited=not inside)
+    assumed = Assumptions()
+    counts = _count_colours(frames, assumed, limited=not inside)
     if inside:
         names = {_code(named): named.name for named in inside}
         _refuse_missing(names, counts)
@@ -59,15 +60,20 @@ def decode(frames: Sequence[Frame], *, inside: Sequence[Named] = (), name: str =
     segments = {c: Segment(number, names[c], _eight_bits(c)) for number, c in enumerate(names, 1)}
     listed = ", ".join(f"{_hex(code)} is “{s.name}” ({counts[code]:,} voxels)" for code, s in segments.items())
     taken = Finding(Code.VALUES_TAKEN, f"exact colours are the labels: {listed}", severity=Severity.INFO)
-    findings = (taken, *_left_out({c: n for c, n in counts.items() if c not in names}))
+    left_out = _left_out({c: n for c, n in counts.items() if c not in names})
+    findings = (taken, *left_out, *assumed.findings())
     return Labelled(_label(frames, list(segments)), tuple(segments.values()), findings, name)
 
 
-def _count_colours(frames: Sequence[Frame], *, limited: bool) -> dict[int, int]:
-    """Count the pixels of each colour code. limited: refuse more colours than a mask has labels. Raises EMPTY."""
+def _count_colours(frames: Sequence[Frame], assumed: Assumptions, *, limited: bool) -> dict[int, int]:
+    """Count the pixels of each colour code, and add what is assumed to read them.
+
+    limited: refuse more colours than a mask has labels. Raises EMPTY.
+    """
     counts: dict[int, int] = {}
     for frame in frames:
-        for code, voxels in zip(*np.unique(_colour_codes(read_colour(frame)), return_counts=True), strict=True):
+        codes = _colour_codes(read_colour(frame, assumed.add))
+        for code, voxels in zip(*np.unique(codes, return_counts=True), strict=True):
             counts[int(code)] = counts.get(int(code), 0) + int(voxels)
         counts.pop(-1, None)
         if len(counts) > _MOST_COLOURS and limited:

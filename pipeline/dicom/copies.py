@@ -1,0 +1,151 @@
+"""Find planes that repeat another one at the same place: a slice that was exported twice.
+
+Rules:
+- A copy has the place, the stored bits, the rescale and the overlays of the plane it repeats, and every attribute of
+  `_NAMES_VOLUME`: the empty planes of two time points are no copies of each other.
+- A whole series that was exported several times repeats every plane equally often, and shows something in one of them.
+  Otherwise a plane is a copy only where its place occurs more often than most do: two volumes may well look alike
+  somewhere.
+- Pixels are read only where places coincide, and no further than the first difference that decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..core.findings import PipelineError
+from ..core.limits import SAME_PLACE_MM
+from .colour_pixels import is_colour, read_colour
+from .encoding import load
+from .frame import Frame, describe_attribute
+from .frame_vectors import VECTORS
+from .pixels import read_allocated, read_plane
+from .plane_rows import group_by_place
+
+Copies = dict[Frame, Frame]  # each copy, and the frame that it repeats
+
+_NAMES_VOLUME = (
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "TriggerTime",
+    "NominalCardiacTriggerDelayTime",
+    "EchoTime",
+    "EffectiveEchoTime",
+    "EchoNumbers",
+    "DiffusionBValue",
+    "DiffusionGradientOrientation",
+    "DoseSummationType",
+    *VECTORS,
+)
+_VALUES = ("RescaleSlope", "RescaleIntercept", "DoseGridScaling", "PhotometricInterpretation", "SliceLocation")
+
+
+class _Content(NamedTuple):
+    """What a frame shows: its stored bits and overlays, or the frame itself where it was not read. blank: all one value."""
+
+    shown: Hashable
+    blank: bool = False
+
+
+def find_difference(one: Frame, other: Frame) -> str:
+    """In what two planes at one position differ, in words; "" where one is a copy of the other."""
+    keywords = (*_NAMES_VOLUME, *_VALUES, "ImageType")
+    values = zip(keywords, _attributes(one), _attributes(other), strict=True)
+    differing = next((keyword for keyword, a, b in values if a != b), "")
+    if differing:
+        return describe_attribute(differing)
+    return "" if _read_content(one) == _read_content(other) else "pixels"
+
+
+def find_whole_copies(frames: Sequence[Frame]) -> Copies:
+    """The copies of planes, where every plane is there several times and equally often; none otherwise."""
+    found: Copies = {}
+    shapes: set[tuple[int, int]] = set()
+    are_blank = True
+    for place in group_by_place(frames):
+        alike = _group_alike(place)
+        sizes = {len(group) for _, group in alike}
+        are_blank &= all(content.blank for content, _ in alike)
+        shapes |= {(len(alike), size) for size in sizes}
+        if len(shapes) > 1 or 1 in sizes:
+            return {}
+        found.update(_pair(alike))
+    return {} if are_blank else found
+
+
+def find_single_copies(frames: Sequence[Frame]) -> Copies:
+    """The copies of planes at the places that occur more often than most."""
+    found: Copies = {}
+    places = group_by_place(frames)
+    usual = Counter(len(place) for place in places).most_common(1)[0][0]
+    for place in places:
+        if len(place) > usual:
+            found.update(_pair(_group_alike(place)))
+    return found
+
+
+def are_at_one_place(one: Frame, other: Frame) -> bool:
+    """Whether two planes have the same corners."""
+    apart = np.linalg.norm(one.known_plane.corners() - other.known_plane.corners(), axis=1)
+    return float(apart.max()) <= SAME_PLACE_MM
+
+
+def age(frame: Frame) -> tuple[float, str, int]:
+    """What orders frames from first to last; the UID decides where Instance Number does not."""
+    return frame.rank("InstanceNumber") or 0.0, frame.sop_instance_uid, frame.number
+
+
+def _pair(alike: Iterable[tuple[_Content, Sequence[Frame]]]) -> Copies:
+    return {copy: group[0] for _, group in alike for copy in group[1:]}
+
+
+def _group_alike(frames: Sequence[Frame]) -> list[tuple[_Content, list[Frame]]]:
+    """Frames of one place in groups of copies, each from first to last, and what they show."""
+    candidates: dict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in sorted(frames, key=age):
+        candidates[_attributes(frame)].append(frame)
+    groups: list[tuple[_Content, list[Frame]]] = []
+    for members in candidates.values():
+        mine: list[tuple[_Content, list[Frame]]] = []
+        for frame in members:
+            content = _read_content(frame) if len(members) > 1 else _Content(frame)
+            home = next((g for known, g in mine if known == content and are_at_one_place(g[0], frame)), None)
+            if home is None:
+                mine.append((content, [frame]))
+            else:
+                home.append(frame)
+        groups += mine
+    return groups
+
+
+def _attributes(frame: Frame) -> tuple[Hashable, ...]:
+    """The values of `_NAMES_VOLUME` and `_VALUES`, and of Image Type what is neither of a copy nor of its origin."""
+    kinds = (frame.get("ImageType"), frame.get("FrameType"))
+    what = tuple(kind[2:] if isinstance(kind, tuple) else () for kind in kinds)
+    return (*map(frame.get, (*_NAMES_VOLUME, *_VALUES)), what)
+
+
+def _read_content(frame: Frame) -> _Content:
+    """Read what a frame shows; one that cannot be read is like no other."""
+    try:
+        if is_colour(frame):
+            pixels = read_colour(frame)
+        else:
+            pixels = read_plane(frame) if frame.tile else read_allocated(frame)
+        overlays = _read_overlays(frame) if frame.header.overlays else ()
+    except PipelineError:
+        return _Content(frame)
+    shown = pixels.dtype.str, pixels.shape, hashlib.sha256(pixels.tobytes()).digest(), overlays
+    return _Content(shown, blank=not overlays and bool((pixels == pixels.flat[0]).all()))
+
+
+def _read_overlays(frame: Frame) -> Hashable:
+    """Every element of the overlay groups of a frame's file."""
+    dataset = load(frame.path, stop_before_pixels=True)
+    groups = (dataset.group_dataset(group) for group in frame.header.overlays)
+    return tuple((int(element.tag), repr(element.value)) for group in groups for element in group)

@@ -1,0 +1,149 @@
+"""What is said of planes whose files do not name what belongs together, and how far such a result is trusted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import pytest
+from pydicom import dcmread
+
+from pipeline.conversion.convert import Request, convert, convert_all
+from pipeline.conversion.record import Outcome
+from pipeline.core.findings import PipelineError
+from pipeline.core.policy import Policy
+from tests.helpers.cases_grouping import CASES, own, slice_major, twice
+from tests.helpers.hard_case import SMALL
+from tests.helpers.hard_edits import doubled
+from tests.helpers.hard_truth import compared, truth
+from tests.helpers.phantom import write
+
+_AFFINE = Policy(as_="image", crosscheck="affine")
+
+
+def written(folder: Path, name: str) -> Path:
+    next(c for c in CASES if c.name == name).write(folder / "in")
+    return folder / "in"
+
+
+def image_of(folder: Path, policy: Policy = _AFFINE, **request: str) -> Outcome:
+    return convert([folder / "in"], folder / "out.nii", request=Request(**request), policy=policy)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "slice by slice, b-values contradict",
+            "Diffusion b-value (0018,9087) is 0 in IM0001.dcm and 1000 in IM0005.dcm",
+        ),
+        ("slice by slice, trigger times contradict", "Trigger Time (0018,1060) orders the planes at IM0001.dcm"),
+        ("every plane twice, another slope", "nothing tells them apart"),
+        ("plane twice, Slice Location differs", "differ in their Slice Location (0020,1041)"),
+        ("Series UID of its own, shuffled numbers", "7 of them are one plane each"),
+        ("two interleaved stacks without UID", "Instance Numbers do not run along their positions"),
+    ],
+)
+def test_a_refusal_says_which_attribute_it_is(tmp_path: Path, name: str, words: str) -> None:
+    written(tmp_path, name)
+    with pytest.raises(PipelineError) as refused:
+        image_of(tmp_path)
+    assert words in refused.value.finding.message
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "verdict"),
+    [
+        ("slice by slice", "2", "UNCONFIRMED"),  # nothing but the numbers
+        ("slice by slice, trigger times move too, part 3", "2", "VERIFIED"),
+        ("slice by slice, b-values and directions, part 2", "2", "VERIFIED"),
+        ("slice by slice, coarse times, part 1", "2", "UNCONFIRMED"),  # times follow the numbers in any case
+        ("Series UID of its own in every file", None, "VERIFIED"),  # a witness made one volume of them
+        ("no Series UID", None, "VERIFIED"),
+        ("Frame of Reference of its own in every file", None, "VERIFIED"),  # its Series UID says that it is one
+        ("every plane twice", None, "VERIFIED"),
+    ],
+)
+def test_what_the_files_do_not_prove_is_not_verified(tmp_path: Path, name: str, part: str | None, verdict: str) -> None:
+    written(tmp_path, name)
+    outcome = image_of(tmp_path, **({} if part is None else {"part": part}))
+    assert [a.status for a in outcome.agreements] == ["REORDERED"]
+    assert outcome.verdict == verdict
+
+
+def test_all_repeats_are_one_image_over_time(tmp_path: Path) -> None:
+    write(tmp_path / "in", SMALL, edit=slice_major())
+    done, refused = convert_all([tmp_path / "in"], tmp_path / "out", policy=Policy(as_="image", crosscheck="off"))
+    assert (len(done), refused) == (1, [])
+    image = nibabel.load(done[0].output)
+    assert image.shape == (*SMALL.shape, 3)
+    for n in range(3):
+        acquired = truth(tmp_path / "in", lambda d, n=n: (int(d.InstanceNumber) - 1) % 3 == n)  # type: ignore[misc]
+        found = compared(acquired, image.get_fdata()[..., n], image.affine, stored=False)
+        assert (found.lost, found.foreign) == (0, 0)
+        assert found.worst_mm < 0.02
+    assert "REPEATS_BY_NUMBER" in {f.code.name for f in done[0].findings}
+
+
+def test_any_of_its_uids_names_a_joined_series(tmp_path: Path) -> None:
+    write(tmp_path / "in", SMALL, edit=own("SeriesInstanceUID"))
+    write(tmp_path / "in" / "other", replace(SMALL, seed="other", series_number=8))
+    assert image_of(tmp_path, series="1.2.3.0.5").shape == SMALL.shape
+
+
+def test_the_names_of_files_change_nothing(tmp_path: Path) -> None:
+    for name, stored in (("a", "along"), ("b", "shuffled")):
+        write(tmp_path / name, replace(SMALL, stored=stored), edit=own("SeriesInstanceUID", "StudyInstanceUID"))  # type: ignore[arg-type]
+        convert([tmp_path / name], tmp_path / f"{name}.nii", policy=Policy(as_="image", crosscheck="off"))
+    assert (tmp_path / "a.nii").read_bytes() == (tmp_path / "b.nii").read_bytes()
+
+
+def test_planes_that_differ_in_their_overlay_are_no_copies(tmp_path: Path) -> None:
+    def with_overlay(dataset: object) -> None:
+        block = dataset  # the second of the two
+        for element, vr, value in (
+            (0x0010, "US", 9),
+            (0x0011, "US", 11),
+            (0x0040, "CS", "G"),
+            (0x0050, "SS", [1, 1]),
+            (0x0100, "US", 1),
+            (0x0102, "US", 0),
+            (0x3000, "OW", b"\1" * 14),
+        ):
+            block.add_new((0x6000, element), vr, value)  # type: ignore[attr-defined]
+
+    write(tmp_path / "in", SMALL, edit=doubled((3,), with_overlay))
+    with pytest.raises(PipelineError, match="DUPLICATE_POSITION"):
+        image_of(tmp_path)
+
+
+def test_the_first_of_two_copies_is_kept_and_the_other_named(tmp_path: Path) -> None:
+    write(tmp_path / "in", SMALL, edit=doubled((3,), lambda d: setattr(d, "InstanceNumber", 50)))
+    outcome = image_of(tmp_path)
+    finding = next(f for f in outcome.findings if f.code.name == "DUPLICATE_DROPPED")
+    numbers = {p.name: dcmread(p).InstanceNumber for p in (tmp_path / "in").iterdir()}
+    assert [numbers[name] for name in finding.where] == [50]
+    assert len(outcome.record["Slices"]) == 7
+
+
+def test_an_export_in_two_folders_is_named_by_them(tmp_path: Path) -> None:
+    twice(tmp_path / "in", SMALL, lambda k, dataset: None)
+    finding = next(f for f in image_of(tmp_path).findings if f.code.name == "DUPLICATE_DROPPED")
+    assert "7 planes were dropped" in finding.message
+    assert "b/IM0001.dcm, at a/IM0001.dcm" in finding.message
+
+
+@pytest.mark.parametrize(("planes", "numbers"), [(4, "missing"), (7, "constant")])
+def test_planes_of_several_patients_are_not_joined_for_lying_evenly(tmp_path: Path, planes: int, numbers: str) -> None:
+    """A few may do so by chance; and series of one plane each begin with one number."""
+    spec = replace(SMALL, shape=(11, 9, planes), instance_numbers=numbers)  # type: ignore[arg-type]
+    write(tmp_path / "in", spec, edit=own("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"))
+    with pytest.raises(PipelineError, match="SEVERAL_SERIES"):
+        image_of(tmp_path)
+
+
+def test_a_gap_in_a_joined_series_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "in", SMALL, edit=lambda k, d: [] if k == 3 else own("SeriesInstanceUID")(k, d))
+    with pytest.raises(PipelineError, match="MISSING_PLANES"):
+        image_of(tmp_path)
