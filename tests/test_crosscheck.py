@@ -420,7 +420,7 @@ def test_a_conversion_outlives_its_witness(
 def test_a_witness_without_its_folder_has_failed(tmp_path: Path) -> None:
     product = product_of(write(tmp_path, SPEC))
     with Child("verimask.crosscheck.dicom2nifti", "dicom2nifti") as child:
-        shutil.rmtree(child._folder)
+        shutil.rmtree(child.folder)
         assert "its last words: FileNotFoundError" in child.ask(job_of(product)).failure
 
 

@@ -61,6 +61,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "source": [Try(("{source}",))],
         "like": [Try(("{like}",))],
         "grey_values": [Try()],
+        "same_frame": [Try()],
         "resample": [Try(("nearest",))],
         "orient": [Try(("SPL",))],
         "on_tilt": [Try(("shear",)), Try(("resample",))],

@@ -14,7 +14,10 @@ from . import output
 def add_options(p: argparse.ArgumentParser) -> None:
     """Add all of them."""
     p.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="folder of DICOM files (any depth), the files, or a bundle"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="folder of DICOM files (any depth), the files, a ZIP archive of them, a DICOMDIR, or a bundle",
     )
     p.add_argument(
         "-o",
@@ -122,6 +125,11 @@ def _add_where(p: argparse.ArgumentParser) -> None:
         "--grey-values",
         action="store_true",
         help="with --source: its values under the mask and its mirror images, as a hint",
+    )
+    g.add_argument(
+        "--same-frame",
+        action="store_true",
+        help="mask and source name different Frames of Reference, and you know that they are one; it stays unconfirmed",
     )
     _add_choice(
         g,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from . import output
 
-_INPUTS = "folder or files of a DICOM series (of a structure set, with its images), or one NIfTI file"
+_INPUTS = "folder, files or ZIP archive of a DICOM series, SEG or RTSTRUCT; or one NIfTI file"
 
 
 def add(commands: Any) -> None:
@@ -19,6 +19,9 @@ def add(commands: Any) -> None:
         description="Derive the affine of a DICOM series, or tell the one of a NIfTI file, step by step, in words.",
     )
     p.add_argument("inputs", nargs="+", metavar="INPUT", help=_INPUTS)
+    p.add_argument(
+        "--source", metavar="DIR", help="the images that a SEG or RTSTRUCT was made on, where they lie elsewhere"
+    )
     output.add_series_choice(p)
     output.add_common(p)
     p.set_defaults(run=run)
@@ -52,7 +55,9 @@ def _refuse_idle(options: argparse.Namespace, file: Path) -> None:
     """Refuse what a NIfTI file leaves without effect: further inputs, and options that choose a series."""
     if len(options.inputs) > 1:
         output.refuse_idle(options, only=("inputs",), why=f"{file.name} is explained alone; give one NIfTI file")
-    output.refuse_idle(options, only=("series", "part"), why=f"{file.name} is a NIfTI file, and holds no series")
+    output.refuse_idle(
+        options, only=("series", "part", "source"), why=f"{file.name} is a NIfTI file, and holds no series"
+    )
 
 
 def _explain_file(path: Path) -> _Explanation:
@@ -66,26 +71,11 @@ def _explain_file(path: Path) -> _Explanation:
 
 
 def _explain_series(options: argparse.Namespace) -> _Explanation:
-    from ..conversion.one_series import read_laid_series
-    from ..core.policy import Policy
-    from ..diagnosis.explain import explain
-    from ..diagnosis.explain_structure_set import explain_structure_set, structure_set_in
-    from ..dicom.scan import scan
+    from ..diagnosis.explain_series import Wanted, explain_inputs
 
-    inputs = [Path(p) for p in options.inputs]
-    policy = Policy(
-        on_tilt="shear"
-    )  # a tilted stack is explained as it leans: nothing is written that could go wrong by it
-    found = scan(inputs)
-    structure_set = structure_set_in(found, options.series)
-    if structure_set is not None:
-        output.refuse_idle(
-            options, only=("part",), why=f"{structure_set.title} is a structure set, and holds no volumes"
-        )
-        explained = explain_structure_set(found, structure_set, policy)
-        return _Explanation(explained.text, explained.record)
-    series, laid_frames = read_laid_series(found, options.series, options.part, policy)
-    first = next(frame.plane for frame in laid_frames.frames if frame.plane is not None)  # Laid frames have planes.
-    text = explain(laid_frames.stack.grid, first, title=series.title[:1].upper() + series.title[1:])
-    grid = laid_frames.grid
-    return _Explanation(text, {"Affine": grid.ras.tolist(), "AffineLPS": grid.lps.tolist(), "Shape": list(grid.shape)})
+    source = () if options.source is None else (Path(options.source),)
+    made = explain_inputs([Path(p) for p in options.inputs], Wanted(options.series, options.part, source))
+    text = "\n\n\n".join(one.text for one in made)
+    if len(made) == 1:
+        return _Explanation(text, made[0].record)
+    return _Explanation(text, {**made[0].record, "Volumes": [{"Name": one.name, **one.record} for one in made]})

@@ -2,6 +2,7 @@
 
 Rules:
 - With --json one JSON document is printed and no more; with --quiet nothing but refusals.
+- What comes from files reaches no terminal as a command to it.
 - A hint names only options that the command has, so that nobody is sent to one that is not there.
 """
 
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ..core.plain_text import silence_output
+from ..core.plain_text import escape_controls, silence_output
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..conversion.record import Outcome
     from ..core.findings import Finding, PipelineError
 
+_COLOURS = re.compile("(\033\\[(?:1;3[0-9]|0)m)")  # of `text`
 _NARROW, _WIDE = 100, 120  # columns: without a terminal, and at most, since longer lines are hard to read
 _PATIENCE_S = 1.0  # before a progress line appears: a quick command shows none
 _BETWEEN_S = 0.1  # from one rewriting of the progress line to the next, so that it does not flicker
@@ -77,7 +79,15 @@ def print_lines(text: Iterable[str], options: argparse.Namespace | None = None) 
     """Print lines, unless --quiet."""
     text = list(text)
     if text and (options is None or not options.quiet):
-        _write("\n".join(text))
+        _write("\n".join(map(_disarm, text)))
+
+
+def _disarm(text: str) -> str:
+    """Text in which nothing but our own colours is a command to a terminal: names come from files of others."""
+    return "\n".join(
+        "".join(part if n % 2 else escape_controls(part) for n, part in enumerate(_COLOURS.split(line)))
+        for line in text.split("\n")
+    )
 
 
 def print_prose(text: Iterable[str], options: argparse.Namespace) -> None:
@@ -159,7 +169,8 @@ def print_refusal(error: PipelineError, options: argparse.Namespace) -> None:
     from .text import describe_refusal
 
     error = PipelineError(replace(error.finding, hint=keep_known_options(error.finding.hint, options)), error.others)
-    print("\n".join(describe_refusal(error, colour=wants_colour(sys.stderr), width=measure_width())), file=sys.stderr)
+    lines = describe_refusal(error, colour=wants_colour(sys.stderr), width=measure_width())
+    print("\n".join(map(_disarm, lines)), file=sys.stderr)
 
 
 def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[str, Any]:

@@ -20,7 +20,12 @@ def add(commands: Any) -> None:
         help="what is in a folder: series, ROIs, segments",
         description="List the series found below the inputs.",
     )
-    p.add_argument("inputs", nargs="+", metavar="INPUT", help="folder of DICOM files (any depth), or the files")
+    p.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="folder of DICOM files (any depth), the files, a ZIP archive or a DICOMDIR",
+    )
     p.add_argument("--left-out", action="store_true", help="also list every file left out, with its reason")
     output.add_common(p)
     p.set_defaults(run=run)

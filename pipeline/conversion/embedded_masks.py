@@ -36,6 +36,9 @@ from .source import Source
 if TYPE_CHECKING:
     from ..decode.embedded.recognise import Seen
 
+# Kinds whose grey values are held against those of the source voxel by voxel; anything else than a mask is refused.
+_COMPARED = ("burned", "masked")
+
 
 class _Volume(NamedTuple):
     """One volume of a series on its grid, and what its masks are called."""
@@ -94,7 +97,9 @@ def read_masks(
         decoded = decode_mask(volume.laid_frames.frames, policy, volume.name)
         decoded = replace(decoded, findings=(seen.finding(), *decoded.findings))
         return volume.products(_chosen(decoded, asked), "labels")
-    return volume.products(_decode_embedded(volume, seen, asked, source, clean), seen.kind)
+    evidence = "its grey values are those of the source" if seen.kind in _COMPARED and source and not clean else ""
+    made = volume.products(_decode_embedded(volume, seen, asked, source, clean), seen.kind)
+    return [replace(product, evidence=evidence) for product in made]
 
 
 def _on_grid(series: Series, part: Part, policy: Policy, source: Source | None) -> _Volume:

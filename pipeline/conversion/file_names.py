@@ -44,7 +44,11 @@ def file_names(series: Sequence[Series]) -> list[str]:
 
 def merged_name(inputs: Sequence[Path]) -> str:
     """A name without ending for what is merged of all inputs: that of the folder that holds them."""
-    return safe(folder_name(path / "any" if path.is_dir() else path for path in inputs)) or "merged"
+    return safe(folder_name(path / "any" if _holds_files(path) else path for path in inputs)) or "merged"
+
+
+def _holds_files(path: Path) -> bool:
+    return path.is_dir() or path.suffix.casefold() == ".zip"
 
 
 def _number(series: Series) -> str:

@@ -1,20 +1,26 @@
 """Make products of a DICOM SEG: its segments as masks, on the grid of their source where it is known.
 
 Rules:
-- The source is the one that is given, else the series the SEG refers to (PS3.3 C.12.4) if it was found.
-- Without a source, the masks lie on the grid that their own frames span.
+- `seg_sources` says which images each segment lies on; without any, the masks lie on the grid that their own frames span.
+- Frames that do not lie on the source's grid are resampled onto it where that was asked for. Else they are refused where the
+  source was given, and stay on their own grid, with a warning, where it was only found.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from ..core.findings import Code, Finding, PipelineError, Severity
 from ..decode.seg import decode as seg
+from ..decode.seg.decode import DecodedSeg
+from ..decode.seg.source_images import SourceImages
 from ..dicom.scan import Scan, Series
 from ..volume.mask import Image, Mask
 from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix, origin_of_mask
-from .source import add_image_files, find_source
+from .seg_sources import SegPart, parts_by_source
+from .source import Source, add_image_files, move_product
 
 
 def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
@@ -27,44 +33,118 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
 
     Returns: a product per mask; overlapping segments are several masks.
 
-    Raises: PipelineError with what `find_source` and `decode.seg` refuse.
+    Raises: PipelineError with what `parts_by_source` and `decode.seg` refuse.
     """
-    series, policy = entry.series, asked.policy
-    source = find_source(
-        found,
-        asked.request.source,
-        policy,
-        series_uids=seg.referenced_series_uids(series),
-        frame_of_reference_uid=series.frame_of_reference_uid,
-    )
-    wanted = asked.request.wanted
-    decoded = seg.decode(
-        series,
-        None if source is None else source.grid,
-        policy=policy,
-        fractional=policy.fractional,
-        wanted=None if wanted is None else [int(w) if w.isdigit() else w for w in wanted],
-        combine=policy.combine,
-    )
-    volumes: list[Mask | Image] = [*decoded.masks, *decoded.images]
-    common = Product(
-        volume=volumes[0],
-        series=series,
-        form="fractional" if decoded.fractional else "seg",
-        proof=Proof(max(decoded.residual_mm, 0.0 if source is None else source.laid_frames.stack.residual_mm)),
-        frames=(),
-        findings=decoded.findings,
-        witnessed=None if source is None else source.witnessed,
-        extra=origin_of_mask("SEG", None if source is None else source.series.uid),
-    )
-    made = []
-    for number, volume in enumerate(volumes, 1):
-        frames = (None,) * volume.grid.shape[2] if source is None else source.laid_frames.at_k
-        suffix = mask_suffix(volume.name, number, len(volumes))
-        made.append(add_image_files(replace(common, volume=volume, frames=frames, suffix=suffix), "source", source))
-    return made
+    seg.refuse_unknown(_wanted(asked), entry.series, seg.segments_of(entry.series))
+    parts = parts_by_source(entry.series, found, asked)
+    made: list[Product] = []
+    refusals: list[PipelineError] = []
+    for part in parts:
+        try:
+            made += _products_of_part(part, asked)
+        except PipelineError as error:
+            if error.finding.code is not Code.EMPTY or len(parts) == 1:
+                raise
+            refusals.append(error)  # the segments asked for are in other parts
+    if not made:
+        raise refusals[0]
+    count = len(made)
+    return [replace(one, suffix=mask_suffix(one.volume.name, n, count)) for n, one in enumerate(made, 1)]
 
 
 def names(series: Series) -> list[tuple[int, str]]:
     """Return number and label of every segment, as described in the file."""
     return [(segment.number, segment.name) for segment in seg.segments_of(series)]
+
+
+def _wanted(asked: Asked) -> list[int | str] | None:
+    wanted = asked.request.wanted
+    return None if wanted is None else [int(w) if w.isdigit() else w for w in wanted]
+
+
+def _wanted_of(part: SegPart, asked: Asked) -> list[int | str] | None:
+    """Return what is wanted of a part, so that segments that other parts show are not called empty here."""
+    wanted = _wanted(asked)
+    if part.numbers is None:
+        return wanted
+    shown = [segment for segment in seg.segments_of(part.series) if segment.number in part.numbers]
+    return [s.number for s in shown if wanted is None or s.number in wanted or s.name in wanted]
+
+
+def _products_of_part(part: SegPart, asked: Asked) -> list[Product]:
+    """Decode one part on the grid of its source; where its frames do not lie on it, as the policy and the user say."""
+    source = part.source
+    if source is None:
+        return _as_products(part, _decode(part, asked, None), None)
+    try:
+        return _as_products(part, _decode(part, asked, source, on_source=True), source)
+    except PipelineError as error:
+        if error.finding.code is not Code.OFF_SOURCE_GRID:
+            raise
+        return _off_source(part, source, asked, error)
+
+
+def _off_source(part: SegPart, source: Source, asked: Asked, why: PipelineError) -> list[Product]:
+    """Decode frames that do not lie on their source's grid on their own, and move them onto it where that can be done."""
+    resamples = asked.policy.resample == "nearest"
+    if (
+        resamples and asked.policy.on_tilt == "resample"
+    ):  # that is for the images; frames that lean are taken from where they lie
+        asked = asked._replace(policy=replace(asked.policy, on_tilt="shear"))
+    try:
+        own = _as_products(part, _decode(part, asked, source), None)
+        moved = [move_product(product, source, asked.policy) for product in own]
+    except PipelineError as error:
+        if resamples or error.finding.code is Code.OUTSIDE_SOURCE:
+            raise
+        if asked.request.source or error.finding.code is not Code.OFF_SOURCE_GRID:
+            raise why from error
+        return [replace(product, findings=(*product.findings, _stays(why))) for product in own]
+    moved = [replace(product, findings=_without_tilt(product.findings)) for product in moved]
+    return [add_image_files(product, "source", source) for product in moved]
+
+
+def _without_tilt(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Leave out that the frames' own grid leans: another one is written."""
+    return tuple(finding for finding in findings if finding.code is not Code.SHEAR_KEPT)
+
+
+def _stays(why: PipelineError) -> Finding:
+    hint = "Give the images with --source and --resample nearest to have the nearest voxels on their grid."
+    words = f"{why.finding.message}; it was written on the grid of its own frames"
+    return replace(why.finding, message=words, hint=hint, severity=Severity.WARNING)
+
+
+def _decode(part: SegPart, asked: Asked, source: Source | None, *, on_source: bool = False) -> DecodedSeg:
+    """Decode a part, held against its source; on the source's grid where that is wanted."""
+    policy = asked.policy
+    return seg.decode(
+        part.series,
+        source.grid if source is not None and on_source else None,
+        policy=policy,
+        fractional=policy.fractional,
+        wanted=_wanted_of(part, asked),
+        combine=policy.combine,
+        images=None if source is None else SourceImages(source.laid_frames.frames, source.series.uid, part.named),
+    )
+
+
+def _as_products(part: SegPart, decoded: DecodedSeg, source: Source | None) -> list[Product]:
+    """Make products of decoded masks. source: whose grid they lie on."""
+    volumes: Sequence[Mask | Image] = [*decoded.masks, *decoded.images]
+    residual_mm = max(decoded.residual_mm, 0.0 if source is None else source.laid_frames.stack.residual_mm)
+    made = [
+        Product(
+            volume=volume,
+            series=part.series,
+            form="fractional" if decoded.fractional else "seg",
+            proof=Proof(residual_mm),
+            frames=(None,) * volume.grid.shape[2] if source is None else source.laid_frames.at_k,
+            findings=(*part.findings, *decoded.findings),
+            witnessed=None if source is None else source.witnessed,
+            extra=origin_of_mask("SEG", None if source is None else source.series.uid),
+            evidence=decoded.evidence,
+        )
+        for volume in volumes
+    ]
+    return [add_image_files(product, "source", source) for product in made]

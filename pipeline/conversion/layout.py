@@ -110,7 +110,7 @@ def _resample(product: Product, mask: Mask, header: NiftiHeader, name: str) -> P
     nearest = take_nearest(mask, Grid(header.space, lps, mask.grid.frame_of_reference_uid), name)
     return replace(
         product,
-        volume=nearest.mask,
+        volume=nearest.volume,
         proof=product.proof.add_travel(nearest.moved_mm),
         frames=(None,) * header.space[2],
         findings=(*product.findings, *nearest.findings),

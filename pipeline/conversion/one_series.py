@@ -15,7 +15,7 @@ from ..core.policy import Policy
 from ..decode.image import decode_mask
 from ..decode.picture import decode_picture
 from ..dicom import split_volumes
-from ..dicom.scan import Scan, Series, choose, left_out_beside, scan
+from ..dicom.scan import Series, choose, left_out_beside, scan
 from ..dicom.split_volumes import Part
 from ..stacking.laid_frames import LaidFrames
 from ..stacking.stack_frames import lay_frames
@@ -23,12 +23,12 @@ from ..volume.mask import Voxels
 
 
 def read_laid_series(
-    inputs: Sequence[Path] | Scan, series: str | None, part: str | None, policy: Policy
+    inputs: Sequence[Path], series: str | None, part: str | None, policy: Policy
 ) -> tuple[Series, LaidFrames]:
     """Find one series of planes among the inputs, and lay it on its grid; for what explains and compares.
 
     Args:
-        inputs: folders or files, or what was found in them.
+        inputs: folders or files.
         series: UID, number or description of the series; None for the only one.
         part: number or name of the volume; None for the only one.
         policy: tolerances and choices.
@@ -38,7 +38,7 @@ def read_laid_series(
     Raises: PipelineError NOT_CONVERTIBLE, SEVERAL_SERIES, SEVERAL_VOLUMES, NO_SUCH_SERIES, NO_SUCH_PART, and what `scan`
     and `lay_frames` refuse.
     """
-    found = inputs if isinstance(inputs, Scan) else scan(inputs)
+    found = scan(inputs)
     chosen = choose(found, series)
     if not chosen.frames:
         words = f"{chosen.title} is of kind {chosen.kind}: it holds no planes"

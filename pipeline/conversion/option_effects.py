@@ -90,8 +90,10 @@ def _may_be_disputed(asked: Asked, subject: Subject) -> bool:
 
 
 def _may_resample(asked: Asked, subject: Subject) -> bool:
-    moved = bool(asked.request.source) and Trait.MOVABLE in FORMS[subject.form].traits
-    return _gives_mask(asked, subject) and (moved or asked.request.like is not None)
+    traits = FORMS[subject.form].traits
+    moved = bool(asked.request.source) and Trait.MOVABLE in traits
+    resampled = subject.sourced and Trait.RESAMPLES in traits
+    return resampled or (_gives_mask(asked, subject) and (moved or asked.request.like is not None))
 
 
 def _combines(asked: Asked, subject: Subject) -> bool:
@@ -171,11 +173,18 @@ RULES = (
         "it looks at the images given with --source under a mask",
     ),
     OptionRule(
+        "--same-frame",
+        "policy.same_frame",
+        True,
+        lambda a, s: s.sourced and _with(Trait.MASK)(a, s),
+        "it is for a mask and the images it lies on",
+    ),
+    OptionRule(
         "--resample",
         "policy.resample",
         True,
         _may_resample,
-        "it is for a mask that is moved onto --like, or from planes or a bundle onto --source",
+        "it is for a mask that is moved onto --like, or onto its source from planes, a bundle or a DICOM SEG",
     ),
     OptionRule(
         "--orient",

@@ -90,7 +90,8 @@ class Product:
     the voxels (4-D). suffix: for the file name. inputs: files it was made of, where not the series' own. assumed: why
     places are assumed, "" where they are given. form: what it was made of, one of `representations.FORMS`. further:
     files of images that had a part in it, each with its role ("source", "clean"). extra: further blocks of the record.
-    late(): findings of the voxels, once they have all been read.
+    late(): findings of the voxels, once they have all been read. evidence: what shows that it was made on its source, whatever
+    Frame of Reference it names, as a clause.
     """
 
     volume: Mask | Image
@@ -107,6 +108,7 @@ class Product:
     further: tuple[tuple[str, Path], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     late: Callable[[], list[Finding]] = list
+    evidence: str = ""
 
     @property
     def grid(self) -> Grid:

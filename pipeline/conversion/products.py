@@ -100,7 +100,7 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     traits = FORMS[product.form].traits
     if not request.source:  # frames of a series were laid by the policy; a grid that came ready may lean still
         return product if Trait.SERIES in traits else _keep_tilt(product, policy)
-    if not isinstance(product.volume, Mask):
+    if not isinstance(product.volume, Mask) and Trait.ON_SOURCE not in traits:
         raise refuse(
             Code.NOT_A_MASK,
             "--source is for masks; an image has a grid of its own",
@@ -109,13 +109,17 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
         )
     uid = str(product.extra.get("SourceSeriesInstanceUID", ""))
     frame_uid = product.grid.frame_of_reference_uid
-    source = find_source(found, request.source, policy, series_uids={uid}, frame_of_reference_uid=frame_uid)
+    there = {frame.sop_instance_uid for frame in product.frames if frame} if Trait.ON_SOURCE in traits else set()
+    source = find_source(
+        found, request.source, policy, series_uids={uid}, image_uids=there, frame_of_reference_uid=frame_uid
+    )
     if source is None:  # a source that is given is found, or refused
         raise TypeError("find_source found nothing in what was given, and did not refuse it")
     product = add_image_files(product, "source", source)
     if Trait.MOVABLE in traits:
         product = move_product(product, source, policy)
-    return add_grey_values(product, source) if policy.grey_values else product
+    looks = policy.grey_values and isinstance(product.volume, Mask)  # kept fractions have no seven mirror images
+    return add_grey_values(product, source) if looks else product
 
 
 def name_input(title: str, error: PipelineError) -> PipelineError:

@@ -29,6 +29,7 @@ from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
 from ..dicom.frame import Frame
 from ..dicom.scan import Series
+from ..dicom.source_file import open_source
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import Mask, Segment
@@ -211,8 +212,8 @@ def versions() -> dict[str, str]:
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(1 << 20))
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
+    with open_source(path, buffering=0) as file:
+        while count := file.readinto(buffer):  # type: ignore[attr-defined]
             digest.update(buffer[:count])
     return digest.hexdigest()
 

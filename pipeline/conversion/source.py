@@ -24,7 +24,7 @@ from ..geometry.index_map import IndexMap, find_index_map
 from ..stacking.laid_frames import LaidFrames
 from ..stacking.stack_frames import lay_frames
 from ..volume import regrid
-from ..volume.mask import Mask
+from ..volume.mask import Image, Mask
 from ..volume.nearest import take_nearest
 from .product import Product, Witnessed
 from .source_choice import SourceReferences, choose_source, several_sources
@@ -93,7 +93,7 @@ def find_source(
         return None
     if len(candidates) > 1:
         raise several_sources(candidates, "this mask")
-    return lay_source(scanned, candidates[0], policy)
+    return lay_source(scanned, candidates[0], policy, image_uids)
 
 
 def images_in(found: Scan, given: Sequence[Path]) -> tuple[Scan, list[Series]]:
@@ -114,20 +114,21 @@ def images_in(found: Scan, given: Sequence[Path]) -> tuple[Scan, list[Series]]:
     return scanned, images
 
 
-def lay_source(scanned: Scan, series: Series, policy: Policy) -> Source:
+def lay_source(scanned: Scan, series: Series, policy: Policy, image_uids: Collection[str] = ()) -> Source:
     """Lay an image series on its grid, as the source of a mask.
 
     Args:
         scanned: the scan that the series is of.
         series: the images.
         policy: tolerances, and what becomes of files that cannot be read.
+        image_uids: SOP Instance UIDs that the mask refers to; they say which of several volumes is meant.
 
     Returns: the source.
 
-    Raises: PipelineError CORRUPT_FILE or FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
+    Raises: PipelineError SEVERAL_VOLUMES, CORRUPT_FILE or FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
     """
     doubts = tuple(f for f in left_out_beside(scanned, series, policy) if f.leaves_doubt)
-    return Source(series, _lay_source(series, policy), doubts)
+    return Source(series, _lay_volume(series, policy, image_uids), doubts)
 
 
 def _no_images(given: Sequence[Path], scanned: Scan) -> PipelineError:
@@ -151,14 +152,15 @@ def move_mask(mask: Mask, source: Source, policy: Policy) -> Mask:
 
     Raises: PipelineError FRAME_OF_REFERENCE_DIFFERS, OFF_SOURCE_GRID, OUTSIDE_SOURCE.
     """
-    return _moved(mask, source, policy)[0]
+    volume = _moved(mask, source, policy, "")[0]
+    return replace(mask, voxels=volume.voxels, grid=volume.grid)
 
 
 def move_product(product: Product, source: Source, policy: Policy) -> Product:
-    """Lay a product's mask on the grid of its source.
+    """Lay a product's mask, or its fractions, on the grid of its source.
 
     Args:
-        product: a mask on a grid of its own.
+        product: a mask or fractions on a grid of their own.
         source: the images it was drawn on.
         policy: how far it may move, and whether voxels may be taken from the nearest place.
 
@@ -166,14 +168,15 @@ def move_product(product: Product, source: Source, policy: Policy) -> Product:
 
     Raises: PipelineError NOT_A_MASK, FRAME_OF_REFERENCE_DIFFERS, OFF_SOURCE_GRID, OUTSIDE_SOURCE.
     """
-    mask, moved, found = _moved(_mask_in(product), source, policy)
+    volume = product.volume if product.form == "fractional" else _mask_in(product)
+    volume, moved, found = _moved(volume, source, policy, product.evidence)
     resampled = any(f.code is Code.RESAMPLED for f in found)
     grid_planes = source.grid.shape[2]
     extra: dict[str, Any] = {"SourceSeriesInstanceUID": source.series.uid, "MovedToSourceMm": moved}
     proof = replace(product.proof, residual_mm=max(product.proof.residual_mm, source.laid_frames.stack.residual_mm))
     return replace(
         product,
-        volume=mask,
+        volume=volume,
         proof=proof.add_travel(moved) if resampled else proof,
         # Planes that were paired one by one keep saying with which; others stand on the source's planes.
         frames=product.frames if product.assumed and len(product.frames) == grid_planes else source.laid_frames.at_k,
@@ -225,12 +228,14 @@ def _mask_in(product: Product) -> Mask:
     raise refuse(Code.NOT_A_MASK, words, "Leave --source and --as image out.", where=(product.series.title,))
 
 
-def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, list[Finding]]:
+def _moved(
+    mask: Mask | Image, source: Source, policy: Policy, evidence: str
+) -> tuple[Mask | Image, float, list[Finding]]:
     grid = source.grid
     uids = (mask.grid.frame_of_reference_uid, grid.frame_of_reference_uid)
     where = (source.series.title,)
-    reason = doubt_same_frame(*uids, "the mask", where=where)
-    findings = [warn_of_frame(reason, where=where)] if reason else []
+    doubt = doubt_same_frame(*uids, "the mask", where=where, evidence=evidence, by_word=policy.same_frame)
+    findings = [] if doubt is None else [warn_of_frame(doubt, where=where)]
     limit = policy.corner_limit(min(grid.spacing))
     fit = find_index_map(mask.grid.lps, mask.grid.shape, grid.lps, grid.shape)
     if fit is not None and fit.moved_mm <= limit:
@@ -248,14 +253,16 @@ def _moved(mask: Mask, source: Source, policy: Policy) -> tuple[Mask, float, lis
         voxels, moved = regrid.put_onto(mask.voxels, fit.matrix, grid.shape), fit.moved_mm
     elif policy.resample == "nearest":
         nearest = take_nearest(mask, grid, "the source images")
-        return nearest.mask, nearest.moved_mm, [*findings, *nearest.findings]
+        return nearest.volume, nearest.moved_mm, [*findings, *nearest.findings]
     else:
         raise _off_grid(fit, mask.grid, source, limit)
-    return Mask(voxels, grid, mask.segments, mask.name), moved, findings
+    return replace(mask, voxels=voxels, grid=grid), moved, findings
 
 
-def _lay_source(series: Series, policy: Policy) -> LaidFrames:
+def _lay_volume(series: Series, policy: Policy, image_uids: Collection[str]) -> LaidFrames:
     volumes = split_volumes.split(series.frames)
+    named = [v for v in volumes if any(frame.sop_instance_uid in image_uids for frame in v.frames)]
+    volumes = named if len(named) == 1 else volumes
     if len(volumes) > 1:
         raise refuse(
             Code.SEVERAL_VOLUMES,
@@ -266,7 +273,7 @@ def _lay_source(series: Series, policy: Policy) -> LaidFrames:
             limit=1,
             unit="volumes",
         )
-    return lay_frames(series.frames, replace(policy, as_="image"), series.title)
+    return lay_frames(volumes[0].frames, replace(policy, as_="image"), series.title)
 
 
 def _off_grid(fit: IndexMap | None, mask: Grid, source: Source, limit_mm: float) -> PipelineError:

@@ -4,6 +4,7 @@ Rules:
 - A byte of a file's name that is no text stands as an escape, \\xe9, in everything that is written: files and terminal.
 - A stream that cannot hold one of our own signs gets its plain form, x for ×; any other sign becomes an escape. What was
   done is never lost for a sign that cannot be shown.
+- A control character of a name stands as an escape on a terminal, which would obey it otherwise.
 - Only the standard streams of our own process are touched, once, where the command line starts.
 """
 
@@ -17,11 +18,19 @@ import sys
 _ERRORS = "verimask"
 _PLAIN = {"×": "x", "“": '"', "”": '"', "…": "...", "°": " deg", "µ": "u", "²": "2", "±": "+-"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)  # with the signs that turn the reading direction
 
 
 def escape_bytes(text: str, escape: str = "\\") -> str:
     """Text that can be written as UTF-8: bytes that were no text as \\xe9. escape: how the backslash itself is written."""
     return _SURROGATE.sub(lambda found: escape + _escaped(found[0])[1:], text)
+
+
+def escape_controls(text: str) -> str:
+    """Text of one line that no terminal obeys: control characters as \\x1b."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def prepare_streams() -> None:

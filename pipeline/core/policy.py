@@ -65,6 +65,7 @@ class Policy:
     on_unread: Literal["refuse", "leave-out"] = "refuse"
     assume_spacing: bool = False
     orient: str = "source"
+    same_frame: bool = False
     resample: Literal["refuse", "nearest"] = "refuse"
     fractional: Fractional = 0.5
     combine: Combine = "auto"

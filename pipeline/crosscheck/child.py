@@ -44,7 +44,8 @@ class Child:
 
     `ask` blocks until it has answered; `send` and `receive` let other work go on in between.
     pixels: whether it will be asked for voxels; one that reads headers alone starts faster.
-    failure: why it answers no longer; empty while it does.
+    failure: why it answers no longer; empty while it does. folder: for files of the job; whoever of the two processes ends
+    last removes it; "" for one that reads headers alone.
     """
 
     def __init__(self, module: str, witness: str, *, pixels: bool = True) -> None:
@@ -52,7 +53,7 @@ class Child:
 
         self.witness, self.pixels, self.failure = witness, pixels, ""
         self._unanswered, self._ended = 0, False
-        self._folder = ""
+        self.folder = ""
         self._jobs: SimpleQueue[bytes | None] = SimpleQueue()
         self._answers: SimpleQueue[bytes] = SimpleQueue()
         self._errors = bytearray()
@@ -94,10 +95,10 @@ class Child:
         self._jobs.put(None)
         if self._process is not None:
             kill(self._process)
-        if self._folder:
+        if self.folder:
             from shutil import rmtree
 
-            rmtree(self._folder, ignore_errors=True)
+            rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Child:
         return self
@@ -109,9 +110,9 @@ class Child:
         if self.pixels:  # for headers alone no file is written, and to import tempfile costs time
             from tempfile import mkdtemp
 
-            self._folder = mkdtemp(prefix="verimask-")
-        arguments = ("pixels", self._folder) if self.pixels else ("headers",)
-        self._process = python_process(module, *arguments, folder=self._folder, keep_errors=True)
+            self.folder = mkdtemp(prefix="verimask-")
+        arguments = ("pixels", self.folder) if self.pixels else ("headers",)
+        self._process = python_process(module, *arguments, folder=self.folder, keep_errors=True)
         stdin, stdout, stderr = _get_pipes(self._process)
         # In threads, since a process that hangs neither reads nor writes, and nothing here may wait for it.
         self._conversation = BackgroundCall(partial(_converse, stdin, stdout, self._jobs, self._answers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,20 @@ from .child import (
     read_last_line,
     strip_folders,
 )
+from .job_files import put_files
 
 NAME = "dcm2niix"
 _REASONS = ("Error", "Unsupported", "not large enough")
 
 
-def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
+def ask(job: Job, *, philips: bool, limit_s: float = 600.0, within: str = "") -> Testimony:
     """Let it convert with its defaults, uncompressed.
 
     Args:
         job: the files, and whether voxels are wanted.
         philips: whether the scanner is one of Philips'.
         limit_s: how long it may take, in s.
+        within: a folder for its files, which somebody removes even where this process is killed; "" for the system's.
 
     Returns: what it gave. Several outputs are a refusal, since it split what is one grid; a program that cannot be run,
         was killed, or left no readable file has failed.
@@ -40,7 +41,7 @@ def ask(job: Job, *, philips: bool, limit_s: float = 600.0) -> Testimony:
 
     if not job.whole:
         return Testimony(NAME, find_version(NAME), refusal=ONLY_WHOLE)
-    with tempfile.TemporaryDirectory(prefix="verimask-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=within or None, prefix="verimask-", ignore_cleanup_errors=True) as folder:
         try:
             return _convert(job, Path(folder), philips, limit_s)
         except Exception as error:  # a program that cannot be run, or a file of it that cannot be read
@@ -56,8 +57,7 @@ def _convert(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony
     source, target = folder / "in", folder / "out"
     source.mkdir()
     target.mkdir()
-    for number, path in enumerate(dict.fromkeys(job.files)):
-        Path(source, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
+    put_files(job.files, source)
     # `-p n`: by default it takes Philips' private scaling, which is another quantity than Rescale Slope.
     precise = ["-p", "n"] if philips else []
     command = [dcm2niix.bin, *precise, "-z", "n", "-b", "n", "-f", "out", "-o", str(target), str(source)]

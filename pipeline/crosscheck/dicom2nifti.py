@@ -90,10 +90,8 @@ def _answer(job: Job) -> Testimony:
 
 def _has_one_place(job: Job) -> bool:
     """Whether a file of several frames has no functional groups: without its checks it would take it for one plane."""
-    from pydicom import dcmread
-
     several = set(job.files) if len(set(job.files)) < len(job.files) else set()
-    headers = (dcmread(path, force=True, stop_before_pixels=True) for path in several)
+    headers = (_read_file(path, stop_before_pixels=True) for path in several)
     return any(h.get("NumberOfFrames") and "PerFrameFunctionalGroupsSequence" not in h for h in headers)
 
 
@@ -139,13 +137,22 @@ def _as_colours(array: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _read_dataset(path: str, voxels: bool) -> Any:
-    from pydicom import dcmread
-
     if voxels:
-        return dcmread(path, force=True)
-    dataset = dcmread(path, force=True, stop_before_pixels=True)
+        return _read_file(path)
+    dataset = _read_file(path, stop_before_pixels=True)
     dataset.add_new(0x7FE00010, "OW", b"\0\0")  # it drops instances without pixel data
     return dataset
+
+
+def _read_file(path: str, **options: Any) -> Any:
+    from pathlib import Path
+
+    from pydicom import dcmread
+
+    from ..dicom.source_file import open_source
+
+    with open_source(Path(path)) as file:
+        return dcmread(file, force=True, **options)
 
 
 def _renumber(datasets: list[Any]) -> None:

@@ -129,16 +129,24 @@ class Panel:
         if job.voxels and find_spec(dcm2niix.NAME):
             philips = "philips" in str(frames[0].get("Manufacturer", "")).casefold()
             failed = self._failures.get(dcm2niix.NAME)
-            testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s))
+            testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s, within=self._folder()))
         self._failures = {testimony.witness: testimony for testimony in testimonies if testimony.failure}
         return testimonies
 
+    def _folder(self) -> str:
+        """A folder that a process of ours removes, whatever becomes of this one; "" where there is none."""
+        return next((child.folder for child in self._children.values() if os.path.isdir(child.folder)), "")
+
     def _limit_s(self, job: Job) -> float:
         """Time to wait for an answer: the policy's limit, once for every GiB that is read."""
+        from pathlib import Path
+
+        from ..dicom.source_file import size_of
+
         size = 0
         for path in set(job.files):
             with suppress(OSError):
-                size += os.path.getsize(path)
+                size += size_of(Path(path))
         return self._policy.witness_limit_s * max(1.0, size / _SIZE_OF_LIMIT)
 
 

@@ -7,7 +7,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ..volume.colour import SAMPLES, from_samples
 from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import find_version, serve
+from .job_files import put_files
 
 NAME = "SimpleITK"
 _MOST = 255  # of a sample of 8 bits
@@ -60,12 +60,10 @@ def _read_colours(samples: Array) -> tuple[Array, str]:
 def _read(job: Job, sitk: Any) -> Any:
     import tempfile
 
-    files = list(dict.fromkeys(job.files))
-    if len(files) == 1:
-        return sitk.ReadImage(files[0])
     with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
-        for number, path in enumerate(files):
-            Path(folder, f"{number:06d}.dcm").symlink_to(os.path.abspath(path))
+        files = put_files(job.files, Path(folder))
+        if len(files) == 1:
+            return sitk.ReadImage(files[0])
         return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder))
 
 

@@ -25,13 +25,17 @@ _CARE_DEGREES = 0.01  # less is the rounding of printed cosines, and is shown bu
 _SHOWN_AS_ZERO = 5e-5  # rounds to 0 at four decimals
 
 
-def explain(grid: Grid, plane: Plane, *, title: str = "This series") -> str:
+def explain(
+    grid: Grid, plane: Plane, *, title: str = "This series", said_by: str = "the headers", about: Sequence[str] = ()
+) -> str:
     """Explain how the affine of a series follows from its headers.
 
     Args:
         grid: where the series lies (LPS, mm).
         plane: its first plane (k = 0), whose numbers are quoted as DICOM states them.
         title: what the text calls the series.
+        said_by: what holds these numbers, where it is not the headers themselves.
+        about: lines that come before the numbers, on what kind of series it is.
 
     Returns: the text, several lines without a last line break.
     """
@@ -41,7 +45,8 @@ def explain(grid: Grid, plane: Plane, *, title: str = "This series") -> str:
     lines = [
         f"{title}: {planes} plane{'s' * (planes != 1)} of {columns} columns × {rows} rows",
         "",
-        "What the headers say",
+        *about,
+        f"What {said_by} say",
         f"  Image Orientation (Patient)  {numbers}",
         f"  Image Position (Patient)     {position}   of the first plane, its first pixel's centre, mm",
         f"  Pixel Spacing                {plane.row_spacing:g} \\ {plane.column_spacing:g}   "
@@ -56,13 +61,14 @@ def explain(grid: Grid, plane: Plane, *, title: str = "This series") -> str:
         "What one step does",
         *_describe_steps(grid),
         "",
-        "So in LPS, column by column: one step of i, of j, of k, and the centre of the first voxel, in mm",
+        *_describe_columns(grid, plane),
         *_format_matrix(grid.lps, " xyz"),
         "",
         "NIfTI counts in RAS: x grows to the right, y to the front, z to the head. Left is minus right and "
         "back is minus front, so the first two rows change sign; the third stays. No voxel moves, none is flipped.",
         *_format_matrix(grid.ras, " RAS"),
         *_describe_codes(grid.ras),
+        *_show_middle(grid),
         "",
         *_compare_with_dicom2nifti(grid),
         "",
@@ -133,6 +139,30 @@ def _describe_steps(grid: Grid) -> list[str]:
             f"  The planes lean by {grid.shear_degrees:.2f}° against their normal (gantry tilt); the step of k keeps it."
         )
     return lines
+
+
+def _describe_columns(grid: Grid, plane: Plane) -> list[str]:
+    """Say what each column of the matrix is made of."""
+    step = (
+        "one step from plane to plane, by the positions of all of them"
+        if grid.shape[2] > 1
+        else "the normal × that step"
+    )
+    return [
+        "So in LPS, column by column, in mm: one step of i (the row cosine × "
+        f"{plane.column_spacing:g}, the second number of Pixel Spacing), of j (the column cosine × {plane.row_spacing:g}, the "
+        f"first), of k ({step}), and the centre of the first voxel (the position of the first plane)"
+    ]
+
+
+def _show_middle(grid: Grid) -> list[str]:
+    """Compute where one voxel lies, as anybody can by hand."""
+    i, j, k = ((n - 1) // 2 for n in grid.shape)
+    x, y, z = (grid.ras @ (i, j, k, 1))[:3] + 0.0
+    return [
+        f"  for example voxel ({i}, {j}, {k}) lies at {i} × the column of i + {j} × that of j + {k} × that of k + the first: "
+        f"R {x:.4f}, A {y:.4f}, S {z:.4f} mm"
+    ]
 
 
 def _describe_axes(lps: Matrix, names: Sequence[str]) -> list[str]:

@@ -17,6 +17,8 @@ from pathlib import Path
 from struct import unpack
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from .source_file import open_source
+
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
@@ -49,7 +51,7 @@ class Opened(NamedTuple):
 
 def load(path: Path, **options: Any) -> FileDataset:
     """Read the data set of one file with pydicom. options: of `pydicom.dcmread`. Raises what pydicom raises."""
-    with path.open("rb") as file, warnings.catch_warnings():
+    with open_source(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of attributes that nothing here reads
         return open_dataset(file, **options).dataset
 

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from struct import Struct, error
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from .fast_values import GiveUp, patient_key, plain_id, plain_value
 from .frame_vectors import vector_class
+from .source_file import open_source
 
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1"
 _IMPLICIT_LITTLE = b"1.2.840.10008.1.2"
@@ -116,7 +118,11 @@ class Reader:
     def read(self, path: str | os.PathLike[str]) -> dict[str, Any]:
         """Read the fields of `dicom.header.Header` but for the path. Raises GiveUp, and nothing else, where it cannot."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            try:
+                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            except (NotADirectoryError, FileNotFoundError):  # it may be a member of an archive
+                with open_source(Path(path)) as file:
+                    return self._read_fields(_OpenFile(file))
             try:
                 return self._read_fields(_File(descriptor))
             finally:
@@ -184,6 +190,21 @@ class _File:
         if len(value) != length:
             raise GiveUp(f"cut off, or a value longer than {_WINDOW} bytes, at byte {position}")
         return value
+
+
+class _OpenFile(_File):
+    """The same on a file that has no descriptor."""
+
+    __slots__ = ("file",)
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.size = file.seek(0, os.SEEK_END)
+        self.move(0)
+
+    def move(self, position: int) -> None:
+        self.file.seek(position)
+        self.start, self.data = position, self.file.read(_WINDOW)
 
 
 def _read_transfer_syntax(file: _File) -> tuple[bytes, int]:

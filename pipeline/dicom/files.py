@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from errno import EIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +22,42 @@ _FolderId = tuple[int, int]  # device and inode: comparing paths would cost the 
 
 
 class FoundFile(NamedTuple):
-    """A file, or an entry of a folder that cannot be read as one. why_unreadable: the reason why it cannot be read, "" for a file."""
+    """A file, or an entry of a folder or an archive that cannot be read as one.
+
+    why_unreadable: the reason why it cannot be read, "" for a file. hint: what to do about it, where that is known.
+    series_uid: the series it belongs to, where something else says so. is_plane: whether it is known to be one; None where
+    its name has to tell.
+    """
 
     path: Path
     why_unreadable: str = ""
+    hint: str = ""
+    series_uid: str = ""
+    is_plane: bool | None = None
+
+
+class MemberError(OSError):
+    """A member of an archive whose bytes cannot be had. why: the reason. hint: what to do."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(EIO, why)
+        self.why = why
+        self.hint = "Copy or export the archive again, or take the member out of it if it is no image."
+
+
+def begins_like_zip(start: bytes) -> bool:
+    """Whether a file that begins so may be a ZIP archive, empty and split ones too."""
+    return start[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+
+
+def archive_of(path: Path) -> Path | None:
+    """Get the file that a path goes on below, if there is one: the archive that it names a member of."""
+    for above in path.parents:
+        if above.is_dir():
+            return None
+        if above.is_file():
+            return above
+    return None
 
 
 def find_files(inputs: Iterable[Path]) -> Iterator[FoundFile]:

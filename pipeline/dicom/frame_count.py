@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core.limits import DEFLATE_MOST
 from .encoding import DEFLATED
 from .pixel_items import frame_counts, items
+from .source_file import open_source
 
 if TYPE_CHECKING:
     from .header import Header
 
 PAD = (0, 1)  # bytes more than the pixels need: a value has an even number of bytes, and one pad byte makes it even
-_MOST_DEFLATED = 1032  # times: deflate compresses no bytes by more
 _ITEM_BITS = 64  # of an item's tag and length, the least that a compressed frame takes
 _SPARE_FRAMES = 1000  # a claim of so many more frames costs no memory, and is refused by name
 
@@ -36,7 +37,7 @@ def count_frames(header: Header) -> int:
 
 def _most_frames(header: Header) -> int:
     """A count that no file of this size can exceed, so that a claim alone costs no memory."""
-    size = header.size * _MOST_DEFLATED if header.transfer_syntax == DEFLATED else header.size
+    size = header.size * DEFLATE_MOST if header.transfer_syntax == DEFLATED else header.size
     per_frame = frame_bits(header) if has_fixed_size(header) else _ITEM_BITS
     return int(_SPARE_FRAMES + 2 * size * 8 // per_frame)
 
@@ -61,7 +62,7 @@ def _fits(header: Header, count: int) -> bool:
     needed = whole_bytes(count * frame_bits(header))
     if header.pixel_length is not None and header.pixel_length - needed in PAD:
         return True
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         fragments = items(file, header) or []
     return any(sum(n for _, n in part) - needed in PAD for part in (fragments, fragments[1:]) if part)
 

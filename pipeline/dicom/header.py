@@ -27,6 +27,7 @@ from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, FLOAT_BITS, IMPLICIT_LITTLE
 from .fast_header import SEQUENCES_OF_VALUES, Reader
 from .fast_values import GiveUp, patient_key
 from .frame_vectors import read_vectors
+from .source_file import open_source
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -135,7 +136,7 @@ def read_header(path: Path) -> Header:
 
 
 def _read_with_pydicom(path: Path) -> Header:
-    with path.open("rb") as file, warnings.catch_warnings():
+    with open_source(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of attributes that nothing here reads
         if not _begins_like_dicom(file.read(144)):
             raise NotDicom
@@ -176,7 +177,7 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
         pixel_tag=tag or PIXEL_DATA,
         pixel_offset=offset,
         pixel_length=length,
-        size=path.stat().st_size,
+        size=file.seek(0, 2),
         overlays=tuple(g for g in range(0x6000, 0x6020, 2) if (g, 0x3000) in dataset),
         patient=patient_key(str(dataset.get("PatientID") or "")),
         luts=_find_luts(dataset),

@@ -20,6 +20,7 @@ from ..geometry.affine import Matrix
 from ..geometry.grid import GeometryError, Plane
 from .encoding import load
 from .header import Header
+from .source_file import open_source
 
 _PARALLEL = 1e-3  # the CSA normal is printed with eight decimals
 _SAME_MM = 0.05  # the protocol prints positions with fewer digits than the header; a wrong order is off by a whole step
@@ -39,7 +40,7 @@ def lost_its_image_type(header: Header) -> int:
     """Count the tiles that the CSA header (0029,1010) gives to a sheet whose Image Type has lost MOSAIC; 0 for a plane."""
     if not header.csa or is_mosaic(header) or header.pixel_offset is None:
         return 0
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         raw = file.read(header.pixel_offset)
     name = raw.find(b"NumberOfImagesInMosaic\0")
     value = re.match(rb"\s*(\d+)[\s\0]", raw[name + _CSA_VALUE : name + _CSA_VALUE + 16]) if name >= 0 else None

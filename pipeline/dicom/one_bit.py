@@ -18,6 +18,7 @@ from .frame import Frame
 from .frame_count import has_fixed_size
 from .pixel_bits import is_in_swapped_words
 from .pixel_layout import PixelLayout, layout_of
+from .source_file import open_source, written_ns
 
 _JPEG_2000 = {f"1.2.840.10008.1.2.4.{n}" for n in (90, 91)}
 
@@ -66,29 +67,30 @@ def read_packed(frame: Frame) -> Array:
 
 
 def check_decoded(plane: Array, frame: Frame) -> Array:
-    """Return a decompressed plane whose pixels have one bit. Raises CORRUPT_FILE where they have more."""
-    if plane.max(initial=0) > 1:
+    """Return a decompressed plane whose pixels have one bit, as bytes. Raises CORRUPT_FILE where they are not of one bit."""
+    size = (frame.whole("Rows", 0), frame.whole("Columns", 0))
+    if plane.shape != size or plane.max() > 1:
         raise refuse(
             Code.CORRUPT_FILE,
-            f"{frame.name} has one bit per pixel by its header, and values up to {plane.max()} in its compressed pixels",
-            "The file was written wrongly; export it again, uncompressed.",
+            f"{frame.name} has one bit a pixel, and its compressed pixels are {plane.shape} values up to {plane.max()}",
+            "What is compressed is not what the header describes; export it again, uncompressed.",
             where=(frame.name,),
             measured=int(plane.max()),
             limit=1,
             unit="value",
-            clause="PS3.5 8.2.4",
+            clause="PS3.5 8.2",
         )
-    return plane
+    return plane.astype(np.uint8, copy=False)
 
 
 def _read_bytes(frame: Frame, layout: PixelLayout, first: int, end: int) -> Array:
     """Read bytes of the pixel data, from `first` up to `end` or up to where they stop."""
     if frame.header.pixel_offset is None:
-        return np.frombuffer(inflated(frame.path, frame.path.stat().st_mtime_ns)[first:end], np.uint8)
+        return np.frombuffer(inflated(frame.path, written_ns(frame.path))[first:end], np.uint8)
     swapped = is_in_swapped_words(frame, np.dtype(np.uint8))
     start, stop = (first // 2 * 2, -(-end // 2) * 2) if swapped else (first, end)
     raw = np.empty(stop - start, np.uint8)
-    with frame.path.open("rb", buffering=0) as file:
+    with open_source(frame.path, buffering=0) as file:
         raw = raw[: layout.read_into(file, start, raw.data)]
     if swapped:
         raw = raw[: raw.size // 2 * 2].view(np.uint16).byteswap().view(np.uint8)

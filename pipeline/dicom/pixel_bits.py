@@ -19,6 +19,7 @@ from .encoding import EXPLICIT_BIG, FLOAT_BITS
 from .frame import Frame
 from .frame_count import has_fixed_size
 from .pixel_layout import layout_of
+from .source_file import open_source
 
 _BITS = (1, 8, 16, 32, 64)  # per pixel, that are read here
 
@@ -103,7 +104,7 @@ def is_in_swapped_words(frame: Frame, dtype: np.dtype[Any]) -> bool:
     """
     if dtype.itemsize > 1 or frame.header.transfer_syntax != EXPLICIT_BIG:
         return False
-    with frame.path.open("rb") as file:
+    with open_source(frame.path) as file:
         file.seek((frame.header.pixel_offset or 0) - 8)  # tag, VR, two reserved bytes, length, then the value
         return file.read(2) == b"OW"
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 from .encoding import EXPLICIT_BIG
+from .source_file import open_source
 
 if TYPE_CHECKING:
     from .header import Header
@@ -46,7 +47,7 @@ def frame_counts(header: Header) -> Iterator[int]:
     """Count the compressed frames in every possible way; no counts where the items cannot be found."""
     if header.pixel_offset is None:
         return
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         found = items(file, header) or []
         if len(found) < 2:
             return

@@ -22,6 +22,7 @@ from ..core.findings import Code, Finding, Severity, refuse
 from .encoding import EXPLICIT_BIG, inflated
 from .frame_count import PAD, declared_frames, frame_bits, has_fixed_size, whole_bytes, whole_number
 from .pixel_items import frame_counts, items
+from .source_file import open_source, written_ns
 
 if TYPE_CHECKING:
     from ..core.findings import PipelineError
@@ -153,7 +154,7 @@ def _are_wider_samples(header: Header, pieces: ByteRuns, count: int, length: int
     upper = 0 if header.transfer_syntax == EXPLICIT_BIG else size
     layout = PixelLayout(pieces, 0)
     data = bytearray(layout.length)
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         layout.read_into(file, 0, memoryview(data))
     return not any(any(data[upper + n :: 2 * size]) for n in range(size))
 
@@ -172,7 +173,7 @@ def _refuse_bits_behind(header: Header, pieces: ByteRuns, bits: int) -> None:
     if layout.length <= last:
         return
     tail = bytearray(layout.length - last)
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         layout.read_into(file, last, memoryview(tail))
     if tail[0] >> bits % 8 or any(byte not in b"\x000" for byte in tail[1:]):  # a known writer pads with a digit 0
         raise _wrong_length(
@@ -240,12 +241,12 @@ def _further(bits: int, count: int, length: int) -> int:
 def _find_pieces(header: Header, count: int) -> tuple[ByteRuns, int, tuple[Finding, ...]]:
     """The runs of native bytes, how many bytes they claim to be, and what was found. No runs for a deflated file."""
     if header.pixel_offset is None:
-        return (), len(inflated(header.path, header.path.stat().st_mtime_ns)), ()
+        return (), len(inflated(header.path, written_ns(header.path))), ()
     needed = whole_bytes(count * frame_bits(header))
     offset, length = header.pixel_offset, header.pixel_length
     if length is not None and length - needed in PAD:
         return ((offset, max(min(length, header.size - offset), 0)),), length, ()
-    with header.path.open("rb") as file:
+    with open_source(header.path) as file:
         fragments = items(file, header)
         if fragments is not None:
             with_table = (fragments[1:], fragments) if fragments[0][1] else (fragments[1:],)

@@ -29,6 +29,7 @@ from .header import Header
 from .one_bit import check_decoded, is_one_bit, is_packed, read_packed
 from .pixel_bits import check_bits, frame_type, is_in_swapped_words, mask_to_stored
 from .pixel_layout import layout_of
+from .source_file import open_source
 
 _SHOWN = 6  # values that a message lists
 _NAMED = 5  # files that a message names; the others are counted
@@ -231,7 +232,7 @@ def read_native(frame: Frame, dtype: np.dtype[Any], samples: int = 1) -> Array:
     plane = np.empty(
         (rows, columns * samples), wide.newbyteorder(">" if header.transfer_syntax == EXPLICIT_BIG else "<")
     )
-    with header.path.open("rb", buffering=0) as file:
+    with open_source(header.path, buffering=0) as file:
         read = layout.read_into(file, start, plane.data.cast("B"))
     if read != size:
         raise OSError(EIO, f"{read} of {size} bytes could be read")

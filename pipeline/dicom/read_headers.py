@@ -4,56 +4,143 @@ Rules:
 - Content alone decides what is DICOM. Where a file is not, or cannot be read, `unread_files` decides whether it may be a
   plane: then it is an error, which refuses the series it may belong to.
 - Files that repeat another byte for byte are left out.
+- A ZIP archive that is given is read like a folder; one that lies in a folder only where no file there is DICOM. A DICOMDIR
+  that is given stands for the files it lists; one in a folder is left out, because its files are found by themselves.
 """
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ..core.findings import Code, Finding, PipelineError, Severity
-from .files import find_files
+from ..core.plain_text import escape_controls
+from .dicomdir import SOP_CLASS, listed_files
+from .files import FoundFile, MemberError, begins_like_zip, find_files
 from .header import Header, NotDicom, read_header
+from .other_kinds import says_otherwise
+from .source_file import bytes_of, open_source
 from .unread_files import DicomNames
 
-_DICOMDIR = "1.2.840.10008.1.3.10"
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _BLOCK = 1 << 16  # bytes read at a time from a file that is not DICOM
 _FEW = 4  # lost files that are named one by one: a folder of links to nothing would fill the screen
+_ZIP = "a ZIP archive, which is read where it is given itself"
+_COPY_AGAIN = (
+    "It may be a plane of the series, and one lost at an end leaves no gap. Copy or export it again, or take it out of "
+    "the folder if it is none."
+)
+_LISTED = "a DICOMDIR (the files it lists are found by themselves)"
+_GO_ON = "convert --on-unread leave-out goes on without it, and the result stays unconfirmed."
 
-Left = tuple[Path, Finding]
+
+class Left(NamedTuple):
+    """A file that was left out, with its reason. series_uid: the series it belongs to, where something else says so."""
+
+    path: Path
+    finding: Finding
+    series_uid: str = ""
+
+
+class HeadersRead(NamedTuple):
+    """Headers of all DICOM files, every other file with its reason, and all files that were looked at."""
+
+    headers: list[Header]
+    left_out: list[Left]
+    looked_at: list[Path]
 
 
 class _Unread(NamedTuple):
     """A file that gave no header. foreign: it was read, and is not DICOM."""
 
-    path: Path
-    why: str
+    file: FoundFile
     foreign: bool
 
 
-def read_headers(inputs: Sequence[Path], progress: Callable[[int], None]) -> tuple[list[Header], list[Left], int]:
-    """Read the headers of all DICOM files; every other file comes with its reason, and then how many files were looked at."""
-    headers: list[Header] = []
-    left_out: list[Left] = []
-    unread: list[_Unread] = []
-    done = 0
-    for done, (path, why) in enumerate(find_files(inputs), 1):
-        read = _Unread(path, why, foreign=False) if why else _read_one(path)
-        if isinstance(read, Header):
-            headers.append(read)
-        elif isinstance(read, Finding):
-            left_out.append((path, read))
-        else:
-            unread.append(read)
-        progress(done)
-    names = DicomNames(header.path for header in headers)
-    left_out += [(one.path, _judge(one, names)) for one in unread]
-    headers, copies = _drop_copies(headers)
-    return headers, [*left_out, *copies], done
+def read_headers(inputs: Sequence[Path], progress: Callable[[int], None]) -> HeadersRead:
+    """Read the headers of all DICOM files below the inputs, in archives and of DICOMDIRs that are given.
+
+    Raises PipelineError: NO_SUCH_INPUT or FILE_UNREAD for an input that cannot be reached, and what an archive or a DICOMDIR
+    that is given is refused for.
+    """
+    reading = _Reading(progress)
+    reading.take(find_files(inputs))
+    given = {os.path.realpath(path) for path in inputs}
+    reading.open_directories(given)
+    reading.open_archives(given)
+    return reading.finish()
+
+
+class _Reading:
+    """Reads file after file, and collects what each gives."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._headers: list[Header] = []
+        self._left_out: list[Left] = []
+        self._unread: list[_Unread] = []
+        self._directories: list[Path] = []
+        self._broken: list[Left] = []  # archives that were found, not given
+        self._looked_at: list[Path] = []
+
+    def take(self, files: Iterable[FoundFile], *, members: bool = False) -> None:
+        """Read the headers of files. members: they are of an archive, whose bytes may be damaged anywhere."""
+        for found in files:
+            self._looked_at.append(found.path)
+            read = _Unread(found, foreign=False) if found.why_unreadable else _read_one(found.path, whole=members)
+            if isinstance(read, _Unread):
+                self._unread.append(read)
+            elif _is_directory(read):
+                self._directories.append(found.path)
+            elif isinstance(read, Finding):
+                self._left_out.append(Left(found.path, read))
+            elif (reason := _why_left_out(read)) is not None:
+                self._left_out.append(Left(found.path, reason))
+            else:
+                self._headers.append(read)
+            self._progress(len(self._looked_at))
+
+    def open_directories(self, given: set[str]) -> None:
+        """Read the files that DICOMDIRs list. given: real paths of the inputs; others are left out."""
+        wanted = [path for path in self._directories if os.path.realpath(path) in given]
+        for path in wanted:
+            self._directories.remove(path)
+            seen = {os.path.realpath(path) for path in self._looked_at}
+            self.take(found for found in listed_files(path) if os.path.realpath(found.path) not in seen)
+
+    def open_archives(self, given: set[str]) -> None:
+        """Read the members of archives that are given; where nothing is DICOM so far, of all."""
+        archives = [
+            one for one in self._unread if one.file.why_unreadable == _ZIP and not says_otherwise(one.file.path)
+        ]
+        wanted = [one for one in archives if os.path.realpath(one.file.path) in given]
+        for one in wanted or ([] if self._headers else archives):
+            from .archive import list_members  # zipfile takes a while to import
+
+            self._unread.remove(one)
+            try:
+                members = list_members(one.file.path)
+            except PipelineError as error:
+                if wanted:
+                    raise
+                self._broken.append(Left(one.file.path, error.finding))
+                continue
+            self._looked_at.remove(one.file.path)
+            self.take(members, members=True)
+
+    def finish(self) -> HeadersRead:
+        """Judge what was not read, drop copies, and give everything."""
+        names = DicomNames(header.path for header in self._headers)
+        left_out = [*self._left_out, *(Left(path, _left_out(path, _LISTED)) for path in self._directories)]
+        left_out += [Left(one.file.path, _judge(one, names), one.file.series_uid) for one in self._unread]
+        headers, copies = _drop_copies(self._headers)
+        for path, broken, _ in self._broken:  # no other series has a part in it
+            left_out.append(Left(path, _left_out(path, broken.message, Severity.WARNING) if headers else broken))
+        return HeadersRead(headers, [*left_out, *copies], self._looked_at)
 
 
 def few(lost: Sequence[Finding]) -> list[Finding]:
@@ -71,17 +158,28 @@ def cut_off(path: Path, what: str) -> Finding:
     return Finding(Code.CORRUPT_FILE, f"{path.name} {what}", hint, where=(path.name,))
 
 
-def _read_one(path: Path) -> Header | Finding | _Unread:
-    """The header of a file, or why it is left out, or why it gives none."""
+def _read_one(path: Path, *, whole: bool) -> Header | Finding | _Unread:
+    """The header of a file, or why it is left out, or why it gives none. whole: read all its bytes, to see that they are sound."""
     try:
         header = read_header(path)
+        if whole:
+            bytes_of(path)
     except NotDicom:
-        return _Unread(path, _why_not_dicom(path), foreign=True)
+        return _Unread(FoundFile(path, _why_not_dicom(path)), foreign=True)
     except PipelineError as error:
         return error.finding
+    except MemberError as error:
+        return _Unread(FoundFile(path, error.why, error.hint), foreign=False)
     except OSError as error:
-        return _Unread(path, f"it cannot be opened: {error.strerror}", foreign=False)
-    return _why_left_out(header) or header
+        return _Unread(FoundFile(path, f"it cannot be opened: {error.strerror}"), foreign=False)
+    return header
+
+
+def _is_directory(read: Header | Finding) -> bool:
+    """Whether a file is a DICOMDIR, which has no image."""
+    if not isinstance(read, Header) or "SeriesInstanceUID" in read.values:
+        return False
+    return read.get("SOPClassUID") == SOP_CLASS or read.path.name.upper() == "DICOMDIR"
 
 
 def _why_left_out(header: Header) -> Finding | None:
@@ -89,8 +187,6 @@ def _why_left_out(header: Header) -> Finding | None:
     if "SeriesInstanceUID" in header.values or (header.has_pixels and "Rows" in header.values):
         return None  # an image without its series' UID is whole all the same: `join_series` finds where it belongs
     sop_class = str(header.get("SOPClassUID", ""))
-    if sop_class == _DICOMDIR or header.path.name.upper() == "DICOMDIR":
-        return _left_out(header.path, "a DICOMDIR (the files it lists are found by themselves)")
     if not sop_class or sop_class.startswith(_STORAGE):
         return cut_off(header.path, "has no Series Instance UID (0020,000E), which every image has")
     return _left_out(header.path, "no Series Instance UID (0020,000E)", Severity.WARNING)
@@ -99,10 +195,12 @@ def _why_left_out(header: Header) -> Finding | None:
 def _why_not_dicom(path: Path) -> str:
     """Why a file that does not begin like DICOM does not."""
     try:
-        with path.open("rb") as file:
+        with open_source(path) as file:
             start = file.read(_BLOCK)
             if not start:
                 return "it is empty"
+            if begins_like_zip(start):
+                return _ZIP
             while start and not start.strip(b"\0"):
                 start = file.read(_BLOCK)
             return "not DICOM" if start else "not DICOM, it holds only zeros"
@@ -112,16 +210,13 @@ def _why_not_dicom(path: Path) -> str:
 
 def _judge(unread: _Unread, names: DicomNames) -> Finding:
     """The finding for a file that gave no header: an error where it may be a plane."""
-    path, why, foreign = unread
-    if not names.may_be_plane(path, foreign=foreign):
-        return _left_out(path, why)
-    return Finding(
-        Code.FILE_UNREAD,
-        f"“{path.name}” could not be read: {why}",
-        "It may be a plane of the series, and one lost at an end leaves no gap. Copy or export it again, or take it out of "
-        "the folder if it is none. convert --on-unread leave-out goes on without it, and the result stays unconfirmed.",
-        where=(path.name,),
-    )
+    path, why, hint = unread.file[:3]
+    is_plane = unread.file.is_plane
+    if not (names.may_be_plane(path, foreign=unread.foreign) if is_plane is None else is_plane):
+        return _left_out(path, why, Severity.WARNING if is_plane is False and hint else Severity.INFO)
+    name = escape_controls(path.name)
+    hint = f"{hint or _COPY_AGAIN} {_GO_ON}"
+    return Finding(Code.FILE_UNREAD, f"“{name}” could not be read: {why}", hint, where=(path.name,))
 
 
 def _left_out(path: Path, reason: str, severity: Severity = Severity.INFO) -> Finding:
@@ -139,10 +234,10 @@ def _drop_copies(headers: list[Header]) -> tuple[list[Header], list[Left]]:
     for group in by_uid.values():
         distinct: dict[bytes, Header] = {}
         for header in group:
-            content = header.path.read_bytes() if len(group) > 1 else b""
+            content = bytes_of(header.path) if len(group) > 1 else b""
             if content in distinct:
                 copy = _left_out(header.path, f"a copy of {distinct[content].path.name}")
-                findings.append((header.path, copy))
+                findings.append(Left(header.path, copy))
             else:
                 distinct[content] = header
         kept += distinct.values()

@@ -1,8 +1,8 @@
 """Group the files below folders into series of frames, and choose one of them; no pixels are read.
 
 Rules:
-- Everything below a folder is looked at; names, extensions and DICOMDIR decide nothing about what is DICOM. A file left
-  out has a reason; one that may be a plane (see `unread_files`) refuses the series it may belong to, and no other.
+- Everything below a folder is looked at; names and extensions decide nothing about what is DICOM. A file left out has a
+  reason; one that may be a plane (see `unread_files`) refuses the series it may belong to, and no other.
 - A series is one Series Instance UID and one kind: images, SEG and RTSTRUCT never mix. Files that have no such UID, or one
   each, are a series only as `join_series` says. Its frames are kept in the order of their SOP Instance UIDs, so that
   neither the names of the files nor the order they were found in can change a byte of any output.
@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core import arguments
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..volume.representations import KIND_BY_SOP_CLASS
 from .frame import Frame, frames_of
 from .header import Header
 from .join_series import Group, group_into_series
+from .other_kinds import describe_others
 from .plane_rows import FEWEST
-from .read_headers import cut_off, few, read_headers
+from .read_headers import Left, cut_off, few, read_headers
 from .unread_files import concerned, folder_name, folders_of
 
 if TYPE_CHECKING:
@@ -111,11 +113,11 @@ def scan(inputs: OneOrManyPaths, progress: Callable[[int], None] = lambda done: 
     inputs = arguments.inputs(inputs)
     headers, left_out, looked_at = read_headers(inputs, progress)
     if not headers:
-        raise _nothing_found(inputs, looked_at, [finding for _, finding in left_out])
+        raise _nothing_found(inputs, looked_at, [left.finding for left in left_out])
     headers, cut = _drop_cut_off(headers)
     groups, lost = group_into_series(headers, _classify)
     cut += [
-        (h.path, cut_off(h.path, "has no Series Instance UID (0020,000E), unlike others of its kind here"))
+        Left(h.path, cut_off(h.path, "has no Series Instance UID (0020,000E), unlike others of its kind here"))
         for h in lost
     ]
     series = _name_masks([_make_series(group) for group in groups])
@@ -240,34 +242,40 @@ def _mask_name(series: Series, alike: Sequence[Series]) -> str:
     return folder if folder and sum(s.folder == folder for s in alike) == 1 else series.description
 
 
-def _assign_to_series(left_out: Sequence[tuple[Path, Finding]], series: Sequence[Series]) -> tuple[LeftOut, ...]:
+def _assign_to_series(left_out: Sequence[Left], series: Sequence[Series]) -> tuple[LeftOut, ...]:
     """Each file that was left out with the series it may belong to."""
     folders = [folders_of(header.path for header in s.headers) for s in series] if left_out else []
     near: dict[Path, frozenset[Series]] = {}
-    for path, _ in left_out:
+    named = {uid: frozenset(s for s in series if s.uid == uid) for uid in {s.uid for s in series}}
+    for path in {left.path for left in left_out}:
         if path.parent not in near:
             near[path.parent] = frozenset(series[n] for n in concerned(path, folders))
-    return tuple(LeftOut(finding, near[path.parent]) for path, finding in left_out)
+    return tuple(LeftOut(left.finding, named.get(left.series_uid) or near[left.path.parent]) for left in left_out)
 
 
-def _nothing_found(inputs: Sequence[Path], looked_at: int, left_out: list[Finding]) -> PipelineError:
+def _nothing_found(inputs: Sequence[Path], looked_at: Sequence[Path], left_out: list[Finding]) -> PipelineError:
     lost = [f for f in left_out if f.severity is Severity.ERROR]
     others = [f for f in left_out if f.severity is not Severity.ERROR]
     if lost:
         first = next((f for f in lost if f.code is Code.CORRUPT_FILE), lost[0])
         return PipelineError(first, (*few([f for f in lost if f is not first]), *others))
+    what, advice = describe_others(looked_at)
+    of = ", ".join(escape_controls(p.name or str(p)) for p in inputs)
+    words = f"no DICOM image among the {len(looked_at)} files of {of}"
+    if what:
+        words = f"{what}, not DICOM" if len(looked_at) == 1 and len(inputs) == 1 else f"{words}: {what}"
     return PipelineError(
         Finding(
             Code.NO_DICOM,
-            f"no DICOM image among the {looked_at} files of {', '.join(p.name or str(p) for p in inputs)}",
-            "Give the folder that Mimics exported to (File, Export, DICOM), or the files themselves.",
+            words,
+            advice or "Give the folder that Mimics exported to (File, Export, DICOM), or the files themselves.",
             where=tuple(p.name or str(p) for p in inputs),
         ),
         tuple(others),
     )
 
 
-def _drop_cut_off(headers: list[Header]) -> tuple[list[Header], list[tuple[Path, Finding]]]:
+def _drop_cut_off(headers: list[Header]) -> tuple[list[Header], list[Left]]:
     """Drop files without pixel data where others of their SOP class have some: they were cut off.
 
     A plane lost at the end of a stack leaves no gap, so nothing else would notice it. Their series is not compared: its
@@ -275,10 +283,10 @@ def _drop_cut_off(headers: list[Header]) -> tuple[list[Header], list[tuple[Path,
     """
     with_pixels = {h.get("SOPClassUID") for h in headers if _classify(h) == "image"}
     kept: list[Header] = []
-    findings: list[tuple[Path, Finding]] = []
+    findings: list[Left] = []
     for header in headers:
         if _classify(header) == "other" and header.get("SOPClassUID") in with_pixels:
-            findings.append((header.path, cut_off(header.path, "has no pixel data, unlike the other images here")))
+            findings.append(Left(header.path, cut_off(header.path, "has no pixel data, unlike the other images here")))
         else:
             kept.append(header)
     return kept, findings

@@ -93,8 +93,13 @@ def folders_of(files: Iterable[Path]) -> Folders:
 
 
 def folder_name(files: Iterable[Path]) -> str:
-    """Get the name, not the path, of the deepest folder that holds all files; "" where there is none."""
-    return escape_bytes(os.path.basename(folders_of(files).common))
+    """Get the name, not the path, of the deepest folder that holds all files; "" where there is none.
+
+    An archive is a folder of its name without ending.
+    """
+    common = folders_of(files).common
+    name = os.path.basename(common)
+    return escape_bytes(os.path.splitext(name)[0] if os.path.isfile(common) else name)
 
 
 def concerned(path: Path, groups: Sequence[Folders]) -> list[int]:

@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..core.findings import Code, refuse
-from ..core.limits import MOST_PLANES
+from ..core.limits import DEFLATE_MOST, MOST_PLANES
 from ..geometry.affine import Matrix, corner_distance
 from ..volume.colour import is_rgb
 from ..volume.mask import Array, Voxels
@@ -40,7 +40,6 @@ from .streams import is_gzip, is_half_of_pair, open_unpacked
 
 INTENT_LABEL = 1002
 _CHUNK = 1 << 20
-_DEFLATE_MOST = 1032  # bytes that one byte of deflate can become: a match of 258 in two bits
 # Where the bytes lie that place voxels: pixdim[0..3]; and qform_code to srow_z.
 _PIXDIM, _FORMS = slice(76, 92), slice(252, 328)
 
@@ -241,7 +240,7 @@ def is_named_nifti(path: Path) -> bool:
 def _refuse_short(path: Path, header: NiftiHeader) -> None:
     """Refuse a header that promises more bytes than the file can hold, before memory or a disk is filled for them."""
     promised = header.vox_offset + prod(header.shape) * header.dtype.itemsize
-    held = path.stat().st_size * (_DEFLATE_MOST if is_gzip(path) else 1)
+    held = path.stat().st_size * (DEFLATE_MOST if is_gzip(path) else 1)
     if promised > held:
         raise refuse(
             Code.CORRUPT_FILE,

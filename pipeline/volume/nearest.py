@@ -1,4 +1,4 @@
-"""Take the labels of a mask onto another grid by the nearest voxel, and say what that did to them.
+"""Take the labels of a mask, or kept fractions, onto another grid by the nearest voxel, and say what that did to them.
 
 Rules:
 - The one way labels are resampled, for `--source` and for `--like`; only where the user asked for it.
@@ -7,38 +7,41 @@ Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from ..core.findings import Code, Finding, Severity
 from ..geometry.grid import Grid
 from . import regrid
-from .mask import Mask, Voxels
+from .mask import Image, Mask, Voxels
+
+AnyVolume = TypeVar("AnyVolume", bound=Mask | Image)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Resampled:
-    """A mask on another grid. moved_mm: the farthest that a label was taken. findings: on what was done and lost."""
+class Resampled(Generic[AnyVolume]):
+    """A mask or fractions on another grid. moved_mm: the farthest that a label was taken. findings: on what was done and lost."""
 
-    mask: Mask
+    volume: AnyVolume
     moved_mm: float
     findings: tuple[Finding, ...]
 
 
-def take_nearest(mask: Mask, grid: Grid, onto: str) -> Resampled:
+def take_nearest(volume: AnyVolume, grid: Grid, onto: str) -> Resampled[AnyVolume]:
     """Fill a grid with labels, each voxel from the nearest one of a mask; 0 where none is within half a voxel.
 
     Args:
-        mask: on its own grid; all of it is held in memory.
+        volume: labels, or fractions of which 0 is background, on their own grid; all of it is held in memory.
         grid: the grid to fill.
         onto: what has that grid, in words, for messages.
 
     Returns:
-        The mask on the grid, with a warning RESAMPLED, and LABELS_LOST or OUTSIDE_SOURCE where something was lost.
+        It on the grid, with a warning RESAMPLED, and LABELS_LOST or OUTSIDE_SOURCE where something was lost.
     """
-    voxels, moved, kept = regrid.nearest(mask.voxels, mask.grid.lps, grid.lps, grid.shape)
-    before, outside = _find_outside(mask.voxels, mask.grid, grid)
+    voxels, moved, kept = regrid.nearest(volume.voxels, volume.grid.lps, grid.lps, grid.shape)
+    before, outside = _find_outside(volume.voxels, volume.grid, grid)
     findings = [
         Finding(
             Code.RESAMPLED,
@@ -46,7 +49,7 @@ def take_nearest(mask: Mask, grid: Grid, onto: str) -> Resampled:
             severity=Severity.WARNING,
         )
     ]
-    lost = [f"“{s.name}” ({s.number})" for s in mask.segments if s.number in before - kept]
+    lost = [f"“{s.name}” ({s.number})" for s in getattr(volume, "segments", ()) if s.number in before - kept]
     if lost:
         words = f"no voxel is left of {', '.join(lost)}: on the grid of {onto} the nearest voxels are others"
         hint = "It is too thin for that grid, or lies outside of it. Its own grid keeps it: leave --resample out."
@@ -57,7 +60,7 @@ def take_nearest(mask: Mask, grid: Grid, onto: str) -> Resampled:
         findings.append(
             Finding(Code.OUTSIDE_SOURCE, words, hint, Severity.WARNING, measured=outside, limit=0, unit="voxels")
         )
-    return Resampled(Mask(voxels, grid, mask.segments, mask.name), moved, tuple(findings))
+    return Resampled(replace(volume, voxels=voxels, grid=grid), moved, tuple(findings))
 
 
 def _find_outside(voxels: Voxels, ours: Grid, theirs: Grid) -> tuple[set[int], int]:

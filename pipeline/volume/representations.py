@@ -21,6 +21,7 @@ class Trait(Flag):
     FRAMES = auto()  # of frames that are stacked, so that they can lean
     MOVABLE = auto()  # on a grid of its own, from which it can be taken to that of a source
     ON_SOURCE = auto()  # on its source's grid from the start, where there is a source
+    RESAMPLES = auto()  # onto that grid by the nearest voxel, where it has another one
     COMBINES = auto()  # of segments that can share a file
 
 
@@ -45,7 +46,7 @@ class Representation(NamedTuple):
 
 
 _PLANES = Trait.SERIES | Trait.MASK | Trait.IMAGES | Trait.FRAMES | Trait.MOVABLE
-_SEG = Trait.SERIES | Trait.MASK | Trait.FRAMES | Trait.ON_SOURCE | Trait.COMBINES
+_SEG = Trait.SERIES | Trait.MASK | Trait.FRAMES | Trait.ON_SOURCE | Trait.RESAMPLES | Trait.COMBINES
 
 REPRESENTATIONS = (
     Representation(

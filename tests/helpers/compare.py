@@ -21,6 +21,7 @@ from pipeline.conversion.convert import Request, convert
 from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import PipelineError
 from pipeline.core.policy import Policy
+from tests.helpers import cases_seg, mask_peers
 from tests.helpers.hard_case import HardCase
 from tests.helpers.hard_cases import CASES
 from tests.helpers.hard_truth import Acquired, blended, compared, compared_by_place, voxels_of
@@ -186,13 +187,15 @@ def markdown(rows: Sequence[Row]) -> str:
 def main() -> int:
     print(_line("case", ("verimask", *READERS)))
     rows = table()
+    masks = mask_peers.rows(cases_seg.CASES)
     print()
     for kind in ("right", "silently wrong", "refused", "crashed"):
         print(_line(kind, (str(counted(rows, reader)[kind]) for reader in ("verimask", *READERS))))
     print("; ".join(f"{reader} {number}" for reader, number in {"verimask": __version__, **versions()}.items()))
     if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(markdown(rows), "utf-8")
-    return int(counted(rows, "verimask")["silently wrong"] + counted(rows, "verimask")["crashed"] > 0)
+        Path(sys.argv[1]).write_text(markdown(rows) + mask_peers.markdown(masks), "utf-8")
+    wrong = counted(rows, "verimask")["silently wrong"] + counted(rows, "verimask")["crashed"] > 0
+    return int(wrong or mask_peers.is_wrong(masks))
 
 
 if __name__ == "__main__":

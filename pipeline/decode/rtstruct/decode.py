@@ -20,7 +20,7 @@ from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ...core.policy import Policy
 from ...core.unexpected import as_refusal
 from ...dicom.scan import Series
-from ...geometry.frame_of_reference import doubt_same_frame, warn_of_frame
+from ...geometry.frame_of_reference import FrameDoubt, doubt_same_frame, warn_of_frame
 from ...geometry.grid import Grid
 from ...volume.mask import Mask, Segment
 from .contour import CLAUSE, Contour
@@ -33,13 +33,13 @@ _NO_RELATIONS: Mapping[str, str] = MappingProxyType({})
 
 
 class _FilledRoi(NamedTuple):
-    """doubt: why it is not known to lie in the source's Frame of Reference; empty where it is known."""
+    """doubt: why it is not known to lie in the source's Frame of Reference; None where it is known."""
 
     name: str
     mask: Mask
     report: RoiReport
     findings: tuple[Finding, ...]
-    doubt: str
+    doubt: FrameDoubt | None
 
 
 class DecodedRois(NamedTuple):
@@ -155,7 +155,7 @@ def fill_rois(
         odd: list[Finding] = []
         try:
             contours, odd = read_contours(roi.file, roi.name, item)
-            doubt = _check_frame_of_reference(roi, contours, source, image_uids, relations)
+            doubt = _check_frame_of_reference(roi, contours, source, image_uids, policy, relations)
             voxels, report, found = place(
                 roi.number,
                 roi.name,
@@ -200,28 +200,37 @@ def _choose(structure: StructureSet, wanted: Collection[str] | None) -> Sequence
 
 
 def _check_frame_of_reference(
-    roi: Roi, contours: Sequence[Contour], source: Grid, image_uids: Sequence[str], relations: Mapping[str, str]
-) -> str:
-    """Return why the ROI is not known to lie in the source's Frame of Reference; empty where it is known to."""
+    roi: Roi,
+    contours: Sequence[Contour],
+    source: Grid,
+    image_uids: Sequence[str],
+    policy: Policy,
+    relations: Mapping[str, str],
+) -> FrameDoubt | None:
+    """Return why the ROI is not known to lie in the source's Frame of Reference; None where it is known to."""
     own, given = roi.frame_of_reference_uid, source.frame_of_reference_uid
-    on_images = contours and all(set(image_uids).intersection(c.image_uids) for c in contours)
-    if own and given and own != given and on_images:
-        # Some writers make up a new UID, but what is drawn on an image lies in the frame of that image.
-        return "the structure set names another Frame of Reference, but every contour names an image of this source"
-    what = "the structure set" if not own or not given else f"ROI “{roi.name}”"
+    # Some writers make up a new UID, but what is drawn on an image lies in the frame of that image.
+    on_images = bool(contours) and all(set(image_uids).intersection(c.image_uids) for c in contours)
     return doubt_same_frame(
-        own, given, what, where=(roi.file,), code=Code.ROI_FRAME_OF_REFERENCE, relation=relations.get(own, "")
+        own,
+        given,
+        "the structure set" if on_images or not own or not given else f"ROI “{roi.name}”",
+        where=(roi.file,),
+        code=Code.ROI_FRAME_OF_REFERENCE,
+        evidence="every contour names an image of this source" if on_images else "",
+        by_word=policy.same_frame,
+        relation=relations.get(own, ""),
     )
 
 
 def _doubtful_frames(filled: Sequence[_FilledRoi]) -> list[Finding]:
     """Make one warning for each reason to doubt the Frame of Reference, with its ROIs."""
-    doubts: dict[str, list[str]] = {}
+    doubts: dict[FrameDoubt, list[str]] = {}
     for one in filled:
         if one.doubt:
             doubts.setdefault(one.doubt, []).append(one.name)
     code = Code.ROI_FRAME_OF_REFERENCE
-    return [warn_of_frame(reason, where=tuple(names), code=code) for reason, names in doubts.items()]
+    return [warn_of_frame(doubt, where=tuple(names), code=code) for doubt, names in doubts.items()]
 
 
 def _nothing_to_fill(roi: Roi) -> Finding:

@@ -5,6 +5,7 @@ Rules:
 - Segments that share a voxel become one mask each. Nothing is ever overwritten.
 - Voxel values are segment numbers. A fractional value becomes a label at a threshold, which a finding names, or is kept as it is.
 - Each instance of a series has its own segment numbers, so each gives its own masks.
+- An instance without frames says that nothing was segmented. It has no place of its own, so its empty mask needs a source.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...core.findings import Code, Finding, refuse
+import numpy as np
+
+from ...core.findings import Code, Finding, PipelineError, refuse
 from ...core.policy import Policy
-from ...dicom.encoding import load
+from ...dicom.frame import Frame
+from ...dicom.header import Header
 from ...dicom.scan import Series
 from ...geometry.grid import Grid
-from ...volume.mask import Image, Mask, Segment
+from ...volume.mask import Image, Mask, Segment, Voxels, smallest_unsigned
 from .instance import Combine, Fractional, Instance
-from .segment_table import read_table
+from .segment_findings import without_pixels
+from .segment_table import SegmentTable, read_table
+from .source_images import NamedSources, SourceImages, evidence_of, refuse_contradiction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +38,7 @@ class DecodedSeg:
         residuals_mm: of every frame, in the order of the series: its largest corner distance to the grid, by its own
             equation (proof 1).
         fractional: whether one of the instances holds fractional values.
+        evidence: what shows that every instance was made on the images given, whatever Frame of Reference it names.
     """
 
     masks: tuple[Mask, ...]
@@ -39,24 +46,16 @@ class DecodedSeg:
     findings: tuple[Finding, ...]
     residuals_mm: tuple[float, ...]
     fractional: bool = False
+    evidence: str = ""
 
     @property
     def residual_mm(self) -> float:
-        return max(self.residuals_mm)
+        return max(self.residuals_mm, default=0.0)
 
 
 def accepts(series: Series) -> bool:
     """Return whether this decoder reads a series of this kind."""
     return series.kind == "seg"
-
-
-def referenced_series_uids(series: Series) -> tuple[str, ...]:
-    """List the Series Instance UIDs of the images the segmentation was made on (PS3.3 C.12.4), each once."""
-    found: list[str] = []
-    for header in series.headers:
-        dataset = load(header.path, stop_before_pixels=True)
-        found += [str(item.get("SeriesInstanceUID", "")) for item in dataset.get("ReferencedSeriesSequence") or ()]
-    return tuple(dict.fromkeys(uid for uid in found if uid))
 
 
 def segments_of(series: Series) -> list[Segment]:
@@ -72,6 +71,7 @@ def decode(
     fractional: Fractional = 0.5,
     wanted: Sequence[str | int] | None = None,
     combine: Combine = "auto",
+    images: SourceImages | None = None,
 ) -> DecodedSeg:
     """Make the masks of a SEG series, on the source's grid or on the one that its frames span.
 
@@ -83,58 +83,127 @@ def decode(
         wanted: segment numbers or labels; all of them when None.
         combine: "auto" gives one mask of several labels, or one mask a segment where two share a voxel; "separate"
             always gives one each; "merge" always gives one, and is refused where two share a voxel.
+        images: the source images, to hold what the frames name as their source against where they lie.
 
     Returns:
         The masks, or images of kept fractions, with the proof of every frame.
 
     Raises:
-        PipelineError: NO_SUCH_SEGMENT, SEGMENTS_OVERLAP, DUPLICATE_POSITION, EMPTY, and all of the geometry.
+        PipelineError: NO_SUCH_SEGMENT, SEGMENTS_OVERLAP, DUPLICATE_POSITION, SOURCE_CONTRADICTS, EMPTY, NOT_CONVERTIBLE
+            for tiles of a slide, and all of the geometry.
         ValueError: for a threshold that is not above 0 and at most 1.
     """
     if not isinstance(fractional, str) and not 0 < fractional <= 1:
         raise ValueError(f"the fractional threshold is above 0 and at most 1, not {fractional}")
-    instances = _read_instances(series, source_grid, policy or Policy(), fractional, wanted)
-    masks: list[Mask] = []
-    images: list[Image] = []
-    findings: list[Finding] = []
+    policy = policy or Policy()
+    # All tables first, so that an unknown segment is refused at once.
+    tables = [read_table(header.path) for header in series.headers]
+    refuse_unknown(wanted, series, [segment for table in tables for segment in table.segments])
+    instances = _read_instances(series, tables, source_grid, policy, fractional, images)
+    findings = _note_instances_without_frames(series, tables, instances)
+    masks, kept = [], []
     for instance in instances:
         chosen = instance.select(wanted)
         findings += [*instance.findings, *instance.findings_of(chosen)]
-        if fractional == "keep" and instance.table.kind == "FRACTIONAL":
-            images += [instance.image(segment) for segment in chosen if segment.number in instance.numbers]
-        else:
-            masks += instance.masks(chosen, combine, series.description)
-    if not masks and not images:
-        raise refuse(
-            Code.EMPTY,
-            f"{series.title} has no frame for the segments asked for",
-            "Segments without frames are listed in the series' table; they are empty.",
-            where=tuple(header.path.name for header in series.headers),
-        )
+        masks += instance.masks(chosen, combine, series.description)
+        kept += instance.images(chosen)
+    if not instances and policy.allow_empty and source_grid is not None:
+        masks = [_empty_mask(series, tables, source_grid, wanted)]
+    if not masks and not kept:
+        raise _no_frames(series, has_some=bool(instances))
     residuals = tuple(float(r) for instance in instances for r in instance.layout.residuals)
-    has_fractions = any(instance.table.kind == "FRACTIONAL" for instance in instances)
-    return DecodedSeg(tuple(masks), tuple(images), tuple(findings), residuals, has_fractions)
+    has_fractions = any(table.kind == "FRACTIONAL" for table in tables)
+    evidence = min((instance.evidence for instance in instances), key=len, default="")  # "" if one has none
+    return DecodedSeg(tuple(masks), tuple(kept), tuple(findings), residuals, has_fractions, evidence)
+
+
+def _note_instances_without_frames(
+    series: Series, tables: Sequence[SegmentTable], instances: Sequence[Instance]
+) -> list[Finding]:
+    held = {instance.header for instance in instances}
+    tables_of = zip(series.headers, tables, strict=True)
+    return [without_pixels(h.path.name, t.segments) for h, t in tables_of if h not in held and t.segments]
+
+
+def frames_held(series: Series, header: Header) -> list[Frame]:
+    """List the frames of one instance; none where it says so: no pixels, and no functional groups of a frame."""
+    if not header.frames and (not header.has_pixels or header.pixel_length == 0):
+        return []
+    return [frame for frame in series.frames if frame.header is header]
 
 
 def _read_instances(
     series: Series,
+    tables: Sequence[SegmentTable],
     source_grid: Grid | None,
     policy: Policy,
     fractional: Fractional,
-    wanted: Sequence[str | int] | None,
+    images: SourceImages | None,
 ) -> list[Instance]:
-    """Read the instances that have frames. All tables are read first, so that an unknown segment is refused at once."""
-    tables = [read_table(header.path) for header in series.headers]
-    _refuse_unknown(wanted, series, [segment for table in tables for segment in table.segments])
+    """Read the instances that have frames, each held against the images it names."""
     instances = []
     for header, table in zip(series.headers, tables, strict=True):
-        frames = [frame for frame in series.frames if frame.header is header]
-        if frames:
-            instances.append(Instance(header, frames, table, fractional, policy, source_grid))
+        _refuse_tiles(header, table)
+        frames = frames_held(series, header)
+        if not frames:
+            continue
+        evidence = ""
+        if images is not None:
+            named = images.named.get(header.path) or NamedSources.of(header.path)
+            refuse_contradiction(named, frames, images, policy)
+            evidence = evidence_of(named, frames, images)
+        instances.append(Instance(header, frames, table, fractional, policy, source_grid, evidence))
     return instances
 
 
-def _refuse_unknown(wanted: Sequence[str | int] | None, series: Series, segments: Sequence[Segment]) -> None:
+def _empty_mask(series: Series, tables: Sequence[SegmentTable], grid: Grid, wanted: Sequence[str | int] | None) -> Mask:
+    """Make the mask of a SEG without frames. Where several instances use a number, the first names it."""
+    segments = {
+        s.number: s for t in reversed(tables) for s in t.segments if wanted is None or {s.number, s.name} & {*wanted}
+    }
+    columns, rows, _ = grid.shape
+    dtype = smallest_unsigned(max(segments, default=1))
+    voxels = Voxels(grid.shape, dtype, lambda k: np.zeros((rows, columns), dtype))
+    chosen = tuple(segments[number] for number in sorted(segments))
+    return Mask(voxels, grid, chosen, chosen[0].name if len(chosen) == 1 else series.description)
+
+
+def _no_frames(series: Series, *, has_some: bool) -> PipelineError:
+    if has_some:
+        words = f"{series.title} has no frame for the segments asked for"
+        hint = "They are empty; the series' table lists them. --allow-empty writes an empty mask all the same."
+    else:
+        words = f"{series.title} has no frames: nothing was segmented"
+        hint = (
+            "It has no place of its own either: give --source and --allow-empty for an empty mask on the images' grid."
+        )
+    return refuse(Code.EMPTY, words, hint, where=tuple(header.path.name for header in series.headers))
+
+
+def _refuse_tiles(header: Header, table: SegmentTable) -> None:
+    """Refuse the segmentation of a slide: its frames are tiles, and lie on the slide, not in a patient."""
+    if table.tiles:
+        raise refuse(
+            Code.NOT_CONVERTIBLE,
+            f"{header.path.name} is a segmentation of a slide (whole slide microscopy): its frames are tiles ({table.tiles}) "
+            "that lie on the slide, not in a patient, and NIfTI has a place in the patient only",
+            "Read it with a program for slides, such as highdicom or QuPath.",
+            where=(header.path.name,),
+            clause="PS3.3 C.7.6.17.3",
+        )
+
+
+def refuse_unknown(wanted: Sequence[str | int] | None, series: Series, segments: Sequence[Segment]) -> None:
+    """Refuse a segment that was asked for and is not there.
+
+    Args:
+        wanted: numbers or labels; None for all.
+        series: for messages.
+        segments: that there are.
+
+    Raises:
+        PipelineError: NO_SUCH_SEGMENT.
+    """
     unknown = [w for w in wanted or () if not any(w in (s.number, s.name) for s in segments)]
     if unknown:
         raise refuse(

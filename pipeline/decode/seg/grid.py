@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.findings import Code, Finding, Severity, refuse
+from ...core.findings import Code, Finding, PipelineError, refuse
 from ...core.policy import Policy
 from ...dicom.frame import Frame
 from ...geometry.affine import Matrix
@@ -26,18 +26,12 @@ from ...geometry.grid import GeometryError, Grid, Plane
 from ...geometry.placement import NotRegular, Placement, SpannedGrid, place, span_grid
 from ...stacking import defects
 from ...volume.mask import Array
+from .step_findings import ASSUMED_STEP_MM, SOURCE_HINT, FrameStep, empty_planes, warn_of_step
 
-_SOURCE_HINT = (
-    "Give the source series the segmentation was made on: its grid says where the planes are, "
-    "and empty ones are added there."
+_OTHER_GRID_HINT = (
+    "It was made on another grid (resampled, or another series of the study). Give that series, or no source; or take the "
+    "nearest voxels with --resample nearest, which says how far they lie."
 )
-
-
-# Frames that lie further apart than this many times their thickness may have planes missing between them: half-way from
-# planes that touch (1) to one that is missing (2).
-_MOST_APART = 1.5
-# The step of a single plane that has neither Spacing Between Slices nor Slice Thickness. It is said with the result.
-_ASSUMED_STEP_MM = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,23 +70,14 @@ class FrameLayout:
         return view.T if axes[0] < axes[1] else view
 
 
-class _Step(NamedTuple):
-    """What the frames and their header say of the step between planes. tag, thickness: mm, None where not given."""
-
-    name: str
-    spanned: SpannedGrid
-    tag: float | None
-    thickness: float | None
-    limit_mm: float
-
-
-def place_frames(frames: Sequence[Frame], source: Grid | None, policy: Policy) -> FrameLayout:
+def place_frames(frames: Sequence[Frame], source: Grid | None, policy: Policy, evidence: str = "") -> FrameLayout:
     """Place every frame on the source's grid, or on the one that the frames span, and prove it at their corners.
 
     Args:
         frames: of one instance, in any order.
         source: grid of the images the segmentation was made on; None where it is not given.
         policy: gives the limits of residuals and cosines, and what to do on tilt.
+        evidence: what shows that they lie in the source's Frame of Reference, whatever they name.
 
     Returns:
         The grid and the place of each frame on it.
@@ -105,7 +90,7 @@ def place_frames(frames: Sequence[Frame], source: Grid | None, policy: Policy) -
     if source is None:
         grid, limit, findings = _span_grid(frames, planes, policy)
     else:
-        findings = _check_frame_of_reference(frames[0], source)
+        findings = _check_frame_of_reference(frames[0], source, policy, evidence)
         grid, limit = source, policy.corner_limit(min(source.spacing))
     placement = place(planes, grid.lps)
     _refuse_off_grid(frames, placement, grid, limit, own=source is None)
@@ -138,8 +123,8 @@ def _require_plane(frame: Frame, policy: Policy) -> Plane:
     if frame.plane is None:
         raise refuse(
             Code.MISSING_PLANE_ATTRIBUTES,
-            f"{frame.name} does not say where it lies: {frame.why_no_plane}",
-            "A segmentation without a position per frame (of a slide, of a photograph) cannot be placed in a patient.",
+            f"{frame.name} does not say where it lies: {_why_no_plane(frame)}",
+            "A segmentation without a position per frame (of a photograph, or written wrongly) cannot be placed in a patient.",
             where=(frame.name,),
             clause="PS3.3 C.7.6.16.2.3",
         )
@@ -156,6 +141,13 @@ def _require_plane(frame: Frame, policy: Policy) -> Plane:
     return frame.plane
 
 
+def _why_no_plane(frame: Frame) -> str:
+    items = len(frame.header.frames)
+    if frame.number <= items or not items:
+        return frame.why_no_plane
+    return f"the file has {frame.header.number_of_frames} frames, and functional groups (5200,9230) of {items}"
+
+
 def _span_grid(
     frames: Sequence[Frame], planes: Sequence[Plane], policy: Policy
 ) -> tuple[Grid, float, tuple[Finding, ...]]:
@@ -164,8 +156,8 @@ def _span_grid(
     found = _span(frames, planes, policy, tag, thickness)
     grid = replace(found.stack.grid, frame_of_reference_uid=str(frames[0].get("FrameOfReferenceUID", "")))
     limit = policy.corner_limit(min(grid.spacing))
-    step = _Step(frames[0].path.name, found, tag, thickness, limit)
-    findings = (*_tilt_findings(found, policy), _step_finding(step), _empty_planes_finding(step))
+    step = FrameStep(frames[0].path.name, found, tag, thickness, limit)
+    findings = (*_tilt_findings(found, policy), warn_of_step(step), empty_planes(step))
     return grid, limit, tuple(finding for finding in findings if finding is not None)
 
 
@@ -182,7 +174,7 @@ def _span(
             limit_mm=limit,
             keep_skew=policy.skew_limit,
             keep_mm=policy.qform_limit_mm,
-            assumed_step_mm=tag or thickness or _ASSUMED_STEP_MM,
+            assumed_step_mm=tag or thickness or ASSUMED_STEP_MM,
         )
     except NotRegular as odd:
         names = (frames[odd.first].name, frames[odd.second].name)
@@ -190,7 +182,7 @@ def _span(
             Code.UNEVEN_SPACING,
             f"{names[0]} and {names[1]} are {odd.gap_mm:.6g} mm apart, no multiple of {odd.step_mm:.6g} mm: "
             f"{odd.off_mm:.4g} mm are left over",
-            _SOURCE_HINT,
+            SOURCE_HINT,
             where=names,
             measured=odd.off_mm,
             limit=limit,
@@ -199,7 +191,7 @@ def _span(
     except GeometryError as error:
         name = frames[0].path.name
         raise refuse(
-            Code.OFF_GRID, f"the frames of {name} span no grid: {error}", _SOURCE_HINT, where=(name,)
+            Code.OFF_GRID, f"the frames of {name} span no grid: {error}", SOURCE_HINT, where=(name,)
         ) from error
 
 
@@ -210,75 +202,37 @@ def _tilt_findings(found: SpannedGrid, policy: Policy) -> tuple[Finding, ...]:
     return (defects.keep_tilt(defects.tilt(found.stack, policy), policy, "frames of a segmentation"),)
 
 
-def _step_finding(step: _Step) -> Finding | None:
-    """Warn of a step between planes that the frames alone do not settle, or that the header contradicts."""
-    step_mm, tag, thickness = step.spanned.step_mm, step.tag, step.thickness
-    if step.spanned.stack.grid.shape[2] == 1:
-        return _assumed_thickness(step)
-    if tag and abs(step_mm - tag) > step.limit_mm:
-        return Finding(
-            Code.TAG_CONTRADICTS,
-            f"{step.name}: Spacing Between Slices says {tag:.6g} mm, the frames lie on steps of {step_mm:.6g} mm",
-            "The positions decide. " + _SOURCE_HINT,
-            Severity.WARNING,
-            where=(step.name,),
-            measured=abs(step_mm - tag),
-            limit=step.limit_mm,
-            unit="mm",
-        )
-    if not tag and thickness and step_mm > thickness * _MOST_APART:
-        return Finding(
-            Code.TAG_CONTRADICTS,
-            f"{step.name}: frames lie {step_mm:.6g} mm apart but are {thickness:.6g} mm thick; planes may be missing",
-            _SOURCE_HINT,
-            Severity.WARNING,
-            where=(step.name,),
-            measured=step_mm,
-            limit=thickness * _MOST_APART,
-            unit="mm",
-        )
-    return None
+def lies_on(frames: Sequence[Frame], source: Grid, policy: Policy, evidence: str = "") -> bool:
+    """Return whether frames lie on a grid in whole voxels.
+
+    Args:
+        frames: of one instance, in any order.
+        source: the grid.
+        policy: gives the limits.
+        evidence: what shows that they lie in the source's Frame of Reference, whatever they name.
+
+    Returns:
+        False for all that `place_frames` refuses.
+    """
+    try:
+        place_frames(frames, source, policy, evidence)
+    except PipelineError:
+        return False
+    return True
 
 
-def _assumed_thickness(step: _Step) -> Finding:
-    source = (
-        "Spacing Between Slices"
-        if step.tag
-        else "Slice Thickness"
-        if step.thickness
-        else f"nothing: {_ASSUMED_STEP_MM:g} mm is assumed"
-    )
-    return Finding(
-        Code.ASSUMED_THICKNESS,
-        f"{step.name} has frames at one position only; its thickness {step.spanned.step_mm:.6g} mm comes from {source}",
-        "Give the source series to place the plane among its own.",
-        Severity.WARNING,
-        where=(step.name,),
-    )
-
-
-def _empty_planes_finding(step: _Step) -> Finding | None:
-    """Report planes of the grid that have no frame: a warning where only a tag says that there are any."""
-    found = step.spanned
-    if not found.added:
-        return None
-    seen = "" if found.step_is_seen else "; no two frames are that near, Spacing Between Slices says it"
-    return Finding(
-        Code.EMPTY_PLANES_ADDED,
-        f"{step.name}: {found.added} of {found.stack.grid.shape[2]} planes have no frame and are empty "
-        f"(step {found.step_mm:.6g} mm{seen})",
-        "Usual for segmentations, which leave empty planes out.",
-        Severity.INFO if found.step_is_seen else Severity.WARNING,
-        where=(step.name,),
-        clause="PS3.3 C.8.20.2",
-    )
-
-
-def _check_frame_of_reference(frame: Frame, source: Grid) -> tuple[Finding, ...]:
-    """Refuse a SEG that lies in another Frame of Reference; warn where one of the two names none."""
+def _check_frame_of_reference(frame: Frame, source: Grid, policy: Policy, evidence: str) -> tuple[Finding, ...]:
+    """Refuse a SEG that lies in another Frame of Reference; warn where that is not known."""
     own, where = str(frame.get("FrameOfReferenceUID", "")), (frame.path.name,)
-    reason = doubt_same_frame(own, source.frame_of_reference_uid, frame.path.name, where=where)
-    return (warn_of_frame(reason, where=where),) if reason else ()
+    doubt = doubt_same_frame(
+        own,
+        source.frame_of_reference_uid,
+        frame.path.name,
+        where=where,
+        evidence=evidence,
+        by_word=policy.same_frame,
+    )
+    return () if doubt is None else (warn_of_frame(doubt, where=where),)
 
 
 def _refuse_off_grid(frames: Sequence[Frame], placement: Placement, grid: Grid, limit: float, *, own: bool) -> None:
@@ -291,7 +245,7 @@ def _refuse_off_grid(frames: Sequence[Frame], placement: Placement, grid: Grid, 
             code,
             f"a pixel of {frame.name} is no voxel of the {'other frames' if own else 'source'}: "
             "its orientation or spacing is another",
-            "A mask on another grid would have to be resampled; give the series it was made on, or no source.",
+            "The frames of one segmentation share one orientation and spacing." if own else _OTHER_GRID_HINT,
             where=(frame.name,),
         )
     worst = int(placement.residuals.argmax())
@@ -302,7 +256,7 @@ def _refuse_off_grid(frames: Sequence[Frame], placement: Placement, grid: Grid, 
             Code.OFF_GRID if own else Code.OFF_SOURCE_GRID,
             f"{frames[worst].name} lies {residual:.4g} mm off the {'grid of its series' if own else 'source grid'} "
             f"(nearest voxel of its first pixel: {i}, {j}, {k})",
-            _SOURCE_HINT if own else "It was made on another grid (resampled, or another series of the study).",
+            SOURCE_HINT if own else _OTHER_GRID_HINT,
             where=(frames[worst].name,),
             measured=residual,
             limit=limit,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...core.findings import Code, Finding, PipelineError, refuse
 from ...core.policy import Combine, Fractional, Policy
 from ...dicom.frame import Frame
 from ...dicom.header import Header
@@ -25,6 +25,14 @@ from ...dicom.pixels import read_plane
 from ...geometry.grid import Grid
 from ...volume.mask import Array, Image, Mask, Segment, Voxels, smallest_unsigned
 from .grid import FrameLayout, place_frames
+from .segment_findings import (
+    assumed_segment,
+    below_threshold,
+    check_maximum,
+    find_in_table,
+    threshold_taken,
+    without_pixels,
+)
 from .segment_table import SegmentTable
 
 
@@ -44,6 +52,7 @@ class Instance:
         table: of its segments.
         fractional: the threshold of fractional values, as a part of their maximum; "keep" keeps the values.
         source: grid of the images it was made on; None where it is not given.
+        evidence: what shows that it was made on these images, whatever Frame of Reference it names.
         layout: where each frame lies on the grid.
         undescribed: segments that have pixels, but no entry in the table.
     """
@@ -54,15 +63,21 @@ class Instance:
     fractional: Fractional
     policy: Policy
     source: Grid | None
+    evidence: str = ""
     layout: FrameLayout = field(init=False)
     undescribed: tuple[Segment, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.layout = place_frames(self.frames, self.source, self.policy)
+        self.layout = place_frames(self.frames, self.source, self.policy, self.evidence)
         described = {segment.number for segment in self.table.segments}
         extra = sorted(number for number in self.numbers if number not in described)
         self.undescribed = tuple(Segment(n, f"segment {n}", source_value=n) for n in extra)
         self._refuse_repeated_frames()
+
+    @property
+    def keeps_values(self) -> bool:
+        """Whether its fractions are kept as they are."""
+        return self.fractional == "keep" and self.table.kind == "FRACTIONAL"
 
     @property
     def is_labelmap(self) -> bool:
@@ -91,33 +106,22 @@ class Instance:
                 left = left.translate(None, left[:1])
         return seen
 
+    @cached_property
+    def largest(self) -> dict[int, int]:
+        """The largest stored value of each segment of fractions."""
+        found: dict[int, int] = {}
+        for frame in self.frames:
+            number = self._number_of(frame)
+            found[number] = max(found.get(number, 0), int(read_stored_values(frame).max()))
+        return found
+
     @property
     def findings(self) -> list[Finding]:
         """What there is to know of the instance as a whole."""
-        found = list(self.layout.findings)
-        if self.undescribed:
-            numbers = ", ".join(str(s.number) for s in self.undescribed)
-            found.append(
-                Finding(
-                    Code.SEGMENT_NOT_DESCRIBED,
-                    f"{self.header.path.name} has pixels of segment {numbers}, which its table does not name",
-                    "They are kept, under their number.",
-                    Severity.WARNING,
-                    where=(self.header.path.name,),
-                    clause="PS3.3 C.8.20.2",
-                )
-            )
-        moved = [s for s in self.table.segments if s.source_value != s.number]
-        found += [
-            Finding(
-                Code.LABELS_REMAPPED,
-                f"segment 0 “{s.name}” of {self.header.path.name} is not background; it became label {s.number}",
-                "Label 0 is the background of every mask, so a segment cannot keep it.",
-                Severity.WARNING,
-                where=(self.header.path.name,),
-            )
-            for s in moved
-        ]
+        name, stored = self.header.path.name, self.stored if self.is_labelmap else set()
+        found = [*self.layout.findings, *find_in_table(name, self.table, stored=stored, undescribed=self.undescribed)]
+        if not self.is_labelmap and any(frame.segment_number is None for frame in self.frames):
+            found.append(assumed_segment(name, self.table.segments[0]))
         return found
 
     def select(self, wanted: Sequence[str | int] | None) -> list[Segment]:
@@ -126,33 +130,28 @@ class Instance:
         return [s for s in everything if wanted is None or s.number in wanted or s.name in wanted]
 
     def findings_of(self, chosen: Sequence[Segment]) -> list[Finding]:
-        """Return what there is to know of the chosen segments."""
+        """Return what there is to know of the chosen segments. Raises EMPTY where no fraction reaches the threshold."""
         name = self.header.path.name
         without = [s for s in chosen if s.number not in self.numbers]
-        found = []
-        if without:
-            found.append(
-                Finding(
-                    Code.SEGMENT_WITHOUT_FRAMES,
-                    f"{name}: no pixel for segment " + ", ".join(f"{s.number} “{s.name}”" for s in without),
-                    "They are empty; they stay in the table of segments.",
-                    Severity.INFO,
-                    where=(name,),
-                )
-            )
-        if self.table.kind == "FRACTIONAL" and self.fractional != "keep":
-            found.append(
-                Finding(
-                    Code.FRACTIONAL_THRESHOLD,
-                    f"{name} holds fractions ({self.table.fractional_type or 'their type is not given'}); a voxel is inside "
-                    f"from {self.fractional:g} of {self.table.maximum}, its Maximum Fractional Value, upwards",
-                    "Choose another threshold, or keep the values, with --fractional.",
-                    Severity.INFO,
-                    where=(name,),
-                    clause="PS3.3 C.8.20.2.3",
-                )
-            )
-        return found
+        found = [without_pixels(name, without)] if without else []
+        if self.table.kind != "FRACTIONAL":
+            return found
+        largest = max((self.largest[s.number] for s in chosen if s.number in self.numbers), default=0)
+        odd = check_maximum(name, self.table, largest, self._bits)
+        if not isinstance(self.fractional, str):
+            found.append(threshold_taken(name, self.table, self.fractional))
+            if 0 < largest < self.fractional * self._full and not self.policy.allow_empty:
+                raise below_threshold(name, self.table, largest, self.fractional)
+        return found if odd is None else [*found, odd]
+
+    @property
+    def _bits(self) -> int:
+        return int(self.header.get("BitsAllocated", 1))
+
+    @property
+    def _full(self) -> int:
+        """The stored value that stands for 1. One bit holds no other than 1."""
+        return 1 if self._bits == 1 else self.table.maximum
 
     def masks(self, chosen: Sequence[Segment], combine: Combine, name: str) -> list[Mask]:
         """Make one mask of the chosen segments, or one each where they may not share one.
@@ -163,30 +162,35 @@ class Instance:
             name: of a mask of several segments.
 
         Returns:
-            The masks; none where no chosen segment has a pixel.
+            The masks; none where fractions are kept, nor where no chosen segment has a pixel unless the policy lets an empty
+            one pass.
 
         Raises:
             PipelineError: SEGMENTS_OVERLAP for "merge" where two segments share a voxel.
         """
         present = [s for s in chosen if s.number in self.numbers]
-        if not present:
+        if self.keeps_values or not (present or (self.policy.allow_empty and chosen)):
             return []
         together = combine != "separate"
         if together and not self.is_labelmap and (shared := self._shared_voxels(present)):
             if combine == "merge":
                 raise self._overlap_refusal(present, shared)
             together = False
-        if together:
+        if together or not present:
             named = chosen[0].name if len(chosen) == 1 else name
             return [self._mask(chosen, named)]
         return [self._mask([segment], segment.name) for segment in present]
 
-    def image(self, segment: Segment) -> Image:
+    def images(self, chosen: Sequence[Segment]) -> list[Image]:
+        """Make an image of the fractions of each of the chosen segments that has any; none unless they are kept."""
+        return [self._image(segment) for segment in chosen if self.keeps_values and segment.number in self.numbers]
+
+    def _image(self, segment: Segment) -> Image:
         """Make an image of the stored fractions of one segment; its slope makes them parts of one."""
         mine = [n for n, frame in enumerate(self.frames) if self._number_of(frame) == segment.number]
-        dtype = np.dtype(np.uint8 if int(self.header.get("BitsAllocated", 8)) == 8 else np.uint16)
+        dtype = np.dtype(np.uint8 if self._bits <= 8 else np.uint16)
         voxels = self._voxels(mine, dtype, lambda frame: read_stored_values(frame))
-        return Image(voxels, self.layout.grid, slope=1 / self.table.maximum, name=segment.name)
+        return Image(voxels, self.layout.grid, slope=1 / self._full, name=segment.name)
 
     def _mask(self, segments: Sequence[Segment], name: str) -> Mask:
         numbers = {s.number for s in segments}
@@ -215,11 +219,17 @@ class Instance:
         return lookup
 
     def _number_of(self, frame: Frame) -> int:
-        number = frame.segment_number
+        """Return the number of the segment a frame shows: as it says, or that of the only segment there is."""
+        number, segments = frame.segment_number, self.table.segments
+        if number is None and len(segments) == 1:
+            return segments[0].number
+        if number == 0:  # numbers are counted from 0 then; see `segment_table`
+            number = next((s.number for s in segments if s.source_value == 0), number)
         if number is None or number < 1:
             raise refuse(
                 Code.CORRUPT_FILE,
-                f"{frame.name} does not say which segment it shows (Referenced Segment Number (0062,000B): {number})",
+                f"{frame.name} does not say which of {len(segments)} segments it shows "
+                f"(Referenced Segment Number (0062,000B): {'missing' if number is None else number})",
                 "The file was written wrongly; export it again.",
                 where=(frame.name,),
                 clause="PS3.3 C.8.20.3.1",
@@ -229,7 +239,7 @@ class Instance:
     def _inside(self, frame: Frame) -> NDArray[np.bool_]:
         """Return (rows, columns) of a binary or fractional frame: whether each pixel is inside."""
         values: Any = read_stored_values(frame)
-        if int(self.header.get("BitsAllocated", 1)) == 1:
+        if self._bits == 1:
             return np.asarray(values.view(np.bool_))
         if self.table.kind == "FRACTIONAL" and not isinstance(self.fractional, str):
             return np.asarray(values >= self.fractional * self.table.maximum)

@@ -29,6 +29,8 @@ _READ = [
     "MaximumFractionalValue",
     "PixelPaddingValue",
     "ConcatenationUID",
+    "DimensionOrganizationType",
+    "ImageOrientationSlide",
 ]
 _TYPES = ("BINARY", "FRACTIONAL", "LABELMAP")
 _BACKGROUND = ("125040", "DCM")
@@ -43,6 +45,8 @@ class SegmentTable:
         fractional_type: Segmentation Fractional Type (0062,0010).
         maximum: Maximum Fractional Value (0062,000E), which stands for 1.
         background: stored values that are no segment; of label maps only.
+        padding: the segment whose number is Pixel Padding Value (0028,0120) too, though it is not called background.
+        tiles: what says that its frames are tiles of a slide; "" where nothing does.
     """
 
     kind: str
@@ -50,6 +54,8 @@ class SegmentTable:
     fractional_type: str = ""
     maximum: int = 1
     background: tuple[int, ...] = (0,)
+    padding: Segment | None = None
+    tiles: str = ""
 
 
 def read_table(path: Path) -> SegmentTable:
@@ -85,15 +91,25 @@ def read_table(path: Path) -> SegmentTable:
             where=(path.name,),
             clause="PS3.3 C.8.20.2",
         )
-    items = list(dataset.get("SegmentSequence") or ())
-    segments, zero_is_background = _read_segments(items, path)
-    padding = _read_whole(dataset, "PixelPaddingValue", path)
-    background = {0} if zero_is_background else set()
-    if padding is not None:
-        background.add(padding)
+    segments, background = _read_segments(dataset, path, is_labelmap=kind == "LABELMAP")
+    described = [s for s in segments if s.source_value in background and not _is_background(s)]
     return SegmentTable(
-        kind, segments, str(dataset.get("SegmentationFractionalType", "")), maximum or 1, tuple(sorted(background))
+        kind,
+        segments,
+        str(dataset.get("SegmentationFractionalType", "")),
+        maximum or 1,
+        background,
+        described[0] if described else None,
+        _read_tiles(dataset),
     )
+
+
+def _read_tiles(dataset: Dataset) -> str:
+    """Return what says that frames are tiles of a slide (PS3.3 C.8.12.14, C.7.6.17.3); "" where nothing does."""
+    organization = str(dataset.get("DimensionOrganizationType", "")).strip()
+    if organization.startswith("TILED"):
+        return f"Dimension Organization Type (0020,9311) {organization}"
+    return "it has Image Orientation (Slide) (0048,0102)" if dataset.get("ImageOrientationSlide") else ""
 
 
 def _read_number(item: Dataset, path: Path) -> int:
@@ -129,25 +145,31 @@ def _read_whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
         ) from error
 
 
-def _read_segments(items: list[Dataset], path: Path) -> tuple[tuple[Segment, ...], bool]:
-    """Return the segments, and whether stored value 0 is background. Raises CORRUPT_FILE for a number given twice."""
+def _read_segments(dataset: Dataset, path: Path, *, is_labelmap: bool) -> tuple[tuple[Segment, ...], tuple[int, ...]]:
+    """Return the segments, and the stored values that are background. Raises CORRUPT_FILE for a number given twice."""
+    items = list(dataset.get("SegmentSequence") or ())
     numbers = [_read_number(item, path) for item in items]
     twice = sorted({n for n in numbers if numbers.count(n) > 1})
     if twice:
         raise _unclear_numbers(
             path, f"gives Segment Number (0062,0004) {twice[0]} to {numbers.count(twice[0])} segments"
         )
-    zero_is_background = True
+    background = {0}
     found = []
     for item, number in zip(items, numbers, strict=True):
+        segment = _read_segment(item, number or max(numbers) + 1, number)
         if number == 0:
-            type_ = _read_concept(item, "SegmentedPropertyTypeCodeSequence")
-            named = str(item.get("SegmentLabel", "")).casefold() == "background"
-            if named or (type_ is not None and (type_.value, type_.scheme) == _BACKGROUND):
+            if is_labelmap and _is_background(segment):
                 continue
-            zero_is_background = False
-        found.append(_read_segment(item, number or max(numbers) + 1, number))
-    return tuple(found), zero_is_background
+            background.remove(0)
+        found.append(segment)
+    padding = _read_whole(dataset, "PixelPaddingValue", path) if is_labelmap else None
+    return tuple(found), tuple(sorted(background | (set() if padding is None else {padding})))
+
+
+def _is_background(segment: Segment) -> bool:
+    coded = segment.type is not None and (segment.type.value, segment.type.scheme) == _BACKGROUND
+    return coded or segment.name.casefold() == "background"
 
 
 def _read_segment(item: Dataset, number: int, stored: int) -> Segment:
