@@ -78,7 +78,7 @@ def test_two_folders_may_hold_the_same_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stored", "kept", "keep_values"), [(255, 1, False), (255, 255, True), (1, 1, False), (7, 7, False)]
+    ("stored", "kept", "keep_values"), [(255, 1, False), (255, 255, True), (1, 1, False), (7, 1, False), (7, 7, True)]
 )
 def test_a_binary_mask(tmp_path: Path, stored: int, kept: int, keep_values: bool) -> None:
     truth = write(tmp_path / "in", SMALL, labels=(stored,))

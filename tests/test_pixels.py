@@ -219,23 +219,6 @@ def test_colour_is_refused(tmp_path: Path) -> None:
     assert "RGB, 3 samples" in error.finding.message
 
 
-def test_one_bit_planes_are_refused(tmp_path: Path) -> None:
-    truth = write(tmp_path, SMALL, kind="multi-frame sc", content="mask", bits_allocated=1)
-    assert refusal(truth).finding.code is Code.UNSUPPORTED_PIXELS
-
-
-def test_float_pixels_are_refused(tmp_path: Path) -> None:
-    """They have 32 bits too; taken for integers they would be nonsense."""
-
-    def as_floats(_: int, dataset: Dataset) -> None:
-        dataset.FloatPixelData = np.arange(30, dtype="<f4").tobytes()
-        for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
-            delattr(dataset, keyword)
-
-    error = refusal(write(tmp_path, SMALL, bits_allocated=32, edit=as_floats))
-    assert error.finding.code is Code.UNSUPPORTED_PIXELS
-
-
 def test_pixels_without_a_sign_are_refused(tmp_path: Path) -> None:
     def forget(_: int, dataset: Dataset) -> None:
         del dataset.PixelRepresentation

@@ -153,14 +153,16 @@ def _list_values(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from ..conversion.one_series import read_laid_series
-    from ..decode.embedded.value_table import as_table, list_values
+    from ..decode.embedded.value_table import as_table, list_values, require_small_integers
     from ..dicom.pixels import stored_voxels
 
     output.refuse_idle(options, but=_LISTING, why="--list-values shows values and writes nothing")
     _, laid_frames = read_laid_series(
         [Path(p) for p in options.inputs], options.series, options.part, _read_policy(options)
     )
-    rows = list_values(stored_voxels(laid_frames.frames))
+    voxels = stored_voxels(laid_frames.frames)
+    require_small_integers(voxels, tuple(f.name for f in laid_frames.frames[:1]))
+    rows = list_values(voxels)
     if options.json:
         output.print_json([asdict(row) for row in rows])
     else:

@@ -51,7 +51,7 @@ def _add_which(p: argparse.ArgumentParser) -> None:
         "--palette",
         help="PALETTE COLOR with --as image: the stored values (default), or the colours that the palette gives them",
     )
-    g.add_argument("--keep-values", action="store_true", help="keep 0/255 instead of writing 0/1")
+    g.add_argument("--keep-values", action="store_true", help="keep both values of a mask of two, such as 0/255")
     g.add_argument(
         "--on-lossy",
         choices=("refuse", "threshold", "keep"),

@@ -17,8 +17,10 @@ from ..core.findings import Code, Finding, PipelineError
 from ..core.limits import FEW_VALUES
 from ..core.policy import Policy
 from ..decode.chosen_labels import chosen, separated
-from ..decode.image import Decoded, decode_image, decode_mask
+from ..decode.image import NO_LABEL, Decoded, decode_image, decode_mask
+from ..decode.two_values import UNPLAIN
 from ..dicom.frame import Frame
+from ..dicom.pixel_bits import is_float
 from ..dicom.scan import Series
 from ..dicom.split_volumes import Part
 from ..stacking.laid_frames import LaidFrames
@@ -172,6 +174,8 @@ def _recognise(
     except PipelineError as error:
         if no_mask is None or error.finding.code is not Code.NOT_A_MASK:
             raise
+        if no_mask.unit in (UNPLAIN, NO_LABEL):  # it says more than that this is no label series
+            raise PipelineError(no_mask) from error
         numbers = {"measured": no_mask.measured, "limit": no_mask.limit, "unit": no_mask.unit, "where": no_mask.where}
         raise PipelineError(replace(error.finding, **numbers), error.others) from error  # type: ignore[arg-type]
 
@@ -182,6 +186,8 @@ def _with_source_planes(frames: Sequence[Frame], source: Source | None) -> tuple
     As they are where they have planes, or where grey values tell none: then `lay_frames` pairs them by number, or refuses.
     """
     if source is None or all(f.plane is not None for f in frames):
+        return frames, None
+    if any(is_float(frame) for frame in (*frames, *source.laid_frames.frames)):  # whole grey values are compared
         return frames, None
     from ..decode.embedded.match_planes import paired
 

@@ -151,7 +151,7 @@ RULES = (
     OptionRule("--clean", "request.clean", False, _of("burned", "masked"), "it tells a mask that is in its image"),
     OptionRule("--as", "policy.as_", False, _of("image"), "only a series of planes can be written as an image"),
     OptionRule("--palette", "policy.palette", True, _of("image"), "it gives an image the colours of its palette"),
-    OptionRule("--keep-values", "policy.keep_values", True, _keeps_values, "it keeps the 0 and 255 of a label series"),
+    OptionRule("--keep-values", "policy.keep_values", True, _keeps_values, "it keeps the two values of a label series"),
     OptionRule("--allow-empty", "policy.allow_empty", True, _gives_mask, "it lets an empty mask pass"),
     OptionRule("--fractional", "policy.fractional", False, _of("fractional"), "it is for a fractional DICOM SEG"),
     OptionRule(

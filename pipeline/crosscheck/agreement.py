@@ -197,6 +197,8 @@ def _compare(
     limit_mm: float,
     expected: Iterable[tuple[Array, float]] | None,
     within: float = 0.0,
+    *,
+    excuses_nan: bool = False,
 ) -> _Comparison:
     """Compare a block with a grid, and with the values of its planes and their size where voxels are compared.
 
@@ -206,6 +208,7 @@ def _compare(
         limit_mm: how far a corner may lie from its place.
         expected: the values of every plane and the largest number of each; None where voxels are not compared.
         within: by how much a value may differ beyond rounding.
+        excuses_nan: whether a NaN among the values excuses whatever the witness has there.
 
     Returns: how far the block is from that.
     """
@@ -217,7 +220,7 @@ def _compare(
     mapping, corner_mm = mapped.matrix, mapped.moved_mm
     differing = None
     if block.array is not None and expected is not None:
-        differing = _count_differing(block.array.reshape(shape), mapping, expected, within)
+        differing = _count_differing(block.array.reshape(shape), mapping, expected, within, excuses_nan=excuses_nan)
     difference = ""
     if corner_mm > limit_mm:
         difference = f"lies {corner_mm:.4f} mm away"
@@ -235,7 +238,7 @@ def _is_met(block: _Block, rule: Prediction, limit_mm: float, planes: Callable[[
     """Whether a witness gives exactly what was predicted of it. The place is compared first, since it is cheaper."""
     if _compare(replace(block, array=None), rule.grid, limit_mm, None).difference:
         return False
-    return not _compare(block, rule.grid, limit_mm, rule.expected(planes()), rule.within).difference
+    return not _compare(block, rule.grid, limit_mm, rule.expected(planes()), rule.within, excuses_nan=True).difference
 
 
 def _expect_values(physical: Physical, planes: Callable[[], Iterable[Array]]) -> Iterator[tuple[Array, float]]:
@@ -246,7 +249,8 @@ def _expect_values(physical: Physical, planes: Callable[[], Iterable[Array]]) ->
             yield values, 0.0
             continue
         offset = np.abs(np.asarray(physical(k, np.zeros((1, 1), plane.dtype)), np.float64)).max()
-        yield values, float(max(np.abs(values.astype(np.float64)).max(), offset))
+        sizes = np.abs(values.astype(np.float64))
+        yield values, float(max(sizes.max(where=np.isfinite(sizes), initial=0.0), offset))
 
 
 def _take_our_step(lps: Matrix, shape: Sequence[int], grid: Grid) -> Matrix:
@@ -263,35 +267,46 @@ def _take_our_step(lps: Matrix, shape: Sequence[int], grid: Grid) -> Matrix:
 
 
 def _count_differing(
-    theirs: Array, mapping: NDArray[np.int64], expected: Iterable[tuple[Array, float]], within: float
+    theirs: Array,
+    mapping: NDArray[np.int64],
+    expected: Iterable[tuple[Array, float]],
+    within: float,
+    *,
+    excuses_nan: bool,
 ) -> int:
     """Count the voxels whose values differ, plane by plane, by more than rounding leaves.
 
-    Integers must be equal. A NaN among the expected values excuses whatever the witness has there.
+    Integers must be equal. A NaN must be one for the witness too, unless it excuses whatever the witness has there.
 
     Args:
         theirs: (i, j, k) in their order.
         mapping: 4 x 4, their index to ours.
         expected: the values of every plane and the largest number of each.
         within: by how much a value may differ beyond rounding.
+        excuses_nan: whether a NaN among the values excuses whatever the witness has there.
 
     Returns: the number of voxels.
     """
     turned = reorder(theirs, mapping)
     differing = 0
     for k, (values, largest) in enumerate(expected):
-        differing += int(np.count_nonzero(_differ(values, turned[:, :, k].T, _ROUNDING * largest + within)))
+        differ = _differ(values, turned[:, :, k].T, _ROUNDING * largest, within, excuses_nan=excuses_nan)
+        differing += int(np.count_nonzero(differ))
     return differing
 
 
-def _differ(ours: Array, theirs: Array, within: float) -> NDArray[np.bool_]:
-    """Where the values of two planes differ by more than a limit. No colour is equal to a number."""
+def _differ(ours: Array, theirs: Array, rounding: float, within: float, *, excuses_nan: bool) -> NDArray[np.bool_]:
+    """Where the values of two planes differ by more than they may; integers are not rounded. No colour is equal to a number."""
     if is_rgb(ours.dtype) != is_rgb(theirs.dtype):
         return np.ones(ours.shape, np.bool_)
     if is_rgb(ours.dtype):
-        return _differ_in_luminance(ours, theirs, within) if within else np.asarray(ours != theirs)
-    expected = ours.astype(np.float64)
-    return ~((np.abs(expected - theirs.astype(np.float64)) <= within) | np.isnan(expected))
+        limit = rounding + within
+        return _differ_in_luminance(ours, theirs, limit) if limit else np.asarray(ours != theirs)
+    expected, other = ours.astype(np.float64), theirs.astype(np.float64)
+    is_integer = theirs.dtype.kind in "iu" and bool((expected == np.rint(expected)).all())
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        is_same = (expected == other) | (np.abs(expected - other) <= within + (0.0 if is_integer else rounding))
+    return np.asarray(~(is_same | (np.isnan(expected) & (excuses_nan | np.isnan(other)))))
 
 
 def _differ_in_luminance(ours: Array, theirs: Array, within: float) -> NDArray[np.bool_]:

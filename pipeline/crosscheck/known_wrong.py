@@ -24,6 +24,7 @@ from ..dicom.colour_pixels import has_samples, is_colour
 from ..dicom.encoding import EXPLICIT_BIG
 from ..dicom.frame import Frame, spacing_attribute
 from ..dicom.modality import real_world_mapping, rescale_of, rescales
+from ..dicom.one_bit import is_one_bit
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
 from ..geometry.grid import Grid
@@ -164,6 +165,8 @@ def _predict_dicom2nifti_values(frames: Sequence[Frame], _: Physical) -> Iterato
 def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[tuple[Rule, Physical]]:
     yield from leave_doses(frames)
     yield from _predict_one_sign(frames)
+    if any(is_one_bit(f) for f in frames):
+        yield Rule.BRIGHT_BITS, lambda n, _: _rescale(frames[n], _brighten)
     if any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
         yield Rule.INVERTED, lambda n, _: _rescale(frames[n], _invert)
     if any(f.get("RescaleSlope") == 0 for f in frames):
@@ -228,6 +231,17 @@ def _invert(frame: Frame, stored: Array) -> Array:
     if stored.dtype.kind == "i":
         return np.asarray(-1 - stored.astype(np.int64))
     return np.asarray((1 << frame.whole("BitsStored", stored.dtype.itemsize * 8)) - 1 - stored.astype(np.int64))
+
+
+def _brighten(frame: Frame, stored: Array) -> Array:
+    """Make the bits that are set 255; the pixels of a last byte that is not full are left to chance."""
+    if not is_one_bit(frame):
+        return stored
+    bright, count = stored * 255.0, frame.header.number_of_frames
+    left = count * stored.size % 8
+    if left and frame.number == count:
+        bright.ravel()[-left:] = np.nan
+    return bright
 
 
 def _swap_bytes(_: Frame, stored: Array) -> Array:

@@ -116,7 +116,7 @@ class Panel:
             limit = self._policy.dcm2niix_limit_mm if testimony.witness == "dcm2niix" else self._policy.witness_limit_mm
             known = predict(testimony.witness, stack, frames, physical)
             agreement = judge(testimony, grid, limit, physical, planes, known, slack)
-            doubtful = agreement.status == "REFUSED" and self._job.voxels and not is_understood(testimony)
+            doubtful = agreement.status == "REFUSED" and self._job.voxels and not is_understood(testimony, frames[0])
             agreements.append(replace(agreement, leaves_doubt=doubtful))
         return (*agreements, *map(report_absent, self._absent))
 

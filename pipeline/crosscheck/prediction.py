@@ -37,6 +37,7 @@ class Rule(Enum):
     NO_LONE_INTERCEPT = "leave out a Rescale Intercept that has no slope"
     NO_SLOPE_OF_ZERO = "take a Rescale Slope of 0 for 1"
     INVERTED = "invert MONOCHROME1"
+    BRIGHT_BITS = "give 255 for a bit that is set"
     NO_MODALITY_LUT = "leave out a Modality LUT"
     SWAPPED_BYTES = "swap the bytes of GE's own transfer syntax"
     REAL_WORLD_VALUES = "apply the Real World Value Mapping in place of the rescale"

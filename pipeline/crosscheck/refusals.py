@@ -3,6 +3,7 @@
 Rules:
 - Every entry gives its reason. A refusal on no list leaves doubt, since the witness may be right about the bytes.
 - A pattern matches the witness's own words and is as narrow as they are; one for all errors of a kind is too wide.
+- Words that say little are understood for pixels of the kind that the witness is known not to read, and for no others.
 """
 
 from __future__ import annotations
@@ -10,9 +11,15 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..dicom.jpeg_extended import JPEG_EXTENDED
+from ..dicom.one_bit import is_one_bit
+from ..dicom.pixel_bits import is_float
 from .child import ONLY_WHOLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..dicom.frame import Frame
     from .agreement import Testimony
 
 _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
@@ -84,8 +91,55 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def is_understood(testimony: Testimony) -> bool:
-    """Whether a witness refused for a reason that has nothing to do with the voxels."""
+def _has_64_bits(frame: Frame) -> bool:
+    return bool(frame.get("BitsAllocated") == 64)
+
+
+def _is_extended(frame: Frame) -> bool:
+    return frame.header.transfer_syntax == JPEG_EXTENDED
+
+
+_NO_SERIES = (
+    r"sitk::ERROR: (File names information is empty\. Cannot read series\.|Unable to determine ImageIO reader .*)"
+)
+_UNREAD: tuple[tuple[Callable[[Frame], bool], str, str, str], ...] = (
+    (
+        is_float,
+        "dicom2nifti",
+        r"IndexError: list index out of range",
+        "it leaves out what has no Pixel Data (7FE0,0010)",
+    ),
+    (is_float, "dicom2nifti", r"AttributeError: .* no attribute 'PixelRepresentation'", "it takes pixels for integers"),
+    (is_float, "SimpleITK", _NO_SERIES, "it reads no floating-point pixels"),
+    (
+        is_one_bit,
+        "dicom2nifti",
+        r"TypeError: Data type not understood by NumPy: format='uint1'.*",
+        "of enhanced ones",
+    ),
+    (
+        is_one_bit,
+        "SimpleITK",
+        r"An invalid logic behavior occurred ?PF\.GetBitsAllocated\(\) == PF\.GetBitsStored\(\)",
+        "of compressed ones",
+    ),
+    (_is_extended, "dicom2nifti", r"RuntimeError: Unable to decode as exceptions .*", "its decoders read 8 bits only"),
+    (_is_extended, "dcm2niix", r"wrote 0 files for one series\..*", "it reads 8 bits only"),
+    (
+        _has_64_bits,
+        "dicom2nifti",
+        r"ValueError: Image data has type u?int64, which may cause .*",
+        "it writes no 64 bits",
+    ),
+    (_has_64_bits, "SimpleITK", _NO_SERIES, "it reads no integers of 64 bits"),
+    (_has_64_bits, "dcm2niix", r"wrote 0 files for one series\..*", "it reads no integers of 64 bits"),
+)
+
+
+def is_understood(testimony: Testimony, frame: Frame) -> bool:
+    """Whether a witness refused for a reason that has nothing to do with the voxels. frame: one of those it was shown."""
     if testimony.refusal == ONLY_WHOLE:  # our own words: it takes whole files
         return True
-    return any(re.fullmatch(pattern, testimony.refusal) for pattern, _ in _UNDERSTOOD.get(testimony.witness, ()))
+    patterns = [pattern for pattern, _ in _UNDERSTOOD.get(testimony.witness, ())]
+    patterns += [p for is_kind, witness, p, _ in _UNREAD if witness == testimony.witness and is_kind(frame)]
+    return any(re.fullmatch(pattern, testimony.refusal) for pattern in patterns)

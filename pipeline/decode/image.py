@@ -1,19 +1,20 @@
 """Decode a series of grey-value planes as a label mask, or as the image it is.
 
 Rules:
-- Mask: stored values are the labels. Never rescaled, never inverted; 0/255 becomes 0/1 unless values are kept.
-  More than 255 distinct values, or negative ones, are no mask; one value throughout is an empty one.
+- Mask: stored values are the labels. Never rescaled, never inverted; two values become 0 and 1 unless values are kept
+  (`two_values`). More than 255 distinct values, negative ones among more than two, or values that are not whole, are no
+  mask; one value throughout is an empty one.
 - A mask that lossy compression has smeared is refused, or cut at half of its range, or kept, as the policy says.
-- Image: the stored integers, with Rescale Slope and Intercept for the header. Where these differ between planes, no one
-  pair fits, so float32 values are computed, and a warning says so.
+- Image: the stored values in their own type, with Rescale Slope and Intercept for the header. Where these differ between
+  planes, no one pair fits, so floating-point values are computed, and a warning says so.
 - Only one plane is held in memory: a first pass looks at every value, a second one writes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 
@@ -25,7 +26,20 @@ from ..dicom.frame import Frame
 from ..dicom.pixels import BitsAbove, stored_voxels
 from ..dicom.polarity import about_polarity
 from ..geometry.grid import Grid
-from ..volume.mask import Array, Image, Mask, Physical, Segment, Voxels, segments_named, smallest_unsigned
+from ..volume.mask import (
+    LARGEST_LABEL,
+    Array,
+    Image,
+    Mask,
+    Physical,
+    Segment,
+    Voxels,
+    segments_named,
+    smallest_unsigned,
+)
+from .two_values import TwoValues, find_two_values
+
+NO_LABEL = "value of a label"  # the unit of a refusal of values that --keep-values cannot keep
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +85,7 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
 
     Args:
         frames: of one size, in their order.
-        policy: whether an empty mask is allowed, 0/255 is kept, and what becomes of lossy compression.
+        policy: whether an empty mask is allowed, two values are kept, and what becomes of lossy compression.
         name: of a label that is the only one.
 
     Returns:
@@ -91,37 +105,47 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
         )
     slopes, ignored = modality.rescales_of_mask(frames)
     findings = [*ignored, *notes, *modality.about_mask(frames), *above.findings()]
-    label_of = {value: value for value in values}
-    if values == [0, 255] and not policy.keep_values:
-        label_of[255] = 1
-        findings.append(
-            Finding(
-                Code.LABELS_REMAPPED,
-                "the mask was stored as 0 and 255; it is written as 0 and 1",
-                "--keep-values keeps 255.",
-                Severity.INFO,
-            )
-        )
-    dtype = smallest_unsigned(max(label_of.values()))
-    voxels = Voxels(stored.shape, dtype, _relabel(stored, label_of, dtype))
-    scale = next((value / label for value, label in label_of.items() if label), 1.0)  # 255 where it became 1
+    two: TwoValues | None = None
+    if len(values) == 2 and values != [0, 1] and not policy.keep_values:
+        two = find_two_values(stored, values, frames)
+        voxels, segments = two.labels(stored), two.segments(name)
+        findings += two.findings
+    else:
+        _refuse_no_labels(values, frames)
+        voxels, segments = _keep_labels(stored, values), _name_segments(values, name)
     physical = None
     if slopes is not None and not (notes and policy.on_lossy == "threshold"):
 
         def physical(n: int, plane: Array) -> Array:
-            return plane * scale * slopes[n][0] + slopes[n][1]
+            return (plane if two is None else two.stored(plane)) * slopes[n][0] + slopes[n][1]
 
-    return Decoded(voxels, tuple(findings), physical, segments=_name_segments(label_of, name))
+    return Decoded(voxels, tuple(findings), physical, segments=segments)
 
 
-def _name_segments(label_of: dict[int, int], name: str) -> tuple[Segment, ...]:
+def _name_segments(values: Sequence[int], name: str) -> tuple[Segment, ...]:
     """Make a segment for every label but 0; `name` goes to a label that is the only one."""
-    labels = [(value, label) for value, label in label_of.items() if label]
-    only = name if len(labels) == 1 else ""
-    return tuple(
-        Segment(segment.number, segment.name, source_value=value)
-        for value, label in labels
-        for segment in segments_named([label], only)
+    segments = segments_named([value for value in values if value], name)
+    return tuple(replace(segment, source_value=segment.number) for segment in segments)
+
+
+def _keep_labels(stored: Voxels, values: Sequence[int]) -> Voxels:
+    dtype = smallest_unsigned(max(values))
+    return Voxels(stored.shape, dtype, lambda k: stored.plane(k).astype(dtype, copy=False))
+
+
+def _refuse_no_labels(values: Sequence[int], frames: Sequence[Frame]) -> None:
+    """Refuse values that cannot be kept as labels. Raises NOT_A_MASK."""
+    if values[0] >= 0 and values[-1] <= LARGEST_LABEL:
+        return
+    value, limit = (values[0], 0) if values[0] < 0 else (values[-1], LARGEST_LABEL)
+    raise refuse(
+        Code.NOT_A_MASK,
+        f"the value {value} cannot be kept as a label: labels are whole numbers from 1 to {LARGEST_LABEL}",
+        "Without --keep-values, two values become 0 and 1. For the image itself use --as image.",
+        where=first_and_last(frames),
+        measured=value,
+        limit=limit,
+        unit=NO_LABEL,
     )
 
 
@@ -150,10 +174,11 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
             padding=_smallest(stored) if padded else 0.0,
             late=above.findings,
         )
+    dtype = np.result_type(np.float32, stored.dtype)  # float64 where float32 could not hold the stored values
     findings.append(
         Finding(
             Code.RESCALE_PER_PLANE,
-            f"Rescale Slope and Intercept differ between planes ({len(set(slopes))} pairs), so computed float32 values "
+            f"Rescale Slope and Intercept differ between planes ({len(set(slopes))} pairs), so computed {dtype} values "
             "are written, not stored ones",
             "One file has one slope and one intercept, so stored values could not be kept.",
             severity=Severity.WARNING,
@@ -163,9 +188,9 @@ def decode_image(frames: Sequence[Frame], *, padded: bool = False) -> Decoded:
 
     def computed(n: int) -> Array:
         slope, intercept = slopes[n]
-        return (stored.plane(n) * slope + intercept).astype(np.float32)
+        return np.asarray(stored.plane(n).astype(np.float64) * slope + intercept, dtype)
 
-    voxels = Voxels(stored.shape, np.dtype(np.float32), computed)
+    voxels = Voxels(stored.shape, dtype, computed)
     padding = _smallest(voxels) if padded else 0.0
     return Decoded(voxels, tuple(findings), lambda n, plane: plane, padding=padding, late=above.findings)
 
@@ -176,7 +201,8 @@ def first_and_last(frames: Sequence[Frame]) -> tuple[str, ...]:
 
 
 def _smallest(voxels: Voxels) -> float:
-    return min(float(plane.min()) for plane in voxels)
+    smallest = [float(np.fmin.reduce(plane, axis=None)) for plane in voxels]  # fmin leaves out what is not a number
+    return min((value for value in smallest if isfinite(value)), default=0.0)
 
 
 def _values_after_compression(
@@ -232,20 +258,38 @@ def _distinct_values(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
     for k, plane in enumerate(stored):
         if _all_known(plane, seen):
             continue
+        if stored.dtype.kind == "f":
+            _refuse_fractions(plane, frames[k])
         seen.update(_values_of(plane, offset))
-        if min(seen) < 0 or len(seen) > MOST_LABELS:
-            what = f"the value {min(seen)}" if min(seen) < 0 else f"more than {MOST_LABELS} different values"
-            raise refuse(
-                Code.NOT_A_MASK,
-                f"{frames[k].name} brings {what}: this is an image, not a mask",
-                "For the image itself use --as image. Where a mask is burned into its image, --clean, --source, --inside or "
-                "--outside shows which voxels it has.",
-                where=(frames[k].name,),
-                measured=float(min(seen)) if min(seen) < 0 else len(seen),
-                limit=0 if min(seen) < 0 else MOST_LABELS,
-                unit="value" if min(seen) < 0 else "values",
+        is_negative = min(seen) < 0 and len(seen) > 2
+        if is_negative or len(seen) > MOST_LABELS:
+            what = f"the value {min(seen)}" if is_negative else f"more than {MOST_LABELS} different values"
+            number = float(min(seen)) if is_negative else len(seen)
+            raise _no_mask(
+                frames[k], what, number, 0 if is_negative else MOST_LABELS, "value" if is_negative else "values"
             )
     return sorted(seen)
+
+
+def _refuse_fractions(plane: Array, frame: Frame) -> None:
+    """Refuse values that are not whole or not finite numbers. Raises NOT_A_MASK."""
+    odd = plane[~(np.isfinite(plane) & (plane == np.rint(plane)))]
+    if odd.size:
+        what = f"{odd.size} values that are not whole numbers, such as {odd[0]:g}"
+        raise _no_mask(frame, what, odd.size, 0, "values that are not whole")
+
+
+def _no_mask(frame: Frame, what: str, measured: float, limit: float, unit: str) -> PipelineError:
+    return refuse(
+        Code.NOT_A_MASK,
+        f"{frame.name} brings {what}: this is an image, not a mask",
+        "For the image itself use --as image. Where a mask is burned into its image, --clean, --source, --inside or "
+        "--outside shows which voxels it has.",
+        where=(frame.name,),
+        measured=measured,
+        limit=limit,
+        unit=unit,
+    )
 
 
 def _all_known(plane: Array, seen: set[int]) -> bool:
@@ -260,11 +304,3 @@ def _values_of(plane: Array, offset: int) -> list[int]:
         return [int(v) for v in np.unique(plane)]
     counts = np.bincount(plane.ravel().astype(np.int64) + offset)
     return [int(v) - offset for v in np.flatnonzero(counts)]
-
-
-def _relabel(stored: Voxels, label_of: dict[int, int], dtype: np.dtype[Any]) -> Callable[[int], Array]:
-    if all(value == label for value, label in label_of.items()):
-        return lambda k: stored.plane(k).astype(dtype, copy=False)
-    table = np.zeros(max(label_of) + 1, dtype)
-    table[list(label_of)] = list(label_of.values())
-    return lambda k: table[stored.plane(k)]

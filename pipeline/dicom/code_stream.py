@@ -17,7 +17,7 @@ _JPEG_2000 = b"\xff\x4f\xff\x51"  # SOC and SIZ: also found inside of a JP2 box,
 _SCAN, _TILE = 0xDA, 0x90  # the markers behind which no header follows, of JPEG and of JPEG 2000
 _CODING_STYLE = 0x52
 _APP0, _APP14 = 0xE0, 0xEE
-_FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _RGB_IDENTIFIERS = (b"RGB", b"rgb")
 
 
@@ -25,23 +25,23 @@ def find_colour_model(stream: bytes) -> ColourModel:
     """Find what the samples of a stream are once decoded, a component transformation of JPEG 2000 undone."""
     start = stream.find(_JPEG_2000, 0, 1 << 12)
     if start >= 0:
-        style = next((body for marker, body in _segments(stream, start + 2) if marker == _CODING_STYLE), b"")
+        style = next((body for marker, body in segments(stream, start + 2) if marker == _CODING_STYLE), b"")
         return "RGB" if style[4:5] == b"\x01" else ""
     if stream[:2] != b"\xff\xd8":
         return ""
-    segments = list(_segments(stream, 2))
-    for marker, body in segments:
-        if marker in _FRAME_HEADERS and body[6::3][:3] in _RGB_IDENTIFIERS:
+    found = list(segments(stream, 2))
+    for marker, body in found:
+        if marker in FRAME_HEADERS and body[6::3][:3] in _RGB_IDENTIFIERS:
             return "RGB"
-    if any(marker == _APP0 and body.startswith(b"JFIF") for marker, body in segments):
+    if any(marker == _APP0 and body.startswith(b"JFIF") for marker, body in found):
         return "YBR"
-    adobe = next((body for marker, body in segments if marker == _APP14 and body.startswith(b"Adobe")), b"")
+    adobe = next((body for marker, body in found if marker == _APP14 and body.startswith(b"Adobe")), b"")
     by_transform: dict[bytes, ColourModel] = {b"\0": "RGB", b"\1": "YBR"}
     return by_transform.get(adobe[11:12], "")
 
 
-def _segments(stream: bytes, position: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the marker segments of a header: their markers, and their bodies without the length."""
+def segments(stream: bytes, position: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the marker segments of a header: their markers, and their bodies without the length. position: of the first."""
     while position + 4 <= len(stream) and stream[position] == 0xFF:
         marker = stream[position + 1]
         if marker == 0xFF:  # a fill byte

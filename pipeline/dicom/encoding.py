@@ -27,6 +27,8 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 NATIVE = {EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG}
+# Bits of a value of Float and Double Float Pixel Data, by the tag of the element (PS3.3 C.7.6.24, C.7.6.25).
+FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
 
 _LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _SYNTAX = 0x0010
@@ -57,7 +59,8 @@ def load(path: Path, **options: Any) -> FileDataset:
 @lru_cache(maxsize=1)  # the frames of one instance follow each other
 def inflated(path: Path, written_ns: int) -> bytes:
     """The pixel data of a deflated file. `written_ns`, when it was last written, keeps a changed file from being mixed up."""
-    return bytes(load(path).PixelData)
+    dataset = load(path)
+    return bytes(next((dataset[tag].value for tag in FLOAT_BITS if tag in dataset), None) or dataset.PixelData)
 
 
 def open_dataset(file: BinaryIO, **options: Any) -> Opened:

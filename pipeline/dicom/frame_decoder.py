@@ -1,4 +1,4 @@
-"""Decode compressed pixels with pydicom's plugins: here, or ahead of time in processes of their own.
+"""Decode compressed pixels with pydicom's plugins (JPEG Extended by `jpeg_extended`): here, or ahead of time in processes of their own.
 
 Rules:
 - Decoding holds the interpreter, so only processes decode at the same time. Frames are asked for a few ahead, in the order
@@ -25,6 +25,7 @@ import numpy as np
 
 from ..core.workers import kill, python_process
 from .encoding import load
+from .jpeg_extended import JPEG_EXTENDED, decode_extended
 
 if TYPE_CHECKING:
     from ..volume.mask import Array
@@ -72,6 +73,8 @@ def decode(path: Path, syntax: str, number: int, *, raw: bool = True, **options:
     from pydicom.pixels import get_decoder
     from pydicom.uid import UID
 
+    if syntax == JPEG_EXTENDED and dataset(path).get("SamplesPerPixel") == 1:
+        return decode_extended(read_code_stream(path, number), dataset(path))
     decoder = get_decoder(UID(syntax))
     read = partial(decoder.as_array, dataset(path), index=number - 1, raw=raw, **options)
     with warnings.catch_warnings():

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..core.findings import Code, refuse
 from .element_values import read_values
-from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, NATIVE, open_dataset
+from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, FLOAT_BITS, IMPLICIT_LITTLE, NATIVE, load, open_dataset
 from .fast_header import SEQUENCES_OF_VALUES, Reader
 from .fast_values import GiveUp, patient_key
 from .frame_vectors import read_vectors
@@ -69,7 +69,8 @@ _FRAME_GROUPS = {
     "MRImageFrameTypeSequence": ("FrameType",),
     "CTImageFrameTypeSequence": ("FrameType",),
 }
-_PIXEL_TAGS = (0x7FE00010, 0x7FE00009, 0x7FE00008)
+PIXEL_DATA = 0x7FE00010
+_PIXEL_TAGS = (PIXEL_DATA, *FLOAT_BITS)
 _CSA, _UIH_FRAMES = 0x00291010, 0x00651051
 _PIXEL_VRS = (b"OB", b"OW", b"UN", b"OF", b"OD")
 _UNDEFINED = 0xFFFFFFFF
@@ -82,9 +83,10 @@ class Header:
 
     unreadable: keyword to the text that could not be read as its type; frames_unreadable: the same for every frame.
     transfer_syntax: the one the bytes have; declared_syntax: the one of the File Meta Information where that is another.
-    pixel_offset, pixel_length: of the value of the pixel data element; None for a deflated file, and the length None
-    where it is undefined. size: of the file. overlays: groups (60xx) with overlay data. patient: a key that tells patients
-    apart, and reveals nothing else of them. luts: which of `LUTS` are there. csa: whether a Siemens CSA image header is.
+    pixel_tag: of the pixel data element: `PIXEL_DATA`, or that of floating-point pixels (`encoding.FLOAT_BITS`).
+    pixel_offset, pixel_length: of its value; None for a deflated file, and the length None where it is undefined.
+    size: of the file. overlays: groups (60xx) with overlay data. patient: a key that tells patients apart, and reveals
+    nothing else of them. luts: which of `LUTS` are there. csa: whether a Siemens CSA image header is.
     uih_grid: whether United Imaging's list of the slices of a sheet is.
     """
 
@@ -96,6 +98,7 @@ class Header:
     frames_unreadable: tuple[Mapping[str, str], ...] = ()
     declared_syntax: str = ""
     has_pixels: bool = False
+    pixel_tag: int = PIXEL_DATA
     pixel_offset: int | None = None
     pixel_length: int | None = None
     size: int = 0
@@ -160,9 +163,9 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
     read_vectors(dataset, values, unreadable, read_values)
     offset = length = None
     if opened.position is None:  # deflated: pixels have an offset in the inflated copy only
-        has_pixels = "Rows" in values
+        tag = _find_deflated_pixels(path, values)
     else:
-        has_pixels, syntax, offset, length = _read_pixel_element(file, opened.position, syntax)
+        tag, syntax, offset, length = _read_pixel_element(file, opened.position, syntax)
     frames = _read_frames(dataset)
     return Header(
         path=path,
@@ -172,7 +175,8 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
         unreadable=unreadable,
         frames_unreadable=tuple(odd for _, odd in frames) if any(odd for _, odd in frames) else (),
         declared_syntax=opened.declared if opened.declared != syntax else "",
-        has_pixels=has_pixels,
+        has_pixels=tag is not None,
+        pixel_tag=tag or PIXEL_DATA,
         pixel_offset=offset,
         pixel_length=length,
         size=file.seek(0, 2),
@@ -184,31 +188,50 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
     )
 
 
-def _read_pixel_element(file: BinaryIO, start: int, syntax: str) -> tuple[bool, str, int | None, int | None]:
-    """Read the element pydicom stopped before: whether it is pixel data, in which transfer syntax, its offset and length.
+def _find_deflated_pixels(path: Path, values: Mapping[str, Any]) -> int | None:
+    """The tag of the pixel data of a deflated file; None where it has none. The file is inflated only where it may be floats."""
+    if "Rows" not in values:
+        return None
+    if values.get("BitsAllocated") not in FLOAT_BITS.values() or "PixelRepresentation" in values:
+        return PIXEL_DATA
+    dataset = load(path)
+    return next((tag for tag in FLOAT_BITS if tag in dataset), PIXEL_DATA)
+
+
+def _read_pixel_element(file: BinaryIO, start: int, syntax: str) -> tuple[int | None, str, int | None, int | None]:
+    """Read the element pydicom stopped before: its tag if it is pixel data, its transfer syntax, offset and length.
 
     Pixels of defined length that do not begin with an item are native, whatever compression the file declares.
-    Raises ValueError where the element is written in neither encoding.
+    Raises ValueError where the element is written in neither encoding, or another one of pixel data follows it.
     """
     file.seek(start)
     raw = file.read(16)
     order = ">" if syntax == EXPLICIT_BIG else "<"
-    if len(raw) < 8:
-        return False, syntax, None, None
-    group, element = struct.unpack(order + "HH", raw[:4])
-    if (group << 16 | element) not in _PIXEL_TAGS:
-        return False, syntax, None, None
+    tag = _read_tag(raw, order)
+    if tag not in _PIXEL_TAGS or len(raw) < 8:
+        return None, syntax, None, None
     explicit = raw[4:6] in _PIXEL_VRS and raw[6:8] == b"\0\0"  # as a length, implicit, these would be odd numbers
     if syntax in NATIVE and explicit == (syntax == IMPLICIT_LITTLE):
         raise ValueError("the pixel data element is encoded in another way than the rest of the data set")
     begin = start + (12 if explicit else 8)
     length = struct.unpack(order + "I", raw[8:12] if explicit else raw[4:8])[0]
     if length == _UNDEFINED:
-        return True, syntax, begin, None
+        return tag, syntax, begin, None
+    file.seek(begin + length)
+    if _read_tag(file.read(4), order) in _PIXEL_TAGS:
+        raise ValueError("it has two elements of pixel data, and an image has one")
     file.seek(begin)
     if syntax not in NATIVE and file.read(4) != _ITEM:
         syntax = EXPLICIT_LITTLE if explicit else IMPLICIT_LITTLE
-    return True, syntax, begin, length
+    return tag, syntax, begin, length
+
+
+def _read_tag(raw: bytes, order: str) -> int:
+    """The tag that bytes begin with, in the byte order given; 0 where there are too few."""
+    if len(raw) < 4:
+        return 0
+    group, element = struct.unpack(order + "HH", raw[:4])
+    return int(group << 16 | element)
 
 
 def _find_luts(dataset: Dataset) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 Rules:
 - Bits above Bits Stored are not part of the value (PS3.5 8.1.1): they are cleared, or the sign is extended over them.
+- Pixels of one bit, and floating-point ones, are all value; neither has a sign bit of its own to know of.
 - High Bit is one less than Bits Stored (PS3.3 C.7.6.3.1.2), or the file is refused: values could be the upper or the lower
   bits. dicom2nifti, dcm2niix and ITK take all bits allocated as they are. Where every bit is stored there is no doubt.
 """
@@ -14,16 +15,17 @@ import numpy as np
 
 from ..core.findings import Code, refuse
 from ..volume.mask import Array
-from .encoding import EXPLICIT_BIG
+from .encoding import EXPLICIT_BIG, FLOAT_BITS
 from .frame import Frame
+from .frame_count import has_fixed_size
+from .pixel_layout import layout_of
 from .source_file import open_source
 
-_BITS = (8, 16, 32)  # per pixel, that are read here
-_FLOAT_BITS = 32  # of Float Pixel Data (PS3.3 C.7.6.24); 64 are Double Float
+_BITS = (1, 8, 16, 32, 64)  # per pixel, that are read here
 
 
 def frame_type(frame: Frame) -> np.dtype[Any]:
-    """Find the integer type of all bits allocated to a pixel. Raises COLOUR, UNSUPPORTED_PIXELS, CORRUPT_FILE."""
+    """Find the type of all bits allocated to a pixel. Raises COLOUR, UNSUPPORTED_PIXELS, CORRUPT_FILE."""
     samples, bits = frame.whole("SamplesPerPixel", 1), frame.whole("BitsAllocated", 0)
     if samples != 1:
         raise refuse(
@@ -33,23 +35,66 @@ def frame_type(frame: Frame) -> np.dtype[Any]:
             where=(frame.name,),
             clause="PS3.3 C.7.6.3.1.1",
         )
-    if bits not in _BITS:
+    if is_float(frame):
+        return _float_type(frame, bits)
+    if bits not in _BITS and not _is_in_words(frame):
         raise refuse(
             Code.UNSUPPORTED_PIXELS,
-            f"{frame.name} has {bits or 'no'} bits per pixel; 8, 16 and 32 are read here",
-            "Export it again with 8 or 16 bits per pixel; a mask of one bit per pixel is read as a SEG only.",
+            f"{frame.name} has {bits or 'no'} bits per pixel (Bits Allocated (0028,0100)); "
+            f"{', '.join(map(str, _BITS[:-1]))} and {_BITS[-1]} are read here",
+            "Export it again with 8 or 16 bits per pixel.",
             where=(frame.name,),
-            clause="PS3.3 C.7.6.3",
+            clause="PS3.5 8.1.1",
         )
+    if bits == 1:
+        return np.dtype(np.uint8)
     if frame.get("PixelRepresentation") not in (0, 1):
         raise refuse(
-            Code.UNSUPPORTED_PIXELS if bits == _FLOAT_BITS else Code.CORRUPT_FILE,
+            Code.CORRUPT_FILE,
             f"{frame.name} does not say whether its pixel values are signed: Pixel Representation (0028,0103) is missing",
-            "Floating-point pixels have none and are not read here; in any other file the attribute was lost.",
+            "The attribute was lost; export the file again.",
             where=(frame.name,),
             clause="PS3.3 C.7.6.3",
         )
-    return np.dtype(f"{'ui'[frame.get('PixelRepresentation')]}{bits // 8}")
+    return np.dtype(f"{'ui'[frame.get('PixelRepresentation')]}{-(-bits // 8)}")
+
+
+def _is_in_words(frame: Frame) -> bool:
+    """Whether samples of 9 to 15 bits take 16 each, as the length of the pixels shows."""
+    pixels = frame.whole("Rows", 0) * frame.whole("Columns", 0)
+    return 8 < frame.whole("BitsAllocated", 0) < 16 and layout_of(frame.header).frame_bits == pixels * 16
+
+
+def is_float(frame: Frame) -> bool:
+    """Whether the pixels of a frame are floating-point numbers."""
+    return frame.header.pixel_tag in FLOAT_BITS
+
+
+def _float_type(frame: Frame, bits: int) -> np.dtype[Any]:
+    """The type of floating-point pixels. Raises UNSUPPORTED_PIXELS where they are compressed, CORRUPT_FILE where Bits Allocated differs."""
+    needed = FLOAT_BITS[frame.header.pixel_tag]
+    if bits != needed:
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{frame.name} has floating-point pixels of {needed} bits ({frame.header.pixel_tag >> 16:04X},"
+            f"{frame.header.pixel_tag & 0xFFFF:04X}), and Bits Allocated (0028,0100) says {bits}",
+            "The file was written wrongly; export it again.",
+            where=(frame.name,),
+            measured=bits,
+            limit=needed,
+            unit="bits",
+            clause="PS3.3 C.7.6.24",
+        )
+    if not has_fixed_size(frame.header):
+        raise refuse(
+            Code.UNSUPPORTED_PIXELS,
+            f"{frame.name} has floating-point pixels in transfer syntax {frame.header.transfer_syntax}; uncompressed ones "
+            "are read here",
+            "Re-export it uncompressed (Explicit VR Little Endian).",
+            where=(frame.name,),
+            clause="PS3.5 8.2",
+        )
+    return np.dtype(f"f{bits // 8}")
 
 
 def is_in_swapped_words(frame: Frame, dtype: np.dtype[Any]) -> bool:
@@ -66,6 +111,8 @@ def is_in_swapped_words(frame: Frame, dtype: np.dtype[Any]) -> bool:
 
 def mask_to_stored(plane: Array, frame: Frame) -> Array:
     """Keep only the bits that are the value: the lowest Bits Stored of them."""
+    if plane.dtype.kind == "f":
+        return plane
     allocated = plane.dtype.itemsize * 8
     stored = check_bits(frame)
     if stored >= allocated or (plane.dtype.kind == "u" and int(plane.max()) < 1 << stored):
@@ -76,6 +123,8 @@ def mask_to_stored(plane: Array, frame: Frame) -> Array:
 def check_bits(frame: Frame) -> int:
     """Get Bits Stored. Raises HIGH_BIT."""
     allocated = frame.whole("BitsAllocated", 0)
+    if allocated == 1 or is_float(frame):
+        return allocated
     stored = frame.whole("BitsStored", allocated)
     high = frame.whole("HighBit", stored - 1)
     if (0 < stored < allocated and high != stored - 1) or stored < 1:

@@ -5,9 +5,9 @@ Rules:
   byte may follow. Every decoder asks here, for native and deflated pixels and for the frames of compressed ones.
 - Number of Frames, functional groups and bytes must agree. Where two of the three do, they are followed, with a warning.
   Functional groups count before Number of Frames, because they alone give a frame its place.
-- More bytes than needed are never ignored. Samples of twice the width, and one-bit frames padded each to a byte, are read
-  where nothing else fits the length; further frames, rows or columns are refused; anything else is padding, with a
-  warning.
+- More bytes than needed are never ignored. Samples of twice the width, samples of 9 to 15 bits in 16 each, and one-bit
+  frames padded each to a byte, are read where nothing else fits the length; further frames, rows or columns are refused;
+  anything else is padding, with a warning.
 - Fragments under a native transfer syntax are joined where they give exactly the bytes needed, and refused otherwise.
 - Too few bytes are refused when the frame that lacks them is read, so that those before it can be.
 """
@@ -126,6 +126,10 @@ def _lay_out_native(header: Header, count: int) -> PixelLayout:
         allocated = whole_number(header, "BitsAllocated", 0)
         what = f"its values take {allocated * 2} bits each, and Bits Allocated (0028,0100) says {allocated}"
         stride, is_widened = 2 * bits, True
+    elif pieces and (in_words := _bits_in_words(header)) and length - whole_bytes(count * in_words) in PAD:
+        allocated = whole_number(header, "BitsAllocated", 0)
+        what = f"its values take 16 bits each, and Bits Allocated (0028,0100) says {allocated}"
+        stride = in_words
     else:
         _refuse_more_pixels(header, count, length, extra)
         what = f"{extra} bytes follow the {length - extra} bytes of its pixels, within their element"
@@ -155,6 +159,12 @@ def _are_wider_samples(header: Header, pieces: ByteRuns, count: int, length: int
     return not any(any(data[upper + n :: 2 * size]) for n in range(size))
 
 
+def _bits_in_words(header: Header) -> int:
+    """The bits of a frame whose samples of 9 to 15 bits take 16 each; 0 for samples of other bits."""
+    allocated = whole_number(header, "BitsAllocated", 0)
+    return frame_bits(header) // allocated * 16 if 8 < allocated < 16 else 0
+
+
 def _refuse_bits_behind(header: Header, pieces: ByteRuns, bits: int) -> None:
     """Bits behind the last one-bit frame are zero; where not, frames or segments begin elsewhere than they should."""
     if bits % 8 == 0 or whole_number(header, "BitsAllocated", 0) != 1 or not pieces:
@@ -182,8 +192,8 @@ def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> 
         raise _frame_count(header, f"its pixel data hold {count + further} frames, and it describes {count}")
     why = of_three or _further_lines(header, count, extra)
     per_pixel = bits / max(whole_number(header, "Rows", 1) * whole_number(header, "Columns", 1), 1)
-    if not why and per_pixel == 1 and extra <= count + 1:
-        why = "its frames or segments may begin on bytes of their own, which shifts all bits behind"
+    if not why and per_pixel == 1 and (extra <= count + 1 or _may_be_padded_rows(header, count, length)):
+        why = "its rows, frames or segments may begin on bytes of their own, which shifts all bits behind"
     if why:
         raise _wrong_length(
             header,
@@ -191,6 +201,12 @@ def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> 
             _EXPORT_AGAIN,
             (length, length - extra),
         )
+
+
+def _may_be_padded_rows(header: Header, count: int, length: int) -> bool:
+    """Whether the bytes are as many as one-bit rows take that begin on a byte each."""
+    rows, columns = whole_number(header, "Rows", 1), whole_number(header, "Columns", 1)
+    return length - count * rows * whole_bytes(columns) in PAD
 
 
 def _of_three_samples(header: Header, count: int, length: int) -> str:

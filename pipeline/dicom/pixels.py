@@ -4,6 +4,7 @@ Rules:
 - Stored values only: never rescaled, never inverted (MONOCHROME1), never windowed.
 - A plane is (rows, columns), C-contiguous, in the machine's byte order, signed as Pixel Representation says.
 - Bits that are not the value are cleared, or the sign is extended over them; see `pixel_bits`.
+- Pixels of one bit are read as bytes of 0 and 1 (`one_bit`); 64 bits and floating-point pixels stay what they are.
 - Native frames are read where `pixel_layout` says they lie; compressed and deflated ones are decoded by pydicom's plugins
   (`frame_decoder`), and so are 8-bit pixels in big-endian words. `pixel_layout` checks all before the first is read.
 """
@@ -25,6 +26,7 @@ from .encoding import EXPLICIT_BIG
 from .frame import Frame
 from .frame_decoder import WORTH_IT, Ahead, decode
 from .header import Header
+from .one_bit import check_decoded, is_one_bit, is_packed, read_packed
 from .pixel_bits import check_bits, frame_type, is_in_swapped_words, mask_to_stored
 from .pixel_layout import layout_of
 from .source_file import open_source
@@ -34,8 +36,17 @@ _NAMED = 5  # files that a message names; the others are counted
 
 
 def stored_type(frames: Sequence[Frame]) -> np.dtype[Any]:
-    """Find the integer type that holds the stored values of all frames. Raises COLOUR or UNSUPPORTED_PIXELS."""
-    return np.result_type(*{frame_type(frame) for frame in frames})
+    """Find the type that holds the stored values of all frames. Raises COLOUR or UNSUPPORTED_PIXELS."""
+    types = {frame_type(frame) for frame in frames}
+    found = np.result_type(*types)
+    if found.kind == "f" and len(types) > 1 and any(t.kind in "iu" and t.itemsize > 4 for t in types):
+        raise refuse(
+            Code.UNSUPPORTED_PIXELS,
+            f"the planes are {', '.join(sorted(map(str, types)))}, and no one type holds the values of all of them",
+            "Export the series again, with the same kind of pixels in every plane.",
+            where=(frames[0].name,),
+        )
+    return found
 
 
 def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array, Array], None] | None = None) -> Voxels:
@@ -51,7 +62,7 @@ def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array, Array], 
         layout_of(frame.header)
     columns, rows = frames[0].whole("Columns", 0), frames[0].whole("Rows", 0)
     ahead: Ahead | None = None
-    if len(frames) >= WORTH_IT and not any(f.header.native or f.tile for f in frames):
+    if len(frames) >= WORTH_IT and not any(f.header.native or f.tile or is_one_bit(f) for f in frames):
         ahead = Ahead([(f.path, f.header.transfer_syntax, f.number) for f in frames])
 
     def plane(n: int) -> Array:
@@ -155,6 +166,8 @@ def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
     if decoded is not None:
         return _cast(decoded, dtype)
     with refuse_vanished(frame):
+        if is_one_bit(frame):
+            return read_packed(frame) if is_packed(frame) else check_decoded(decode_frame(frame), frame)
         by_pydicom = not frame.header.native or is_in_swapped_words(frame, dtype)
         raw = decode_frame(frame) if by_pydicom else read_native(frame, dtype)
     return _cast(raw, dtype)

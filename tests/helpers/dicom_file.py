@@ -85,7 +85,7 @@ def save(path: Path, dataset: Dataset, transfer_syntax: str = "explicit") -> Non
     elif syntax.is_encapsulated and syntax != JPEGLosslessSV1:
         plugin = {"rle": "pydicom"}.get(transfer_syntax, "")  # GDCM's RLE encoder ends the process on small frames
         dataset.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
-    elif syntax == ExplicitVRBigEndian and dataset["PixelData"].VR == "OW" and dataset.BitsAllocated == 16:
+    elif syntax == ExplicitVRBigEndian and dataset.BitsAllocated == 16 and dataset["PixelData"].VR == "OW":
         dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").byteswap().tobytes()
     dataset.save_as(path, enforce_file_format=True)
     if syntax == JPEGLosslessSV1:

@@ -1,7 +1,8 @@
 """One series that goes wrong in the field, with what a conversion of it is to give.
 
 Rules:
-- Every case is asymmetric: rows, columns and planes differ, so do the spacings, and every voxel has a value of its own.
+- Every case is asymmetric: rows, columns and planes differ, so do the spacings. Every voxel has a value of its own, unless
+  its case says that values repeat.
 - A case is right within `WITHIN_MM`, or within the noise that was put into its positions; or it is refused with a Code.
 - The truth is that of hard_truth.py: the written files, not what was meant to be written. A case whose files the plain
   equation cannot place brings a truth of its own, by pydicom and the standard (or the tool that wrote them) alone.
@@ -33,7 +34,8 @@ class HardCase:
     others may be absent. exact: every voxel keeps its value; else planes were blended and only the grid is compared.
     within_mm: the noise put into the positions, where it is more. travel_mm: how far a label may be taken from, where the
     options ask for that. make: writes the folder, where `spec` and `edit` do not. truth: of a written folder, where the
-    planes' own equation cannot tell. asked: "mask" or "image", where the bits of `spec` do not tell.
+    planes' own equation cannot tell. asked: "mask" or "image", where the bits of `spec` do not tell. repeats: values occur
+    more than once, so that voxels are judged by place.
     """
 
     name: str
@@ -52,6 +54,7 @@ class HardCase:
     make: Callable[[Path, Spec, Edit], None] | None = None
     truth: Callable[[Path], list[Acquired]] | None = None
     asked: Literal["mask", "image"] | None = None
+    repeats: bool = False
 
     def write(self, folder: Path) -> None:
         if self.make is None:

@@ -62,15 +62,25 @@ def truth(folder: Path, chosen: Callable[[Dataset], bool] = lambda dataset: True
         if "TransferSyntaxUID" not in dataset.file_meta:
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
         pixels = dataset.pixel_array.reshape(-1, dataset.Rows, dataset.Columns)
-        for n, plane in enumerate(pixels):
-            equation = _equation(dataset, n)
-            if equation is not None:
-                position, cosines, spacing, slope, intercept = equation
-                physical = plane * slope + intercept
-                found[dataset.SOPInstanceUID, n] = Acquired(
-                    path.name, plane, physical, position, cosines[:3], cosines[3:], *spacing
-                )
+        for n, plane in enumerate(_place(path, dataset, pixels)):
+            found[dataset.SOPInstanceUID, n] = plane
     return list(found.values())
+
+
+def acquired_planes(path: Path, pixels: NDArray[Any]) -> list[Acquired]:
+    """The planes of one file that have a place, with these (frames, rows, columns) stored values."""
+    return _place(path, dcmread(path), pixels)
+
+
+def _place(path: Path, dataset: Dataset, pixels: NDArray[Any]) -> list[Acquired]:
+    found = []
+    for n, plane in enumerate(pixels):
+        equation = _equation(dataset, n)
+        if equation is not None:
+            position, cosines, spacing, slope, intercept = equation
+            physical = plane * slope + intercept
+            found.append(Acquired(path.name, plane, physical, position, cosines[:3], cosines[3:], *spacing))
+    return found
 
 
 def _equation(dataset: Dataset, n: int) -> tuple[Any, ...] | None:
@@ -122,6 +132,24 @@ def compared(
         distances = np.append(distances[~lowest], distances[lowest].min())
     foreign = len(set(flat[~known].tolist()) - {0})
     return Compared(float(distances.max(initial=0.0)), len(np.setdiff1d(values, flat)), foreign)
+
+
+def compared_by_place(
+    acquired: Sequence[Acquired], array: NDArray[Any], affine_ras: NDArray[np.float64], *, stored: bool
+) -> Compared:
+    """What the file has where each voxel was acquired, for values that repeat. worst_mm: of an acquired place from the
+    centre of the voxel it lies in; lost: acquired voxels that have another value there, or lie in none; foreign: voxels
+    of the file where none was acquired."""
+    values = np.concatenate([(a.stored if stored else a.physical).ravel() for a in acquired])
+    points = np.concatenate([a.points().reshape(-1, 3) for a in acquired]) @ RAS_TO_LPS
+    index = np.linalg.solve(affine_ras[:3, :3], (points - affine_ras[:3, 3]).T).T
+    whole = np.rint(index).astype(int)
+    off = np.linalg.norm((index - whole) @ affine_ras[:3, :3].T, axis=1)
+    block = array.reshape((*array.shape, 1)[:3])
+    within = ((whole >= 0) & (whole < block.shape)).all(axis=1)
+    same = np.isclose(block[tuple(whole[within].T)].astype(float), values[within], rtol=1e-9, atol=0)
+    places = len(np.unique(whole[within], axis=0))
+    return Compared(float(off.max(initial=0.0)), len(values) - int(same.sum()), block.size - places)
 
 
 def blended(

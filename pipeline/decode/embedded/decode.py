@@ -21,6 +21,7 @@ from .ambiguous_voxels import Undecided
 from .labelled import Labelled, Named
 from .masked_image import masked
 from .recognise import Seen
+from .value_table import require_small_integers
 
 
 def decode(
@@ -72,6 +73,9 @@ def _decode_kind(
         return (colour.decode(frames, inside=inside, name=name),)
     refuse_lossy(frames, "its values")
     shown = stored_voxels(frames)
+    for voxels in (shown, clean, source):
+        if voxels is not None:
+            require_small_integers(voxels, first_and_last(frames))
     if seen.kind == "masked":
         if outside is None:
             raise _lacking(frames, "a masked original", "the value outside of the mask: --outside VALUE")

@@ -24,7 +24,7 @@ from ...dicom.pixels import stored_voxels
 from ...volume.mask import Voxels
 from ..image import first_and_last
 from . import colour, overlay
-from .value_table import as_table, count_values, list_values
+from .value_table import are_small_integers, as_table, count_values, list_values
 
 WORDS: dict[Kind, str] = {
     "labels": "a binary or label series",
@@ -119,18 +119,25 @@ def _overlays_or_refuse(frames: Sequence[Frame], labels: bool | None, reason: st
 
 
 def _no_mask_shown(frames: Sequence[Frame], voxels: Voxels, reason: str) -> PipelineError:
+    hint = (
+        "Give the same export with masks hidden (--clean), the original images (--source), or the constant: --inside if "
+        "the mask has it, --outside if all the rest has it. For the image itself use --as image. "
+        "Values that stand out:\n" + as_table(list_values(voxels))
+        if are_small_integers(voxels)
+        else "For the image itself use --as image."
+    )
     return refuse(
         Code.NOT_A_MASK,
         f"this is an image ({reason}), and nothing says where the mask in it is",
-        "Give the same export with masks hidden (--clean), the original images (--source), or the constant: --inside if "
-        "the mask has it, --outside if all the rest has it. For the image itself use --as image. "
-        "Values that stand out:\n" + as_table(list_values(voxels)),
+        hint,
         where=first_and_last(frames),
     )
 
 
 def _are_labels(voxels: Voxels) -> tuple[bool | None, str]:
     """Return whether the values are labels, None where it is unclear; and why."""
+    if not are_small_integers(voxels):
+        return False, f"its values are {voxels.dtype}"
     values, counts = count_values(voxels)
     if values[0] < 0 or len(values) > MOST_LABELS:
         return False, f"{len(values):,} different values, from {values[0]} to {values[-1]}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.findings import Code, refuse
 from ...volume.mask import Voxels
 
 Extent = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -57,6 +58,23 @@ def list_values(shown: Voxels, most: int = 12) -> tuple[ValueRow, ...]:
         suggestion, reason = _suggest(count, float(usual[n]), border.get(value, 0), value == values[-1])
         rows.append(ValueRow(value, count, count / total, extents[value], float(usual[n]), suggestion, reason))
     return tuple(rows)
+
+
+def are_small_integers(voxels: Voxels) -> bool:
+    """Return whether values can be counted and compared here: integers of at most 32 bits."""
+    return voxels.dtype.kind in "iu" and voxels.dtype.itemsize <= 4
+
+
+def require_small_integers(voxels: Voxels, names: tuple[str, ...]) -> None:
+    """Refuse values that cannot be counted and compared here. names: of the files. Raises UNSUPPORTED_PIXELS."""
+    if not are_small_integers(voxels):
+        raise refuse(
+            Code.UNSUPPORTED_PIXELS,
+            f"the values are {voxels.dtype}, and a mask in its image is found in integers of up to 32 bits",
+            "Export the series again in whole numbers of 8 or 16 bits. For the image itself use --as image.",
+            where=names,
+            clause="PS3.3 C.7.6.3",
+        )
 
 
 def count_values(voxels: Voxels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

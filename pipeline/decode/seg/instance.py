@@ -20,10 +20,11 @@ from ...core.findings import Code, Finding, PipelineError, refuse
 from ...core.policy import Combine, Fractional, Policy
 from ...dicom.frame import Frame
 from ...dicom.header import Header
+from ...dicom.pixel_layout import layout_of
+from ...dicom.pixels import read_plane
 from ...geometry.grid import Grid
 from ...volume.mask import Array, Image, Mask, Segment, Voxels, smallest_unsigned
 from .grid import FrameLayout, place_frames
-from .pixels import read_stored_values
 from .segment_findings import (
     assumed_segment,
     below_threshold,
@@ -33,6 +34,12 @@ from .segment_findings import (
     without_pixels,
 )
 from .segment_table import SegmentTable
+
+
+def read_stored_values(frame: Frame) -> Array:
+    """Read (rows, columns), unsigned, as stored. Raises as `read_plane` and `layout_of` do."""
+    layout_of(frame.header)
+    return read_plane(frame)
 
 
 @dataclass(eq=False)
