@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import nibabel
@@ -423,16 +424,51 @@ def test_a_slope_that_float32_cannot_hold_or_that_is_zero_is_refused(tmp_path: P
     assert error.finding.code is Code.UNREADABLE_NUMBER
 
 
+def test_a_slope_of_zero_in_some_planes_is_followed_and_said(tmp_path: Path) -> None:
+    """As in PET, whose planes without counts are written so. dcm2niix and dicom2nifti follow it too."""
+    truth = write(tmp_path / "in", SMALL, rescale=tuple((0.0 if k == 2 else 2.0, 1.0) for k in range(7)))
+    made = run(truth, crosscheck="voxels")
+    expected = truth.ijk * 2 + 1
+    expected[:, :, 2] = 1
+    assert is_true(truth, expected)
+    assert Code.FLAT_PLANES in codes(made)
+    assert made.verdict == "UNCONFIRMED"
+    assert {a.witness for a in made.agreements if a.confirms} >= {"dcm2niix", "dicom2nifti"}
+
+
 @pytest.mark.parametrize(("vr", "value"), [("OB", b"2.5 "), ("LO", b"2.5 HU"), ("OW", b"\1\2")])
 def test_a_slope_of_another_vr_is_a_number_or_refused(tmp_path: Path, vr: str, value: bytes) -> None:
     error = refusal(write(tmp_path / "in", SMALL, edit=lambda k, d: raw(d, "RescaleSlope", vr, value)))
     assert error.finding.code is Code.UNREADABLE_NUMBER
 
 
-def test_a_number_as_text_is_a_number(tmp_path: Path) -> None:
-    truth = write(tmp_path / "in", SMALL, edit=lambda k, d: raw(d, "RescaleSlope", "LO", b"2.5"))
+@pytest.mark.parametrize("vr", ["LO", "UT", "ST", "LT", "UC", "UN", "IS", "FD"])
+def test_a_number_as_text_is_a_number(tmp_path: Path, vr: str) -> None:
+    value = pack("<d", 2.5) if vr == "FD" else b"2.50"
+    truth = write(tmp_path / "in", SMALL, edit=lambda k, d: raw(d, "RescaleSlope", vr, value))
     run(truth)
     assert is_true(truth, truth.ijk * 2.5)
+
+
+@pytest.mark.parametrize("vr", ["LO", "UT", "ST", "LT", "UC", "UN", "SH"])
+@pytest.mark.parametrize("keyword", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows"])
+def test_numbers_of_a_place_as_text_are_numbers(tmp_path: Path, keyword: str, vr: str) -> None:
+    def edit(_: int, dataset: Dataset) -> None:
+        value = dataset[keyword].value
+        text = str(value) if keyword == "Rows" else "\\".join(str(v) for v in value)
+        raw(dataset, keyword, vr, pack("<H", value) if (keyword, vr) == ("Rows", "UN") else text.encode())
+
+    truth = write(tmp_path / "in", SMALL, edit=edit)
+    run(truth)
+    assert is_true(truth, truth.ijk)
+
+
+@pytest.mark.parametrize("value", [b"0.8,1.3 ", b"0,8\\1,3 ", b"0.8 mm\\1.3", b"1_0\\1_3 "])
+@pytest.mark.parametrize("vr", ["DS", "UT"])
+def test_a_text_that_is_no_spacing_is_quoted(tmp_path: Path, vr: str, value: bytes) -> None:
+    error = refusal(write(tmp_path / "in", SMALL, edit=lambda k, d: raw(d, "PixelSpacing", vr, value)))
+    assert error.finding.code is Code.MISSING_PLANE_ATTRIBUTES
+    assert f"“{value.decode().strip()}”" in error.finding.message
 
 
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
@@ -450,8 +486,29 @@ def test_a_rescale_in_functional_groups_that_is_no_number_is_refused(tmp_path: P
 
 @pytest.mark.parametrize("keyword", ["Rows", "Columns", "BitsAllocated", "BitsStored", "SamplesPerPixel"])
 def test_two_values_where_one_belongs_are_refused(tmp_path: Path, keyword: str) -> None:
-    truth = write(tmp_path / "in", SMALL, edit=lambda k, d: raw(d, keyword, "US", b"\x09\0\x09\0"))
+    truth = write(tmp_path / "in", SMALL, edit=lambda k, d: raw(d, keyword, "US", b"\x09\0\x0a\0"))
     assert refusal(truth).exit in (4, 10)
+
+
+@pytest.mark.parametrize("kind", ["ct", "enhanced ct"])
+@pytest.mark.parametrize(
+    "keyword", ["Rows", "Columns", "BitsAllocated", "BitsStored", "SamplesPerPixel", "RescaleSlope", "SliceThickness"]
+)
+def test_one_value_written_twice_is_one(tmp_path: Path, keyword: str, kind: str) -> None:
+    def edit(_: int, dataset: Dataset) -> None:
+        dataset[keyword].value = [dataset[keyword].value] * 2
+
+    def edit_group(_: int, dataset: Dataset) -> None:
+        item = dataset.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence[0]
+        item.RescaleSlope = ["2", "2"]
+
+    is_enhanced = kind.startswith("enhanced")
+    if is_enhanced and keyword != "RescaleSlope":
+        pytest.skip("one attribute of the functional groups is enough")
+    spec = {"kind": kind, "rescale": ((2.0, -3.0),), "edit": edit_group if is_enhanced else edit}
+    truth = write(tmp_path / "in", SMALL, **spec)
+    run(truth)
+    assert is_true(truth, truth.ijk * 2 - 3)
 
 
 @pytest.mark.parametrize("keyword", ["SeriesNumber", "InstanceNumber", "AcquisitionNumber", "EchoTime"])

@@ -139,6 +139,13 @@ def test_the_dictionary_is_pydicoms_and_has_no_other_line() -> None:
         assert vr in (b"UI", b"CS", b"LO", b"TM", b"ST", b"DS", b"IS", b"US", b"FD"), "no conversion for this VR"
 
 
+def test_one_number_and_several_are_the_dictionarys() -> None:
+    from pydicom.datadict import dictionary_VM
+
+    numbers = {k: t for k, (t, vr) in fast_header.ATTRIBUTES.items() if vr in (b"DS", b"IS", b"US", b"FD")}
+    assert {k for k, tag in numbers.items() if dictionary_VM(tag) != "1"} == fast_header.SEVERAL_NUMBERS
+
+
 def test_sequences_are_sequences_and_private_tags_are_in_no_dictionary() -> None:
     from pydicom.datadict import DicomDictionary, dictionary_VR
 
@@ -278,8 +285,10 @@ def test_ascii_is_ascii_in_these_character_sets(path: Path, syntax: str, charset
 _EQUAL = {
     "SliceThickness": [
         b"1e3 ", b"+1", b" 1.50 ", b"007.5 ", b".5", b"5.", b"-0.0", b"1E-3", b"  ", b"1.5\0", b"1.5 \0 \0 ", b"1\\ 2 ",
+        b"2\\2.0\\ 2 ", b"0\\-0 ",
         b"1.00000000000000000000000001", b"1e999 ", b"\0\0", b"-1.7976931348623157e+308 ",
     ],
+    "NumberOfFrames": [b"1\\1 "],
     "InstanceNumber": [b"12", b"+7", b"-7", b" 7 ", b"007 ", b"7\0", b"7 \0", b"  ", b"1\\2 ", b"2147483647 "],
     "Modality": [b"CT", b"ct", b" CT ", b"CT\0\0", b"  ", b"A\\B ", b"A\\\\B ", b"A\\", b"\\B", b"A \\ B ", b"A\\ \0"],
     "SeriesDescription": [b" lead ", b"a\\b ", b"a\\", b"~^`|", b"x" * 300, b"a \0 "],
@@ -301,7 +310,7 @@ _GIVEN_UP = {
     "DerivationDescription": [b"a\r\nb ", b"\xe4b"],
     "Rows": [b"\1\0\0"],
     "DiffusionBValue": [b"\1\0\0\0"],
-    "NumberOfFrames": [b"2 ", b"0 ", b"-1", b"1\\1 "],
+    "NumberOfFrames": [b"2 ", b"0 ", b"-1", b"1\\2 "],
 }
 # fmt: on
 

@@ -17,6 +17,7 @@ from pipeline.core.policy import Policy
 from tests.helpers.hard_case import HardCase
 from tests.helpers.hard_cases import CASES
 from tests.helpers.hard_truth import blended, compared, compared_by_place, voxels_of
+from tests.test_mask_cases import CASES as MASK_CASES
 
 
 def converted(case: HardCase, folder: Path) -> Outcome:
@@ -58,7 +59,8 @@ def test_refused_by_name(tmp_path: Path, case: HardCase) -> None:
 
 
 def test_every_code_has_a_case_or_a_test() -> None:
-    given = {c.expected for c in CASES} | {code for c in CASES for code in c.findings}
+    cases = [*CASES, *MASK_CASES]
+    given = {c.expected for c in cases} | {code for c in cases for code in c.findings}
     here = Path(__file__)
     texts = [p.read_text("utf-8") for p in here.parent.glob("test_*.py") if p.name != here.name]
     wanted = {c.name for c in Code}

@@ -11,7 +11,8 @@ from pydicom import Dataset, dcmread
 from pydicom.dataelem import DataElement
 
 from pipeline.core.findings import Code, PipelineError
-from pipeline.dicom.header import NATIVE, NotDicom, plain, read_header
+from pipeline.dicom.element_values import plain
+from pipeline.dicom.header import NATIVE, NotDicom, read_header
 from tests.helpers.phantom import SYNTAXES, write
 
 SMALL = {"shape": (6, 5, 2), "content": "index"}

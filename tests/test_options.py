@@ -88,7 +88,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "convention": [Try(("neurological",))],
         "show_phi": [Try()],
     },
-    "explain": {"series": [Try(("no such",))], "part": [Try(("no such",))]},
+    "explain": {"source": [Try(("{source}",))], "series": [Try(("no such",))], "part": [Try(("no such",))]},
     "diagnose": {"source": [], "mask_series": [Try(("{image}",))], "fix": [Try(("{new}",))]},
     "check": {},
     "export": {
@@ -185,7 +185,7 @@ BASES = {
         "bundle": ["{bundle}", "--rois", "bone", "--crosscheck", "off", "-o", "{out}/out.nii"],
     },
     "series": {kind: ["{" + kind + "}"] for kind in ("labels", "image", "seg", "rtstruct")},
-    "explain": {kind: ["{" + kind + "}"] for kind in ("labels", "image", "nifti")},
+    "explain": {kind: ["{" + kind + "}"] for kind in ("labels", "image", "seg", "rtstruct", "nifti")},
     "report": {"nifti": ["{record}", "-o", "{out}/page.html"]},
     "diagnose": {"nifti": ["{nifti}", "--source", "{labels}"]},
     "check": {"nifti": ["{nifti}", "{labels}"]},

@@ -28,6 +28,7 @@ from tests.helpers.colour_series import JPEG, NATIVE, RLE, grey_jpeg, smooth_col
 from tests.helpers.hard_case import SMALL
 from tests.helpers.hard_edits import moved, tags
 from tests.helpers.meta import declare
+from tests.helpers.mosaics import Mosaic
 from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, write
 from tests.helpers.vector_edits import AXIAL, FRAMES, RETIRED, at_top, dose, nuclear, values
 
@@ -115,6 +116,19 @@ class Case:
     seen: int = 1
 
 
+def _imager_spacing(k: int, dataset: Dataset) -> None:
+    dataset.ImagerPixelSpacing = dataset.PixelSpacing
+    del dataset.PixelSpacing
+
+
+def _bare_mosaic(path: Path) -> None:
+    """A mosaic without a CSA header, whose slices run footwards, in place of the first file; the others go."""
+    if path.stem.endswith("1"):
+        Mosaic(OBLIQUE, csa=False, protocol="0021", reverse=True).write(path)
+    else:
+        path.unlink()
+
+
 CASES: dict[tuple[Rule | ColourRule, str], Case] = {
     (Rule.IN_STACK_POSITION, "reversed"): Case("dicom2nifti", replace(OBLIQUE, kind="enhanced ct", stored="against")),
     (Rule.IN_STACK_POSITION, "shuffled"): Case("dicom2nifti", replace(SMALL, kind="enhanced mr", stored="shuffled")),
@@ -137,6 +151,12 @@ CASES: dict[tuple[Rule | ColourRule, str], Case] = {
     (Rule.INVERTED, "rescaled"): Case(
         "SimpleITK", replace(OBLIQUE, photometric="MONOCHROME1", rescale=((2.0, -1024.0),))
     ),
+    (Rule.NO_SLOPE_OF_ZERO, ""): Case(
+        "SimpleITK", replace(OBLIQUE, rescale=tuple((2.0 * (k != 2), 1.0) for k in range(7)))
+    ),
+    (Rule.NO_SPACING, "SimpleITK"): Case("SimpleITK", OBLIQUE, _imager_spacing),
+    (Rule.NO_SPACING, "dcm2niix"): Case("dcm2niix", OBLIQUE, _imager_spacing),
+    (Rule.HEADWARDS_MOSAIC, ""): Case("dcm2niix", OBLIQUE, after=_bare_mosaic),
     (Rule.NO_MODALITY_LUT, "SimpleITK"): Case("SimpleITK", OBLIQUE, _modality_lut),
     (Rule.NO_MODALITY_LUT, "dcm2niix"): Case("dcm2niix", OBLIQUE, _modality_lut),
     (Rule.SWAPPED_BYTES, ""): Case(

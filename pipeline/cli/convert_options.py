@@ -159,7 +159,8 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
     _add_choice(
         g,
         "--on-duplicate",
-        help="planes at one place: refuse, drop those with the same pixels, or let the first or last Instance Number win",
+        help="planes at one place: refuse all, drop those with the same pixels and refuse others (default), or let the first or "
+        "last Instance Number win",
     )
     g.add_argument(
         "--on-unread",

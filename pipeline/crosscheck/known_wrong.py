@@ -22,8 +22,8 @@ import numpy as np
 from ..core.limits import LEANS_DEGREES
 from ..dicom.colour_pixels import has_samples, is_colour
 from ..dicom.encoding import EXPLICIT_BIG
-from ..dicom.frame import Frame
-from ..dicom.modality import real_world_mapping, rescales
+from ..dicom.frame import Frame, spacing_attribute
+from ..dicom.modality import real_world_mapping, rescale_of, rescales
 from ..dicom.one_bit import is_one_bit
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
@@ -31,6 +31,7 @@ from ..geometry.grid import Grid
 from ..geometry.stack import Stack
 from ..volume.mask import Array, Physical
 from .known_colours import predict_colours
+from .mosaic_faults import sheet_grid, way_of_dcm2niix, way_of_dicom2nifti
 from .prediction import Prediction, Rule, normal_of, position_of, restack
 from .vector_faults import leave_doses, lose_place, step_by_tag
 
@@ -59,6 +60,8 @@ def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physi
     Yields: predictions with one rule or more: every known place with every known kind of values.
     """
     places = [Prediction((), stack.grid), *_PLACES[witness](stack, frames)]
+    if spacing_attribute(frames[0]) != "PixelSpacing":
+        places += [replace(p, rules=(*p.rules, Rule.NO_SPACING), grid=_with_unit_pixels(p.grid)) for p in places]
     values: list[tuple[tuple[Enum, ...], Physical | None]] = [((), physical)]
     if physical is not None:
         of_colours = any(is_colour(f) for f in frames)
@@ -77,8 +80,10 @@ def predict(witness: str, stack: Stack, frames: Sequence[Frame], physical: Physi
 
 def _predict_dicom2nifti_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
     grid, count = stack.grid, len(frames)
-    if frames[0].tile and int(np.argmax(np.abs(grid.lps[:3, 2]))) != 2:
-        yield Prediction((Rule.MIRRORED_MOSAIC,), grid, picks=tuple(range(count))[::-1])
+    if frames[0].tile:
+        yield from _predict_sheet(frames)
+        if (way := way_of_dicom2nifti(grid, frames)) is not None:
+            yield restack(Rule.MIRRORED_MOSAIC, grid, *way)
     ranks = [f.rank("InStackPositionNumber") for f in frames]
     if frames[0].header.number_of_frames == count > 1 and sorted(r or 0 for r in ranks) == list(range(1, count + 1)):
         in_file = sorted(range(count), key=lambda k: frames[k].number)
@@ -90,7 +95,7 @@ def _predict_dicom2nifti_places(stack: Stack, frames: Sequence[Frame]) -> Iterat
 def _predict_simpleitk_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
     """It lays a tilted stack along the normal, by the distance from the first place to the last in equal steps."""
     if frames[0].tile:
-        yield _predict_sheet(frames)
+        yield from _predict_sheet(frames)
     elif frames[0].header.number_of_frames > 1:
         yield from lose_place(stack, frames)
         in_file = tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
@@ -111,6 +116,8 @@ def _predict_dcm2niix_places(stack: Stack, frames: Sequence[Frame]) -> Iterator[
     Its planes lie along the normal, as far apart as their positions are. Those of a tilted CT, or with a Gantry/Detector
     Tilt, lie along the patient's axis, as far apart as they are along the normal.
     """
+    if frames[0].tile and (way := way_of_dcm2niix(stack.grid, frames)) is not None:
+        yield restack(Rule.HEADWARDS_MOSAIC, stack.grid, *way)
     normal, last = normal_of(frames[0]), len(frames) - 1
     yield from step_by_tag(stack, frames)
     rule = Rule.NO_SHEAR if stack.grid.shear_degrees > LEANS_DEGREES else Rule.FIRST_GAP
@@ -134,19 +141,16 @@ def _predict_single_planes(rule: Rule, grid: Grid) -> Iterator[Prediction]:
         yield Prediction((rule,), Grid((*grid.shape[:2], 1), lps), picks=(k,))
 
 
-def _predict_sheet(frames: Sequence[Frame]) -> Prediction:
+def _with_unit_pixels(grid: Grid) -> Grid:
+    """The same planes, with a millimetre from pixel to pixel."""
+    return Grid(grid.shape, grid.lps / [*grid.spacing[:2], 1.0, 1.0])
+
+
+def _predict_sheet(frames: Sequence[Frame]) -> Iterator[Prediction]:
     """Predict a mosaic as the one plane that its attributes describe."""
-    header = frames[0].header
-    sheet = Frame(header, 1, None)
-    lps = np.eye(4)
-    cosines = np.reshape(header.get("ImageOrientationPatient"), (2, 3))
-    row, column = cosines / np.linalg.norm(cosines, axis=1)[:, None]
-    between_rows, between_columns = header.get("PixelSpacing")
-    lps[:3, :4] = np.array(
-        [row * between_columns, column * between_rows, np.cross(row, column), header.get("ImagePositionPatient")]
-    ).T
-    shape = (sheet.whole("Columns", 0), sheet.whole("Rows", 0), 1)
-    return Prediction((Rule.MOSAIC_SHEET,), Grid(shape, lps), sheet=tuple(f.tile for f in frames))
+    grid = sheet_grid(frames)
+    if grid is not None:
+        yield Prediction((Rule.MOSAIC_SHEET,), grid, sheet=tuple(f.tile for f in frames))
 
 
 # --- values ---------------------------------------------------------------------------------------------------------
@@ -165,6 +169,8 @@ def _predict_simpleitk_values(frames: Sequence[Frame], _: Physical) -> Iterator[
         yield Rule.BRIGHT_BITS, lambda n, _: _rescale(frames[n], _brighten)
     if any(f.get("PhotometricInterpretation") == "MONOCHROME1" for f in frames):
         yield Rule.INVERTED, lambda n, _: _rescale(frames[n], _invert)
+    if any(f.get("RescaleSlope") == 0 for f in frames):
+        yield Rule.NO_SLOPE_OF_ZERO, partial(_apply_pair, frames, [(s or 1.0, i) for s, i in map(rescale_of, frames)])
     if any("ModalityLUTSequence" in f.header.luts for f in frames):
         yield Rule.NO_MODALITY_LUT, lambda n, _: _rescale(frames[n])
     if any(_GE_SYNTAX in (f.header.transfer_syntax, f.header.declared_syntax) for f in frames):
@@ -214,7 +220,7 @@ def _rescale(
     frame: Frame, change: Callable[[Frame, Array], Array] = lambda _, stored: stored, *, needs_slope: bool = False
 ) -> Array:
     """Change the stored values, then apply the modality rescale; without a slope not, where one is needed."""
-    ((slope, intercept),) = rescales([frame])
+    slope, intercept = rescale_of(frame)
     if needs_slope and frame.get("RescaleSlope") is None:
         slope, intercept = 1.0, 0.0
     return np.asarray(change(frame, read_plane(frame)) * slope + intercept)

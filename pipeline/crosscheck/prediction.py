@@ -22,17 +22,20 @@ from ..volume.mask import Array, Physical
 class Rule(Enum):
     """What a witness does, to follow “as it is known to:”."""
 
-    MIRRORED_MOSAIC = "mirror the slices of sagittal and coronal mosaics"
+    MIRRORED_MOSAIC = "order the slices of a mosaic by the protocol's transverse positions, along row x column"
     IN_STACK_POSITION = "place enhanced frames by In-Stack Position Number but take the affine from the file's order"
+    HEADWARDS_MOSAIC = "take the slices of a mosaic to run headwards, where it reads no private header"
     MOSAIC_SHEET = "read a mosaic as one sheet"
     FRAMES_AS_STORED = (
         "take frames as they lie in the file, and a millimetre for every spacing where they do not step evenly"
     )
+    NO_SPACING = "take a millimetre for a Pixel Spacing that is missing"
     NO_SHEAR = "drop the shear of a tilted gantry"
     FIRST_GAP = "take the step from the first gap alone"
     ONE_PER_UID = "keep one of the files that have one SOP Instance UID"
     ONE_SERIES_UID = "read the files of one Series Instance UID, and leave out those of any other"
     NO_LONE_INTERCEPT = "leave out a Rescale Intercept that has no slope"
+    NO_SLOPE_OF_ZERO = "take a Rescale Slope of 0 for 1"
     INVERTED = "invert MONOCHROME1"
     BRIGHT_BITS = "give 255 for a bit that is set"
     NO_MODALITY_LUT = "leave out a Modality LUT"

@@ -46,12 +46,20 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
             "it wants a Slice Thickness where there is one plane",
         ),
         (r"ConversionError: NOT_A_VOLUME", "it does not tell planes at one place apart"),
+        (r"KeyError: \(0029,1020\)", "it wants the protocol of a mosaic in the CSA series header"),
+        (r"AttributeError: 'FileDataset' object has no attribute 'PixelSpacing'", "it reads no other spacing"),
+        (r"TypeError: 'DSfloat' object is not subscriptable", "it takes no single value for a spacing"),
+        (
+            r"ValueError: operands could not be broadcast together with shapes \(\d+,\d+\) \(\d,\)",
+            "one slope, not several",
+        ),
         (
             r"ConversionError: Unsupported or missing (PixelMeasures|PlaneOrientation|PlanePosition)Sequence.*",
             "places only",
         ),
     ),
     "SimpleITK": (
+        (r"An invalid logic behavior occurred ?vr\.Compatible\( de\.GetVR\(\) \)", "it takes no number of a text's VR"),
         (
             r"An invalid logic behavior occurred ?len <= outbv->GetLength\(\)",
             "it wants the samples of a JPEG-LS code stream as wide as Bits Allocated",

@@ -42,9 +42,16 @@ _DICTIONARY = """
     BitsStored 00280101 US                  HighBit 00280102 US                   PixelRepresentation 00280103 US
     BurnedInAnnotation 00280301 CS          RescaleIntercept 00281052 DS          RescaleSlope 00281053 DS
     RescaleType 00281054 LO                 LossyImageCompression 00282110 CS     SegmentationType 00620001 CS
-    MaximumFractionalValue 0062000E US         DiffusionGradientOrientation 00189089 FD
+    MaximumFractionalValue 0062000E US      NominalScannedPixelSpacing 00182010 DS  ImagerPixelSpacing 00181164 DS
+    DiffusionGradientOrientation 00189089 FD
 """.split()
 ATTRIBUTES = {k: (int(t, 16), v.encode()) for k, t, v in zip(*[iter(_DICTIONARY)] * 3, strict=True)}
+# The numbers that are several; every other is one, also where it is written several times over.
+SEVERAL_NUMBERS = frozenset(
+    """ImagePositionPatient ImageOrientationPatient EchoNumbers DiffusionGradientOrientation
+    PixelSpacing NominalScannedPixelSpacing ImagerPixelSpacing""".split()
+)
+_ONE_NUMBER = {k for k, (_, vr) in ATTRIBUTES.items() if vr in (b"DS", b"IS", b"US", b"FD")} - SEVERAL_NUMBERS
 
 # In implicit VR an element of undefined length is a sequence only if the dictionary says so; these are common.
 SEQUENCES = frozenset(
@@ -71,7 +78,7 @@ _TRANSFER_SYNTAX = 0x00020010
 _CHARACTER_SET = 0x00080005
 _FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 _OVERLAY_DATA = tuple(group << 16 | 0x3000 for group in range(0x6000, 0x6020, 2))
-_PATIENT_ID, _CSA = 0x00100020, 0x00291010
+_PATIENT_ID, _CSA, _UIH_FRAMES = 0x00100020, 0x00291010, 0x00651051
 # They say what stored values mean, and are noticed where they are not empty.
 SEQUENCES_OF_VALUES = {"ModalityLUTSequence": 0x00283000, "RealWorldValueMappingSequence": 0x00409096}
 _OF_VALUES = frozenset(SEQUENCES_OF_VALUES.values())
@@ -102,7 +109,7 @@ _NOTICED = {
     _PATIENT_ID: b"LO",
     **dict.fromkeys((*_FUNCTIONAL_GROUPS, *_OF_VALUES), b"SQ"),
     **dict.fromkeys(_OVERLAY_DATA, b"OB OW"),
-    _CSA: b"",
+    **dict.fromkeys((_CSA, _UIH_FRAMES), b""),
 }
 _UNREAD = {*_OVERLAY_DATA, *_OF_VALUES}
 
@@ -139,10 +146,7 @@ class Reader:
         _check_character_set(found)
         if any(tag in found for tag in _FUNCTIONAL_GROUPS):
             raise GiveUp("functional groups")
-        values = {}
-        for keyword, tag, vr in self._attributes:
-            if tag in found and (value := plain_value(vr, found[tag])) is not None:
-                values[keyword] = value
+        values = self._convert(found)
         if values.get("NumberOfFrames", 1) != 1:
             raise GiveUp("several frames")
         if vector_class(values):
@@ -162,7 +166,17 @@ class Reader:
             "patient": patient_key(plain_id(found.get(_PATIENT_ID, b""))),
             "luts": tuple(keyword for keyword, tag in SEQUENCES_OF_VALUES.items() if tag in found),
             "csa": _CSA in found,
+            "uih_grid": _UIH_FRAMES in found,
         }
+
+    def _convert(self, found: Mapping[int, bytes]) -> dict[str, Any]:
+        """The values by keyword; an empty one is left out."""
+        values = {}
+        for keyword, tag, vr in self._attributes:
+            if tag in found and (value := plain_value(vr, found[tag])) is not None:
+                is_repeated = type(value) is tuple and keyword in _ONE_NUMBER and len(set(value)) == 1
+                values[keyword] = value[0] if is_repeated else value
+        return values
 
 
 class _File:
@@ -256,7 +270,7 @@ def _walk(
         if length & 1:
             if length != _UNDEFINED or not _may_be_skipped(file, tag, vr, value, wanted):
                 raise GiveUp(f"tag {tag:08X} has an odd or an undefined length")
-            if tag in _OF_VALUES and file.bytes(value, 4) == _ITEM_START:
+            if tag == _UIH_FRAMES or (tag in _OF_VALUES and file.bytes(value, 4) == _ITEM_START):
                 found[tag] = b""
             position = _skip_sequence(file, value, end, explicit, depth + 1)
             data, start, room = file.data, file.start, len(file.data) - 12
@@ -269,8 +283,8 @@ def _walk(
 
 def _keep(file: _File, found: dict[int, bytes], tag: int, vr: bytes, value: int, length: int, vrs: bytes) -> None:
     """Add the value of a wanted element to `found`; b"" for one whose presence alone is noticed."""
-    if tag == _CSA:
-        if vr != b"SQ":
+    if tag in (_CSA, _UIH_FRAMES):
+        if vr != b"SQ" or tag != _CSA:
             found[tag] = b""
         return
     if vr not in vrs:  # b"OB" is in b"OB OW", and the b"" of implicit VR is in all
@@ -283,7 +297,7 @@ def _keep(file: _File, found: dict[int, bytes], tag: int, vr: bytes, value: int,
 
 def _may_be_skipped(file: _File, tag: int, vr: bytes, value: int, wanted: Mapping[int, bytes]) -> bool:
     """Whether an element of undefined length is a sequence whose content is not wanted."""
-    return (tag not in wanted or tag in _OF_VALUES or tag == _CSA) and _is_sequence(file, tag, vr, value)
+    return (tag not in wanted or tag in (*_OF_VALUES, _CSA, _UIH_FRAMES)) and _is_sequence(file, tag, vr, value)
 
 
 def _is_sequence(file: _File, tag: int, vr: bytes, value: int) -> bool:

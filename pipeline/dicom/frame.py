@@ -2,6 +2,8 @@
 
 Rules:
 - The attributes of a frame's place become a `Plane`, or a reason why there is none. Nothing is invented.
+- Where Pixel Spacing is missing, the spacing that a scanner or detector had stands in for it (`spacing_attribute`), but for
+  projections: there it is that of the detector's plane, which is not the patient's. Whoever takes such a plane says so.
 - A number that decides something must be one finite value. One that cannot be read is refused by name, and no default is
   taken for it.
 """
@@ -23,7 +25,11 @@ _PLANE_ATTRIBUTES = {
     "ImagePositionPatient": ("Image Position (Patient) (0020,0032)", 3),
     "ImageOrientationPatient": ("Image Orientation (Patient) (0020,0037)", 6),
     "PixelSpacing": ("Pixel Spacing (0028,0030)", 2),
+    "NominalScannedPixelSpacing": ("Nominal Scanned Pixel Spacing (0018,2010)", 2),
+    "ImagerPixelSpacing": ("Imager Pixel Spacing (0018,1164)", 2),
 }
+_SPACINGS = tuple(_PLANE_ATTRIBUTES)[2:]  # the first that is there counts
+_PROJECTIONS = frozenset("CR DX IO MG PX RF RG XA".split())  # modalities whose pixels are shadows on a detector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,10 +160,9 @@ def frames_of(header: Header) -> list[Frame]:
         return []
     if is_mosaic(header) and header.number_of_frames == 1:
         return _make_tiles(header)
-    lost = lost_its_image_type(header) if header.number_of_frames == 1 else 0
+    lost = lost_its_image_type(header) if header.number_of_frames == 1 else ""
     if lost:
-        reason = f"it is a Siemens mosaic of {lost} tiles by its CSA header, though its Image Type (0008,0008) has lost MOSAIC"
-        return [Frame(header, 1, None, reason)]
+        return [Frame(header, 1, None, f"it is {lost}")]
     places = derive_places(header)
     per_frame = header.frames or places.values
     frames = []
@@ -187,26 +192,44 @@ def _make_tiles(header: Header) -> list[Frame]:
 def _derive_plane(frame: Frame) -> tuple[Plane | None, str]:
     """The plane that a frame's attributes give; or None, and the reason."""
     if frame.header.number_of_frames > 1 and not frame.values:
-        return (
-            None,
-            f"there are functional groups for {len(frame.header.frames)} of its {frame.header.number_of_frames} frames",
-        )
-    found: dict[str, tuple[float, ...]] = {}
-    for keyword, (name, count) in _PLANE_ATTRIBUTES.items():
+        given, count = len(frame.header.frames), frame.header.number_of_frames
+        return None, f"there are functional groups for {given} of its {count} frames"
+    return plane_of(frame)
+
+
+def spacing_attribute(frame: Frame) -> str:
+    """The keyword of the attribute that gives the distance between a frame's pixels (PS3.3 10.7.1.3)."""
+    if frame.get("Modality") in _PROJECTIONS:
+        return "PixelSpacing"
+    is_there = (k for k in _SPACINGS if frame.get(k) is not None or frame.unreadable(k))
+    return next(is_there, "PixelSpacing")
+
+
+def plane_of(frame: Frame) -> tuple[Plane | None, str]:
+    """Make the plane that the attributes of a frame, or of its instance, describe.
+
+    One value where a spacing has two is that of both: pixels are square then.
+
+    Returns:
+        The plane and ""; or None, and the reason as a sentence without its capital and full stop.
+    """
+    found: list[tuple[float, ...]] = []
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", spacing_attribute(frame)):
+        name, count = _PLANE_ATTRIBUTES[keyword]
         value, why = frame.get(keyword), frame.unreadable(keyword)
         if why or value is None:
-            return None, f"{name} is not readable: {why}" if why else f"{name} is missing"
-        if not isinstance(value, tuple) or len(value) != count:
-            return None, f"{name} has {len(value) if isinstance(value, tuple) else 1} values, not {count}"
-        try:
-            found[keyword] = tuple(float(v) for v in value)
-        except ValueError as error:
-            return None, f"{name} is not readable: {error}"
-    orientation, spacing = found["ImageOrientationPatient"], found["PixelSpacing"]
+            return None, f"{name} is not readable: {why}" if why else f"{name} is missing{_projected(frame, keyword)}"
+        values = value if isinstance(value, tuple) else (value,)
+        if keyword in _SPACINGS and len(values) == 1:
+            values *= 2
+        if len(values) != count:
+            return None, f"{name} has {len(values)} value{'s' * (len(values) > 1)}, not {count}"
+        found.append(tuple(float(v) for v in values))
+    position, orientation, spacing = found
     try:
         return (
             Plane(
-                position=found["ImagePositionPatient"],  # type: ignore[arg-type]
+                position=position,  # type: ignore[arg-type]
                 row_cosine=orientation[:3],  # type: ignore[arg-type]
                 column_cosine=orientation[3:],  # type: ignore[arg-type]
                 row_spacing=spacing[0],
@@ -220,3 +243,25 @@ def _derive_plane(frame: Frame) -> tuple[Plane | None, str]:
         return None, str(error)
     except PipelineError as error:
         return None, error.finding.message
+
+
+def _projected(frame: Frame, keyword: str) -> str:
+    """Why a distance at the detector is none in the patient, for a reason that ends with a missing Pixel Spacing."""
+    if keyword != "PixelSpacing" or frame.get("ImagerPixelSpacing") is None:
+        return ""
+    return f", and Imager Pixel Spacing (0018,1164) of a projection ({frame.get('Modality')}) is magnified"
+
+
+def describe_spacing(frame: Frame) -> str:
+    """What a frame's pixel distances are from, in words, where that is not two values of Pixel Spacing; "" where it is."""
+    keyword = spacing_attribute(frame)
+    name = _PLANE_ATTRIBUTES[keyword][0]
+    words = []
+    if keyword != "PixelSpacing":
+        plane = "the detector" if keyword == "ImagerPixelSpacing" else "what was scanned"
+        words.append(
+            f"Pixel Spacing (0028,0030) is missing; {name}, the distance in the plane of {plane}, was taken instead"
+        )
+    if not isinstance(frame.get(keyword), tuple):
+        words.append(f"{name} has one value, which was taken for rows and columns")
+    return "; ".join(words)

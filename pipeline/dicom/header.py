@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..core.findings import Code, refuse
+from .element_values import read_values
 from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, FLOAT_BITS, IMPLICIT_LITTLE, NATIVE, load, open_dataset
 from .fast_header import SEQUENCES_OF_VALUES, Reader
 from .fast_values import GiveUp, patient_key
@@ -30,25 +31,24 @@ from .frame_vectors import read_vectors
 from .source_file import open_source
 
 if TYPE_CHECKING:
-    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 KEYWORDS = tuple(
     """
     SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality SeriesNumber
     SeriesDescription ProtocolName InstanceNumber AcquisitionNumber AcquisitionTime ContentTime ImageType Manufacturer
-    ManufacturerModelName PatientPosition ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness
-    SpacingBetweenSlices SliceLocation GantryDetectorTilt Rows Columns BitsAllocated BitsStored HighBit
-    PixelRepresentation SamplesPerPixel PhotometricInterpretation PlanarConfiguration NumberOfFrames RescaleSlope
-    RescaleIntercept RescaleType LossyImageCompression TemporalPositionIdentifier TriggerTime EchoTime EchoNumbers
-    DiffusionBValue DiffusionGradientOrientation MagneticFieldStrength RepetitionTime BurnedInAnnotation
-    DerivationDescription SegmentationType MaximumFractionalValue
+    ManufacturerModelName PatientPosition ImagePositionPatient ImageOrientationPatient PixelSpacing
+    NominalScannedPixelSpacing ImagerPixelSpacing SliceThickness SpacingBetweenSlices SliceLocation GantryDetectorTilt
+    Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation SamplesPerPixel PhotometricInterpretation
+    PlanarConfiguration NumberOfFrames RescaleSlope RescaleIntercept RescaleType LossyImageCompression
+    TemporalPositionIdentifier TriggerTime EchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation
+    MagneticFieldStrength RepetitionTime BurnedInAnnotation DerivationDescription SegmentationType
+    MaximumFractionalValue
     """.split()
 )
 _FAST = Reader(KEYWORDS)
 LUTS = tuple(SEQUENCES_OF_VALUES)
 _PER_FRAME = "PerFrameFunctionalGroupsSequence"
-_NUMBERS = ("DS", "IS", "FD", "FL", "US", "SS", "UL", "SL")
 # Functional groups of a frame (PS3.3 C.7.6.16): sequence, and what is read from its first item.
 _FRAME_GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -71,7 +71,7 @@ _FRAME_GROUPS = {
 }
 PIXEL_DATA = 0x7FE00010
 _PIXEL_TAGS = (PIXEL_DATA, *FLOAT_BITS)
-_CSA = 0x00291010
+_CSA, _UIH_FRAMES = 0x00291010, 0x00651051
 _PIXEL_VRS = (b"OB", b"OW", b"UN", b"OF", b"OD")
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -87,6 +87,7 @@ class Header:
     pixel_offset, pixel_length: of its value; None for a deflated file, and the length None where it is undefined.
     size: of the file. overlays: groups (60xx) with overlay data. patient: a key that tells patients apart, and reveals
     nothing else of them. luts: which of `LUTS` are there. csa: whether a Siemens CSA image header is.
+    uih_grid: whether United Imaging's list of the slices of a sheet is.
     """
 
     path: Path
@@ -105,6 +106,7 @@ class Header:
     patient: str = ""
     luts: tuple[str, ...] = ()
     csa: bool = False
+    uih_grid: bool = False
 
     def get(self, keyword: str, default: Any = None) -> Any:
         return self.values.get(keyword, default)
@@ -157,8 +159,8 @@ def _read_with_pydicom(path: Path) -> Header:
 def _parse_header(path: Path, file: BinaryIO) -> Header:
     opened = open_dataset(file, stop_before_pixels=True)
     dataset, syntax = opened.dataset, opened.syntax
-    values, unreadable = _read_values(dataset, KEYWORDS)
-    read_vectors(dataset, values, unreadable, _read_values)
+    values, unreadable = read_values(dataset, KEYWORDS)
+    read_vectors(dataset, values, unreadable, read_values)
     offset = length = None
     if opened.position is None:  # deflated: pixels have an offset in the inflated copy only
         tag = _find_deflated_pixels(path, values)
@@ -182,6 +184,7 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
         patient=patient_key(str(dataset.get("PatientID") or "")),
         luts=_find_luts(dataset),
         csa=_CSA in dataset and dataset.get_item(_CSA).VR != "SQ",
+        uih_grid=_UIH_FRAMES in dataset,
     )
 
 
@@ -248,69 +251,6 @@ def _is_filled(dataset: Dataset, keyword: str) -> bool:
     return bool(element.value) if length is None else length != 0
 
 
-def _read_values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The values of attributes by keyword, and why others cannot be read."""
-    from pydicom.errors import BytesLengthException
-
-    values: dict[str, Any] = {}
-    unreadable: dict[str, str] = {}
-    for keyword in keywords:
-        if keyword not in dataset:
-            continue
-        try:
-            element = dataset[keyword]
-            value = _join_uids(element.value) if element.VR == "UI" else plain(element.value)
-        except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
-            unreadable[keyword] = str(error)
-            continue
-        if element.VR in ("DS", "IS") and _has_text(value):  # pydicom hands on what it could not make a number
-            unreadable[keyword] = f"“{element.value}” is not a number"
-        elif value is not None:
-            values[keyword] = value
-        elif _has_content(element):
-            unreadable[keyword] = f"“{_show(element.value)}” (VR {element.VR}) is no value of its kind"
-    return values, unreadable
-
-
-def _join_uids(value: Any) -> str | None:
-    """A UID; several are kept as one text, which is no other instance's UID."""
-    parts = [value] if isinstance(value, str) else value or ()
-    return "\\".join(str(part).strip() for part in parts) or None
-
-
-def _has_text(value: Any) -> bool:
-    return any(isinstance(item, str) for item in (value if isinstance(value, tuple) else (value,)))
-
-
-def _has_content(element: DataElement) -> bool:
-    """Whether an element that gave no value has bytes: one number of several left empty, or a VR that holds no numbers."""
-    if isinstance(element.value, bytes):
-        return bool(element.value.strip(b"\0 "))
-    return element.VR in _NUMBERS and element.VM > 1
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value[:16].decode("ascii", "replace")
-    return "\\".join("" if v is None else str(v) for v in value)
-
-
-def plain(value: Any) -> Any:
-    """Convert a pydicom value to str, int, float or a tuple of them; None for an empty one."""
-    if isinstance(value, str):
-        return str(value).strip() or None
-    if isinstance(value, bool | int):
-        return int(value)
-    if isinstance(value, float) or hasattr(value, "is_integer") or hasattr(value, "as_integer_ratio"):
-        return float(value)
-    if isinstance(value, bytes) or value is None:
-        return None
-    if hasattr(value, "__iter__"):
-        items = tuple(plain(item) for item in value)
-        return None if not items or None in items else items
-    return str(value)
-
-
 def _read_frames(dataset: Dataset) -> list[tuple[dict[str, Any], dict[str, str]]]:
     """For every item of the per-frame functional groups: its values over the shared ones, and what cannot be read."""
     shared = dataset.get("SharedFunctionalGroupsSequence")
@@ -330,7 +270,7 @@ def _read_groups(item: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
     for sequence, keywords in _FRAME_GROUPS.items():
         group = item.get(sequence)
         if group:
-            values, odd = _read_values(group[0], keywords)
+            values, odd = read_values(group[0], keywords)
             found.update(values)
             unreadable.update(odd)
     return found, unreadable

@@ -1,8 +1,10 @@
 """Find out what stored values mean: rescale, lookup tables, real world values, inverted display, lossy compression.
 
 Rules:
-- An image's rescale is read, or its absence is certain: a slope or intercept that is no number, two numbers, not finite, 0
-  as a slope, or nothing in float32, is refused by name. NIfTI holds them as float32.
+- An image's rescale is read, or its absence is certain: a slope or intercept that is no number, two numbers, not finite, or
+  nothing in float32, is refused by name. NIfTI holds them as float32.
+- A slope of 0 makes all values of a plane one. In every plane it is refused; in some, as PET writes planes without counts,
+  it is followed, and a finding says so.
 - A mask's stored values are its labels. Nothing is applied to them, and a finding names what another reader would apply.
 - An RT dose is scaled by Dose Grid Scaling, which takes the place of the rescale (PS3.3 C.8.8.3).
 - A Modality LUT is applied to an image. Real World Values are another quantity than the rescale gives: a finding names
@@ -40,12 +42,17 @@ def rescales(frames: Sequence[Frame]) -> list[Rescale]:
 
     Dose Grid Scaling and 0 for an RT dose.
     """
-    return [
-        (_read_number(f, _DOSE_SCALING, 1.0), 0.0)
-        if _is_scaled_dose(f)
-        else (_read_number(f, "RescaleSlope", 1.0), _read_number(f, "RescaleIntercept", 0.0))
-        for f in frames
-    ]
+    pairs = [rescale_of(f) for f in frames]
+    if pairs and not any(slope for slope, _ in pairs):
+        raise unreadable_number(frames[0], "RescaleSlope", "it is 0, which makes all values one")
+    return pairs
+
+
+def rescale_of(frame: Frame) -> Rescale:
+    """Read what `rescales` reads of one frame among others, whose slope may be 0. Raises UNREADABLE_NUMBER."""
+    if _is_scaled_dose(frame):
+        return _read_number(frame, _DOSE_SCALING, 1.0), 0.0
+    return _read_number(frame, "RescaleSlope", 1.0), _read_number(frame, "RescaleIntercept", 0.0)
 
 
 def rescales_of_mask(frames: Sequence[Frame]) -> tuple[list[Rescale] | None, list[Finding]]:
@@ -73,7 +80,7 @@ def modality_luts(frames: Sequence[Frame]) -> Callable[[int, Array], Array] | No
 
     def apply(n: int, plane: Array) -> Array:
         if not with_table[n]:
-            slope, intercept = rescales(frames[n : n + 1])[0]
+            slope, intercept = rescale_of(frames[n])
             return np.asarray(plane * slope + intercept)
         from pydicom.pixels import apply_modality_lut
 
@@ -92,7 +99,19 @@ def about_image(frames: Sequence[Frame]) -> list[Finding]:
     if any(_has(f, "ModalityLUTSequence") for f in frames):
         message = "a Modality LUT (0028,3000) was applied: the values written are those of its table"
         found.append(_note(Code.MODALITY_LUT, message))
-    return found + _note_dose(frames) + _note_real_world_values(frames)
+    return found + _flat_planes(frames) + _note_dose(frames) + _note_real_world_values(frames)
+
+
+def _flat_planes(frames: Sequence[Frame]) -> list[Finding]:
+    """Warn of planes whose Rescale Slope is 0 among others."""
+    flat = [f.name for f in frames if f.get("RescaleSlope") == 0]
+    if not flat:
+        return []
+    message = (
+        f"Rescale Slope (0028,1053) is 0 in {len(flat)} of {len(frames)} planes: every value there is the intercept"
+    )
+    hint = "Planes without counts are written so. If they show something in another viewer, export them again."
+    return [Finding(Code.FLAT_PLANES, message, hint, Severity.WARNING, _CLAUSE, tuple(flat[:1]))]
 
 
 def about_colours(frames: Sequence[Frame]) -> list[Finding]:
@@ -170,7 +189,7 @@ def _note(code: Code, message: str) -> Finding:
 
 def _read_number(frame: Frame, keyword: str, default: float) -> float:
     value = frame.real(keyword, default)
-    if value == 0 and keyword != "RescaleIntercept":
+    if value == 0 and keyword == _DOSE_SCALING:
         raise unreadable_number(frame, keyword, "it is 0, which makes all values one")
     if value and not _SMALLEST <= abs(value) <= _LARGEST:
         raise unreadable_number(frame, keyword, f"{value:g} is beyond float32, which NIfTI holds it in")

@@ -2,7 +2,7 @@
 
 Rules:
 - There are two ways, each on request alone: by the source series the planes were drawn on, or by the first frame's place
-  and Spacing Between Slices. The places are beyond doubt, or the frames are refused.
+  and Spacing Between Slices, or Slice Thickness where that is missing. The places are beyond doubt, or the frames are refused.
 - What was assumed is kept with every frame and is a finding of the result, which is then never verified.
 """
 
@@ -17,18 +17,19 @@ from typing import Any
 import numpy as np
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
-from ..dicom.frame import Frame
+from ..dicom.frame import Frame, plane_of
 from ..dicom.frame_places import find_first_place
-from ..dicom.frame_vectors import NUCLEAR, vector_class
 from ..dicom.header import Header
 from ..geometry.affine import Matrix, Vector
-from ..geometry.grid import GeometryError, Plane
+from ..geometry.grid import Plane
 
 _CLAUSE = "PS3.3 C.7.6.2"
+# What may be the distance from one frame to the next, in this order. A thickness is it where there is neither gap nor overlap.
+_STEPS = {"SpacingBetweenSlices": "Spacing Between Slices (0018,0088)", "SliceThickness": "Slice Thickness (0018,0050)"}
 
 
 def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
-    """Lay frames of one multi-frame instance without functional groups Spacing Between Slices apart.
+    """Lay frames of one multi-frame instance without functional groups one step apart.
 
     A Nuclear Medicine image without it (it alone says which way its slices run) is laid Slice Thickness apart.
 
@@ -40,7 +41,7 @@ def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
     start = _first_plane_and_step(header)
     if start is None:
         return None
-    first, step, origin = start
+    first, step, name = start
     along = np.array(first.normal) / (np.linalg.norm(first.normal) or 1.0) * step
     places = [np.array(first.position) + (frame.number - 1) * along for frame in frames]
     how = f"assumed: frame {{}} of {header.number_of_frames}, {step:g} mm a frame along the normal"
@@ -50,28 +51,20 @@ def space_evenly(frames: Sequence[Frame]) -> tuple[list[Frame], Finding] | None:
     ]
     return spaced, _warning(
         f"only the first of {len(frames)} frames has a place; the others were laid {step:g} mm apart along the normal, in "
-        f"the order of the frames, from {origin}",
+        f"the order of the frames, from {name}",
         tuple(f.name for f in frames[:1]),
     )
 
 
 def _first_plane_and_step(header: Header) -> tuple[Plane, float, str] | None:
-    """The plane of the first frame, the step to the next in mm and its origin; None where the instance does not give both."""
-    place = find_first_place(header)
-    position: Any = place.get("ImagePositionPatient")
-    cosines: Any = place.get("ImageOrientationPatient")
-    spacing, step = header.get("PixelSpacing"), header.get("SpacingBetweenSlices")
-    origin = "Spacing Between Slices (0018,0088)"
-    if step is None and vector_class(header.values) == NUCLEAR:
-        step, origin = header.get("SliceThickness"), "Slice Thickness (0018,0050)"
-    lengths = [len(v) if isinstance(v, tuple) else 0 for v in (position, cosines, spacing)]
-    if header.frames or lengths != [3, 6, 2] or not isinstance(step, float) or not (isfinite(step) and step > 0):
+    """The plane of the first frame, the step to the next in mm, and the attribute it is from; None where one is missing."""
+    place = {k: v for k, v in find_first_place(header).items() if v is not None}
+    plane, _ = plane_of(Frame(header, 1, None, values=place))
+    keyword = next((k for k in _STEPS if header.get(k) is not None or k in header.unreadable), "")
+    step = header.get(keyword)
+    if header.frames or not place or plane is None or not isinstance(step, float) or not (isfinite(step) and step > 0):
         return None
-    size = {"rows": int(header.get("Rows", 0)), "columns": int(header.get("Columns", 0))}
-    try:
-        return Plane(position, cosines[:3], cosines[3:], spacing[0], spacing[1], **size), step, origin
-    except GeometryError:
-        return None
+    return plane, step, _STEPS[keyword]
 
 
 def pair_with_source(frames: Sequence[Frame], source: Sequence[Frame], step_mm: float) -> tuple[list[Frame], Finding]:

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
-from ..dicom.frame import Frame
+from ..dicom.frame import Frame, describe_spacing
 from ..dicom.frame_places import advise, note_places
+from ..dicom.mosaic import is_mosaic, sheet_name
 from ..dicom.split_volumes import owners_of
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
@@ -65,7 +66,8 @@ def lay_frames(
     repair = mend(ordered, stack, faults, policy) if faults else Repair(stack)
     repair = _in_frame_of_reference(repair, str(frames[0].get("FrameOfReferenceUID", "")))
     notes = defects.note_small_errors(repair.stack, policy) if repair.plan is None else []
-    contradictions = [*_contradictions(repair.stack, ordered), *_several_owners(ordered), *_several_references(ordered)]
+    contradictions = [*_contradictions(repair.stack, ordered), *_several_owners(ordered)]
+    contradictions += [*_several_references(ordered), *_other_spacing(ordered)]
     elsewhere = note_places(list(dict.fromkeys(f.header for f in ordered)))
     findings = (*assumed, *dropped, *thickness, *elsewhere, *repair.findings, *notes, *contradictions)
     return LaidFrames(tuple(ordered), repair.stack, findings, repair.plan, assumed[0].message if assumed else "")
@@ -91,7 +93,7 @@ def _with_places(
 
 def _without_place(frames: Sequence[Frame], title: str) -> PipelineError:
     """The refusal of frames without a place, which names the options that could give them one."""
-    if any("MOSAIC" in (f.get("ImageType") or ()) for f in frames):
+    if any(is_mosaic(f.header) for f in frames):
         reason = next(f.why_no_plane for f in frames if f.plane is None)
         return _mosaic(frames, title, reason, "Export it from the scanner as single slices or as enhanced multi-frame.")
     without = [f for f in frames if f.plane is None]
@@ -113,7 +115,7 @@ def _without_place(frames: Sequence[Frame], title: str) -> PipelineError:
 def _mosaic(frames: Sequence[Frame], title: str, reason: str, hint: str) -> PipelineError:
     return refuse(
         Code.MOSAIC,
-        f"{title} is a Siemens mosaic, a sheet of slices without a position for each: {reason}",
+        f"{title} is {sheet_name(frames[0].header) or 'a mosaic'}, a sheet of slices: {reason}",
         hint,
         where=(frames[0].name,),
         clause="PS3.3 C.7.6.2: one position a frame",
@@ -162,6 +164,23 @@ def _several_owners(frames: Sequence[Frame]) -> list[Finding]:
             Severity.WARNING,
             clause="PS3.3 A.1.2",
         )
+    ]
+
+
+def _other_spacing(frames: Sequence[Frame]) -> list[Finding]:
+    """Warn where the distance between pixels is not from two values of Pixel Spacing."""
+    found = {} if frames[0].pairing else {describe_spacing(f): f.name for f in reversed(frames)}
+    return [
+        Finding(
+            Code.OTHER_SPACING,
+            f"{words} (first in {name})",
+            "Measure something of known size in the result before relying on it.",
+            Severity.WARNING,
+            "PS3.3 10.7.1.3",
+            (name,),
+        )
+        for words, name in found.items()
+        if words
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from tests.helpers import cases_colour, cases_grouping, cases_packed, cases_pixels, cases_vectors
+from tests.helpers import cases_colour, cases_geometry_source, cases_grouping, cases_packed, cases_pixels, cases_vectors
 from tests.helpers.hard_case import MASK, SMALL, HardCase
 from tests.helpers.hard_edits import (
     another,
@@ -660,6 +660,7 @@ CASES: tuple[HardCase, ...] = (
     *_unplaced(),
     *_multi_frame(),
     *_pixels(),
+    *cases_geometry_source.CASES,
     *cases_colour.CASES,
     *cases_grouping.CASES,
     *cases_packed.CASES,
