@@ -19,8 +19,7 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Export uncompressed or losslessly compressed, as whole numbers.", "PS3.5 8"),
     "LABELS_REMAPPED": ("Labels have other values in the file than in the input, such as 1 for 255.",
         "Nothing; --keep-values keeps them."),
-    "BACKGROUND_ASSUMED": ("A mask holds two values and no 0, and the lower one, which surrounds the other, was taken for the "
-        "background.",
+    "BACKGROUND_ASSUMED": ("A mask holds two values and no 0, and the lower one was taken for the background.",
         "Look whether the mask is inside out; --outside VALUE or --inside VALUE says which value is what."),
     "LABELS_LOST": ("Labels lost all their voxels when the nearest ones were taken.",
         "Use a finer grid."),
