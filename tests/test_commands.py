@@ -283,7 +283,8 @@ def test_a_scaled_mask_is_exported_as_what_it_means(
     given = ("--source", truth.folder, "-o", tmp_path / "dicom")
     code, _, err = said(capsys, "export", tmp_path / "b.nii", *given)
     assert (code, err) == (0, "")
-    converted(capsys, tmp_path / "dicom", "--source", truth.folder, "-o", tmp_path / "c.nii")
+    kept = () if labels == (0, 1) else ("--keep-values",)
+    converted(capsys, tmp_path / "dicom", "--source", truth.folder, *kept, "-o", tmp_path / "c.nii")
     assert (np.asarray(nibabel.load(tmp_path / "c.nii").dataobj) == meant).all()
     series = ("--source", truth.folder, "--mask-series", truth.folder)
     code, out, _ = said(capsys, "diagnose", tmp_path / "b.nii", *series)
@@ -326,7 +327,8 @@ def test_labels_of_64_bits_are_exported_as_far_as_dicom_holds_them(
             assert f"{largest}" in err
             assert not folder.exists()
             continue
-        converted(capsys, folder, "--source", truth.folder, "-o", tmp_path / f"{largest}.nii")
+        kept = () if to == "seg" else ("--keep-values",)
+        converted(capsys, folder, "--source", truth.folder, *kept, "-o", tmp_path / f"{largest}.nii")
         back = np.asarray(nibabel.load(tmp_path / f"{largest}.nii").dataobj)
         assert (back == np.asarray(image.dataobj).astype(int) * (1 if to == "seg" else largest)).all()
 

@@ -531,7 +531,7 @@ def spoil(**values: Any) -> phantom.Edit:
         ({"ImageOrientationPatient": None}, "Image Orientation (Patient) (0020,0037) is missing"),
         ({"PixelSpacing": None}, "Pixel Spacing (0028,0030) is missing"),
         ({"PixelSpacing": ""}, "Pixel Spacing (0028,0030) is missing"),
-        ({"PixelSpacing": ["1.4"]}, "Pixel Spacing (0028,0030) has 1 values, not 2"),
+        ({"PixelSpacing": ["1.4", "0", "1.1"]}, "Pixel Spacing (0028,0030) has 3 values, not 2"),
         ({"ImagePositionPatient": ["1", "2"]}, "Image Position (Patient) (0020,0032) has 2 values, not 3"),
         ({"PixelSpacing": ["0", "1.1"]}, "is not positive"),
         ({"PixelSpacing": ["-1.4", "1.1"]}, "is not positive"),

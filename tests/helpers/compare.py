@@ -47,6 +47,10 @@ is given the options that stand in the name of the case; it is run without its w
 """
 
 
+# Why a series is refused that another reader has right, by the refusing Code: what the files leave open, or who decides it.
+REASONS: dict[str, str] = {}
+
+
 def ours(case: HardCase, folder: Path, out: Path) -> str:
     policy = Policy(as_=case.as_, crosscheck="off", **case.options)  # type: ignore[arg-type]
     request = Request(
@@ -163,6 +167,16 @@ def counted(rows: Sequence[Row], reader: str) -> dict[str, int]:
     return {kind: sum(cell[0] in letters for cell in told) for kind, letters in kinds.items()}
 
 
+def refused_alone(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """The names of the cases that we refuse and another reader has right, by the refusing Code."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        cell, *others = row.cells.values()
+        if cell[0] == "R" and any(other[0] in "oT" for other in others):
+            found.setdefault(cell.split()[1], []).append(row.case.name)
+    return found
+
+
 def markdown(rows: Sequence[Row]) -> str:
     """The table with its legend and the versions, as it stands in docs/."""
     readers = {"verimask": __version__, **versions()}
@@ -181,6 +195,9 @@ def markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         shown = [f"**{c}**" if c[0] in "WVLI" else c for c in row.cells.values()]
         lines.append(f"| {row.case.name} | {row.case.row} | " + " | ".join(shown) + " |")
+    lines += ["", "## Why verimask refuses where another reader is right", "", "| code | cases | reason |", "|---" * 3 + "|"]
+    lines += [f"| {code} | {len(names)} | {REASONS[code]} |" for code, names in sorted(refused_alone(rows).items())]
+    lines += ["", "None of these readers reads RTSTRUCT; its cases are in `tests/helpers/cases_rtstruct.py`, run by `make regress`."]
     return "\n".join(lines) + "\n"
 
 
@@ -192,6 +209,11 @@ def main() -> int:
     for kind in ("right", "silently wrong", "refused", "crashed"):
         print(_line(kind, (str(counted(rows, reader)[kind]) for reader in ("verimask", *READERS))))
     print("; ".join(f"{reader} {number}" for reader, number in {"verimask": __version__, **versions()}.items()))
+    unexplained = {code: names for code, names in refused_alone(rows).items() if code not in REASONS}
+    for code, names in unexplained.items():
+        print(f"{code} has no reason, and another reader is right: {', '.join(names)}")
+    if unexplained:
+        return 1
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(markdown(rows) + mask_peers.markdown(masks), "utf-8")
     wrong = counted(rows, "verimask")["silently wrong"] + counted(rows, "verimask")["crashed"] > 0
