@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import os
 import subprocess
 import sys
@@ -70,6 +71,15 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
             f"{count} test{'s were' if count > 1 else ' was'} skipped for want of the real samples, which would be at "
             f"{samples_folder()} (VERIMASK_SAMPLES)."
         )
+
+
+@pytest.fixture(autouse=True)
+def _locale_as_before() -> Iterator[None]:
+    """ITK's DICOM writer sets the locale of its whole process to C; what later tests read from pipes would then be ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    if locale.setlocale(locale.LC_ALL) != before:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -372,7 +372,12 @@ _OTHER_READS = {
 def test_bytes_of_inputs_are_read_in_one_place() -> None:
     rooms = ("dicom", "decode", "crosscheck", "encode", "stacking")
     reads = re.compile(r"\.open\(|\bopen\(|\.read_bytes\(|dcmread\(|memmap\(|fromfile\(")
-    written_elsewhere = {"crosscheck/child.py", "dicom/frame_decoder.py", "dicom/jpeg_extended.py", "encode/segments.py"}  # pipes, the null device, TOML
+    written_elsewhere = {
+        "crosscheck/child.py",
+        "dicom/frame_decoder.py",
+        "dicom/jpeg_extended.py",
+        "encode/segments.py",
+    }  # pipes, the null device, TOML
     root = Path(archives.__file__).parents[1]
     found = {
         path.relative_to(root).as_posix()

@@ -195,9 +195,18 @@ def markdown(rows: Sequence[Row]) -> str:
     for row in rows:
         shown = [f"**{c}**" if c[0] in "WVLI" else c for c in row.cells.values()]
         lines.append(f"| {row.case.name} | {row.case.row} | " + " | ".join(shown) + " |")
-    lines += ["", "## Why verimask refuses where another reader is right", "", "| code | cases | reason |", "|---" * 3 + "|"]
+    lines += [
+        "",
+        "## Why verimask refuses where another reader is right",
+        "",
+        "| code | cases | reason |",
+        "|---" * 3 + "|",
+    ]
     lines += [f"| {code} | {len(names)} | {REASONS[code]} |" for code, names in sorted(refused_alone(rows).items())]
-    lines += ["", "None of these readers reads RTSTRUCT; its cases are in `tests/helpers/cases_rtstruct.py`, run by `make regress`."]
+    lines += [
+        "",
+        "None of these readers reads RTSTRUCT; its cases are in `tests/helpers/cases_rtstruct.py`, run by `make regress`.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.multival import MultiValue
 from pydicom.uid import ImplicitVRLittleEndian
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -100,7 +101,13 @@ def _equation(dataset: Dataset, n: int) -> tuple[Any, ...] | None:
         return None
     if n and "PerFrameFunctionalGroupsSequence" not in dataset:
         position = position + n * float(values["SpacingBetweenSlices"]) * np.cross(cosines[:3], cosines[3:])
-    return position, cosines, spacing, float(values.get("RescaleSlope", 1)), float(values.get("RescaleIntercept", 0))
+    slope, intercept = (_first(values.get(k, default)) for k, default in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
+    return position, cosines, spacing, slope, intercept
+
+
+def _first(value: Any) -> float:
+    """One number, the first where there are several."""
+    return float(value[0] if isinstance(value, MultiValue) else value)
 
 
 @dataclass(frozen=True)
