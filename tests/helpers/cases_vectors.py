@@ -84,7 +84,10 @@ def _nuclear() -> list[HardCase]:
             expected="MISSING_PLANE_ATTRIBUTES",
         ),
         _nm("NM gated, in one file", short, gated(short, 3), expected="SEVERAL_VOLUMES"),
-        _nm("NM of two detectors apart", FRAMES, _two_detectors(FRAMES, 3), expected="MISSING_PLANE_ATTRIBUTES"),
+        replace(
+            _nm("NM of two detectors apart", FRAMES, _two_detectors(FRAMES, 3), expected="MISSING_PLANE_ATTRIBUTES"),
+            truth=lambda folder: [],  # nothing says which of the two its slices have
+        ),
         _nm(
             "NM, Slice Vector from the end",
             FRAMES,
@@ -92,7 +95,10 @@ def _nuclear() -> list[HardCase]:
             expected="MISSING_PLANE_ATTRIBUTES",
         ),
         *(
-            _nm(f"NM {kind}", FRAMES, values(ImageType=[*IMAGE_TYPE, kind]), expected="MISSING_PLANE_ATTRIBUTES")
+            replace(
+                _nm(f"NM {kind}", FRAMES, values(ImageType=[*IMAGE_TYPE, kind]), expected="MISSING_PLANE_ATTRIBUTES"),
+                truth=lambda folder: [],  # a projection has no place in the patient
+            )
             for kind in projections
         ),
     ]

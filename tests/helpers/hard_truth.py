@@ -99,7 +99,11 @@ def _equation(dataset: Dataset, n: int) -> tuple[Any, ...] | None:
         spacing = [float(v) for v in values["PixelSpacing"]]
     except (KeyError, TypeError):
         return None
+    if len(spacing) != 2:  # which two are meant is not said
+        return None
     if n and "PerFrameFunctionalGroupsSequence" not in dataset:
+        if "SpacingBetweenSlices" not in values:
+            return None
         position = position + n * float(values["SpacingBetweenSlices"]) * np.cross(cosines[:3], cosines[3:])
     slope, intercept = (_first(values.get(k, default)) for k, default in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
     return position, cosines, spacing, slope, intercept
