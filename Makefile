@@ -32,7 +32,8 @@ coverage: $(READY) ## the tests, and how much of the code they run, held against
 
 regress: $(READY) ## every case of data/cases.toml against data/golden, with every witness; and the hard cases
 	$(RUN)/python -m tests.helpers.regress
-	$(RUN)/python -m pytest tests/test_hard_cases.py tests/test_mask_cases.py tests/test_irregular_samples.py tests/test_known_wrong.py
+	$(RUN)/python -m pytest tests/test_hard_cases.py tests/test_mask_cases.py tests/test_irregular_samples.py tests/test_known_wrong.py \
+		tests/test_seg_sources.py tests/test_explain_masks.py tests/test_mimics_bundle.py
 
 compare: $(READY) ## every hard case through four readers, against the truth; writes docs/compare.md
 	$(RUN)/python -m tests.helpers.compare docs/compare.md

@@ -108,16 +108,6 @@ def referenced_series_uids(series: Series) -> tuple[str, ...]:
     return tuple(dict.fromkeys(uid for roi in rois(series) for uid in roi.referenced_series_uids))
 
 
-def referenced_image_uids(series: Series) -> frozenset[str]:
-    """Collect the SOP Instance UIDs of all images that the structure set or one of its contours refers to."""
-    found: set[str] = set()
-    for header in series.headers:
-        structure = read(header)
-        found.update(*(listed.image_uids for listed in structure.series))
-        found.update(*(uids for entry in structure.rois for uids in entry.drawn_on()))
-    return frozenset(found)
-
-
 def read_one(series: Series) -> StructureSet:
     """Read the structure set of a series. Raises SEVERAL_VOLUMES where it holds several, CORRUPT_FILE."""
     if len(series.headers) != 1:

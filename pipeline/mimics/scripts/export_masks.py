@@ -13,6 +13,7 @@ How to run it
 - Then, outside Mimics: verimask convert OUTDIR
 
 Rules
+- One file, however long: a person copies it to the machine that has Mimics, and nothing beside it is needed.
 - Python 3.5 and its standard library only: that is what Mimics 21 brings. No numpy.
 - Nothing in the project is changed. What --dicom hides is shown again, whatever happens.
 - A mask or an image set that fails is left out, by name and with the reason; the others are exported all the same, also
