@@ -173,6 +173,14 @@ def test_contours_that_share_a_plane_are_refused_or_interpolated(tmp_path):
     assert decoded.reports[0].interpolated
 
 
+def test_two_positions_on_one_plane_are_refused(tmp_path):
+    """An outer contour a little below a plane, and its hole a little above: neither may overwrite the other."""
+    g = grid(spacing=(1.0, 1.0, 3.0))
+    outer, hole = rectangle(4.5, 30.5, 6.5, 29.5), rectangle(10.5, 18.5, 12.5, 20.5)
+    error = refusal(tmp_path, [on(g, outer, 2 - 0.08 / 3), on(g, hole, 2 + 0.072 / 3), on(g, outer, 4)], g=g)
+    assert error.finding.code is Code.CONTOURS_SHARE_PLANE
+
+
 def test_interpolation_fills_between_contours_but_not_a_gap(tmp_path):
     g = grid(shape=(44, 37, 23))
     square = rectangle(4.5, 18.5, 6.5, 29.5)

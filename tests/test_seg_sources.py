@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from pipeline.conversion.convert import Request, convert
+from pipeline.conversion.convert import Request, convert, convert_all
 from pipeline.conversion.record import Outcome
 from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import Code, PipelineError
@@ -257,4 +257,134 @@ def test_frames_say_which_volume_of_a_series_is_meant(tmp_path: Path) -> None:
     ds.save_as(path)
     request = Request(source=(tmp_path / "study",))
     outcome = convert([path], tmp_path / "out.nii.gz", request=request, policy=Policy(crosscheck="off"))
+    assert array_of(outcome).shape == (PLACE.columns, PLACE.rows, PLACE.planes)
+
+
+def naming(folder: Path, named: list[Path], referred: list[list[Path]], reference: str) -> Path:
+    """A SEG in a Frame of Reference whose frames name some images, and which refers to some series."""
+    path = write_seg(folder / "seg.dcm", frames_of(blobs(1, overlap=False)), reference=reference, names=["a"])
+    ds = dcmread(path)
+    name_images(ds, named)
+    items = []
+    for sources in referred:
+        name_series(ds, sources)
+        items += ds.ReferencedSeriesSequence
+    ds.ReferencedSeriesSequence = items
+    ds.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_seg_whose_frames_name_other_images_was_not_made_on_these(tmp_path: Path, both: bool) -> None:
+    """Whatever series it refers to: coordinates of one Frame of Reference are not used in another."""
+    ct, pet = source_files(tmp_path / "ct"), source_files(tmp_path / "pet")
+    path = naming(tmp_path, pet, [pet, ct] if both else [ct], dcmread(pet[0]).FrameOfReferenceUID)
+    assert refused(path, tmp_path / "ct") is Code.FRAME_OF_REFERENCE_DIFFERS
+
+
+def test_the_images_that_frames_name_count_before_the_series(tmp_path: Path) -> None:
+    ct, pet = source_files(tmp_path / "study" / "ct"), source_files(tmp_path / "study" / "pet")
+    path = naming(tmp_path, pet, [ct], dcmread(pet[0]).FrameOfReferenceUID)
+    outcome = converted(path, tmp_path / "study")
+    assert outcome.record["SourceSeriesInstanceUID"] == dcmread(pet[0]).SeriesInstanceUID
+
+
+def on_two_series(folder: Path, numbers: tuple[int, int], names: list[str], first_number: int = 1) -> Path:
+    """A SEG whose first segment was made on one series, and whose second on another."""
+    first, other = two_series(folder / "study", replace(PLACE, origin=(-31.5, 12.25, 140.0)))
+    truth = blobs(2, overlap=False)
+    frames = [SegFrame(numbers[f.segment - 1], f.k, f.pixels) for f in frames_of(truth)]  # type: ignore[operator]
+    reference = dcmread(first[0]).FrameOfReferenceUID
+    path = write_seg(folder / "seg.dcm", frames, reference=reference, names=names, first_number=first_number)
+    ds = dcmread(path)
+    name_images(ds, first)
+    named_first = [item.DerivationImageSequence for item in ds.PerFrameFunctionalGroupsSequence]
+    ds_b = dcmread(path)
+    for item in ds_b.PerFrameFunctionalGroupsSequence:
+        moved = np.array(item.PlanePositionSequence[0].ImagePositionPatient, float) + np.array([0, 0, 36])
+        item.PlanePositionSequence[0].ImagePositionPatient = [float(v) for v in moved]
+    name_images(ds_b, other)
+    for n, item in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        is_first = item.SegmentIdentificationSequence[0].ReferencedSegmentNumber == numbers[0]
+        item.DerivationImageSequence = named_first[n]
+        if not is_first:
+            item.DerivationImageSequence = ds_b.PerFrameFunctionalGroupsSequence[n].DerivationImageSequence
+            item.PlanePositionSequence = ds_b.PerFrameFunctionalGroupsSequence[n].PlanePositionSequence
+    ds.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("numbers", "names", "first_number", "wanted"),
+    [
+        ((1, 2), ["a", "b"], 1, ["a", "b"]),
+        ((1, 2), ["a"], 1, ["a", "segment 2"]),  # not in the table
+        ((0, 1), ["a", "b"], 0, ["a", "b"]),
+    ],
+)
+def test_no_segment_is_lost_where_they_lie_on_several_series(
+    tmp_path: Path, numbers: tuple[int, int], names: list[str], first_number: int, wanted: list[str]
+) -> None:
+    path = on_two_series(tmp_path, numbers, names, first_number)
+    request = Request(source=(tmp_path / "study",))
+    outcomes, refusals = convert_all([path], tmp_path / "out", request=request, policy=Policy(crosscheck="off"))
+    assert refusals == []
+    truth = blobs(2, overlap=False)
+    found = {
+        label["Name"]: np.asanyarray(nibabel.load(o.output).dataobj) == label["Value"]
+        for o in outcomes
+        for label in o.record["Labels"]
+        if label["Voxels"]
+    }
+    assert sorted(found) == sorted(wanted)
+    for name, expected in zip(wanted, truth, strict=True):
+        np.testing.assert_array_equal(found[name], expected)
+
+
+def test_what_refuses_the_segments_on_one_series_is_said(tmp_path: Path) -> None:
+    """The second segment holds fractions below the threshold only."""
+    path = on_two_series(tmp_path, (1, 2), ["a", "b"])
+    ds = dcmread(path)
+    n, size = int(ds.NumberOfFrames), ds.Rows * ds.Columns
+    bits = np.unpackbits(np.frombuffer(ds.PixelData, np.uint8), bitorder="little")[: n * size].reshape(n, size)
+    owner = [f.SegmentIdentificationSequence[0].ReferencedSegmentNumber for f in ds.PerFrameFunctionalGroupsSequence]
+    values = bits * np.where(np.array(owner) == 2, 60, 200)[:, None].astype(np.uint8)
+    ds.SegmentationType, ds.SegmentationFractionalType, ds.MaximumFractionalValue = "FRACTIONAL", "OCCUPANCY", 200
+    ds.BitsAllocated = ds.BitsStored = 8
+    ds.HighBit = 7
+    ds.PixelData = values.astype(np.uint8).tobytes() + b"\0" * (values.size % 2)
+    ds.save_as(path)
+    request = Request(source=(tmp_path / "study",))
+    outcomes, refusals = convert_all([path], tmp_path / "out", request=request, policy=Policy(crosscheck="off"))
+    assert [label["Name"] for o in outcomes for label in o.record["Labels"]] == ["a"]
+    assert [e.finding.code for e in refusals] == [Code.EMPTY]
+
+
+def test_a_value_that_agrees_everywhere_is_no_evidence(tmp_path: Path) -> None:
+    """A mask of 0 and 1 over constant air of another patient agrees with it, with an offset of 1."""
+    sources = source_files(tmp_path / "ct", BIG)
+    mask = lump()
+    labels = export_of(sources, tmp_path / "labels", mask, binary=True)
+    for path in sources:
+        ds = dcmread(path)
+        ds.PixelData = np.where(mask[:, :, int(ds.InstanceNumber) - 1].T, 0, ds.pixel_array).astype("<u2").tobytes()
+        ds.save_as(path)
+    assert refused(labels, tmp_path / "ct", ExportDescription(kind="masked", outside=0)) is (
+        Code.FRAME_OF_REFERENCE_DIFFERS
+    )
+
+
+def test_a_seg_beyond_images_that_were_not_given_stays_on_its_own_grid(tmp_path: Path) -> None:
+    """Two of the planes it was made on are not in the folder."""
+    sources = source_files(tmp_path / "study")
+    path = seg_of(tmp_path / "study", sources)
+    ds = dcmread(path)
+    name_series(ds, sources)
+    ds.save_as(path)
+    by_place = sorted(sources, key=lambda p: int(dcmread(p).InstanceNumber))
+    for path in (by_place[0], by_place[-1]):
+        path.unlink()
+    outcome = convert(
+        [tmp_path / "study"], tmp_path / "out.nii.gz", request=Request(series="9"), policy=Policy(crosscheck="off")
+    )
     assert array_of(outcome).shape == (PLACE.columns, PLACE.rows, PLACE.planes)

@@ -36,9 +36,6 @@ from .source import Source
 if TYPE_CHECKING:
     from ..decode.embedded.recognise import Seen
 
-# Kinds whose grey values are held against those of the source voxel by voxel; anything else than a mask is refused.
-_COMPARED = ("burned", "masked")
-
 
 class _Volume(NamedTuple):
     """One volume of a series on its grid, and what its masks are called."""
@@ -97,9 +94,12 @@ def read_masks(
         decoded = decode_mask(volume.laid_frames.frames, policy, volume.name)
         decoded = replace(decoded, findings=(seen.finding(), *decoded.findings))
         return volume.products(_chosen(decoded, asked), "labels")
-    evidence = "its grey values are those of the source" if seen.kind in _COMPARED and source and not clean else ""
-    made = volume.products(_decode_embedded(volume, seen, asked, source, clean), seen.kind)
-    return [replace(product, evidence=evidence) for product in made]
+    masks, shared_values = _decode_embedded(volume, seen, asked, source, clean)
+    shows_source = (
+        source is not None and clean is None and shared_values > FEW_VALUES
+    )  # few may agree by chance, as air does
+    evidence = f"its grey values are those of the source ({shared_values:,} different ones)" if shows_source else ""
+    return [replace(product, evidence=evidence) for product in volume.products(masks, seen.kind)]
 
 
 def _on_grid(series: Series, part: Part, policy: Policy, source: Source | None) -> _Volume:
@@ -130,8 +130,9 @@ def _chosen(decoded: Decoded, asked: Asked) -> list[tuple[str, Decoded]]:
 
 def _decode_embedded(
     volume: _Volume, seen: Seen, asked: Asked, source: Source | None, clean: Source | None
-) -> list[tuple[str, Decoded]]:
-    """The masks that lie in the images of an export, with their names."""
+) -> tuple[list[tuple[str, Decoded]], int]:
+    """The masks that lie in the images of an export, with their names; and how many grey values they were found to share
+    with the image they were compared with."""
     from ..decode.embedded import decode as embedded
     from ..decode.embedded.labelled import separate
 
@@ -146,10 +147,11 @@ def _decode_embedded(
         undecided=export.undecided,
         name=volume.name,
     )
+    shared_values = min((labelled.shared_values for labelled in found), default=0)
     if policy.combine == "separate":
         found = tuple(one for labelled in found for one in separate(labelled))
     masks = [(labelled.name, labelled.decoded(volume.laid_frames.frames)) for labelled in found]
-    return masks if wanted is None else chosen(masks, wanted)
+    return masks if wanted is None else chosen(masks, wanted), shared_values
 
 
 def _recognise(

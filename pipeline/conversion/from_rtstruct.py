@@ -60,7 +60,8 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
     filled: list[_Filled] = []
     for group, name in zip(sources.groups, names, strict=True):
         try:
-            source = lay_source(scanned, group.series, policy)
+            named = frozenset[str]().union(*(uids for roi in group.rois for uids in roi.drawn_on()))
+            source = lay_source(scanned, group.series, policy, named)
         except Exception as error:
             if len(sources.groups) == 1:
                 raise

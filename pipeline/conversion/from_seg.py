@@ -23,7 +23,7 @@ from .seg_sources import SegPart, parts_by_source
 from .source import Source, add_image_files, move_product
 
 
-def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
+def products(entry: Entry, found: Scan, asked: Asked) -> list[Product | PipelineError]:
     """Decode the segments that are wanted.
 
     Args:
@@ -31,25 +31,26 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
         found: where the source is looked for if none was given.
         asked: which segments, how they are combined, and every tolerance.
 
-    Returns: a product per mask; overlapping segments are several masks.
+    Returns: a product per mask; overlapping segments are several masks. Where segments lie on several sources, what
+        refuses those on one of them keeps no others from being made.
 
     Raises: PipelineError with what `parts_by_source` and `decode.seg` refuse.
     """
     seg.refuse_unknown(_wanted(asked), entry.series, seg.segments_of(entry.series))
     parts = parts_by_source(entry.series, found, asked)
+    parts = [part for part in parts if _wanted_of(part, asked) != []] or parts[:1]
     made: list[Product] = []
     refusals: list[PipelineError] = []
     for part in parts:
         try:
             made += _products_of_part(part, asked)
         except PipelineError as error:
-            if error.finding.code is not Code.EMPTY or len(parts) == 1:
+            if len(parts) == 1:
                 raise
-            refusals.append(error)  # the segments asked for are in other parts
-    if not made:
-        raise refusals[0]
+            refusals.append(error)
     count = len(made)
-    return [replace(one, suffix=mask_suffix(one.volume.name, n, count)) for n, one in enumerate(made, 1)]
+    named = [replace(one, suffix=mask_suffix(one.volume.name, n, count)) for n, one in enumerate(made, 1)]
+    return [*named, *refusals]
 
 
 def names(series: Series) -> list[tuple[int, str]]:
@@ -63,11 +64,16 @@ def _wanted(asked: Asked) -> list[int | str] | None:
 
 
 def _wanted_of(part: SegPart, asked: Asked) -> list[int | str] | None:
-    """Return what is wanted of a part, so that segments that other parts show are not called empty here."""
+    """Return what is wanted of a part, so that segments that other parts show are not called empty here.
+
+    All is wanted of a part whose frames show a segment that the table does not describe: it has no other name.
+    """
     wanted = _wanted(asked)
     if part.numbers is None:
         return wanted
-    shown = [segment for segment in seg.segments_of(part.series) if segment.number in part.numbers]
+    shown = [segment for segment in seg.segments_of(part.series) if segment.source_value in part.numbers]
+    if wanted is None and len(shown) < len(part.numbers):
+        return None
     return [s.number for s in shown if wanted is None or s.number in wanted or s.name in wanted]
 
 
@@ -95,9 +101,9 @@ def _off_source(part: SegPart, source: Source, asked: Asked, why: PipelineError)
         own = _as_products(part, _decode(part, asked, source), None)
         moved = [move_product(product, source, asked.policy) for product in own]
     except PipelineError as error:
-        if resamples or error.finding.code is Code.OUTSIDE_SOURCE:
+        if resamples or (asked.request.source and error.finding.code is Code.OUTSIDE_SOURCE):
             raise
-        if asked.request.source or error.finding.code is not Code.OFF_SOURCE_GRID:
+        if asked.request.source or error.finding.code not in (Code.OFF_SOURCE_GRID, Code.OUTSIDE_SOURCE):
             raise why from error
         return [replace(product, findings=(*product.findings, _stays(why))) for product in own]
     moved = [replace(product, findings=_without_tilt(product.findings)) for product in moved]

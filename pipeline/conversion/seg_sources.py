@@ -1,8 +1,8 @@
 """Choose the images that each segment of a DICOM SEG lies on.
 
 Rules:
-- Images are found by what the SEG refers to (PS3.3 C.12.2), else by what its frames name (C.7.6.16.2.6), else by its Frame
-  of Reference. What is found by the last alone, and was not given, counts only where the frames lie on its grid.
+- Images are found by what the SEG's frames name (PS3.3 C.7.6.16.2.6), else by the series it refers to (C.12.2), else by its
+  Frame of Reference. What is found by the last alone, and was not given, counts only where the frames lie on its grid.
 - Where several series are left, each segment goes to those that its frames name, and of these to the one whose grid they lie
   on. Series with one and the same grid are one choice.
 - What was chosen, or that nothing was, is said; several that are left are refused with their names where one must be meant.
@@ -77,8 +77,8 @@ def parts_by_source(series: Series, found: Scan, asked: Asked) -> list[SegPart]:
     uids = frozenset().union(*(named.image_uids for named in by_file.values()))
     series_uids = frozenset().union(*(named.series_uids for named in by_file.values()))
     frame_uid = series.frame_of_reference_uid
-    references = SourceReferences((), series_uids, uids, frame_uid if given else "")
-    by_name = choose_source(images, references).candidates or (images if given else [])
+    references = SourceReferences((), series_uids, (), frame_uid if given else "")
+    by_name = _holding(images, uids) or choose_source(images, references).candidates or (images if given else [])
     if len(by_name) == 1:
         return [SegPart(series, lay_source(scanned, by_name[0], asked.policy, uids), named=by_file)]
     candidates = by_name or choose_source(images, SourceReferences(frame_of_reference_uid=frame_uid)).candidates
@@ -92,6 +92,11 @@ def parts_by_source(series: Series, found: Scan, asked: Asked) -> list[SegPart]:
     return [part._replace(named=by_file) for part in parts]
 
 
+def _holding(images: Sequence[Series], uids: frozenset[str]) -> list[Series]:
+    """List the series that hold one of the images."""
+    return [series for series in images if any(frame.sop_instance_uid in uids for frame in series.frames)]
+
+
 def _groups(series: Series, header: Header, named: NamedSources, candidates: Sequence[Series]) -> list[_Group]:
     """Divide the frames of one instance by the series that their segments name; a segment that names none may be on any."""
     uids = {s.uid: {frame.sop_instance_uid for frame in s.frames} for s in candidates}
@@ -102,8 +107,10 @@ def _groups(series: Series, header: Header, named: NamedSources, candidates: Seq
     groups: dict[tuple[Series, ...], list[Frame]] = {}
     for members in by_segment.values():
         images = {name.uid for frame in members for name in named.of_frame(frame)}
-        mine = tuple(s for s in candidates if images & uids[s.uid]) or tuple(candidates)
-        groups.setdefault(mine, []).extend(members)
+        mine = [s for s in candidates if images & uids[s.uid]] or list(candidates)
+        if len(mine) > 1:  # as where frames of a fusion name the images of both: the series it refers to decides
+            mine = choose_source(mine, SourceReferences((), named.series_uids)).candidates or mine
+        groups.setdefault(tuple(mine), []).extend(members)
     return [_Group(tuple(members), named, mine) for mine, members in groups.items()]
 
 

@@ -82,7 +82,7 @@ def difference(
         *split.offset_findings(),
         *report_undecided(((_title(s), t) for s, t in zip(segments, tallies, strict=True)), undecided),
     ]
-    return Labelled(voxels, segments, tuple(findings), name, expect_values(shown, segments))
+    return Labelled(voxels, segments, tuple(findings), name, expect_values(shown, segments), split.same_values)
 
 
 def select(shown: Voxels, inside: Sequence[Named], *, image: bool = True, name: str = "") -> Labelled:

@@ -53,6 +53,7 @@ class Labelled:
         name: for the output file; "" where the name of the series will do.
         expected: (n, plane) -> the stored values that a reader of the export sees in frame n if `plane` are its labels;
             None where the pixels do not show them (overlays, colours).
+        shared_values: how many different grey values it was found to share with the image it was compared with.
     """
 
     voxels: Voxels
@@ -60,6 +61,7 @@ class Labelled:
     findings: tuple[Finding, ...]
     name: str = ""
     expected: Physical | None = None
+    shared_values: int = 0
 
     def decoded(self, frames: Sequence[Frame]) -> Decoded:
         """Return it in the form every decoder of frames gives; `expected` with the modality rescale of the frames."""

@@ -91,6 +91,7 @@ def masked(
         tuple(findings),
         name,
         lambda n, labels: np.where(labels > 0, shown.plane(n), outside),
+        0 if split is None else split.same_values,
     )
 
 

@@ -119,7 +119,8 @@ def keep_on_planes(work: Filling, layers: Sequence[Layer], axis: int) -> Sequenc
 
     Returns: the layers that are filled, all of them where they are no finer than the planes.
 
-    Raises: PipelineError CONTOURS_SHARE_PLANE where a plane has contours of several positions near it, and none on it.
+    Raises: PipelineError CONTOURS_SHARE_PLANE where a plane has contours of several positions near it, and none or more
+        than one of the positions is on it.
     """
     planes = [layer.plane for layer in layers]
     shared = sorted({p for p in planes if planes.count(p) > 1})
@@ -127,7 +128,7 @@ def keep_on_planes(work: Filling, layers: Sequence[Layer], axis: int) -> Sequenc
         return layers
     step_mm = float(work.steps_mm[axis])
     on_plane = [layer for layer in layers if abs(layer.position - layer.plane) * step_mm <= work.limit_mm]
-    if not set(shared) <= {layer.plane for layer in on_plane}:
+    if any(sum(layer.plane == plane for layer in on_plane) != 1 for plane in shared):
         raise work.refusal(
             Code.CONTOURS_SHARE_PLANE,
             f"contours at different positions would go to one plane of the source grid, in {len(shared)} planes",

@@ -97,12 +97,15 @@ def evidence_of(named: NamedSources, frames: Sequence[Frame], images: SourceImag
         images: of one series.
 
     Returns:
-        A clause; "" where neither every frame names one of the images nor the SEG their series.
+        A clause; "" where neither every frame names one of the images, nor the SEG their series and no other. A SEG whose
+        frames name images of other series only was made on those, whatever series it refers to.
     """
     uids = {image.sop_instance_uid for image in images.frames}
     if frames and all(any(n.uid in uids for n in named.of_frame(frame)) for frame in frames):
         return "every frame names an image of this source"
-    return "it refers to the series of the source" if images.series_uid in named.series_uids else ""
+    if named.image_uids and named.image_uids.isdisjoint(uids):
+        return ""
+    return "it refers to the series of the source, and to no other" if named.series_uids == (images.series_uid,) else ""
 
 
 def refuse_contradiction(named: NamedSources, frames: Sequence[Frame], images: SourceImages, policy: Policy) -> None:
