@@ -187,7 +187,7 @@ def _mixed(k: int, dataset: Dataset) -> None:
 
 REFUSED: dict[str, tuple[Edit, Code, str]] = {
     "48 bits": (_deep, Code.UNSUPPORTED_PIXELS, "no NIfTI type holds 48-bit colours"),
-    "21 bits": (NATIVE["RGB"].edit(COLOURS, BitsStored=7), Code.UNSUPPORTED_PIXELS, "7 bits"),
+    "21 bits": (NATIVE["RGB"].edit(COLOURS, BitsStored=7, HighBit=6), Code.UNSUPPORTED_PIXELS, "7 bits"),
     "ARGB": (
         NATIVE["RGB"].edit(COLOURS, SamplesPerPixel=4, PhotometricInterpretation="ARGB"),
         Code.UNSUPPORTED_PIXELS,

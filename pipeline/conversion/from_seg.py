@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..core.findings import Code, Finding, PipelineError, Severity
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..decode.seg import decode as seg
 from ..decode.seg.decode import DecodedSeg
 from ..decode.seg.source_images import SourceImages
@@ -39,6 +39,8 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product | Pipeline
     seg.refuse_unknown(_wanted(asked), entry.series, seg.segments_of(entry.series))
     parts = parts_by_source(entry.series, found, asked)
     parts = [part for part in parts if _wanted_of(part, asked) != []] or parts[:1]
+    if asked.policy.combine == "merge" and len(parts) > 1:
+        raise _on_several_sources(entry.series, parts)
     made: list[Product] = []
     refusals: list[PipelineError] = []
     for part in parts:
@@ -51,6 +53,16 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product | Pipeline
     count = len(made)
     named = [replace(one, suffix=mask_suffix(one.volume.name, n, count)) for n, one in enumerate(made, 1)]
     return [*named, *refusals]
+
+
+def _on_several_sources(series: Series, parts: Sequence[SegPart]) -> PipelineError:
+    titles = [part.source.series.title if part.source else "their own grid" for part in parts]
+    return refuse(
+        Code.GRID_DIFFERS,
+        f"the segments of {series.title} lie on {len(parts)} grids ({', '.join(titles)}): they cannot be one file",
+        "Leave --combine merge out for a file on each, or choose those on one with --rois.",
+        where=(series.uid,),
+    )
 
 
 def names(series: Series) -> list[tuple[int, str]]:

@@ -55,7 +55,7 @@ def assign_sources(
 
     Returns: the series with their ROIs, and the findings.
     """
-    groups: dict[str, RoisOfSource] = {}
+    groups: dict[Series, RoisOfSource] = {}
     refused: dict[Finding, list[str]] = {}
     by_frame: dict[str, list[str]] = {}
     for entry in rois:
@@ -67,7 +67,7 @@ def assign_sources(
             refused.setdefault(error.finding, []).append(roi.name)
             continue
         series = choice.candidates[0]
-        groups.setdefault(series.uid, RoisOfSource(series, [])).rois.append(entry)
+        groups.setdefault(series, RoisOfSource(series, [])).rois.append(entry)
         if choice.by == "frame of reference":
             by_frame.setdefault(series.title, []).append(roi.name)
     findings = [replace(finding, message=f"{_named(names)} {finding.message}") for finding, names in refused.items()]

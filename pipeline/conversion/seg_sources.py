@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -99,7 +99,7 @@ def _holding(images: Sequence[Series], uids: frozenset[str]) -> list[Series]:
 
 def _groups(series: Series, header: Header, named: NamedSources, candidates: Sequence[Series]) -> list[_Group]:
     """Divide the frames of one instance by the series that their segments name; a segment that names none may be on any."""
-    uids = {s.uid: {frame.sop_instance_uid for frame in s.frames} for s in candidates}
+    held = {s: {frame.sop_instance_uid for frame in s.frames} for s in candidates}
     frames = seg.frames_held(series, header)
     by_segment: dict[int | None, list[Frame]] = {}
     for frame in frames:
@@ -107,7 +107,7 @@ def _groups(series: Series, header: Header, named: NamedSources, candidates: Seq
     groups: dict[tuple[Series, ...], list[Frame]] = {}
     for members in by_segment.values():
         images = {name.uid for frame in members for name in named.of_frame(frame)}
-        mine = [s for s in candidates if images & uids[s.uid]] or list(candidates)
+        mine = [s for s in candidates if images & held[s]] or list(candidates)
         if len(mine) > 1:  # as where frames of a fusion name the images of both: the series it refers to decides
             mine = choose_source(mine, SourceReferences((), named.series_uids)).candidates or mine
         groups.setdefault(tuple(mine), []).extend(members)
@@ -173,15 +173,25 @@ def _none_chosen(group: _Group, fitting: Sequence[Series]) -> Finding:
 
 
 def _joined(series: Series, chosen: Sequence[tuple[_Group, Source | None, tuple[Finding, ...]]]) -> list[SegPart]:
-    """Put the groups of one source together again: all of the series where there is one, else each instance by itself."""
-    uids = {"" if source is None else source.series.uid for _, source, _ in chosen}
-    if len(uids) == 1:
+    """Put groups that lie on one source together: all of the series where there is one, else each instance by itself."""
+    if len({_volume_of(source) for _, source, _ in chosen}) == 1:
         found = tuple(dict.fromkeys(finding for _, _, findings in chosen for finding in findings))
         return [SegPart(series, chosen[0][1], found)]
-    parts = []
-    for group, source, findings in chosen:
-        header = group.frames[0].header
-        numbers = {frame.segment_number for frame in group.frames}
-        shown = None if None in numbers else frozenset(n for n in numbers if n is not None)
-        parts.append(SegPart(replace(series, frames=group.frames, headers=(header,)), source, findings, shown))
-    return parts
+    together: dict[Hashable, list[tuple[_Group, Source | None, tuple[Finding, ...]]]] = {}
+    for one in chosen:
+        together.setdefault((one[0].frames[0].header, _volume_of(one[1])), []).append(one)
+    return [_part_of(series, members) for members in together.values()]
+
+
+def _volume_of(source: Source | None) -> Hashable:
+    """What tells the volumes of all series apart; None for no source."""
+    return None if source is None else source.laid_frames.frames
+
+
+def _part_of(series: Series, members: Sequence[tuple[_Group, Source | None, tuple[Finding, ...]]]) -> SegPart:
+    """Make one part of the groups of one instance that lie on one source."""
+    frames = tuple(frame for group, _, _ in members for frame in group.frames)
+    numbers = {frame.segment_number for frame in frames}
+    shown = None if None in numbers else frozenset(n for n in numbers if n is not None)
+    found = tuple(dict.fromkeys(finding for _, _, findings in members for finding in findings))
+    return SegPart(replace(series, frames=frames, headers=(frames[0].header,)), members[0][1], found, shown)

@@ -33,8 +33,17 @@ _KEPT = 1 << 26  # bytes of members that are kept in memory beside the one that 
 _SMALL = 1 << 20  # bytes: what a member claims is judged against its compressed size only beyond this
 _LONGEST_LINK = 4096  # bytes of the target of a link
 _JUNK = "__MACOSX"  # the folder of resource forks that macOS adds to an archive
-_READ = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
-_METHODS = {1: "Shrink", 6: "Implode", 9: "Deflate64", 93: "Zstandard", 95: "xz", 98: "PPMd"}  # of APPNOTE 4.4.5
+_READ = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # the others are unpacked without a bound, whatever they claim
+_METHODS = {
+    1: "Shrink",
+    6: "Implode",
+    9: "Deflate64",
+    12: "bzip2",
+    14: "LZMA",
+    93: "Zstandard",
+    95: "xz",
+    98: "PPMd",
+}  # of APPNOTE 4.4.5
 _ENCRYPTED = 0x41  # bits of the general purpose flag: encrypted in either way
 # What Python's unpacking raises for bytes that are damaged, beside its own BadZipFile.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError, NotImplementedError)
@@ -111,8 +120,6 @@ class _Archive:
         content = self._kept.pop(member, None)
         if content is None:
             content = self._unpack(member, -1)
-            if len(content) != self.size(member):
-                raise MemberError(f"it has {len(content)} bytes, and {self.path.name} lists {self.size(member)}")
         self._kept[member] = content
         while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT:
             self._kept.popitem(last=False)
@@ -121,11 +128,18 @@ class _Archive:
     def _unpack(self, member: PurePosixPath, count: int) -> bytes:
         """The first `count` bytes of a member, or all for -1, whose checksum is then looked at."""
         info = self._info(member)
+        claimed = info.file_size if count < 0 else min(count, info.file_size)
         try:
             with self._zip.open(info) as file:
-                return file.read(count)
+                content = file.read(claimed + (count < 0))  # a byte more than all of it would show
         except _DAMAGED as error:
             raise MemberError(f"its bytes in {self.path.name} are damaged: {_reason(error)}") from error
+        if len(content) != claimed:
+            more = "more than " * (len(content) > claimed)
+            raise MemberError(
+                f"it has {more}{min(len(content), claimed)} bytes, and {self.path.name} lists {info.file_size}"
+            )
+        return content
 
     def _info(self, member: PurePosixPath) -> zipfile.ZipInfo:
         try:
@@ -229,7 +243,7 @@ def _open(path: Path) -> _Archive:
     return _open_as_it_is(os.path.abspath(path), found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)  # each keeps members in memory
 def _open_as_it_is(path: str, *_: int) -> _Archive:
     """Read the list of an archive once, unless it was changed since. Its path alone would not show that."""
     return _Archive(Path(path))

@@ -24,7 +24,7 @@ from .frame import Frame
 from .frame_count import has_fixed_size
 from .frame_decoder import read_code_stream
 from .palette import read_palette
-from .pixel_bits import is_in_swapped_words
+from .pixel_bits import check_bits, is_in_swapped_words
 from .pixels import decode_frame, read_native, read_plane, refuse_vanished
 
 _PALETTE = "PALETTE COLOR"
@@ -176,7 +176,7 @@ def check_samples(frame: Frame) -> None:
 
 def _check_depth(frame: Frame) -> None:
     """Refuse samples of another depth than NIfTI's, which would have to be scaled. Raises UNSUPPORTED_PIXELS."""
-    stored = frame.whole("BitsStored", frame.whole("BitsAllocated", 0))
+    stored = check_bits(frame)
     if stored == _BITS:
         return
     raise refuse(
@@ -201,7 +201,7 @@ def _read_samples(frame: Frame, doubt: Doubt) -> Array:
             pixels = decode_frame(frame, raw=False, photometric_interpretation=model.name, **model.options)
         else:
             pixels = _unpack(frame, dtype, model)
-    return _in_8_bits(frame, pixels)
+    return _in_8_bits(frame, pixels, doubt)
 
 
 class _Model(NamedTuple):
@@ -272,9 +272,11 @@ def _spread(frame: Frame, pairs: Array) -> Array:
     return np.ascontiguousarray(spread.reshape(rows, width // 2, SAMPLES))
 
 
-def _in_8_bits(frame: Frame, pixels: Array) -> Array:
+def _in_8_bits(frame: Frame, pixels: Array, doubt: Doubt) -> Array:
     """Samples of 8 bits that are stored in 16, as 8 bits; all others as they are, unsigned."""
     if pixels.dtype.itemsize > 1 and frame.whole("BitsStored", 2 * _BITS) == _BITS:
+        if pixels.max() >> _BITS:
+            doubt("has bits above the 8 that its samples have by Bits Stored (0028,0101); they were cut off", frame)
         return pixels.astype(np.uint8)
     return pixels.view(f"u{pixels.dtype.itemsize}")
 

@@ -192,7 +192,7 @@ def _find_deflated_pixels(path: Path, values: Mapping[str, Any]) -> int | None:
     """The tag of the pixel data of a deflated file; None where it has none. The file is inflated only where it may be floats."""
     if "Rows" not in values:
         return None
-    if values.get("BitsAllocated") not in FLOAT_BITS.values() or "PixelRepresentation" in values:
+    if values.get("BitsAllocated") not in FLOAT_BITS.values():
         return PIXEL_DATA
     dataset = load(path)
     return next((tag for tag in FLOAT_BITS if tag in dataset), PIXEL_DATA)

@@ -141,7 +141,7 @@ def _make_nameless(frames: Sequence[Frame]) -> Group:
 
 def _refuse_several(frames: Sequence[Frame]) -> list[Finding]:
     """The refusal of planes without Series Instance UID that may be of several series."""
-    why = why_no_row(frames) if len(frames) >= FEWEST else ""
+    why = why_no_row(frames) if len(frames) > 1 else ""
     if not why:
         return []
     return [

@@ -174,7 +174,9 @@ def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
 
 
 def _cast(raw: Array, dtype: np.dtype[Any]) -> Array:
-    return raw.view(dtype) if raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)
+    """Give values another type of their kind: the same bits where it is as long, for a sign is but another reading of them."""
+    alike = raw.dtype.kind == dtype.kind or {raw.dtype.kind, dtype.kind} <= set("biu")
+    return raw.view(dtype) if alike and raw.dtype.itemsize == dtype.itemsize else raw.astype(dtype)
 
 
 @contextmanager

@@ -246,7 +246,7 @@ def _assign_to_series(left_out: Sequence[Left], series: Sequence[Series]) -> tup
     """Each file that was left out with the series it may belong to."""
     folders = [folders_of(header.path for header in s.headers) for s in series] if left_out else []
     near: dict[Path, frozenset[Series]] = {}
-    named = {uid: frozenset(s for s in series if s.uid == uid) for uid in {s.uid for s in series}}
+    named = {uid: frozenset(s for s in series if s.uid == uid) for uid in {s.uid for s in series} - {""}}
     for path in {left.path for left in left_out}:
         if path.parent not in near:
             near[path.parent] = frozenset(series[n] for n in concerned(path, folders))
