@@ -7,7 +7,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -145,7 +145,7 @@ class RunDetails(NamedTuple):
     """What every file of a run is finished with.
 
     like: a NIfTI file whose grid and header it is to have. page: whether the caller will write a page beside it, whose
-    place is to be free. request: what was asked for, as recorded. command: what the user typed.
+    place is to be free. request: what was asked for, as recorded. command: what the user typed. planned: see `free_target`.
     """
 
     like: Path | None = None
@@ -153,6 +153,7 @@ class RunDetails(NamedTuple):
     request: Mapping[str, Any] = MappingProxyType({})
     command: Sequence[str] = ()
     progress: Progress = silent
+    planned: Collection[Path] = ()
 
 
 RUN_DETAILS = RunDetails(request=Request().as_json())  # of a run in which nothing was asked for
