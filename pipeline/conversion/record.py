@@ -10,13 +10,12 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +28,10 @@ from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
 from ..dicom.frame import Frame
 from ..dicom.scan import Series
-from ..dicom.source_file import open_source
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import Mask, Segment
+from .looks import sha256
 from .product import Product, Proof
 from .request import RunDetails
 
@@ -153,10 +152,10 @@ def build_record(
         "Inputs": _inputs(files, hashes),
         "OutputSHA256": hashes[outcome.output],
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in details.command],
-        "Versions": versions(),
+        "Versions": details.looks.once(versions),
     }
     if labels_file is not None:
-        record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": _digest(labels_file)}
+        record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": sha256(labels_file)}
     return record
 
 
@@ -187,11 +186,6 @@ def as_text(record: Any) -> str:
     return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text)
 
 
-def sha256(paths: Iterable[Path]) -> dict[Path, str]:
-    """Digests of files, each read once."""
-    return {path: _digest(path) for path in dict.fromkeys(paths)}
-
-
 def versions() -> dict[str, str]:
     """Of Python and of the packages a result may depend on, by the metadata folders beside them.
 
@@ -207,15 +201,6 @@ def versions() -> dict[str, str]:
                 )
     named = {package: found[package.casefold()] for package in _VERSIONED if package.casefold() in found}
     return {"python": platform.python_version()} | named
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(1 << 20))
-    with open_source(path, buffering=0) as file:
-        while count := file.readinto(buffer):  # type: ignore[attr-defined]
-            digest.update(buffer[:count])
-    return digest.hexdigest()
 
 
 def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str, Any]:
