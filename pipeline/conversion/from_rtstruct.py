@@ -50,7 +50,7 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
     given = asked.request.source
     structure = structure_set.read_one(series)
     chosen = rtstruct.choose_rois(structure, asked.request.wanted)
-    scanned, images = images_in(found, given)
+    scanned, images = images_in(found, given, asked.looks)
     relations = relate_frames(structure, chosen.rois, found if not given else _together(scanned, found))
     sources = assign_sources(structure, chosen.rois, images, relations, given=bool(given))
     if not sources.groups and chosen.rois and not given:
@@ -61,7 +61,7 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
     for group, name in zip(sources.groups, names, strict=True):
         try:
             named = frozenset[str]().union(*(uids for roi in group.rois for uids in roi.drawn_on()))
-            source = lay_source(scanned, group.series, policy, named)
+            source = lay_source(scanned, group.series, policy, asked.looks, named)
         except Exception as error:
             if len(sources.groups) == 1:
                 raise

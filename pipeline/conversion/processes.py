@@ -13,6 +13,7 @@ import pickle
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from subprocess import Popen, TimeoutExpired
 from threading import Lock, Semaphore, Thread
@@ -21,13 +22,14 @@ from typing import Any, NamedTuple
 from ..core.atomic_file import remove_partial_files
 from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
-from ..core.workers import count_cores, describe_exit, kill, python_process
+from ..core.workers import BackgroundCall, count_cores, describe_exit, kill, python_process
 from ..dicom.scan import LeftOut, Scan
 from .convert_entry import Batch, Result, Study, Task
 from .option_effects import Asked
 from .product import Entry
 from .products import Plan, name_input
 from .request import Progress, silent
+from .source import images_in
 from .worker import DONE, PLANES, RESULT
 
 _WAITING = 16  # tasks for each process that may be done before the first of them is
@@ -105,7 +107,7 @@ class _Team:
 
     def __init__(self, plan: Plan, tasks: Sequence[Task], batch: Batch, processes: int) -> None:
         self._plan, self._tasks, self._folder = plan, tasks, batch.folder
-        self._first = _pickled((batch._replace(details=batch.details._replace(progress=silent)), processes))
+        self._first = BackgroundCall(partial(_first_message, batch, processes))  # while the processes start
         self._study = b""
         self._left = deque(range(len(tasks)))
         self._lock, self._closed = Lock(), False
@@ -165,7 +167,7 @@ class _Team:
         while (number := self._take()) is not None:
             try:
                 member = member or self._start()
-                for what, value in member.do(self._tasks[number], self._payload(self._tasks[number], member)):
+                for what, value in member.do(self._payload(self._tasks[number], member)):
                     self._messages.put(_Message(number, what, value))
             except Exception as error:
                 words = str(error) if member is None else member.end(_PATIENCE_S)
@@ -189,41 +191,40 @@ class _Team:
         with self._lock:
             if self._closed:
                 raise OSError("the work was broken off")
-            member = _Member(self._first)
+            member = _Member()
             self._members.add(member)
         return member
 
     def _payload(self, task: Task, member: _Member) -> bytes:
         """What a process is sent for a task: a series of images goes with it; masks look for theirs among all that was scanned."""
         entry, found = self._plan.entries[task.number], self._plan.found
+        first, member.is_new = (self._first.result() if member.is_new else b""), False
         if entry.series.kind in ("image", "bundle"):
-            return _pickled(task._replace(entry=entry, found=_only(found, entry)))
+            return first + _pickled(task._replace(entry=entry, found=_only(found, entry)))
         with self._lock:
             if not self._study:
                 masks = {n: e for n, e in enumerate(self._plan.entries) if e.series.kind not in ("image", "bundle")}
                 self._study = _pickled(Study(found, masks))
         study, member.knows_study = (b"" if member.knows_study else self._study), True
-        return study + _pickled(task)
+        return first + study + _pickled(task)
 
 
 class _Member:
-    """One process. mark: of its temporary files. knows_study: whether it was sent the Study."""
+    """One process. mark: of its temporary files. is_new: whether it was sent nothing; knows_study: whether the Study was sent."""
 
-    def __init__(self, first: bytes) -> None:
-        self.mark, self.knows_study = "", False
-        self._first = first
+    def __init__(self) -> None:
+        self.mark, self.is_new, self.knows_study = "", True, False
         self._process: Popen[bytes] = python_process(f"{__package__}.worker")
 
-    def do(self, task: Task, payload: bytes) -> Iterator[tuple[str, Any]]:
+    def do(self, payload: bytes) -> Iterator[tuple[str, Any]]:
         """Hand over a task and yield what comes of it. Raises whatever shows that the process has ended."""
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise OSError("a process was started without pipes")
         if not self.mark:
-            _, self.mark = pickle.load(stdout)
-        stdin.write(self._first + payload)
+            self.mark = pickle.load(stdout)[1]
+        stdin.write(payload)
         stdin.flush()
-        self._first = b""
         while True:
             what, value = pickle.load(stdout)
             if what == DONE:
@@ -245,6 +246,16 @@ class _Member:
             kill(self._process)
         code = self._process.returncode
         return "did not answer" if code is None else describe_exit(code)
+
+
+def _first_message(batch: Batch, processes: int) -> bytes:
+    """What every process needs, with what this one has looked at for all of them."""
+    for given in (batch.asked.request.source, batch.asked.request.clean):
+        with suppress(PipelineError, OSError):  # whoever needs it will be refused
+            images = images_in(Scan((), ()), given, batch.asked.looks)[1]
+            if len(images) == 1:  # of several, masks choose, and what none of them chooses is not hashed
+                batch.asked.looks.digests(header.path for header in images[0].headers)
+    return _pickled((batch._replace(details=batch.details._replace(progress=silent)), processes))
 
 
 def _pickled(value: Any) -> bytes:

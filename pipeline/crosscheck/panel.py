@@ -9,6 +9,8 @@ Rules:
   printed: it may weigh jitter differently, or make the axes orthogonal.
 - One that differs is compared with what it is known to give for such a series (`known_wrong`), to its own limit.
 - A witness that failed is not asked about the same series again, and is started anew for the next one.
+- What the witnesses gave is kept until they are asked about something else: where the same files, unchanged, are wanted in
+  the same order and depth, nobody is asked again.
 - One that was asked for voxels and refuses them for a reason that is not understood (`refusals`) leaves doubt.
 """
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..core.policy import Policy
     from ..dicom.frame import Frame
+    from ..dicom.source_file import FileState
     from ..geometry.grid import Grid
     from ..geometry.stack import Stack
     from ..volume.mask import Array, Physical
@@ -47,6 +50,8 @@ class Panel:
         self._absent: list[str] = []
         self._failures: dict[str, Testimony] = {}  # of witnesses, about the series they were last asked about
         self._job: Job | None = None
+        self._states: list[FileState] = []  # of the files of the job, when it was given out
+        self._answers: list[Testimony] = []  # to the job, once they were collected
 
     def __enter__(self) -> Panel:
         wanted = {"off": (), "affine": ("dicom2nifti",), "voxels": ("dicom2nifti", "SimpleITK", "dcm2niix")}
@@ -78,7 +83,11 @@ class Panel:
 
         deep = voxels and (self._policy.crosscheck == "voxels" or any(f.tile for f in frames))
         paths = tuple(os.path.abspath(f.path) for f in frames)
-        self._job = Job(paths, tuple(f.number for f in frames), deep, _is_whole(frames))
+        job = Job(paths, tuple(f.number for f in frames), deep, _is_whole(frames))
+        states = _states_of(frames)
+        if states and (job, states) == (self._job, self._states):
+            return
+        self._job, self._states, self._answers = job, states, []
         if not same_series:
             self._failures.clear()
         for name, child in self._children.items():
@@ -87,7 +96,7 @@ class Panel:
             if child.failure or (deep and not child.pixels):
                 child.close()
                 self._children[name] = child = Child(_PROCESSES[name], name, pixels=deep or child.pixels)
-            child.send(self._job)
+            child.send(job)
 
     def verdicts(
         self,
@@ -128,6 +137,8 @@ class Panel:
         """Collect the answer of every witness, one after the other, and keep which of them failed."""
         from . import dcm2niix
 
+        if self._answers:
+            return self._answers
         limit_s = self._limit_s(job)
         testimonies = [self._failures.get(name) or child.receive(limit_s) for name, child in self._children.items()]
         if job.voxels and find_spec(dcm2niix.NAME):
@@ -135,6 +146,7 @@ class Panel:
             failed = self._failures.get(dcm2niix.NAME)
             testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s, within=self._folder()))
         self._failures = {testimony.witness: testimony for testimony in testimonies if testimony.failure}
+        self._answers = testimonies
         return testimonies
 
     def _folder(self) -> str:
@@ -152,6 +164,16 @@ class Panel:
             with suppress(OSError):
                 size += size_of(Path(path))
         return self._policy.witness_limit_s * max(1.0, size / _SIZE_OF_LIMIT)
+
+
+def _states_of(frames: Sequence[Frame]) -> list[FileState]:
+    """What shows that a file of the frames was changed; nothing where one of them cannot be reached."""
+    from ..dicom.source_file import state_of
+
+    try:
+        return [state_of(path) for path in dict.fromkeys(f.path for f in frames)]
+    except OSError:
+        return []
 
 
 def _is_whole(frames: Sequence[Frame]) -> bool:
