@@ -61,11 +61,13 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
             options, only=["jobs"], why="one file is made by one process; -o a folder (ending in /) is for many"
         )
     policy = _read_policy(options)
+    if options.jobs is not None and options.jobs > 1:  # They have witnesses of their own.
+        return _convert(options, given, policy, None)
     with Panel(policy) as panel:  # Comes first: its processes start while the rest is imported.
         return _convert(options, given, policy, panel)
 
 
-def _convert(options: argparse.Namespace, given: list[str], policy: Policy, panel: Panel) -> int:
+def _convert(options: argparse.Namespace, given: list[str], policy: Policy, panel: Panel | None) -> int:
     from ..conversion.convert import convert, convert_each
 
     progress = output.ProgressLine(options)

@@ -16,7 +16,7 @@ import sys
 import warnings
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Thread, main_thread
 from time import monotonic, sleep
 from typing import IO, Any
 
@@ -130,11 +130,19 @@ def _listen(messages: SimpleQueue[Any], working: Event) -> None:
             messages.put(message)
     messages.put(None)
     if working.is_set():
-        _thread.interrupt_main()
+        _interrupt()
     sleep(_PATIENCE_S)  # by now the process has ended, unless it hangs outside of Python
     if folder is not None:
         remove_partial_files(folder, MARK)
     os._exit(1)
+
+
+def _interrupt() -> None:
+    """Raise KeyboardInterrupt in the main thread, so that it clears up; where the system can, in the middle of a call to it."""
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(main_thread().ident or 0, signal.SIGINT)
 
 
 if __name__ == "__main__":
