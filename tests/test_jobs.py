@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +19,15 @@ import pytest
 from pipeline import Code, Outcome, PipelineError, Policy, Request, convert_all
 from pipeline.cli.main import main
 from pipeline.conversion.convert import convert_each
+from pipeline.conversion.convert_entry import Batch
+from pipeline.conversion.looks import Looks
+from pipeline.conversion.option_effects import Asked
 from pipeline.conversion.output_path import plan_paths
+from pipeline.conversion.processes import first_message
+from pipeline.conversion.request import RunDetails
+from pipeline.conversion.source import images_in
 from pipeline.core import workers
+from pipeline.dicom.scan import Scan
 from tests.helpers import rtphantom, segs
 from tests.helpers.phantom import Spec, write
 from tests.test_commands import bundle
@@ -103,6 +113,20 @@ def test_masks_on_a_source_that_was_given_are_the_same(study: Path, tmp_path: Pa
         assert {one.verdict for one in done} == {"VERIFIED"}
         assert [error.finding for error in refused] == [error.finding for error in seen[0][1]] != []
         assert tree(tmp_path / f"{jobs}") == tree(tmp_path / "1")
+
+
+def test_a_source_is_looked_at_before_it_goes_to_every_process(tmp_path: Path) -> None:
+    """What a process is sent knows its headers and its digests: it answers when the files are gone."""
+    source = rtphantom.write_images(tmp_path / "ct", rtphantom.grid(shape=(12, 10, 4)))
+    digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in source.iterdir()}
+    asked = Asked(Request(source=source), IMAGE, gzipped=True, in_one=False, looks=Looks())
+    batch, _ = pickle.loads(first_message(Batch(asked, RunDetails(asked.looks), tmp_path, ()), 2))
+    known = batch.asked.looks
+    assert known is batch.details.looks
+    assert known.digests(digests) == digests
+    shutil.rmtree(source)
+    (series,) = images_in(Scan((), ()), [source], known)[1]
+    assert {header.path for header in series.headers} == digests.keys()
 
 
 def test_lines_come_in_the_order_of_the_inputs(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -207,19 +207,23 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--report", action="store_true", help="also write a page (liver.html) that shows it, see verimask report"
     )
-    g.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="with -o a folder: convert so many inputs at the same time, each in a process of its own; by default as many as "
-        "there are cores, where it is worth it",
-    )
     g.add_argument("--strict", action="store_true", help="exit 13 when no witness could confirm the result")
     _add_choice(
         g,
         "-w",
         "--write",
         help="where the output exists: refuse (default), write beside it, pass over what is proven the same, replace",
+    )
+    _add_jobs(g)
+
+
+def _add_jobs(g: argparse._ArgumentGroup) -> None:
+    g.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="with -o a folder: convert so many inputs at the same time, each in a process of its own; by default as many as "
+        "there are cores, where it is worth it",
     )
 
 

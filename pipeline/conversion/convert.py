@@ -25,7 +25,7 @@ from .one_series import refuse_broken
 from .option_effects import Asked, everything, refuse_idle
 from .output_path import checked_target, with_suffix
 from .product import Product
-from .products import Plan, each_product, find_entries, finish_product, items_of, refuse_idle_on
+from .products import RunPlan, each_product, find_entries, finish_product, items_of, refuse_idle_on
 from .record import Outcome
 from .request import Progress, Request, RunDetails, silent
 from .write import finish
@@ -142,7 +142,20 @@ def convert_each(
 ) -> Generator[Result, None, None]:
     """Convert as `convert_all` does, and yield each outcome or refusal, in the order of the inputs, as soon as it is there.
 
-    Args and Raises: as of `convert_all`; what it raises comes before the first result.
+    Args:
+        inputs: folders or files, one or several.
+        folder: where the files go; it is made.
+        request: which of them, and on which grid.
+        policy: tolerances and choices.
+        progress: called with the stage, how much is done, and of how much.
+        command: what the user typed, for the record.
+        panel: the witnesses, where the caller has started them.
+        page: whether the caller writes a page beside each output.
+        jobs: how many processes work at the same time; None as of `convert_all`.
+
+    Returns: the results.
+
+    Raises: PipelineError as `convert_all` does, before the first result.
     """
     given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
@@ -164,7 +177,7 @@ def convert_each(
 
 
 def _convert_plan(
-    plan: Plan, batch: Batch, progress: Progress, panel: Panel | None, jobs: int | None
+    plan: RunPlan, batch: Batch, progress: Progress, panel: Panel | None, jobs: int | None
 ) -> Generator[Result, None, None]:
     """Convert every entry of a plan, here or in several processes."""
     most = 1 if jobs == 1 else jobs or count_cores()

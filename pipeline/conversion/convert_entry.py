@@ -71,7 +71,7 @@ def write_items(items: Sequence[Item], batch: Batch, panel: Panel, chosen: Itera
         panel: the witnesses, running.
         chosen: the numbers of the items that are wanted, from 0.
 
-    Yields: an outcome or a named refusal for each of those, in order.
+    Returns: an outcome or a named refusal for each of those, in order.
     """
     paths = _plan(items, batch)
     details = batch.details

@@ -27,7 +27,7 @@ from ..dicom.scan import LeftOut, Scan
 from .convert_entry import Batch, Result, Study, Task
 from .option_effects import Asked
 from .product import Entry
-from .products import Plan, name_input
+from .products import RunPlan, name_input
 from .request import Progress, silent
 from .source import images_in
 from .worker import DONE, PLANES, RESULT
@@ -36,16 +36,18 @@ _WAITING = 16  # tasks for each process that may be done before the first of the
 _TURN_S = 1.0  # between two looks at the keyboard; a key is noticed at once where the system allows it
 _PATIENCE_S = 4.0  # for a process to clear up and end by itself
 # Bytes of files that one process converts in a second, proofs included, as far as the size shows it.
-_SECOND = {"image": 5e7, "seg": 5e6, "rtstruct": 5e5}
+_SECOND = {"image": 7e7, "seg": 1e7, "rtstruct": 1e6}
 
 
-def count_processes(jobs: int | None, plan: Plan, tasks: Sequence[Task]) -> int:
+def count_processes(jobs: int | None, plan: RunPlan, tasks: Sequence[Task]) -> int:
     """Count the processes that are worth it: 1 where all is done in this one.
 
     Args:
         jobs: as many as the user wants; None for as many as there are cores, where each has a second of work.
         plan: the inputs.
         tasks: what there is to do.
+
+    Returns: the number.
     """
     if not plan.is_settled:  # then all products are made before the first is written
         return 1
@@ -54,7 +56,7 @@ def count_processes(jobs: int | None, plan: Plan, tasks: Sequence[Task]) -> int:
     return max(1, min(count_cores(), len(tasks), int(sum(map(_seconds, plan.entries)))))
 
 
-def split(plan: Plan, asked: Asked, jobs: int) -> list[Task]:
+def split(plan: RunPlan, asked: Asked, jobs: int) -> list[Task]:
     """Split the work into tasks, in the order of the results.
 
     The masks of a structure set, and the segments of a SEG that are to be separate files, are shared out where there are not
@@ -64,6 +66,8 @@ def split(plan: Plan, asked: Asked, jobs: int) -> list[Task]:
         plan: the inputs.
         asked: what is wanted of them.
         jobs: how many processes there may be.
+
+    Returns: the tasks.
     """
     parts = jobs if len(plan.entries) < 2 * jobs else 1
     tasks = []
@@ -74,7 +78,7 @@ def split(plan: Plan, asked: Asked, jobs: int) -> list[Task]:
 
 
 def convert_in_processes(
-    plan: Plan, tasks: Sequence[Task], batch: Batch, processes: int, progress: Progress
+    plan: RunPlan, tasks: Sequence[Task], batch: Batch, processes: int, progress: Progress
 ) -> Iterator[Result]:
     """Do tasks in processes of their own.
 
@@ -85,7 +89,7 @@ def convert_in_processes(
         processes: how many.
         progress: called with how many inputs are done.
 
-    Yields: the results, in the order of the tasks.
+    Returns: the results, in the order of the tasks.
     """
     team = _Team(plan, tasks, batch, processes)
     try:
@@ -105,9 +109,9 @@ class _Message(NamedTuple):
 class _Team:
     """The processes, each with a thread that hands it one task after the other."""
 
-    def __init__(self, plan: Plan, tasks: Sequence[Task], batch: Batch, processes: int) -> None:
+    def __init__(self, plan: RunPlan, tasks: Sequence[Task], batch: Batch, processes: int) -> None:
         self._plan, self._tasks, self._folder = plan, tasks, batch.folder
-        self._first = BackgroundCall(partial(_first_message, batch, processes))  # while the processes start
+        self._first = BackgroundCall(partial(first_message, batch, processes))  # while the processes start
         self._study = b""
         self._left = deque(range(len(tasks)))
         self._lock, self._closed = Lock(), False
@@ -166,7 +170,7 @@ class _Team:
         member = None
         while (number := self._take()) is not None:
             try:
-                member = member or self._start()
+                member = member if member is not None and member.is_alive() else self._start()
                 for what, value in member.do(self._payload(self._tasks[number], member)):
                     self._messages.put(_Message(number, what, value))
             except Exception as error:
@@ -231,6 +235,10 @@ class _Member:
                 return
             yield what, value
 
+    def is_alive(self) -> bool:
+        """Whether it has not ended yet; one that died with nothing to do costs no task."""
+        return self._process.poll() is None
+
     def dismiss(self) -> None:
         """Close its input: it ends, and breaks off what it is doing."""
         if self._process.stdin is not None:
@@ -248,7 +256,7 @@ class _Member:
         return "did not answer" if code is None else describe_exit(code)
 
 
-def _first_message(batch: Batch, processes: int) -> bytes:
+def first_message(batch: Batch, processes: int) -> bytes:
     """What every process needs, with what this one has looked at for all of them."""
     for given in (batch.asked.request.source, batch.asked.request.clean):
         with suppress(PipelineError, OSError):  # whoever needs it will be refused

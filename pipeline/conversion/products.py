@@ -42,7 +42,7 @@ class Item(NamedTuple):
     result: Product | PipelineError
 
 
-class Plan(NamedTuple):
+class RunPlan(NamedTuple):
     """What is to become files. found: the scan that the entries are of. is_settled: whether every option that was given acts on
     one of them for certain; else that is known only once all products are made."""
 
@@ -82,7 +82,7 @@ def each_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> It
     return known
 
 
-def find_entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Plan:
+def find_entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> RunPlan:
     """Find what among the inputs holds products, before any of them is made.
 
     Args:
@@ -97,7 +97,7 @@ def find_entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Pl
     entries, found = _entries(inputs, asked, progress)
     kinds = [entry.series.kind for entry in entries]
     refuse_idle(asked, [subject for kind in kinds for subject in possible(kind, asked)])
-    return Plan(entries, found, is_settled(asked, kinds))
+    return RunPlan(entries, found, is_settled(asked, kinds))
 
 
 def refuse_idle_on(known: Iterable[Item], asked: Asked) -> None:
@@ -115,7 +115,7 @@ def items_of(entry: Entry, found: Scan, asked: Asked) -> Iterator[Item]:
         found: the scan it is of.
         asked: what is wanted of it.
 
-    Yields: every product, in order, and every refusal.
+    Returns: every product, in order, and every refusal.
     """
     about: tuple[Finding, ...] = ()
     try:

@@ -74,7 +74,13 @@ class _Worker:
 
 
 def send(answers: IO[bytes], what: str, value: Any = None) -> None:
-    """Send a pair to the process that started this one. It goes as a whole, or not at all where it cannot be pickled."""
+    """Send a pair to the process that started this one. It goes as a whole, or not at all where it cannot be pickled.
+
+    Args:
+        answers: the pipe to it.
+        what: STARTED, PLANES, RESULT or DONE.
+        value: the MARK of this process, how many planes were written since the last time, a result, or nothing.
+    """
     answers.write(pickle.dumps((what, value), pickle.HIGHEST_PROTOCOL))
     answers.flush()
 
