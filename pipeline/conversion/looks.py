@@ -18,6 +18,8 @@ from threading import Lock
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from ..core.findings import Code, Finding, PipelineError, refuse
+from ..dicom.header import Header, read_header
+from ..dicom.scan import Scan, scan
 from ..dicom.source_file import FileState, open_source, state_of
 
 P = ParamSpec("P")
@@ -70,6 +72,14 @@ class Looks:
             raise PipelineError(seen.finding, seen.others)
         return seen  # type: ignore[no-any-return]
 
+    def scan(self, inputs: Iterable[Path]) -> Scan:
+        """Find what there is below the inputs. A header that was read before is not read again. Raises as `scan`."""
+        return self.once(scan, tuple(inputs), no_progress, self.header)
+
+    def header(self, path: Path) -> Header:
+        """Read the header of a file once. Raises as `read_header`."""
+        return self.once(read_header, path)
+
     def digests(self, paths: Iterable[Path]) -> dict[Path, str]:
         """Find the SHA-256 of files, each read once while it stays as it is. May be called in several threads.
 
@@ -93,6 +103,10 @@ class Looks:
             raise _changed(path)
         self._digests[path] = state, digest
         return digest
+
+
+def no_progress(done: int) -> None:
+    """Show nothing. done: how many headers were read."""
 
 
 def sha256(path: Path) -> str:

@@ -146,7 +146,7 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
     entries = [Entry(path.resolve().name, Series("", "bundle", (), ()), path) for path in bundles]
     if not rest:
         return entries, Scan((), ())
-    found = scan(rest, lambda done: progress("reading headers", done, 0))
+    found = scan(rest, lambda done: progress("reading headers", done, 0), asked.looks.header)
     convertible = [series for series in found.series if series.kind != "other"]
     if not convertible and not asked.in_one:
         raise nothing_convertible(found)
