@@ -38,14 +38,15 @@ class Looks:
 
     def __init__(self) -> None:
         self._seen: dict[Hashable, Any] = {}
+        self._last: dict[Hashable, tuple[Any, Any]] = {}
         self._digests: dict[Path, tuple[FileState, str]] = {}
         self._hashing = Lock()
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self._seen, self._digests
+        return self._seen, self._last, self._digests
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._seen, self._digests = state
+        self._seen, self._last, self._digests = state
         self._hashing = Lock()
 
     def once(self, look: Callable[P, T], *at: P.args, **how: P.kwargs) -> T:
@@ -71,6 +72,13 @@ class Looks:
         if isinstance(seen, _Refusal):
             raise PipelineError(seen.finding, seen.others)
         return seen  # type: ignore[no-any-return]
+
+    def last(self, look: Callable[P, T], *at: P.args, **how: P.kwargs) -> T:
+        """Do as `once`, and keep only the last answer of each function: for what is asked for in a row, and would add up."""
+        kept = self._last.get(look)
+        if kept is None or kept[0] != (at, how):
+            self._last[look] = kept = (at, how), look(*at, **how)
+        return kept[1]
 
     def scan(self, inputs: Iterable[Path]) -> Scan:
         """Find what there is below the inputs. A header that was read before is not read again. Raises as `scan`."""
