@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.conversion.looks import Looks
 from pipeline.conversion.product import product_of_frames
+from pipeline.conversion.request import RunDetails
 from pipeline.conversion.write import finish
 from pipeline.core.findings import Code, PipelineError, Severity
 from pipeline.core.policy import Policy
@@ -402,7 +404,7 @@ def test_other_readers_confirm_the_place_of_the_labels_voxel_by_voxel(ct, tmp_pa
     voxels = product.volume.voxels
     policy = Policy(crosscheck="voxels")
     with Panel(policy) as panel:
-        outcome = finish(product, tmp_path / "liver.nii.gz", policy, panel)
+        outcome = finish(product, tmp_path / "liver.nii.gz", policy, panel, RunDetails(Looks()))
     assert outcome.verdict == "VERIFIED"
     assert [a.voxels_differing for a in outcome.agreements if a.status in ("AGREES", "REORDERED")].count(0) >= 1
     mirrored = Voxels(voxels.shape, voxels.dtype, lambda k: np.ascontiguousarray(voxels.plane(k)[:, ::-1]))
