@@ -410,6 +410,7 @@ def test_other_readers_confirm_the_place_of_the_labels_voxel_by_voxel(ct, tmp_pa
     mirrored = Voxels(voxels.shape, voxels.dtype, lambda k: np.ascontiguousarray(voxels.plane(k)[:, ::-1]))
     turned = replace(product.volume, voxels=mirrored)
     with Panel(policy) as panel:
-        assert refused(finish, replace(product, volume=turned), tmp_path / "x.nii", policy, panel).code is (
+        turned_product, details = replace(product, volume=turned), RunDetails(Looks())
+        assert refused(finish, turned_product, tmp_path / "x.nii", policy, panel, details).code is (
             Code.WITNESS_DIFFERS
         )
