@@ -120,7 +120,7 @@ def test_a_source_is_looked_at_before_it_goes_to_every_process(tmp_path: Path) -
     source = rtphantom.write_images(tmp_path / "ct", rtphantom.grid(shape=(12, 10, 4)))
     digests = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in source.iterdir()}
     asked = Asked(Request(source=source), IMAGE, gzipped=True, in_one=False, looks=Looks())
-    batch, _ = pickle.loads(first_message(Batch(asked, RunDetails(asked.looks), tmp_path, ()), 2))
+    batch, _ = pickle.loads(first_message(Batch(asked, RunDetails(asked.looks, request={}), tmp_path, ()), 2))
     known = batch.asked.looks
     assert known is batch.details.looks
     assert known.digests(digests) == digests

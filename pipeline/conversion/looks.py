@@ -18,6 +18,8 @@ from threading import Lock
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from ..core.findings import Code, Finding, PipelineError, refuse
+from ..dicom.header import Header, read_header
+from ..dicom.scan import Scan, scan
 from ..dicom.source_file import FileState, open_source, state_of
 
 P = ParamSpec("P")
@@ -35,15 +37,16 @@ class Looks:
     """What one run has looked at. It can be pickled for another process, with all that it holds."""
 
     def __init__(self) -> None:
-        self._seen: dict[Hashable, Any] = {}
+        self._seen: dict[tuple[Hashable, ...], Any] = {}
+        self._last: dict[Hashable, tuple[Any, Any]] = {}
         self._digests: dict[Path, tuple[FileState, str]] = {}
         self._hashing = Lock()
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self._seen, self._digests
+        return self._seen, self._last, self._digests
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._seen, self._digests = state
+        self._seen, self._last, self._digests = state
         self._hashing = Lock()
 
     def once(self, look: Callable[P, T], *at: P.args, **how: P.kwargs) -> T:
@@ -70,6 +73,25 @@ class Looks:
             raise PipelineError(seen.finding, seen.others)
         return seen  # type: ignore[no-any-return]
 
+    def last(self, look: Callable[P, T], *at: P.args, **how: P.kwargs) -> T:
+        """Do as `once`, and keep only the last answer of each function: for what is asked for in a row, and would add up."""
+        kept = self._last.get(look)
+        if kept is None or kept[0] != (at, how):
+            self._last[look] = kept = (at, how), look(*at, **how)
+        return kept[1]
+
+    def scan(self, inputs: Iterable[Path]) -> Scan:
+        """Find what there is below the inputs. A header that was read before is not read again. Raises as `scan`."""
+        return self.once(scan, tuple(inputs), no_progress, self.header)
+
+    def header(self, path: Path) -> Header:
+        """Read the header of a file once. Raises as `read_header`."""
+        return self.once(read_header, path)
+
+    def forget_headers(self) -> None:
+        """Drop the headers by their files, once all scans are done. A scan keeps its own."""
+        self._seen = {key: seen for key, seen in self._seen.items() if key[0] is not read_header}
+
     def digests(self, paths: Iterable[Path]) -> dict[Path, str]:
         """Find the SHA-256 of files, each read once while it stays as it is. May be called in several threads.
 
@@ -93,6 +115,10 @@ class Looks:
             raise _changed(path)
         self._digests[path] = state, digest
         return digest
+
+
+def no_progress(done: int) -> None:
+    """Show nothing. done: how many headers were read."""
 
 
 def sha256(path: Path) -> str:

@@ -263,6 +263,7 @@ def first_message(batch: Batch, processes: int) -> bytes:
             images = images_in(Scan((), ()), given, batch.asked.looks)[1]
             if len(images) == 1:  # of several, masks choose, and what none of them chooses is not hashed
                 batch.asked.looks.digests(header.path for header in images[0].headers)
+    batch.asked.looks.forget_headers()  # each goes with its input, to the process that converts it
     return _pickled((batch._replace(details=batch.details._replace(progress=silent)), processes))
 
 

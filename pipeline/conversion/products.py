@@ -204,7 +204,7 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
         raise _several_with_a_bundle([*bundles, *rest])
     if not rest:
         return _bundle_entries(bundles, []), Scan((), ())
-    found = scan(rest, lambda done: progress("reading headers", done, 0))
+    found = scan(rest, lambda done: progress("reading headers", done, 0), asked.looks.header)
     convertible = [series for series in found.series if series.kind != "other"]
     if not convertible and not asked.in_one:
         raise nothing_convertible(found)

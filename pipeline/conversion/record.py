@@ -18,7 +18,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,7 @@ SCHEMA = "verimask outcome 1"
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
 
 _VERSIONED = ("verimask", "pydicom", "numpy", "isal", "zlib-ng", "dicom2nifti", "SimpleITK", "dcm2niix")
+_LISTS = 6  # that one record shares with those after it; a text of them is kept no longer than it is asked for in a row
 _BIDS = {
     "Modality": "Modality",
     "Manufacturer": "Manufacturer",
@@ -97,12 +98,9 @@ class Outcome:
 
 
 class SharedList(list[Any]):
-    """A list that many records hold, and that nobody changes."""
+    """A list that many records hold, and that nobody changes: it is known by itself, not by what is in it."""
 
-    @cached_property
-    def text(self) -> str:
-        """It as JSON."""
-        return _dump(list(self))
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 def sidecar_of(output: Path) -> Path:
@@ -152,15 +150,15 @@ def build_record(
         rows = zip(outcome.labels or (), product.volume.segments, strict=True)
         record["Labels"] = [_label(row, segment, same_order=same) for row, segment in rows]
     record["Geometry"] = _geometry(product, affine_ras, outcome.proofs)
-    record["Slices"] = details.looks.once(_slices, product.frames)
-    record["Planes"] = details.looks.once(_planes, product.frames[: product.grid.shape[2]])
+    record["Slices"] = details.looks.last(_slices, product.frames)
+    record["Planes"] = details.looks.last(_planes, product.frames[: product.grid.shape[2]])
     record |= product.extra
     record["CrossCheck"] = [a.as_json() for a in outcome.agreements]
     record["Findings"] = [f.as_json() for f in outcome.findings]
     record["Policy"] = policy.as_json()
     record["Request"] = dict(details.request)
     record["Provenance"] = {
-        "Inputs": details.looks.once(_inputs, tuple(files), tuple(hashes[path] for _, path in files)),
+        "Inputs": details.looks.last(_inputs, tuple(files), tuple(hashes[path] for _, path in files)),
         "OutputSHA256": hashes[outcome.output],
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in details.command],
         "Versions": details.looks.once(versions),
@@ -197,11 +195,16 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 def as_text(record: Any) -> str:
     """JSON, indented, with every list of plain values on one line."""
     if isinstance(record, SharedList):
-        return record.text
+        return _text_of(record)
     if not _shares(record):
         return _dump(record)
     members = [f"{_dump(key)}: {as_text(value)}".replace("\n", "\n ") for key, value in record.items()]
     return "{\n " + ",\n ".join(members) + "\n}"
+
+
+@lru_cache(maxsize=_LISTS)
+def _text_of(shared: SharedList) -> str:
+    return _dump(list(shared))
 
 
 def _shares(value: Any) -> bool:

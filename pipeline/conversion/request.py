@@ -153,7 +153,7 @@ class RunDetails(NamedTuple):
     looks: Looks
     like: Path | None = None
     page: bool = False
-    request: Mapping[str, Any] = MappingProxyType({})
+    request: Mapping[str, Any] = MappingProxyType(Request().as_json())  # of a run in which nothing was asked for
     command: Sequence[str] = ()
     progress: Progress = silent
     planned: Collection[Path] = ()

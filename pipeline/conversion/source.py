@@ -17,7 +17,7 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
 from ..decode.image import decode_image
 from ..dicom import split_volumes
-from ..dicom.scan import Scan, Series, left_out_beside, scan, table
+from ..dicom.scan import Scan, Series, left_out_beside, table
 from ..geometry.frame_of_reference import doubt_same_frame, warn_of_frame
 from ..geometry.grid import Grid
 from ..geometry.index_map import IndexMap, find_index_map
@@ -109,9 +109,9 @@ def images_in(found: Scan, given: Sequence[Path], looks: Looks) -> tuple[Scan, l
 
     Returns: the scan that the series are of, and the series; perhaps none where nothing was given.
 
-    Raises: PipelineError NO_SOURCE where `given` holds none, and what `scan` refuses.
+    Raises: PipelineError NO_SOURCE where `given` holds none, and what `Looks.scan` refuses.
     """
-    scanned = looks.once(scan, tuple(given)) if given else found
+    scanned = looks.scan(given) if given else found
     images = [series for series in scanned.series if series.kind == "image"]
     if given and not images:
         raise _no_images(given, scanned)
