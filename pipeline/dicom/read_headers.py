@@ -66,7 +66,14 @@ def read_headers(
 ) -> HeadersRead:
     """Read the headers of all DICOM files below the inputs, in archives and of DICOMDIRs that are given.
 
-    Raises PipelineError: NO_SUCH_INPUT or FILE_UNREAD for an input that cannot be reached, and what an archive or a DICOMDIR
+    Args:
+        inputs: folders or files.
+        progress: called with the number of files that were looked at.
+        read: gives the header of a file.
+
+    Returns: headers, and what was left out.
+
+    Raises: PipelineError NO_SUCH_INPUT or FILE_UNREAD for an input that cannot be reached, and what an archive or a DICOMDIR
     that is given is refused for.
     """
     reading = _Reading(progress, read)
