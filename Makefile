@@ -41,7 +41,7 @@ compare: $(READY) ## every hard case through four readers, against the truth; wr
 golden: $(READY) ## rewrite data/golden; review the difference
 	$(RUN)/python -m tests.helpers.regress --update
 
-bench: $(READY) ## measure beside other tools, write docs/benchmarks.md (over an hour, 10 GB in ~/.cache); FAST=1: ten minutes, 1 GB, prints only
+bench: $(READY) ## measure beside other tools into docs/benchmarks.md (an hour, 4 GB in ~/.cache); FAST=1: ten minutes, 0.6 GB, prints only
 	$(RUN)/python -m tests.helpers.bench $(if $(FAST),--fast,--write)
 
 data: $(READY) ## rewrite the sample series of data/

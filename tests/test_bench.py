@@ -244,6 +244,8 @@ def test_masks_are_paired_by_their_numbers(tmp_path: Path) -> None:
             saved(tmp_path / folder / f"{name}.nii", mask, np.eye(4))
     words = CHECKS["overlap"](files_of(tmp_path / "one"), files_of(tmp_path / "other"))
     assert words == "Dice with ours 0.9697 or more, median 0.9848; 1 of 32 voxels differ"
+    words = CHECKS["some"](files_of(tmp_path / "one"), files_of(tmp_path / "other"))
+    assert words == "Dice with ours 1.0000 or more, median 1.0000; 0 of 16 voxels differ in 1 masks of 2"
     words = CHECKS["overlap"](files_of(tmp_path / "one"), files_of(tmp_path / "other")[:1])
     assert words == "Dice with ours 0.6667 or more, median 0.6667; 16 of 32 voxels differ"
 
@@ -312,6 +314,14 @@ def test_the_document_keeps_what_people_wrote(tmp_path: Path) -> None:
     assert text.endswith(f"{bench.END}\n\nWhy.\n")
     assert text.count(line) == text.count(old) == text.count(HEAD) == 1
     assert "0 of 1 aims met" in text
+
+
+def test_the_page_of_this_project_can_be_written_anew() -> None:
+    measured = bench.DOCUMENT.read_text("utf-8").split(bench.START)[1].split(bench.END)[0]
+    table = [line for line in measured.splitlines() if line.startswith("|")]
+    assert "\n".join(table[:2]) == HEAD
+    assert {line.count("|") for line in table} == {HEAD.splitlines()[0].count("|")}
+    assert summary(table[2:]) in measured
 
 
 # The rows.

@@ -105,6 +105,8 @@ def summary(lines: Sequence[str]) -> str:
     """How many aims were met, and which were not."""
     aims = [(line.split(" | ")[0].lstrip("| "), *_cells(line)) for line in lines]
     parts = [(row, name, aim) for row, name, words in aims for aim in words.split("; ") if aim]
+    if not parts:
+        return "No row with an aim has been measured."
     met = sum(aim.endswith(f" {MET}") for *_, aim in parts)
     open_ = [f"- {row}, {name}: {aim}" for row, name, aim in parts if not aim.endswith(f" {MET}")]
     return "\n".join([f"{met} of {len(parts)} aims met{'' if open_ else '.'}", *([""] if open_ else []), *open_])

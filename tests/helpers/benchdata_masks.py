@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
+from pydicom.datadict import tag_for_keyword
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import RTStructureSetStorage, SegmentationStorage, generate_uid
 
@@ -38,6 +39,7 @@ def write_seg(folder: Path, source: Path, segments: int = 5) -> None:
     measures = _made(PixelSpacing=list(first.PixelSpacing), SliceThickness=step, SpacingBetweenSlices=step)
     turn = _made(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
     dataset.SharedFunctionalGroupsSequence = [_made(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[turn])]
+    _add_dimensions(dataset)
     frames = [(n, k) for n in range(segments) for k in range(len(images))]
     dataset.PerFrameFunctionalGroupsSequence = [
         _made(
@@ -55,6 +57,24 @@ def write_seg(folder: Path, source: Path, segments: int = 5) -> None:
     dataset.PixelData = np.concatenate([np.packbits(frame, bitorder="little") for frame in inside]).tobytes()
     dataset["PixelData"].VR = "OB"
     save(folder / "seg.dcm", dataset)
+
+
+def _add_dimensions(dataset: Dataset) -> None:
+    """What the indices of a frame count: its segment, and its position."""
+    uid = generate_uid(entropy_srcs=["dimensions"])
+    dataset.DimensionOrganizationSequence = [_made(DimensionOrganizationUID=uid)]
+    pointers = [
+        ("SegmentIdentificationSequence", "ReferencedSegmentNumber"),
+        ("PlanePositionSequence", "ImagePositionPatient"),
+    ]
+    dataset.DimensionIndexSequence = [
+        _made(
+            DimensionOrganizationUID=uid,
+            DimensionIndexPointer=tag_for_keyword(keyword),
+            FunctionalGroupPointer=tag_for_keyword(group),
+        )
+        for group, keyword in pointers
+    ]
 
 
 def _segment(number: int) -> Dataset:
