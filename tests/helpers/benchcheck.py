@@ -20,10 +20,14 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+_IMAGE = "CT.nii.gz"  # med-imagetools writes the image beside its masks
+
 
 def files_of(path: Path) -> list[Path]:
     """The NIfTI files of a folder, or the file itself, in the order of the last number in their names."""
-    found = [path] if path.is_file() else [p for p in path.rglob("*.nii*") if p.name.endswith((".nii", ".nii.gz"))]
+    if path.is_file():
+        return [path]
+    found = [p for p in path.rglob("*.nii*") if p.name.endswith((".nii", ".nii.gz")) and p.name != _IMAGE]
     return sorted(found, key=lambda p: (_number(p), p.name))
 
 
