@@ -200,6 +200,16 @@ def test_each_aim_of_another_row_finds_it() -> None:
     assert bench.WAITED.index("volumes97") < bench.WAITED.index("volumes300")
 
 
+def test_what_ours_did_not_write_is_not_compared(tmp_path: Path) -> None:
+    """Ours is stopped, and the other is not: its line stays, and nothing is wrong but the time."""
+    row = rows_of("pair100000", "", Path, fast=False)
+    ours, other = row.programs
+    first = {ours.name: walls(9, problem="stopped after 9 s")[0], other.name: walls(3)[0]}
+    measuring = bench.Measuring(1, tmp_path)
+    assert measuring._notes(row, first) == {other.name: "not checked: there are no files of ours"}
+    assert measuring.wrong == []
+
+
 @pytest.mark.parametrize(
     ("wall", "seconds", "rounds"),
     [(1, float("inf"), 5), (40, float("inf"), 3), (130, float("inf"), 2), (40, 100, 2), (40, 30, 0), (40, -1, 0)],

@@ -69,7 +69,7 @@ class Measuring:
     def lines(self, row: Row, source: Path) -> list[str]:
         """Measure a row: its lines of the table."""
         first = {tool.name: self._run(row, n, source) for n, tool in enumerate(row.programs)}
-        notes = {name: self._check(row, name, how) for name, how in row.checks.items() if not first[name].problem}
+        notes = self._notes(row, first)
         results = {name: [run] for name, run in first.items()}
         rounds = self._rounds(row, first)
         if rounds:
@@ -84,6 +84,13 @@ class Measuring:
             if name.startswith("verimask") and failed:
                 self.wrong.append(f"{row.name}, {name}: {failed[0]}")
         return lines_of(row.name, self.rows, row.base, row.aims, notes)
+
+    def _notes(self, row: Row, first: dict[str, Run]) -> dict[str, str]:
+        """What the checks say, by the name of the program."""
+        compared = [name for name in row.checks if not first[name].problem]
+        if first[row.programs[0].name].problem:
+            return dict.fromkeys(compared, "not checked: there are no files of ours")
+        return {name: self._check(row, name, row.checks[name]) for name in compared}
 
     def _rounds(self, row: Row, first: dict[str, Run]) -> int:
         """Fewer where a round takes minutes, or as many as there is time for."""
@@ -101,8 +108,6 @@ class Measuring:
         """What a check says for the notes; what must not be is remembered too."""
         n = next(n for n, tool in enumerate(row.programs) if tool.name == name)
         first = self._files(0, row.programs[0])
-        if not first.exists():
-            return "not checked: there is nothing of ours"
         answer = _apart("benchcheck", how, str(first), str(self._files(n, row.programs[n])))
         if answer and how in ("values", "same"):
             self.wrong.append(f"{row.name}, {name}: {answer}")
