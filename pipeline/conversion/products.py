@@ -116,6 +116,8 @@ def items_of(entry: Entry, found: Scan, asked: Asked) -> Iterator[Item]:
         asked: what is wanted of it.
 
     Returns: every product, in order, and every refusal.
+
+    Raises: nothing: what refuses the entry is one of those.
     """
     about: tuple[Finding, ...] = ()
     try:
