@@ -128,7 +128,7 @@ def _title(task: Task, study: Study | None) -> str:
 def _listen(messages: SimpleQueue[Any], working: Event) -> None:
     """Take messages until the other process is gone or wants no more; then break off what is being done."""
     folder = None
-    with suppress(EOFError, OSError):
+    with suppress(Exception):  # its end, in the middle of a message too, or one that cannot be understood
         while True:
             message = pickle.load(sys.stdin.buffer)
             if folder is None:
