@@ -114,7 +114,7 @@ def _find_place(
     """Find where to write, or what is there already and proven to be the same."""
     page = details.page
     if policy.write != "skip" or not (target.exists() or sidecar_of(target).exists()):
-        return _Place(free_target(target, policy, page=page), policy.write == "overwrite")
+        return _Place(free_target(target, policy, page=page, planned=details.planned), policy.write == "overwrite")
     if page:
         check_page_place(page_of(target))
     digests = details.looks.digests(path for _, path in files)

@@ -17,6 +17,8 @@ from struct import pack
 from threading import Thread
 from typing import IO, Any
 
+from ..core.workers import count_cores
+
 _BLOCK = 1 << 20  # bytes that are deflated at once
 _THREADS = 2
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
@@ -51,7 +53,7 @@ class GzipWriter(RawIOBase):
         self._under_way: deque[GzipBlock] = deque()
         self._queue: SimpleQueue[GzipBlock | None] = SimpleQueue()
         file.write(_HEADER)
-        self._workers = [Thread(target=self._work, daemon=True) for _ in range(_THREADS)]
+        self._workers = [Thread(target=self._work, daemon=True) for _ in range(min(_THREADS, count_cores()))]
         for worker in self._workers:
             worker.start()
 
