@@ -105,6 +105,8 @@ def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, f
 
 def _relate_all(polygons: Sequence[Polygon], tolerance: float) -> _Relations:
     """Relate every pair of polygons whose boxes meet. A repeated polygon is related to no further one."""
+    if len(polygons) == 1:
+        return _Relations((frozenset(),), (), frozenset())
     boxes = np.array([(*p.min(0), *p.max(0)) for p in polygons])
     tree = cache(lambda n: EdgeTree.of(polygons[n]))
     around: list[set[int]] = [set() for _ in polygons]

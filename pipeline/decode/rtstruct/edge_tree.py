@@ -93,9 +93,10 @@ class EdgeTree:
             u, v, bounds = points[n, 0], points[n, 1], self.levels[level][:, box]
             meets = (bounds[1] <= v) & (v < -bounds[3]) & (bounds[0] <= u)
             left = meets & (-bounds[2] <= u)
-            ends = self.polygon[box[left] * _FAN**level, 1], self.polygon[
-                np.minimum((box[left] + 1) * _FAN**level, count) % count, 1
-            ]
+            ends = (
+                self.polygon[box[left] * _FAN**level, 1],
+                self.polygon[np.minimum((box[left] + 1) * _FAN**level, count) % count, 1],
+            )
             inside += np.bincount(n[left][(ends[0] > v[left]) != (ends[1] > v[left])], minlength=len(inside))
             rest = meets & ~left
             n, box = n[rest], box[rest]
@@ -124,7 +125,9 @@ def _near(one: tuple[_Boxes, ...], other: tuple[_Boxes, ...], margin: float) -> 
     opposite = [boxes[_OPPOSITE] for boxes in other]
     count = one[-1].shape[1]
     a, b = np.divmod(np.arange(count * other[-1].shape[1]), other[-1].shape[1])
-    tiles = [(max(len(one), len(other)) - 1, 0, count, a, b)]  # level, first box of `one` and the one after its last, pairs
+    tiles = [
+        (max(len(one), len(other)) - 1, 0, count, a, b)
+    ]  # level, first box of `one` and the one after its last, pairs
     while tiles:
         level, start, end, a, b = tiles.pop()
         height, other_height = min(level, len(one) - 1), min(level, len(other) - 1)
