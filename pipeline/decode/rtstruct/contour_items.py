@@ -20,7 +20,6 @@ from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from .contour import CLAUSE, INTERPOLATED, KNOWN, UNTYPED, Contour, kind_of
 
 if TYPE_CHECKING:
-    from pydicom.dataelem import RawDataElement
     from pydicom.dataset import Dataset
 
 _COUNT = "Number of Contour Points (3006,0046)"
@@ -43,7 +42,8 @@ def _one_image(vr_and_length: str) -> re.Pattern[bytes]:
     return re.compile(rf"\xfe\xff\x00\xe0(?P<item_length>.{{4}})(?P<item>{elements})".encode("ascii"), re.DOTALL)
 
 
-_ONE_IMAGE = {True: _one_image("(?P<{}_length>.{{4}})"), False: _one_image("UI(?P<{}_length>..)")}  # by implicit VR
+_ONE_IMAGE = (_one_image("UI(?P<{}_length>..)"), _one_image("(?P<{}_length>.{{4}})"))  # explicit and implicit VR
+_LENGTHS = ("item", "kind", "uid")
 
 
 class _Oddity(NamedTuple):
@@ -83,25 +83,28 @@ def contour_items(item: Dataset | None) -> Sequence[Dataset]:
 
 def kind_of_item(contour: Dataset) -> str:
     """Return the Contour Geometric Type of an item, as the standard spells it."""
-    element = _unread(contour, _GEOMETRIC_TYPE, "CS")
-    plain = element and _PLAIN_KINDS.get(element.value)
+    plain = _PLAIN_KINDS.get(_unread(contour, _GEOMETRIC_TYPE, "CS"))
     return plain or kind_of(str(contour.get("ContourGeometricType") or ""))
 
 
 def image_uids_of(contour: Dataset) -> tuple[str, ...]:
     """Return the SOP Instance UIDs of the images that a contour names as those it was drawn on."""
-    element = _unread(contour, _IMAGES, "SQ")
-    plain = element and element.is_little_endian and _ONE_IMAGE[element.is_implicit_VR].fullmatch(element.value)
-    if plain and all(int.from_bytes(plain[f"{n}_length"], "little") == len(plain[n]) for n in ("item", "kind", "uid")):
-        return (plain["uid"].rstrip(b"\0").decode("ascii"),)
+    value = _unread(contour, _IMAGES, "SQ")
+    for pattern in _ONE_IMAGE:
+        plain = pattern.fullmatch(value)
+        if plain and all(int.from_bytes(plain[f"{n}_length"], "little") == len(plain[n]) for n in _LENGTHS):
+            return (plain["uid"].rstrip(b"\0").decode("ascii"),)
     return tuple(str(i.get("ReferencedSOPInstanceUID", "")) for i in contour.get("ContourImageSequence") or ())
 
 
-def _unread(contour: Dataset, tag: int, vr: str) -> RawDataElement | None:
-    """Return an element whose bytes pydicom has not turned into a value yet, which takes most of the time of a plain one."""
+def _unread(contour: Dataset, tag: int, vr: str) -> bytes:
+    """Return the bytes of an element that pydicom has not turned into a value yet, b"" where there are none.
+
+    To turn them takes most of the time of a plain contour.
+    """
     element: Any = contour.get_item(tag)
-    plain = element is not None and element.is_raw and element.VR in (None, vr) and isinstance(element.value, bytes)
-    return element if plain else None
+    raw = element is not None and element.is_raw and element.is_little_endian and element.VR in (None, vr)
+    return element.value if raw and isinstance(element.value, bytes) else b""
 
 
 def read_contours(file: str, name: str, item: Dataset | None) -> tuple[list[Contour], list[Finding]]:
@@ -131,9 +134,8 @@ def read_contours(file: str, name: str, item: Dataset | None) -> tuple[list[Cont
 def _oddities_of_kind(contour: Dataset, kind: str) -> tuple[_Oddity, ...]:
     if kind in _KINDS:
         return (_KINDS[kind],)
-    element = _unread(contour, _GEOMETRIC_TYPE, "CS")
-    plain = element is not None and _PLAIN_KINDS.get(element.value) == kind
-    return () if plain or str(contour.get("ContourGeometricType")) == kind else (_SPELLING,)
+    plain = _PLAIN_KINDS.get(_unread(contour, _GEOMETRIC_TYPE, "CS"))
+    return () if plain == kind or str(contour.get("ContourGeometricType")) == kind else (_SPELLING,)
 
 
 def _finding(name: str, oddity: _Oddity, numbers: Sequence[int], of: int) -> Finding:
@@ -188,9 +190,9 @@ def _numbers(raw: Any, oddities: list[_Oddity]) -> NDArray[np.float64]:
 
 def _count(contour: Dataset) -> float | None:
     """Return the Number of Contour Points, None where it is missing or no number."""
-    element = _unread(contour, _POINT_COUNT, "IS")
-    if element and _PLAIN_COUNT.fullmatch(element.value):
-        return float(element.value)
+    plain = _unread(contour, _POINT_COUNT, "IS")
+    if _PLAIN_COUNT.fullmatch(plain):
+        return float(plain)
     try:
         value = contour.get("NumberOfContourPoints")
         return None if value is None or value == "" else float(value)

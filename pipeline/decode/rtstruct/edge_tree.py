@@ -84,7 +84,7 @@ class EdgeTree:
             n = np.repeat(np.arange(start, min(start + step, len(points))), count)
             box = np.tile(np.arange(count), len(n) // count)
             self._count_left(points, n, box, inside)
-        return inside % 2 == 1
+        return np.asarray(inside % 2 == 1)
 
     def _count_left(self, points: Polygon, n: Numbers, box: Numbers, inside: Numbers) -> None:
         """Add to `inside` how many edges in the boxes (parity only) lie left of the points."""

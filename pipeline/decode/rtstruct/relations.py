@@ -79,7 +79,8 @@ def _winds_once(polygon: Polygon) -> bool:
     spoke = polygon - polygon.mean(axis=0)
     turn = cross(spoke, follow(spoke))
     above = spoke[:, 1] > 0
-    return bool((turn > 0).all() or (turn < 0).all()) and np.count_nonzero(above[1:] != above[:-1]) <= 2
+    one_way = (turn > 0).all() or (turn < 0).all()
+    return bool(one_way and np.count_nonzero(above[1:] != above[:-1]) <= 2)
 
 
 def _sides(b: EdgeTree, a: EdgeTree, tolerance: float) -> tuple[bool, bool]:
