@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.decode.rtstruct import edge_tree
+from pipeline.decode.rtstruct import contours, edge_tree
 from pipeline.decode.rtstruct.contours import arrange
 from pipeline.decode.rtstruct.edge_tree import EdgeTree
 from tests.helpers import slow_contours
@@ -90,3 +90,19 @@ def test_memory_is_linear_in_the_points(name: str) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 64 << 20, "all points against all edges would take 800 MB for each number"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.strip("_"))
+def test_pixels_are_the_same_in_blocks_of_edges(
+    kind: Callable[[np.random.Generator], Polygons], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polygons = kind(np.random.default_rng(5))
+    row, column = np.indices((23, 31))
+    centres = np.stack([column.ravel(), row.ravel()], 1).astype(float)
+    for polygon in polygons:
+        whole = contours.raster(polygon, row.shape)
+        monkeypatch.setattr(contours, "_BLOCK", 7)
+        assert (contours.raster(polygon, row.shape) == whole).all()
+        monkeypatch.undo()
+        clear = slow_contours.distance(polygon, centres) > 1e-6
+        assert (whole.ravel() == slow_contours.inside(polygon, centres))[clear].all()

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from .relations import crosses_itself, find_crossings, relate
 
 # Crossings are rounded to this many decimals of a pixel: two edges through one centre then agree that it lies on them.
 _DECIMALS = 9
+_BLOCK = 1 << 20  # crossings of edges and rows computed at once, which bounds the memory of a long contour
 # Samples along a pixel's side for areas without a formula. Odd, so that samples lie on the pixel centres: contours that
 # hold a pixel then have an area.
 _FINENESS = 9
@@ -68,22 +70,32 @@ def raster(polygon: Polygon, shape: tuple[int, int]) -> Raster:
     """Return a (rows, columns) array of whether each pixel centre is inside; what lies beyond it is clipped."""
     rows, columns = shape
     low, high = edges_upwards(polygon)
-    first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.int64)
-    edge, row = expand(first, np.clip(np.ceil(high[:, 1]), 0, rows).astype(np.int64) - first)
+    first, end = (np.clip(np.ceil(ends[:, 1]), 0, rows).astype(np.int64) for ends in (low, high))
     inside = np.zeros(shape, np.bool_)
-    if len(row) == 0:
-        return inside
-    # From the lower end, whichever way the edge runs, so that neighbours that share an edge compute it alike.
-    u = low[edge, 0] + (row - low[edge, 1]) * _slope(low, high, edge)
-    column = np.clip(np.ceil(np.round(u, _DECIMALS)), 0, columns).astype(np.int64)
     # Only the box of the crossings is computed: each crossing turns inside to outside for the rest of its row.
-    top, left = row.min(), column.min()
-    height, width = int(row.max() - top) + 1, int(column.max() - left) + 1
-    pixel = (row - top) * width + (column - left)
-    toggles = (np.bincount(pixel, minlength=height * width) & 1).astype(np.uint8).reshape(height, width)
+    top, height = int(first.min()), int(end.max() - first.min())
+    if height <= 0:
+        return inside
+    left, right = np.clip((np.floor(polygon[:, 0].min()), np.ceil(polygon[:, 0].max()) + 1), 0, columns).astype(int)
+    width = int(right - left) + 1
+    toggles = np.zeros(height * width, np.uint8)
+    for block in _blocks(end - first):
+        edge, row = expand(first[block], (end - first)[block])
+        edge += block.start
+        # From the lower end, whichever way the edge runs, so that neighbours that share an edge compute it alike.
+        u = low[edge, 0] + (row - low[edge, 1]) * _slope(low, high, edge)
+        column = np.clip(np.ceil(np.round(u, _DECIMALS)), 0, columns).astype(np.int64)
+        toggles ^= (np.bincount((row - top) * width + (column - left), minlength=len(toggles)) & 1).astype(np.uint8)
     box = inside[top : top + height, left : left + width]
-    box[:] = np.bitwise_xor.accumulate(toggles, axis=1)[:, : box.shape[1]]
+    box[:] = np.bitwise_xor.accumulate(toggles.reshape(height, width), axis=1)[:, : box.shape[1]]
     return inside
+
+
+def _blocks(count: Numbers) -> list[slice]:
+    """Cut edges into runs that cross no more than about _BLOCK rows together. count: the rows that each edge crosses."""
+    total = np.cumsum(count)
+    cuts = [0, *np.searchsorted(total, np.arange(_BLOCK, total[-1], _BLOCK)).tolist(), len(count)]
+    return [slice(start, end) for start, end in pairwise(cuts) if start < end]
 
 
 def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, float] = (1, 1)) -> Arrangement:
