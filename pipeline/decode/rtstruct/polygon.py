@@ -61,7 +61,15 @@ def distance(polygon: Polygon, points: Polygon) -> NDArray[np.float64]:
 
 
 def to_edges(points: Polygon, start: Polygon, along: Polygon) -> NDArray[np.float64]:
-    """Measure the distance from points to edges, each given by its start and its vector; the arrays broadcast."""
+    """Measure the distance from points to edges. The arrays broadcast.
+
+    Args:
+        points: (..., 2).
+        start: (..., 2), of each edge.
+        along: (..., 2), from its start to its end.
+
+    Returns: (...) in the unit of all three.
+    """
     length = np.maximum((along**2).sum(axis=-1), np.finfo(float).tiny)
     to = points - start
     foot = np.clip((to * along).sum(axis=-1) / length, 0, 1)[..., None] * along
