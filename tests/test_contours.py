@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from pipeline.decode.rtstruct.contours import area, area_of, arrange, crosses_itself, fill, raster, relate
+from pipeline.decode.rtstruct.contours import area, area_of, arrange, fill, raster
+from pipeline.decode.rtstruct.edge_tree import EdgeTree
+from pipeline.decode.rtstruct.relations import crosses_itself
+from pipeline.decode.rtstruct.relations import relate as relate_trees
 from tests.helpers.rtphantom import ellipse, rectangle
 
 SHAPE = (13, 17)  # rows, columns
 quarters = st.tuples(st.integers(-8, 76), st.integers(-8, 60)).map(lambda p: (Fraction(p[0], 4), Fraction(p[1], 4)))
 polygons = st.lists(quarters, min_size=3, max_size=9)
+
+
+def relate(b: np.ndarray, a: np.ndarray, tolerance: float) -> str:
+    return relate_trees(EdgeTree.of(b), EdgeTree.of(a), tolerance)
 
 
 def test_a_rectangle_holds_its_lower_edges_and_not_its_upper_ones():

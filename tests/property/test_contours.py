@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.decode.rtstruct.contours import _crossings, raster
+from pipeline.decode.rtstruct.contours import raster
+from pipeline.decode.rtstruct.relations import find_crossings
 from tests.test_contours import SHAPE, polygons, quarters
 
 
@@ -52,4 +53,4 @@ def test_every_crossing_is_found_from_either_polygon(one, other):
         for c, d in zip(other, [*other[1:], other[0]], strict=True):
             expected += side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
     p, q = np.array(one, float), np.array(other, float)
-    assert len(_crossings(p, q)[0]) == len(_crossings(q, p)[0]) == expected
+    assert len(find_crossings(p, q).edge) == len(find_crossings(q, p).edge) == expected

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...core.findings import Code, Finding, PipelineError, Severity, refuse
-from .contour import CLAUSE, INTERPOLATED, UNTYPED, Contour, kind_of
+from .contour import CLAUSE, INTERPOLATED, KNOWN, UNTYPED, Contour, kind_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -24,6 +25,25 @@ if TYPE_CHECKING:
 _COUNT = "Number of Contour Points (3006,0046)"
 _TYPE = "Contour Geometric Type (3006,0042)"
 _HINT = "The points were read as they stand in Contour Data (3006,0050). Look at these contours over the image."
+
+
+_GEOMETRIC_TYPE, _IMAGES, _POINT_COUNT = 0x30060042, 0x30060016, 0x30060046
+# The values as every writer pads them. Any other goes the way of pydicom.
+_PLAIN_KINDS = {term.encode().ljust(len(term) + len(term) % 2): term for term in KNOWN}
+_PLAIN_COUNT = re.compile(rb"[0-9]{1,10} ?")
+
+
+def _one_image(vr_and_length: str) -> re.Pattern[bytes]:
+    """Match a Contour Image Sequence (3006,0016) of one item with two UIDs. The caller compares the lengths."""
+    elements = "".join(
+        rf"\x08\x00\x{byte}\x11{vr_and_length.format(name)}(?P<{name}>[0-9.]+\x00?)"
+        for byte, name in (("50", "kind"), ("55", "uid"))
+    )
+    return re.compile(rf"\xfe\xff\x00\xe0(?P<item_length>.{{4}})(?P<item>{elements})".encode("ascii"), re.DOTALL)
+
+
+_ONE_IMAGE = (_one_image("UI(?P<{}_length>..)"), _one_image("(?P<{}_length>.{{4}})"))  # explicit and implicit VR
+_LENGTHS = ("item", "kind", "uid")
 
 
 class _Oddity(NamedTuple):
@@ -63,12 +83,28 @@ def contour_items(item: Dataset | None) -> Sequence[Dataset]:
 
 def kind_of_item(contour: Dataset) -> str:
     """Return the Contour Geometric Type of an item, as the standard spells it."""
-    return kind_of(str(contour.get("ContourGeometricType") or ""))
+    plain = _PLAIN_KINDS.get(_unread(contour, _GEOMETRIC_TYPE, "CS"))
+    return plain or kind_of(str(contour.get("ContourGeometricType") or ""))
 
 
 def image_uids_of(contour: Dataset) -> tuple[str, ...]:
     """Return the SOP Instance UIDs of the images that a contour names as those it was drawn on."""
+    value = _unread(contour, _IMAGES, "SQ")
+    for pattern in _ONE_IMAGE:
+        plain = pattern.fullmatch(value)
+        if plain and all(int.from_bytes(plain[f"{n}_length"], "little") == len(plain[n]) for n in _LENGTHS):
+            return (plain["uid"].rstrip(b"\0").decode("ascii"),)
     return tuple(str(i.get("ReferencedSOPInstanceUID", "")) for i in contour.get("ContourImageSequence") or ())
+
+
+def _unread(contour: Dataset, tag: int, vr: str) -> bytes:
+    """Return the bytes of an element that pydicom has not turned into a value yet, b"" where there are none.
+
+    To turn them takes most of the time of a plain contour.
+    """
+    element: Any = contour.get_item(tag)
+    raw = element is not None and element.is_raw and element.is_little_endian and element.VR in (None, vr)
+    return element.value if raw and isinstance(element.value, bytes) else b""
 
 
 def read_contours(file: str, name: str, item: Dataset | None) -> tuple[list[Contour], list[Finding]]:
@@ -98,7 +134,8 @@ def read_contours(file: str, name: str, item: Dataset | None) -> tuple[list[Cont
 def _oddities_of_kind(contour: Dataset, kind: str) -> tuple[_Oddity, ...]:
     if kind in _KINDS:
         return (_KINDS[kind],)
-    return () if str(contour.get("ContourGeometricType")) == kind else (_SPELLING,)
+    plain = _PLAIN_KINDS.get(_unread(contour, _GEOMETRIC_TYPE, "CS"))
+    return () if plain == kind or str(contour.get("ContourGeometricType")) == kind else (_SPELLING,)
 
 
 def _finding(name: str, oddity: _Oddity, numbers: Sequence[int], of: int) -> Finding:
@@ -144,11 +181,18 @@ def _numbers(raw: Any, oddities: list[_Oddity]) -> NDArray[np.float64]:
     if b"," in text and b"." not in text:
         text = text.replace(b",", b".")
         oddities.append(_COMMAS)
-    return np.array(text.split(b"\\") if text else (), dtype=np.float64)
+    values = text.split(b"\\") if text else []
+    try:
+        return np.fromiter(map(float, values), np.float64, len(values))
+    except ValueError:  # numpy knows a few spellings more, and words what it does not know
+        return np.array(values, dtype=np.float64)
 
 
 def _count(contour: Dataset) -> float | None:
     """Return the Number of Contour Points, None where it is missing or no number."""
+    plain = _unread(contour, _POINT_COUNT, "IS")
+    if _PLAIN_COUNT.fullmatch(plain):
+        return float(plain)
     try:
         value = contour.get("NumberOfContourPoints")
         return None if value is None or value == "" else float(value)

@@ -14,18 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-Polygon = NDArray[np.float64]
-Raster = NDArray[np.bool_]
-Relation = Literal["apart", "within", "around", "same", "overlapping"]
+from .edge_tree import EdgeTree
+from .polygon import Numbers, Polygon, Raster, edges_upwards, expand
+from .relations import crosses_itself, find_crossings, relate
 
 # Crossings are rounded to this many decimals of a pixel: two edges through one centre then agree that it lies on them.
 _DECIMALS = 9
-_BLOCK = 256  # points tested at once, which bounds the memory of a pair of long contours
+_BLOCK = 1 << 20  # crossings of edges and rows computed at once, which bounds the memory of a long contour
 # Samples along a pixel's side for areas without a formula. Odd, so that samples lie on the pixel centres: contours that
 # hold a pixel then have an area.
 _FINENESS = 9
@@ -68,23 +69,33 @@ class _Relations:
 def raster(polygon: Polygon, shape: tuple[int, int]) -> Raster:
     """Return a (rows, columns) array of whether each pixel centre is inside; what lies beyond it is clipped."""
     rows, columns = shape
-    low, high = _edges_upwards(polygon)
-    first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.int64)
-    edge, row = _expand(first, np.clip(np.ceil(high[:, 1]), 0, rows).astype(np.int64) - first)
+    low, high = edges_upwards(polygon)
+    first, end = (np.clip(np.ceil(ends[:, 1]), 0, rows).astype(np.int64) for ends in (low, high))
     inside = np.zeros(shape, np.bool_)
-    if len(row) == 0:
-        return inside
-    # From the lower end, whichever way the edge runs, so that neighbours that share an edge compute it alike.
-    u = low[edge, 0] + (row - low[edge, 1]) * _slope(low, high, edge)
-    column = np.clip(np.ceil(np.round(u, _DECIMALS)), 0, columns).astype(np.int64)
     # Only the box of the crossings is computed: each crossing turns inside to outside for the rest of its row.
-    top, left = row.min(), column.min()
-    height, width = int(row.max() - top) + 1, int(column.max() - left) + 1
-    pixel = (row - top) * width + (column - left)
-    toggles = (np.bincount(pixel, minlength=height * width) & 1).astype(np.uint8).reshape(height, width)
+    top, height = int(first.min()), int(end.max() - first.min())
+    if height <= 0:
+        return inside
+    left, right = np.clip((np.floor(polygon[:, 0].min()), np.ceil(polygon[:, 0].max()) + 1), 0, columns).astype(int)
+    width = int(right - left) + 1
+    toggles = np.zeros(height * width, np.uint8)
+    for block in _blocks(end - first):
+        edge, row = expand(first[block], (end - first)[block])
+        edge += block.start
+        # From the lower end, whichever way the edge runs, so that neighbours that share an edge compute it alike.
+        u = low[edge, 0] + (row - low[edge, 1]) * _slope(low, high, edge)
+        column = np.clip(np.ceil(np.round(u, _DECIMALS)), 0, columns).astype(np.int64)
+        toggles ^= (np.bincount((row - top) * width + (column - left), minlength=len(toggles)) & 1).astype(np.uint8)
     box = inside[top : top + height, left : left + width]
-    box[:] = np.bitwise_xor.accumulate(toggles, axis=1)[:, : box.shape[1]]
+    box[:] = np.bitwise_xor.accumulate(toggles.reshape(height, width), axis=1)[:, : box.shape[1]]
     return inside
+
+
+def _blocks(count: Numbers) -> list[slice]:
+    """Cut edges into runs that cross no more than about _BLOCK rows together. count: the rows that each edge crosses."""
+    total = np.cumsum(count)
+    cuts = [0, *np.searchsorted(total, np.arange(_BLOCK, total[-1], _BLOCK)).tolist(), len(count)]
+    return [slice(start, end) for start, end in pairwise(cuts) if start < end]
 
 
 def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, float] = (1, 1)) -> Arrangement:
@@ -106,13 +117,16 @@ def arrange(polygons: Sequence[Polygon], tolerance: float, scale: tuple[float, f
 
 def _relate_all(polygons: Sequence[Polygon], tolerance: float) -> _Relations:
     """Relate every pair of polygons whose boxes meet. A repeated polygon is related to no further one."""
+    if len(polygons) == 1:
+        return _Relations((frozenset(),), (), frozenset())
     boxes = np.array([(*p.min(0), *p.max(0)) for p in polygons])
+    tree = cache(lambda n: EdgeTree.of(polygons[n]))
     around: list[set[int]] = [set() for _ in polygons]
     overlapping, repeated = [], set()
-    for b, polygon in enumerate(polygons):
+    for b in range(len(polygons)):
         near = np.flatnonzero((boxes[:b, :2] < boxes[b, 2:]).all(1) & (boxes[:b, 2:] > boxes[b, :2]).all(1))
         for a in map(int, near):
-            relation = "apart" if a in repeated else relate(polygon, polygons[a], tolerance)
+            relation = "apart" if a in repeated else relate(tree(b), tree(a), tolerance)
             if relation == "same":
                 repeated.add(b)
                 break
@@ -193,151 +207,17 @@ def area_of(polygon: Polygon, crossed: bool) -> float:
     v = polygon[:, 1]
     heights = np.unique(v)
     if crossed:
-        edge, along, _ = _crossings(polygon, polygon)
+        edge, along, _ = find_crossings(polygon, polygon)
         heights = np.union1d(heights, v[edge] + along * (np.roll(v, -1) - v)[edge])
     middles = (heights[1:] + heights[:-1]) / 2
-    low, high = _edges_upwards(polygon)
+    low, high = edges_upwards(polygon)
     first = np.searchsorted(middles, low[:, 1])
-    edge, slab = _expand(first, np.searchsorted(middles, high[:, 1]) - first)
+    edge, slab = expand(first, np.searchsorted(middles, high[:, 1]) - first)
     u = low[edge, 0] + (middles[slab] - low[edge, 1]) * _slope(low, high, edge)
     order = np.lexsort((u, slab))  # every slab has an even number of edges, so in and out alternate throughout
     swept = (u * np.diff(heights)[slab])[order]
     return float(swept[1::2].sum() - swept[::2].sum())
 
 
-def relate(b: Polygon, a: Polygon, tolerance: float) -> Relation:
-    """Find how b lies to a: from where their boundaries run and, where these only touch, from a point inside.
-
-    Args:
-        b: (n, 2) the polygon that is described.
-        a: (m, 2) the polygon it is compared with.
-        tolerance: boundaries nearer than this touch and do not overlap, in the polygons' unit.
-
-    Returns:
-        "within" where b lies in a, "around" where a lies in b, or one of the relations that hold for both.
-    """
-    b_inside, b_outside = _sides(b, a, tolerance)
-    a_inside, a_outside = _sides(a, b, tolerance)
-    if (b_inside and b_outside) or (a_inside and a_outside) or (b_inside and a_inside):
-        return "overlapping"
-    if not b_outside and (b_inside or _holds_centre_of(a, b)):
-        same = not a_outside and _holds_centre_of(b, a)
-        return "same" if same else "within"
-    if not a_outside and (a_inside or _holds_centre_of(b, a)):
-        return "around"
-    return "apart"
-
-
-def crosses_itself(polygon: Polygon, tolerance: float) -> bool:
-    """Return whether two edges cross, with all four ends further than `tolerance` from the other edge's line.
-
-    The channel of a keyhole runs there and back on one line, so it does not cross itself.
-    """
-    return bool((_crossings(polygon, polygon)[2] > tolerance).any())
-
-
-def distance(polygon: Polygon, points: Polygon) -> NDArray[np.float64]:
-    """Measure the (n,) distances from each point to the nearest edge, in the unit of both."""
-    along = np.roll(polygon, -1, axis=0) - polygon
-    length = np.maximum((along**2).sum(axis=1), np.finfo(float).tiny)
-    nearest = np.empty(len(points))
-    for block in _blocks(len(points)):
-        to = points[block, None] - polygon
-        foot = np.clip((to * along).sum(axis=2) / length, 0, 1)[..., None] * along
-        nearest[block] = np.sqrt(((to - foot) ** 2).sum(axis=2).min(axis=1))
-    return nearest
-
-
-def _sides(b: Polygon, a: Polygon, tolerance: float) -> tuple[bool, bool]:
-    """Return whether any of the boundary of b lies inside a, and outside a, further than `tolerance` from a's boundary.
-
-    The boundary is cut where it crosses a's, so each piece lies on one side, and testing its middle and ends is enough.
-    """
-    edge, along, _ = _crossings(b, a)
-    count = len(b)
-    cuts = np.unique(np.concatenate([np.arange(count + 1.0), edge + along]))
-    middle = (cuts[1:] + cuts[:-1]) / 2
-    # A cut may lie so near the end of the last edge that the middle is rounded to the end itself.
-    whole = np.minimum(middle.astype(np.int64), count - 1)
-    start, end = b[whole], b[(whole + 1) % count]
-    points = np.concatenate([b, start + (middle - whole)[:, None] * (end - start)])
-    inside = _holds(a, points)
-    far = distance(a, points) > tolerance
-    return bool((inside & far).any()), bool((~inside & far).any())
-
-
-def _crossings(p: Polygon, q: Polygon) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Find where edges of p properly cross edges of q: the edge of p, how far along it (0 to 1), and how deep.
-
-    Depth is the smallest distance of the four ends to the other edge's line. Only edges whose boxes meet are compared.
-    """
-    p_end, q_end = np.roll(p, -1, axis=0), np.roll(q, -1, axis=0)
-    p_low, p_high, q_low, q_high = (f(a, b) for a, b in ((p, p_end), (q, q_end)) for f in (np.minimum, np.maximum))
-    order = np.argsort(q_low[:, 1], kind="stable")
-    starts = q_low[order, 1]
-    tallest = (q_high[:, 1] - q_low[:, 1]).max()
-    first = np.searchsorted(starts, p_low[:, 1] - tallest)
-    e, nth = _expand(first, np.searchsorted(starts, p_high[:, 1], side="right") - first)
-    f = order[nth]
-    meet = (p_low[e, 0] <= q_high[f, 0]) & (q_low[f, 0] <= p_high[e, 0]) & (p_low[e, 1] <= q_high[f, 1])
-    e, f = e[meet], f[meet]
-    p0, p_along, q0, q_along = p[e], (p_end - p)[e], q[f], (q_end - q)[f]
-    q_from, q_to = _cross(p_along, q0 - p0), _cross(p_along, q0 + q_along - p0)
-    p_from, p_to = _cross(q_along, p0 - q0), _cross(q_along, p0 + p_along - q0)
-    proper = (q_from * q_to < 0) & (p_from * p_to < 0)
-    p_from, p_to, q_from, q_to = (values[proper] for values in (p_from, p_to, q_from, q_to))
-    to_p = np.minimum(np.abs(q_from), np.abs(q_to)) / np.linalg.norm(p_along[proper], axis=1)
-    to_q = np.minimum(np.abs(p_from), np.abs(p_to)) / np.linalg.norm(q_along[proper], axis=1)
-    return e[proper], p_from / (p_from - p_to), np.minimum(to_p, to_q)
-
-
-def _holds(polygon: Polygon, points: Polygon) -> NDArray[np.bool_]:
-    """Return for each of the (n,) points whether it is inside, by the even-odd rule."""
-    low, high = _edges_upwards(polygon)
-    inside = np.empty(len(points), np.bool_)
-    for block in _blocks(len(points)):
-        u, v = points[block, 0, None], points[block, 1, None]
-        meets = (low[:, 1] <= v) & (v < high[:, 1])
-        left = _cross(high - low, np.stack(np.broadcast_arrays(u - low[:, 0], v - low[:, 1]), -1)) <= 0
-        inside[block] = (meets & left).sum(axis=1) % 2 == 1
-    return inside
-
-
-def _holds_centre_of(outer: Polygon, inner: Polygon) -> bool:
-    """Return whether `outer` holds a point inside `inner`: the middle of its widest run at a height without vertices."""
-    rows = np.unique(inner[:, 1])
-    if len(rows) < 2:
-        return False
-    tallest = int(np.diff(rows).argmax())
-    v = (rows[tallest] + rows[tallest + 1]) / 2
-    low, high = _edges_upwards(inner)
-    meets = (low[:, 1] <= v) & (v < high[:, 1])
-    low, high = low[meets], high[meets]
-    u = np.sort(low[:, 0] + (v - low[:, 1]) / (high[:, 1] - low[:, 1]) * (high[:, 0] - low[:, 0]))
-    widest = int((u[1::2] - u[::2]).argmax())
-    return bool(_holds(outer, np.array([[(u[2 * widest] + u[2 * widest + 1]) / 2, v]]))[0])
-
-
-def _edges_upwards(polygon: Polygon) -> tuple[Polygon, Polygon]:
-    """Return the lower and the upper end of every edge."""
-    following = np.roll(polygon, -1, axis=0)
-    down = (polygon[:, 1] > following[:, 1])[:, None]
-    return np.where(down, following, polygon), np.where(down, polygon, following)
-
-
-def _slope(low: Polygon, high: Polygon, edge: NDArray[np.int64]) -> NDArray[np.float64]:
+def _slope(low: Polygon, high: Polygon, edge: Numbers) -> NDArray[np.float64]:
     return np.asarray((high[edge, 0] - low[edge, 0]) / (high[edge, 1] - low[edge, 1]))
-
-
-def _expand(first: NDArray[np.int64], count: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """List count[n] numbers from first[n] on, for each n: every n, repeated, and the numbers in a second array."""
-    n = np.repeat(np.arange(len(first)), count)
-    return n, np.arange(len(n)) - np.repeat(np.cumsum(count) - count, count) + first[n]
-
-
-def _cross(a: Polygon, b: Polygon) -> NDArray[np.float64]:
-    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
-
-
-def _blocks(count: int) -> list[slice]:
-    return [slice(start, start + _BLOCK) for start in range(0, count, _BLOCK)]

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...volume.mask import Array, Voxels
-from .contours import Arrangement, Polygon, Raster, distance, fill
+from .contours import Arrangement, fill
+from .polygon import Polygon, Raster, distance
 
 Pair = NDArray[np.float64]  # of u and v
 

@@ -68,8 +68,9 @@ def place(
     work = Filling(name, len(contours), grid, limit_mm)
     check_unit(work, contours)
     closed = _keep_closed(work, contours)
-    axis = _find_axis(work, closed)
-    layers: Sequence[Layer] = _keep_inside_grid(work, _group_layers(work, closed, axis), axis)
+    indices = [work.to_indices(c.points) for c in closed]
+    axis = _find_axis(work, closed, indices)
+    layers: Sequence[Layer] = _keep_inside_grid(work, _group_layers(work, closed, indices, axis), axis)
     note_combined(work, layers)
     if interpolate:
         text = f"voxels were interpolated between contours at {len(layers)} positions, by their signed distances"
@@ -124,11 +125,11 @@ def _keep_closed(work: Filling, contours: Sequence[Contour]) -> list[Contour]:
     return areas
 
 
-def _find_axis(work: Filling, contours: Sequence[Contour]) -> int:
+def _find_axis(work: Filling, contours: Sequence[Contour], indices: Sequence[NDArray[np.float64]]) -> int:
     """Find the index direction all contours are stacked along: k where they fit it, else where they are flattest."""
     axes: dict[int, list[Contour]] = {}
-    for contour in contours:
-        extent_mm = np.ptp(work.to_indices(contour.points), axis=0) * work.steps_mm
+    for contour, index in zip(contours, indices, strict=True):
+        extent_mm = (index.max(axis=0) - index.min(axis=0)) * work.steps_mm
         axis = 2 if extent_mm[2] <= work.limit_mm else int(extent_mm.argmin())
         if extent_mm[axis] > work.limit_mm:
             raise _off_plane_refusal(work, contour, float(extent_mm[axis]))
@@ -176,10 +177,11 @@ def _off_plane_refusal(work: Filling, contour: Contour, across_mm: float) -> Pip
     )
 
 
-def _group_layers(work: Filling, contours: Sequence[Contour], axis: int) -> list[Layer]:
+def _group_layers(
+    work: Filling, contours: Sequence[Contour], indices: Sequence[NDArray[np.float64]], axis: int
+) -> list[Layer]:
     """Group the contours by position along the axis, ascending; positions nearer than the limit are one layer."""
     u, v = plane_axes(axis)
-    indices = [work.to_indices(c.points) for c in contours]
     positions = np.array([q[:, axis].mean() for q in indices])
     order = np.argsort(positions, kind="stable")
     new = np.diff(positions[order]) * work.steps_mm[axis] > work.limit_mm

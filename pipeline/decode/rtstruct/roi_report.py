@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...geometry.grid import Grid
-from .contours import Raster, area
+from .contours import area
 from .layers import Layer, measure_step, plane_axes
+from .polygon import Raster
 
 
 @dataclass(frozen=True, slots=True)
