@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -206,7 +205,7 @@ def versions() -> dict[str, str]:
                     rest.removesuffix(".dist-info").removesuffix(".egg-info").split("-")[0]
                 )
     named = {package: found[package.casefold()] for package in _VERSIONED if package.casefold() in found}
-    return {"python": platform.python_version()} | named
+    return {"python": sys.version.split()[0]} | named
 
 
 def _digest(path: Path) -> str:
