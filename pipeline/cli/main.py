@@ -33,7 +33,9 @@ examples
   verimask convert MASK_DIR --source CT_DIR -o m.nii.gz    on the grid of the images it was drawn on
   verimask convert STUDY_DIR -o nifti/                everything in a study
 """
-_GARBAGE_AFTER = 50_000  # new objects: modules and headers are kept, and looking through them at every 700 finds nothing
+_GARBAGE_AFTER = (
+    50_000  # new objects: modules and headers are kept, and looking through them at every 700 finds nothing
+)
 _INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended: 128 + SIGINT
 
 

@@ -20,16 +20,17 @@ from dataclasses import replace
 from importlib import import_module
 from itertools import product
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..geometry.affine import Matrix
-from ..geometry.axis_order import Order
-from ..volume.colour import RGB24, SAMPLES, from_samples
-from ..volume.mask import Array
-from .agreement import Job, Testimony
 from .child import describe_error, find_version, serve
+from .testimony import Job, Testimony
+
+if TYPE_CHECKING:
+    from ..geometry.affine import Matrix
+    from ..geometry.axis_order import Order
+    from ..volume.mask import Array
 
 NAME = "dicom2nifti"
 # pydicom and nibabel import these with themselves, and nothing that is asked here needs them: half of the import time.
@@ -49,6 +50,8 @@ def stored_order(ras: Matrix) -> Order:
     looks at the inverse affine, where a small spacing weighs more. So on oblique grids of unequal spacings its LAS need
     not be that of nibabel (`geometry.axis_order.order_for`).
     """
+    from ..geometry.axis_order import Order
+
     steps = np.linalg.inv(ras)[:3, :3]
     axis_for = dict[int, int]()  # patient direction (left-right, back-front, foot-head) to axis
     for axis, world in sorted(product(range(3), range(3)), key=lambda aw: (-abs(steps[aw]), aw[1])):
@@ -64,7 +67,7 @@ def main() -> None:
     for name in _LATER:
         _import_later(name)
     missing = (*_DOWNLOADS, *(_DECODERS if sys.argv[1:] == ["headers"] else ()))
-    sys.modules.update(dict.fromkeys(missing))  # type: ignore[arg-type]  # as if they were not installed
+    sys.modules.update(dict.fromkeys(missing))  # as if they were not installed
     import dicom2nifti  # noqa: F401  (paid while the parent reads headers)
 
     np.allclose = _remember(np.allclose)
@@ -93,7 +96,7 @@ def _remember(compare: Callable[..., bool]) -> Callable[..., bool]:
 
     def remembered(one: Any, other: Any, *limits: Any, **named: Any) -> bool:
         arrays = np.asarray(one), np.asarray(other)
-        if any(a.dtype.hasobject or a.nbytes > _SMALL for a in arrays):  # bytes that are not the value, or no directions
+        if any(a.dtype.hasobject or a.nbytes > _SMALL for a in arrays):  # no numbers, or no direction
             return compare(one, other, *limits, **named)
         key = (*((a.shape, a.dtype, a.tobytes()) for a in arrays), limits, *named.items())
         if key not in known:
@@ -169,11 +172,15 @@ def _write_nothing(*_: object) -> None:
 
 def _without_samples(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a block of colours that has its samples along the last axis."""
+    from ..volume.colour import SAMPLES
+
     return shape[:-1] if shape[-1] == SAMPLES else shape
 
 
 def _as_colours(array: Array, shape: tuple[int, ...]) -> Array:
     """Red, green and blue of voxels that are RGBA, or have their samples along the last axis."""
+    from ..volume.colour import RGB24, SAMPLES, from_samples
+
     if array.dtype.names is not None:
         samples = np.stack([array[name] for name in RGB24.names or ()], -1)
     else:
