@@ -33,8 +33,9 @@ class Exit(IntEnum):
 class Code(str, Enum):
     """Every defect that has a name. The value is STAGE.NAME."""
 
-    # PROGRAM: bugs of ours
+    # PROGRAM: bugs of ours, and of what we run on
     UNEXPECTED = "PROGRAM.UNEXPECTED"
+    PROCESS_ENDED = "PROGRAM.PROCESS_ENDED"
     # OPTIONS: what was asked for
     BAD_OPTION = "OPTIONS.BAD_OPTION"
     IDLE_OPTION = "OPTIONS.IDLE_OPTION"
@@ -46,6 +47,7 @@ class Code(str, Enum):
     UNSUPPORTED_VERSION = "SCAN.UNSUPPORTED_VERSION"
     FILE_LEFT_OUT = "SCAN.FILE_LEFT_OUT"
     FILE_UNREAD = "SCAN.FILE_UNREAD"
+    INPUT_CHANGED = "SCAN.INPUT_CHANGED"
     ENCODING_DIFFERS = "SCAN.ENCODING_DIFFERS"
     UNREADABLE_NUMBER = "SCAN.UNREADABLE_NUMBER"
     # PIXELS: bytes that must be what the header says of them
@@ -258,6 +260,7 @@ EXIT_BY_CODE = {
     Code.BAD_OPTION: Exit.USAGE,
     Code.IDLE_OPTION: Exit.USAGE,
     Code.UNEXPECTED: Exit.INTERNAL_ERROR,
+    Code.PROCESS_ENDED: Exit.INTERNAL_ERROR,
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,
     Code.NO_DICOM: Exit.NOTHING_TO_CONVERT,
     Code.CORRUPT_FILE: Exit.CORRUPT_INPUT,
@@ -267,6 +270,7 @@ EXIT_BY_CODE = {
     Code.PIXEL_LENGTH: Exit.CORRUPT_INPUT,
     Code.HIGH_BIT: Exit.CORRUPT_INPUT,
     Code.FILE_UNREAD: Exit.CORRUPT_INPUT,
+    Code.INPUT_CHANGED: Exit.CORRUPT_INPUT,
     Code.NO_SUCH_SERIES: Exit.NOTHING_TO_CONVERT,
     Code.SEVERAL_SERIES: Exit.NOTHING_TO_CONVERT,
     Code.NO_SUCH_PART: Exit.NOTHING_TO_CONVERT,

@@ -9,6 +9,8 @@ from __future__ import annotations
 ROWS: dict[str, tuple[str, ...]] = {
     "UNEXPECTED": ("The program met a case it was not written for; the fault is not in your data.",
         "Please report it with the message; other items of the same run are converted all the same."),
+    "PROCESS_ENDED": ("A process that converted one of many inputs died: a library crashed, or memory ran out.",
+        "Convert that input alone, or with a smaller --jobs; the others were converted all the same."),
     "BAD_OPTION": ("An option, or a field of a request or policy, has a value that is not allowed.",
         "Give one of the values that the message names."),
     "IDLE_OPTION": ("An option was given that can have no effect on anything that is converted.",
@@ -27,6 +29,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Nothing, unless it should have been part of the mask."),
     "FILE_UNREAD": ("A file that may be a plane of the series cannot be read.",
         "Copy it again, or go on without it by --on-unread leave-out; the result stays unconfirmed."),
+    "INPUT_CHANGED": ("A file was changed while it was being converted, so nobody can say which of its bytes were read.",
+        "Convert again when nothing writes to the inputs any more."),
     "ENCODING_DIFFERS": ("A file is encoded in another way than its header declares; it was read as its bytes are.",
         "Nothing; tell whoever wrote the file.", "PS3.10 7.1"),
     "UNREADABLE_NUMBER": ("A number that is needed cannot be read, and nothing is assumed in its place.",
