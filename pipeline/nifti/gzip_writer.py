@@ -22,9 +22,8 @@ from struct import pack
 from threading import Thread
 from typing import IO, Any, NamedTuple
 
-from .crc32 import combine
-
 from ..core.workers import count_cores
+from .crc32 import combine
 
 _BLOCK = 1 << 20  # bytes that are deflated at once
 _THREADS = 2
