@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import permutations, product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -28,11 +28,12 @@ from pipeline.conversion.request import RunDetails
 from pipeline.conversion.write import finish
 from pipeline.core.findings import Exit
 from pipeline.crosscheck import dcm2niix, known_wrong, panel
-from pipeline.crosscheck.agreement import Agreement, Job, describe_order, judge
-from pipeline.crosscheck.agreement import Testimony as Told  # a class called Test… would be collected
+from pipeline.crosscheck.agreement import Agreement, describe_order, judge
 from pipeline.crosscheck.child import Child
-from pipeline.crosscheck.dicom2nifti import _renumber
+from pipeline.crosscheck.dicom2nifti import _remember, _renumber
 from pipeline.crosscheck.panel import Panel
+from pipeline.crosscheck.testimony import Job
+from pipeline.crosscheck.testimony import Testimony as Told  # a class called Test… would be collected
 from pipeline.dicom.frame import Frame
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
@@ -589,3 +590,23 @@ def test_a_program_that_fails_confirms_nothing(
     assert re.search(words, told.words)
     assert not told.confirms
     assert outcome.verdict == ("VERIFIED" if told.status == "FAILED" else "UNCONFIRMED")
+
+
+def test_the_same_directions_are_compared_once() -> None:
+    compared: list[tuple[Any, Any]] = []
+
+    def allclose(one: Any, other: Any, **limits: float) -> bool:
+        compared.append((one, other))
+        return bool(np.allclose(one, other, **limits))
+
+    remembered = _remember(allclose)
+    first, near, far = [1.0, 0.0, 0.0], np.array([1.0, 1e-4, 0.0]), np.array([1.0, 0.5, 0.0])
+    for _ in range(3):
+        assert remembered(first, near, rtol=0.001, atol=0.001)
+        assert not remembered(first, far, rtol=0.001, atol=0.001)
+        assert remembered(first, far, rtol=0.001, atol=0.6)  # another question
+    assert len(compared) == 3
+    block = np.zeros(1000)  # no direction: its bytes are not kept
+    assert remembered(block, block)
+    assert remembered(block, block)
+    assert len(compared) == 5

@@ -23,7 +23,8 @@ from pipeline.conversion.record import Outcome
 from pipeline.conversion.request import ExportDescription
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
-from pipeline.crosscheck.agreement import Testimony, judge
+from pipeline.crosscheck.agreement import judge
+from pipeline.crosscheck.testimony import Testimony
 from pipeline.dicom.frame import frames_of
 from pipeline.dicom.header import read_header
 from pipeline.dicom.pixels import read_plane, stored_type

@@ -17,10 +17,10 @@ from pipeline.conversion.product import Product, product_of_part
 from pipeline.core.findings import Code
 from pipeline.core.policy import Policy
 from pipeline.crosscheck.agreement import Agreement, judge
-from pipeline.crosscheck.agreement import Testimony as Told
 from pipeline.crosscheck.known_colours import ColourRule
 from pipeline.crosscheck.known_wrong import Rule, predict
 from pipeline.crosscheck.panel import Panel
+from pipeline.crosscheck.testimony import Testimony as Told
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
 from tests.helpers.cases_colour import palette, unique_tables

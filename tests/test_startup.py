@@ -22,6 +22,15 @@ main(sys.argv[2:])
 """
 
 
+WITNESS = """
+import json, sys
+from verimask.crosscheck import dicom2nifti as witness
+witness.serve = lambda *_: print(json.dumps([n for n, m in sys.modules.items() if getattr(m, "__spec__", None)]))
+sys.argv = ["dicom2nifti", *sys.argv[1:]]
+witness.main()
+"""
+
+
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("startup") / "in"
@@ -74,6 +83,17 @@ def test_a_native_series_is_converted_without_pydicom(tmp_path: Path, series: Pa
 def test_the_cross_check_imports_its_witness_elsewhere(tmp_path: Path, series: Path) -> None:
     imported = modules(tmp_path, "convert", str(series), "-o", str(tmp_path / "a.nii.gz"))
     assert packages(imported).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("asked_for", ["headers", "pixels"])
+def test_the_witness_imports_neither_downloads_nor_resampling(asked_for: str) -> None:
+    done = subprocess.run([sys.executable, "-c", WITNESS, asked_for], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    imported = set(json.loads(done.stdout))
+    assert {"dicom2nifti.convert_dicom", "pydicom.filereader", "nibabel.nifti1"} <= imported
+    assert packages(imported).isdisjoint({"requests", "urllib3", "ssl", "http", "tqdm", "scipy", "unittest", "asyncio"})
+    assert ("gdcm" in imported) <= (asked_for == "pixels")
+    assert_not_imported(imported, "crosscheck.agreement", "geometry.grid")
 
 
 def test_versions_are_those_of_the_packages_metadata() -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -231,7 +230,7 @@ def versions() -> dict[str, str]:
                     rest.removesuffix(".dist-info").removesuffix(".egg-info").split("-")[0]
                 )
     named = {package: found[package.casefold()] for package in _VERSIONED if package.casefold() in found}
-    return {"python": platform.python_version()} | named
+    return {"python": sys.version.split()[0]} | named
 
 
 def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str, Any]:

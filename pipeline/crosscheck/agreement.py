@@ -25,6 +25,7 @@ from ..geometry.grid import Grid
 from ..geometry.index_map import axes_of, find_index_map, reorder
 from ..volume.colour import is_rgb, luminance, to_samples
 from ..volume.mask import Array, Physical
+from .testimony import Testimony
 
 if TYPE_CHECKING:
     from .prediction import Prediction
@@ -37,37 +38,6 @@ _ENDS = (0, 255)  # of the range of a sample
 _HALF = 0.5  # of a level, by which a sample is rounded
 _CUT_OFF = 8.0  # levels of luminance: 4.5 were measured at the edges of bars of pure colours, the worst there are
 Status = Literal["AGREES", "REORDERED", "REFUSED", "KNOWN_WRONG", "DIFFERS", "ABSENT", "FAILED"]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a witness is given: files and 1-based frame numbers in our plane order.
-
-    voxels: whether it is asked for voxels or for the affine alone. whole: whether our planes are all that the files hold;
-    a witness cannot be shown only some frames of a file.
-    """
-
-    files: tuple[str, ...]
-    frame_numbers: tuple[int, ...]
-    voxels: bool
-    whole: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Testimony:
-    """What a witness gave: RAS affine and shape of its array, the array when voxels were asked for, or its refusal.
-
-    note: what the reader of the result is to know. failure: why there is no answer, in words of ours.
-    """
-
-    witness: str
-    version: str
-    affine_ras: Matrix | None = None
-    shape: tuple[int, ...] = ()
-    array: Array | None = None
-    refusal: str = ""
-    note: str = ""
-    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
     from subprocess import Popen
 
-    from .agreement import Job, Testimony
+    from .testimony import Job, Testimony
 
 _LONGEST = 1 << 20  # bytes of an answer: it is one line of numbers and words
 _LAST_WORDS = 300  # bytes of standard error that are kept: a line or two, which name the error
@@ -73,7 +73,7 @@ class Child:
 
     def receive(self, limit_s: float = 600.0) -> Testimony:
         """Wait at most `limit_s` for the answer to the last job sent; return it, or how the child failed."""
-        from .agreement import Testimony
+        from .testimony import Testimony
 
         if self._process is not None and not self.failure:
             try:
@@ -204,7 +204,7 @@ def _read_testimony(witness: str, line: bytes) -> Testimony:
 
     import numpy as np
 
-    from .agreement import Testimony
+    from .testimony import Testimony
 
     try:
         answer = json.loads(line)
@@ -247,7 +247,7 @@ def serve(witness: str, version: Callable[[], str], answer: Callable[[Job], Test
     import json
     from queue import SimpleQueue
 
-    from .agreement import Job, Testimony
+    from .testimony import Job, Testimony
 
     output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the witness prints must not break the protocol
@@ -277,6 +277,7 @@ def _take_jobs(jobs: SimpleQueue[bytes], folder: str) -> None:
     os._exit(0)
 
 
+@lru_cache
 def find_version(package: str) -> str:
     """Find the version of an installed package."""
     from importlib import metadata

@@ -9,7 +9,6 @@ import numpy as np
 
 from ..core.workers import describe_exit, kill, own_group
 from ..volume.mask import Array
-from .agreement import Job, Testimony
 from .child import (
     ONLY_WHOLE,
     WitnessFailure,
@@ -19,6 +18,7 @@ from .child import (
     strip_folders,
 )
 from .job_files import put_files
+from .testimony import Job, Testimony
 
 NAME = "dcm2niix"
 _REASONS = ("Error", "Unsupported", "not large enough")

@@ -14,24 +14,31 @@ from __future__ import annotations
 
 import gc
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
 from itertools import product
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..geometry.affine import Matrix
-from ..geometry.axis_order import Order
-from ..volume.colour import RGB24, SAMPLES, from_samples
-from ..volume.mask import Array
-from .agreement import Job, Testimony
 from .child import describe_error, find_version, serve
+from .testimony import Job, Testimony
+
+if TYPE_CHECKING:
+    from ..geometry.affine import Matrix
+    from ..geometry.axis_order import Order
+    from ..volume.mask import Array
 
 NAME = "dicom2nifti"
-_DECODERS = ("gdcm", "pylibjpeg", "openjpeg", "jpeg_ls", "PIL")  # that pydicom imports with itself
+# pydicom and nibabel import these with themselves, and nothing that is asked here needs them: half of the import time.
+_DECODERS = ("gdcm", "pylibjpeg", "openjpeg", "jpeg_ls", "PIL")  # for voxels alone
+_DOWNLOADS = ("requests", "tqdm")  # of pydicom's example files
+_LATER = ("scipy", "scipy.ndimage", "urllib.request", "pydicom.examples")  # for resampling, downloads and documentation
+_SMALL = 1024  # bytes of an array whose comparison is remembered
+_REMEMBERED = 1000  # comparisons
 # Its checks that refuse what is sound: few planes, a lean, jitter, implicit VR. What they guard, Proof 1 has judged.
 _LIFTED = ("slicecount", "orientation", "orthogonal", "slice_increment", "multiframe_implicit")
 
@@ -43,6 +50,8 @@ def stored_order(ras: Matrix) -> Order:
     looks at the inverse affine, where a small spacing weighs more. So on oblique grids of unequal spacings its LAS need
     not be that of nibabel (`geometry.axis_order.order_for`).
     """
+    from ..geometry.axis_order import Order
+
     steps = np.linalg.inv(ras)[:3, :3]
     axis_for = dict[int, int]()  # patient direction (left-right, back-front, foot-head) to axis
     for axis, world in sorted(product(range(3), range(3)), key=lambda aw: (-abs(steps[aw]), aw[1])):
@@ -54,13 +63,15 @@ def stored_order(ras: Matrix) -> Order:
 
 
 def main() -> None:
-    _import_later("scipy.ndimage")  # a third of its import time, for resampling, which it is not asked to do
-    if sys.argv[1:] == ["headers"]:
-        sys.modules.update(dict.fromkeys(_DECODERS))  # type: ignore[arg-type]  # as if not installed: a fifth of the import time
+    gc.disable()  # it collects garbage for every series itself
+    for name in _LATER:
+        _import_later(name)
+    missing = (*_DOWNLOADS, *(_DECODERS if sys.argv[1:] == ["headers"] else ()))
+    sys.modules.update(dict.fromkeys(missing))  # as if they were not installed
     import dicom2nifti  # noqa: F401  (paid while the parent reads headers)
 
-    gc.freeze()  # it collects garbage for every series itself, and need not look at its own modules each time
-    gc.disable()
+    np.allclose = _remember(np.allclose)
+    gc.freeze()  # and need not look at its own modules each time
     serve(NAME, lambda: find_version(NAME), _answer)
 
 
@@ -74,6 +85,27 @@ def _import_later(name: str) -> None:
     placeholder = ModuleType(name)
     placeholder.__dict__["__getattr__"] = load
     sys.modules[name] = placeholder
+
+
+def _remember(compare: Callable[..., bool]) -> Callable[..., bool]:
+    """Make a comparison of two arrays answer at once where it was asked the same before.
+
+    dicom2nifti holds the directions of every plane against those of the first, six times each: half of its own time.
+    """
+    known = dict[tuple[Any, ...], bool]()
+
+    def remembered(one: Any, other: Any, *limits: Any, **named: Any) -> bool:
+        arrays = np.asarray(one), np.asarray(other)
+        if any(a.dtype.hasobject or a.nbytes > _SMALL for a in arrays):  # no numbers, or no direction
+            return compare(one, other, *limits, **named)
+        key = (*((a.shape, a.dtype, a.tobytes()) for a in arrays), limits, *named.items())
+        if key not in known:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[key] = compare(one, other, *limits, **named)
+        return known[key]
+
+    return remembered
 
 
 def _answer(job: Job) -> Testimony:
@@ -96,8 +128,6 @@ def _has_one_place(job: Job) -> bool:
 
 
 def _convert(job: Job, *, lenient: bool) -> Testimony:
-    from unittest import mock
-
     from dicom2nifti import common, convert_dicom, convert_generic, settings
     from nibabel.nifti1 import Nifti1Image
 
@@ -106,13 +136,13 @@ def _convert(job: Job, *, lenient: bool) -> Testimony:
         _renumber(datasets)
     with ExitStack() as patched:
         if not job.voxels:
-            patched.enter_context(mock.patch.object(common, "get_volume_pixeldata", _make_single_block))
-            patched.enter_context(mock.patch.object(common, "multiframe_to_block", _make_multi_block))
-            patched.enter_context(mock.patch.object(convert_generic, "create_rgba_nifti", Nifti1Image))
+            patched.enter_context(_replaced(common, "get_volume_pixeldata", _make_single_block))
+            patched.enter_context(_replaced(common, "multiframe_to_block", _make_multi_block))
+            patched.enter_context(_replaced(convert_generic, "create_rgba_nifti", Nifti1Image))
         for name in _LIFTED if lenient else ():
-            patched.enter_context(mock.patch.object(settings, f"validate_{name}", False))
+            patched.enter_context(_replaced(settings, f"validate_{name}", False))
         # It insists on writing what it reorders; the image it returns is enough.
-        patched.enter_context(mock.patch.object(Nifti1Image, "to_filename"))
+        patched.enter_context(_replaced(Nifti1Image, "to_filename", _write_nothing))
         image = convert_dicom.dicom_array_to_nifti(datasets, None, reorient_nifti=True)["NII"]
     shape, affine = tuple(image.shape), np.asarray(image.affine, float)
     if datasets[0].get("SamplesPerPixel", 1) == 1:
@@ -122,13 +152,35 @@ def _convert(job: Job, *, lenient: bool) -> Testimony:
     return Testimony(NAME, find_version(NAME), affine, shape, array)
 
 
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Give a module or a class another attribute for a while (`unittest.mock` would import asyncio)."""
+    own = {key: kept for key, kept in vars(owner).items() if key == name}
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if own:
+            setattr(owner, name, own[name])
+        else:  # it was inherited
+            delattr(owner, name)
+
+
+def _write_nothing(*_: object) -> None:
+    """Stand in for what writes a file."""
+
+
 def _without_samples(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a block of colours that has its samples along the last axis."""
+    from ..volume.colour import SAMPLES
+
     return shape[:-1] if shape[-1] == SAMPLES else shape
 
 
 def _as_colours(array: Array, shape: tuple[int, ...]) -> Array:
     """Red, green and blue of voxels that are RGBA, or have their samples along the last axis."""
+    from ..volume.colour import RGB24, SAMPLES, from_samples
+
     if array.dtype.names is not None:
         samples = np.stack([array[name] for name in RGB24.names or ()], -1)
     else:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from ..geometry.grid import Grid
     from ..geometry.stack import Stack
     from ..volume.mask import Array, Physical
-    from .agreement import Agreement, Job, Testimony
+    from .agreement import Agreement
+    from .testimony import Job, Testimony
 
 
 _SIZE_OF_LIMIT = 1 << 30  # bytes that one time limit is for: the slowest witness decodes some 2 MB a second
@@ -78,7 +79,7 @@ class Panel:
             same_series: whether it is another volume of the series that was asked about last.
         """
         # The order of a mosaic's tiles shows in the voxels alone: its affine is that of a whole block either way.
-        from .agreement import Job
+        from .testimony import Job
 
         deep = voxels and (self._policy.crosscheck == "voxels" or any(f.tile for f in frames))
         if self._job is not None and (self._frames, self._job.voxels) == (tuple(frames), deep):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..dicom.frame import Frame
-    from .agreement import Testimony
+    from .testimony import Testimony
 
 _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
     "dicom2nifti": (

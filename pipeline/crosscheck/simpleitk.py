@@ -15,9 +15,9 @@ import numpy as np
 from ..geometry.affine import LPS_TO_RAS
 from ..volume.colour import SAMPLES, from_samples
 from ..volume.mask import Array
-from .agreement import Job, Testimony
 from .child import find_version, serve
 from .job_files import put_files
+from .testimony import Job, Testimony
 
 NAME = "SimpleITK"
 _MOST = 255  # of a sample of 8 bits

@@ -300,7 +300,9 @@ def _no_mask(frame: Frame, what: str, measured: float, limit: float, unit: str) 
 
 
 def _all_known(plane: Array, seen: set[int]) -> bool:
-    """Return whether a plane holds only two values already seen: the usual binary plane, at memory speed."""
+    """Return whether a plane surely holds only values already seen: the usual plane of a mask, at memory speed."""
+    if plane.dtype.kind == "u" and seen and len(seen) == max(seen) + 1:  # all values from 0 to the highest
+        return int(plane.max()) < len(seen)
     if not 1 <= len(seen) <= 2:
         return False
     return sum(int(np.count_nonzero(plane == value)) for value in seen) == plane.size

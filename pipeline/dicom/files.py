@@ -77,10 +77,9 @@ def find_files(inputs: Iterable[Path]) -> Iterator[FoundFile]:
             if _folder_id(os.stat(start)) in above:
                 continue
             above |= _folders_above(start)
-        for found in _find_below(start, walked, starts):
-            key = os.path.realpath(found.path)
-            if found.why_unreadable or key not in seen:
-                seen.add(key)
+        for found, real in _find_below(start, walked, starts):
+            if found.why_unreadable or real not in seen:
+                seen.add(real)
                 yield found
 
 
@@ -111,10 +110,13 @@ def _folders_above(start: Path) -> set[_FolderId]:
     return found
 
 
-def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[FoundFile]:
-    """Find what is at one input. Adds to `walked` the folders that were entered, and to `links` the links to folders."""
+def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Iterator[tuple[FoundFile, str]]:
+    """Find what is at one input, each with its real path.
+
+    Adds to `walked` the folders that were entered, and to `links` the links to folders.
+    """
     if not start.is_dir():
-        yield FoundFile(start, _why_unreadable(start))
+        yield FoundFile(start, _why_unreadable(start)), os.path.realpath(start)
         return
     open_ = [start]
     while open_:
@@ -126,8 +128,9 @@ def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Itera
             with os.scandir(folder) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            yield FoundFile(folder, f"it is a folder that cannot be listed: {error.strerror}")
+            yield FoundFile(folder, f"it is a folder that cannot be listed: {error.strerror}"), os.path.realpath(folder)
             continue
+        real_folder = os.path.realpath(folder)  # once: to resolve every file would look at every folder above it again
         deeper = []
         for entry in listed:
             path = folder / entry.name
@@ -137,7 +140,8 @@ def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Itera
             elif kind == "link to a folder":
                 links.append(path)
             else:
-                yield FoundFile(path, why)
+                is_link = entry.is_symlink()
+                yield FoundFile(path, why), os.path.realpath(path) if is_link else os.path.join(real_folder, entry.name)
         open_ += reversed(deeper)
 
 

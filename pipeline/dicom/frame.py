@@ -120,6 +120,8 @@ class Frame:
 
     def whole(self, keyword: str, default: int) -> int:
         """As `real`, for a whole number."""
+        if not self.values and not self.header.unreadable and type(value := self.header.get(keyword, default)) is int:
+            return value  # the usual case; asked a dozen times for every frame
         number = self.real(keyword, default)
         if number != int(number):
             raise unreadable_number(self, keyword, f"{number:g} is not a whole number")
