@@ -26,10 +26,11 @@ from pipeline.dicom.split_volumes import split
 from tests.helpers.cases_colour import palette, unique_tables
 from tests.helpers.colour_series import JPEG, NATIVE, RLE, grey_jpeg, smooth_colours
 from tests.helpers.hard_case import SMALL
-from tests.helpers.hard_edits import moved, tags
+from tests.helpers.hard_edits import both, moved, tags
 from tests.helpers.meta import declare
 from tests.helpers.mosaics import Mosaic
 from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, write
+from tests.helpers.pixel_kinds import stored_as
 from tests.helpers.vector_edits import AXIAL, FRAMES, RETIRED, at_top, dose, nuclear, values
 
 OBLIQUE = replace(SMALL, iop=ORIENTATIONS["oblique"])
@@ -374,6 +375,27 @@ def test_tiny_values_are_held_against_their_own_size(tmp_path: Path, witnesses: 
     assert judged(told, product).confirms
     assert told.array is not None
     assert judged(replace(told, array=told.array * 1.1), product).status == "DIFFERS"
+
+
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+def test_a_voxel_that_is_no_number_excuses_no_other(tmp_path: Path, witnesses: Panel, odd: float) -> None:
+    """Neither where a rule explains the place: it must be met by the same voxels, but for these."""
+
+    def one_odd(k: int, dataset: Dataset) -> None:
+        pixels = np.frombuffer(dataset.FloatPixelData, "<f4").copy()
+        pixels[5] = odd
+        dataset.FloatPixelData = pixels.tobytes()
+
+    write(tmp_path, SMALL, edit=both(moved(lambda k: (0, 0, JITTER[k])), stored_as("f4"), one_odd))
+    product = product_of(tmp_path)
+    told = told_by(witnesses, "dcm2niix", product)
+    assert judged(told, product).status == "KNOWN_WRONG"
+    assert told.array is not None
+    at = tuple(np.argwhere(~np.isfinite(told.array))[0])
+    for voxel, value in ((at, 7.0), ((at[0] + 1, *at[1:]), 1e6)):
+        spoiled = np.array(told.array)
+        spoiled[voxel] = value
+        assert judged(replace(told, array=spoiled), product).status == "DIFFERS"
 
 
 # GE's epi_pepolar

@@ -238,19 +238,18 @@ def _is_met(block: _Block, rule: Prediction, limit_mm: float, planes: Callable[[
     """Whether a witness gives exactly what was predicted of it. The place is compared first, since it is cheaper."""
     if _compare(replace(block, array=None), rule.grid, limit_mm, None).difference:
         return False
-    return not _compare(block, rule.grid, limit_mm, rule.expected(planes()), rule.within, excuses_nan=True).difference
+    expected, chance = rule.expected(planes()), rule.leaves_to_chance
+    return not _compare(block, rule.grid, limit_mm, expected, rule.within, excuses_nan=chance).difference
 
 
 def _expect_values(physical: Physical, planes: Callable[[], Iterable[Array]]) -> Iterator[tuple[Array, float]]:
     """Compute the values of our planes, and how large the numbers are that a reader rounds when it computes them."""
+    from .prediction import find_largest
+
     for k, plane in enumerate(planes()):
         values = np.asarray(physical(k, plane))
-        if is_rgb(values.dtype):  # nothing was computed
-            yield values, 0.0
-            continue
-        offset = np.abs(np.asarray(physical(k, np.zeros((1, 1), plane.dtype)), np.float64)).max()
-        sizes = np.abs(values.astype(np.float64))
-        yield values, float(max(sizes.max(where=np.isfinite(sizes), initial=0.0), offset))
+        offset = np.asarray(physical(k, np.zeros((1, 1), plane.dtype)))
+        yield values, max(find_largest(values), find_largest(offset))
 
 
 def _take_our_step(lps: Matrix, shape: Sequence[int], grid: Grid) -> Matrix:

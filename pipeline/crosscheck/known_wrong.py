@@ -6,7 +6,8 @@ Rules:
 - A place is a grid, and which of our planes lie on it; values are computed anew from the stored ones. Faults may add up:
   every place is tried with every kind of values.
 - Lossy JPEG alone is not computed anew: decoders may differ by one level (ISO/IEC 10918-2), and so much is excused.
-- A value that a witness leaves to chance is predicted as NaN and excuses any value there. No other value may be NaN.
+- A value that a witness leaves to chance is predicted as NaN and excuses any value there, by those rules alone that leave
+  some to chance; by any other, a NaN must be one.
 """
 
 from __future__ import annotations

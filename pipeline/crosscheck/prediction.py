@@ -55,6 +55,9 @@ class Rule(Enum):
     ONE_SLOPE = "take slopes for one that differ by less than 0.00000012"
 
 
+_LEFT_TO_CHANCE = frozenset((Rule.BRIGHT_BITS, Rule.NARROW_CODE_STREAM))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """What a witness is known to give, under some rules.
@@ -75,6 +78,11 @@ class Prediction:
     def words(self) -> str:
         return "; ".join(str(rule.value) for rule in self.rules)
 
+    @property
+    def leaves_to_chance(self) -> bool:
+        """Whether a NaN among its values stands for one that the witness leaves to chance."""
+        return not _LEFT_TO_CHANCE.isdisjoint(self.rules)
+
     def expected(self, planes: Iterable[Array]) -> Iterator[tuple[Array, float]] | None:
         """The values of every plane of `grid` and the largest number of each, computed from the planes of our file.
 
@@ -88,12 +96,15 @@ class Prediction:
         elif self.picks is not None:  # they come in our order, and are wanted in another
             kept = list(computed)
             computed = (kept[n] for n in self.picks)
-        return ((plane, _find_largest(plane)) for plane in computed)
+        return ((plane, find_largest(plane)) for plane in computed)
 
 
-def _find_largest(plane: Array) -> float:
-    """The largest number of a plane, by which its rounding is judged; 0 for colours, which nobody rounds."""
-    return 0.0 if is_rgb(plane.dtype) else float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))
+def find_largest(plane: Array) -> float:
+    """Find the largest finite number of a plane, by which its rounding is judged; 0 for colours, which nobody rounds."""
+    if is_rgb(plane.dtype):
+        return 0.0
+    sizes = np.abs(plane.astype(np.float64))
+    return float(sizes.max(where=np.isfinite(sizes), initial=0.0))
 
 
 def restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[int, ...] | None = None) -> Prediction:
