@@ -91,6 +91,19 @@ def test_the_only_series_in_its_frame_is_taken_with_a_warning(tmp_path: Path, gi
     assert {e.finding.code for e in refused} == (set() if given else {Code.NOT_A_MASK})
 
 
+def test_series_without_uids_are_told_apart(tmp_path: Path) -> None:
+    folder = study(tmp_path / "in", ON_CT, ON_MR)
+    for number, name in enumerate(("ct", "mr"), 1):
+        for path in (folder / name).iterdir():
+            dataset = dcmread(path)
+            del dataset.SeriesInstanceUID
+            dataset.SeriesNumber = number
+            dataset.save_as(path)
+    outcomes, refused = converted(folder / "rs.dcm", folder, tmp_path / "out")
+    assert refused == []
+    assert difference(ON_BOTH_TRUTH, masks_of(outcomes)) == ""
+
+
 def test_series_that_nothing_decides_between_are_named(tmp_path: Path) -> None:
     write_images(tmp_path / "a", G)
     write_images(tmp_path / "b", G, OTHER_SERIES)
