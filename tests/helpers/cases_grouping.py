@@ -225,6 +225,7 @@ def _nameless() -> list[HardCase]:
         HardCase("no Series UID", row, oblique, missing, findings=joined),
         HardCase("an empty Series UID", row, oblique, empty, findings=joined),
         HardCase("mask without Series UID", row, MASK, missing, findings=joined),
+        HardCase("two planes without UID", row, replace(SMALL, shape=(11, 9, 2)), missing, "SEVERAL_SERIES"),
         HardCase("enhanced, no Series UID", row, replace(SMALL, kind="enhanced mr"), missing, findings=joined),
         HardCase(
             "no Series UID in 1 file", row, oblique, tags(lambda k: k == 6, SeriesInstanceUID=None), "CORRUPT_FILE"
