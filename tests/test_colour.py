@@ -520,6 +520,17 @@ AGREED: dict[str, tuple[Callable[[Path], Outcome], int]] = {
 }
 
 
+def test_jpeg_without_a_colour_model_is_left_unconfirmed_and_not_refused_by_what_witnesses_may_do(
+    tmp_path: Path,
+) -> None:
+    for witness in ("SimpleITK", "dcm2niix"):
+        pytest.importorskip(witness)
+    edit = JPEG["Adobe RGB"].edit(COLOURS, PhotometricInterpretation=None)
+    outcome = run(tmp_path, edit, replace(SPEC, transfer_syntax="jpeg"), crosscheck="voxels")
+    assert outcome.verdict == "UNCONFIRMED"
+    assert any("no colour model" in f.message for f in outcome.findings)
+
+
 @pytest.mark.parametrize("name", AGREED)
 def test_other_readers_agree_voxel_for_voxel(tmp_path: Path, name: str) -> None:
     for witness in ("SimpleITK", "dcm2niix"):

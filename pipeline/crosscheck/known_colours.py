@@ -50,7 +50,9 @@ def predict_colours(witness: str, frames: Sequence[Frame]) -> Iterator[tuple[Col
             yield ColourRule.RLE_AS_STORED, lambda n, _: _take_rle_as_stored(frames[n])
         if witness == "SimpleITK" and all(f.header.native and f.get(_MODEL) == "MONOCHROME2" for f in frames):
             yield ColourRule.ONE_SAMPLE, lambda n, _: _take_first_bytes(frames[n])
-        if any(f.header.transfer_syntax.startswith(_WITH_MARKERS) for f in frames):
+        if any(f.header.transfer_syntax.startswith(_WITH_MARKERS) for f in frames) and all(
+            f.get(_MODEL) for f in frames
+        ):
             yield ColourRule.AS_DECLARED, lambda n, _: from_samples(read_as_declared(frames[n]))
 
 
