@@ -221,6 +221,14 @@ CASES: dict[tuple[Rule | ColourRule, str], Case] = {
     (ColourRule.ONE_SAMPLE, ""): Case(
         "SimpleITK", COLOURED, NATIVE["RGB"].edit(COLOURS, PhotometricInterpretation="MONOCHROME2")
     ),
+    **{
+        (ColourRule.ONE_SAMPLE, f"JPEG, {name}"): Case(
+            "SimpleITK",
+            replace(COLOURED, transfer_syntax="jpeg"),
+            JPEG[name].edit(COLOURS, PhotometricInterpretation="MONOCHROME2"),
+        )
+        for name in ("Adobe RGB", "4:4:4", "4:2:2")
+    },
     (ColourRule.PALETTE_APPLIED, ""): Case("SimpleITK", COLOURED, palette(unique_tables(256))),
     **{
         (ColourRule.PALETTE_LEFT_OUT, witness): Case(witness, COLOURED, palette(unique_tables(256)), policy=APPLIED)
