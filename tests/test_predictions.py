@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless
@@ -24,7 +26,7 @@ from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
 from tests.helpers.cases_colour import palette, unique_tables
-from tests.helpers.colour_series import JPEG, NATIVE, RLE, grey_jpeg, smooth_colours
+from tests.helpers.colour_series import JPEG, NATIVE, RLE, grey_jpeg, smooth_colours, to_rgb, to_ybr
 from tests.helpers.hard_case import SMALL
 from tests.helpers.hard_edits import both, moved, tags
 from tests.helpers.meta import declare
@@ -404,6 +406,50 @@ def test_a_voxel_that_is_no_number_excuses_no_other(tmp_path: Path, witnesses: P
         spoiled = np.array(told.array)
         spoiled[voxel] = value
         assert judged(replace(told, array=spoiled), product).status == "DIFFERS"
+
+
+def _with_chrominance(told: Told, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Told:
+    """The same luminance, with other chrominances. change: given (..., 3) YBR."""
+    assert told.array is not None
+    rgb = np.stack([told.array[name] for name in "RGB"], -1)
+    array = np.empty_like(told.array)
+    for n, name in enumerate("RGB"):
+        array[name] = to_rgb(change(to_ybr(rgb)))[..., n]
+    return replace(told, array=array)
+
+
+def _red_on_grey(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Grey values with a mark in pure red on them."""
+    colours = np.repeat(smooth_colours(shape)[..., 1:2], 3, -1)
+    colours[8:24, 8:24] = 255, 0, 0
+    return colours
+
+
+@pytest.mark.parametrize("name", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("colours", [COLOURS, _red_on_grey(COLOURED.shape)], ids=["smooth", "red on grey"])
+def test_other_chrominances_are_no_rounding(
+    tmp_path: Path, witnesses: Panel, colours: NDArray[np.uint8], name: str
+) -> None:
+    write(tmp_path, replace(COLOURED, transfer_syntax="jpeg"), edit=JPEG[name].edit(colours))
+    product = product_of(tmp_path)
+    told = told_by(witnesses, "dcm2niix", product)
+    assert judged(told, product).status == "KNOWN_WRONG"
+    for change in (lambda ybr: ybr[..., [0, 2, 1]], lambda ybr: np.where([True, False, False], ybr, np.uint8(128))):
+        agreement = judged(_with_chrominance(told, change), product)
+        assert agreement.status == "DIFFERS"
+        assert 0 < int(agreement.words.split(", ")[1].split()[0]) <= int(agreement.words.split()[0])
+
+
+def test_bars_of_pure_colours_are_not_disputed(tmp_path: Path, witnesses: Panel) -> None:
+    """Where samples are cut off, the luminance of two decoders differs by more than eight levels."""
+    pure = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255], [255, 0, 255]], np.uint8)
+    i, j, k = np.meshgrid(*(np.arange(n) for n in (48, 32, 4)), indexing="ij")
+    bars = pure[(i // (k + 1) + 3 * (j // (k + 2))) % 6]
+    spec = replace(COLOURED, shape=(48, 32, 4), transfer_syntax="jpeg")
+    write(tmp_path, spec, edit=JPEG["4:2:0"].edit(bars))
+    product = product_of(tmp_path)
+    agreement = judged(told_by(witnesses, "dcm2niix", product), product)
+    assert agreement.status == "KNOWN_WRONG", agreement
 
 
 # GE's epi_pepolar
