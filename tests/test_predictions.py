@@ -193,6 +193,15 @@ CASES: dict[tuple[Rule | ColourRule, str], Case] = {
         "dcm2niix", WIDE, dose(WIDE, further=lambda d: _up_to_2_to_the_32(0, values(SpacingBetweenSlices="2")(d) or d))
     ),
     (Rule.SWAPPED_WORDS, ""): Case("SimpleITK", replace(OBLIQUE, bits_allocated=32), after=_big_endian),
+    **{
+        (Rule.TWELVE_PACKED, name): Case("dcm2niix", spec, tags(BitsAllocated=12, BitsStored=12, HighBit=11))
+        for name, spec in {
+            "": OBLIQUE,
+            "signed and rescaled": replace(OBLIQUE, signed=True, rescale=((2.0, -1024.0),)),
+            "multi-frame": replace(OBLIQUE, kind="enhanced ct"),
+            "big endian": replace(OBLIQUE, transfer_syntax="big endian"),
+        }.items()
+    },
     (Rule.ONE_SLOPE, ""): Case("dcm2niix", replace(OBLIQUE, rescale=tuple((1e-8 * (10 + k), 0.0) for k in range(7)))),
     (Rule.JPEG_ROUNDING, "grey"): Case(
         "dcm2niix", replace(COLOURED, transfer_syntax="jpeg"), grey_jpeg(COLOURS[..., 1]), seen=3

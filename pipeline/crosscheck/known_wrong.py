@@ -26,8 +26,10 @@ from ..dicom.encoding import EXPLICIT_BIG
 from ..dicom.frame import Frame, spacing_attribute
 from ..dicom.modality import real_world_mapping, rescale_of, rescales
 from ..dicom.one_bit import is_one_bit
+from ..dicom.pixel_layout import layout_of
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
+from ..dicom.source_file import open_source
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
 from ..volume.mask import Array, Physical
@@ -194,6 +196,8 @@ def _predict_dcm2niix_values(frames: Sequence[Frame], physical: Physical) -> Ite
         yield Rule.NARROW_CODE_STREAM, lambda n, _: _rescale(frames[n], _pack)
     if may_be_reversed(frames):
         yield Rule.ROWS_TURNED, lambda n, plane: physical(n, plane)[::-1]
+    if all(_is_taken_for_packed(f) for f in frames):
+        yield Rule.TWELVE_PACKED, lambda n, _: _rescale(frames[n], _unpack_twelve)
     pairs = rescales(frames)
     if 0 < np.ptp(pairs, axis=0).max() <= _SAME_SLOPE:
         for pair in (pairs[0], pairs[-1]):
@@ -277,6 +281,26 @@ def _pack(frame: Frame, stored: Array) -> Array:
     packed = np.full(stored.size, np.nan)
     packed[:half] = stored.astype(np.uint8).ravel()[: 2 * half].view("<i2")
     return packed.reshape(stored.shape)
+
+
+def _is_taken_for_packed(frame: Frame) -> bool:
+    """Whether values of 12 bits allocated take 16 each, uncompressed."""
+    return frame.get("BitsAllocated") == 12 and frame.header.native and layout_of(frame.header).in_words
+
+
+def _unpack_twelve(frame: Frame, stored: Array) -> Array:
+    """Take three bytes of the file for two values, of all its frames on; the second of the two keeps all of its 16 bits."""
+    voxel = np.arange((frame.number - 1) * stored.size, frame.number * stored.size)
+    at = voxel * 3 // 2
+    data = bytearray(int(at[-1] - at[0]) + 2)
+    with open_source(frame.path) as file:
+        layout_of(frame.header).read_into(file, int(at[0]), memoryview(data))
+    at -= at[0]
+    first, second = (np.frombuffer(data, np.uint8)[at + n].astype(np.uint16) for n in (0, 1))
+    packed = np.where(voxel % 2, first | second << 8, (first << 8 | second) >> 4).astype(np.uint16)
+    if frame.header.transfer_syntax == EXPLICIT_BIG:
+        packed = packed.byteswap()
+    return packed.view(np.int16).reshape(stored.shape)
 
 
 _PLACES = {

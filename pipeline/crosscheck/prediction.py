@@ -52,6 +52,7 @@ class Rule(Enum):
     SWAPPED_WORDS = "exchange the two words of 32-bit values in big endian"
     SIGNED_32 = "take unsigned 32-bit values for signed"
     SIGNED_DOSE = "leave out Dose Grid Scaling, and take unsigned 32-bit values for signed"
+    TWELVE_PACKED = "take 12 bits allocated for two values in three bytes, of which every other keeps 16 bits"
     ONE_SLOPE = "take slopes for one that differ by less than 0.00000012"
 
 
