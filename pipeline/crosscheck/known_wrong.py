@@ -35,7 +35,7 @@ from ..geometry.stack import Stack
 from ..volume.mask import Array, Physical
 from .known_colours import predict_colours
 from .mosaic_faults import sheet_grid, way_of_dcm2niix, way_of_dicom2nifti
-from .prediction import Prediction, Rule, normal_of, position_of, restack
+from .prediction import Prediction, Rule, normal_of, order_in_file, position_of, restack
 from .vector_faults import leave_doses, lose_place, step_by_tag
 
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32
@@ -89,7 +89,7 @@ def _predict_dicom2nifti_places(stack: Stack, frames: Sequence[Frame]) -> Iterat
             yield restack(Rule.MIRRORED_MOSAIC, grid, *way)
     ranks = [f.rank("InStackPositionNumber") for f in frames]
     if frames[0].header.number_of_frames == count > 1 and sorted(r or 0 for r in ranks) == list(range(1, count + 1)):
-        in_file = sorted(range(count), key=lambda k: frames[k].number)
+        in_file = order_in_file(frames)
         first, last = position_of(frames[in_file[0]]), position_of(frames[in_file[-1]])
         in_stack = tuple(sorted(range(count), key=lambda k: ranks[k] or 0))
         yield restack(Rule.IN_STACK_POSITION, grid, first, (last - first) / (count - 1), in_stack)
@@ -101,7 +101,7 @@ def _predict_simpleitk_places(stack: Stack, frames: Sequence[Frame]) -> Iterator
         yield from _predict_sheet(frames)
     elif frames[0].header.number_of_frames > 1:
         yield from lose_place(stack, frames)
-        in_file = tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
+        in_file = order_in_file(frames)
         lps = stack.grid.lps / [*stack.grid.spacing, 1.0]
         lps[:3, 2], lps[:3, 3] = normal_of(frames[0]), position_of(frames[in_file[0]])
         yield Prediction((Rule.FRAMES_AS_STORED,), Grid(stack.grid.shape, lps), picks=in_file)

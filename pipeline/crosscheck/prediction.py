@@ -14,7 +14,7 @@ import numpy as np
 
 from ..dicom.frame import Frame
 from ..geometry.affine import Matrix
-from ..geometry.grid import Grid, Plane
+from ..geometry.grid import Grid
 from ..volume.colour import is_rgb
 from ..volume.mask import Array, Physical
 
@@ -131,19 +131,18 @@ def restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[i
 
 def position_of(frame: Frame) -> Matrix:
     """Return (3,) the position of a frame's first pixel, LPS mm."""
-    return np.array(_plane_of(frame).position)
+    return np.array(frame.known_plane.position)
 
 
 def normal_of(frame: Frame) -> Matrix:
     """Return (3,) the normal of a frame's plane, of unit length."""
-    return np.array(_plane_of(frame).normal)
+    normal: Matrix = np.array(frame.known_plane.normal)
+    return normal / np.linalg.norm(normal)
 
 
-def _plane_of(frame: Frame) -> Plane:
-    """Return the plane of a frame of a stack. Raises ValueError for a frame without one, which no stack has."""
-    if frame.plane is None:
-        raise ValueError(f"{frame.name} has no plane")
-    return frame.plane
+def order_in_file(frames: Sequence[Frame]) -> tuple[int, ...]:
+    """Return the indices of frames in the order in which they lie in their file."""
+    return tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
 
 
 def _join_tiles(planes: Sequence[Array], tiles: Sequence[int], grid: Grid) -> Array:
