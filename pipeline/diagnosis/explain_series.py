@@ -77,8 +77,7 @@ def explain_inputs(inputs: Sequence[Path], wanted: Wanted) -> list[Explanation]:
     if series.kind == "seg":
         return _explain_seg(found, series, wanted)
     if series.kind == "rtstruct":
-        with_images = scan([*inputs, *wanted.source]) if wanted.source else found
-        explained = explain_structure_set(with_images, series, _POLICY)
+        explained = explain_structure_set(found, series, _POLICY, wanted.source)
         return [Explanation(explained.text, explained.record)]
     if not series.frames:
         words = f"{series.title} is of kind {series.kind}: it holds no planes"
