@@ -20,7 +20,7 @@ from ..dicom.scan import Scan, Series
 from .file_names import file_names
 from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix, origin_of_mask
-from .roi_sources import lay_sources
+from .roi_sources import grid_sources
 from .source import Source, add_image_files
 
 
@@ -48,12 +48,12 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
     given = asked.request.source
     structure = structure_set.read_one(series)
     chosen = rtstruct.choose_rois(structure, asked.request.wanted)
-    sources = lay_sources(structure, chosen.rois, found, given, policy)
+    sources = grid_sources(structure, chosen.rois, found, given, policy)
     if not sources.series and chosen.rois and not given:
         raise _no_source(series, sources.findings if sources.images else ())
     filled: list[_Filled] = []
     names = dict(zip(sources.series, file_names(sources.series), strict=True)) if len(sources.series) > 1 else {}
-    for source, rois in sources.laid:
+    for source, rois in sources.gridded:
         relations = sources.relations
         decoded = rtstruct.fill_rois(rois, source.grid, policy, image_uids=source.image_uids, relations=relations)
         filled.append(_Filled(source, decoded, names.get(source.series, "")))

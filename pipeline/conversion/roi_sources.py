@@ -79,22 +79,22 @@ def assign_sources(
     return RoiSources(list(groups.values()), findings)
 
 
-class LaidSources(NamedTuple):
+class GriddedSources(NamedTuple):
     """The sources of ROIs on their grids. series: of all ROIs that have one, also of those that lie on no grid.
 
     images: every image series there is. relations: of `relate_frames`. findings: what refuses ROIs, or warns of them.
     """
 
-    laid: list[tuple[Source, list[RoiItem]]]
+    gridded: list[tuple[Source, list[RoiItem]]]
     series: list[Series]
     images: Sequence[Series]
     relations: Mapping[str, str]
     findings: list[Finding]
 
 
-def lay_sources(
+def grid_sources(
     structure: StructureSet, rois: Sequence[RoiItem], found: Scan, given: tuple[Path, ...], policy: Policy
-) -> LaidSources:
+) -> GriddedSources:
     """Find the series of each ROI, and lay each on its grid.
 
     Args:
@@ -112,17 +112,17 @@ def lay_sources(
     together = Scan((*scanned.series, *found.series)) if given else found  # registrations are among the inputs
     relations = relate_frames(structure, rois, together)
     sources = assign_sources(structure, rois, images, relations, given=bool(given))
-    laid: list[tuple[Source, list[RoiItem]]] = []
+    gridded: list[tuple[Source, list[RoiItem]]] = []
     findings = list(sources.findings)
     for group in sources.groups:
         try:
             named = frozenset[str]().union(*(uids for roi in group.rois for uids in roi.drawn_on()))
-            laid.append((lay_source(scanned, group.series, policy, named), group.rois))
+            gridded.append((lay_source(scanned, group.series, policy, named), group.rois))
         except Exception as error:
             if len(sources.groups) == 1:
                 raise
             findings.append(_without_grid(group, as_refusal(error)))
-    return LaidSources(laid, [group.series for group in sources.groups], images, relations, findings)
+    return GriddedSources(gridded, [group.series for group in sources.groups], images, relations, findings)
 
 
 def _without_grid(group: RoisOfSource, error: PipelineError) -> Finding:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..conversion.roi_sources import lay_sources
+from ..conversion.roi_sources import GriddedSources, grid_sources
 from ..conversion.source import Source
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
@@ -67,14 +67,11 @@ def explain_structure_set(
     """
     structure = read_one(series)
     chosen = choose_rois(structure, None)
-    sources = lay_sources(structure, chosen.rois, found, source, policy)
-    if not sources.series:
-        raise _no_images(series, sources.findings if sources.images else ())
-    if not sources.laid:
-        first = next(finding for finding in sources.findings if finding.severity is Severity.ERROR)
-        raise PipelineError(first, tuple(finding for finding in sources.findings if finding is not first))
-    rows = [_row(on, entry) for on, rois in sources.laid for entry in rois]
-    used = [on for on, _ in sources.laid]
+    sources = grid_sources(structure, chosen.rois, found, source, policy)
+    if not sources.gridded:
+        raise _without_source(series, sources)
+    rows = [_row(on, entry) for on, rois in sources.gridded for entry in rois]
+    used = [on for on, _ in sources.gridded]
     left_out = [f.message for f in (*chosen.findings, *sources.findings) if f.severity is Severity.ERROR]
     lines = [
         *_introduce(series, len(structure.rois)),
@@ -139,6 +136,14 @@ def _line(row: dict[str, Any]) -> str:
 
 def _title(series: Series) -> str:
     return series.title[:1].upper() + series.title[1:]
+
+
+def _without_source(series: Series, sources: GriddedSources) -> PipelineError:
+    """The refusal of a structure set none of whose ROIs has a source that lies on a grid."""
+    if not sources.series:
+        return _no_images(series, sources.findings if sources.images else ())
+    first = next(finding for finding in sources.findings if finding.severity is Severity.ERROR)
+    return PipelineError(first, tuple(finding for finding in sources.findings if finding is not first))
 
 
 def _no_images(series: Series, findings: Sequence[Finding]) -> PipelineError:
