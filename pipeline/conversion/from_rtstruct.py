@@ -16,6 +16,7 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..decode.rtstruct import decode as rtstruct
 from ..decode.rtstruct import structure_set
 from ..decode.rtstruct.decode import DecodedRois
+from ..decode.rtstruct.structure_set import StructureSet
 from ..dicom.scan import Scan, Series
 from .file_names import file_names
 from .option_effects import Asked
@@ -48,9 +49,9 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
     given = asked.request.source
     structure = structure_set.read_one(series)
     chosen = rtstruct.choose_rois(structure, asked.request.wanted)
-    sources = grid_sources(structure, chosen.rois, found, given, policy)
+    sources = grid_sources(structure, chosen.rois, found, asked)
     if not sources.series and chosen.rois and not given:
-        raise _no_source(series, sources.findings if sources.images else ())
+        raise _no_source(series, structure, sources.findings if sources.images else ())
     filled: list[_Filled] = []
     names = dict(zip(sources.series, file_names(sources.series), strict=True)) if len(sources.series) > 1 else {}
     for source, rois in sources.gridded:
@@ -92,12 +93,12 @@ def _as_products(series: Series, filled: Sequence[_Filled], findings: Sequence[F
     return made
 
 
-def _no_source(series: Series, findings: Sequence[Finding]) -> PipelineError:
+def _no_source(series: Series, structure: StructureSet, findings: Sequence[Finding]) -> PipelineError:
     error = refuse(
         Code.NO_SOURCE,
         f"{series.title} is a structure set: contours, which need the images they were drawn on",
         "Give their folder with --source, or put it among the inputs.",
-        where=tuple(structure_set.referenced_series_uids(series)) or (series.uid,),
+        where=structure_set.referenced_series_uids(structure) or (series.uid,),
         clause="PS3.3 C.8.8.6",
     )
     return PipelineError(error.finding, tuple(findings))

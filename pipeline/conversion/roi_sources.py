@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
-from ..core.policy import Policy
 from ..core.unexpected import as_refusal
 from ..decode.rtstruct.structure_set import Roi, RoiItem, StructureSet
 from ..dicom.encoding import load
 from ..dicom.scan import Scan, Series, table
+from .option_effects import Asked
 from .source import Source, images_in, lay_source
 from .source_choice import SourceChoice, SourceReferences, choose_source, several_sources
 
@@ -92,23 +91,21 @@ class GriddedSources(NamedTuple):
     findings: list[Finding]
 
 
-def grid_sources(
-    structure: StructureSet, rois: Sequence[RoiItem], found: Scan, given: tuple[Path, ...], policy: Policy
-) -> GriddedSources:
+def grid_sources(structure: StructureSet, rois: Sequence[RoiItem], found: Scan, asked: Asked) -> GriddedSources:
     """Find the series of each ROI, and lay each on its grid.
 
     Args:
         structure: the structure set.
         rois: those of its ROIs that are wanted.
         found: where the images are looked for if none were given.
-        given: folders or files of the source; empty for none.
-        policy: how the images are laid on their grids.
+        asked: which source, if any, and how the images are laid on their grids.
 
     Returns: the sources with their ROIs; none where no ROI has one.
 
     Raises: PipelineError of `lay_source` where the only source lies on no grid.
     """
-    scanned, images = images_in(found, given)
+    given = asked.request.source
+    scanned, images = images_in(found, given, asked.looks)
     together = Scan((*scanned.series, *found.series)) if given else found  # registrations are among the inputs
     relations = relate_frames(structure, rois, together)
     sources = assign_sources(structure, rois, images, relations, given=bool(given))
@@ -117,7 +114,7 @@ def grid_sources(
     for group in sources.groups:
         try:
             named = frozenset[str]().union(*(uids for roi in group.rois for uids in roi.drawn_on()))
-            gridded.append((lay_source(scanned, group.series, policy, named), group.rois))
+            gridded.append((lay_source(scanned, group.series, asked.policy, asked.looks, named), group.rois))
         except Exception as error:
             if len(sources.groups) == 1:
                 raise

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..conversion.option_effects import Asked
 from ..conversion.roi_sources import GriddedSources, grid_sources
 from ..conversion.source import Source
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
-from ..core.policy import Policy
 from ..decode.rtstruct.contour_items import read_contours
 from ..decode.rtstruct.decode import choose_rois
 from ..decode.rtstruct.structure_set import RoiItem, read_one
@@ -50,16 +49,13 @@ def structure_set_in(found: Scan, wanted: str | None) -> Series | None:
     return sets[0] if len(sets) == 1 else None
 
 
-def explain_structure_set(
-    found: Scan, series: Series, policy: Policy, source: tuple[Path, ...] = ()
-) -> ExplainedStructureSet:
+def explain_structure_set(found: Scan, series: Series, asked: Asked) -> ExplainedStructureSet:
     """Explain where the ROIs of a structure set lie, and the grid of each series they lie on.
 
     Args:
         found: what the inputs hold, the images among them.
         series: the structure set.
-        policy: how the images are laid on their grids.
-        source: folders or files of the images, where they lie elsewhere.
+        asked: how the images are laid on their grids, and which they are, where they lie elsewhere.
 
     Returns: the explanation.
 
@@ -67,7 +63,7 @@ def explain_structure_set(
     """
     structure = read_one(series)
     chosen = choose_rois(structure, None)
-    sources = grid_sources(structure, chosen.rois, found, source, policy)
+    sources = grid_sources(structure, chosen.rois, found, asked)
     if not sources.gridded:
         raise _without_source(series, sources)
     rows = [_row(on, entry) for on, rois in sources.gridded for entry in rois]
