@@ -27,7 +27,7 @@ SYNTAXES = ["rle", "jpeg lossless", "jpeg-ls", "jpeg 2000", "deflated"]
 @pytest.fixture(autouse=True)
 def _own_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Two processes for every test, ended with it."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(frame_decoder, "count_cores", lambda: 2)
     frame_decoder._processes.cache_clear()
     yield
     for process in frame_decoder._processes() if frame_decoder._processes.cache_info().currsize else ():

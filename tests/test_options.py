@@ -76,6 +76,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "gzip_level": [Try(("9",))],
         "keep_disputed": [Try()],
         "report": [Try()],
+        "jobs": [Try(("2",))],
         "strict": [Try()],
         "write": [Try(("suffix",)), Try(("skip",)), Try(("overwrite",))],
     },

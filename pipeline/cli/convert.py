@@ -1,18 +1,21 @@
 """Run `verimask convert`: write masks and images as NIfTI, with their records and pages.
 
 Rules:
-- What refuses one of many keeps no other from being converted, written or shown.
+- What refuses one of many keeps no other from being converted, written or shown. Each is shown as soon as it is there, in
+  the order of the inputs.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from . import output
 
 if TYPE_CHECKING:
+    from ..conversion.convert_entry import Result
     from ..conversion.record import Outcome
     from ..conversion.request import ExportDescription, Request
     from ..core.findings import PipelineError
@@ -53,30 +56,32 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         options.parser.error("the following arguments are required: -o/--output")
     from ..crosscheck.panel import Panel
 
+    if options.jobs is not None and options.jobs > 1 and not _is_folder(options.output):
+        output.refuse_idle(
+            options, only=["jobs"], why="one file is made by one process; -o a folder (ending in /) is for many"
+        )
     policy = _read_policy(options)
+    if options.jobs is not None and options.jobs > 1:  # They have witnesses of their own.
+        return _convert(options, given, policy, None)
     with Panel(policy) as panel:  # Comes first: its processes start while the rest is imported.
         return _convert(options, given, policy, panel)
 
 
-def _convert(options: argparse.Namespace, given: list[str], policy: Policy, panel: Panel) -> int:
-    from pathlib import Path
-
-    from ..conversion.convert import convert, convert_all
+def _convert(options: argparse.Namespace, given: list[str], policy: Policy, panel: Panel | None) -> int:
+    from ..conversion.convert import convert, convert_each
 
     progress = output.ProgressLine(options)
     common: dict[str, Any] = {
         "request": _read_request(options),
         "policy": policy,
         "progress": progress,
-        "command": ["verimask", *given],
+        "command": ["verimask", *_without_jobs(given)],
         "panel": panel,
         "page": options.report,
     }
-    if options.output.endswith(("/", "\\")) or Path(options.output).is_dir():
-        done, refused = convert_all(options.inputs, options.output, **common)
-        progress.clear()
-        pages = [error for one in done if (error := _try_to_write_page(one, options))]
-        return _report_many(done, [*refused, *pages], options)
+    if _is_folder(options.output):
+        with closing(convert_each(options.inputs, options.output, jobs=options.jobs, **common)) as results:
+            return _report_many(results, progress, options)
     made = convert(options.inputs, options.output, **common)
     progress.clear()
     _write_page(made, options)
@@ -85,6 +90,26 @@ def _convert(options: argparse.Namespace, given: list[str], policy: Policy, pane
     else:
         output.print_outcome(made, options)
     return _exit_of(made, options)
+
+
+def _is_folder(path: str) -> bool:
+    """Whether an output is a folder for many files: it says so, or it is there."""
+    from pathlib import Path
+
+    return path.endswith(("/", "\\")) or Path(path).is_dir()
+
+
+def _without_jobs(given: Sequence[str]) -> list[str]:
+    """What was typed without --jobs, however it was written: the record is the same whatever it is."""
+    kept = []
+    words = iter(given)
+    for word in words:
+        name, _, value = word.partition("=")
+        if len(name) < len("--jo") or not "--jobs".startswith(name):
+            kept.append(word)
+        elif not value:
+            next(words, None)
+    return kept
 
 
 def _try_to_write_page(made: Outcome, options: argparse.Namespace) -> PipelineError | None:
@@ -179,19 +204,36 @@ def _read_policy(options: argparse.Namespace) -> Policy:
     return Policy(**{name: value for name, value in vars(options).items() if name in names})
 
 
-def _report_many(done: Sequence[Outcome], refused: Sequence[PipelineError], options: argparse.Namespace) -> int:
-    """Print what came of many conversions, and return the exit code of all."""
+def _report_many(results: Iterable[Result], progress: output.ProgressLine, options: argparse.Namespace) -> int:
+    """Print what comes of many conversions as it comes, and return the exit code of all."""
+    from ..core.findings import PipelineError
     from .text import describe_summary
 
+    done: list[Outcome] = []
+    refused: list[PipelineError] = []
+    for result in results:
+        made = None if isinstance(result, PipelineError) else result
+        error = result if isinstance(result, PipelineError) else _try_to_write_page(result, options)
+        progress.clear()
+        if made is not None:
+            done.append(made)
+        if error is not None:
+            refused.append(error)
+        if not options.json:
+            _print_result(made, error, options)
+    progress.clear()
     if options.json:
         output.print_json([*(o.record for o in done), *(output.refusal_as_json(e, options) for e in refused)])
     else:
-        for made in done:
-            output.print_outcome(made, options)
-        for error in refused:
-            output.print_refusal(error, options)
         output.print_lines(describe_summary(done, refused), options)
     return output.exit_of_many([_exit_of(made, options) for made in done], refused)
+
+
+def _print_result(made: Outcome | None, error: PipelineError | None, options: argparse.Namespace) -> None:
+    if made is not None:
+        output.print_outcome(made, options)
+    if error is not None:
+        output.print_refusal(error, options)
 
 
 def _exit_of(made: Outcome, options: argparse.Namespace) -> int:

@@ -214,6 +214,17 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
         "--write",
         help="where the output exists: refuse (default), write beside it, pass over what is proven the same, replace",
     )
+    _add_jobs(g)
+
+
+def _add_jobs(g: argparse._ArgumentGroup) -> None:
+    g.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="with -o a folder: convert so many inputs at the same time, each in a process of its own; by default as many as "
+        "there are cores, where it is worth it",
+    )
 
 
 def _parse_fractional(text: str) -> float | str:

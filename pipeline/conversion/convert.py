@@ -7,7 +7,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +16,16 @@ from ..core import arguments
 from ..core.extras import require_extra
 from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
-from ..core.unexpected import as_refusal
+from ..core.workers import count_cores
 from ..crosscheck.panel import Panel
+from .convert_entry import Batch, Result, is_resampled, write_items
 from .file_names import merged_name
 from .looks import Looks
 from .one_series import refuse_broken
 from .option_effects import Asked, everything, refuse_idle
 from .output_path import checked_target, with_suffix
 from .product import Product
-from .products import each_product, finish_product, name_input
+from .products import RunPlan, each_product, find_entries, finish_product, items_of, refuse_idle_on
 from .record import Outcome
 from .request import Progress, Request, RunDetails, silent
 from .write import finish
@@ -69,7 +70,7 @@ def convert(
     details = _details(asked, command, progress, page=page)
     with nullcontext(panel) if panel else Panel(policy) as witnesses:
         product = (_merged if request.merge else _only_product)(given, asked, progress)
-        target = with_suffix(target, "resampled" if _is_resampled(product) else "")
+        target = with_suffix(target, "resampled" if is_resampled(product) else "")
         return finish(product, target, policy, witnesses, details)
 
 
@@ -83,6 +84,7 @@ def convert_all(
     command: Sequence[str] = (),
     panel: Panel | None = None,
     page: bool = False,
+    jobs: int | None = 1,
 ) -> tuple[list[Outcome], list[PipelineError]]:
     """Convert every mask or image among the inputs into a folder.
 
@@ -95,8 +97,10 @@ def convert_all(
         policy: tolerances and choices.
         progress: called with the stage, how much is done, and of how much.
         command: what the user typed, for the record.
-        panel: the witnesses, where the caller has started them, who then ends them.
+        panel: the witnesses, where the caller has started them, who then ends them; other processes have their own.
         page: whether the caller writes a page beside each output.
+        jobs: how many processes work at the same time; None for as many as there are cores, where it is worth it. The files
+            are the same whatever it is.
 
     Returns:
         The outcome of every file that was written or passed over, and every refusal, named.
@@ -104,35 +108,112 @@ def convert_all(
     Raises:
         PipelineError: where nothing can be begun: IDLE_OPTION, NO_DICOM, OUTPUT_NAME, and what refuses a merge.
     """
+    done: list[Outcome] = []
+    refused: list[PipelineError] = []
+    for result in convert_each(
+        inputs,
+        folder,
+        request=request,
+        policy=policy,
+        progress=progress,
+        command=command,
+        panel=panel,
+        page=page,
+        jobs=jobs,
+    ):
+        if isinstance(result, PipelineError):
+            refused.append(result)
+        else:
+            done.append(result)
+    return done, refused
+
+
+def convert_each(
+    inputs: OneOrManyPaths,
+    folder: str | Path,
+    *,
+    request: Request | None = None,
+    policy: Policy | None = None,
+    progress: Progress = silent,
+    command: Sequence[str] = (),
+    panel: Panel | None = None,
+    page: bool = False,
+    jobs: int | None = 1,
+) -> Generator[Result, None, None]:
+    """Convert as `convert_all` does, and yield each outcome or refusal, in the order of the inputs, as soon as it is there.
+
+    Args:
+        inputs: folders or files, one or several.
+        folder: where the files go; it is made.
+        request: which of them, and on which grid.
+        policy: tolerances and choices.
+        progress: called with the stage, how much is done, and of how much.
+        command: what the user typed, for the record.
+        panel: the witnesses, where the caller has started them.
+        page: whether the caller writes a page beside each output.
+        jobs: how many processes work at the same time; None as of `convert_all`.
+
+    Returns: the results.
+
+    Raises: PipelineError as `convert_all` does, before the first result.
+    """
     given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
     target = arguments.path("folder", folder)
+    _check_jobs(jobs, request)
     asked = Asked(request, policy, gzipped=True, in_one=False, looks=Looks())
     details = _details(asked, command, progress, page=page)
-    done: list[Outcome] = []
-    refused: list[PipelineError] = []
-    with nullcontext(panel) if panel else Panel(policy) as witnesses:
-
-        def write(product: Product, name: str, suffix: str) -> None:
-            suffix = "_".join(part for part in (suffix, "resampled" if _is_resampled(product) else "") if part)
-            path = _unused(with_suffix(target / f"{name}.nii.gz", suffix), done)
-            done.append(finish(product, path, policy, witnesses, details))
-
-        if request.merge:
+    if request.merge:
+        with nullcontext(panel) if panel else Panel(policy) as witnesses:
             product = _merged(given, asked, progress)
             _make_folder(target)
-            write(product, merged_name(given), "")
-            return done, refused
-        items = each_product(given, asked, progress)
-        _make_folder(target)  # not before what has no effect was refused
-        for entry, found, result in items:
-            try:
-                if isinstance(result, PipelineError):
-                    raise result
-                write(finish_product(result, found, asked), entry.name, result.suffix)
-            except Exception as error:
-                refused.append(name_input(entry.title, as_refusal(error)))
-    return done, refused
+            suffix = "resampled" if is_resampled(product) else ""
+            path = with_suffix(target / f"{merged_name(given)}.nii.gz", suffix)
+            yield finish(product, path, policy, witnesses, details)
+        return
+    plan = find_entries(given, asked, progress)
+    batch = Batch(asked, details, target, tuple(entry.name for entry in plan.entries))
+    yield from _convert_plan(plan, batch, progress, panel, jobs)
+
+
+def _convert_plan(
+    plan: RunPlan, batch: Batch, progress: Progress, panel: Panel | None, jobs: int | None
+) -> Generator[Result, None, None]:
+    """Convert every entry of a plan, here or in several processes."""
+    most = 1 if jobs == 1 else jobs or count_cores()
+    if most > 1:
+        from .processes import convert_in_processes, count_processes, split
+
+        tasks = split(plan, batch.asked, most)
+        processes = count_processes(jobs, plan, tasks)
+        if processes > 1:
+            if panel is not None:
+                panel.close()
+            _make_folder(batch.folder)
+            yield from convert_in_processes(plan, tasks, batch, processes, progress)
+            return
+    with nullcontext(panel) if panel else Panel(batch.asked.policy) as witnesses:
+        items = ([*items_of(entry, plan.found, batch.asked)] for entry in plan.entries)
+        if not plan.is_settled:
+            known = list(items)
+            refuse_idle_on([item for several in known for item in several], batch.asked)
+            items = (several for several in known)
+        _make_folder(batch.folder)  # not before what has no effect was refused
+        for several in items:
+            yield from write_items(several, batch, witnesses, range(len(several)))
+
+
+def _check_jobs(jobs: int | None, request: Request) -> None:
+    """Refuse what is no number of processes, and several for a merge. Raises BAD_OPTION, IDLE_OPTION."""
+    if jobs is not None:
+        arguments.check_whole("jobs", jobs, 1)
+    if request.merge and jobs is not None and jobs > 1:
+        raise refuse(
+            Code.IDLE_OPTION,
+            "--jobs has no effect here: a merge is one file, and one process makes it",
+            "Leave it out (from Python: jobs=1).",
+            where=("--jobs",),
+        )
 
 
 def _details(asked: Asked, command: Sequence[str], progress: Progress, *, page: bool) -> RunDetails:
@@ -173,13 +254,6 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _unused(path: Path, done: Sequence[Outcome]) -> Path:
-    """Another name where this run has already written one: two masks of a study may be called the same."""
-    written = {made.output for made in done}
-    names = (with_suffix(path, str(n)) for n in range(2, len(written) + 3))
-    return path if path not in written else next(p for p in names if p not in written)
-
-
 def _several(products: Sequence[Product]) -> PipelineError:
     return refuse(
         Code.SEVERAL_MASKS,
@@ -191,7 +265,3 @@ def _several(products: Sequence[Product]) -> PipelineError:
         limit=1,
         unit="masks",
     )
-
-
-def _is_resampled(product: Product) -> bool:
-    return any(f.code is Code.RESAMPLED for f in product.findings)

@@ -37,7 +37,7 @@ class Looks:
     """What one run has looked at. It can be pickled for another process, with all that it holds."""
 
     def __init__(self) -> None:
-        self._seen: dict[Hashable, Any] = {}
+        self._seen: dict[tuple[Hashable, ...], Any] = {}
         self._last: dict[Hashable, tuple[Any, Any]] = {}
         self._digests: dict[Path, tuple[FileState, str]] = {}
         self._hashing = Lock()
@@ -87,6 +87,10 @@ class Looks:
     def header(self, path: Path) -> Header:
         """Read the header of a file once. Raises as `read_header`."""
         return self.once(read_header, path)
+
+    def forget_headers(self) -> None:
+        """Drop the headers by their files, once all scans are done. A scan keeps its own."""
+        self._seen = {key: seen for key, seen in self._seen.items() if key[0] is not read_header}
 
     def digests(self, paths: Iterable[Path]) -> dict[Path, str]:
         """Find the SHA-256 of files, each read once while it stays as it is. May be called in several threads.

@@ -2,11 +2,16 @@
 
 Rules:
 - An existing file is never touched unless the policy says so; the record, label files and page count as much as the image.
+- Of many, each path follows from the names of all inputs and products, and never from what was written before it or refused:
+  it is the same in whatever order, and in whichever process, they are written.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
+from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 from ..core.findings import Code, refuse
@@ -35,13 +40,54 @@ def checked_target(output: Path) -> Path:
     return output
 
 
-def free_target(target: Path, policy: Policy, *, page: bool = False) -> Path:
+def plan_paths(
+    folder: Path, name: str, suffixes: Iterable[str], names: Collection[str], *, may_resample: bool
+) -> list[Path]:
+    """Plan the path of every product of one input, each another one, regardless of case.
+
+    Args:
+        folder: where they go.
+        name: of the input, for its files.
+        suffixes: of its products, in order; equal ones are numbered from the second on.
+        names: of every input of the run, this one among them; a path that could be of another one's product is not used.
+        may_resample: whether `with_suffix` may add "resampled" to any of them.
+
+    Returns: a path ending in .nii.gz for each product.
+    """
+    longer = [other.casefold() for other in names if other.casefold().startswith(f"{name.casefold()}_")]
+    of_this_input = sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    taken: set[str] = set()
+    paths = []
+    for suffix in suffixes:
+        plain = with_suffix(folder / f"{name}.nii.gz", suffix)
+        if any(
+            stem == other or stem.startswith(f"{other}_") for stem in _stems(plain, may_resample) for other in longer
+        ):
+            plain = with_suffix(plain, of_this_input)
+        numbered = (with_suffix(plain, str(n)) if n > 1 else plain for n in count(1))
+        paths.append(next(path for path in numbered if taken.isdisjoint(_stems(path, may_resample))))
+        taken.update(_stems(paths[-1], may_resample))
+    return paths
+
+
+def _stems(path: Path, may_resample: bool) -> set[str]:
+    """What a product that was given this path may be called, without ending and regardless of case."""
+    paths = [path, with_suffix(path, "resampled")] if may_resample else [path]
+    return {_stem(one).casefold() for one in paths}
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def free_target(target: Path, policy: Policy, *, page: bool = False, planned: Collection[Path] = ()) -> Path:
     """Find the path to write to.
 
     Args:
         target: the path that is wanted.
         policy: what becomes of an existing file.
         page: whether a page is to lie beside it.
+        planned: the paths of others of the run, which are not free even where nothing is there yet.
 
     Returns: `target`, or one with a suffix.
 
@@ -54,7 +100,7 @@ def free_target(target: Path, policy: Policy, *, page: bool = False) -> Path:
         return target
     if policy.write == "suffix":
         candidates = (with_suffix(target, str(n)) for n in range(2, 10_000))
-        return next(c for c in candidates if not _existing(c, policy, page=page))
+        return next(c for c in candidates if c not in planned and not _existing(c, policy, page=page))
     raise refuse(
         Code.OUTPUT_EXISTS,
         f"{taken[0].name} is already there and was left alone",

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
@@ -41,6 +42,15 @@ class Item(NamedTuple):
     result: Product | PipelineError
 
 
+class RunPlan(NamedTuple):
+    """What is to become files. found: the scan that the entries are of. is_settled: whether every option that was given acts on
+    one of them for certain; else that is known only once all products are made."""
+
+    entries: list[Entry]
+    found: Scan
+    is_settled: bool
+
+
 class _Maker(Protocol):
     """The module of a representation, by the name in its line of the table."""
 
@@ -63,17 +73,68 @@ def each_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> It
 
     Raises: PipelineError IDLE_OPTION before the first; SEVERAL_SERIES where one file is wanted; what the scan refuses.
     """
+    plan = find_entries(inputs, asked, progress)
+    items = (item for entry in plan.entries for item in items_of(entry, plan.found, asked))
+    if plan.is_settled:
+        return items
+    known = list(items)
+    refuse_idle_on(known, asked)
+    return known
+
+
+def find_entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> RunPlan:
+    """Find what among the inputs holds products, before any of them is made.
+
+    Args:
+        inputs: folders or files.
+        asked: what is wanted of them.
+        progress: called with the stage and how much is done.
+
+    Returns: the series and bundles, with the scan they are of.
+
+    Raises: PipelineError IDLE_OPTION, SEVERAL_SERIES where one file is wanted, and what the scan refuses.
+    """
     entries, found = _entries(inputs, asked, progress)
     kinds = [entry.series.kind for entry in entries]
     refuse_idle(asked, [subject for kind in kinds for subject in possible(kind, asked)])
-    items = _items(entries, found, asked)
-    if is_settled(asked, kinds):
-        return items
-    known = list(items)
+    return RunPlan(entries, found, is_settled(asked, kinds))
+
+
+def refuse_idle_on(known: Iterable[Item], asked: Asked) -> None:
+    """Refuse an option that acts on none of the products, now that all are made. Raises IDLE_OPTION."""
     results = [item.result for item in known]
     if not any(isinstance(result, PipelineError) for result in results):  # what was refused may be what it was for
         refuse_idle(asked, [Subject.of(result, asked.request) for result in results if isinstance(result, Product)])
-    return known
+
+
+def items_of(entry: Entry, found: Scan, asked: Asked) -> Iterator[Item]:
+    """Make the products of one entry.
+
+    Args:
+        entry: a series or bundle.
+        found: the scan it is of.
+        asked: what is wanted of it.
+
+    Returns: every product, in order, and every refusal.
+
+    Raises: nothing: what refuses the entry is one of those.
+    """
+    about: tuple[Finding, ...] = ()
+    try:
+        about = left_out_beside(found, entry.series, asked.policy)
+        if entry.series.kind not in BY_KIND:
+            raise _not_convertible(entry.series)
+        results = _maker(entry.series.kind).products(entry, found, asked)
+    except Exception as error:
+        results = [as_refusal(error)]
+    for result in results:
+        if isinstance(result, Product):
+            result = replace(result, findings=tuple(dict.fromkeys((*about, *result.findings))))
+        yield Item(entry, found, result)
+    first = results[0] if results else None
+    for finding in first.findings if isinstance(first, Product) else ():
+        if finding.severity is Severity.ERROR:  # an ROI that could not be filled, while others could
+            yield Item(entry, found, PipelineError(finding))
 
 
 def names_in(series: Series) -> list[tuple[int, str]]:
@@ -143,9 +204,8 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
     bundles, rest = _apart(inputs)
     if bundles and asked.in_one and len(bundles) + len(rest) > 1:
         raise _several_with_a_bundle([*bundles, *rest])
-    entries = [Entry(path.resolve().name, Series("", "bundle", (), ()), path) for path in bundles]
     if not rest:
-        return entries, Scan((), ())
+        return _bundle_entries(bundles, []), Scan((), ())
     found = scan(rest, lambda done: progress("reading headers", done, 0), asked.looks.header)
     convertible = [series for series in found.series if series.kind != "other"]
     if not convertible and not asked.in_one:
@@ -153,7 +213,20 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
     if asked.in_one or asked.request.series is not None:
         convertible = [choose(found, asked.request.series)]
     names = file_names(convertible)
-    return [*entries, *(Entry(name, series) for name, series in zip(names, convertible, strict=True))], found
+    entries = [Entry(name, series) for name, series in zip(names, convertible, strict=True)]
+    return [*_bundle_entries(bundles, names), *entries], found
+
+
+def _bundle_entries(bundles: Sequence[Path], names: Sequence[str]) -> list[Entry]:
+    """Name each bundle by its folder, with a number where another bundle or a series has that name. names: of the series."""
+    taken = {name.casefold() for name in names}
+    entries = []
+    for path in bundles:
+        plain = path.resolve().name
+        name = next(n for n in chain([plain], (f"{plain}_{k}" for k in count(2))) if n.casefold() not in taken)
+        taken.add(name.casefold())
+        entries.append(Entry(name, Series("", "bundle", (), ()), path))
+    return entries
 
 
 def _apart(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -168,26 +241,6 @@ def _apart(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         elif inside != [path]:
             rest += sorted(child for child in path.iterdir() if child not in inside)
     return bundles, rest
-
-
-def _items(entries: Sequence[Entry], found: Scan, asked: Asked) -> Iterator[Item]:
-    for entry in entries:
-        about: tuple[Finding, ...] = ()
-        try:
-            about = left_out_beside(found, entry.series, asked.policy)
-            if entry.series.kind not in BY_KIND:
-                raise _not_convertible(entry.series)
-            results = _maker(entry.series.kind).products(entry, found, asked)
-        except Exception as error:
-            results = [as_refusal(error)]
-        for result in results:
-            if isinstance(result, Product):
-                result = replace(result, findings=tuple(dict.fromkeys((*about, *result.findings))))
-            yield Item(entry, found, result)
-        first = results[0] if results else None
-        for finding in first.findings if isinstance(first, Product) else ():
-            if finding.severity is Severity.ERROR:  # an ROI that could not be filled, while others could
-                yield Item(entry, found, PipelineError(finding))
 
 
 def _maker(kind: str) -> _Maker:

@@ -7,7 +7,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -147,7 +147,7 @@ class RunDetails(NamedTuple):
 
     looks: what the run has looked at so far. like: a NIfTI file whose grid and header it is to have. page: whether the
     caller will write a page beside it, whose place is to be free. request: what was asked for, as recorded. command: what
-    the user typed.
+    the user typed. planned: see `free_target`.
     """
 
     looks: Looks
@@ -156,3 +156,4 @@ class RunDetails(NamedTuple):
     request: Mapping[str, Any] = MappingProxyType(Request().as_json())  # of a run in which nothing was asked for
     command: Sequence[str] = ()
     progress: Progress = silent
+    planned: Collection[Path] = ()

@@ -114,7 +114,7 @@ def _find_place(
     """Find where to write, or what is there already and proven to be the same."""
     page = details.page
     if policy.write != "skip" or not (target.exists() or sidecar_of(target).exists()):
-        return _Place(free_target(target, policy, page=page), policy.write == "overwrite")
+        return _Place(free_target(target, policy, page=page, planned=details.planned), policy.write == "overwrite")
     if page:
         check_page_place(page_of(target))
     digests = details.looks.digests(path for _, path in files)
@@ -145,7 +145,9 @@ def _write_proven(path: Path, product: Product, layout: Layout, policy: Policy, 
     written = Event()
     try:
         with open_stream(path, "wb", gzipped=gzipped, level=level) as file:
-            reading = start_read_back(path, layout.shape, voxels.dtype, gzipped=gzipped, written=written)
+            reading = start_read_back(
+                path, layout.shape, voxels.dtype, gzipped=gzipped, labels=mask is not None, written=written
+            )
             sums = nifti.write(file, header, voxels, lambda k: progress("writing", k, voxels.shape[2]), count_labels)
     except OSError as error:
         raise cannot_write(path.name.removesuffix(".partial").split(".", 2)[-1], error) from error

@@ -2,7 +2,8 @@
 
 Rules:
 - What exists is never replaced unless the caller says so, not even where it appears during the writing.
-- Whatever fails leaves nothing behind, neither half a file nor its temporary name.
+- Whatever fails leaves nothing behind, neither half a file nor its temporary name. What a process that was killed leaves
+  has the mark of that process, so that another one can remove it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from .findings import Code, PipelineError, refuse
 
+MARK = os.urandom(4).hex()  # of this process, in every temporary name it makes
 _HINTS = {
     errno.ENOSPC: "The disk is full: make room on it, or write elsewhere.",
     errno.EDQUOT: "Your share of the disk is full: make room, or write elsewhere.",
@@ -72,7 +74,15 @@ def folder_in_place(target: Path) -> Iterator[Path]:
 
 def _temporary_path(target: Path) -> Path:
     """A name in the same folder that nobody else has; the ending tells what is being written."""
-    return target.parent / f".{os.urandom(4).hex()}.{target.name}.partial"
+    return target.parent / f".{MARK}{os.urandom(4).hex()}.{target.name}.partial"
+
+
+def remove_partial_files(folder: Path, mark: str) -> None:
+    """Remove what a process that is no more was writing into a folder. mark: the MARK of that process."""
+    with suppress(OSError):  # the folder may be gone as well
+        for path in folder.glob(f".{mark}*.partial"):
+            with suppress(OSError):
+                path.unlink()
 
 
 def _move(temporary: Path, target: Path) -> None:

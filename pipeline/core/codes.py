@@ -33,8 +33,9 @@ class Exit(IntEnum):
 class Code(str, Enum):
     """Every defect that has a name. The value is STAGE.NAME."""
 
-    # PROGRAM: bugs of ours
+    # PROGRAM: bugs of ours, and of what we run on
     UNEXPECTED = "PROGRAM.UNEXPECTED"
+    PROCESS_ENDED = "PROGRAM.PROCESS_ENDED"
     # OPTIONS: what was asked for
     BAD_OPTION = "OPTIONS.BAD_OPTION"
     IDLE_OPTION = "OPTIONS.IDLE_OPTION"
@@ -259,6 +260,7 @@ EXIT_BY_CODE = {
     Code.BAD_OPTION: Exit.USAGE,
     Code.IDLE_OPTION: Exit.USAGE,
     Code.UNEXPECTED: Exit.INTERNAL_ERROR,
+    Code.PROCESS_ENDED: Exit.INTERNAL_ERROR,
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,
     Code.NO_DICOM: Exit.NOTHING_TO_CONVERT,
     Code.CORRUPT_FILE: Exit.CORRUPT_INPUT,

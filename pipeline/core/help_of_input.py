@@ -9,6 +9,8 @@ from __future__ import annotations
 ROWS: dict[str, tuple[str, ...]] = {
     "UNEXPECTED": ("The program met a case it was not written for; the fault is not in your data.",
         "Please report it with the message; other items of the same run are converted all the same."),
+    "PROCESS_ENDED": ("A process that converted one of many inputs died: a library crashed, or memory ran out.",
+        "Convert that input alone, or with a smaller --jobs; the others were converted all the same."),
     "BAD_OPTION": ("An option, or a field of a request or policy, has a value that is not allowed.",
         "Give one of the values that the message names."),
     "IDLE_OPTION": ("An option was given that can have no effect on anything that is converted.",

@@ -4,6 +4,7 @@ Rules:
 - A Python of ours runs the standard library, this package and the installed packages, in that order. Neither the current
   folder nor PYTHON* variables put anything before them, and it writes nothing into the current folder.
 - It leads a process group of its own, so that it can be ended together with all that it started.
+- Cores are those that this process may use. Where several of our processes share them, each counts its part.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ __import__({folder!a})
 runpy.run_module({module!a}, run_name="__main__", alter_sys=True)
 """
 _PATIENCE_S = 5.0  # for a process to be gone once it was killed
+_CGROUPS = Path("/sys/fs/cgroup")  # of Linux, where containers are given a part of the cores
+_sharing = [1]  # how many of our processes work at the same time, this one among them
 
 
 class BackgroundCall(Generic[T]):
@@ -89,6 +92,45 @@ def python_process(module: str, *arguments: str, folder: str = "", keep_errors: 
         env={**environment(), **places, "OPENBLAS_NUM_THREADS": "1"},
         **own_group(),
     )
+
+
+def share_cores(processes: int) -> None:
+    """Say that so many of our processes work at the same time as this one, itself among them."""
+    _sharing[0] = max(1, processes)
+
+
+def count_cores() -> int:
+    """Count the cores for this process: those it may use, divided by the processes that share them; 1 at least."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows bind no process to a part of the cores in this way
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, _cores_of_group() or cores) // _sharing[0])
+
+
+def _cores_of_group() -> int:
+    """How many cores the control group of this process may use (cgroup v2, cpu.max); 0 where there is no limit."""
+    try:
+        own = Path("/proc/self/cgroup").read_text("utf-8").rpartition("::")[2].strip().lstrip("/")
+    except OSError:
+        return 0
+    for folder in (_CGROUPS / own, _CGROUPS):
+        with suppress(OSError, ValueError):  # without a limit the quota is the word "max"
+            quota, period = (int(word) for word in (folder / "cpu.max").read_text("utf-8").split())
+            return -(-quota // period)
+    return 0
+
+
+def describe_exit(code: int) -> str:
+    """Name the exit status of a process, or the signal that killed it."""
+    if code >= 0:
+        return f"ended with exit status {code}"
+    import signal
+
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
 
 
 def environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ from functools import partial
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
-from ..core.workers import BackgroundCall, kill, python_process
+from ..core.workers import BackgroundCall, describe_exit, kill, python_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,18 +184,6 @@ def _describe_end(process: Popen[bytes]) -> str:
         return describe_exit(process.wait(timeout=_TURN_S))
     except TimeoutExpired:
         return "closed its output without an answer"
-
-
-def describe_exit(code: int) -> str:
-    """Name the exit status of a process, or the signal that killed it."""
-    if code >= 0:
-        return f"ended with exit status {code}"
-    import signal
-
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
 
 
 def read_last_line(printed: bytes) -> str:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.workers import kill, own_group
+from ..core.workers import describe_exit, kill, own_group
 from ..volume.mask import Array
 from .agreement import Job, Testimony
 from .child import (
     ONLY_WHOLE,
     WitnessFailure,
     describe_error,
-    describe_exit,
     find_version,
     read_last_line,
     strip_folders,

@@ -62,6 +62,10 @@ class Panel:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, where they have not ended yet."""
         for child in self._children.values():
             child.close()
 

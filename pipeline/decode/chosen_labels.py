@@ -72,7 +72,7 @@ def _keep_only(decoded: Decoded, kept: Sequence[Segment]) -> Decoded:
 
     return replace(
         decoded,
-        voxels=Voxels(decoded.voxels.shape, decoded.voxels.dtype, plane),
+        voxels=Voxels(decoded.voxels.shape, decoded.voxels.dtype, plane, decoded.voxels.is_empty),
         segments=tuple(kept),
         physical=None if decoded.physical is None else _with_the_rest(decoded.physical, decoded.voxels, numbers),
     )

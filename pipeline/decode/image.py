@@ -130,7 +130,7 @@ def _name_segments(values: Sequence[int], name: str) -> tuple[Segment, ...]:
 
 def _keep_labels(stored: Voxels, values: Sequence[int]) -> Voxels:
     dtype = smallest_unsigned(max(values))
-    return Voxels(stored.shape, dtype, lambda k: stored.plane(k).astype(dtype, copy=False))
+    return Voxels(stored.shape, dtype, lambda k: stored.plane(k).astype(dtype, copy=False), stored.is_empty)
 
 
 def _refuse_no_labels(values: Sequence[int], frames: Sequence[Frame], policy: Policy) -> None:
@@ -212,11 +212,11 @@ def _values_after_compression(
     """Return stored values, those that occur, and the findings on lossy compression that may have smeared them."""
     why = modality.lossy(frames)
     if not why:
-        return stored, _distinct_values(stored, frames), []
+        return *_distinct_values(stored, frames), []
     if policy.on_lossy == "threshold":
         return _cut_in_two(stored, why)
     try:
-        values = _distinct_values(stored, frames)
+        stored, values = _distinct_values(stored, frames)
     except PipelineError as error:
         # More values than labels, in 8 bits: what JPEG makes of a mask. Other refusals are not about compression.
         if error.finding.unit != "values" or stored.dtype.itemsize > 1:
@@ -252,16 +252,23 @@ def _smeared(why: str, frames: Sequence[Frame], values: int) -> PipelineError:
     )
 
 
-def _distinct_values(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
-    """List all values that occur, ascending; refuse at the first plane that shows the series is no mask."""
+def _distinct_values(stored: Voxels, frames: Sequence[Frame]) -> tuple[Voxels, list[int]]:
+    """List all values that occur, ascending; refuse at the first plane that shows the series is no mask.
+
+    Returns:
+        The same voxels, of which it is known now which planes are empty, and the values.
+    """
     offset = 1 << (stored.dtype.itemsize * 8 - 1) if stored.dtype.kind == "i" else 0
     seen: set[int] = set()
-    for k, plane in enumerate(stored):
-        if _all_known(plane, seen):
+    empty: set[int] = set()
+    for k, plane in enumerate(stored.planes()):
+        if plane is None:
+            empty.add(k)
+        elif _all_known(plane, seen):
             continue
-        if stored.dtype.kind == "f":
+        elif stored.dtype.kind == "f":
             _refuse_fractions(plane, frames[k])
-        seen.update(_values_of(plane, offset))
+        seen.update([0] if plane is None else _values_of(plane, offset))
         is_negative = min(seen) < 0 and len(seen) > 2
         if is_negative or len(seen) > MOST_LABELS:
             what = f"the value {min(seen)}" if is_negative else f"more than {MOST_LABELS} different values"
@@ -269,7 +276,7 @@ def _distinct_values(stored: Voxels, frames: Sequence[Frame]) -> list[int]:
             raise _no_mask(
                 frames[k], what, number, 0 if is_negative else MOST_LABELS, "value" if is_negative else "values"
             )
-    return sorted(seen)
+    return replace(stored, is_empty=empty.__contains__), sorted(seen)
 
 
 def _refuse_fractions(plane: Array, frame: Frame) -> None:

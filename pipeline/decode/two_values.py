@@ -52,7 +52,7 @@ class TwoValues(NamedTuple):
             inside: Array = stored.plane(k) == self.label
             return inside.view(np.uint8)
 
-        return Voxels(stored.shape, np.dtype(np.uint8), plane)
+        return Voxels(stored.shape, np.dtype(np.uint8), plane, lambda k: self.background == 0 and stored.is_empty(k))
 
     def stored(self, plane: Array) -> Array:
         """Compute the stored values of a plane of 0 and 1."""

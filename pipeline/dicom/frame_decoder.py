@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.workers import kill, python_process
+from ..core.workers import count_cores, kill, python_process
 from .encoding import load
 from .jpeg_extended import JPEG_EXTENDED, decode_extended
 
@@ -179,10 +179,10 @@ class _Process:
 
 @lru_cache(maxsize=1)
 def _processes() -> list[_Process]:
-    """Start one process for each processor when first needed, and keep them for the next series."""
+    """Start one process for each core when first needed, and keep them for the next series."""
     import atexit
 
-    made = [_Process() for _ in range(min(_MOST, os.cpu_count() or 1))]
+    made = [_Process() for _ in range(min(_MOST, count_cores()))]
     for process in made:
         atexit.register(process.close)
     return made

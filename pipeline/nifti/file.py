@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +24,8 @@ from ..core.findings import Code, refuse
 from ..core.limits import DEFLATE_MOST, MOST_PLANES
 from ..geometry.affine import Matrix, corner_distance
 from ..volume.colour import is_rgb
-from ..volume.mask import Array, Voxels
+from ..volume.mask import Array, Voxels, bytes_of
+from .gzip_writer import Zeros
 from .header import (
     COPY_AGAIN,
     FIELDS,
@@ -162,7 +164,7 @@ def write(
     header: bytes,
     voxels: Voxels,
     progress: Callable[[int], None],
-    seen: Callable[[Array], None] = lambda plane: None,
+    seen: Callable[[Array | None], None] = lambda plane: None,
 ) -> tuple[int, ...]:
     """Write a header and all planes to an open stream.
 
@@ -171,7 +173,7 @@ def write(
         header: the 352 bytes of `pack_header`.
         voxels: are read once, in their order.
         progress: is called with the number of planes written so far.
-        seen: is called with every (rows, columns) plane as it passes.
+        seen: is called with every (rows, columns) plane as it passes, None for an empty one.
 
     Returns:
         CRC-32 of the header and of every plane, as they went in.
@@ -180,13 +182,29 @@ def write(
 
     file.write(header)
     checksums = [isal_zlib.crc32(header)]
-    for k, plane in enumerate(voxels):
-        data = np.ascontiguousarray(plane).reshape(-1).view(np.uint8).data
-        checksums.append(isal_zlib.crc32(data))
-        file.write(data)
+    columns, rows, _ = voxels.shape
+    plane_bytes = columns * rows * voxels.dtype.itemsize
+    for k, plane in enumerate(voxels.planes()):
+        if plane is None:
+            empty, checksum = _empty_plane(plane_bytes)
+            file.write(empty)
+        else:
+            data = bytes_of(plane).data
+            checksum = isal_zlib.crc32(data)
+            file.write(data)
+        checksums.append(checksum)
         seen(plane)
         progress(k + 1)
     return tuple(checksums)
+
+
+@lru_cache(maxsize=1)
+def _empty_plane(size: int) -> tuple[Zeros, int]:
+    """The bytes of an empty plane, and their CRC-32."""
+    from isal import isal_zlib
+
+    zeros = Zeros(size)
+    return zeros, isal_zlib.crc32(zeros)
 
 
 def read_header(path: Path) -> NiftiHeader:

@@ -102,7 +102,13 @@ def _refuse_other_bytes(
 
 
 def start_read_back(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, gzipped: bool, written: Event | None = None
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    *,
+    gzipped: bool,
+    labels: bool = False,
+    written: Event | None = None,
 ) -> BackgroundCall[ReadBack]:
     """Start to read a file back in the background, while it is being written.
 
@@ -111,6 +117,7 @@ def start_read_back(
         shape: (columns, rows, ...) of what is written.
         dtype: of the voxels.
         gzipped: whether the file is deflated.
+        labels: whether the voxels are labels.
         written: is set when writing has ended; None where it has ended already.
 
     Returns:
@@ -120,4 +127,4 @@ def start_read_back(
         written = Event()
         written.set()
     plane_bytes = shape[0] * shape[1] * dtype.itemsize
-    return BackgroundCall(partial(read_back, path, FIRST_VOXEL, plane_bytes, written, gzipped=gzipped))
+    return BackgroundCall(partial(read_back, path, FIRST_VOXEL, plane_bytes, written, gzipped=gzipped, labels=labels))

@@ -6,6 +6,8 @@ Rules:
 - What comes back is what the operating system holds of the file, in its cache or on the disk: it proves the writer and
   the compression, and that nothing else wrote there; it does not prove the disk's surface.
 - Nothing is judged here: header, checksums and hash are handed on.
+- Labels are inflated by zlib-ng, which fills long runs three times as fast as ISA-L and takes what zlib takes, bit for
+  bit; images by ISA-L, which is a fifth faster there.
 """
 
 from __future__ import annotations
@@ -15,8 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 _CHUNK = 1 << 20
+_CHUNK_OF_LABELS = (
+    1 << 16
+)  # of a file, deflated to a hundredth or less: what is left of it is copied for every MiB inflated
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,9 @@ class ReadBack:
     broken: str = ""
 
 
-def read_back(path: Path, offset: int, plane_bytes: int, written: Event, *, gzipped: bool) -> ReadBack:
+def read_back(
+    path: Path, offset: int, plane_bytes: int, written: Event, *, gzipped: bool, labels: bool = False
+) -> ReadBack:
     """Read a file until it ends and its writing has ended.
 
     Args:
@@ -43,6 +51,7 @@ def read_back(path: Path, offset: int, plane_bytes: int, written: Event, *, gzip
         plane_bytes: bytes of one plane.
         written: is set when writing has ended.
         gzipped: whether the file is deflated.
+        labels: whether the voxels are labels, which decides how it is inflated fastest.
 
     Returns:
         The header, checksums and hash. What inflating found wrong is in it, and is not raised.
@@ -53,9 +62,10 @@ def read_back(path: Path, offset: int, plane_bytes: int, written: Event, *, gzip
     start, left, crc, rest = b"", plane_bytes, 0, 0
     checksums: list[int] = []
     broken = ""
-    chunks = _chunks(path, written, digest)
+    library = _library(labels=labels)
+    chunks = _chunks(path, written, digest, _CHUNK_OF_LABELS if gzipped and labels else _CHUNK)
     try:
-        for data in _inflate(chunks) if gzipped else chunks:
+        for data in _inflate(chunks, library) if gzipped else chunks:
             view = memoryview(data)
             if len(start) < offset:
                 missing = offset - len(start)
@@ -68,16 +78,27 @@ def read_back(path: Path, offset: int, plane_bytes: int, written: Event, *, gzip
                 if not left:
                     checksums.append(crc)
                     left, crc, rest = plane_bytes, 0, 0
-    except (isal_zlib.error, EOFError) as error:  # type: ignore[misc]
+    except (library.error, EOFError) as error:
         broken = str(error)
         for _ in chunks:  # read on to the end: the hash is of the whole file all the same
             pass
     return ReadBack(start, tuple(checksums), rest, digest.hexdigest(), broken)
 
 
-def _chunks(path: Path, written: Event, digest: hashlib._Hash) -> Iterator[memoryview]:
-    """Yield the bytes of a growing file. A chunk is overwritten by the next one."""
-    buffer = bytearray(_CHUNK)
+def _library(*, labels: bool) -> Any:
+    """The library that inflates labels or images fastest: zlib's functions by another name."""
+    if labels:
+        from zlib_ng import zlib_ng
+
+        return zlib_ng
+    from isal import isal_zlib
+
+    return isal_zlib
+
+
+def _chunks(path: Path, written: Event, digest: hashlib._Hash, most: int) -> Iterator[memoryview]:
+    """Yield the bytes of a growing file, at most so many at a time. A chunk is overwritten by the next one."""
+    buffer = bytearray(most)
     view = memoryview(buffer)
     with path.open("rb", buffering=0) as file:
         while True:
@@ -92,11 +113,9 @@ def _chunks(path: Path, written: Event, digest: hashlib._Hash) -> Iterator[memor
                 written.wait(0.002)
 
 
-def _inflate(chunks: Iterator[memoryview]) -> Iterator[bytes]:
-    """Inflate one gzip member and check its CRC and length. Raises EOFError and isal_zlib.error."""
-    from isal import isal_zlib
-
-    engine = isal_zlib.decompressobj(wbits=31)
+def _inflate(chunks: Iterator[memoryview], library: Any) -> Iterator[bytes]:
+    """Inflate one gzip member and check its CRC and length. Raises EOFError and the error of the library."""
+    engine = library.decompressobj(wbits=31)
     for chunk in chunks:
         if engine.eof:
             raise EOFError("there are bytes after the end of the gzip member")

@@ -69,4 +69,9 @@ class LaidFrames:
             n = slots[k]
             return np.full((rows, columns), padding, acquired.dtype) if n is None else acquired.plane(n)
 
-        return Voxels(self.grid.shape, acquired.dtype, plane)
+        def is_empty(k: int) -> bool:
+            n = slots[k]
+            return padded_with_zeros if n is None else acquired.is_empty(n)
+
+        padded_with_zeros = padding == 0 and acquired.dtype.kind in "iu"  # -0.0 is not all zero bits
+        return Voxels(self.grid.shape, acquired.dtype, plane, is_empty)

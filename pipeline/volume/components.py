@@ -43,15 +43,19 @@ class Runs:
 
 def runs_of(planes: Array) -> Runs:
     """Find the runs of labels in an array of shape (planes, rows, columns)."""
-    flat = planes.ravel()
-    begins = np.empty(flat.size, np.bool_)
+    columns = planes.shape[2]
+    rows = np.ascontiguousarray(planes).reshape(-1, columns)
+    filled = np.flatnonzero(rows.view(np.bool_).any(axis=1))  # of most masks a few rows: the others need no closer look
+    flat = rows[filled].ravel()
+    begins = np.ones(flat.size, np.bool_)
     np.not_equal(flat[1:], flat[:-1], out=begins[1:])
-    begins[:: planes.shape[2]] = True  # every row begins a run
+    begins[::columns] = True  # every row begins a run
     starts = np.flatnonzero(begins)
     values = flat[starts]
     lengths = np.diff(starts, append=flat.size)
     labelled = values != 0
-    return Runs(planes.shape, starts[labelled], lengths[labelled], values[labelled])
+    row, column = np.divmod(starts[labelled], columns)
+    return Runs(planes.shape, filled[row] * columns + column, lengths[labelled], values[labelled])
 
 
 class Pieces:
@@ -85,6 +89,13 @@ class Pieces:
         self._piece = np.unique(reached, return_inverse=True)[1]
         self._values = np.zeros(int(self._piece.max(initial=-1)) + 1, runs.values.dtype)
         self._values[self._piece] = self._last.values
+
+    def end_all(self) -> None:
+        """Take in a plane without labels: every piece ends before it."""
+        if self._last is None:
+            return
+        _count(self._ended, self._values)
+        self._last, self._piece, self._values = None, self._piece[:0], self._values[:0]
 
     def counts(self) -> dict[int, int]:
         """Label to number of pieces, of the planes so far."""

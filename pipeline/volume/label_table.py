@@ -1,7 +1,8 @@
 """Count the voxels of every label while the planes of a mask go by, and write tables of label names.
 
 Rules:
-- Numbers are counted as planes go by, connected components too; no more than a few MiB of them are held.
+- Numbers are counted as planes go by, connected components too; no more than a few MiB of them are held. An empty plane
+  holds nothing to count, and ends every component before it.
 - A centroid is the mean of voxel centres, in mm, in both worlds: LPS as DICOM has it, RAS as NIfTI has it.
 - Components touch by faces. A volume is voxels times the voxel's volume, which is right for sheared grids too.
 - A label without a colour gets one by its value from a fixed list, so that files made apart agree.
@@ -85,8 +86,15 @@ class Counter:
         self._planes = np.empty((at_a_time, rows, columns), mask.voxels.dtype)
         self._held = self._counted = 0
 
-    def add(self, plane: Array) -> None:
-        """Take in the next plane, (rows, columns)."""
+    def add(self, plane: Array | None) -> None:
+        """Take in the next plane, (rows, columns); None for an empty one."""
+        if plane is None:
+            if self._held:
+                self._count()
+            if self._pieces is not None:
+                self._pieces.end_all()
+            self._counted += 1
+            return
         self._planes[self._held] = plane
         self._held += 1
         if self._held == len(self._planes):
@@ -132,7 +140,7 @@ class Counter:
 def label_table(mask: Mask, *, components: bool = True) -> tuple[LabelRow, ...]:
     """Return a row for every segment of a mask, in their order, empty ones too. Every plane is asked for once."""
     counter = Counter(mask, components=components)
-    for plane in mask.voxels:
+    for plane in mask.voxels.planes():
         counter.add(plane)
     return counter.rows()
 

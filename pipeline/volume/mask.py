@@ -5,6 +5,8 @@ Rules:
   frame are the bytes of a NIfTI plane, so nothing is transposed.
 - Labels are unsigned integers: 0 is background, every other value is the number of a segment.
 - Two segments that share a voxel give two masks. One label never silently overwrites another.
+- An empty plane is one whose bytes are all zero. Whoever makes voxels says which planes he knows to be empty; the others
+  are looked at once, when they are read to be written or counted.
 """
 
 from __future__ import annotations
@@ -23,13 +25,22 @@ Physical = Callable[[int, Array], Array]  # (n, plane): what a reader that resca
 LARGEST_LABEL = int(np.iinfo(np.uint32).max)
 
 
+def _is_not_known(k: int) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Voxels:
-    """A block of voxels. shape: (columns, rows, planes). plane(k): (rows, columns) of `dtype`, C-contiguous."""
+    """A block of voxels.
+
+    shape: (columns, rows, planes). plane(k): (rows, columns) of `dtype`, C-contiguous. is_empty(k): True where it is known
+    without reading plane k that all its bytes are zero; False where that is not known.
+    """
 
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     plane: Callable[[int], Array]
+    is_empty: Callable[[int], bool] = _is_not_known
 
     @classmethod
     def of(cls, array: Array) -> Voxels:
@@ -39,6 +50,15 @@ class Voxels:
 
     def __iter__(self) -> Iterator[Array]:
         return (self.plane(k) for k in range(self.shape[2]))
+
+    def planes(self) -> Iterator[Array | None]:
+        """Yield every plane in order, C-contiguous; None for an empty one."""
+        for k in range(self.shape[2]):
+            if self.is_empty(k):
+                yield None
+                continue
+            plane = np.ascontiguousarray(self.plane(k))
+            yield plane if has_bits(plane) else None
 
     def array(self) -> Array:
         """All voxels as one (i, j, k) array, i fastest in memory."""
@@ -108,6 +128,16 @@ class Image:
     slope: float = 1.0
     intercept: float = 0.0
     name: str = ""
+
+
+def bytes_of(plane: Array) -> NDArray[np.uint8]:
+    """The bytes of a C-contiguous plane, as one row."""
+    return plane.reshape(-1).view(np.uint8)
+
+
+def has_bits(plane: Array) -> bool:
+    """Whether any byte of a C-contiguous plane is not zero. It stops at the first; of -0.0 one is."""
+    return bool(bytes_of(plane).view(np.bool_).any())
 
 
 def smallest_unsigned(largest: int) -> np.dtype[Any]:

@@ -117,7 +117,7 @@ def merge(
             out[planes[n] == number] = segment.number
         return out
 
-    voxels = Voxels(masks[0].voxels.shape, dtype, plane)
+    voxels = Voxels(masks[0].voxels.shape, dtype, plane, lambda k: all(mask.voxels.is_empty(k) for mask in masks))
     findings = tuple(_overlap_finding(o, ranks) for o in overlaps)
     source = tuple(old[segment.number][0] for segment in merged)
     return Merged(Mask(voxels, masks[0].grid, tuple(merged), name), tuple(overlaps), findings, source)
@@ -193,6 +193,8 @@ def _find_overlaps(masks: Sequence[Mask], merged: Sequence[Segment], old: dict[i
     counts: dict[tuple[int, int], int] = {}
     new = {at: number for number, at in old.items()}
     for k in range(masks[0].voxels.shape[2]):
+        if sum(not mask.voxels.is_empty(k) for mask in masks) < 2:
+            continue
         planes = [mask.voxels.plane(k) for mask in masks]
         shared = sum((p > 0).astype(np.uint16) for p in planes) > 1
         if not np.any(shared):

@@ -47,7 +47,12 @@ def put_onto(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int], 
             _paste(voxels.plane(source).T, out, mapping, (0, 1))
         return np.ascontiguousarray(out.T)
 
-    return Voxels(shape, voxels.dtype, plane)
+    def is_empty(k: int) -> bool:
+        source = sign * (k - offset)
+        return is_zero and (not 0 <= source < voxels.shape[2] or voxels.is_empty(source))
+
+    is_zero = padding == 0 and voxels.dtype.kind in "iu"  # -0.0 is not all zero bits
+    return Voxels(shape, voxels.dtype, plane, is_empty)
 
 
 def count_lost(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int]) -> int:

@@ -140,6 +140,7 @@ def to_voxels(found: Raster, start: tuple[int, int, int], shape: tuple[int, int,
     k0, j0, i0 = start
     depth, height, width = found.shape
     bits = np.packbits(found, axis=2)
+    filled = {k0 + int(k) for k in np.flatnonzero(bits.any(axis=(1, 2)))}
 
     def plane(k: int) -> Array:
         values = np.zeros((rows, columns), np.uint8)
@@ -147,4 +148,4 @@ def to_voxels(found: Raster, start: tuple[int, int, int], shape: tuple[int, int,
             values[j0 : j0 + height, i0 : i0 + width] = np.unpackbits(bits[k - k0], axis=1, count=width)
         return values
 
-    return Voxels((columns, rows, planes), np.dtype(np.uint8), plane)
+    return Voxels((columns, rows, planes), np.dtype(np.uint8), plane, lambda k: k not in filled)

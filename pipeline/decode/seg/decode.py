@@ -161,7 +161,7 @@ def _empty_mask(series: Series, tables: Sequence[SegmentTable], grid: Grid, want
     }
     columns, rows, _ = grid.shape
     dtype = smallest_unsigned(max(segments, default=1))
-    voxels = Voxels(grid.shape, dtype, lambda k: np.zeros((rows, columns), dtype))
+    voxels = Voxels(grid.shape, dtype, lambda k: np.zeros((rows, columns), dtype), lambda k: True)
     chosen = tuple(segments[number] for number in sorted(segments))
     return Mask(voxels, grid, chosen, chosen[0].name if len(chosen) == 1 else series.description)
 

@@ -275,7 +275,7 @@ class Instance:
             return np.asarray(out.T)
 
         if layout.axis == 2:
-            return Voxels((columns, rows, planes), dtype, plane)
+            return Voxels((columns, rows, planes), dtype, plane, lambda k: k not in frames_at)
         return Voxels.of(block())
 
     def _shared_voxels(self, segments: Sequence[Segment]) -> dict[tuple[int, int], int]:
