@@ -217,6 +217,8 @@ def test_a_name_that_is_in_the_archive_twice(tmp_path: Path) -> None:
     [
         (8, struct.pack("<H", 1), "it is encrypted in export.zip", "with its password"),
         (10, struct.pack("<H", 9), "is compressed in export.zip by Deflate64", "Unpack export.zip"),
+        (10, struct.pack("<H", 12), "is compressed in export.zip by bzip2", "Unpack export.zip"),
+        (10, struct.pack("<H", 14), "is compressed in export.zip by LZMA", "Unpack export.zip"),
         (24, struct.pack("<I", 0xFFFFFFF0), "at most 2 are read from an archive", "Unpack export.zip"),
         (24, struct.pack("<I", 1 << 30), "unpacks to", "Unpack export.zip"),
         (24, struct.pack("<I", 900), "its bytes in export.zip are damaged", "export the archive again"),
@@ -241,6 +243,18 @@ def test_a_member_that_is_not_read_is_a_lost_plane(
         part for part in (words, hint, "--on-unread leave-out") if part in flat
     }
     assert Said(capsys, *ask, "--on-unread", "leave-out", "--on-gap", "fill").exit == 0
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("more", [-2, 2, 4000])
+def test_a_member_of_another_length_than_is_listed_is_not_read(tmp_path: Path, method: int, more: int) -> None:
+    truth = write(tmp_path / "CT", SPEC)
+    packed = pack(tmp_path / "export.zip", truth.folder, method=method)
+    with zipfile.ZipFile(packed) as whole:
+        info = whole.infolist()[2]
+    spoil_entry(packed, 2, 24, struct.pack("<I", info.file_size + more))
+    (left,) = scan([packed]).left_out
+    assert (left.finding.code, left.finding.where) == (Code.FILE_UNREAD, (Path(info.filename).name,))
 
 
 @pytest.mark.parametrize("at", [60, 600, -400])

@@ -148,6 +148,31 @@ def test_samples_of_eight_bits_in_sixteen_and_signed_ones_are_the_same_colours(t
     np.testing.assert_array_equal(rgb(run(tmp_path / "signed", signed).output), COLOURS)
 
 
+def _wide(high_bit: int, shift: int = 0, above: int = 0) -> Edit:
+    """Samples of 8 bits in 16, moved up by some bits, and bits above the highest."""
+
+    def edit(k: int, dataset: Dataset) -> None:
+        PLAIN(k, dataset)
+        samples = (np.frombuffer(dataset.PixelData, "u1").astype("<u2") << shift) | np.uint16(above)
+        dataset.PixelData = samples.astype("<u2").tobytes()
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 8, high_bit
+        dataset["PixelData"].VR = "OW"
+
+    return edit
+
+
+def test_the_upper_eight_bits_of_sixteen_are_refused(tmp_path: Path) -> None:
+    finding = refusal(tmp_path, _wide(15, shift=8))
+    assert (finding.code, finding.measured, finding.limit) == (Code.HIGH_BIT, 15, 7)
+
+
+def test_bits_above_the_eight_of_a_sample_are_cut_off_and_leave_a_doubt(tmp_path: Path) -> None:
+    outcome = run(tmp_path, _wide(7, above=0x300))
+    np.testing.assert_array_equal(rgb(outcome.output), COLOURS)
+    assert any("bits above the 8" in f.message and f.leaves_doubt for f in outcome.findings)
+    assert outcome.verdict == "UNCONFIRMED"
+
+
 def test_a_rescale_is_not_applied_to_colours(tmp_path: Path) -> None:
     outcome = run(tmp_path, NATIVE["RGB"].edit(COLOURS, RescaleSlope="2", RescaleIntercept="3"))
     np.testing.assert_array_equal(rgb(outcome.output), COLOURS)
@@ -493,6 +518,17 @@ AGREED: dict[str, tuple[Callable[[Path], Outcome], int]] = {
     "enhanced": (_witnessed(NATIVE["RGB"], replace(SPEC, kind="enhanced mr")), 2),  # dicom2nifti has none of them
     "jpeg": (_witnessed(JPEG["4:2:2"], replace(SPEC, transfer_syntax="jpeg")), 2),  # dcm2niix rounds it otherwise
 }
+
+
+def test_jpeg_without_a_colour_model_is_left_unconfirmed_and_not_refused_by_what_witnesses_may_do(
+    tmp_path: Path,
+) -> None:
+    for witness in ("SimpleITK", "dcm2niix"):
+        pytest.importorskip(witness)
+    edit = JPEG["Adobe RGB"].edit(COLOURS, PhotometricInterpretation=None)
+    outcome = run(tmp_path, edit, replace(SPEC, transfer_syntax="jpeg"), crosscheck="voxels")
+    assert outcome.verdict == "UNCONFIRMED"
+    assert any("no colour model" in f.message for f in outcome.findings)
 
 
 @pytest.mark.parametrize("name", AGREED)

@@ -15,7 +15,7 @@ from pipeline.conversion.request import Request
 from pipeline.core.findings import Code, Exit, Finding, PipelineError, Severity
 from pipeline.core.policy import Policy
 from pipeline.geometry.grid import Grid
-from pipeline.mimics import is_bundle
+from pipeline.mimics import grid, is_bundle
 from pipeline.mimics.bundle import Bundle, read_bundle
 from pipeline.mimics.grid import fit_grid, make_masks
 from pipeline.volume.mask import Mask
@@ -458,6 +458,15 @@ def test_what_is_no_bundle_or_nests_too_deep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="it is not JSON") as caught:
         read_bundle(tmp_path)
     assert caught.value.finding.code is Code.BUNDLE_INVALID
+
+
+def test_a_grid_is_fitted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported(tmp_path / "bundle", images=2)
+    fitted: list[Any] = []
+    true = grid.fit_stack
+    monkeypatch.setattr(grid, "fit_stack", lambda *given, **options: fitted.append(given) or true(*given, **options))
+    convert_all([tmp_path / "bundle"], tmp_path / "out")
+    assert len(fitted) == 2
 
 
 def test_an_image_set_without_a_grid_takes_out_its_own_masks_only(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from pipeline.crosscheck.agreement import judge
 from pipeline.crosscheck.testimony import Testimony
 from pipeline.dicom.frame import frames_of
 from pipeline.dicom.header import read_header
-from pipeline.dicom.pixels import read_plane, stored_type
+from pipeline.dicom.pixels import _cast, read_plane, stored_type
 from pipeline.geometry.grid import Grid
 from tests.helpers.jpeg_extended import encode
 from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, Truth, write
@@ -178,6 +178,30 @@ def test_floats_stay_what_they_are(tmp_path: Path, syntax: str, kind: str, dtype
     assert image.get_data_dtype() == np.dtype(dtype)
     assert (image.dataobj.slope, image.dataobj.inter) == (1, 0)
     assert (np.asarray(image.dataobj) == odd(truth.ijk.astype(np.uint16))).all()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_floats_that_say_a_sign_are_floats(tmp_path: Path, dtype: str) -> None:
+    """Deflated too, where the element of the pixels is not seen in the header."""
+
+    def signed(k: int, dataset: Dataset) -> None:
+        stored_as(dtype)(k, dataset)
+        dataset.PixelRepresentation = 0
+
+    for syntax in ("explicit", "deflated"):
+        truth = write(tmp_path / syntax, INDEX, transfer_syntax=syntax, edit=signed, stored="along")
+        outcome = run(tmp_path / syntax, tmp_path / f"{syntax}.nii", "image")
+        assert voxels(outcome).dtype == np.dtype(dtype)
+        assert (voxels(outcome) == truth.ijk).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype", "expected"),
+    [("f4", "u4", [3, 65000]), ("u2", "i2", [3, -536]), ("u2", "i4", [3, 65000]), ("bool", "u1", [1, 1])],
+)
+def test_values_are_cast_and_never_taken_for_other_bits(given: str, dtype: str, expected: list[int]) -> None:
+    cast = _cast(np.array([3, 65000]).astype(given), np.dtype(dtype))
+    assert (cast.dtype, cast.tolist()) == (np.dtype(dtype), expected)
 
 
 def test_floats_that_are_no_numbers_are_kept(tmp_path: Path) -> None:

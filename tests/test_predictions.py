@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless
@@ -24,12 +26,13 @@ from pipeline.crosscheck.testimony import Testimony as Told
 from pipeline.dicom.scan import choose, scan
 from pipeline.dicom.split_volumes import split
 from tests.helpers.cases_colour import palette, unique_tables
-from tests.helpers.colour_series import JPEG, NATIVE, RLE, grey_jpeg, smooth_colours
+from tests.helpers.colour_series import JPEG, NATIVE, RLE, grey_jpeg, smooth_colours, to_rgb, to_ybr
 from tests.helpers.hard_case import SMALL
-from tests.helpers.hard_edits import moved, tags
+from tests.helpers.hard_edits import both, moved, tags
 from tests.helpers.meta import declare
 from tests.helpers.mosaics import Mosaic
 from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, write
+from tests.helpers.pixel_kinds import stored_as
 from tests.helpers.vector_edits import AXIAL, FRAMES, RETIRED, at_top, dose, nuclear, values
 
 OBLIQUE = replace(SMALL, iop=ORIENTATIONS["oblique"])
@@ -190,6 +193,15 @@ CASES: dict[tuple[Rule | ColourRule, str], Case] = {
         "dcm2niix", WIDE, dose(WIDE, further=lambda d: _up_to_2_to_the_32(0, values(SpacingBetweenSlices="2")(d) or d))
     ),
     (Rule.SWAPPED_WORDS, ""): Case("SimpleITK", replace(OBLIQUE, bits_allocated=32), after=_big_endian),
+    **{
+        (Rule.TWELVE_PACKED, name): Case("dcm2niix", spec, tags(BitsAllocated=12, BitsStored=12, HighBit=11))
+        for name, spec in {
+            "": OBLIQUE,
+            "signed and rescaled": replace(OBLIQUE, signed=True, rescale=((2.0, -1024.0),)),
+            "multi-frame": replace(OBLIQUE, kind="enhanced ct"),
+            "big endian": replace(OBLIQUE, transfer_syntax="big endian"),
+        }.items()
+    },
     (Rule.ONE_SLOPE, ""): Case("dcm2niix", replace(OBLIQUE, rescale=tuple((1e-8 * (10 + k), 0.0) for k in range(7)))),
     (Rule.JPEG_ROUNDING, "grey"): Case(
         "dcm2niix", replace(COLOURED, transfer_syntax="jpeg"), grey_jpeg(COLOURS[..., 1]), seen=3
@@ -220,6 +232,14 @@ CASES: dict[tuple[Rule | ColourRule, str], Case] = {
     (ColourRule.ONE_SAMPLE, ""): Case(
         "SimpleITK", COLOURED, NATIVE["RGB"].edit(COLOURS, PhotometricInterpretation="MONOCHROME2")
     ),
+    **{
+        (ColourRule.ONE_SAMPLE, f"JPEG, {name}"): Case(
+            "SimpleITK",
+            replace(COLOURED, transfer_syntax="jpeg"),
+            JPEG[name].edit(COLOURS, PhotometricInterpretation="MONOCHROME2"),
+        )
+        for name in ("Adobe RGB", "4:4:4", "4:2:2")
+    },
     (ColourRule.PALETTE_APPLIED, ""): Case("SimpleITK", COLOURED, palette(unique_tables(256))),
     **{
         (ColourRule.PALETTE_LEFT_OUT, witness): Case(witness, COLOURED, palette(unique_tables(256)), policy=APPLIED)
@@ -374,6 +394,71 @@ def test_tiny_values_are_held_against_their_own_size(tmp_path: Path, witnesses: 
     assert judged(told, product).confirms
     assert told.array is not None
     assert judged(replace(told, array=told.array * 1.1), product).status == "DIFFERS"
+
+
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan])
+def test_a_voxel_that_is_no_number_excuses_no_other(tmp_path: Path, witnesses: Panel, odd: float) -> None:
+    """Neither where a rule explains the place: it must be met by the same voxels, but for these."""
+
+    def one_odd(k: int, dataset: Dataset) -> None:
+        pixels = np.frombuffer(dataset.FloatPixelData, "<f4").copy()
+        pixels[5] = odd
+        dataset.FloatPixelData = pixels.tobytes()
+
+    write(tmp_path, SMALL, edit=both(moved(lambda k: (0, 0, JITTER[k])), stored_as("f4"), one_odd))
+    product = product_of(tmp_path)
+    told = told_by(witnesses, "dcm2niix", product)
+    assert judged(told, product).status == "KNOWN_WRONG"
+    assert told.array is not None
+    at = tuple(np.argwhere(~np.isfinite(told.array))[0])
+    for voxel, value in ((at, 7.0), ((at[0] + 1, *at[1:]), 1e6)):
+        spoiled = np.array(told.array)
+        spoiled[voxel] = value
+        assert judged(replace(told, array=spoiled), product).status == "DIFFERS"
+
+
+def _with_chrominance(told: Told, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Told:
+    """The same luminance, with other chrominances. change: given (..., 3) YBR."""
+    assert told.array is not None
+    rgb = np.stack([told.array[name] for name in "RGB"], -1)
+    array = np.empty_like(told.array)
+    for n, name in enumerate("RGB"):
+        array[name] = to_rgb(change(to_ybr(rgb)))[..., n]
+    return replace(told, array=array)
+
+
+def _red_on_grey(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Grey values with a mark in pure red on them."""
+    colours = np.repeat(smooth_colours(shape)[..., 1:2], 3, -1)
+    colours[8:24, 8:24] = 255, 0, 0
+    return colours
+
+
+@pytest.mark.parametrize("name", ["4:4:4", "4:2:2", "4:2:0"])
+@pytest.mark.parametrize("colours", [COLOURS, _red_on_grey(COLOURED.shape)], ids=["smooth", "red on grey"])
+def test_other_chrominances_are_no_rounding(
+    tmp_path: Path, witnesses: Panel, colours: NDArray[np.uint8], name: str
+) -> None:
+    write(tmp_path, replace(COLOURED, transfer_syntax="jpeg"), edit=JPEG[name].edit(colours))
+    product = product_of(tmp_path)
+    told = told_by(witnesses, "dcm2niix", product)
+    assert judged(told, product).status == "KNOWN_WRONG"
+    for change in (lambda ybr: ybr[..., [0, 2, 1]], lambda ybr: np.where([True, False, False], ybr, np.uint8(128))):
+        agreement = judged(_with_chrominance(told, change), product)
+        assert agreement.status == "DIFFERS"
+        assert 0 < int(agreement.words.split(", ")[1].split()[0]) <= int(agreement.words.split()[0])
+
+
+def test_bars_of_pure_colours_are_not_disputed(tmp_path: Path, witnesses: Panel) -> None:
+    """Where samples are cut off, the luminance of two decoders differs by more than eight levels."""
+    pure = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [0, 255, 255], [255, 0, 255]], np.uint8)
+    i, j, k = np.meshgrid(*(np.arange(n) for n in (48, 32, 4)), indexing="ij")
+    bars = pure[(i // (k + 1) + 3 * (j // (k + 2))) % 6]
+    spec = replace(COLOURED, shape=(48, 32, 4), transfer_syntax="jpeg")
+    write(tmp_path, spec, edit=JPEG["4:2:0"].edit(bars))
+    product = product_of(tmp_path)
+    agreement = judged(told_by(witnesses, "dcm2niix", product), product)
+    assert agreement.status == "KNOWN_WRONG", agreement
 
 
 # GE's epi_pepolar

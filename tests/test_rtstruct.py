@@ -333,7 +333,6 @@ def several(path: Path) -> Series:
 
 def test_every_roi_is_listed(tmp_path):
     series = several(tmp_path)
-    assert rtstruct.accepts(series)
     listed = structure_set.rois(series)
     assert [(r.number, r.name, r.contours, r.fillable) for r in listed] == [
         (4, "liver", {"CLOSED_PLANAR": 1}, True),

@@ -91,6 +91,19 @@ def test_the_only_series_in_its_frame_is_taken_with_a_warning(tmp_path: Path, gi
     assert {e.finding.code for e in refused} == (set() if given else {Code.NOT_A_MASK})
 
 
+def test_series_without_uids_are_told_apart(tmp_path: Path) -> None:
+    folder = study(tmp_path / "in", ON_CT, ON_MR)
+    for number, name in enumerate(("ct", "mr"), 1):
+        for path in (folder / name).iterdir():
+            dataset = dcmread(path)
+            del dataset.SeriesInstanceUID
+            dataset.SeriesNumber = number
+            dataset.save_as(path)
+    outcomes, refused = converted(folder / "rs.dcm", folder, tmp_path / "out")
+    assert refused == []
+    assert difference(ON_BOTH_TRUTH, masks_of(outcomes)) == ""
+
+
 def test_series_that_nothing_decides_between_are_named(tmp_path: Path) -> None:
     write_images(tmp_path / "a", G)
     write_images(tmp_path / "b", G, OTHER_SERIES)
@@ -213,6 +226,47 @@ def test_explain_says_on_which_grid_and_where(tmp_path: Path, capsys: pytest.Cap
     assert np.allclose(record["Rois"][0]["FirstPointIndex"], (u, v, 2), atol=1e-4)
     assert inside(ELLIPSE, G.shape[:2])[int(u) - 1, int(v)]
     assert "“on CT”: 3 contours on series without number “CT”" in record["Text"]
+
+
+def test_explain_takes_the_one_series_that_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its UIDs were rewritten, so that no ROI names it: it is the source of a conversion too."""
+    struct = write_struct(tmp_path / "rs.dcm", [ON_CT])
+    write_images(tmp_path / "ct", G, f"{ROOT}.80", f"{ROOT}.81")
+    for path in (tmp_path / "ct").iterdir():
+        dataset = dcmread(path)
+        del dataset.FrameOfReferenceUID
+        dataset.save_as(path)
+    outcomes, refused = converted(struct, tmp_path / "ct", tmp_path / "out")
+    assert (len(outcomes), refused) == (1, [])
+    with pytest.raises(SystemExit) as ended:
+        main(["explain", str(struct), "--source", str(tmp_path / "ct"), "--json"])
+    assert ended.value.code == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [row["SourceSeriesInstanceUID"] for row in record["Rois"]] == [f"{ROOT}.80"]
+
+
+def test_explain_leaves_out_the_roi_whose_series_is_no_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = study(tmp_path / "in", ON_CT, ON_MR)
+    next(p for p in (folder / "mr").iterdir() if dcmread(p).InstanceNumber == 4).unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(["explain", str(folder), "--json"])
+    assert ended.value.code == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [row["Name"] for row in record["Rois"]] == ["on CT"]
+    assert "left out: the source of “on MR”" in record["Text"]
+
+
+def test_where_no_series_is_a_grid_that_is_what_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = study(tmp_path / "in", ON_CT, ON_MR)
+    for name in ("ct", "mr"):
+        next(p for p in (folder / name).iterdir() if dcmread(p).InstanceNumber == 4).unlink()
+    for source in (folder, None):
+        given = folder / "rs.dcm" if source else folder
+        refused = converted(given, source, tmp_path / "out")[1]
+        assert Code.MISSING_PLANES in {error.finding.code for error in refused if "the source of" in str(error)}
+    with pytest.raises(SystemExit):
+        main(["explain", str(folder)])
+    assert capsys.readouterr().err.startswith("REFUSED  MISSING_PLANES\n")
 
 
 def test_explain_of_a_structure_set_alone_asks_for_its_images(

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
 from pipeline.conversion.convert import Request, convert, convert_all
@@ -314,6 +314,60 @@ def on_two_series(folder: Path, numbers: tuple[int, int], names: list[str], firs
     return path
 
 
+def labels_of(outcomes: list[Outcome]) -> dict[str, NDArray[np.bool_]]:
+    """Every label that has voxels, by its name."""
+    return {
+        label["Name"]: array_of(outcome) == label["Value"]
+        for outcome in outcomes
+        for label in outcome.record["Labels"]
+        if label["Voxels"]
+    }
+
+
+def all_of(path: Path, **policy: Any) -> tuple[list[Outcome], list[PipelineError]]:
+    request = Request(source=(path.parent / "study",))
+    return convert_all([path], path.parent / "out", request=request, policy=Policy(crosscheck="off", **policy))
+
+
+def test_a_seg_on_two_nameless_series_goes_to_both(tmp_path: Path) -> None:
+    path = on_two_series(tmp_path, (1, 2), ["a", "b"])
+    for image in (tmp_path / "study").rglob("*.dcm"):
+        ds = dcmread(image)
+        del ds.SeriesInstanceUID
+        ds.save_as(image)
+    outcomes, refusals = all_of(path)
+    assert (len(outcomes), refusals) == (2, [])
+    found = labels_of(outcomes)
+    for name, expected in zip("ab", blobs(2, overlap=False), strict=True):
+        np.testing.assert_array_equal(found[name], expected)
+
+
+def test_a_seg_on_two_grids_is_not_merged(tmp_path: Path) -> None:
+    outcomes, (error,) = all_of(on_two_series(tmp_path, (1, 2), ["a", "b"]), combine="merge")
+    assert (outcomes, error.finding.code) == ([], Code.GRID_DIFFERS)
+
+
+def test_segments_that_come_to_one_source_in_two_ways_are_one_file(tmp_path: Path) -> None:
+    """The third segment names no image, and lies on the grid of the first."""
+    path = on_two_series(tmp_path, (1, 2), ["a", "b", "c"])
+    ds = dcmread(path)
+    frames = [f for f in ds.PerFrameFunctionalGroupsSequence if _segment_of(f) == 1]
+    for item in frames[1:]:
+        item.SegmentIdentificationSequence[0].ReferencedSegmentNumber = 3
+        del item.DerivationImageSequence
+    ds.save_as(path)
+    outcomes, refusals = all_of(path)
+    assert refusals == []
+    assert sorted([label["Name"] for label in o.record["Labels"]] for o in outcomes) == [["a", "c"], ["b"]]
+    found, (first, second) = labels_of(outcomes), blobs(2, overlap=False)
+    np.testing.assert_array_equal(found["a"] | found["c"], first)
+    np.testing.assert_array_equal(found["b"], second)
+
+
+def _segment_of(item: Dataset) -> int:
+    return int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+
+
 @pytest.mark.parametrize(
     ("numbers", "names", "first_number", "wanted"),
     [
@@ -326,16 +380,9 @@ def test_no_segment_is_lost_where_they_lie_on_several_series(
     tmp_path: Path, numbers: tuple[int, int], names: list[str], first_number: int, wanted: list[str]
 ) -> None:
     path = on_two_series(tmp_path, numbers, names, first_number)
-    request = Request(source=(tmp_path / "study",))
-    outcomes, refusals = convert_all([path], tmp_path / "out", request=request, policy=Policy(crosscheck="off"))
+    outcomes, refusals = all_of(path)
     assert refusals == []
-    truth = blobs(2, overlap=False)
-    found = {
-        label["Name"]: np.asanyarray(nibabel.load(o.output).dataobj) == label["Value"]
-        for o in outcomes
-        for label in o.record["Labels"]
-        if label["Voxels"]
-    }
+    truth, found = blobs(2, overlap=False), labels_of(outcomes)
     assert sorted(found) == sorted(wanted)
     for name, expected in zip(wanted, truth, strict=True):
         np.testing.assert_array_equal(found[name], expected)
@@ -354,8 +401,7 @@ def test_what_refuses_the_segments_on_one_series_is_said(tmp_path: Path) -> None
     ds.HighBit = 7
     ds.PixelData = values.astype(np.uint8).tobytes() + b"\0" * (values.size % 2)
     ds.save_as(path)
-    request = Request(source=(tmp_path / "study",))
-    outcomes, refusals = convert_all([path], tmp_path / "out", request=request, policy=Policy(crosscheck="off"))
+    outcomes, refusals = all_of(path)
     assert [label["Name"] for o in outcomes for label in o.record["Labels"]] == ["a"]
     assert [e.finding.code for e in refusals] == [Code.EMPTY]
 

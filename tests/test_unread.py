@@ -102,6 +102,17 @@ def test_only_the_series_that_may_have_lost_it_is_refused(tmp_path: Path, capsys
     }
 
 
+def test_a_lost_plane_is_not_charged_to_whatever_has_no_uid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def nameless(_: int, dataset: Dataset) -> None:
+        del dataset.SeriesInstanceUID
+
+    truth = write(tmp_path / "in", SPEC)
+    write(tmp_path / "in", SPEC, shape=(13, 11, 1), kind="sc", seed="o", series_number=8, extension=".o", edit=nameless)
+    truth.paths[-1].write_bytes(truth.paths[-1].read_bytes()[:700])
+    ask = ("convert", tmp_path / "in", "--series", "7", "-o", tmp_path / "out.nii.gz")
+    assert Said(capsys, *ask).refused("CORRUPT_FILE", truth.paths[-1].name)
+
+
 def test_a_merge_of_masks_of_which_one_may_have_lost_a_plane(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,15 +90,15 @@ def _on_one_image(bundle: Bundle, image: BundleImage, policy: Policy) -> list[Pr
     if not numbers:
         return []
     part = replace(bundle, masks=tuple(bundle.masks[number - 1] for number in numbers))
-    masks, findings = make_masks(part, units_mm_per_unit=policy.mm_per_unit, policy=policy)
-    residual_mm = fit_grid(image, units_mm_per_unit=policy.mm_per_unit, policy=policy).residual_mm
+    fitted = fit_grid(image, units_mm_per_unit=policy.mm_per_unit, policy=policy)
+    masks, findings = make_masks(part, policy=policy, fitted={image.number: fitted})
     inputs = (bundle.path / "bundle.json", *sorted({mask.buffer.path for mask in bundle.masks}))
     return [
         Product(
             volume=mask,
             series=Series("", "bundle", (), ()),
             form="bundle",
-            proof=Proof(residual_mm),
+            proof=Proof(fitted.residual_mm),
             frames=(None,) * mask.grid.shape[2],
             findings=findings,
             suffix=mask_suffix(mask.name, number, len(bundle.masks)),

@@ -10,11 +10,9 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
-from ..core.unexpected import as_refusal
 from ..decode.rtstruct import decode as rtstruct
 from ..decode.rtstruct import structure_set
 from ..decode.rtstruct.decode import DecodedRois
@@ -23,8 +21,8 @@ from ..dicom.scan import Scan, Series
 from .file_names import file_names
 from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix, origin_of_mask
-from .roi_sources import RoisOfSource, assign_sources, relate_frames
-from .source import Source, add_image_files, images_in, lay_source
+from .roi_sources import grid_sources
+from .source import Source, add_image_files
 
 
 class _Filled(NamedTuple):
@@ -51,25 +49,16 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
     given = asked.request.source
     structure = structure_set.read_one(series)
     chosen = rtstruct.choose_rois(structure, asked.request.wanted)
-    scanned, images = images_in(found, given, asked.looks)
-    relations = relate_frames(structure, chosen.rois, found if not given else _together(scanned, found))
-    sources = assign_sources(structure, chosen.rois, images, relations, given=bool(given))
-    if not sources.groups and chosen.rois and not given:
-        raise _no_source(series, structure, sources.findings if images else ())
-    names = file_names([group.series for group in sources.groups])
-    findings = [*chosen.findings, *sources.findings]
+    sources = grid_sources(structure, chosen.rois, found, asked)
+    if not sources.series and chosen.rois and not given:
+        raise _no_source(series, structure, sources.findings if sources.images else ())
     filled: list[_Filled] = []
-    for group, name in zip(sources.groups, names, strict=True):
-        try:
-            named = frozenset[str]().union(*(uids for roi in group.rois for uids in roi.drawn_on()))
-            source = lay_source(scanned, group.series, policy, asked.looks, named)
-        except Exception as error:
-            if len(sources.groups) == 1:
-                raise
-            findings.append(_without_grid(group, as_refusal(error)))
-            continue
-        decoded = rtstruct.fill_rois(group.rois, source.grid, policy, image_uids=source.image_uids, relations=relations)
-        filled.append(_Filled(source, decoded, name if len(sources.groups) > 1 else ""))
+    names = dict(zip(sources.series, file_names(sources.series), strict=True)) if len(sources.series) > 1 else {}
+    for source, rois in sources.gridded:
+        relations = sources.relations
+        decoded = rtstruct.fill_rois(rois, source.grid, policy, image_uids=source.image_uids, relations=relations)
+        filled.append(_Filled(source, decoded, names.get(source.series, "")))
+    findings = [*chosen.findings, *sources.findings]
     return _as_products(series, filled, findings)
 
 
@@ -102,17 +91,6 @@ def _as_products(series: Series, filled: Sequence[_Filled], findings: Sequence[F
     if not made:
         raise rtstruct.no_mask(series, [*findings, *(f for one in filled for f in one.decoded.findings)])
     return made
-
-
-def _together(scanned: Scan, found: Scan) -> Scan:
-    """What was given as the source and the inputs, where registrations are looked for."""
-    return Scan((*scanned.series, *found.series))
-
-
-def _without_grid(group: RoisOfSource, error: PipelineError) -> Finding:
-    """The refusal of ROIs whose source cannot be laid on one grid, while others can."""
-    names = ", ".join(f"“{entry.roi.name}”" for entry in group.rois)
-    return replace(error.finding, message=f"the source of {names}: {error.finding.message}")
 
 
 def _no_source(series: Series, structure: StructureSet, findings: Sequence[Finding]) -> PipelineError:

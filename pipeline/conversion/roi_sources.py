@@ -13,9 +13,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.unexpected import as_refusal
 from ..decode.rtstruct.structure_set import Roi, RoiItem, StructureSet
 from ..dicom.encoding import load
 from ..dicom.scan import Scan, Series, table
+from .option_effects import Asked
+from .source import Source, images_in, lay_source
 from .source_choice import SourceChoice, SourceReferences, choose_source, several_sources
 
 _REGISTRATIONS = ("1.2.840.10008.5.1.4.1.1.66.1", "1.2.840.10008.5.1.4.1.1.66.3")  # Spatial, and Deformable Spatial
@@ -73,6 +76,56 @@ def assign_sources(
     findings = [replace(finding, message=f"{_named(names)} {finding.message}") for finding, names in refused.items()]
     findings += [_taken_by_frame(title, names) for title, names in by_frame.items()]
     return RoiSources(list(groups.values()), findings)
+
+
+class GriddedSources(NamedTuple):
+    """The sources of ROIs on their grids. series: of all ROIs that have one, also of those that lie on no grid.
+
+    images: every image series there is. relations: of `relate_frames`. findings: what refuses ROIs, or warns of them.
+    """
+
+    gridded: list[tuple[Source, list[RoiItem]]]
+    series: list[Series]
+    images: Sequence[Series]
+    relations: Mapping[str, str]
+    findings: list[Finding]
+
+
+def grid_sources(structure: StructureSet, rois: Sequence[RoiItem], found: Scan, asked: Asked) -> GriddedSources:
+    """Find the series of each ROI, and lay each on its grid.
+
+    Args:
+        structure: the structure set.
+        rois: those of its ROIs that are wanted.
+        found: where the images are looked for if none were given.
+        asked: which source, if any, and how the images are laid on their grids.
+
+    Returns: the sources with their ROIs; none where no ROI has one.
+
+    Raises: PipelineError of `lay_source` where the only source lies on no grid.
+    """
+    given = asked.request.source
+    scanned, images = images_in(found, given, asked.looks)
+    together = Scan((*scanned.series, *found.series)) if given else found  # registrations are among the inputs
+    relations = relate_frames(structure, rois, together)
+    sources = assign_sources(structure, rois, images, relations, given=bool(given))
+    gridded: list[tuple[Source, list[RoiItem]]] = []
+    findings = list(sources.findings)
+    for group in sources.groups:
+        try:
+            named = frozenset[str]().union(*(uids for roi in group.rois for uids in roi.drawn_on()))
+            gridded.append((lay_source(scanned, group.series, asked.policy, asked.looks, named), group.rois))
+        except Exception as error:
+            if len(sources.groups) == 1:
+                raise
+            findings.append(_without_grid(group, as_refusal(error)))
+    return GriddedSources(gridded, [group.series for group in sources.groups], images, relations, findings)
+
+
+def _without_grid(group: RoisOfSource, error: PipelineError) -> Finding:
+    """The refusal of ROIs whose source cannot be laid on one grid, while others can."""
+    names = ", ".join(f"“{entry.roi.name}”" for entry in group.rois)
+    return replace(error.finding, message=f"the source of {names}: {error.finding.message}")
 
 
 def relate_frames(structure: StructureSet, rois: Sequence[RoiItem], found: Scan) -> dict[str, str]:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from ..geometry.affine import LPS_TO_RAS, Matrix
 from ..geometry.grid import Grid
 from ..geometry.index_map import axes_of, find_index_map, reorder
-from ..volume.colour import is_rgb, luminance, to_samples
 from ..volume.mask import Array, Physical
 from .testimony import Testimony
+from .voxel_difference import find_differing
 
 if TYPE_CHECKING:
     from .prediction import Prediction
@@ -34,9 +34,6 @@ _SAME_DIRECTION = 1e-6  # how far the cosine may be from 1: 0.08 degrees, more t
 _ROUNDING = (
     1e-6  # of the largest number a value is computed from: float32 rounds by 6e-8, and a rescale does so repeatedly
 )
-_ENDS = (0, 255)  # of the range of a sample
-_HALF = 0.5  # of a level, by which a sample is rounded
-_CUT_OFF = 8.0  # levels of luminance: 4.5 were measured at the edges of bars of pure colours, the worst there are
 Status = Literal["AGREES", "REORDERED", "REFUSED", "KNOWN_WRONG", "DIFFERS", "ABSENT", "FAILED"]
 
 
@@ -116,10 +113,7 @@ def judge(
     if found.mapping is not None and not found.difference:
         status, words = _describe_match(found.mapping, testimony.note)
     else:
-        status, words = "DIFFERS", found.difference
-        rule = next((p for p in predictions if _is_met(block, p, limit_mm, planes)), None)
-        if rule is not None:
-            status, words = "KNOWN_WRONG", f"{words}, as it is known to: {rule.words}"
+        status, words = _explain(block, found.difference, predictions, limit_mm, planes)
     mapping = None if found.mapping is None else tuple(tuple(int(x) for x in row) for row in found.mapping)
     affine = _as_rows(testimony.affine_ras)
     return Agreement(witness, version, status, words, found.corner_mm, found.differing, mapping, affine)
@@ -204,23 +198,45 @@ def _describe_match(mapping: NDArray[np.int64], note: str) -> tuple[Status, str]
     return ("AGREES" if (mapping[:3, :3] == np.eye(3)).all() else "REORDERED"), words
 
 
-def _is_met(block: _Block, rule: Prediction, limit_mm: float, planes: Callable[[], Iterable[Array]]) -> bool:
-    """Whether a witness gives exactly what was predicted of it. The place is compared first, since it is cheaper."""
-    if _compare(replace(block, array=None), rule.grid, limit_mm, None).difference:
-        return False
-    return not _compare(block, rule.grid, limit_mm, rule.expected(planes()), rule.within, excuses_nan=True).difference
+def _explain(
+    block: _Block,
+    difference: str,
+    predictions: Iterable[Prediction],
+    limit_mm: float,
+    planes: Callable[[], Iterable[Array]],
+) -> tuple[Status, str]:
+    """Give the status and words of a witness that differs: KNOWN_WRONG where it gives exactly what was predicted of it."""
+    beyond: list[int] = []
+    for rule in predictions:
+        found = _compare_predicted(block, rule, limit_mm, planes)
+        if not found.difference:
+            return "KNOWN_WRONG", f"{difference}, as it is known to: {rule.words}"
+        if rule.within and found.differing:
+            beyond.append(found.differing)
+    if beyond:
+        difference += f", {min(beyond)} of them by more than two decoders of lossy JPEG may"
+    return "DIFFERS", difference
+
+
+def _compare_predicted(
+    block: _Block, rule: Prediction, limit_mm: float, planes: Callable[[], Iterable[Array]]
+) -> _Comparison:
+    """Compare a witness with what was predicted of it. The place is compared first, since it is cheaper."""
+    found = _compare(replace(block, array=None), rule.grid, limit_mm, None)
+    if found.difference:
+        return found
+    expected, chance = rule.expected(planes()), rule.leaves_to_chance
+    return _compare(block, rule.grid, limit_mm, expected, rule.within, excuses_nan=chance)
 
 
 def _expect_values(physical: Physical, planes: Callable[[], Iterable[Array]]) -> Iterator[tuple[Array, float]]:
     """Compute the values of our planes, and how large the numbers are that a reader rounds when it computes them."""
+    from .prediction import find_largest
+
     for k, plane in enumerate(planes()):
         values = np.asarray(physical(k, plane))
-        if is_rgb(values.dtype):  # nothing was computed
-            yield values, 0.0
-            continue
-        offset = np.abs(np.asarray(physical(k, np.zeros((1, 1), plane.dtype)), np.float64)).max()
-        sizes = np.abs(values.astype(np.float64))
-        yield values, float(max(sizes.max(where=np.isfinite(sizes), initial=0.0), offset))
+        offset = np.asarray(physical(k, np.zeros((1, 1), plane.dtype)))
+        yield values, max(find_largest(values), find_largest(offset))
 
 
 def _take_our_step(lps: Matrix, shape: Sequence[int], grid: Grid) -> Matrix:
@@ -260,34 +276,9 @@ def _count_differing(
     turned = reorder(theirs, mapping)
     differing = 0
     for k, (values, largest) in enumerate(expected):
-        differ = _differ(values, turned[:, :, k].T, _ROUNDING * largest, within, excuses_nan=excuses_nan)
+        differ = find_differing(values, turned[:, :, k].T, _ROUNDING * largest, within, excuses_nan=excuses_nan)
         differing += int(np.count_nonzero(differ))
     return differing
-
-
-def _differ(ours: Array, theirs: Array, rounding: float, within: float, *, excuses_nan: bool) -> NDArray[np.bool_]:
-    """Where the values of two planes differ by more than they may; integers are not rounded. No colour is equal to a number."""
-    if is_rgb(ours.dtype) != is_rgb(theirs.dtype):
-        return np.ones(ours.shape, np.bool_)
-    if is_rgb(ours.dtype):
-        limit = rounding + within
-        return _differ_in_luminance(ours, theirs, limit) if limit else np.asarray(ours != theirs)
-    expected, other = ours.astype(np.float64), theirs.astype(np.float64)
-    is_integer = theirs.dtype.kind in "iu" and bool((expected == np.rint(expected)).all())
-    with np.errstate(invalid="ignore"):  # infinity less infinity
-        is_same = (expected == other) | (np.abs(expected - other) <= within + (0.0 if is_integer else rounding))
-    return np.asarray(~(is_same | (np.isnan(expected) & (excuses_nan | np.isnan(other)))))
-
-
-def _differ_in_luminance(ours: Array, theirs: Array, within: float) -> NDArray[np.bool_]:
-    """Where two decoders of lossy JPEG differ by more than they may.
-
-    The luminance is stored for every pixel, but chrominances often for every second or fourth one, and how they are spread
-    is left to a decoder. Each rounds its samples by half a level; a sample at the end of its range was cut off there, which
-    changes the luminance too.
-    """
-    clipped = np.isin(to_samples(ours), _ENDS).any(-1) | np.isin(to_samples(theirs), _ENDS).any(-1)
-    return np.asarray(np.abs(luminance(ours) - luminance(theirs)) > np.where(clipped, _CUT_OFF, within + 2 * _HALF))
 
 
 def _as_rows(affine: Matrix) -> tuple[tuple[float, ...], ...] | None:

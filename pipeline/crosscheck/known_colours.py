@@ -20,6 +20,7 @@ from ..volume.mask import Array, Physical
 
 _MODEL = "PhotometricInterpretation"
 _RLE = "1.2.840.10008.1.2.5"
+_JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 _WITH_MARKERS = "1.2.840.10008.1.2.4."  # JPEG of all kinds, whose code streams may say what their colours are
 
 
@@ -48,16 +49,26 @@ def predict_colours(witness: str, frames: Sequence[Frame]) -> Iterator[tuple[Col
     elif all(has_samples(f) for f in frames):
         if witness == "dcm2niix" and any(f.header.transfer_syntax == _RLE for f in frames):
             yield ColourRule.RLE_AS_STORED, lambda n, _: _take_rle_as_stored(frames[n])
-        if witness == "SimpleITK" and all(f.header.native and f.get(_MODEL) == "MONOCHROME2" for f in frames):
+        if witness == "SimpleITK" and all(map(_is_called_grey, frames)):
             yield ColourRule.ONE_SAMPLE, lambda n, _: _take_first_bytes(frames[n])
-        if any(f.header.transfer_syntax.startswith(_WITH_MARKERS) for f in frames):
+        if any(f.header.transfer_syntax.startswith(_WITH_MARKERS) for f in frames) and all(
+            f.get(_MODEL) for f in frames
+        ):
             yield ColourRule.AS_DECLARED, lambda n, _: from_samples(read_as_declared(frames[n]))
+
+
+def _is_called_grey(frame: Frame) -> bool:
+    """Whether samples that are called MONOCHROME2 are in a transfer syntax that this was seen in."""
+    is_seen = frame.header.native or frame.header.transfer_syntax == _JPEG_BASELINE
+    return is_seen and frame.get(_MODEL) == "MONOCHROME2"
 
 
 def _take_first_bytes(frame: Frame) -> Array:
     """Take as many bytes as there are pixels."""
     rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
-    return read_native(frame, np.dtype(np.uint8), SAMPLES).reshape(-1)[: rows * columns].reshape(rows, columns)
+    native = frame.header.native
+    samples = read_native(frame, np.dtype(np.uint8), SAMPLES) if native else read_stored_samples(frame)
+    return samples.reshape(-1)[: rows * columns].reshape(rows, columns)
 
 
 def _take_rle_as_stored(frame: Frame) -> Array:

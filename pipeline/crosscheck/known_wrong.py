@@ -6,7 +6,8 @@ Rules:
 - A place is a grid, and which of our planes lie on it; values are computed anew from the stored ones. Faults may add up:
   every place is tried with every kind of values.
 - Lossy JPEG alone is not computed anew: decoders may differ by one level (ISO/IEC 10918-2), and so much is excused.
-- A value that a witness leaves to chance is predicted as NaN and excuses any value there. No other value may be NaN.
+- A value that a witness leaves to chance is predicted as NaN and excuses any value there, by those rules alone that leave
+  some to chance; by any other, a NaN must be one.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ from ..dicom.encoding import EXPLICIT_BIG
 from ..dicom.frame import Frame, spacing_attribute
 from ..dicom.modality import real_world_mapping, rescale_of, rescales
 from ..dicom.one_bit import is_one_bit
+from ..dicom.pixel_layout import layout_of
 from ..dicom.pixels import read_plane
 from ..dicom.polarity import may_be_reversed
+from ..dicom.source_file import open_source
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
 from ..volume.mask import Array, Physical
 from .known_colours import predict_colours
 from .mosaic_faults import sheet_grid, way_of_dcm2niix, way_of_dicom2nifti
-from .prediction import Prediction, Rule, normal_of, position_of, restack
+from .prediction import Prediction, Rule, normal_of, order_in_file, position_of, restack
 from .vector_faults import leave_doses, lose_place, step_by_tag
 
 _SAME_SLOPE = 1.2e-7  # dcm2niix takes two numbers for one that are nearer than the epsilon of float32
@@ -86,7 +89,7 @@ def _predict_dicom2nifti_places(stack: Stack, frames: Sequence[Frame]) -> Iterat
             yield restack(Rule.MIRRORED_MOSAIC, grid, *way)
     ranks = [f.rank("InStackPositionNumber") for f in frames]
     if frames[0].header.number_of_frames == count > 1 and sorted(r or 0 for r in ranks) == list(range(1, count + 1)):
-        in_file = sorted(range(count), key=lambda k: frames[k].number)
+        in_file = order_in_file(frames)
         first, last = position_of(frames[in_file[0]]), position_of(frames[in_file[-1]])
         in_stack = tuple(sorted(range(count), key=lambda k: ranks[k] or 0))
         yield restack(Rule.IN_STACK_POSITION, grid, first, (last - first) / (count - 1), in_stack)
@@ -98,7 +101,7 @@ def _predict_simpleitk_places(stack: Stack, frames: Sequence[Frame]) -> Iterator
         yield from _predict_sheet(frames)
     elif frames[0].header.number_of_frames > 1:
         yield from lose_place(stack, frames)
-        in_file = tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
+        in_file = order_in_file(frames)
         lps = stack.grid.lps / [*stack.grid.spacing, 1.0]
         lps[:3, 2], lps[:3, 3] = normal_of(frames[0]), position_of(frames[in_file[0]])
         yield Prediction((Rule.FRAMES_AS_STORED,), Grid(stack.grid.shape, lps), picks=in_file)
@@ -193,6 +196,8 @@ def _predict_dcm2niix_values(frames: Sequence[Frame], physical: Physical) -> Ite
         yield Rule.NARROW_CODE_STREAM, lambda n, _: _rescale(frames[n], _pack)
     if may_be_reversed(frames):
         yield Rule.ROWS_TURNED, lambda n, plane: physical(n, plane)[::-1]
+    if all(_is_taken_for_packed(f) for f in frames):
+        yield Rule.TWELVE_PACKED, lambda n, _: _rescale(frames[n], _unpack_twelve)
     pairs = rescales(frames)
     if 0 < np.ptp(pairs, axis=0).max() <= _SAME_SLOPE:
         for pair in (pairs[0], pairs[-1]):
@@ -276,6 +281,26 @@ def _pack(frame: Frame, stored: Array) -> Array:
     packed = np.full(stored.size, np.nan)
     packed[:half] = stored.astype(np.uint8).ravel()[: 2 * half].view("<i2")
     return packed.reshape(stored.shape)
+
+
+def _is_taken_for_packed(frame: Frame) -> bool:
+    """Whether values of 12 bits allocated take 16 each, uncompressed."""
+    return frame.get("BitsAllocated") == 12 and frame.header.native and layout_of(frame.header).in_words
+
+
+def _unpack_twelve(frame: Frame, stored: Array) -> Array:
+    """Take three bytes of the file for two values, of all its frames on; the second of the two keeps all of its 16 bits."""
+    voxel = np.arange((frame.number - 1) * stored.size, frame.number * stored.size)
+    at = voxel * 3 // 2
+    data = bytearray(int(at[-1] - at[0]) + 2)
+    with open_source(frame.path) as file:
+        layout_of(frame.header).read_into(file, int(at[0]), memoryview(data))
+    at -= at[0]
+    first, second = (np.frombuffer(data, np.uint8)[at + n].astype(np.uint16) for n in (0, 1))
+    packed = np.where(voxel % 2, first | second << 8, (first << 8 | second) >> 4).astype(np.uint16)
+    if frame.header.transfer_syntax == EXPLICIT_BIG:
+        packed = packed.byteswap()
+    return packed.view(np.int16).reshape(stored.shape)
 
 
 _PLACES = {

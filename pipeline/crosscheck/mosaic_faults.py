@@ -17,6 +17,7 @@ from ..dicom.frame import Frame, plane_of
 from ..dicom.siemens_header import UnreadableHeader, read_sheet_header
 from ..geometry.affine import Matrix
 from ..geometry.grid import Grid
+from .prediction import normal_of, position_of
 
 
 class Way(NamedTuple):
@@ -52,7 +53,7 @@ def way_of_dicom2nifti(grid: Grid, frames: Sequence[Frame]) -> Way | None:
         return None
     upwards = (private.centres[0, 2] <= private.centres[1, 2]) != private.is_renumbered
     order = _order(frames)
-    return Way(_first(frames), _normal(frames) * grid.spacing[2], order if upwards else order[::-1])
+    return Way(_first(frames), normal_of(frames[0]) * grid.spacing[2], order if upwards else order[::-1])
 
 
 def way_of_dcm2niix(grid: Grid, frames: Sequence[Frame]) -> Way | None:
@@ -63,8 +64,9 @@ def way_of_dcm2niix(grid: Grid, frames: Sequence[Frame]) -> Way | None:
     """
     if frames[0].header.csa or (frames[0].header.uih_grid and frames[0].header.transfer_syntax != IMPLICIT_LITTLE):
         return None
-    normal = _normal(frames)
-    step = frames[0].get("SpacingBetweenSlices") or frames[0].get("SliceThickness") or grid.spacing[2]
+    normal = normal_of(frames[0])
+    tags = (frames[0].rank(keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+    step = next((mm for mm in tags if mm), grid.spacing[2])
     return Way(_first(frames), normal * (float(np.sign(normal[2])) or 1.0) * step, _order(frames))
 
 
@@ -75,10 +77,4 @@ def _order(frames: Sequence[Frame]) -> tuple[int, ...]:
 
 def _first(frames: Sequence[Frame]) -> Matrix:
     """(3,) LPS mm of the first tile."""
-    return np.array(frames[_order(frames)[0]].known_plane.position)
-
-
-def _normal(frames: Sequence[Frame]) -> Matrix:
-    normal: Matrix = np.array(frames[0].known_plane.normal)
-    normal /= np.linalg.norm(normal)
-    return normal
+    return position_of(frames[_order(frames)[0]])

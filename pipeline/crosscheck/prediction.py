@@ -14,7 +14,7 @@ import numpy as np
 
 from ..dicom.frame import Frame
 from ..geometry.affine import Matrix
-from ..geometry.grid import Grid, Plane
+from ..geometry.grid import Grid
 from ..volume.colour import is_rgb
 from ..volume.mask import Array, Physical
 
@@ -52,7 +52,11 @@ class Rule(Enum):
     SWAPPED_WORDS = "exchange the two words of 32-bit values in big endian"
     SIGNED_32 = "take unsigned 32-bit values for signed"
     SIGNED_DOSE = "leave out Dose Grid Scaling, and take unsigned 32-bit values for signed"
+    TWELVE_PACKED = "take 12 bits allocated for two values in three bytes, of which every other keeps 16 bits"
     ONE_SLOPE = "take slopes for one that differ by less than 0.00000012"
+
+
+_LEFT_TO_CHANCE = frozenset((Rule.BRIGHT_BITS, Rule.NARROW_CODE_STREAM))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +79,11 @@ class Prediction:
     def words(self) -> str:
         return "; ".join(str(rule.value) for rule in self.rules)
 
+    @property
+    def leaves_to_chance(self) -> bool:
+        """Whether a NaN among its values stands for one that the witness leaves to chance."""
+        return not _LEFT_TO_CHANCE.isdisjoint(self.rules)
+
     def expected(self, planes: Iterable[Array]) -> Iterator[tuple[Array, float]] | None:
         """The values of every plane of `grid` and the largest number of each, computed from the planes of our file.
 
@@ -88,12 +97,15 @@ class Prediction:
         elif self.picks is not None:  # they come in our order, and are wanted in another
             kept = list(computed)
             computed = (kept[n] for n in self.picks)
-        return ((plane, _find_largest(plane)) for plane in computed)
+        return ((plane, find_largest(plane)) for plane in computed)
 
 
-def _find_largest(plane: Array) -> float:
-    """The largest number of a plane, by which its rounding is judged; 0 for colours, which nobody rounds."""
-    return 0.0 if is_rgb(plane.dtype) else float(np.nanmax(np.abs(plane.astype(np.float64)), initial=0.0))
+def find_largest(plane: Array) -> float:
+    """Find the largest finite number of a plane, by which its rounding is judged; 0 for colours, which nobody rounds."""
+    if is_rgb(plane.dtype):
+        return 0.0
+    sizes = np.abs(plane.astype(np.float64))
+    return float(sizes.max(where=np.isfinite(sizes), initial=0.0))
 
 
 def restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[int, ...] | None = None) -> Prediction:
@@ -119,19 +131,18 @@ def restack(rule: Rule, grid: Grid, origin: Matrix, step: Matrix, picks: tuple[i
 
 def position_of(frame: Frame) -> Matrix:
     """Return (3,) the position of a frame's first pixel, LPS mm."""
-    return np.array(_plane_of(frame).position)
+    return np.array(frame.known_plane.position)
 
 
 def normal_of(frame: Frame) -> Matrix:
     """Return (3,) the normal of a frame's plane, of unit length."""
-    return np.array(_plane_of(frame).normal)
+    normal: Matrix = np.array(frame.known_plane.normal)
+    return normal / np.linalg.norm(normal)
 
 
-def _plane_of(frame: Frame) -> Plane:
-    """Return the plane of a frame of a stack. Raises ValueError for a frame without one, which no stack has."""
-    if frame.plane is None:
-        raise ValueError(f"{frame.name} has no plane")
-    return frame.plane
+def order_in_file(frames: Sequence[Frame]) -> tuple[int, ...]:
+    """Return the indices of frames in the order in which they lie in their file."""
+    return tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))
 
 
 def _join_tiles(planes: Sequence[Array], tiles: Sequence[int], grid: Grid) -> Array:

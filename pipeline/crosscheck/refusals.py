@@ -3,7 +3,7 @@
 Rules:
 - Every entry gives its reason. A refusal on no list leaves doubt, since the witness may be right about the bytes.
 - A pattern matches the witness's own words and is as narrow as they are; one for all errors of a kind is too wide.
-- Words that say little are understood for pixels of the kind that the witness is known not to read, and for no others.
+- Words that could be of any file are understood for the kind that the witness is known not to read, and for no other.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from ..dicom.colour_pixels import has_palette
+from ..dicom.frame_vectors import DOSE, vector_class
 from ..dicom.jpeg_extended import JPEG_EXTENDED
 from ..dicom.one_bit import is_one_bit
 from ..dicom.pixel_bits import is_float
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ..dicom.frame import Frame
     from .testimony import Testimony
 
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
     "dicom2nifti": (
         (r"ConversionValidationError: TOO_FEW_SLICES/LOCALIZER", "it leaves out series of few planes, and localizers"),
@@ -60,31 +63,11 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "SimpleITK": (
         (r"An invalid logic behavior occurred ?vr\.Compatible\( de\.GetVR\(\) \)", "it takes no number of a text's VR"),
-        (
-            r"An invalid logic behavior occurred ?len <= outbv->GetLength\(\)",
-            "it wants the samples of a JPEG-LS code stream as wide as Bits Allocated",
-        ),
-        (
-            r"An invalid logic behavior occurred ?(subscript == 0|\*idx < Internal->Length\[RED\])",
-            "it takes palettes alone that begin at 0 and hold every value",
-        ),
-        (
-            r"An invalid logic behavior occurred ?PF\.GetBitsStored\(\) != \d+",
-            "it inverts MONOCHROME1, but no signed one whose bits are not all stored",
-        ),
-        (
-            r"An invalid logic behavior occurred ?(idx < GetNumberOfValues\(\)|Tag\(Group,Element\) == de\.GetTag\(\) .*)",
-            "it looks for a second offset where an RT dose of one frame has a Grid Frame Offset Vector",
-        ),
     ),
     "dcm2niix": (
         (
             r"wrote 0 files for one series\. Warning: Unsupported transfer syntax '1\.2\.840\.10008\.1\.2[\d.]*'.*",
             "it reads fewer of the standard's transfer syntaxes, deflated ones not at all",
-        ),
-        (
-            r"wrote 0 files for one series\. Warning: File not large enough to store image data: .*",
-            "it wants three bytes a pixel of YBR_FULL_422 too, which has two; a file that is too short is refused here",
         ),
         (r"wrote ([2-9]|\d\d+) files for one series.*", "it splits by its own rules what lies on one grid"),
     ),
@@ -93,6 +76,22 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
 
 def _has_64_bits(frame: Frame) -> bool:
     return bool(frame.get("BitsAllocated") == 64)
+
+
+def _is_jpeg_ls(frame: Frame) -> bool:
+    return frame.header.transfer_syntax in _JPEG_LS
+
+
+def _is_inverted(frame: Frame) -> bool:
+    return bool(frame.get("PhotometricInterpretation") == "MONOCHROME1" and frame.get("PixelRepresentation") == 1)
+
+
+def _is_dose(frame: Frame) -> bool:
+    return vector_class(frame.header.values) == DOSE
+
+
+def _is_halved(frame: Frame) -> bool:
+    return bool(frame.get("PhotometricInterpretation") == "YBR_FULL_422")
 
 
 def _is_extended(frame: Frame) -> bool:
@@ -133,6 +132,36 @@ _UNREAD: tuple[tuple[Callable[[Frame], bool], str, str, str], ...] = (
     ),
     (_has_64_bits, "SimpleITK", _NO_SERIES, "it reads no integers of 64 bits"),
     (_has_64_bits, "dcm2niix", r"wrote 0 files for one series\..*", "it reads no integers of 64 bits"),
+    (
+        _is_jpeg_ls,
+        "SimpleITK",
+        r"An invalid logic behavior occurred ?len <= outbv->GetLength\(\)",
+        "it wants the samples of a JPEG-LS code stream as wide as Bits Allocated",
+    ),
+    (
+        has_palette,
+        "SimpleITK",
+        r"An invalid logic behavior occurred ?(subscript == 0|\*idx < Internal->Length\[RED\])",
+        "it takes palettes alone that begin at 0 and hold every value",
+    ),
+    (
+        _is_inverted,
+        "SimpleITK",
+        r"An invalid logic behavior occurred ?PF\.GetBitsStored\(\) != \d+",
+        "it inverts MONOCHROME1, but no signed one whose bits are not all stored",
+    ),
+    (
+        _is_dose,
+        "SimpleITK",
+        r"An invalid logic behavior occurred ?(idx < GetNumberOfValues\(\)|Tag\(Group,Element\) == de\.GetTag\(\) .*)",
+        "it looks for a second offset where an RT dose of one frame has a Grid Frame Offset Vector",
+    ),
+    (
+        _is_halved,
+        "dcm2niix",
+        r"wrote 0 files for one series\. Warning: File not large enough to store image data: .*",
+        "it wants three bytes a pixel of YBR_FULL_422 too, which has two; a file that is too short is refused here",
+    ),
 )
 
 

@@ -16,7 +16,7 @@ from ..dicom.pixels import read_plane
 from ..geometry.grid import Grid
 from ..geometry.stack import Stack
 from ..volume.mask import Physical
-from .prediction import Prediction, Rule, normal_of, position_of, restack
+from .prediction import Prediction, Rule, normal_of, order_in_file, position_of, restack
 
 _RETIRED = "1.2.840.10008.5.1.4.1.1.5"
 
@@ -32,7 +32,7 @@ def step_by_tag(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
     """
     if frames[0].header.number_of_frames == 1 or not vector_class(frames[0].header.values):
         return
-    in_file = _order_in_file(frames)
+    in_file = order_in_file(frames)
     tags = (frames[0].rank(keyword) or 0.0 for keyword in ("SpacingBetweenSlices", "SliceThickness"))
     step = normal_of(frames[0]) * next((mm for mm in tags if mm > 0), 1.0)
     yield restack(Rule.STEP_BY_TAG, stack.grid, position_of(frames[in_file[0]]), step, in_file)
@@ -47,7 +47,7 @@ def lose_place(stack: Stack, frames: Sequence[Frame]) -> Iterator[Prediction]:
 
     Yields: the one place it gives for such a Nuclear Medicine image.
     """
-    header, in_file = frames[0].header, _order_in_file(frames)
+    header, in_file = frames[0].header, order_in_file(frames)
     if vector_class(header.values) != NUCLEAR:
         return
     if header.get("SOPClassUID") == _RETIRED:
@@ -72,7 +72,3 @@ def leave_doses(frames: Sequence[Frame], *, wraps: bool = False) -> Iterator[tup
     yield Rule.NO_DOSE_SCALING, lambda n, _: read_plane(frames[n])
     if wraps and any(f.get("BitsAllocated") == 32 for f in frames):
         yield Rule.SIGNED_DOSE, lambda n, _: read_plane(frames[n]).astype("<i4")
-
-
-def _order_in_file(frames: Sequence[Frame]) -> tuple[int, ...]:
-    return tuple(sorted(range(len(frames)), key=lambda k: frames[k].number))

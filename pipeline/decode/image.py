@@ -111,7 +111,7 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
         voxels, segments = two.labels(stored), two.segments(name)
         findings += two.findings
     else:
-        _refuse_no_labels(values, frames)
+        _refuse_no_labels(values, frames, policy)
         voxels, segments = _keep_labels(stored, values), _name_segments(values, name)
     physical = None
     if slopes is not None and not (notes and policy.on_lossy == "threshold"):
@@ -133,7 +133,7 @@ def _keep_labels(stored: Voxels, values: Sequence[int]) -> Voxels:
     return Voxels(stored.shape, dtype, lambda k: stored.plane(k).astype(dtype, copy=False), stored.is_empty)
 
 
-def _refuse_no_labels(values: Sequence[int], frames: Sequence[Frame]) -> None:
+def _refuse_no_labels(values: Sequence[int], frames: Sequence[Frame], policy: Policy) -> None:
     """Refuse values that cannot be kept as labels. Raises NOT_A_MASK."""
     if values[0] >= 0 and values[-1] <= LARGEST_LABEL:
         return
@@ -141,7 +141,8 @@ def _refuse_no_labels(values: Sequence[int], frames: Sequence[Frame]) -> None:
     raise refuse(
         Code.NOT_A_MASK,
         f"the value {value} cannot be kept as a label: labels are whole numbers from 1 to {LARGEST_LABEL}",
-        "Without --keep-values, two values become 0 and 1. For the image itself use --as image.",
+        ("Without --keep-values, two values become 0 and 1. " if policy.keep_values else "")
+        + "For the image itself use --as image.",
         where=first_and_last(frames),
         measured=value,
         limit=limit,

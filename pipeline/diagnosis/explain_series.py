@@ -78,14 +78,18 @@ def explain_inputs(inputs: Sequence[Path], wanted: Wanted) -> list[Explanation]:
     if series.kind == "seg":
         return _explain_seg(found, series, wanted)
     if series.kind == "rtstruct":
-        with_images = scan([*inputs, *wanted.source]) if wanted.source else found
-        explained = explain_structure_set(with_images, series, _POLICY)
+        explained = explain_structure_set(found, series, _asked(wanted))
         return [Explanation(explained.text, explained.record)]
     if not series.frames:
         words = f"{series.title} is of kind {series.kind}: it holds no planes"
         raise refuse(Code.NOT_CONVERTIBLE, words, "Give the images, or look with verimask series.", where=(series.uid,))
     _refuse_idle("--source", bool(wanted.source), "images have a grid of their own")
     return _explain_images(series, wanted.part)
+
+
+def _asked(wanted: Wanted) -> Asked:
+    """What a conversion of the mask would be asked for."""
+    return Asked(Request(source=wanted.source), _POLICY, gzipped=False, in_one=False, looks=Looks())
 
 
 def _refuse_idle(option: str, is_given: bool, why: str) -> None:
@@ -178,8 +182,7 @@ def _said_by(frame: Frame) -> str:
 
 def _explain_seg(found: Scan, series: Series, wanted: Wanted) -> list[Explanation]:
     """Explain each instance of a SEG, on the grid of its source where that is known and its frames lie on it."""
-    asked = Asked(Request(source=wanted.source), _POLICY, gzipped=False, in_one=False, looks=Looks())
-    parts = parts_by_source(series, found, asked)
+    parts = parts_by_source(series, found, _asked(wanted))
     made = [
         _explain_instance(series, part, header, frames)
         for part in parts

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..conversion.looks import Looks
-from ..conversion.roi_sources import assign_sources, relate_frames
-from ..conversion.source import Source, lay_source
+from ..conversion.option_effects import Asked
+from ..conversion.roi_sources import GriddedSources, grid_sources
+from ..conversion.source import Source
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
-from ..core.policy import Policy
 from ..decode.rtstruct.contour_items import read_contours
 from ..decode.rtstruct.decode import choose_rois
 from ..decode.rtstruct.structure_set import RoiItem, read_one
@@ -50,40 +49,36 @@ def structure_set_in(found: Scan, wanted: str | None) -> Series | None:
     return sets[0] if len(sets) == 1 else None
 
 
-def explain_structure_set(found: Scan, series: Series, policy: Policy) -> ExplainedStructureSet:
+def explain_structure_set(found: Scan, series: Series, asked: Asked) -> ExplainedStructureSet:
     """Explain where the ROIs of a structure set lie, and the grid of each series they lie on.
 
     Args:
         found: what the inputs hold, the images among them.
         series: the structure set.
-        policy: how the images are laid on their grids.
+        asked: how the images are laid on their grids, and which they are, where they lie elsewhere.
 
     Returns: the explanation.
 
     Raises: PipelineError NOT_CONVERTIBLE where no ROI has a source here, and what `lay_source` refuses.
     """
     structure = read_one(series)
-    images = [s for s in found.series if s.kind == "image"]
     chosen = choose_rois(structure, None)
-    relations = relate_frames(structure, chosen.rois, found)
-    sources = assign_sources(structure, chosen.rois, images, relations, given=False)
-    if not sources.groups:
-        raise _no_images(series, sources.findings if images else ())
-    looks = Looks()
-    located = [(lay_source(found, group.series, policy, looks), group.rois) for group in sources.groups]
-    rows = [_row(source, entry) for source, rois in located for entry in rois]
-    used = [source for source, _ in located]
+    sources = grid_sources(structure, chosen.rois, found, asked)
+    if not sources.gridded:
+        raise _without_source(series, sources)
+    rows = [_row(on, entry) for on, rois in sources.gridded for entry in rois]
+    used = [on for on, _ in sources.gridded]
     left_out = [f.message for f in (*chosen.findings, *sources.findings) if f.severity is Severity.ERROR]
     lines = [
         *_introduce(series, len(structure.rois)),
         *(_line(row) for row in rows),
         *(f"  left out: {message}" for message in left_out),
-        *(f"  no ROI lies on {image.title}" for image in images if all(s.series is not image for s in used)),
+        *(f"  no ROI lies on {image.title}" for image in sources.images if all(s.series is not image for s in used)),
     ]
-    for source in used:
-        plane = next(frame.plane for frame in source.laid_frames.frames if frame.plane is not None)
-        lines += ["", explain(source.laid_frames.stack.grid, plane, title=_title(source.series))]
-    return ExplainedStructureSet("\n".join(lines), {"Rois": rows, "Sources": [_as_json(source) for source in used]})
+    for on in used:
+        plane = next(frame.plane for frame in on.laid_frames.frames if frame.plane is not None)
+        lines += ["", explain(on.laid_frames.stack.grid, plane, title=_title(on.series))]
+    return ExplainedStructureSet("\n".join(lines), {"Rois": rows, "Sources": [_as_json(on) for on in used]})
 
 
 def _introduce(series: Series, count: int) -> list[str]:
@@ -137,6 +132,14 @@ def _line(row: dict[str, Any]) -> str:
 
 def _title(series: Series) -> str:
     return series.title[:1].upper() + series.title[1:]
+
+
+def _without_source(series: Series, sources: GriddedSources) -> PipelineError:
+    """The refusal of a structure set none of whose ROIs has a source that lies on a grid."""
+    if not sources.series:
+        return _no_images(series, sources.findings if sources.images else ())
+    first = next(finding for finding in sources.findings if finding.severity is Severity.ERROR)
+    return PipelineError(first, tuple(finding for finding in sources.findings if finding is not first))
 
 
 def _no_images(series: Series, findings: Sequence[Finding]) -> PipelineError:

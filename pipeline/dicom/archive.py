@@ -126,19 +126,19 @@ class _Archive:
         return content
 
     def _unpack(self, member: PurePosixPath, count: int) -> bytes:
-        """The first `count` bytes of a member, or all for -1, whose checksum is then looked at."""
+        """The first `count` bytes of a member, or all for -1, whose checksum is then looked at.
+
+        It shows where a member is longer than is listed: what is beyond that is never unpacked.
+        """
         info = self._info(member)
         claimed = info.file_size if count < 0 else min(count, info.file_size)
         try:
             with self._zip.open(info) as file:
-                content = file.read(claimed + (count < 0))  # a byte more than all of it would show
+                content = file.read(claimed)
         except _DAMAGED as error:
             raise MemberError(f"its bytes in {self.path.name} are damaged: {_reason(error)}") from error
         if len(content) != claimed:
-            more = "more than " * (len(content) > claimed)
-            raise MemberError(
-                f"it has {more}{min(len(content), claimed)} bytes, and {self.path.name} lists {info.file_size}"
-            )
+            raise MemberError(f"it has {len(content)} bytes, and {self.path.name} lists {info.file_size}")
         return content
 
     def _info(self, member: PurePosixPath) -> zipfile.ZipInfo:

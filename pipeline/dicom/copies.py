@@ -2,10 +2,13 @@
 
 Rules:
 - A copy has the place, the stored bits, the rescale and the overlays of the plane it repeats, and every attribute of
-  `_NAMES_VOLUME`: the empty planes of two time points are no copies of each other.
+  `_NAMES_VOLUME`: the empty planes of two time points are no copies of each other. A plane with a Modality LUT is a copy of
+  none, since the table is not compared.
 - A whole series that was exported several times repeats every plane equally often, and shows something in one of them.
   Otherwise a plane is a copy only where its place occurs more often than most do: two volumes may well look alike
   somewhere.
+- Planes that show one value alone look like those of any other volume: there, and where all planes lie at one place, a copy
+  has the Instance Number and the frame number of its origin too.
 - Pixels are read only where places coincide, and no further than the first difference that decides.
 """
 
@@ -42,7 +45,17 @@ _NAMES_VOLUME = (
     "DoseSummationType",
     *VECTORS,
 )
-_VALUES = ("RescaleSlope", "RescaleIntercept", "DoseGridScaling", "PhotometricInterpretation", "SliceLocation")
+_VALUES = (
+    "RescaleSlope",
+    "RescaleIntercept",
+    "DoseGridScaling",
+    "DoseUnits",
+    "BitsStored",
+    "HighBit",
+    "PhotometricInterpretation",
+    "SliceLocation",
+)
+_NUMBER = "InstanceNumber"
 
 
 class _Content(NamedTuple):
@@ -52,22 +65,32 @@ class _Content(NamedTuple):
     blank: bool = False
 
 
+def find_copies(frames: Sequence[Frame]) -> Copies:
+    """Find the copies among planes that can be of one grid: whole exports, or else single planes."""
+    places = group_by_place(frames)
+    if len(places) == 1:
+        return _pair(_group_alike(frames, numbered=True))
+    return _find_whole_copies(places) or _find_single_copies(places)
+
+
 def find_difference(one: Frame, other: Frame) -> str:
-    """In what two planes at one position differ, in words; "" where one is a copy of the other."""
+    """Describe in what two planes at one position differ; "" where nothing that is compared does."""
     keywords = (*_NAMES_VOLUME, *_VALUES, "ImageType")
     values = zip(keywords, _attributes(one), _attributes(other), strict=True)
     differing = next((keyword for keyword, a, b in values if a != b), "")
-    if differing:
-        return describe_attribute(differing)
-    return "" if _read_content(one) == _read_content(other) else "pixels"
+    if not differing and _read_content(one) != _read_content(other):
+        return "Modality LUT Sequence (0028,3000), which is not compared" if _has_table(one) else "pixels"
+    if not differing and one.get(_NUMBER) == other.get(_NUMBER):
+        return "frame number" if one.number != other.number else ""
+    return describe_attribute(differing or _NUMBER)
 
 
-def find_whole_copies(frames: Sequence[Frame]) -> Copies:
+def _find_whole_copies(places: Sequence[Sequence[Frame]]) -> Copies:
     """The copies of planes, where every plane is there several times and equally often; none otherwise."""
     found: Copies = {}
     shapes: set[tuple[int, int]] = set()
     are_blank = True
-    for place in group_by_place(frames):
+    for place in places:
         alike = _group_alike(place)
         sizes = {len(group) for _, group in alike}
         are_blank &= all(content.blank for content, _ in alike)
@@ -78,14 +101,14 @@ def find_whole_copies(frames: Sequence[Frame]) -> Copies:
     return {} if are_blank else found
 
 
-def find_single_copies(frames: Sequence[Frame]) -> Copies:
-    """The copies of planes at the places that occur more often than most."""
+def _find_single_copies(places: Sequence[Sequence[Frame]]) -> Copies:
+    """The copies of planes at the places that occur more often than most: than the fewest, where two numbers are as common."""
     found: Copies = {}
-    places = group_by_place(frames)
-    usual = Counter(len(place) for place in places).most_common(1)[0][0]
+    counts = Counter(map(len, places))
+    usual = min(count for count, times in counts.items() if times == max(counts.values()))
     for place in places:
         if len(place) > usual:
-            found.update(_pair(_group_alike(place)))
+            found.update(_pair(_group_alike(place, blank_numbered=True)))
     return found
 
 
@@ -104,23 +127,38 @@ def _pair(alike: Iterable[tuple[_Content, Sequence[Frame]]]) -> Copies:
     return {copy: group[0] for _, group in alike for copy in group[1:]}
 
 
-def _group_alike(frames: Sequence[Frame]) -> list[tuple[_Content, list[Frame]]]:
-    """Frames of one place in groups of copies, each from first to last, and what they show."""
+def _group_alike(
+    frames: Sequence[Frame], *, numbered: bool = False, blank_numbered: bool = False
+) -> list[tuple[_Content, list[Frame]]]:
+    """Frames of one place in groups of copies, each from first to last, and what they show.
+
+    numbered: whether copies have one Instance Number and frame number; blank_numbered: whether blank ones do.
+    """
     candidates: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in sorted(frames, key=age):
-        candidates[_attributes(frame)].append(frame)
+        candidates[(_attributes(frame), _numbers(frame) if numbered else None)].append(frame)
     groups: list[tuple[_Content, list[Frame]]] = []
     for members in candidates.values():
         mine: list[tuple[_Content, list[Frame]]] = []
         for frame in members:
             content = _read_content(frame) if len(members) > 1 else _Content(frame)
             home = next((g for known, g in mine if known == content and are_at_one_place(g[0], frame)), None)
-            if home is None:
+            if home is None or (content.blank and blank_numbered and _numbers(home[0]) != _numbers(frame)):
                 mine.append((content, [frame]))
             else:
                 home.append(frame)
         groups += mine
     return groups
+
+
+def _numbers(frame: Frame) -> Hashable:
+    """Its Instance Number and frame number; the frame itself where it has no number, which is like no other."""
+    number = frame.get(_NUMBER)
+    return frame if number is None else (number, frame.number)
+
+
+def _has_table(frame: Frame) -> bool:
+    return "ModalityLUTSequence" in frame.header.luts
 
 
 def _attributes(frame: Frame) -> tuple[Hashable, ...]:
@@ -131,7 +169,9 @@ def _attributes(frame: Frame) -> tuple[Hashable, ...]:
 
 
 def _read_content(frame: Frame) -> _Content:
-    """Read what a frame shows; one that cannot be read is like no other."""
+    """Read what a frame shows; one that cannot be read, or whose values a table gives, is like no other."""
+    if _has_table(frame):
+        return _Content(frame)
     try:
         if is_colour(frame):
             pixels = read_colour(frame)

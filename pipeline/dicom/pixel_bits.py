@@ -37,7 +37,7 @@ def frame_type(frame: Frame) -> np.dtype[Any]:
         )
     if is_float(frame):
         return _float_type(frame, bits)
-    if bits not in _BITS and not _is_in_words(frame):
+    if bits not in _BITS and not (8 < bits < 16 and layout_of(frame.header).in_words):
         raise refuse(
             Code.UNSUPPORTED_PIXELS,
             f"{frame.name} has {bits or 'no'} bits per pixel (Bits Allocated (0028,0100)); "
@@ -57,12 +57,6 @@ def frame_type(frame: Frame) -> np.dtype[Any]:
             clause="PS3.3 C.7.6.3",
         )
     return np.dtype(f"{'ui'[frame.get('PixelRepresentation')]}{-(-bits // 8)}")
-
-
-def _is_in_words(frame: Frame) -> bool:
-    """Whether samples of 9 to 15 bits take 16 each, as the length of the pixels shows."""
-    pixels = frame.whole("Rows", 0) * frame.whole("Columns", 0)
-    return 8 < frame.whole("BitsAllocated", 0) < 16 and layout_of(frame.header).frame_bits == pixels * 16
 
 
 def is_float(frame: Frame) -> bool:

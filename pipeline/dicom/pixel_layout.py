@@ -39,12 +39,13 @@ class PixelLayout(NamedTuple):
 
     pieces: offset in the file and length of each run of their bytes, in order; none where a decoder has to find them.
     frame_bits: from the start of a frame to that of the next. widened: whether a sample takes twice the bytes that are
-    allocated to it.
+    allocated to it. in_words: whether a sample of 9 to 15 bits takes 16.
     """
 
     pieces: ByteRuns
     frame_bits: int
     widened: bool = False
+    in_words: bool = False
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -86,7 +87,7 @@ def layout_of(header: Header) -> PixelLayout:
         _check_compressed_count(header, count)
         return PixelLayout((), frame_bits(header), findings=findings)
     layout = _lay_out_native(header, count)
-    return PixelLayout(layout.pieces, layout.frame_bits, layout.widened, (*findings, *layout.findings))
+    return layout._replace(findings=(*findings, *layout.findings))
 
 
 def _check_frame_count(header: Header, count: int) -> tuple[Finding, ...]:
@@ -114,11 +115,11 @@ def _lay_out_native(header: Header, count: int) -> PixelLayout:
     extra = length - whole_bytes(count * bits)
     if extra <= max(PAD):
         _refuse_bits_behind(header, pieces, count * bits)
-        return PixelLayout(pieces, bits, False, findings)
+        return PixelLayout(pieces, bits, findings=findings)
     there = header.size - (header.pixel_offset or 0)
     if pieces and length > there:
         raise _cut(header, length, there)
-    stride, is_widened = bits, False
+    stride, is_widened, is_in_words = bits, False, False
     if pieces and _are_padded_frames(header, count, length):
         what = f"each of its {count} frames begins on a byte of its own, which the standard does not have"
         stride = whole_bytes(bits) * 8
@@ -129,11 +130,12 @@ def _lay_out_native(header: Header, count: int) -> PixelLayout:
     elif pieces and (in_words := _bits_in_words(header)) and length - whole_bytes(count * in_words) in PAD:
         allocated = whole_number(header, "BitsAllocated", 0)
         what = f"its values take 16 bits each, and Bits Allocated (0028,0100) says {allocated}"
-        stride = in_words
+        stride, is_in_words = in_words, True
     else:
         _refuse_more_pixels(header, count, length, extra)
         what = f"{extra} bytes follow the {length - extra} bytes of its pixels, within their element"
-    return PixelLayout(pieces, stride, is_widened, (*findings, _found(header, Code.PIXEL_LENGTH, what, extra)))
+    found = _found(header, Code.PIXEL_LENGTH, what, extra)
+    return PixelLayout(pieces, stride, is_widened, is_in_words, (*findings, found))
 
 
 def _are_padded_frames(header: Header, count: int, length: int) -> bool:

@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -92,7 +92,11 @@ def fit_grid(
 
 
 def make_masks(
-    bundle: Bundle, *, units_mm_per_unit: float | None = None, policy: Policy | None = None
+    bundle: Bundle,
+    *,
+    units_mm_per_unit: float | None = None,
+    policy: Policy | None = None,
+    fitted: Mapping[int, ImageSetGrid] | None = None,
 ) -> tuple[tuple[Mask, ...], tuple[Finding, ...]]:
     """Make one Mask (label 1) of each mask of the bundle, on the grid of its own image set.
 
@@ -100,13 +104,16 @@ def make_masks(
         bundle: the bundle; its voxels are unpacked when they are read, one mask at a time.
         units_mm_per_unit: length of the project's unit in mm, where the bundle does not give it.
         policy: the limits; by default those of `Policy()`.
+        fitted: by number, the grids of all image sets that have masks, where they are known.
 
     Returns: the masks, in the order of the bundle, and everything found on the way.
 
     Raises: PipelineError as `fit_grid`; BUNDLE_INVALID, when voxels are read that are not what was written.
     """
     images = {m.image.number: m.image for m in bundle.masks}
-    grids = {n: fit_grid(image, units_mm_per_unit=units_mm_per_unit, policy=policy) for n, image in images.items()}
+    grids = fitted or {
+        n: fit_grid(image, units_mm_per_unit=units_mm_per_unit, policy=policy) for n, image in images.items()
+    }
     findings = [finding for found in grids.values() for finding in found.findings]
     findings += [
         Finding(

@@ -4,8 +4,6 @@ Rules:
 - A copy (`dicom.copies`) is dropped with a finding: nothing is lost with it. Planes at one place that differ are refused,
   unless --on-duplicate says which wins; with "refuse" nothing is dropped, and `defects` refuses the doubles by name.
 - Which frame wins does not depend on the names of the files.
-- Where all planes lie at one place, a copy has the Instance Number of its origin too: a mask may look alike in every
-  plane, and its positions be wrong.
 """
 
 from __future__ import annotations
@@ -14,13 +12,13 @@ from collections.abc import Sequence
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
-from ..dicom.copies import age, are_at_one_place, find_difference
-from ..dicom.frame import Frame, describe_attribute
+from ..dicom.copies import age, are_at_one_place, find_copies, find_difference
+from ..dicom.frame import Frame
 from ..dicom.plane_rows import group_by_place
 from ..dicom.slice_major import rank_repeats
 
 _CLAUSE = "PS3.3 C.7.6.2.1.1"
-_Dropped = list[tuple[Frame, Frame, str]]  # a frame, the one that is kept in its place, and in what they differ
+_Dropped = list[tuple[Frame, Frame, bool]]  # a frame, the one that is kept in its place, and whether they are copies
 
 
 def drop_duplicates(frames: Sequence[Frame], policy: Policy) -> tuple[list[Frame], list[Finding]]:
@@ -31,6 +29,7 @@ def drop_duplicates(frames: Sequence[Frame], policy: Policy) -> tuple[list[Frame
     places = group_by_place(frames)
     if policy.on_duplicate == "refuse" or len(places) == len(frames):
         return list(frames), []
+    copies = find_copies(frames)
     kept: set[Frame] = set()
     dropped: _Dropped = []
     for place in places:
@@ -39,29 +38,21 @@ def drop_duplicates(frames: Sequence[Frame], policy: Policy) -> tuple[list[Frame
             twin = next((w for w in winners if are_at_one_place(w, frame)), None)
             if twin is None:
                 winners.append(frame)
-            else:
-                dropped.append((frame, twin, _find_difference(frame, twin, alone=len(places) == 1)))
-                if dropped[-1][-1] and policy.on_duplicate == "drop":
-                    if len(places) == 1:  # no volume at all: `fit_frames` says so
-                        return list(frames), []
-                    raise _refuse_different(frames, places, dropped[-1])
+                continue
+            is_copy = copies.get(frame, frame) is copies.get(twin, twin)
+            if not is_copy and policy.on_duplicate == "drop":
+                if len(places) == 1:  # no volume at all: `fit_frames` says so
+                    return list(frames), []
+                raise _refuse_different(frames, places, frame, twin)
+            dropped.append((frame, twin, is_copy))
         kept.update(winners)
     return [f for f in frames if f in kept], _describe_dropped(dropped)
 
 
-def _find_difference(frame: Frame, twin: Frame, *, alone: bool) -> str:
-    """In what two planes at one position differ. alone: whether all planes lie there."""
-    number = "InstanceNumber"
-    if alone and frame.sop_instance_uid != twin.sop_instance_uid and frame.get(number) != twin.get(number):
-        return describe_attribute(number)
-    return find_difference(twin, frame)
-
-
 def _refuse_different(
-    frames: Sequence[Frame], places: Sequence[Sequence[Frame]], pair: tuple[Frame, Frame, str]
+    frames: Sequence[Frame], places: Sequence[Sequence[Frame]], frame: Frame, twin: Frame
 ) -> PipelineError:
     """The refusal of planes at one place that differ: of whole volumes, or of single planes."""
-    frame, twin, difference = pair
     counts = {len(place) for place in places}
     if len(counts) == 1:
         ranked = rank_repeats(frames)
@@ -83,9 +74,11 @@ def _refuse_different(
             limit=1,
             unit="volumes",
         )
+    difference = find_difference(twin, frame)
+    how = f"differ in their {difference}" if difference else "look the same, as planes of two volumes may"
     return refuse(
         Code.DUPLICATE_POSITION,
-        f"{twin.name} and {frame.name} lie at one position and differ in their {difference}",
+        f"{twin.name} and {frame.name} lie at one position and {how}",
         "Two volumes may share the series: give the files of one alone. Or say which plane wins: --on-duplicate first or "
         "last (by Instance Number).",
         where=(twin.name, frame.name),
@@ -95,8 +88,8 @@ def _refuse_different(
 
 def _describe_dropped(dropped: _Dropped) -> list[Finding]:
     """A finding for the copies that were dropped, and one for planes that differ from those kept."""
-    copies = [(frame, twin) for frame, twin, difference in dropped if not difference]
-    others = [(frame, twin) for frame, twin, difference in dropped if difference]
+    copies = [(frame, twin) for frame, twin, is_copy in dropped if is_copy]
+    others = [(frame, twin) for frame, twin, is_copy in dropped if not is_copy]
     return [
         Finding(
             Code.DUPLICATE_DROPPED,

@@ -10,11 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydicom import Dataset
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.sequence import Sequence
 
 from tests.helpers.hard_case import MASK, SMALL, HardCase
 from tests.helpers.hard_edits import Make, both, brighter, copied, doubled, moved, tags, volumes
 from tests.helpers.phantom import ORIENTATIONS, Edit, Spec, write
+from tests.helpers.vector_edits import dose
 
 _REPEATS = 3
 _UIDS = ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
@@ -222,6 +225,7 @@ def _nameless() -> list[HardCase]:
         HardCase("no Series UID", row, oblique, missing, findings=joined),
         HardCase("an empty Series UID", row, oblique, empty, findings=joined),
         HardCase("mask without Series UID", row, MASK, missing, findings=joined),
+        HardCase("two planes without UID", row, replace(SMALL, shape=(11, 9, 2)), missing, "SEVERAL_SERIES"),
         HardCase("enhanced, no Series UID", row, replace(SMALL, kind="enhanced mr"), missing, findings=joined),
         HardCase(
             "no Series UID in 1 file", row, oblique, tags(lambda k: k == 6, SeriesInstanceUID=None), "CORRUPT_FILE"
@@ -263,6 +267,29 @@ def _copies() -> list[HardCase]:
         dataset.RescaleIntercept = twin.RescaleIntercept = "0"
         return [dataset, twin]
 
+    def widened(k: int, dataset: Dataset) -> list[Dataset] | None:
+        """The same bytes again, of which one bit more is the value."""
+        twin = copied(dataset, ".77")
+        dataset.BitsStored, dataset.HighBit, twin.BitsStored, twin.HighBit = 12, 11, 13, 12
+        return [dataset, twin] if k == 3 else [dataset]
+
+    def tabled(k: int, dataset: Dataset) -> list[Dataset] | None:
+        """The same bytes again, which another Modality LUT gives other values."""
+        written = [dataset, *([copied(dataset, ".77")] if k == 3 else [])]
+        for n, one in enumerate(written):
+            item = Dataset()
+            item.LUTDescriptor, item.ModalityLUTType = [1024, 0, 16], "HU"
+            item.add_new(0x00283006, "OW", (np.arange(1024, dtype="<u2") * 7 + 3 + n).tobytes())
+            one.ModalityLUTSequence = Sequence([item])
+        return written
+
+    def in_units(k: int, dataset: Dataset) -> list[Dataset] | None:
+        written = [dataset, *([copied(dataset, ".77")] if k == 3 else [])]
+        for units, one in zip(("GY", "RELATIVE"), written, strict=False):
+            dose(replace(SMALL, kind="ct"))(k, one)
+            one.DoseUnits = units
+        return written
+
     in_time = both(volumes(points(1), points(2)), blank(0, 1, 6))
     same_masks = replace(MASK, content="mask")
     return [
@@ -295,6 +322,24 @@ def _copies() -> list[HardCase]:
             part="2",
             chosen=lambda d: d.TemporalPositionIdentifier == 2,
         ),
+        HardCase("plane twice, another Bits Stored", row, edit=widened, expected="DUPLICATE_POSITION"),
+        HardCase("plane twice, another Modality LUT", row, edit=tabled, expected="DUPLICATE_POSITION"),
+        HardCase("dose twice, other units", row, edit=in_units, expected="DUPLICATE_POSITION"),
+        HardCase("enhanced, all frames alike at one place", row, make=_at_one_place, expected="DUPLICATE_POSITION"),
+        HardCase(
+            "two masks, 1 after the other, share an empty plane",
+            row,
+            make=_two_masks,
+            asked="mask",
+            expected="DUPLICATE_POSITION",
+        ),
+        HardCase(
+            "1 of 2 planes twice",
+            row,
+            replace(SMALL, shape=(11, 9, 2)),
+            doubled((0,), lambda d: setattr(d, "InstanceNumber", 50)),
+            findings=dropped,
+        ),
         HardCase("plane twice, Slice Location differs", row, edit=both(one, located), expected="DUPLICATE_POSITION"),
         HardCase(
             "two acquisitions, all blank, part 2",
@@ -311,6 +356,28 @@ def _copies() -> list[HardCase]:
             "DUPLICATE_POSITION",
         ),
     ]
+
+
+def _at_one_place(folder: Path, _: Spec, __: Edit) -> None:
+    """14 frames of an enhanced CT at one place, with the same pixels."""
+
+    def edit(_: int, dataset: Dataset) -> None:
+        frames = dataset.PerFrameFunctionalGroupsSequence
+        for item in frames:
+            item.PlanePositionSequence = frames[0].PlanePositionSequence
+        dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) // len(frames)] * len(frames)
+
+    write(folder, replace(SMALL, shape=(11, 9, 14), kind="enhanced ct"), edit=edit)
+
+
+def _two_masks(folder: Path, _: Spec, __: Edit) -> None:
+    """A mask of 14 planes, and another that begins in its last plane, which is empty in both."""
+    first = replace(MASK, shape=(7, 6, 14), content="mask")
+    known = dcmread(write(folder, first, edit=blank(13)).paths[0])
+    uids = {uid: known[uid].value for uid in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")}
+    second = replace(first, origin=tuple(first.point((0, 0, 13))), seed="other", extension=".2.dcm")  # type: ignore[arg-type]
+    numbered_on = tags(InstanceNumber=lambda k: 101 + k, **uids)
+    write(folder, second, edit=both(blank(0), numbered_on))
 
 
 def acquisitions(k: int, dataset: Dataset) -> list[Dataset]:

@@ -66,11 +66,6 @@ class ChosenRois(NamedTuple):
     findings: list[Finding]
 
 
-def accepts(series: Series) -> bool:
-    """Return whether this decoder reads a series of this kind."""
-    return series.kind == "rtstruct"
-
-
 def decode(
     series: Series,
     source: Grid,

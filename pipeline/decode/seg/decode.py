@@ -54,11 +54,6 @@ class DecodedSeg:
         return max(self.residuals_mm, default=0.0)
 
 
-def accepts(series: Series) -> bool:
-    """Return whether this decoder reads a series of this kind."""
-    return series.kind == "seg"
-
-
 def segments_of(series: Series, read: Callable[[Path], SegmentTable] = read_table) -> list[Segment]:
     """List all segments of all instances, as described, with or without frames. read: gives the table of a file."""
     return [segment for header in series.headers for segment in read(header.path).segments]
