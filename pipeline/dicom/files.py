@@ -72,16 +72,27 @@ def find_files(inputs: Iterable[Path]) -> Iterator[FoundFile]:
     above = {folder for given in starts for folder in _folders_above(given)}
     walked: set[_FolderId] = set()
     seen: set[str] = set()
+    real_folders: dict[str, str] = {}
     for number, start in enumerate(starts):  # links to folders are added at its end meanwhile
         if number >= count:
             if _folder_id(os.stat(start)) in above:
                 continue
             above |= _folders_above(start)
         for found in _find_below(start, walked, starts):
-            key = os.path.realpath(found.path)
+            key = _real_path(found.path, real_folders)
             if found.why_unreadable or key not in seen:
                 seen.add(key)
                 yield found
+
+
+def _real_path(path: Path, real_folders: dict[str, str]) -> str:
+    """The path of a file without links. real_folders: those known so far, since every part of one costs a system call."""
+    if os.path.islink(path):
+        return os.path.realpath(path)
+    folder = os.path.dirname(path)
+    if folder not in real_folders:
+        real_folders[folder] = os.path.realpath(folder)
+    return os.path.join(real_folders[folder], path.name)
 
 
 def _refuse_unreachable(given: Path) -> None:
