@@ -8,7 +8,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -92,12 +92,12 @@ class _VolumeReader:
         self._count = count
         self._volume, self._planes = -1, list[Array]()
 
-    def planes(self, volume: int) -> Iterator[Array]:
+    def planes(self, volume: int) -> Iterable[Array]:
         """The planes of a volume, as often as they are wanted before those of a later one."""
         while self._volume < volume:
             self._planes = list(islice(self._unread, self._count))
             self._volume += 1
-        return iter(self._planes)
+        return self._planes
 
 
 def _physical_from(physical: Physical, start: int, k: int, plane: Array) -> Array:

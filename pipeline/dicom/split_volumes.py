@@ -146,9 +146,8 @@ def table(parts: Iterable[Part]) -> str:
 def _set_screenshots_aside(frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
     """The frames, and apart from them those that have no plane and another size than any that has, such as screenshots."""
     sizes = {(f.get("Rows"), f.get("Columns")) for f in frames if f.plane is not None}
-    aside = [f for f in frames if f.plane is None and (f.get("Rows"), f.get("Columns")) not in sizes]
-    are_aside = set(aside)
-    return ([], []) if len(aside) == len(frames) else ([f for f in frames if f not in are_aside], aside)
+    aside = {f: None for f in frames if f.plane is None and (f.get("Rows"), f.get("Columns")) not in sizes}
+    return ([], []) if len(aside) == len(frames) else ([f for f in frames if f not in aside], list(aside))
 
 
 def split_by_geometry(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -173,9 +172,8 @@ def split_by_geometry(frames: Sequence[Frame]) -> list[list[Frame]]:
 
 def _cut_of(frame: Frame) -> Hashable:
     """All that `_difference` compares, but for the Frame of Reference."""
-    plane = frame.known_plane
-    cosines, spacing = (*plane.row_cosine, *plane.column_cosine), (plane.row_spacing, plane.column_spacing)
-    return cosines, spacing, plane.rows, plane.columns, _is_localizer(frame)
+    p = frame.known_plane
+    return p.row_cosine, p.column_cosine, p.row_spacing, p.column_spacing, p.rows, p.columns, _is_localizer(frame)
 
 
 def _split_by_frame_of_reference(frames: list[Frame]) -> list[list[Frame]]:
