@@ -41,8 +41,8 @@ compare: $(READY) ## every hard case through four readers, against the truth; wr
 golden: $(READY) ## rewrite data/golden; review the difference
 	$(RUN)/python -m tests.helpers.regress --update
 
-bench: $(READY) ## measure beside other tools and rewrite docs/benchmarks.md (an hour, 10 GB in ~/.cache)
-	$(RUN)/python -m tests.helpers.bench
+bench: $(READY) ## measure beside other tools into docs/benchmarks.md (an hour, 4 GB in ~/.cache); FAST=1: ten minutes, 0.6 GB, prints only
+	$(RUN)/python -m tests.helpers.bench $(if $(FAST),--fast,--write)
 
 data: $(READY) ## rewrite the sample series of data/
 	$(RUN)/python -m tests.helpers.phantom data/

@@ -22,7 +22,9 @@ from pydicom import Dataset, dcmread
 from pipeline import Code, Grid, PipelineError, Policy, convert, convert_all
 from pipeline.cli.main import main
 from pipeline.cli.text import describe_outcome
+from pipeline.conversion.looks import Looks
 from pipeline.conversion.product import Product, product_of_part
+from pipeline.conversion.request import RunDetails
 from pipeline.conversion.write import finish
 from pipeline.core.findings import Exit
 from pipeline.crosscheck import dcm2niix, known_wrong, panel
@@ -362,11 +364,11 @@ def test_a_witness_that_dies_confirms_nothing_and_is_asked_again_about_the_next_
     tmp_path: Path, crosscheck: Literal["affine", "voxels"]
 ) -> None:
     truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
-    policy = Policy(crosscheck=crosscheck)
+    policy, details = Policy(crosscheck=crosscheck), RunDetails(Looks())
     with Panel(policy) as asked:
         kill(asked._children["dicom2nifti"])
-        outcome = finish(product_of(truth, policy), tmp_path / "out.nii", policy, asked)
-        after = finish(product_of(truth, policy), tmp_path / "next.nii", policy, asked)
+        outcome = finish(product_of(truth, policy), tmp_path / "out.nii", policy, asked, details)
+        after = finish(product_of(truth, policy), tmp_path / "next.nii", policy, asked, details)
     assert (outcome.verdict, outcome.exit) == ("UNCONFIRMED" if crosscheck == "affine" else "VERIFIED", Exit.VERIFIED)
     assert (outcome.agreements[0].status, outcome.agreements[0].words) == ("FAILED", "killed by SIGKILL")
     assert any("dicom2nifti FAILED: killed by SIGKILL" in line for line in describe_outcome(outcome))

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.conversion.looks import Looks
 from pipeline.conversion.product import product_of_frames
+from pipeline.conversion.request import RunDetails
 from pipeline.conversion.write import finish
 from pipeline.core.findings import Code, PipelineError, Severity
 from pipeline.core.policy import Policy
@@ -402,12 +404,13 @@ def test_other_readers_confirm_the_place_of_the_labels_voxel_by_voxel(ct, tmp_pa
     voxels = product.volume.voxels
     policy = Policy(crosscheck="voxels")
     with Panel(policy) as panel:
-        outcome = finish(product, tmp_path / "liver.nii.gz", policy, panel)
+        outcome = finish(product, tmp_path / "liver.nii.gz", policy, panel, RunDetails(Looks()))
     assert outcome.verdict == "VERIFIED"
     assert [a.voxels_differing for a in outcome.agreements if a.status in ("AGREES", "REORDERED")].count(0) >= 1
     mirrored = Voxels(voxels.shape, voxels.dtype, lambda k: np.ascontiguousarray(voxels.plane(k)[:, ::-1]))
     turned = replace(product.volume, voxels=mirrored)
     with Panel(policy) as panel:
-        assert refused(finish, replace(product, volume=turned), tmp_path / "x.nii", policy, panel).code is (
+        turned_product, details = replace(product, volume=turned), RunDetails(Looks())
+        assert refused(finish, turned_product, tmp_path / "x.nii", policy, panel, details).code is (
             Code.WITNESS_DIFFERS
         )

@@ -473,7 +473,9 @@ def test_the_source_is_found_and_its_planes_are_the_grid(tmp_path):
         roi = PhantomRoi("liver", [on(g, square, k) for k in (2, 7)], images=[image_uid(2), image_uid(7)])
         write_struct(folder / "rs.dcm", [roi])
         series = {s.kind: s for s in scan([folder]).series}
-        assert structure_set.referenced_series_uids(series["rtstruct"]) == (series["image"].uid,)
+        assert structure_set.referenced_series_uids(structure_set.read_one(series["rtstruct"])) == (
+            series["image"].uid,
+        )
         assert images_named(series["rtstruct"]) == {image_uid(k) for k in (0, 2, 7)}
         source, uids = source_of(series["image"])
         assert np.allclose(source.lps, g.lps, atol=1e-8)
@@ -498,7 +500,7 @@ def source_of(image: Series) -> tuple[Grid, list[str]]:
 def test_ibsi(patient, modality):
     series = {s.kind: s for s in scan([IBSI / "dicom" / patient / modality]).series}
     source, uids = source_of(series["image"])
-    assert structure_set.referenced_series_uids(series["rtstruct"]) == (series["image"].uid,)
+    assert structure_set.referenced_series_uids(structure_set.read_one(series["rtstruct"])) == (series["image"].uid,)
     decoded = rtstruct.decode(series["rtstruct"], source, image_uids=uids)
     shipped = nibabel.load(IBSI / "nifti" / patient / f"{modality}_mask.nii.gz")
     found = find_index_map(LPS_TO_RAS @ shipped.affine, shipped.shape, source.lps, source.shape)
@@ -526,7 +528,9 @@ def test_rt_utils_mock_data():
     found = []
     for name in ("invalid_reference_rt.dcm", "non_existent_reference_rt.dcm"):
         (series,) = scan([RT_UTILS / name]).series
-        found.append((structure_set.referenced_series_uids(series), images_named(series) >= set(uids)))
+        found.append(
+            (structure_set.referenced_series_uids(structure_set.read_one(series)), images_named(series) >= set(uids))
+        )
         decoded = rtstruct.decode(series, source, image_uids=uids)
         # Drawn on three planes, of which two are here.
         assert codes(decoded) == ["CONTOUR_OUTSIDE"] * 4

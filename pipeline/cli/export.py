@@ -85,10 +85,11 @@ def _read_mask(path: Path, name: str | None, policy: Policy) -> Mask:
 
 def _move_to_source(mask: Mask, folders: Sequence[str], policy: Policy) -> tuple[Mask, Sequence[Frame] | None]:
     """Move a mask onto the grid of its source images. Returns it with their frames; None for no frames without a source."""
+    from ..conversion.looks import Looks
     from ..conversion.source import find_source, move_mask
     from ..dicom.scan import Scan
 
-    source = find_source(Scan((), ()), [Path(folder) for folder in folders], policy) if folders else None
+    source = find_source(Scan((), ()), [Path(folder) for folder in folders], policy, Looks()) if folders else None
     return (mask, None) if source is None else (move_mask(mask, source, policy), source.laid_frames.frames)
 
 

@@ -19,6 +19,7 @@ from ..core.policy import Policy
 from ..core.unexpected import as_refusal
 from ..crosscheck.panel import Panel
 from .file_names import merged_name
+from .looks import Looks
 from .one_series import refuse_broken
 from .option_effects import Asked, everything, refuse_idle
 from .output_path import checked_target, with_suffix
@@ -64,7 +65,7 @@ def convert(
     given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
     target = checked_target(arguments.path("output", output))
-    asked = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True)
+    asked = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True, looks=Looks())
     details = _details(asked, command, progress, page=page)
     with nullcontext(panel) if panel else Panel(policy) as witnesses:
         product = (_merged if request.merge else _only_product)(given, asked, progress)
@@ -106,7 +107,7 @@ def convert_all(
     given = arguments.inputs(inputs)
     policy, request = policy or Policy(), request or Request()
     target = arguments.path("folder", folder)
-    asked = Asked(request, policy, gzipped=True, in_one=False)
+    asked = Asked(request, policy, gzipped=True, in_one=False, looks=Looks())
     details = _details(asked, command, progress, page=page)
     done: list[Outcome] = []
     refused: list[PipelineError] = []
@@ -139,7 +140,7 @@ def _details(asked: Asked, command: Sequence[str], progress: Progress, *, page: 
     refuse_idle(asked, everything())
     if page:
         require_extra("report")
-    return RunDetails(asked.request.like, page, asked.request.as_json(), command, progress)
+    return RunDetails(asked.looks, asked.request.like, page, asked.request.as_json(), command, progress)
 
 
 def _only_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:

@@ -22,7 +22,8 @@ from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
 from ..core.policy import Policy
 from ..volume.label_files import label_file
-from .record import SCHEMA, as_text, sha256, sidecar_of
+from .looks import sha256
+from .record import SCHEMA, as_text, sidecar_of
 
 Digests = Sequence[tuple[str, str]]  # role and SHA-256 of every input
 _SAME_ANYWAY = ("Write", "WitnessLimitS")  # of the policy: what they do is done already
@@ -60,7 +61,7 @@ def judge(target: Path, policy: Policy, request: Mapping[str, Any], inputs: Dige
     reasons = []
     if not target.exists():
         reasons.append(f"file changed ({target.name} is gone)")
-    elif sha256([target])[target] != proof.get("OutputSHA256"):
+    elif sha256(target) != proof.get("OutputSHA256"):
         raise _left_alone(target, f"file changed (it has not the SHA-256 that {sidecar_of(target).name} proves)")
     reasons += _labels_file(target, policy, proof)
     if record.get("ConversionSoftwareVersion") != __version__:
@@ -94,7 +95,7 @@ def _labels_file(target: Path, policy: Policy, proof: dict[str, Any]) -> list[st
     if not path.exists():
         return [f"file changed ({path.name} is not there)"]
     known = proof.get("LabelsFile")
-    if not isinstance(known, dict) or known.get("SHA256") != sha256([path])[path]:
+    if not isinstance(known, dict) or known.get("SHA256") != sha256(path):
         raise _left_alone(path, f"file changed (it is not the one that {sidecar_of(target).name} proves)")
     return []
 

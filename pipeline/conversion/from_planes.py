@@ -66,9 +66,9 @@ def _products_of_part(series: Series, part: Part, found: Scan, asked: Asked) -> 
     source = clean = None
     if request.source:
         uid = series.frame_of_reference_uid
-        source = find_source(found, request.source, policy, frame_of_reference_uid=uid)
+        source = find_source(found, request.source, policy, asked.looks, frame_of_reference_uid=uid)
     if request.clean:
-        clean = find_source(found, request.clean, policy)
+        clean = find_source(found, request.clean, policy, asked.looks)
     masks = read_masks(series, part, asked, source=source, clean=clean)
     return [add_image_files(add_image_files(mask, "source", source), "clean", clean) for mask in masks]
 

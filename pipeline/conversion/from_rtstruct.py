@@ -18,6 +18,7 @@ from ..core.unexpected import as_refusal
 from ..decode.rtstruct import decode as rtstruct
 from ..decode.rtstruct import structure_set
 from ..decode.rtstruct.decode import DecodedRois
+from ..decode.rtstruct.structure_set import StructureSet
 from ..dicom.scan import Scan, Series
 from .file_names import file_names
 from .option_effects import Asked
@@ -50,18 +51,18 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
     given = asked.request.source
     structure = structure_set.read_one(series)
     chosen = rtstruct.choose_rois(structure, asked.request.wanted)
-    scanned, images = images_in(found, given)
+    scanned, images = images_in(found, given, asked.looks)
     relations = relate_frames(structure, chosen.rois, found if not given else _together(scanned, found))
     sources = assign_sources(structure, chosen.rois, images, relations, given=bool(given))
     if not sources.groups and chosen.rois and not given:
-        raise _no_source(series, sources.findings if images else ())
+        raise _no_source(series, structure, sources.findings if images else ())
     names = file_names([group.series for group in sources.groups])
     findings = [*chosen.findings, *sources.findings]
     filled: list[_Filled] = []
     for group, name in zip(sources.groups, names, strict=True):
         try:
             named = frozenset[str]().union(*(uids for roi in group.rois for uids in roi.drawn_on()))
-            source = lay_source(scanned, group.series, policy, named)
+            source = lay_source(scanned, group.series, policy, asked.looks, named)
         except Exception as error:
             if len(sources.groups) == 1:
                 raise
@@ -114,12 +115,12 @@ def _without_grid(group: RoisOfSource, error: PipelineError) -> Finding:
     return replace(error.finding, message=f"the source of {names}: {error.finding.message}")
 
 
-def _no_source(series: Series, findings: Sequence[Finding]) -> PipelineError:
+def _no_source(series: Series, structure: StructureSet, findings: Sequence[Finding]) -> PipelineError:
     error = refuse(
         Code.NO_SOURCE,
         f"{series.title} is a structure set: contours, which need the images they were drawn on",
         "Give their folder with --source, or put it among the inputs.",
-        where=tuple(structure_set.referenced_series_uids(series)) or (series.uid,),
+        where=structure_set.referenced_series_uids(structure) or (series.uid,),
         clause="PS3.3 C.8.8.6",
     )
     return PipelineError(error.finding, tuple(findings))

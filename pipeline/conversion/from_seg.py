@@ -8,12 +8,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..decode.seg import decode as seg
 from ..decode.seg.decode import DecodedSeg
+from ..decode.seg.segment_table import SegmentTable, read_table
 from ..decode.seg.source_images import SourceImages
 from ..dicom.scan import Scan, Series
 from ..volume.mask import Image, Mask
@@ -36,7 +38,7 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product | Pipeline
 
     Raises: PipelineError with what `parts_by_source` and `decode.seg` refuse.
     """
-    seg.refuse_unknown(_wanted(asked), entry.series, seg.segments_of(entry.series))
+    seg.refuse_unknown(_wanted(asked), entry.series, seg.segments_of(entry.series, _reader(asked)))
     parts = parts_by_source(entry.series, found, asked)
     parts = [part for part in parts if _wanted_of(part, asked) != []] or parts[:1]
     if asked.policy.combine == "merge" and len(parts) > 1:
@@ -70,6 +72,11 @@ def names(series: Series) -> list[tuple[int, str]]:
     return [(segment.number, segment.name) for segment in seg.segments_of(series)]
 
 
+def _reader(asked: Asked) -> Callable[[Path], SegmentTable]:
+    """Return what reads the table of a file once in a run."""
+    return lambda path: asked.looks.once(read_table, path)
+
+
 def _wanted(asked: Asked) -> list[int | str] | None:
     wanted = asked.request.wanted
     return None if wanted is None else [int(w) if w.isdigit() else w for w in wanted]
@@ -83,7 +90,9 @@ def _wanted_of(part: SegPart, asked: Asked) -> list[int | str] | None:
     wanted = _wanted(asked)
     if part.numbers is None:
         return wanted
-    shown = [segment for segment in seg.segments_of(part.series) if segment.source_value in part.numbers]
+    shown = [
+        segment for segment in seg.segments_of(part.series, _reader(asked)) if segment.source_value in part.numbers
+    ]
     if wanted is None and len(shown) < len(part.numbers):
         return None
     return [s.number for s in shown if wanted is None or s.number in wanted or s.name in wanted]
@@ -144,6 +153,7 @@ def _decode(part: SegPart, asked: Asked, source: Source | None, *, on_source: bo
         wanted=_wanted_of(part, asked),
         combine=policy.combine,
         images=None if source is None else SourceImages(source.laid_frames.frames, source.series.uid, part.named),
+        read=_reader(asked),
     )
 
 

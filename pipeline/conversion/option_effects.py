@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
 from ..volume.representations import BY_KIND, FORMS, Trait
+from .looks import Looks
 from .product import Product
 
 if TYPE_CHECKING:
@@ -36,12 +37,16 @@ class Subject(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """All that was asked for. gzipped: whether the output is. in_one: whether one input is to become one file (not for a merge)."""
+    """All that was asked for. gzipped: whether the output is. in_one: whether one input is to become one file (not for a merge).
+
+    looks: what the run has looked at so far.
+    """
 
     request: Request
     policy: Policy
     gzipped: bool
     in_one: bool
+    looks: Looks
 
 
 Acts = Callable[[Asked, Subject], bool]

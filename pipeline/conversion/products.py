@@ -96,7 +96,7 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     Raises: PipelineError NOT_A_MASK, GANTRY_TILT, and what `find_source` and `move_product` refuse.
     """
     request, policy = asked.request, asked.policy
-    product = replace(product, findings=(*product.findings, *about_files(product.series.headers)))
+    product = replace(product, findings=(*product.findings, *asked.looks.once(about_files, product.series.headers)))
     traits = FORMS[product.form].traits
     if not request.source:  # frames of a series were laid by the policy; a grid that came ready may lean still
         return product if Trait.SERIES in traits else _keep_tilt(product, policy)
@@ -111,15 +111,21 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     frame_uid = product.grid.frame_of_reference_uid
     there = {frame.sop_instance_uid for frame in product.frames if frame} if Trait.ON_SOURCE in traits else set()
     source = find_source(
-        found, request.source, policy, series_uids={uid}, image_uids=there, frame_of_reference_uid=frame_uid
+        found,
+        request.source,
+        policy,
+        asked.looks,
+        series_uids={uid},
+        image_uids=there,
+        frame_of_reference_uid=frame_uid,
     )
     if source is None:  # a source that is given is found, or refused
         raise TypeError("find_source found nothing in what was given, and did not refuse it")
     product = add_image_files(product, "source", source)
     if Trait.MOVABLE in traits:
         product = move_product(product, source, policy)
-    looks = policy.grey_values and isinstance(product.volume, Mask)  # kept fractions have no seven mirror images
-    return add_grey_values(product, source) if looks else product
+    compares = policy.grey_values and isinstance(product.volume, Mask)  # kept fractions have no seven mirror images
+    return add_grey_values(product, source) if compares else product
 
 
 def name_input(title: str, error: PipelineError) -> PipelineError:
@@ -140,7 +146,7 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
     entries = [Entry(path.resolve().name, Series("", "bundle", (), ()), path) for path in bundles]
     if not rest:
         return entries, Scan((), ())
-    found = scan(rest, lambda done: progress("reading headers", done, 0))
+    found = scan(rest, lambda done: progress("reading headers", done, 0), asked.looks.header)
     convertible = [series for series in found.series if series.kind != "other"]
     if not convertible and not asked.in_one:
         raise nothing_convertible(found)

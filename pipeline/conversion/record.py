@@ -5,19 +5,20 @@ Rules:
 - Keys known from BIDS and dcm2niix keep their names; our own blocks are Verdict, Geometry, Slices, Planes,
   CrossCheck, Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
 - Affine and Shape are of the file; GridShape, GridAffineLPS, CornersLPS, Slices and Planes of the order as acquired.
+- What the records of one run share (slices, planes, inputs, versions) is made once, and so is its text.
 - No patient name, id or birth date, and no path: files appear by name.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,10 +30,10 @@ from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
 from ..dicom.frame import Frame
 from ..dicom.scan import Series
-from ..dicom.source_file import open_source
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import Mask, Segment
+from .looks import sha256
 from .product import Product, Proof
 from .request import RunDetails
 
@@ -40,6 +41,7 @@ SCHEMA = "verimask outcome 1"
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
 
 _VERSIONED = ("verimask", "pydicom", "numpy", "isal", "zlib-ng", "dicom2nifti", "SimpleITK", "dcm2niix")
+_LISTS = 6  # that one record shares with those after it; a text of them is kept no longer than it is asked for in a row
 _BIDS = {
     "Modality": "Modality",
     "Manufacturer": "Manufacturer",
@@ -95,6 +97,12 @@ class Outcome:
         return Exit.DISPUTED if "DISPUTED" in (self.verdict, self.record.get("Recorded")) else Exit.VERIFIED
 
 
+class SharedList(list[Any]):
+    """A list that many records hold, and that nobody changes: it is known by itself, not by what is in it."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
 def sidecar_of(output: Path) -> Path:
     """liver.nii.gz -> liver.json"""
     return output.with_name(output.name.removesuffix(".gz").removesuffix(".nii") + ".json")
@@ -142,21 +150,21 @@ def build_record(
         rows = zip(outcome.labels or (), product.volume.segments, strict=True)
         record["Labels"] = [_label(row, segment, same_order=same) for row, segment in rows]
     record["Geometry"] = _geometry(product, affine_ras, outcome.proofs)
-    record["Slices"] = [_slice(k, frame) for k, frame in enumerate(product.frames)]
-    record["Planes"] = _planes(product)
+    record["Slices"] = details.looks.last(_slices, product.frames)
+    record["Planes"] = details.looks.last(_planes, product.frames[: product.grid.shape[2]])
     record |= product.extra
     record["CrossCheck"] = [a.as_json() for a in outcome.agreements]
     record["Findings"] = [f.as_json() for f in outcome.findings]
     record["Policy"] = policy.as_json()
     record["Request"] = dict(details.request)
     record["Provenance"] = {
-        "Inputs": _inputs(files, hashes),
+        "Inputs": details.looks.last(_inputs, tuple(files), tuple(hashes[path] for _, path in files)),
         "OutputSHA256": hashes[outcome.output],
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in details.command],
-        "Versions": versions(),
+        "Versions": details.looks.once(versions),
     }
     if labels_file is not None:
-        record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": _digest(labels_file)}
+        record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": sha256(labels_file)}
     return record
 
 
@@ -170,10 +178,13 @@ def _head(outcome: Outcome, series: Series) -> dict[str, Any]:
     return {"Output": outcome.output.name, **known, **software, **shape}
 
 
-def _inputs(files: Sequence[tuple[str, Path]], hashes: Mapping[Path, str]) -> list[dict[str, str]]:
+def _inputs(files: Sequence[tuple[str, Path]], digests: Sequence[str]) -> SharedList:
     """Every file that had a part in it, by name and digest, in an order that no folder decides."""
-    entries = [{"File": path.name, "SHA256": hashes[path]} | ({"Role": role} if role else {}) for role, path in files]
-    return sorted(entries, key=lambda entry: (entry.get("Role", ""), entry["File"], entry["SHA256"]))
+    entries = [
+        {"File": path.name, "SHA256": digest} | ({"Role": role} if role else {})
+        for (role, path), digest in zip(files, digests, strict=True)
+    ]
+    return SharedList(sorted(entries, key=lambda entry: (entry.get("Role", ""), entry["File"], entry["SHA256"])))
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -183,13 +194,27 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 
 def as_text(record: Any) -> str:
     """JSON, indented, with every list of plain values on one line."""
-    text = escape_bytes(json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False), escape=r"\\")
+    if isinstance(record, SharedList):
+        return _text_of(record)
+    if not _shares(record):
+        return _dump(record)
+    members = [f"{_dump(key)}: {as_text(value)}".replace("\n", "\n ") for key, value in record.items()]
+    return "{\n " + ",\n ".join(members) + "\n}"
+
+
+@lru_cache(maxsize=_LISTS)
+def _text_of(shared: SharedList) -> str:
+    return _dump(list(shared))
+
+
+def _shares(value: Any) -> bool:
+    """Whether a part of a record is, or holds by its keys, what other records hold too."""
+    return isinstance(value, SharedList) or (isinstance(value, dict) and any(map(_shares, value.values())))
+
+
+def _dump(value: Any) -> str:
+    text = escape_bytes(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False), escape=r"\\")
     return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text)
-
-
-def sha256(paths: Iterable[Path]) -> dict[Path, str]:
-    """Digests of files, each read once."""
-    return {path: _digest(path) for path in dict.fromkeys(paths)}
 
 
 def versions() -> dict[str, str]:
@@ -207,15 +232,6 @@ def versions() -> dict[str, str]:
                 )
     named = {package: found[package.casefold()] for package in _VERSIONED if package.casefold() in found}
     return {"python": platform.python_version()} | named
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(1 << 20))
-    with open_source(path, buffering=0) as file:
-        while count := file.readinto(buffer):  # type: ignore[attr-defined]
-            digest.update(buffer[:count])
-    return digest.hexdigest()
 
 
 def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str, Any]:
@@ -249,9 +265,8 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
     return record | ({"Assumed": product.assumed} if product.assumed else {})
 
 
-def _planes(product: Product) -> dict[str, Any]:
+def _planes(frames: Sequence[Frame | None]) -> dict[str, SharedList]:
     """Where the first pixel of every plane lies, in mm from the first one, along its rows, columns and normal."""
-    frames = product.frames[: product.grid.shape[2]]
     in_space = [(k, frame.plane) for k, frame in enumerate(frames) if frame is not None and frame.plane is not None]
     along = np.zeros((0, 3))
     if in_space:
@@ -259,15 +274,19 @@ def _planes(product: Product) -> dict[str, Any]:
         axes = np.array([first.row_cosine, first.column_cosine, first.normal])
         along = np.round((np.array([p.position for _, p in in_space]) - first.position) @ axes.T, 6) + 0.0
     return {
-        "Index": [k for k, _ in in_space],
-        "AlongNormalMm": along[:, 2].tolist(),
-        "AlongRowMm": along[:, 0].tolist(),
-        "AlongColumnMm": along[:, 1].tolist(),
+        "Index": SharedList(k for k, _ in in_space),
+        "AlongNormalMm": SharedList(along[:, 2].tolist()),
+        "AlongRowMm": SharedList(along[:, 0].tolist()),
+        "AlongColumnMm": SharedList(along[:, 1].tolist()),
     }
 
 
 def _camel_case(values: dict[str, Any]) -> dict[str, Any]:
     return {"".join(word.capitalize() for word in name.split("_")): value for name, value in values.items()}
+
+
+def _slices(frames: Sequence[Frame | None]) -> SharedList:
+    return SharedList(_slice(k, frame) for k, frame in enumerate(frames))
 
 
 def _slice(k: int, frame: Frame | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..core import arguments
 from ..core.arguments import bad_option, check_choice, check_whole
 from ..core.policy import EXPORT_KINDS, UNDECIDED, ExportKind, Undecided
+from .looks import Looks
 
 if TYPE_CHECKING:
     from ..core.arguments import OneOrManyNames, OneOrManyPaths
@@ -144,15 +145,14 @@ def silent(stage: str, done: int, total: int) -> None:
 class RunDetails(NamedTuple):
     """What every file of a run is finished with.
 
-    like: a NIfTI file whose grid and header it is to have. page: whether the caller will write a page beside it, whose
-    place is to be free. request: what was asked for, as recorded. command: what the user typed.
+    looks: what the run has looked at so far. like: a NIfTI file whose grid and header it is to have. page: whether the
+    caller will write a page beside it, whose place is to be free. request: what was asked for, as recorded. command: what
+    the user typed.
     """
 
+    looks: Looks
     like: Path | None = None
     page: bool = False
-    request: Mapping[str, Any] = MappingProxyType({})
+    request: Mapping[str, Any] = MappingProxyType(Request().as_json())  # of a run in which nothing was asked for
     command: Sequence[str] = ()
     progress: Progress = silent
-
-
-RUN_DETAILS = RunDetails(request=Request().as_json())  # of a run in which nothing was asked for

@@ -24,6 +24,7 @@ from ..decode.seg.source_images import NamedSources, SourceImages, evidence_of
 from ..dicom.frame import Frame
 from ..dicom.header import Header
 from ..dicom.scan import Scan, Series
+from .looks import Looks
 from .option_effects import Asked
 from .source import Source, images_in, lay_source
 from .source_choice import SourceReferences, choose_source, several_sources
@@ -47,6 +48,7 @@ class _Search(NamedTuple):
 
     scanned: Scan
     policy: Policy
+    looks: Looks
     must: bool
 
 
@@ -71,7 +73,7 @@ def parts_by_source(series: Series, found: Scan, asked: Asked) -> list[SegPart]:
     Raises: PipelineError SEVERAL_SERIES where several series could be the source, and what `find_source` refuses.
     """
     given = asked.request.source
-    scanned, images = images_in(found, given)
+    scanned, images = images_in(found, given, asked.looks)
     headers = series.headers if images else ()
     by_file = {header.path: NamedSources.of(header.path) for header in headers}
     uids = frozenset().union(*(named.image_uids for named in by_file.values()))
@@ -80,9 +82,9 @@ def parts_by_source(series: Series, found: Scan, asked: Asked) -> list[SegPart]:
     references = SourceReferences((), series_uids, (), frame_uid if given else "")
     by_name = _holding(images, uids) or choose_source(images, references).candidates or (images if given else [])
     if len(by_name) == 1:
-        return [SegPart(series, lay_source(scanned, by_name[0], asked.policy, uids), named=by_file)]
+        return [SegPart(series, lay_source(scanned, by_name[0], asked.policy, asked.looks, uids), named=by_file)]
     candidates = by_name or choose_source(images, SourceReferences(frame_of_reference_uid=frame_uid)).candidates
-    search = _Search(scanned, asked.policy, bool(by_name))
+    search = _Search(scanned, asked.policy, asked.looks, bool(by_name))
     groups = [group for header in headers for group in _groups(series, header, by_file[header.path], candidates)]
     if not groups and search.must:  # there is no frame that could decide
         raise several_sources(candidates, "this mask")
@@ -117,7 +119,7 @@ def _groups(series: Series, header: Header, named: NamedSources, candidates: Seq
 def _choose(group: _Group, search: _Search) -> tuple[Source | None, tuple[Finding, ...]]:
     """Choose the source of one group: the one it names, or the one whose grid its frames lie on."""
     if len(group.candidates) == 1 and search.must:
-        return lay_source(search.scanned, group.candidates[0], search.policy, group.named.image_uids), ()
+        return _lay(group, group.candidates[0], search), ()
     fitting = [source for series in group.candidates if (source := _fitting(group, series, search)) is not None]
     if not fitting or not all(_same_grid(fitting[0], other) for other in fitting):
         if search.must:
@@ -127,10 +129,14 @@ def _choose(group: _Group, search: _Search) -> tuple[Source | None, tuple[Findin
     return fitting[0], (_report_choice(group, fitting, search),)
 
 
+def _lay(group: _Group, series: Series, search: _Search) -> Source:
+    return lay_source(search.scanned, series, search.policy, search.looks, group.named.image_uids)
+
+
 def _fitting(group: _Group, series: Series, search: _Search) -> Source | None:
     """Lay a series on its grid where it has one and the frames lie on it."""
     try:
-        source = lay_source(search.scanned, series, search.policy, group.named.image_uids)
+        source = _lay(group, series, search)
     except PipelineError:
         return None
     evidence = evidence_of(group.named, group.frames, SourceImages(source.laid_frames.frames, series.uid))

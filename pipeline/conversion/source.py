@@ -17,7 +17,7 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.policy import Policy
 from ..decode.image import decode_image
 from ..dicom import split_volumes
-from ..dicom.scan import Scan, Series, left_out_beside, scan, table
+from ..dicom.scan import Scan, Series, left_out_beside, table
 from ..geometry.frame_of_reference import doubt_same_frame, warn_of_frame
 from ..geometry.grid import Grid
 from ..geometry.index_map import IndexMap, find_index_map
@@ -26,6 +26,7 @@ from ..stacking.stack_frames import lay_frames
 from ..volume import regrid
 from ..volume.mask import Image, Mask
 from ..volume.nearest import take_nearest
+from .looks import Looks
 from .product import Product, Witnessed
 from .source_choice import SourceReferences, choose_source, several_sources
 
@@ -65,6 +66,7 @@ def find_source(
     found: Scan,
     given: Sequence[Path],
     policy: Policy,
+    looks: Looks,
     *,
     series_uids: Collection[str] = (),
     image_uids: Collection[str] = (),
@@ -76,6 +78,7 @@ def find_source(
         found: the series among the inputs, where a source is looked for if none was given.
         given: folders or files that the user names; they hold the source, or it is refused.
         policy: tolerances, and what becomes of files that cannot be read.
+        looks: what the run has looked at so far.
         series_uids: Series Instance UIDs that the mask refers to.
         image_uids: SOP Instance UIDs that it refers to.
         frame_of_reference_uid: of the mask; it decides where nothing is referred to.
@@ -85,7 +88,7 @@ def find_source(
     Raises: PipelineError SEVERAL_SERIES where several could be it, NO_SOURCE where `given` holds none, CORRUPT_FILE or
     FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
     """
-    scanned, images = images_in(found, given)
+    scanned, images = images_in(found, given, looks)
     frame_uid = frame_of_reference_uid if given else ""
     candidates = choose_source(images, SourceReferences((), series_uids, image_uids, frame_uid)).candidates
     candidates = candidates or (images if given else [])
@@ -93,34 +96,36 @@ def find_source(
         return None
     if len(candidates) > 1:
         raise several_sources(candidates, "this mask")
-    return lay_source(scanned, candidates[0], policy, image_uids)
+    return lay_source(scanned, candidates[0], policy, looks, image_uids)
 
 
-def images_in(found: Scan, given: Sequence[Path]) -> tuple[Scan, list[Series]]:
+def images_in(found: Scan, given: Sequence[Path], looks: Looks) -> tuple[Scan, list[Series]]:
     """List the image series that can be the source of a mask.
 
     Args:
         found: the series among the inputs.
         given: folders or files that the user names as the source; they alone count then.
+        looks: what the run has looked at so far.
 
     Returns: the scan that the series are of, and the series; perhaps none where nothing was given.
 
-    Raises: PipelineError NO_SOURCE where `given` holds none, and what `scan` refuses.
+    Raises: PipelineError NO_SOURCE where `given` holds none, and what `Looks.scan` refuses.
     """
-    scanned = scan(given) if given else found
+    scanned = looks.scan(given) if given else found
     images = [series for series in scanned.series if series.kind == "image"]
     if given and not images:
         raise _no_images(given, scanned)
     return scanned, images
 
 
-def lay_source(scanned: Scan, series: Series, policy: Policy, image_uids: Collection[str] = ()) -> Source:
+def lay_source(scanned: Scan, series: Series, policy: Policy, looks: Looks, image_uids: Collection[str] = ()) -> Source:
     """Lay an image series on its grid, as the source of a mask.
 
     Args:
         scanned: the scan that the series is of.
         series: the images.
         policy: tolerances, and what becomes of files that cannot be read.
+        looks: what the run has looked at so far.
         image_uids: SOP Instance UIDs that the mask refers to; they say which of several volumes is meant.
 
     Returns: the source.
@@ -128,7 +133,7 @@ def lay_source(scanned: Scan, series: Series, policy: Policy, image_uids: Collec
     Raises: PipelineError SEVERAL_VOLUMES, CORRUPT_FILE or FILE_UNREAD where a plane of it may be lost, and what keeps it from one grid.
     """
     doubts = tuple(f for f in left_out_beside(scanned, series, policy) if f.leaves_doubt)
-    return Source(series, _lay_volume(series, policy, image_uids), doubts)
+    return Source(series, _lay_volume(series, policy, looks, image_uids), doubts)
 
 
 def _no_images(given: Sequence[Path], scanned: Scan) -> PipelineError:
@@ -259,8 +264,8 @@ def _moved(
     return replace(mask, voxels=voxels, grid=grid), moved, findings
 
 
-def _lay_volume(series: Series, policy: Policy, image_uids: Collection[str]) -> LaidFrames:
-    volumes = split_volumes.split(series.frames)
+def _lay_volume(series: Series, policy: Policy, looks: Looks, image_uids: Collection[str]) -> LaidFrames:
+    volumes = looks.once(split_volumes.split, series.frames)
     named = [v for v in volumes if any(frame.sop_instance_uid in image_uids for frame in v.frames)]
     volumes = named if len(named) == 1 else volumes
     if len(volumes) > 1:
@@ -273,7 +278,7 @@ def _lay_volume(series: Series, policy: Policy, image_uids: Collection[str]) -> 
             limit=1,
             unit="volumes",
         )
-    return lay_frames(volumes[0].frames, replace(policy, as_="image"), series.title)
+    return looks.once(lay_frames, tuple(volumes[0].frames), replace(policy, as_="image"), series.title)
 
 
 def _off_grid(fit: IndexMap | None, mask: Grid, source: Source, limit_mm: float) -> PipelineError:

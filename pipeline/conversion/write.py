@@ -34,8 +34,8 @@ from .layout import Layout, lay_out
 from .output_path import free_target
 from .page_file import check_page_place, page_of
 from .product import Product
-from .record import Outcome, Proofs, Verdict, build_record, sha256, sidecar_of, verdict_of, write_record
-from .request import RUN_DETAILS, Progress, RunDetails
+from .record import Outcome, Proofs, Verdict, build_record, sidecar_of, verdict_of, write_record
+from .request import Progress, RunDetails
 from .witnesses import ask_witnesses, doubts, refuse_disputed
 
 _IMAGE_LEVEL = 2  # of ISA-L: 6 % larger than zlib's level 6 on CT, at many times its speed
@@ -57,7 +57,7 @@ class _Proven(NamedTuple):
     sha256: str
 
 
-def finish(product: Product, target: Path, policy: Policy, panel: Panel, details: RunDetails = RUN_DETAILS) -> Outcome:
+def finish(product: Product, target: Path, policy: Policy, panel: Panel, details: RunDetails) -> Outcome:
     """Write a product with its record beside it.
 
     Args:
@@ -72,6 +72,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     Raises: PipelineError for every refusal; then no file is left.
     """
     files = (*product.files, *(() if details.like is None else (("like", details.like),)))
+    paths = [path for _, path in files]
     place = _find_place(target, policy, details, files)
     if isinstance(place, Standing):
         record = {"Verdict": "SKIPPED", "Output": target.name, "Recorded": place.verdict}
@@ -81,7 +82,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     if (seen := product.witnessed) is not None:
         panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
     with _both_in_place(place.path, overwrite=place.overwrite) as (image_part, record_part):
-        hashing = BackgroundCall(partial(sha256, [path for _, path in files]))
+        hashing = BackgroundCall(partial(details.looks.digests, paths))
         proven = _write_proven(image_part, product, layout, policy, details.progress)
         details.progress("cross-checking", 0, 0)
         agreements = ask_witnesses(product, layout, panel, image_part, policy)
@@ -100,7 +101,8 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
         )
         _refuse_empty(product, outcome, policy)
         labels_file = _write_labels(product, place, policy)
-        hashes = hashing.result() | {place.path: proven.sha256}
+        hashing.result()
+        hashes = details.looks.digests(paths) | {place.path: proven.sha256}  # still those of what was read
         record = build_record(outcome, product, layout.affine, policy, details, files, hashes, labels_file)
         write_record(record_part, record)
     return replace(outcome, record=record)
@@ -115,7 +117,7 @@ def _find_place(
         return _Place(free_target(target, policy, page=page), policy.write == "overwrite")
     if page:
         check_page_place(page_of(target))
-    digests = sha256(path for _, path in files)
+    digests = details.looks.digests(path for _, path in files)
     standing = judge(target, policy, details.request, [(role, digests[path]) for role, path in files])
     return _Place(target, True, (standing.finding(),)) if standing.stale else standing
 

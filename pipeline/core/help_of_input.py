@@ -27,6 +27,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Nothing, unless it should have been part of the mask."),
     "FILE_UNREAD": ("A file that may be a plane of the series cannot be read.",
         "Copy it again, or go on without it by --on-unread leave-out; the result stays unconfirmed."),
+    "INPUT_CHANGED": ("A file was changed while it was being converted, so nobody can say which of its bytes were read.",
+        "Convert again when nothing writes to the inputs any more."),
     "ENCODING_DIFFERS": ("A file is encoded in another way than its header declares; it was read as its bytes are.",
         "Nothing; tell whoever wrote the file.", "PS3.10 7.1"),
     "UNREADABLE_NUMBER": ("A number that is needed cannot be read, and nothing is assumed in its place.",

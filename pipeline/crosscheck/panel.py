@@ -11,6 +11,8 @@ Rules:
   printed: it may weigh jitter differently, or make the axes orthogonal.
 - One that differs is compared with what it is known to give for such a series (`known_wrong`), to its own limit.
 - A witness that failed is not asked about the same series again, and is started anew for the next one.
+- What the witnesses gave is kept until they are begun on other frames, or deeper: for the next result on the same frames
+  nobody is asked again, and one that failed stays failed. That their files are still the same is held by `conversion.looks`.
 - One that was asked for voxels and refuses them for a reason that is not understood (`refusals`) leaves doubt.
 """
 
@@ -49,6 +51,8 @@ class Panel:
         self._absent: list[str] = []
         self._failures: dict[str, Testimony] = {}  # of witnesses, about the series they were last asked about
         self._jobs: list[Job] = []  # one for each volume
+        self._frames: tuple[Frame, ...] = ()  # that the jobs are about
+        self._answers: list[Testimony] = []  # about a single volume, once they were collected
 
     def __enter__(self) -> Panel:
         wanted = {"off": (), "affine": ("dicom2nifti",), "voxels": ("dicom2nifti", "SimpleITK", "dcm2niix")}
@@ -73,8 +77,11 @@ class Panel:
         """
         # The order of a mosaic's tiles shows in the voxels alone: its affine is that of a whole block either way.
         deep = voxels and (self._policy.crosscheck == "voxels" or any(f.tile for f in frames))
+        if volumes == len(self._jobs) == 1 and (self._frames, self._jobs[0].voxels) == (tuple(frames), deep):
+            return
         count = len(frames) // volumes
         self._jobs = [_make_job(frames[start : start + count], deep) for start in range(0, len(frames), count)]
+        self._frames, self._answers = tuple(frames), []
         self._failures.clear()
         for name, child in self._children.items():
             if child.failure or (deep and not child.pixels):
@@ -126,6 +133,8 @@ class Panel:
         """Collect the answer of every witness, one after the other, and keep which of them failed."""
         from . import dcm2niix
 
+        if self._answers:
+            return self._answers
         limit_s = self._limit_s(job)
         testimonies = [self._failures.get(name) or child.receive(limit_s) for name, child in self._children.items()]
         if job.voxels and find_spec(dcm2niix.NAME):
@@ -133,6 +142,8 @@ class Panel:
             failed = self._failures.get(dcm2niix.NAME)
             testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s, within=self._folder()))
         self._failures = {testimony.witness: testimony for testimony in testimonies if testimony.failure}
+        if len(self._jobs) == 1:
+            self._answers = testimonies
         return testimonies
 
     def _folder(self) -> str:

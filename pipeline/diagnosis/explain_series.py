@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..conversion.looks import Looks
 from ..conversion.one_series import chosen_part
 from ..conversion.option_effects import Asked
 from ..conversion.request import Request
@@ -177,7 +178,7 @@ def _said_by(frame: Frame) -> str:
 
 def _explain_seg(found: Scan, series: Series, wanted: Wanted) -> list[Explanation]:
     """Explain each instance of a SEG, on the grid of its source where that is known and its frames lie on it."""
-    asked = Asked(Request(source=wanted.source), _POLICY, gzipped=False, in_one=False)
+    asked = Asked(Request(source=wanted.source), _POLICY, gzipped=False, in_one=False, looks=Looks())
     parts = parts_by_source(series, found, asked)
     made = [
         _explain_instance(series, part, header, frames)

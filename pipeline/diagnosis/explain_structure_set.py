@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..conversion.looks import Looks
 from ..conversion.roi_sources import assign_sources, relate_frames
 from ..conversion.source import Source, lay_source
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
@@ -68,7 +69,8 @@ def explain_structure_set(found: Scan, series: Series, policy: Policy) -> Explai
     sources = assign_sources(structure, chosen.rois, images, relations, given=False)
     if not sources.groups:
         raise _no_images(series, sources.findings if images else ())
-    located = [(lay_source(found, group.series, policy), group.rois) for group in sources.groups]
+    looks = Looks()
+    located = [(lay_source(found, group.series, policy, looks), group.rois) for group in sources.groups]
     rows = [_row(source, entry) for source, rois in located for entry in rois]
     used = [source for source, _ in located]
     left_out = [f.message for f in (*chosen.findings, *sources.findings) if f.severity is Severity.ERROR]

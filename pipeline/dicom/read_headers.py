@@ -62,13 +62,22 @@ class _Unread(NamedTuple):
     foreign: bool
 
 
-def read_headers(inputs: Sequence[Path], progress: Callable[[int], None]) -> HeadersRead:
+def read_headers(
+    inputs: Sequence[Path], progress: Callable[[int], None], read: Callable[[Path], Header] = read_header
+) -> HeadersRead:
     """Read the headers of all DICOM files below the inputs, in archives and of DICOMDIRs that are given.
 
-    Raises PipelineError: NO_SUCH_INPUT or FILE_UNREAD for an input that cannot be reached, and what an archive or a DICOMDIR
+    Args:
+        inputs: folders or files.
+        progress: called with the number of files that were looked at.
+        read: gives the header of a file.
+
+    Returns: headers, and what was left out.
+
+    Raises: PipelineError NO_SUCH_INPUT or FILE_UNREAD for an input that cannot be reached, and what an archive or a DICOMDIR
     that is given is refused for.
     """
-    reading = _Reading(progress)
+    reading = _Reading(progress, read)
     reading.take(find_files(inputs))
     given = {os.path.realpath(path) for path in inputs}
     reading.open_directories(given)
@@ -79,8 +88,8 @@ def read_headers(inputs: Sequence[Path], progress: Callable[[int], None]) -> Hea
 class _Reading:
     """Reads file after file, and collects what each gives."""
 
-    def __init__(self, progress: Callable[[int], None]) -> None:
-        self._progress = progress
+    def __init__(self, progress: Callable[[int], None], read: Callable[[Path], Header]) -> None:
+        self._progress, self._read = progress, read
         self._headers: list[Header] = []
         self._left_out: list[Left] = []
         self._unread: list[_Unread] = []
@@ -92,7 +101,7 @@ class _Reading:
         """Read the headers of files. members: they are of an archive, whose bytes may be damaged anywhere."""
         for found in files:
             self._looked_at.append(found.path)
-            read = _Unread(found, foreign=False) if found.why_unreadable else _read_one(found.path, whole=members)
+            read = _Unread(found, foreign=False) if found.why_unreadable else self._read_one(found.path, whole=members)
             if isinstance(read, _Unread):
                 self._unread.append(read)
             elif _is_directory(read):
@@ -104,6 +113,22 @@ class _Reading:
             else:
                 self._headers.append(read)
             self._progress(len(self._looked_at))
+
+    def _read_one(self, path: Path, *, whole: bool) -> Header | Finding | _Unread:
+        """The header of a file, or why it is left out, or why it gives none. whole: read all its bytes, to see that they are sound."""
+        try:
+            header = self._read(path)
+            if whole:
+                bytes_of(path)
+        except NotDicom:
+            return _Unread(FoundFile(path, _why_not_dicom(path)), foreign=True)
+        except PipelineError as error:
+            return error.finding
+        except MemberError as error:
+            return _Unread(FoundFile(path, error.why, error.hint), foreign=False)
+        except OSError as error:
+            return _Unread(FoundFile(path, f"it cannot be opened: {error.strerror}"), foreign=False)
+        return header
 
     def open_directories(self, given: set[str]) -> None:
         """Read the files that DICOMDIRs list. given: real paths of the inputs; others are left out."""
@@ -157,23 +182,6 @@ def cut_off(path: Path, what: str) -> Finding:
     """Make the error for a file that begins like DICOM and ends too early. what: it lacks, as "has no pixel data"."""
     hint = "The file was probably cut off in transfer; export or copy it again. convert --on-unread leave-out goes on without it."
     return Finding(Code.CORRUPT_FILE, f"{path.name} {what}", hint, where=(path.name,))
-
-
-def _read_one(path: Path, *, whole: bool) -> Header | Finding | _Unread:
-    """The header of a file, or why it is left out, or why it gives none. whole: read all its bytes, to see that they are sound."""
-    try:
-        header = read_header(path)
-        if whole:
-            bytes_of(path)
-    except NotDicom:
-        return _Unread(FoundFile(path, _why_not_dicom(path)), foreign=True)
-    except PipelineError as error:
-        return error.finding
-    except MemberError as error:
-        return _Unread(FoundFile(path, error.why, error.hint), foreign=False)
-    except OSError as error:
-        return _Unread(FoundFile(path, f"it cannot be opened: {error.strerror}"), foreign=False)
-    return header
 
 
 def _is_directory(read: Header | Finding) -> bool:

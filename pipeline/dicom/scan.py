@@ -22,7 +22,7 @@ from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..volume.representations import KIND_BY_SOP_CLASS
 from .frame import Frame, frames_of
-from .header import Header
+from .header import Header, read_header
 from .join_series import Group, group_into_series
 from .other_kinds import describe_others
 from .plane_rows import FEWEST
@@ -96,12 +96,17 @@ class Scan:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def scan(inputs: OneOrManyPaths, progress: Callable[[int], None] = lambda done: None) -> Scan:
+def scan(
+    inputs: OneOrManyPaths,
+    progress: Callable[[int], None] = lambda done: None,
+    read: Callable[[Path], Header] = read_header,
+) -> Scan:
     """Read every header below the inputs and group them into series.
 
     Args:
         inputs: folders or files, one or several.
         progress: called with the number of headers read.
+        read: gives the header of a file; for whoever has read it before.
 
     Returns:
         The series, and every file left out with its reason.
@@ -111,7 +116,7 @@ def scan(inputs: OneOrManyPaths, progress: Callable[[int], None] = lambda done: 
             CORRUPT_FILE or FILE_UNREAD where all that could be one cannot be read, BAD_OPTION for no input at all.
     """
     inputs = arguments.inputs(inputs)
-    headers, left_out, looked_at = read_headers(inputs, progress)
+    headers, left_out, looked_at = read_headers(inputs, progress, read)
     if not headers:
         raise _nothing_found(inputs, looked_at, [left.finding for left in left_out])
     headers, cut = _drop_cut_off(headers)

@@ -14,6 +14,9 @@ from typing import BinaryIO
 
 from .files import archive_of
 
+# Device, inode, size, and the times of the last write and the last change, in ns: what another state of a file differs in.
+FileState = tuple[int, int, int, int, int]
+
 
 def open_source(path: Path, buffering: int = -1) -> BinaryIO:
     """Open an input for reading bytes.
@@ -56,13 +59,23 @@ def size_of(path: Path) -> int:
 
 def written_ns(path: Path) -> int:
     """Get when an input was last written, in ns, to notice a change; of a member, its archive. Raises OSError."""
+    return _stat(path).st_mtime_ns
+
+
+def state_of(path: Path) -> FileState:
+    """Get what shows that an input was changed; of a member, that of its archive. Raises OSError."""
+    found = _stat(path)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _stat(path: Path) -> os.stat_result:
     try:
-        return path.stat().st_mtime_ns
+        return os.stat(path)
     except (NotADirectoryError, FileNotFoundError):
         archive = archive_of(path)
         if archive is None:
             raise
-        return archive.stat().st_mtime_ns
+        return os.stat(archive)
 
 
 def is_member(path: Path) -> bool:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..conversion.record import SCHEMA, sha256
+from ..conversion.looks import sha256
+from ..conversion.record import SCHEMA
 from ..core.findings import Code, PipelineError, refuse
 from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
@@ -117,7 +118,7 @@ def check_file(record: Record) -> Path:
             where=(record.file.name,),
         )
     proven = record.values.get("Provenance", {}).get("OutputSHA256")
-    if sha256([record.file])[record.file] != proven:
+    if sha256(record.file) != proven:
         raise refuse(
             Code.NOT_THE_PROVEN_FILE,
             f"{record.file.name} is not the file {record.path.name} proves: its SHA-256 is another",

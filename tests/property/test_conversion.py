@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import Policy, convert
+from pipeline.conversion.looks import Looks
 from pipeline.conversion.product import product_of_part
+from pipeline.conversion.request import RunDetails
 from pipeline.conversion.write import finish
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import choose, scan
@@ -52,7 +54,7 @@ def test_every_voxel_of_any_series_lies_where_its_plane_says(tmp_path: Path, pan
     policy = Policy(as_="image", write="overwrite")
     series = choose(scan([folder]), None)
     (part,) = split(series.frames)
-    outcome = finish(product_of_part(series, part, policy), target, policy, panel)
+    outcome = finish(product_of_part(series, part, policy), target, policy, panel, RunDetails(Looks()))
     assert (values_at_their_places(target, truth) == truth.ijk).all()
     assert outcome.shape == spec.shape
     places = {s["SOPInstanceUID"]: s["Index"] for s in outcome.record["Slices"]}

@@ -103,9 +103,9 @@ def rois(series: Series) -> list[Roi]:
     return [roi for header in series.headers for roi, _ in read(header).rois]
 
 
-def referenced_series_uids(series: Series) -> tuple[str, ...]:
+def referenced_series_uids(structure: StructureSet) -> tuple[str, ...]:
     """List the Series Instance UIDs of the images the ROIs refer to (PS3.3 C.8.8.5), each once."""
-    return tuple(dict.fromkeys(uid for roi in rois(series) for uid in roi.referenced_series_uids))
+    return tuple(dict.fromkeys(uid for roi, _ in structure.rois for uid in roi.referenced_series_uids))
 
 
 def read_one(series: Series) -> StructureSet:

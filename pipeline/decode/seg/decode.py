@@ -10,8 +10,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -58,9 +59,9 @@ def accepts(series: Series) -> bool:
     return series.kind == "seg"
 
 
-def segments_of(series: Series) -> list[Segment]:
-    """List all segments of all instances, as described, with or without frames."""
-    return [segment for header in series.headers for segment in read_table(header.path).segments]
+def segments_of(series: Series, read: Callable[[Path], SegmentTable] = read_table) -> list[Segment]:
+    """List all segments of all instances, as described, with or without frames. read: gives the table of a file."""
+    return [segment for header in series.headers for segment in read(header.path).segments]
 
 
 def decode(
@@ -72,6 +73,7 @@ def decode(
     wanted: Sequence[str | int] | None = None,
     combine: Combine = "auto",
     images: SourceImages | None = None,
+    read: Callable[[Path], SegmentTable] = read_table,
 ) -> DecodedSeg:
     """Make the masks of a SEG series, on the source's grid or on the one that its frames span.
 
@@ -84,6 +86,7 @@ def decode(
         combine: "auto" gives one mask of several labels, or one mask a segment where two share a voxel; "separate"
             always gives one each; "merge" always gives one, and is refused where two share a voxel.
         images: the source images, to hold what the frames name as their source against where they lie.
+        read: gives the table of a file; for whoever has read it before.
 
     Returns:
         The masks, or images of kept fractions, with the proof of every frame.
@@ -97,7 +100,7 @@ def decode(
         raise ValueError(f"the fractional threshold is above 0 and at most 1, not {fractional}")
     policy = policy or Policy()
     # All tables first, so that an unknown segment is refused at once.
-    tables = [read_table(header.path) for header in series.headers]
+    tables = [read(header.path) for header in series.headers]
     refuse_unknown(wanted, series, [segment for table in tables for segment in table.segments])
     instances = _read_instances(series, tables, source_grid, policy, fractional, images)
     findings = _note_instances_without_frames(series, tables, instances)
