@@ -2,13 +2,15 @@
 
 Rules:
 - Witnesses are shown the planes of the input, and held against the voxels of the file in its place.
-- A volume of a 4-D file is judged by itself; the file is as good as its worst volume.
+- A volume of a 4-D file is judged by itself; the file is as good as its worst volume. It is read once, one volume at a time,
+  and not at all where no witness gives voxels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ def ask_witnesses(product: Product, layout: Layout, panel: Panel, path: Path, po
     Args:
         product: with what witnesses are shown; nothing is asked where that is None.
         layout: the order in which the voxels of the file lie.
-        panel: the witnesses, begun on the planes already where there is one volume.
+        panel: the witnesses, begun on the planes already.
         path: of the written file.
         policy: whether anybody is asked.
 
@@ -46,13 +48,14 @@ def ask_witnesses(product: Product, layout: Layout, panel: Panel, path: Path, po
         read_back = partial(_planes_on, grid, path, layout)
         return panel.verdicts(grid, witnessed.stack, witnessed.frames, witnessed.physical, read_back)
     count = product.grid.shape[2]
+    reader = _VolumeReader(path, count)
     per_volume = []
-    for start in range(0, count * product.volumes, count):
+    for volume in range(product.volumes):
+        start = volume * count
         frames = witnessed.frames[start : start + count]
-        panel.begin(frames, voxels=witnessed.physical is not None, same_series=start > 0)
-        planes = list(nifti.read_planes(path))[start : start + count]
         physical = None if witnessed.physical is None else partial(_physical_from, witnessed.physical, start)
-        per_volume.append(panel.verdicts(grid, witnessed.stack, frames, physical, partial(iter, planes)))
+        read_back = partial(reader.planes, volume)
+        per_volume.append(panel.verdicts(grid, witnessed.stack, frames, physical, read_back, volume))
     return tuple(_worst(same) for same in zip(*per_volume, strict=True))
 
 
@@ -79,6 +82,22 @@ def refuse_disputed(agreements: Sequence[Agreement], findings: Sequence[Finding]
         ),
         tuple(findings),
     )
+
+
+class _VolumeReader:
+    """Reads the volumes of a written 4-D file, each once, in their order, and only where one is looked at."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._unread = nifti.read_planes(path)
+        self._count = count
+        self._volume, self._planes = -1, list[Array]()
+
+    def planes(self, volume: int) -> Iterable[Array]:
+        """The planes of a volume, as often as they are wanted before those of a later one."""
+        while self._volume < volume:
+            self._planes = list(islice(self._unread, self._count))
+            self._volume += 1
+        return self._planes
 
 
 def _physical_from(physical: Physical, start: int, k: int, plane: Array) -> Array:

@@ -79,8 +79,8 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
         return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), record)
     layout = lay_out(product, policy, details.like)
     product = layout.product
-    if product.witnessed is not None and product.volumes == 1:
-        panel.begin(product.witnessed.frames, voxels=product.witnessed.physical is not None)
+    if (seen := product.witnessed) is not None:
+        panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
     with _both_in_place(place.path, overwrite=place.overwrite) as (image_part, record_part):
         hashing = BackgroundCall(partial(details.looks.digests, paths))
         proven = _write_proven(image_part, product, layout, policy, details.progress)

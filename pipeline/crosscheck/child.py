@@ -42,7 +42,7 @@ class WitnessFailure(Exception):
 class Child:
     """A witness process that is started once and answers many jobs.
 
-    `ask` blocks until it has answered; `send` and `receive` let other work go on in between.
+    `ask` blocks until it has answered; `send` and `receive` let other work go on in between, for one job or for several.
     pixels: whether it will be asked for voxels; one that reads headers alone starts faster.
     failure: why it answers no longer; empty while it does. folder: for files of the job; whoever of the two processes ends
     last removes it; "" for one that reads headers alone.
@@ -52,7 +52,7 @@ class Child:
         from queue import SimpleQueue
 
         self.witness, self.pixels, self.failure = witness, pixels, ""
-        self._unanswered, self._ended = 0, False
+        self._sent, self._given_up, self._ended = 0, 0, False  # jobs without an answer; those of them that nobody wants
         self.folder = ""
         self._jobs: SimpleQueue[bytes | None] = SimpleQueue()
         self._answers: SimpleQueue[bytes] = SimpleQueue()
@@ -63,16 +63,23 @@ class Child:
         except OSError as error:
             self._fail(f"its process cannot be started: {error.strerror or error}")
 
-    def send(self, job: Job) -> None:
-        """Hand over a job; its answer is read by `receive`."""
+    def send(self, *jobs: Job) -> None:
+        """Hand over jobs, in place of those that were not answered yet; `receive` reads their answers one by one."""
         import json
         from dataclasses import asdict
+        from queue import Empty
 
-        self._unanswered += 1
-        self._jobs.put(json.dumps(asdict(job)).encode() + b"\n")
+        with suppress(Empty):
+            while True:
+                self._jobs.get_nowait()
+                self._sent -= 1
+        self._given_up = self._sent
+        self._sent += len(jobs)
+        for job in jobs:
+            self._jobs.put(json.dumps(asdict(job)).encode() + b"\n")
 
     def receive(self, limit_s: float = 600.0) -> Testimony:
-        """Wait at most `limit_s` for the answer to the last job sent; return it, or how the child failed."""
+        """Wait at most `limit_s` for the answer to the next of the jobs sent; return it, or how the child failed."""
         from .testimony import Testimony
 
         if self._process is not None and not self.failure:
@@ -119,13 +126,12 @@ class Child:
         self._listening = BackgroundCall(partial(_keep_last, stderr, self._errors))
 
     def _next_line(self, process: Popen[bytes], limit_s: float) -> bytes:
-        """Wait for the line that answers the last job; those before it answer jobs whose caller has given up."""
+        """Wait for the line that answers the next job; those before it answer jobs whose caller has given up."""
         from queue import Empty
         from time import monotonic
 
         deadline = monotonic() + limit_s
-        line = b""
-        while self._unanswered:
+        while True:
             left = deadline - monotonic()
             try:
                 line = self._answers.get(timeout=max(0.0, min(_TURN_S, left)))
@@ -137,8 +143,10 @@ class Child:
                     raise WitnessFailure(f"gave no answer within {limit_s:g} s") from None
             if not line:
                 raise WitnessFailure(_describe_end(process))
-            self._unanswered -= 1
-        return line
+            self._sent -= 1
+            if not self._given_up:
+                return line
+            self._given_up -= 1
 
     def _fail(self, why: str) -> None:
         self.close()

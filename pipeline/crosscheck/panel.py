@@ -3,8 +3,10 @@
 Rules:
 - dicom2nifti is always asked (unless the check is off), for its affine or for its voxels too. SimpleITK and dcm2niix are
   asked for voxels only, when installed.
-- A witness process starts before the first header is read, and is given the files as soon as they are known, so that it
-  works while we do. One panel serves many series.
+- A witness process starts before the first header is read, and is given the files as soon as they are known, those of all
+  volumes at once, so that it works while we do. One panel serves many series.
+- It answers for each volume. Where it gives voxels, it begins a volume when the one before was judged, so that no more
+  than one array is kept.
 - A witness may differ by as much as our own grid leaves the planes unexplained, and by the skew that is kept as
   printed: it may weigh jitter differently, or make the axes orthogonal.
 - One that differs is compared with what it is known to give for such a series (`known_wrong`), to its own limit.
@@ -49,9 +51,9 @@ class Panel:
         self._children: dict[str, Child] = {}
         self._absent: list[str] = []
         self._failures: dict[str, Testimony] = {}  # of witnesses, about the series they were last asked about
-        self._job: Job | None = None
-        self._frames: tuple[Frame, ...] = ()  # that the job is about
-        self._answers: list[Testimony] = []  # to the job, once they were collected
+        self._jobs: list[Job] = []  # one for each volume
+        self._frames: tuple[Frame, ...] = ()  # that the jobs are about
+        self._answers: list[Testimony] = []  # about a single volume, once they were collected
 
     def __enter__(self) -> Panel:
         wanted = {"off": (), "affine": ("dicom2nifti",), "voxels": ("dicom2nifti", "SimpleITK", "dcm2niix")}
@@ -70,32 +72,27 @@ class Panel:
         for child in self._children.values():
             child.close()
 
-    def begin(self, frames: Sequence[Frame], *, voxels: bool, same_series: bool = False) -> None:
+    def begin(self, frames: Sequence[Frame], *, voxels: bool, volumes: int = 1) -> None:
         """Give every witness the files, in our order; they work while we write.
 
         Args:
-            frames: one for each plane, in the order of our planes.
+            frames: one for each plane, in the order of our planes, volume after volume.
             voxels: whether voxels can be compared.
-            same_series: whether it is another volume of the series that was asked about last.
+            volumes: how many follow each other, with equally many planes.
         """
         # The order of a mosaic's tiles shows in the voxels alone: its affine is that of a whole block either way.
-        from .testimony import Job
-
         deep = voxels and (self._policy.crosscheck == "voxels" or any(f.tile for f in frames))
-        if self._job is not None and (self._frames, self._job.voxels) == (tuple(frames), deep):
+        if volumes == len(self._jobs) == 1 and (self._frames, self._jobs[0].voxels) == (tuple(frames), deep):
             return
-        paths = tuple(os.path.abspath(f.path) for f in frames)
-        self._job = Job(paths, tuple(f.number for f in frames), deep, _is_whole(frames))
+        count = len(frames) // volumes
+        self._jobs = [_make_job(frames[start : start + count], deep) for start in range(0, len(frames), count)]
         self._frames, self._answers = tuple(frames), []
-        if not same_series:
-            self._failures.clear()
+        self._failures.clear()
         for name, child in self._children.items():
-            if name in self._failures:
-                continue
             if child.failure or (deep and not child.pixels):
                 child.close()
                 self._children[name] = child = Child(_PROCESSES[name], name, pixels=deep or child.pixels)
-            child.send(self._job)
+            child.send(*self._jobs[: 1 if deep else None])
 
     def verdicts(
         self,
@@ -104,8 +101,9 @@ class Panel:
         frames: Sequence[Frame],
         physical: Physical | None,
         planes: Callable[[], Iterable[Array]],
+        volume: int = 0,
     ) -> tuple[Agreement, ...]:
-        """Judge every witness's answer to the last `begin`.
+        """Judge every witness's answer about one volume of the last `begin`; volumes come in their order.
 
         Args:
             grid: the grid of our file (LPS, mm).
@@ -113,6 +111,7 @@ class Panel:
             frames: one for each plane, in the order of our planes.
             physical: (k, plane) to rescaled values; None where voxels cannot be compared.
             planes: gives the planes of our file, read anew at every call.
+            volume: its number, from 0.
 
         Returns: an agreement for each witness asked, then one for each that is not installed.
         """
@@ -120,15 +119,18 @@ class Panel:
         from .known_wrong import predict
         from .refusals import is_understood
 
-        if self._job is None or self._policy.crosscheck == "off":
+        if not self._jobs or self._policy.crosscheck == "off":
             return ()
+        job = self._jobs[volume]
+        for child in self._children.values() if volume and job.voxels else ():
+            child.send(job)
         slack = stack.residual_mm + 2 * stack.kept_skew_mm
         agreements = []
-        for testimony in self._testimonies(self._job, frames):
+        for testimony in self._testimonies(job, frames):
             limit = self._policy.dcm2niix_limit_mm if testimony.witness == "dcm2niix" else self._policy.witness_limit_mm
             known = predict(testimony.witness, stack, frames, physical)
             agreement = judge(testimony, grid, limit, physical, planes, known, slack)
-            doubtful = agreement.status == "REFUSED" and self._job.voxels and not is_understood(testimony, frames[0])
+            doubtful = agreement.status == "REFUSED" and job.voxels and not is_understood(testimony, frames[0])
             agreements.append(replace(agreement, leaves_doubt=doubtful))
         return (*agreements, *map(report_absent, self._absent))
 
@@ -145,7 +147,8 @@ class Panel:
             failed = self._failures.get(dcm2niix.NAME)
             testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s, within=self._folder()))
         self._failures = {testimony.witness: testimony for testimony in testimonies if testimony.failure}
-        self._answers = testimonies
+        if len(self._jobs) == 1:
+            self._answers = testimonies
         return testimonies
 
     def _folder(self) -> str:
@@ -163,6 +166,13 @@ class Panel:
             with suppress(OSError):
                 size += size_of(Path(path))
         return self._policy.witness_limit_s * max(1.0, size / _SIZE_OF_LIMIT)
+
+
+def _make_job(frames: Sequence[Frame], voxels: bool) -> Job:
+    from .testimony import Job
+
+    paths = tuple(os.path.abspath(f.path) for f in frames)
+    return Job(paths, tuple(f.number for f in frames), voxels, _is_whole(frames))
 
 
 def _is_whole(frames: Sequence[Frame]) -> bool:

@@ -93,6 +93,7 @@ class _Archive:
         self._zip = zipfile.ZipFile(path)
         self._lock = RLock()
         self._kept: OrderedDict[PurePosixPath, bytes] = OrderedDict()
+        self._kept_bytes = 0
         self._begun: tuple[PurePosixPath, bytes] = PurePosixPath(), b""
         entries = self._zip.infolist()
         self.count = len(entries)
@@ -120,9 +121,10 @@ class _Archive:
         content = self._kept.pop(member, None)
         if content is None:
             content = self._unpack(member, -1)
+            self._kept_bytes += len(content)
         self._kept[member] = content
-        while len(self._kept) > 1 and sum(map(len, self._kept.values())) > _KEPT:
-            self._kept.popitem(last=False)
+        while len(self._kept) > 1 and self._kept_bytes > _KEPT:
+            self._kept_bytes -= len(self._kept.popitem(last=False)[1])
         return content
 
     def _unpack(self, member: PurePosixPath, count: int) -> bytes:

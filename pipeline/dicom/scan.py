@@ -10,8 +10,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,7 +27,7 @@ from .join_series import Group, group_into_series
 from .other_kinds import describe_others
 from .plane_rows import FEWEST
 from .read_headers import Left, cut_off, few, read_headers
-from .unread_files import concerned, folder_name, folders_of
+from .unread_files import GroupsByFolder, folder_name, folders_of
 
 if TYPE_CHECKING:
     from ..core.arguments import OneOrManyPaths
@@ -230,31 +230,37 @@ def table(series: Sequence[Series]) -> str:
 
 def _name_masks(series: Sequence[Series]) -> list[Series]:
     """The series with what a mask of each is called."""
-    alike: dict[str, list[Series]] = defaultdict(list)
-    for s in series:
+    folders = [s.folder for s in series]
+    alike: dict[str, Counter[str]] = defaultdict(Counter)  # the folders of the image series of every description
+    for s, folder in zip(series, folders, strict=True):
         if s.kind == "image":
-            alike[s.description.casefold()].append(s)
-    return [replace(s, mask_name=_mask_name(s, alike[s.description.casefold()])) for s in series]
+            alike[s.description.casefold()][folder] += 1
+    return [replace(s, mask_name=_mask_name(s, folder, alike)) for s, folder in zip(series, folders, strict=True)]
 
 
-def _mask_name(series: Series, alike: Sequence[Series]) -> str:
-    """alike: the image series of the same description."""
+def _mask_name(series: Series, folder: str, alike: Mapping[str, Counter[str]]) -> str:
+    """folder: its own. alike: the folders of the image series of every description."""
     if not series.description:
-        return series.folder
-    if len(alike) < 2 or series not in alike:
-        return series.description
-    folder = series.folder
-    return folder if folder and sum(s.folder == folder for s in alike) == 1 else series.description
+        return folder
+    others = alike[series.description.casefold()] if series.kind == "image" else Counter[str]()
+    return folder if folder and others[folder] == 1 < sum(others.values()) else series.description
 
 
 def _assign_to_series(left_out: Sequence[Left], series: Sequence[Series]) -> tuple[LeftOut, ...]:
     """Each file that was left out with the series it may belong to."""
-    folders = [folders_of(header.path for header in s.headers) for s in series] if left_out else []
+    if not left_out:
+        return ()
+    by_folder = GroupsByFolder([folders_of(header.path for header in s.headers) for s in series])
     near: dict[Path, frozenset[Series]] = {}
-    named = {uid: frozenset(s for s in series if s.uid == uid) for uid in {s.uid for s in series} - {""}}
+    sets: dict[tuple[int, ...], frozenset[Series]] = {}  # one for all folders that concern the same series
+    by_uid: dict[str, list[Series]] = defaultdict(list)
+    for s in series:
+        by_uid[s.uid].append(s)
+    named = {uid: frozenset(members) for uid, members in by_uid.items() if uid}
     for path in {left.path for left in left_out}:
         if path.parent not in near:
-            near[path.parent] = frozenset(series[n] for n in concerned(path, folders))
+            numbers = tuple(by_folder.concerned(path))
+            near[path.parent] = sets.setdefault(numbers, frozenset(series[n] for n in numbers))
     return tuple(LeftOut(left.finding, named.get(left.series_uid) or near[left.path.parent]) for left in left_out)
 
 

@@ -146,8 +146,8 @@ def table(parts: Iterable[Part]) -> str:
 def _set_screenshots_aside(frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
     """The frames, and apart from them those that have no plane and another size than any that has, such as screenshots."""
     sizes = {(f.get("Rows"), f.get("Columns")) for f in frames if f.plane is not None}
-    aside = [f for f in frames if f.plane is None and (f.get("Rows"), f.get("Columns")) not in sizes]
-    return ([], []) if len(aside) == len(frames) else ([f for f in frames if f not in aside], aside)
+    aside = {f: None for f in frames if f.plane is None and (f.get("Rows"), f.get("Columns")) not in sizes}
+    return ([], []) if len(aside) == len(frames) else ([f for f in frames if f not in aside], list(aside))
 
 
 def split_by_geometry(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -156,15 +156,24 @@ def split_by_geometry(frames: Sequence[Frame]) -> list[list[Frame]]:
     The largest comes first, then by the first SOP Instance UID.
     """
     groups: list[list[Frame]] = []
+    known: dict[Hashable, list[Frame]] = {}  # most planes are cut like one before to the last digit
     for frame in frames:
-        home = next((g for g in groups if _difference(g[0], frame, of_reference=False) is None), None)
+        home = known.get(cut := _cut_of(frame))
         if home is None:
-            groups.append([frame])
-        else:
-            home.append(frame)
+            home = next((g for g in groups if _difference(g[0], frame, of_reference=False) is None), None)
+        if home is None:
+            groups.append(home := [])
+        known[cut] = home
+        home.append(frame)
     in_one = [part for group in groups for part in _split_by_frame_of_reference(group)]
     stacks = [stack for group in in_one for stack in _split_by_stack(group)]
     return sorted(stacks, key=lambda g: (-len(g), g[0].sop_instance_uid, g[0].number))
+
+
+def _cut_of(frame: Frame) -> Hashable:
+    """All that `_difference` compares, but for the Frame of Reference."""
+    p = frame.known_plane
+    return p.row_cosine, p.column_cosine, p.row_spacing, p.column_spacing, p.rows, p.columns, _is_localizer(frame)
 
 
 def _split_by_frame_of_reference(frames: list[Frame]) -> list[list[Frame]]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,24 +43,25 @@ class DicomNames:
     def __init__(self, files: Iterable[Path]) -> None:
         self._extensions = set(_DICOM_EXTENSIONS)
         self._names: defaultdict[str, set[str]] = defaultdict(set)
+        self._kinds: dict[str, set[frozenset[str]]] = {}  # of the plain names of a folder, once it was asked about
         for path in files:
             self._extensions.add(_extension(path.name))
             self._names[str(path.parent)].add(path.name)
 
     def may_be_plane(self, path: Path, *, foreign: bool) -> bool:
         """Whether a file or folder that could not be read may be, or hold, a plane. foreign: it was read, and is no DICOM."""
-        name, neighbours = path.name, self._names.get(str(path.parent), set())
+        name, folder = path.name, str(path.parent)
         if foreign and not self._names:
             return False
         stem, _, ending = name.rpartition(".")
         if stem and ending.casefold() in _UNFINISHED:
-            if stem in neighbours:
+            if stem in self._names.get(folder, ()):
                 return False
             name = stem
         extension = _extension(name)
         if self._is_no_plane(name, extension):
             return False
-        return bool(extension) or not foreign or _has_digit(name) or self._is_like(name, neighbours)
+        return bool(extension) or not foreign or _has_digit(name) or self._is_like(name, folder)
 
     def _is_no_plane(self, name: str, extension: str) -> bool:
         if name.startswith((".", "~$")) or name.endswith("~"):
@@ -70,10 +71,12 @@ class DicomNames:
         known = name.casefold() in _NOT_PLANES or name.split(".")[0].casefold() in _NOT_PLANES
         return known or bool(extension and extension not in self._extensions)
 
-    def _is_like(self, name: str, neighbours: Collection[str]) -> bool:
+    def _is_like(self, name: str, folder: str) -> bool:
         """Whether a name is made of the same kinds of characters as that of a DICOM file in its folder."""
-        plain = (other for other in neighbours if not _extension(other) and not _has_digit(other))
-        return any(_kinds(other) == _kinds(name) for other in plain)
+        if folder not in self._kinds:
+            plain = (other for other in self._names.get(folder, ()) if not _extension(other) and not _has_digit(other))
+            self._kinds[folder] = {_kinds(other) for other in plain}
+        return _kinds(name) in self._kinds[folder]
 
 
 class Folders(NamedTuple):
@@ -102,16 +105,23 @@ def folder_name(files: Iterable[Path]) -> str:
     return escape_bytes(os.path.splitext(name)[0] if os.path.isfile(common) else name)
 
 
-def concerned(path: Path, groups: Sequence[Folders]) -> list[int]:
-    """Find the groups of files that a lost file may belong to, as their numbers."""
-    parent = os.path.dirname(os.path.abspath(path))
-    holding = [n for n, folders in enumerate(groups) if _is_within(parent, folders.common)]
-    while not holding:
-        holding = [n for n, folders in enumerate(groups) if any(_is_within(f, parent) for f in folders.each)]
-        if parent == os.path.dirname(parent):
-            break
-        parent = os.path.dirname(parent)
-    return holding
+class GroupsByFolder:
+    """Groups of files, to be found by the folders they lie in."""
+
+    def __init__(self, groups: Sequence[Folders]) -> None:
+        self._by_common: defaultdict[str, list[int]] = defaultdict(list)
+        self._below: defaultdict[str, list[int]] = defaultdict(list)  # with files in a folder or below it
+        for number, folders in enumerate(groups):
+            if folders.common:
+                self._by_common[folders.common].append(number)
+            for folder in {above for each in folders.each for above in _with_those_above(each)}:
+                self._below[folder].append(number)
+
+    def concerned(self, path: Path) -> list[int]:
+        """Find the groups that a lost file may belong to, as their numbers."""
+        folders = _with_those_above(os.path.dirname(os.path.abspath(path)))
+        holding = sorted(n for folder in folders for n in self._by_common.get(folder, ()))
+        return holding or next((self._below[folder] for folder in folders if folder in self._below), [])
 
 
 def place_among(inputs: Sequence[Path], files: Sequence[Path]) -> tuple[int, tuple[str, ...]]:
@@ -122,8 +132,12 @@ def place_among(inputs: Sequence[Path], files: Sequence[Path]) -> tuple[int, tup
     return min(holding, default=len(inputs)), Path(folders_of(files).common).parts
 
 
-def _is_within(path: str, folder: str) -> bool:
-    return bool(folder) and (path == folder or path.startswith(folder.rstrip(os.sep) + os.sep))
+def _with_those_above(folder: str) -> list[str]:
+    """An absolute folder and all that hold it, from the deepest."""
+    found = [folder]
+    while (above := os.path.dirname(found[-1])) != found[-1]:
+        found.append(above)
+    return found
 
 
 def _extension(name: str) -> str:
