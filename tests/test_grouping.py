@@ -134,6 +134,14 @@ def test_an_export_in_two_folders_is_named_by_them(tmp_path: Path) -> None:
     assert "b/IM0001.dcm, at a/IM0001.dcm" in finding.message
 
 
+def test_a_second_export_that_is_not_whole_is_dropped(tmp_path: Path) -> None:
+    twice(tmp_path / "in", SMALL, lambda k, dataset: None)
+    sorted((tmp_path / "in" / "b").iterdir())[2].unlink()
+    outcome = image_of(tmp_path)
+    assert "6 planes were dropped" in next(f for f in outcome.findings if f.code.name == "DUPLICATE_DROPPED").message
+    assert outcome.shape == SMALL.shape
+
+
 @pytest.mark.parametrize(("planes", "numbers"), [(4, "missing"), (7, "constant")])
 def test_planes_of_several_patients_are_not_joined_for_lying_evenly(tmp_path: Path, planes: int, numbers: str) -> None:
     """A few may do so by chance; and series of one plane each begin with one number."""

@@ -4,9 +4,9 @@ Rules:
 - A copy has the place, the stored bits, the rescale and the overlays of the plane it repeats, and every attribute of
   `_NAMES_VOLUME`: the empty planes of two time points are no copies of each other. A plane with a Modality LUT is a copy of
   none, since the table is not compared.
-- A whole series that was exported several times repeats every plane equally often, and shows something in one of them.
-  Otherwise a plane is a copy only where its place occurs more often than most do: two volumes may well look alike
-  somewhere.
+- A whole series that was exported several times repeats every plane equally often, and shows something in one of them;
+  where one of the exports is not whole, every place still shows one plane. Otherwise a plane is a copy only where its place
+  occurs more often than most do: two volumes may well look alike somewhere.
 - Planes that show one value alone look like those of any other volume: there, and where all planes lie at one place, a copy
   has the Instance Number and the frame number of its origin too.
 - Pixels are read only where places coincide, and no further than the first difference that decides.
@@ -70,7 +70,7 @@ def find_copies(frames: Sequence[Frame]) -> Copies:
     places = group_by_place(frames)
     if len(places) == 1:
         return _pair(_group_alike(frames, numbered=True))
-    return _find_whole_copies(places) or _find_single_copies(places)
+    return _find_whole_copies(places) or _find_repeated(places) or _find_single_copies(places)
 
 
 def find_difference(one: Frame, other: Frame) -> str:
@@ -99,6 +99,17 @@ def _find_whole_copies(places: Sequence[Sequence[Frame]]) -> Copies:
             return {}
         found.update(_pair(alike))
     return {} if are_blank else found
+
+
+def _find_repeated(places: Sequence[Sequence[Frame]]) -> Copies:
+    """The copies of planes, where each place shows one plane, however often; none otherwise."""
+    found: Copies = {}
+    for place in places:
+        alike = _group_alike(place, blank_numbered=True)
+        if len(alike) > 1:
+            return {}
+        found.update(_pair(alike))
+    return found
 
 
 def _find_single_copies(places: Sequence[Sequence[Frame]]) -> Copies:
