@@ -15,9 +15,9 @@ from pydicom import Dataset
 
 from pipeline import Policy, convert_all
 from pipeline.conversion import witnesses
-from pipeline.crosscheck.agreement import Job
 from pipeline.crosscheck.child import Child
 from pipeline.crosscheck.panel import Panel
+from pipeline.crosscheck.testimony import Job
 from pipeline.dicom import read_headers, unread_files
 from pipeline.dicom import scan as scanning
 from pipeline.dicom.scan import scan

@@ -265,8 +265,8 @@ def product_of(folder: Path, policy: Policy = POLICY) -> Product:
 def told_by(panel: Panel, witness: str, product: Product) -> Told:
     assert product.witnessed is not None
     panel.begin(product.witnessed.frames, voxels=True)
-    assert panel._job is not None
-    return {t.witness: t for t in panel._testimonies(panel._job, product.witnessed.frames)}[witness]
+    assert panel._jobs
+    return {t.witness: t for t in panel._testimonies(panel._jobs[0], product.witnessed.frames)}[witness]
 
 
 def judged(told: Told, product: Product) -> Agreement:

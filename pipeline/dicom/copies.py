@@ -5,7 +5,7 @@ Rules:
   `_NAMES_VOLUME`: the empty planes of two time points are no copies of each other. A plane with a Modality LUT is a copy of
   none, since the table is not compared.
 - A whole series that was exported several times repeats every plane equally often, and shows something in one of them;
-  where one of the exports is not whole, every place still shows one plane. Otherwise a plane is a copy only where its place
+  the same where one of the exports is not whole. Otherwise a plane is a copy only where its place
   occurs more often than most do: two volumes may well look alike somewhere.
 - Planes that show one value alone look like those of any other volume: there, and where all planes lie at one place, a copy
   has the Instance Number and the frame number of its origin too.
@@ -104,12 +104,15 @@ def _find_whole_copies(places: Sequence[Sequence[Frame]]) -> Copies:
 def _find_repeated(places: Sequence[Sequence[Frame]]) -> Copies:
     """The copies of planes, where each place shows one plane, however often; none otherwise."""
     found: Copies = {}
+    are_blank = True
     for place in places:
         alike = _group_alike(place, blank_numbered=True)
         if len(alike) > 1:
             return {}
+        if len(place) > 1:  # alone, a plane is not read
+            are_blank &= alike[0][0].blank
         found.update(_pair(alike))
-    return found
+    return {} if are_blank else found
 
 
 def _find_single_copies(places: Sequence[Sequence[Frame]]) -> Copies:
