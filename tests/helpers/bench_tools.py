@@ -98,7 +98,7 @@ def _measure(command: list[str], words: int, limit: float) -> tuple[float, float
         watch.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     cpu = max(used.ru_utime + used.ru_stime, watch.cpu)
-    peak = max(watch.peak_mib, used.ru_maxrss / 1024)
+    peak = watch.peak_mib or used.ru_maxrss / 1024  # the latter begins with that of the process that starts it
     return wall, cpu, peak, _STOPPED if watch.stopped else process.returncode
 
 
