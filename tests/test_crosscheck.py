@@ -610,3 +610,19 @@ def test_the_same_directions_are_compared_once() -> None:
     assert remembered(block, block)
     assert remembered(block, block)
     assert len(compared) == 5
+
+
+def test_what_broke_off_the_answers_is_no_failure_of_the_witnesses(
+    tmp_path: Path, witnesses: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next result on the same frames asks anew."""
+    product = product_of(write(tmp_path, SPEC))
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr(dcm2niix, "ask", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            verdicts(product, witnesses)
+    assert all(agreement.confirms for agreement in verdicts(product, witnesses).values())

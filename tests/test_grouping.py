@@ -6,16 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import nibabel
+import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 
 from pipeline.conversion.convert import Request, convert, convert_all
 from pipeline.conversion.record import Outcome
 from pipeline.core.findings import PipelineError
 from pipeline.core.policy import Policy
-from tests.helpers.cases_grouping import CASES, own, slice_major, twice
+from tests.helpers.cases_colour import palette
+from tests.helpers.cases_grouping import CASES, blank, own, slice_major, twice
 from tests.helpers.hard_case import SMALL
-from tests.helpers.hard_edits import doubled
+from tests.helpers.hard_edits import both, doubled
 from tests.helpers.hard_truth import compared, truth
 from tests.helpers.phantom import write
 
@@ -140,6 +142,65 @@ def test_a_second_export_that_is_not_whole_is_dropped(tmp_path: Path) -> None:
     outcome = image_of(tmp_path)
     assert "6 planes were dropped" in next(f for f in outcome.findings if f.code.name == "DUPLICATE_DROPPED").message
     assert outcome.shape == SMALL.shape
+
+
+def test_indices_of_one_colour_are_no_copies(tmp_path: Path) -> None:
+    """A mask keeps the index of a palette, whatever colour it has."""
+    one_colour = palette([np.minimum(np.arange(256), 1) * 1792] * 3)
+    again = doubled(range(7), lambda d: setattr(d, "PixelData", d.PixelData.replace(b"\1", b"\2")))
+    write(tmp_path / "in", replace(SMALL, content="mask", bits_allocated=8), edit=both(one_colour, again))
+    with pytest.raises(PipelineError, match="SEVERAL_VOLUMES"):
+        convert([tmp_path / "in"], tmp_path / "out.nii", policy=Policy(crosscheck="off"))
+
+
+def test_planes_without_numbers_are_copies_under_one_uid(tmp_path: Path) -> None:
+    spec = replace(SMALL, instance_numbers="missing")
+    twice(tmp_path / "in", spec, blank(0))
+    sorted((tmp_path / "in" / "b").iterdir())[3].unlink()
+    outcome = image_of(tmp_path)
+    assert "6 planes were dropped" in next(f for f in outcome.findings if f.code.name == "DUPLICATE_DROPPED").message
+
+
+def test_a_single_plane_without_a_number_is_a_copy_under_its_uid(tmp_path: Path) -> None:
+    twice(tmp_path / "in", replace(SMALL, shape=(11, 9, 1), instance_numbers="missing"), lambda k, dataset: None)
+    assert "DUPLICATE_DROPPED" in {f.code.name for f in image_of(tmp_path, replace(_AFFINE, crosscheck="off")).findings}
+
+
+@pytest.mark.parametrize("shown", ["equal", "blank"])
+@pytest.mark.parametrize("by", ["folder", "acquisition"])
+def test_a_mask_keeps_the_plane_that_looks_like_one_of_another_mask(tmp_path: Path, by: str, shown: str) -> None:
+    """Ten planes, and four that lie on some of them, the last of which shows what the other mask shows there."""
+    spec = replace(SMALL, shape=(20, 18, 10), content="mask", bits_allocated=8)
+
+    def change(k: int, dataset: Dataset, acquisition: int) -> None:
+        dataset.AcquisitionNumber = acquisition
+        size = len(dataset.PixelData)
+        if acquisition == 2 and k < 7:
+            dataset.PixelData = bytes(size // 2) + dataset.PixelData[size // 2 :]
+        if k == 7 and shown == "blank":
+            dataset.PixelData = bytes(size)
+
+    def first(k: int, dataset: Dataset) -> None:
+        change(k, dataset, 1)
+
+    def second(k: int, dataset: Dataset) -> list[Dataset]:
+        change(k, dataset, 2)
+        dataset.SOPInstanceUID += ".2"
+        return [dataset] if 4 <= k <= 7 else []
+
+    folders = [tmp_path / "in" / (name if by == "folder" else "one") for name in ("a", "b")]
+    for path in write(folders[0], spec, edit=first).paths:
+        path.rename(path.with_name(f"first {path.name}"))
+    write(folders[1], spec, edit=second)
+    done, refused = convert_all([tmp_path / "in"], tmp_path / "out", policy=Policy(crosscheck="affine"))
+    assert (sorted(outcome.shape[2] for outcome in done), refused) == ([4, 10], [])
+    for outcome in done:
+        assert "DUPLICATE_DROPPED" not in {finding.code.name for finding in outcome.findings}
+        number = 1 if outcome.shape[2] == 10 else 2
+        acquired = truth(tmp_path / "in", lambda d, number=number: d.AcquisitionNumber == number)  # type: ignore[misc]
+        image = nibabel.load(outcome.output)
+        found = compared(acquired, image.get_fdata(), image.affine, stored=True)
+        assert (found.lost, found.foreign) == (0, 0)
 
 
 @pytest.mark.parametrize(("planes", "numbers"), [(4, "missing"), (7, "constant")])

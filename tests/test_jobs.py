@@ -27,6 +27,8 @@ from pipeline.conversion.processes import first_message
 from pipeline.conversion.request import RunDetails
 from pipeline.conversion.source import images_in
 from pipeline.core import workers
+from pipeline.core.atomic_file import remove_partial_files
+from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import Scan
 from tests.helpers import rtphantom, segs
 from tests.helpers.phantom import Spec, write
@@ -171,6 +173,7 @@ def test_what_is_no_number_of_processes_is_refused(
     assert code == 64
     assert words in " ".join(errors.split())
     assert not (tmp_path / "out").exists()
+    assert run(capsys, "convert", study / "one", "-o", tmp_path / "a.nii.gz", f"--jobs={value}")[0] == 64
 
 
 @pytest.mark.parametrize("output", ["a.nii.gz", "out/"])
@@ -205,6 +208,25 @@ def test_a_control_group_limits_the_cores(
 
 
 # What becomes of processes that die, and of those that are broken off
+
+
+def test_a_process_that_died_before_it_named_its_files_leaves_those_of_others(tmp_path: Path) -> None:
+    files = [tmp_path / f".{mark}1234.mask.nii.gz.partial" for mark in ("aaaa", "bbbb")]
+    for path in files:
+        path.touch()
+    remove_partial_files(tmp_path, "")
+    assert all(path.exists() for path in files)
+    remove_partial_files(tmp_path, "aaaa")
+    assert [path.exists() for path in files] == [False, True]
+
+
+def test_a_panel_of_the_caller_serves_the_next_run_too(study: Path, tmp_path: Path) -> None:
+    policy = Policy(crosscheck="affine")
+    with Panel(policy) as panel:
+        convert_all([study / "one", study / "last"], tmp_path / "a", policy=policy, panel=panel, jobs=2)
+        done, _ = convert_all([study / "one"], tmp_path / "b", policy=policy, panel=panel)
+    assert [outcome.verdict for outcome in done] == ["VERIFIED"]
+
 
 NUMBERS = range(1, 6)
 

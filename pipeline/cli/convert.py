@@ -54,8 +54,11 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         return _list_values(options)
     if not options.output:
         options.parser.error("the following arguments are required: -o/--output")
+    from ..core.arguments import check_whole
     from ..crosscheck.panel import Panel
 
+    if options.jobs is not None:
+        check_whole("jobs", options.jobs, 1)
     if options.jobs is not None and options.jobs > 1 and not _is_folder(options.output):
         output.refuse_idle(
             options, only=["jobs"], why="one file is made by one process; -o a folder (ending in /) is for many"

@@ -87,7 +87,8 @@ def check_whole(field: str, value: object, first: int | None = None, last: int |
     """
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or not (first is None or first <= value) or not (last is None or value <= last):  # type: ignore[operator]
-        raise bad_option(field, value, "a whole number" + ("" if first is None else f" from {first} to {last}"))
+        bounds = "" if first is None else f" from {first} up" if last is None else f" from {first} to {last}"
+        raise bad_option(field, value, "a whole number" + bounds)
 
 
 def check_text(field: str, value: object) -> None:

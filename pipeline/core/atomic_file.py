@@ -78,7 +78,9 @@ def _temporary_path(target: Path) -> Path:
 
 
 def remove_partial_files(folder: Path, mark: str) -> None:
-    """Remove what a process that is no more was writing into a folder. mark: the MARK of that process."""
+    """Remove what a process that is no more was writing into a folder. mark: the MARK of that process, "" before it had one."""
+    if not mark:  # every name would fit, those of others too
+        return
     with suppress(OSError):  # the folder may be gone as well
         for path in folder.glob(f".{mark}*.partial"):
             with suppress(OSError):

@@ -44,7 +44,8 @@ class Child:
 
     `ask` blocks until it has answered; `send` and `receive` let other work go on in between, for one job or for several.
     pixels: whether it will be asked for voxels; one that reads headers alone starts faster.
-    failure: why it answers no longer; empty while it does. folder: for files of the job; whoever of the two processes ends
+    failure: why it answers no longer; empty while it does. ended: whether it was closed.
+    folder: for files of the job; whoever of the two processes ends
     last removes it; "" for one that reads headers alone.
     """
 
@@ -52,7 +53,7 @@ class Child:
         from queue import SimpleQueue
 
         self.witness, self.pixels, self.failure = witness, pixels, ""
-        self._sent, self._given_up, self._ended = 0, 0, False  # jobs without an answer; those of them that nobody wants
+        self._sent, self._given_up, self.ended = 0, 0, False  # jobs without an answer; those of them that nobody wants
         self.folder = ""
         self._jobs: SimpleQueue[bytes | None] = SimpleQueue()
         self._answers: SimpleQueue[bytes] = SimpleQueue()
@@ -96,9 +97,9 @@ class Child:
 
     def close(self) -> None:
         """End the process, whatever it is doing, with all that it started; remove the files it left."""
-        if self._ended:
+        if self.ended:
             return
-        self._ended = True
+        self.ended = True
         self._jobs.put(None)
         if self._process is not None:
             kill(self._process)

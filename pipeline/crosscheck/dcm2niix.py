@@ -40,12 +40,12 @@ def ask(job: Job, *, philips: bool, limit_s: float = 600.0, within: str = "") ->
 
     if not job.whole:
         return Testimony(NAME, find_version(NAME), refusal=ONLY_WHOLE)
-    with tempfile.TemporaryDirectory(dir=within or None, prefix="verimask-", ignore_cleanup_errors=True) as folder:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(dir=within or None, prefix="verimask-", ignore_cleanup_errors=True) as folder:
             return _convert(job, Path(folder), philips, limit_s)
-        except Exception as error:  # a program that cannot be run, or a file of it that cannot be read
-            why = str(error) if isinstance(error, WitnessFailure) else describe_error(error)
-            return Testimony(NAME, find_version(NAME), failure=strip_folders(why))
+    except Exception as error:  # no folder, a program that cannot be run, or a file of it that cannot be read
+        why = str(error) if isinstance(error, WitnessFailure) else describe_error(error)
+        return Testimony(NAME, find_version(NAME), failure=strip_folders(why))
 
 
 def _convert(job: Job, folder: Path, philips: bool, limit_s: float) -> Testimony:

@@ -68,7 +68,7 @@ class Panel:
         self.close()
 
     def close(self) -> None:
-        """End the processes, where they have not ended yet."""
+        """End the processes, where they have not ended yet. The next `begin` starts them anew."""
         for child in self._children.values():
             child.close()
 
@@ -89,7 +89,7 @@ class Panel:
         self._frames, self._answers = tuple(frames), []
         self._failures.clear()
         for name, child in self._children.items():
-            if child.failure or (deep and not child.pixels):
+            if child.ended or (deep and not child.pixels):
                 child.close()
                 self._children[name] = child = Child(_PROCESSES[name], name, pixels=deep or child.pixels)
             child.send(*self._jobs[: 1 if deep else None])
@@ -140,6 +140,7 @@ class Panel:
 
         if self._answers:
             return self._answers
+        jobs, self._jobs = self._jobs, []  # where anything breaks this off, the next `begin` asks anew
         limit_s = self._limit_s(job)
         testimonies = [self._failures.get(name) or child.receive(limit_s) for name, child in self._children.items()]
         if job.voxels and find_spec(dcm2niix.NAME):
@@ -147,7 +148,8 @@ class Panel:
             failed = self._failures.get(dcm2niix.NAME)
             testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s, within=self._folder()))
         self._failures = {testimony.witness: testimony for testimony in testimonies if testimony.failure}
-        if len(self._jobs) == 1:
+        self._jobs = jobs
+        if len(jobs) == 1:
             self._answers = testimonies
         return testimonies
 

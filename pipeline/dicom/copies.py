@@ -5,8 +5,8 @@ Rules:
   `_NAMES_VOLUME`: the empty planes of two time points are no copies of each other. A plane with a Modality LUT is a copy of
   none, since the table is not compared.
 - A whole series that was exported several times repeats every plane equally often, and shows something in one of them;
-  the same where one of the exports is not whole. Otherwise a plane is a copy only where its place
-  occurs more often than most do: two volumes may well look alike somewhere.
+  the same where one of the exports is not whole. Otherwise a plane is a copy only where its place occurs more often than
+  most do, and where nothing else tells volumes apart (`split_volumes`): two of them may well look alike somewhere.
 - Planes that show one value alone look like those of any other volume: there, and where all planes lie at one place, a copy
   has the Instance Number and the frame number of its origin too.
 - Pixels are read only where places coincide, and no further than the first difference that decides.
@@ -23,7 +23,7 @@ import numpy as np
 
 from ..core.findings import PipelineError
 from ..core.limits import SAME_PLACE_MM
-from .colour_pixels import is_colour, read_colour
+from .colour_pixels import has_palette, has_samples, read_colour
 from .encoding import load
 from .frame import Frame, describe_attribute
 from .frame_vectors import VECTORS
@@ -66,11 +66,16 @@ class _Content(NamedTuple):
 
 
 def find_copies(frames: Sequence[Frame]) -> Copies:
-    """Find the copies among planes that can be of one grid: whole exports, or else single planes."""
+    """Find the copies among planes that can be of one grid: those of exports, or else single planes."""
+    return find_exports(frames) or _find_single_copies(group_by_place(frames))
+
+
+def find_exports(frames: Sequence[Frame]) -> Copies:
+    """Find the copies that further exports of one series are, of which one may not be whole; none where any plane differs."""
     places = group_by_place(frames)
     if len(places) == 1:
         return _pair(_group_alike(frames, numbered=True))
-    return _find_whole_copies(places) or _find_repeated(places) or _find_single_copies(places)
+    return _find_whole_copies(places) or _find_repeated(places)
 
 
 def find_difference(one: Frame, other: Frame) -> str:
@@ -156,8 +161,10 @@ def _group_alike(
         mine: list[tuple[_Content, list[Frame]]] = []
         for frame in members:
             content = _read_content(frame) if len(members) > 1 else _Content(frame)
-            home = next((g for known, g in mine if known == content and are_at_one_place(g[0], frame)), None)
-            if home is None or (content.blank and blank_numbered and _numbers(home[0]) != _numbers(frame)):
+            by_number = content.blank and blank_numbered
+            alike = (group for known, group in mine if known == content and are_at_one_place(group[0], frame))
+            home = next((g for g in alike if not by_number or _numbers(g[0]) == _numbers(frame)), None)
+            if home is None:
                 mine.append((content, [frame]))
             else:
                 home.append(frame)
@@ -166,9 +173,9 @@ def _group_alike(
 
 
 def _numbers(frame: Frame) -> Hashable:
-    """Its Instance Number and frame number; the frame itself where it has no number, which is like no other."""
+    """Its Instance Number and frame number; where it has no Instance Number, its UID tells it from others."""
     number = frame.get(_NUMBER)
-    return frame if number is None else (number, frame.number)
+    return frame.sop_instance_uid if number is None else number, frame.number
 
 
 def _has_table(frame: Frame) -> bool:
@@ -187,14 +194,15 @@ def _read_content(frame: Frame) -> _Content:
     if _has_table(frame):
         return _Content(frame)
     try:
-        if is_colour(frame):
+        if has_samples(frame):
             pixels = read_colour(frame)
-        else:
+        else:  # of a palette the indices, which a mask keeps
             pixels = read_plane(frame) if frame.tile else read_allocated(frame)
+        colours = read_colour(frame).tobytes() if has_palette(frame) else b""
         overlays = _read_overlays(frame) if frame.header.overlays else ()
     except PipelineError:
         return _Content(frame)
-    shown = pixels.dtype.str, pixels.shape, hashlib.sha256(pixels.tobytes()).digest(), overlays
+    shown = pixels.dtype.str, pixels.shape, hashlib.sha256(pixels.tobytes() + colours).digest(), overlays
     return _Content(shown, blank=not overlays and bool((pixels == pixels.flat[0]).all()))
 
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from ..core.findings import Code, Finding
 from ..geometry.grid import Plane
-from .copies import Copies, find_copies
+from .copies import Copies, find_copies, find_exports
 from .frame import Frame
 from .frame_vectors import VECTORS, vector_class
 from .plane_rows import FEWEST, number_places, why_no_row
@@ -251,8 +251,11 @@ def _split_repeats(frames: list[Frame]) -> tuple[_Volumes, tuple[Finding, ...]]:
     repeats = _count_repeats(frames)
     if repeats in (1, len(frames)):  # one volume; or planes over time at one place, which are no volume at all
         return [("", frames)], ()
-    copies = find_copies(frames)
+    copies = find_exports(frames)
     volumes, findings = _split_distinct([f for f in frames if f not in copies])
+    if not volumes and not copies:  # not before: a volume must not lose a plane that looks like one of another
+        copies = find_copies(frames)
+        volumes, findings = _split_distinct([f for f in frames if f not in copies]) if copies else ([], ())
     return [(name, _with_copies(group, copies)) for name, group in volumes] or [("", frames)], findings
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.errors import BytesLengthException
 
 from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from .contour import CLAUSE, INTERPOLATED, KNOWN, UNTYPED, Contour, kind_of
@@ -196,7 +197,7 @@ def _count(contour: Dataset) -> float | None:
     try:
         value = contour.get("NumberOfContourPoints")
         return None if value is None or value == "" else float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, BytesLengthException):
         return None
 
 
