@@ -23,7 +23,8 @@ from pipeline.conversion.convert_entry import Batch
 from pipeline.conversion.looks import Looks
 from pipeline.conversion.option_effects import Asked
 from pipeline.conversion.output_path import plan_paths
-from pipeline.conversion.processes import first_message
+from pipeline.conversion.processes import first_message, split
+from pipeline.conversion.products import find_entries
 from pipeline.conversion.request import RunDetails
 from pipeline.conversion.source import images_in
 from pipeline.core import workers
@@ -129,6 +130,16 @@ def test_a_source_is_looked_at_before_it_goes_to_every_process(tmp_path: Path) -
     shutil.rmtree(source)
     (series,) = images_in(Scan((), ()), [source], known)[1]
     assert {header.path for header in series.headers} == digests.keys()
+
+
+def test_no_more_processes_than_masks_work_on_one_input(study: Path, tmp_path: Path) -> None:
+    asked = Asked(Request(), Policy(combine="separate"), gzipped=True, in_one=False, looks=Looks())
+    counts = {}
+    for name in ("rt", "seg", "one"):
+        plan = find_entries([study / name], asked, lambda *_: None)
+        tasks = split(plan, asked, 8)
+        counts |= {entry.series.kind: sum(t.number == n for t in tasks) for n, entry in enumerate(plan.entries)}
+    assert counts == {"rtstruct": 5, "seg": 3, "image": 1}
 
 
 def test_lines_come_in_the_order_of_the_inputs(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

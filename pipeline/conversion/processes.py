@@ -23,11 +23,12 @@ from ..core.atomic_file import remove_partial_files
 from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
 from ..core.workers import BackgroundCall, count_cores, describe_exit, kill, python_process
+from ..decode.rtstruct.structure_set import count_rois
 from ..dicom.scan import LeftOut, Scan
 from .convert_entry import Batch, Result, Study, Task
 from .option_effects import Asked
 from .product import Entry
-from .products import RunPlan, name_input
+from .products import RunPlan, name_input, names_in
 from .request import Progress, silent
 from .source import images_in
 from .worker import DONE, PLANES, RESULT
@@ -72,7 +73,7 @@ def split(plan: RunPlan, asked: Asked, jobs: int) -> list[Task]:
     parts = jobs if len(plan.entries) < 2 * jobs else 1
     tasks = []
     for number, entry in enumerate(plan.entries):
-        count = parts if _has_many_files(entry, asked.policy) else 1
+        count = min(parts, _count_files(entry, asked.policy)) if parts > 1 else 1
         tasks += [Task(number, part, count) for part in range(count)]
     return tasks
 
@@ -277,9 +278,15 @@ def _only(found: Scan, entry: Entry) -> Scan:
     return Scan((entry.series,), tuple(LeftOut(left.finding, own) for left in found.left_out if own & left.concerns))
 
 
-def _has_many_files(entry: Entry, policy: Policy) -> bool:
+def _count_files(entry: Entry, policy: Policy) -> int:
+    """How many masks of an input may be written by different processes, about; at least 1."""
     kind = entry.series.kind
-    return kind == "rtstruct" or (kind == "seg" and policy.combine == "separate")
+    if kind == "rtstruct":
+        return max(1, count_rois(entry.series))
+    if kind == "seg" and policy.combine == "separate":
+        with suppress(PipelineError):  # what refuses it is said by whoever converts it
+            return max(1, len(names_in(entry.series)))
+    return 1
 
 
 def _seconds(entry: Entry) -> float:

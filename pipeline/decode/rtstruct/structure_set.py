@@ -103,6 +103,16 @@ def rois(series: Series) -> list[Roi]:
     return [roi for header in series.headers for roi, _ in read(header).rois]
 
 
+def count_rois(series: Series) -> int:
+    """Count the ROIs that a series lists, without reading their contours; 0 for what cannot be read."""
+    keyword = "StructureSetROISequence"
+    try:
+        datasets = [load(header.path, specific_tags=[keyword]) for header in series.headers]
+    except Exception:  # whoever reads it whole says what is wrong with it
+        return 0
+    return sum(len(dataset.get(keyword) or ()) for dataset in datasets)
+
+
 def referenced_series_uids(structure: StructureSet) -> tuple[str, ...]:
     """List the Series Instance UIDs of the images the ROIs refer to (PS3.3 C.8.8.5), each once."""
     return tuple(dict.fromkeys(uid for roi, _ in structure.rois for uid in roi.referenced_series_uids))
