@@ -140,6 +140,7 @@ def test_no_more_processes_than_masks_work_on_one_input(study: Path, tmp_path: P
         tasks = split(plan, asked, 8)
         counts |= {entry.series.kind: sum(t.number == n for t in tasks) for n, entry in enumerate(plan.entries)}
     assert counts == {"rtstruct": 5, "seg": 3, "image": 1}
+    assert len(split(find_entries([study / "rt"], asked, lambda *_: None), asked, None)) == 2
 
 
 def test_lines_come_in_the_order_of_the_inputs(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

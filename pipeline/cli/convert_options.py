@@ -223,7 +223,7 @@ def _add_jobs(g: argparse._ArgumentGroup) -> None:
         type=int,
         metavar="N",
         help="with -o a folder: convert so many inputs at the same time, each in a process of its own; by default as many as "
-        "there are cores, where it is worth it",
+        "there are cores, where it is worth it. The masks of one structure set are shared out only where N is given",
     )
 
 

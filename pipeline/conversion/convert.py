@@ -184,7 +184,7 @@ def _convert_plan(
     if most > 1:
         from .processes import convert_in_processes, count_processes, split
 
-        tasks = split(plan, batch.asked, most)
+        tasks = split(plan, batch.asked, jobs)
         processes = count_processes(jobs, plan, tasks)
         if processes > 1:
             if panel is not None:

@@ -57,20 +57,21 @@ def count_processes(jobs: int | None, plan: RunPlan, tasks: Sequence[Task]) -> i
     return max(1, min(count_cores(), len(tasks), int(sum(map(_seconds, plan.entries)))))
 
 
-def split(plan: RunPlan, asked: Asked, jobs: int) -> list[Task]:
+def split(plan: RunPlan, asked: Asked, jobs: int | None) -> list[Task]:
     """Split the work into tasks, in the order of the results.
 
-    The masks of a structure set, and the segments of a SEG that are to be separate files, are shared out where there are not
-    inputs enough for every process: each makes all products then, since every record speaks of all, and writes its part.
+    The masks of a structure set, and the segments of a SEG that are to be separate files, are shared out where the user names
+    a number of processes for which there are not inputs enough: each makes all products then, since every record speaks of
+    all, and writes its part. That pays on many cores, and costs memory and processor time.
 
     Args:
         plan: the inputs.
         asked: what is wanted of them.
-        jobs: how many processes there may be.
+        jobs: as many processes as the user wants; None for no wish.
 
     Returns: the tasks.
     """
-    parts = jobs if len(plan.entries) < 2 * jobs else 1
+    parts = jobs if jobs is not None and len(plan.entries) < 2 * jobs else 1
     tasks = []
     for number, entry in enumerate(plan.entries):
         count = min(parts, _count_files(entry, asked.policy)) if parts > 1 else 1
