@@ -155,7 +155,7 @@ def test_paths_follow_from_the_names_alone() -> None:
     here = Path("out")
 
     def planned(name: str, *suffixes: str, others: tuple[str, ...] = (), may_resample: bool = False) -> list[str]:
-        paths = plan_paths(here, name, suffixes, (name, *others), may_resample=may_resample)
+        paths = plan_paths(here, name, suffixes, sorted((name, *others), key=str.casefold), may_resample=may_resample)
         return [path.name.removesuffix(".nii.gz") for path in paths]
 
     assert planned("ct", "seg-a", "seg-A", "seg-a", "seg-a_2") == [

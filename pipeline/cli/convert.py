@@ -59,12 +59,13 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
 
     if options.jobs is not None:
         check_whole("jobs", options.jobs, 1)
-    if options.jobs is not None and options.jobs > 1 and not _is_folder(options.output):
+    several = (options.jobs or 1) > 1
+    if several and not _is_folder(options.output):
         output.refuse_idle(
             options, only=["jobs"], why="one file is made by one process; -o a folder (ending in /) is for many"
         )
     policy = _read_policy(options)
-    if options.jobs is not None and options.jobs > 1:  # They have witnesses of their own.
+    if several:  # They have witnesses of their own.
         return _convert(options, given, policy, None)
     with Panel(policy) as panel:  # Comes first: its processes start while the rest is imported.
         return _convert(options, given, policy, panel)

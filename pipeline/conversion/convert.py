@@ -7,8 +7,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from .one_series import refuse_broken
 from .option_effects import Asked, everything, refuse_idle
 from .output_path import checked_target, with_suffix
 from .product import Product
-from .products import RunPlan, each_product, find_entries, finish_product, items_of, refuse_idle_on
+from .products import Item, RunPlan, each_product, find_entries, finish_product, items_of, refuse_idle_on
 from .record import Outcome
 from .request import Progress, Request, RunDetails, silent
 from .write import finish
@@ -172,7 +173,7 @@ def convert_each(
             yield finish(product, path, policy, witnesses, details)
         return
     plan = find_entries(given, asked, progress)
-    batch = Batch(asked, details, target, tuple(entry.name for entry in plan.entries))
+    batch = Batch(asked, details, target, tuple(sorted((e.name for e in plan.entries), key=str.casefold)))
     yield from _convert_plan(plan, batch, progress, panel, jobs)
 
 
@@ -193,14 +194,13 @@ def _convert_plan(
             yield from convert_in_processes(plan, tasks, batch, processes, progress)
             return
     with nullcontext(panel) if panel else Panel(batch.asked.policy) as witnesses:
-        items = ([*items_of(entry, plan.found, batch.asked)] for entry in plan.entries)
+        made: Iterable[list[Item]] = ([*items_of(entry, plan.found, batch.asked)] for entry in plan.entries)
         if not plan.is_settled:
-            known = list(items)
-            refuse_idle_on([item for several in known for item in several], batch.asked)
-            items = (several for several in known)
+            made = list(made)
+            refuse_idle_on(chain.from_iterable(made), batch.asked)
         _make_folder(batch.folder)  # not before what has no effect was refused
-        for several in items:
-            yield from write_items(several, batch, witnesses, range(len(several)))
+        for items in made:
+            yield from write_items(items, batch, witnesses, range(len(items)))
 
 
 def _check_jobs(jobs: int | None, request: Request) -> None:

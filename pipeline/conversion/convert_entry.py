@@ -29,7 +29,7 @@ Result = Outcome | PipelineError
 
 
 class Batch(NamedTuple):
-    """What is the same for every input of a run. folder: where the files go. names: of all inputs, for their files."""
+    """What is the same for every input of a run. folder: where the files go. names: of all inputs, sorted regardless of case."""
 
     asked: Asked
     details: RunDetails

@@ -9,9 +9,10 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 from ..core.findings import Code, refuse
@@ -41,7 +42,7 @@ def checked_target(output: Path) -> Path:
 
 
 def plan_paths(
-    folder: Path, name: str, suffixes: Iterable[str], names: Collection[str], *, may_resample: bool
+    folder: Path, name: str, suffixes: Iterable[str], names: Sequence[str], *, may_resample: bool
 ) -> list[Path]:
     """Plan the path of every product of one input, each another one, regardless of case.
 
@@ -49,12 +50,15 @@ def plan_paths(
         folder: where they go.
         name: of the input, for its files.
         suffixes: of its products, in order; equal ones are numbered from the second on.
-        names: of every input of the run, this one among them; a path that could be of another one's product is not used.
+        names: of every input of the run, this one among them, sorted regardless of case; a path that could be of another
+            one's product is not used.
         may_resample: whether `with_suffix` may add "resampled" to any of them.
 
     Returns: a path ending in .nii.gz for each product.
     """
-    longer = [other.casefold() for other in names if other.casefold().startswith(f"{name.casefold()}_")]
+    beginning = f"{name.casefold()}_"
+    following = map(str.casefold, names[bisect_left(names, beginning, key=str.casefold) :])
+    longer = [*takewhile(lambda other: other.startswith(beginning), following)]
     of_this_input = sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     taken: set[str] = set()
     paths = []

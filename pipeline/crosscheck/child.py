@@ -44,9 +44,8 @@ class Child:
 
     `ask` blocks until it has answered; `send` and `receive` let other work go on in between, for one job or for several.
     pixels: whether it will be asked for voxels; one that reads headers alone starts faster.
-    failure: why it answers no longer; empty while it does. ended: whether it was closed.
-    folder: for files of the job; whoever of the two processes ends
-    last removes it; "" for one that reads headers alone.
+    failure: why it answers no longer; empty while it does. ended: whether it was closed. folder: for files of the job, which
+    whoever of the two processes ends last removes; "" for one that reads headers alone.
     """
 
     def __init__(self, module: str, witness: str, *, pixels: bool = True) -> None:
