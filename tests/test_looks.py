@@ -20,7 +20,7 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from pipeline.conversion.convert import convert, convert_all
-from pipeline.conversion.looks import Looks, sha256
+from pipeline.conversion.looks import Looks
 from pipeline.conversion.record import Outcome, _inputs, _slices, as_text, versions
 from pipeline.conversion.request import Request
 from pipeline.conversion.source import lay_source
@@ -32,6 +32,7 @@ from pipeline.decode.rtstruct import structure_set
 from pipeline.decode.seg.segment_table import read_table
 from pipeline.dicom.header import read_header
 from pipeline.dicom.pixels import about_files
+from pipeline.dicom.source_file import sha256
 from pipeline.dicom.split_volumes import split
 from pipeline.stacking.stack_frames import lay_frames
 from tests.helpers.rtphantom import STRUCT_SERIES_UID, PhantomRoi, grid, on, rectangle, write_images, write_struct

@@ -21,8 +21,8 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
 from ..core.policy import Policy
+from ..dicom.source_file import sha256
 from ..volume.label_files import label_file
-from .looks import sha256
 from .record import SCHEMA, as_text, sidecar_of
 
 Digests = Sequence[tuple[str, str]]  # role and SHA-256 of every input

@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from threading import Lock
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from ..core.findings import Code, Finding, PipelineError, refuse
 from ..dicom.header import Header, read_header
 from ..dicom.scan import Scan, scan
-from ..dicom.source_file import FileState, open_source, state_of
+from ..dicom.source_file import FileState, sha256, state_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -119,16 +118,6 @@ class Looks:
 
 def no_progress(done: int) -> None:
     """Show nothing. done: how many headers were read."""
-
-
-def sha256(path: Path) -> str:
-    """Read a file or a member of an archive, and give its digest."""
-    digest = hashlib.sha256()
-    buffer = memoryview(bytearray(1 << 20))
-    with open_source(path, buffering=0) as file:
-        while count := file.readinto(buffer):  # type: ignore[attr-defined]
-            digest.update(buffer[:count])
-    return digest.hexdigest()
 
 
 def _changed(path: Path) -> PipelineError:

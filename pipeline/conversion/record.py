@@ -29,10 +29,10 @@ from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
 from ..dicom.frame import Frame
 from ..dicom.scan import Series
+from ..dicom.source_file import sha256
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import Mask, Segment
-from .looks import sha256
 from .product import Product, Proof
 from .request import RunDetails
 

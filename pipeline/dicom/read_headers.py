@@ -24,7 +24,7 @@ from .dicomdir import SOP_CLASS, listed_files
 from .files import FoundFile, MemberError, begins_like_zip, find_files
 from .header import Header, NotDicom, read_header
 from .other_kinds import says_otherwise
-from .source_file import bytes_of, open_source
+from .source_file import bytes_of, open_source, sha256
 from .unread_files import DicomNames
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -242,9 +242,9 @@ def _drop_copies(headers: list[Header]) -> tuple[list[Header], list[Left]]:
     findings: list[Left] = []
     for group in by_uid.values():
         sizes = Counter(header.size for header in group)
-        distinct: dict[bytes | Header, Header] = {}
+        distinct: dict[str | Header, Header] = {}
         for header in group:
-            content = _digest(header.path) if sizes[header.size] > 1 else header  # of its own size: it repeats nothing
+            content = sha256(header.path) if sizes[header.size] > 1 else header  # of its own size: it repeats nothing
             if content in distinct:
                 copy = _left_out(header.path, f"a copy of {distinct[content].path.name}")
                 findings.append(Left(header.path, copy))
@@ -252,14 +252,3 @@ def _drop_copies(headers: list[Header]) -> tuple[list[Header], list[Left]]:
                 distinct[content] = header
         kept += distinct.values()
     return kept, findings
-
-
-def _digest(path: Path) -> bytes:
-    """The SHA-256 of an input, read block by block."""
-    import hashlib  # most scans need none
-
-    digest = hashlib.sha256()
-    with open_source(path) as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.digest()

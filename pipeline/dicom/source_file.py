@@ -48,6 +48,18 @@ def bytes_of(path: Path) -> bytes:
         return file.read()
 
 
+def sha256(path: Path) -> str:
+    """Compute the SHA-256 of an input, block by block. Raises OSError."""
+    import hashlib  # most scans need none
+
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(1 << 20))
+    with open_source(path, buffering=0) as file:
+        while count := file.readinto(buffer):  # type: ignore[attr-defined]
+            digest.update(buffer[:count])
+    return digest.hexdigest()
+
+
 def size_of(path: Path) -> int:
     """Get the size of an input in bytes. Raises OSError."""
     try:

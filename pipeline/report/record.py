@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..conversion.looks import sha256
 from ..conversion.record import SCHEMA
 from ..core.findings import Code, PipelineError, refuse
 from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
+from ..dicom.source_file import sha256
 
 VERDICTS = ("REFUSED", "DISPUTED", "UNCONFIRMED", "VERIFIED")
 
