@@ -118,7 +118,7 @@ class _Images:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class _ImageAsked:
     """An image as `choose_source` asks it. held: how many of the images that the mask names are in it."""
 
     facts: SeriesFacts
@@ -166,7 +166,7 @@ def _named(
     mask: SeriesFacts, images: Sequence[SeriesFacts], holds: Holds
 ) -> tuple[list[SeriesFacts], Statement | None]:
     """The images that a mask names or refers to, and by which statement."""
-    candidates = [_Candidate(image, holds(image.key, mask.images) if mask.images else 0) for image in images]
+    candidates = [_ImageAsked(image, holds(image.key, mask.images) if mask.images else 0) for image in images]
     drawn_on = (mask.images,) if mask.images else ()
     choice = choose_source(candidates, SourceReferences(drawn_on, mask.series_uids))
     return [candidate.facts for candidate in choice.candidates], choice.by
