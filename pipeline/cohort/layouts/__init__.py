@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from .bids import BidsLayout
 from .layout import DatasetLayout, LayoutSettings
+from .nnunet import NnunetLayout
 from .pairs import PairsLayout
 
-LAYOUTS: Mapping[str, Callable[[LayoutSettings], DatasetLayout]] = {"pairs": PairsLayout}
+LAYOUTS: Mapping[str, Callable[[LayoutSettings], DatasetLayout]] = {
+    "pairs": PairsLayout,
+    "nnunet": NnunetLayout,
+    "bids": BidsLayout,
+}
