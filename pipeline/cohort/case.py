@@ -17,7 +17,7 @@ CaseStatus = Literal["DONE", "INCOMPLETE", "REFUSED", "AMBIGUOUS", "NO_IMAGE", "
 # The columns of cohort.tsv, one row for each image and mask of a case, and for each series that is in no case.
 COLUMNS = (
     "subject", "session", "case", "status", "role", "series", "kind", "mask", "label", "link", "verdict", "code", "message",
-    "voxels", "ml", "grid", "folder", "output", "sha256", "inputs_sha256", "key", "image",
+    "voxels", "ml", "grid", "folder", "output", "sha256", "inputs_sha256", "key", "image", "modality", "channel",
 )  # fmt: skip
 
 TableRow = dict[str, str]  # of cohort.tsv, by column; a missing one is empty
