@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import groupby
@@ -24,6 +24,7 @@ from .case import CaseResult, Place
 from .work_left import remove_work
 
 MakeCase = Callable[[Path, int, Path], CaseResult]  # of the plan, the number of a case in it, and the output folder
+Places = Mapping[int, Place] | Sequence[Place]  # where cases of the plan belong, by number
 CaseEnd = tuple[int, CaseResult | PipelineError]  # the number of a case, and what came of it
 _AHEAD = 16  # cases for each process whose results may wait for the caller
 
@@ -38,7 +39,7 @@ Attempt = tuple[int, CaseResult | PipelineError | ProcessEnd]
 
 
 def make_cases_in_processes(
-    plan: Path, numbers: Iterable[int], out: Path, jobs: int, *, places: Sequence[Place], make: MakeCase
+    plan: Path, numbers: Iterable[int], out: Path, jobs: int, *, places: Places, make: MakeCase
 ) -> Iterator[CaseEnd]:
     """Make cases in processes of their own.
 
@@ -47,7 +48,7 @@ def make_cases_in_processes(
         numbers: of the cases in it, those of one subject one after the other.
         out: the output folder.
         jobs: how many processes.
-        places: where each case of the plan belongs, by number.
+        places: where each of them belongs, by number.
         make: makes a case; a function of a module, which the processes import.
 
     Returns: each number with its result or what refuses it, as they end.
@@ -59,7 +60,7 @@ def with_retry(
     attempts: Callable[[Sequence[int], int], Iterator[Attempt]],
     numbers: Sequence[int],
     jobs: int,
-    places: Sequence[Place],
+    places: Places,
 ) -> Iterator[CaseEnd]:
     """Make cases, and once more, one after the other and alone, those whose process ended.
 
@@ -67,7 +68,7 @@ def with_retry(
         attempts: makes cases of some numbers, so many at a time.
         numbers: of the cases.
         jobs: how many at a time.
-        places: where each case of the plan belongs, by number.
+        places: where each of them belongs, by number.
 
     Returns: each number with its result or what refuses it, as they end.
     """
@@ -105,7 +106,7 @@ def _verb(end: ProcessEnd) -> str:
 
 
 def _attempts(
-    given: tuple[MakeCase, Path, Path], places: Sequence[Place], numbers: Sequence[int], jobs: int
+    given: tuple[MakeCase, Path, Path], places: Places, numbers: Sequence[int], jobs: int
 ) -> Iterator[Attempt]:
     processes = min(jobs, len(numbers))
     team = Team(f"{__package__}.worker", _CaseTasks(given, places, numbers, processes), processes, _AHEAD)
@@ -123,7 +124,7 @@ class _CaseTasks:
     """The cases that are left, by subject."""
 
     def __init__(
-        self, given: tuple[MakeCase, Path, Path], places: Sequence[Place], numbers: Sequence[int], processes: int
+        self, given: tuple[MakeCase, Path, Path], places: Places, numbers: Sequence[int], processes: int
     ) -> None:
         self._first, self._out = pickled((*given, processes)), given[2]
         self._fresh = deque(deque(group) for _, group in groupby(numbers, lambda number: places[number].subject))
