@@ -1,8 +1,8 @@
 """Make the cases of a plan in several processes at the same time, and give the results as they end.
 
 Rules:
-- Cases of one subject go to one process where that keeps nobody idle: it has scanned their files already.
-- A process that dies, whatever of, costs its case one more try: in a fresh process, when no other one runs. A case that kills
+- Cases of one subject go to one process where that keeps nobody idle: it has its files and its witnesses at hand.
+- A process that dies, whatever of, costs its case one more try: in a fresh process, when no other one runs. A case that ends
   that one too is refused by name. All others are made.
 - However the work ends, every process ends with it, and what they left half written is removed.
 """
@@ -10,23 +10,36 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
 from ..core.team import ENDED, Member, Team, pickled
 from ..core.team_worker import DONE, RESULT
 from .case import CaseResult, Place
-from .private_folder import remove_work
+from .work_left import remove_work
 
-MakeCase = Callable[[Path, int, Path], CaseResult]  # plan, number of the case in it, output folder
-CaseEnd = tuple[int, CaseResult | PipelineError]  # number of the case, and what came of it
+MakeCase = Callable[[Path, int, Path], CaseResult]  # of the plan, the number of a case in it, and the output folder
+Places = Mapping[int, Place] | Sequence[Place]  # where cases of the plan belong, by number
+CaseEnd = tuple[int, CaseResult | PipelineError]  # the number of a case, and what came of it
 _AHEAD = 16  # cases for each process whose results may wait for the caller
 
 
+class ProcessEnd(NamedTuple):
+    """What came of a case whose process ended before it was made. words: how it did."""
+
+    words: str
+
+
+Attempt = tuple[int, CaseResult | PipelineError | ProcessEnd]
+
+
 def make_cases_in_processes(
-    plan: Path, numbers: Iterable[int], out: Path, jobs: int, *, places: Sequence[Place], make: MakeCase
+    plan: Path, numbers: Iterable[int], out: Path, jobs: int, *, places: Places, make: MakeCase
 ) -> Iterator[CaseEnd]:
     """Make cases in processes of their own.
 
@@ -35,31 +48,49 @@ def make_cases_in_processes(
         numbers: of the cases in it, those of one subject one after the other.
         out: the output folder.
         jobs: how many processes.
-        places: where each case of the plan belongs, by number.
+        places: where each of them belongs, by number.
         make: makes a case; a function of a module, which the processes import.
 
     Returns: each number with its result or what refuses it, as they end.
     """
-    wanted = list(numbers)
-    deaths: dict[int, str] = {}
-    yield from _make(_CaseTasks(plan, wanted, out, min(jobs, len(wanted)), places, make), deaths)
-    for number in sorted(deaths):
-        again: dict[int, str] = {}
-        yield from _make(_CaseTasks(plan, [number], out, 1, places, make), again)
-        if number in again:
-            yield number, poisoned(places[number], deaths[number], again[number])
+    return with_retry(partial(_attempts, (make, plan, out), places), list(numbers), jobs, places)
 
 
-def poisoned(place: Place, first: str, second: str) -> PipelineError:
-    """Refuse a case that ended two processes.
+def with_retry(
+    attempts: Callable[[Sequence[int], int], Iterator[Attempt]],
+    numbers: Sequence[int],
+    jobs: int,
+    places: Places,
+) -> Iterator[CaseEnd]:
+    """Make cases, and once more, one after the other and alone, those whose process ended.
 
     Args:
-        place: of the case.
-        first: how the first of them ended, in words.
-        second: how the other one did, which had nothing else to make.
+        attempts: makes cases of some numbers, so many at a time.
+        numbers: of the cases.
+        jobs: how many at a time.
+        places: where each of them belongs, by number.
 
-    Returns: the refusal, PROCESS_ENDED.
+    Returns: each number with its result or what refuses it, as they end.
     """
+    ended: dict[int, ProcessEnd] = {}
+    with closing(attempts(numbers, jobs)) as made:  # type: ignore[type-var]  # a generator
+        for number, end in made:
+            if isinstance(end, ProcessEnd):
+                ended[number] = end
+            else:
+                yield number, end
+    for number in sorted(ended):
+        with closing(attempts([number], 1)) as made:  # type: ignore[type-var]
+            for _, end in made:
+                yield number, _poisoned(places[number], ended[number], end) if isinstance(end, ProcessEnd) else end
+
+
+def case_title(place: Place) -> str:
+    """What a case is called in messages."""
+    return " ".join(filter(None, (place.subject, place.session, "" if place.alone else place.name)))
+
+
+def _poisoned(place: Place, first: ProcessEnd, second: ProcessEnd) -> PipelineError:
     name = case_title(place)
     return refuse(
         Code.PROCESS_ENDED,
@@ -70,38 +101,32 @@ def poisoned(place: Place, first: str, second: str) -> PipelineError:
     )
 
 
-def case_title(place: Place) -> str:
-    """What a case is called in messages."""
-    return " ".join(filter(None, (place.subject, place.session, "" if place.alone else place.name)))
+def _verb(end: ProcessEnd) -> str:
+    return f"was {end.words}" if end.words.startswith("killed") else end.words
 
 
-def _verb(words: str) -> str:
-    return f"was {words}" if words.startswith("killed") else words
-
-
-def _make(tasks: _CaseTasks, deaths: dict[int, str]) -> Iterator[CaseEnd]:
-    """Yield what the processes answer, and put into `deaths` the cases that ended one, with how it did."""
-    team = Team(f"{__package__}.worker", tasks, tasks.processes, _AHEAD)
+def _attempts(
+    given: tuple[MakeCase, Path, Path], places: Places, numbers: Sequence[int], jobs: int
+) -> Iterator[Attempt]:
+    processes = min(jobs, len(numbers))
+    team = Team(f"{__package__}.worker", _CaseTasks(given, places, numbers, processes), processes, _AHEAD)
     try:
-        for _ in range(tasks.count):
+        for _ in numbers:
             while (message := team.next_message()).what != DONE:
-                if message.what == RESULT:
-                    yield message.number, message.value
-                elif message.what == ENDED:
-                    deaths[message.number] = message.value
+                end = ProcessEnd(message.value) if message.what == ENDED else message.value
+                yield message.number, end
             team.make_room()
     finally:
         team.close()
 
 
 class _CaseTasks:
-    """The cases that are left, by subject. count: how many there were. processes: that will make them."""
+    """The cases that are left, by subject."""
 
     def __init__(
-        self, plan: Path, numbers: Sequence[int], out: Path, processes: int, places: Sequence[Place], make: MakeCase
+        self, given: tuple[MakeCase, Path, Path], places: Places, numbers: Sequence[int], processes: int
     ) -> None:
-        self.count, self.processes = len(numbers), processes
-        self._first, self._out = pickled((make, plan, out, processes)), out
+        self._first, self._out = pickled((*given, processes)), given[2]
         self._fresh = deque(deque(group) for _, group in groupby(numbers, lambda number: places[number].subject))
         self._begun: dict[int, deque[int]] = {}  # what is left of a subject, by the case of it that was taken last
 
@@ -119,9 +144,7 @@ class _CaseTasks:
 
     def payload(self, number: int, member: Member) -> bytes:
         """What a process is sent for a case."""
-        first = b"" if member.knows else self._first
-        member.knows.add("plan")
-        return first + pickled(number)
+        return member.introduce("plan", lambda: self._first) + pickled(number)
 
     def clear_up(self, mark: str) -> None:
         """Remove what a process that has ended was writing."""

@@ -138,13 +138,10 @@ class _ConversionTasks:
         """What a process is sent for a task: a series of images goes with it; masks look for theirs among all that was scanned."""
         task = self._tasks[number]
         entry, found = self._plan.entries[task.number], self._plan.found
-        first = b"" if "batch" in member.knows else self._first.result()
-        member.knows.add("batch")
+        first = member.introduce("batch", self._first.result)
         if entry.series.kind in ("image", "bundle"):
             return first + pickled(task._replace(entry=entry, found=_only(found, entry)))
-        study = b"" if "study" in member.knows else self._pickled_study()
-        member.knows.add("study")
-        return first + study + pickled(task)
+        return first + member.introduce("study", self._pickled_study) + pickled(task)
 
     def clear_up(self, mark: str) -> None:
         """Remove the half-written files of a process that has ended."""

@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from subprocess import Popen, TimeoutExpired
@@ -127,11 +127,11 @@ class Team:
 
 
 class Member:
-    """One process. mark: of its temporary files. knows: what it was sent before, in words of the caller."""
+    """One process. mark: of its temporary files, "" before it has named it."""
 
     def __init__(self, module: str) -> None:
         self.mark = ""
-        self.knows: set[str] = set()
+        self._knows: set[str] = set()
         self._process: Popen[bytes] = python_process(module)
 
     def do(self, payload: bytes) -> Iterator[tuple[str, Any]]:
@@ -148,6 +148,12 @@ class Member:
             if what == DONE:
                 return
             yield what, value
+
+    def introduce(self, name: str, message: Callable[[], bytes]) -> bytes:
+        """What has to be sent before a task. name, message: of what each process is sent once. Returns nothing where it was."""
+        is_known = name in self._knows
+        self._knows.add(name)
+        return b"" if is_known else message()
 
     def is_alive(self) -> bool:
         """Whether it has not ended yet; one that died with nothing to do costs no task."""
