@@ -168,7 +168,7 @@ def _names(known: Known, groups: Sequence[_Group]) -> list[Place]:
 
 def _candidates(known: Known, facts: SeriesFacts, subject: Subject) -> tuple[str, str, str, str]:
     """What a case may be called, the shortest first."""
-    clean = Cleaner(facts.identifiers, subject[0]).clean
+    clean = Cleaner(dict.fromkeys(facts.identifiers, subject[0])).clean
     modality = safe(facts.modality) or "image"
     description = safe(clean(facts.description)) or safe(clean(facts.folder.rpartition("/")[2]))
     longer = f"{modality}_{description}" if description else ""
@@ -225,7 +225,7 @@ def _unread(known: Known, member: CaseSeries) -> CaseSeries:
 def _row_of_rest(known: Known, facts: SeriesFacts) -> TableRow:
     """The row of a series that is in no case, with the reason."""
     subject, session = known.subjects[facts.key]
-    clean = Cleaner(facts.identifiers, subject).clean
+    clean = Cleaner(dict.fromkeys(facts.identifiers, subject)).clean
     finding = known.refused.get(facts.key) or known.links.refused.get(facts.key)
     cells = finding_cells(finding, clean)
     if finding is None and facts.problem:
