@@ -221,7 +221,7 @@ def _cut_off(site: _Site) -> list[Expected]:
     uid = write_mask_series(site.folder / "3_mask", image, masks[0][1])
     path = sorted(image.folder.iterdir())[2]
     path.write_bytes(path.read_bytes()[:-100])
-    code = "PIXELS.PIXEL_LENGTH"
+    code = "SCAN.CORRUPT_FILE"
     return [site.expect(image, "REFUSED", code), site.expect_mask("3_mask", uid, image, [], "REFUSED", code)]
 
 
@@ -240,14 +240,14 @@ def _two_orientations(site: _Site) -> list[Expected]:
 def _absent_image(site: _Site) -> list[Expected]:
     absent = MadeImage(site.study, f"{site.study.uid}.9", site.grid(), "CT", site.folder / "2_CT")
     uid = write_struct(site.folder / "5_RTSTRUCT", absent, site.shapes(absent, "GTV"))
-    return [site.expect_mask("5_RTSTRUCT", uid, absent, [], "NO_IMAGE")]
+    return [replace(site.expect_mask("5_RTSTRUCT", uid, absent, [], "NO_IMAGE", "GEOMETRY.NO_SOURCE"), image="")]
 
 
 def _fits_two(site: _Site) -> list[Expected]:
     first = site.image("2_phase", description="phase 1")
     second = site.image("3_phase", first.grid, number=3, description="phase 2")
     uid = write_mask_series(site.folder / "4_mask", first, corner(site.rng, first.grid.shape), number=4, refers=False)
-    mask = replace(site.expect_mask("4_mask", uid, first, [], "AMBIGUOUS"), image="")
+    mask = replace(site.expect_mask("4_mask", uid, first, [], "AMBIGUOUS", "SERIES.SEVERAL_SERIES"), image="")
     return [site.expect(first, "NO_MASK"), site.expect(second, "NO_MASK"), mask]
 
 
@@ -256,7 +256,8 @@ def _other_uids(site: _Site) -> list[Expected]:
     image = site.image()
     away = replace(image, study=replace(site.study, label="elsewhere"), uid=f"{image.uid}.77")
     uid = write_struct(site.folder / "5_RTSTRUCT", away, site.shapes(image, "GTV"))
-    return [site.expect(image, "NO_MASK"), site.expect_mask("5_RTSTRUCT", uid, away, [], "NO_IMAGE")]
+    mask = site.expect_mask("5_RTSTRUCT", uid, away, [], "NO_IMAGE", "GEOMETRY.NO_SOURCE")
+    return [site.expect(image, "NO_MASK"), replace(mask, image="")]
 
 
 def _empty_roi(site: _Site) -> list[Expected]:
@@ -269,15 +270,14 @@ def _empty_roi(site: _Site) -> list[Expected]:
 
 
 def _broken_buffer(site: _Site) -> list[Expected]:
+    """A file of the first mask ends early; the second mask is sound."""
     image = site.image(grid=MadeGrid())
-    write_bundle(site.folder / "mimics", image)
+    masks = write_bundle(site.folder / "mimics", image)
     path = site.folder / "mimics" / "mask-001.raw.gz"
     path.write_bytes(path.read_bytes()[:-9])
     at = site.at(site.folder / "mimics")
-    return [
-        site.expect(image, "REFUSED"),
-        Expected(at, "", "mask", "REFUSED", "MIMICS.BUNDLE_INVALID", (), image.uid),
-    ]
+    code = "MIMICS.BUNDLE_INVALID"
+    return [site.expect(image, "INCOMPLETE"), Expected(at, "", "mask", "INCOMPLETE", code, masks[1:], image.uid)]
 
 
 def _litter(site: _Site) -> list[Expected]:

@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 
 from tests.helpers.dicom_file import save, set_pixels
 from tests.helpers.fake_mimics import inside, run_inside
@@ -171,6 +171,7 @@ def write_seg(
     measures = item(PixelSpacing=[down, across], SliceThickness=step, SpacingBetweenSlices=step)
     turn = item(ImageOrientationPatient=_ds(image.grid.cosines))
     dataset.SharedFunctionalGroupsSequence = [item(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[turn])]
+    _add_dimensions(dataset, uid)
     frames = [(n, k) for n, (_, v) in enumerate(masks, 1) for k in range(v.shape[2]) if v[:, :, k].any()]
     dataset.NumberOfFrames = len(frames)
     dataset.PerFrameFunctionalGroupsSequence = [_segment_frame(image, n, k) for n, k in frames]
@@ -243,7 +244,7 @@ def write_bundle(folder: Path, image: MadeImage) -> tuple[PlacedMask, ...]:
 
 @cache
 def _bundle(grid: MadeGrid) -> dict[str, bytes]:
-    """The files of the bundle that the script writes of an image on this grid."""
+    """The files of the bundle that the script writes of an image on this grid, with the stand-in's own UIDs."""
     knobs = {
         "shape": list(grid.shape), "spacing": list(grid.spacing), "origin": list(grid.origin),
         "row": list(map(float, grid.cosines[:3])), "column": list(map(float, grid.cosines[3:])), "names": list(BUNDLE_NAMES),
@@ -251,7 +252,6 @@ def _bundle(grid: MadeGrid) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as made, redirect_stdout(StringIO()):
         folder = Path(made, "bundle")
         run_inside(_EXPORT, [str(folder)], knobs)
-        json.loads((folder / "bundle.json").read_text("utf-8"))
         return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -287,7 +287,7 @@ def _write_planes(
         dataset.PixelSpacing, dataset.SliceThickness = [grid.spacing[1], grid.spacing[0]], grid.spacing[2]
         set_pixels(dataset, values[:, :, k : k + 1], bits)
         edit(k, dataset)
-        save(folder / f"IM{(5 * k) % 31:04d}.dcm", dataset)  # in an order that is not the planes'
+        save(folder / f"IM{401 * k % 997:04d}.dcm", dataset)  # in an order that is not the planes'
 
 
 def _header(study: Study, modality: str, series: str, sop: str, number: int, description: str) -> Dataset:
@@ -317,11 +317,30 @@ def _segment(number: int, name: str, value: str, meaning: str) -> Dataset:
 
 
 def _segment_frame(image: MadeImage, number: int, k: int) -> Dataset:
+    derived = item(CodeValue="113076", CodingSchemeDesignator="DCM", CodeMeaning="Segmentation")
     return item(
         PlanePositionSequence=[item(ImagePositionPatient=_ds(image.grid.points((0, 0, k))))],
         SegmentIdentificationSequence=[item(ReferencedSegmentNumber=number)],
-        DerivationImageSequence=[item(SourceImageSequence=[_reference(image, k)])],
+        DerivationImageSequence=[item(SourceImageSequence=[_reference(image, k)], DerivationCodeSequence=[derived])],
+        FrameContentSequence=[item(DimensionIndexValues=[number, k + 1])],
     )
+
+
+def _add_dimensions(dataset: Dataset, uid: str) -> None:
+    """What the indices of a frame count: its segment, and its position."""
+    organization = f"{uid}.2"
+    dataset.DimensionOrganizationSequence = [item(DimensionOrganizationUID=organization)]
+    dataset.DimensionIndexSequence = [
+        item(
+            DimensionOrganizationUID=organization,
+            DimensionIndexPointer=tag_for_keyword(keyword),
+            FunctionalGroupPointer=tag_for_keyword(group),
+        )
+        for group, keyword in (
+            ("SegmentIdentificationSequence", "ReferencedSegmentNumber"),
+            ("PlanePositionSequence", "ImagePositionPatient"),
+        )
+    ]
 
 
 def _contours(image: MadeImage, voxels: Voxels) -> list[Dataset]:
