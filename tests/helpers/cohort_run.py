@@ -83,7 +83,12 @@ class CohortRunner:
         environment["PYTHONPATH"] = os.pathsep.join(path)
         command = [sys.executable, "-W", "ignore", "-m", "pipeline", "cohort", *map(str, arguments)]
         return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     def end_leftovers(self) -> list[int]:

@@ -93,7 +93,9 @@ class _Site:
     def at(self, folder: Path) -> str:
         return folder.relative_to(self.root).as_posix()
 
-    def image(self, name: str = "2_CT", grid: MadeGrid | None = None, modality: str = "CT", **more: object) -> MadeImage:
+    def image(
+        self, name: str = "2_CT", grid: MadeGrid | None = None, modality: str = "CT", **more: object
+    ) -> MadeImage:
         return write_image(self.folder / name, self.study, grid or self.grid(), modality, **more)  # type: ignore[arg-type]
 
     def shapes(self, image: MadeImage, *names: str) -> list[tuple[str, Voxels]]:
@@ -103,7 +105,13 @@ class _Site:
         return Expected(self.at(image.folder), image.uid, "image", status, code)
 
     def expect_mask(
-        self, folder: str, uid: str, image: MadeImage, masks: list[tuple[str, Voxels]], status: str = "DONE", code: str = ""
+        self,
+        folder: str,
+        uid: str,
+        image: MadeImage,
+        masks: list[tuple[str, Voxels]],
+        status: str = "DONE",
+        code: str = "",
     ) -> Expected:
         wanted = tuple(PlacedMask(name, voxels, image.grid.lps) for name, voxels in masks)
         return Expected(self.at(self.folder / folder), uid, "mask", status, code, wanted, image.uid)
@@ -202,7 +210,7 @@ def _gap(site: _Site) -> list[Expected]:
     image = site.image(planes=[0, 1, 2, 4, 5])
     rois = site.shapes(image, "GTV")
     uid = write_struct(site.folder / "5_RTSTRUCT", image, rois)
-    code = "GEOMETRY.MISSING_PLANES"
+    code = "MISSING_PLANES"
     return [site.expect(image, "REFUSED", code), site.expect_mask("5_RTSTRUCT", uid, image, [], "REFUSED", code)]
 
 
@@ -211,7 +219,7 @@ def _last_plane_missing(site: _Site) -> list[Expected]:
     image = site.image(planes=range(5))
     masks = [("liver", box(image.grid.shape, (3, 9), (2, 7), (1, 6)))]
     uid = write_seg(site.folder / "4_SEG", image, masks)
-    code = "GEOMETRY.OUTSIDE_SOURCE"
+    code = "OUTSIDE_SOURCE"
     return [site.expect(image, "REFUSED"), site.expect_mask("4_SEG", uid, image, [], "REFUSED", code)]
 
 
@@ -221,7 +229,7 @@ def _cut_off(site: _Site) -> list[Expected]:
     uid = write_mask_series(site.folder / "3_mask", image, masks[0][1])
     path = sorted(image.folder.iterdir())[2]
     path.write_bytes(path.read_bytes()[:-100])
-    code = "SCAN.CORRUPT_FILE"
+    code = "CORRUPT_FILE"
     return [site.expect(image, "REFUSED", code), site.expect_mask("3_mask", uid, image, [], "REFUSED", code)]
 
 
@@ -233,21 +241,21 @@ def _two_orientations(site: _Site) -> list[Expected]:
     image = site.image(edit=turn)
     rois = site.shapes(image, "GTV")
     uid = write_struct(site.folder / "5_RTSTRUCT", image, rois)
-    code = "GEOMETRY.MIXED_ORIENTATION"
+    code = "MIXED_ORIENTATION"
     return [site.expect(image, "REFUSED", code), site.expect_mask("5_RTSTRUCT", uid, image, [], "REFUSED", code)]
 
 
 def _absent_image(site: _Site) -> list[Expected]:
     absent = MadeImage(site.study, f"{site.study.uid}.9", site.grid(), "CT", site.folder / "2_CT")
     uid = write_struct(site.folder / "5_RTSTRUCT", absent, site.shapes(absent, "GTV"))
-    return [replace(site.expect_mask("5_RTSTRUCT", uid, absent, [], "NO_IMAGE", "GEOMETRY.NO_SOURCE"), image="")]
+    return [replace(site.expect_mask("5_RTSTRUCT", uid, absent, [], "NO_IMAGE", "NO_SOURCE"), image="")]
 
 
 def _fits_two(site: _Site) -> list[Expected]:
     first = site.image("2_phase", description="phase 1")
     second = site.image("3_phase", first.grid, number=3, description="phase 2")
     uid = write_mask_series(site.folder / "4_mask", first, corner(site.rng, first.grid.shape), number=4, refers=False)
-    mask = replace(site.expect_mask("4_mask", uid, first, [], "AMBIGUOUS", "SERIES.SEVERAL_SERIES"), image="")
+    mask = replace(site.expect_mask("4_mask", uid, first, [], "AMBIGUOUS", "SEVERAL_SERIES"), image="")
     return [site.expect(first, "NO_MASK"), site.expect(second, "NO_MASK"), mask]
 
 
@@ -256,7 +264,7 @@ def _other_uids(site: _Site) -> list[Expected]:
     image = site.image()
     away = replace(image, study=replace(site.study, label="elsewhere"), uid=f"{image.uid}.77")
     uid = write_struct(site.folder / "5_RTSTRUCT", away, site.shapes(image, "GTV"))
-    mask = site.expect_mask("5_RTSTRUCT", uid, away, [], "NO_IMAGE", "GEOMETRY.NO_SOURCE")
+    mask = site.expect_mask("5_RTSTRUCT", uid, away, [], "NO_IMAGE", "NO_SOURCE")
     return [site.expect(image, "NO_MASK"), replace(mask, image="")]
 
 
@@ -265,7 +273,7 @@ def _empty_roi(site: _Site) -> list[Expected]:
     rois = site.shapes(image, "GTV")
     empty = ("Cord", np.zeros(image.grid.shape, bool))
     uid = write_struct(site.folder / "5_RTSTRUCT", image, [*rois, empty])
-    mask = site.expect_mask("5_RTSTRUCT", uid, image, rois, "INCOMPLETE", "MASK.EMPTY_ROI")
+    mask = site.expect_mask("5_RTSTRUCT", uid, image, rois, "INCOMPLETE", "EMPTY_ROI")
     return [site.expect(image, "INCOMPLETE"), mask]
 
 
@@ -276,7 +284,7 @@ def _broken_buffer(site: _Site) -> list[Expected]:
     path = site.folder / "mimics" / "mask-001.raw.gz"
     path.write_bytes(path.read_bytes()[:-9])
     at = site.at(site.folder / "mimics")
-    code = "MIMICS.BUNDLE_INVALID"
+    code = "BUNDLE_INVALID"
     return [site.expect(image, "INCOMPLETE"), Expected(at, "", "mask", "INCOMPLETE", code, masks[1:], image.uid)]
 
 

@@ -183,7 +183,12 @@ def write_seg(
 
 
 def write_struct(
-    folder: Path, image: MadeImage, rois: Sequence[tuple[str, Voxels]], *, number: int = 5, description: str = "contours"
+    folder: Path,
+    image: MadeImage,
+    rois: Sequence[tuple[str, Voxels]],
+    *,
+    number: int = 5,
+    description: str = "contours",
 ) -> str:
     """Write a structure set of the borders of the voxels, which must be boxes or L shapes. Returns its series UID.
 
