@@ -17,6 +17,7 @@ from ..core.findings import Code, PipelineError, refuse
 from ..core.toml_file import parse_toml, read_text
 from .label_map import (
     BACKGROUND,
+    CODE,
     LARGEST_VALUE,
     ChannelRule,
     LabelMap,
@@ -34,7 +35,6 @@ _KEYS_OF_FILE = {"labels", "ignore", "options", "channels"}
 _CHANNEL_KEYS = {"name", "modality", "description"}
 _OVERLAPS: dict[str, OverlapRule] = {"order": "order", "refuse": "refuse", "regions": "regions"}
 _COLOUR = re.compile("#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", re.IGNORECASE)
-_CODE = re.compile(r"\s*[^\s:][^:]*:\s*\S.*")
 
 
 def read_label_map(path: Path) -> LabelMap:
@@ -99,7 +99,7 @@ def _label(file: str, name: str, table: Any) -> LabelRule:
 def _masks(file: str, where: str, table: Mapping[str, Any]) -> MaskRule:
     """The names, regular expressions and codes of a table."""
     codes = _texts(file, where, table, "codes")
-    odd = [code for code in codes if not _CODE.fullmatch(code)]
+    odd = [code for code in codes if not CODE.fullmatch(code)]
     if odd:
         raise _refusal(file, f"has the code “{odd[0]}” in {where}; a code is SCHEME:VALUE, such as SCT:10200004")
     patterns = tuple(_pattern(file, where, text) for text in _texts(file, where, table, "regex"))
