@@ -16,6 +16,7 @@ from ..core.findings import Code, PipelineError, refuse
 from ..dicom.unread_files import folder_name, place_among
 from ..volume.mask import Mask
 from ..volume.merge import Merged, Origin, merge
+from .input_folder import common_folder
 from .option_effects import Asked
 from .product import Product, Proof
 from .products import each_product, finish_product
@@ -95,6 +96,7 @@ def _merge(products: Sequence[Product], origins: Sequence[Origin], order: Sequen
         assumed=next((p.assumed for p in products if p.assumed), ""),
         further=tuple(dict.fromkeys(file for p in products for file in p.further)),
         extra={"MergedFrom": _merged_from(together, origins)},
+        folder=common_folder([p.folder for p in products]),
     )
 
 

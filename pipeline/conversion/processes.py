@@ -25,7 +25,7 @@ from ..core.policy import Policy
 from ..core.workers import BackgroundCall, count_cores, describe_exit, kill, python_process
 from ..decode.rtstruct.structure_set import count_rois
 from ..dicom.scan import LeftOut, Scan
-from .convert_entry import Batch, Result, Study, Task
+from .convert_entry import Batch, Made, Study, Task
 from .option_effects import Asked
 from .product import Entry
 from .products import RunPlan, name_input, names_in
@@ -81,7 +81,7 @@ def split(plan: RunPlan, asked: Asked, jobs: int | None) -> list[Task]:
 
 def convert_in_processes(
     plan: RunPlan, tasks: Sequence[Task], batch: Batch, processes: int, progress: Progress
-) -> Iterator[Result]:
+) -> Iterator[Made]:
     """Do tasks in processes of their own.
 
     Args:
@@ -113,6 +113,7 @@ class _Team:
 
     def __init__(self, plan: RunPlan, tasks: Sequence[Task], batch: Batch, processes: int) -> None:
         self._plan, self._tasks, self._folder = plan, tasks, batch.folder
+        self._alone = () if batch.asked.seeks_partners else ("image", "bundle")  # kinds that need no other input
         self._first = BackgroundCall(partial(first_message, batch, processes))  # while the processes start
         self._study = b""
         self._left = deque(range(len(tasks)))
@@ -124,9 +125,9 @@ class _Team:
         for thread in self._threads:
             thread.start()
 
-    def results(self, progress: Progress) -> Iterator[Result]:
+    def results(self, progress: Progress) -> Iterator[Made]:
         """Yield the results in the order of the tasks, as they get ready."""
-        held: dict[int, deque[Result]] = defaultdict(deque)
+        held: dict[int, deque[Made]] = defaultdict(deque)
         ended: set[int] = set()
         current = planes = 0
         while current < len(self._tasks):
@@ -205,11 +206,11 @@ class _Team:
         """What a process is sent for a task: a series of images goes with it; masks look for theirs among all that was scanned."""
         entry, found = self._plan.entries[task.number], self._plan.found
         first, member.is_new = (self._first.result() if member.is_new else b""), False
-        if entry.series.kind in ("image", "bundle"):
+        if entry.series.kind in self._alone:
             return first + _pickled(task._replace(entry=entry, found=_only(found, entry)))
         with self._lock:
             if not self._study:
-                masks = {n: e for n, e in enumerate(self._plan.entries) if e.series.kind not in ("image", "bundle")}
+                masks = {n: e for n, e in enumerate(self._plan.entries) if e.series.kind not in self._alone}
                 self._study = _pickled(Study(found, masks))
         study, member.knows_study = (b"" if member.knows_study else self._study), True
         return first + study + _pickled(task)
@@ -304,4 +305,4 @@ def _ended(entry: Entry, words: str) -> PipelineError:
         "the same way again, please report it.",
         where=(entry.title,),
     )
-    return name_input(entry.title, error)
+    return name_input(entry, error)

@@ -21,6 +21,7 @@ from time import monotonic, sleep
 from typing import IO, Any
 
 from ..core.atomic_file import MARK, remove_partial_files
+from ..core.findings import PipelineError
 from ..core.unexpected import as_refusal
 from ..core.workers import share_cores
 from ..crosscheck.panel import Panel
@@ -115,14 +116,14 @@ def _work(batch: Batch, processes: int, messages: SimpleQueue[Any], working: Eve
             try:
                 worker.do(message, study)
             except Exception as error:  # of ours: what an input is refused for is a result
-                send(answers, RESULT, name_input(_title(message, study), as_refusal(error)))
+                send(answers, RESULT, _named(message, study, as_refusal(error)))
             working.clear()
             send(answers, DONE)
 
 
-def _title(task: Task, study: Study | None) -> str:
+def _named(task: Task, study: Study | None, error: PipelineError) -> PipelineError:
     entry = task.entry if task.entry is not None or study is None else study.entries[task.number]
-    return "an input" if entry is None else entry.title
+    return error if entry is None else name_input(entry, error)
 
 
 def _listen(messages: SimpleQueue[Any], working: Event) -> None:
