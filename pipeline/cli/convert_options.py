@@ -67,6 +67,9 @@ def _add_which(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("which, and what of it")
     output.add_series_choice(g)
     g.add_argument("--rois", metavar="NAME,…", help="names or numbers of ROIs, segments or masks; all by default")
+    g.add_argument(
+        "--images", action="store_true", help="with -o a folder: write the images of masks too, masks on the same grids"
+    )
     _add_choice(g, "--as", dest="as_", help="labels as stored (default), or grey values with their rescale")
     _add_choice(
         g,

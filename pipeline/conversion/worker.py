@@ -9,8 +9,13 @@ from __future__ import annotations
 
 from time import monotonic
 
+<<<<<<< HEAD
 from ..core.atomic_file import remove_partial_files
 from ..core.team_worker import DONE, RESULT, Answers, Inbox, serve
+=======
+from ..core.atomic_file import MARK, remove_partial_files
+from ..core.findings import PipelineError
+>>>>>>> h-partners
 from ..core.unexpected import as_refusal
 from ..core.workers import share_cores
 from ..crosscheck.panel import Panel
@@ -76,14 +81,20 @@ def _work(first: tuple[Batch, int], inbox: Inbox, answers: Answers) -> None:
             try:
                 worker.do(message, study)
             except Exception as error:  # of ours: what an input is refused for is a result
+<<<<<<< HEAD
                 answers.send(RESULT, name_input(_title(message, study), as_refusal(error)))
             inbox.is_working.clear()
             answers.send(DONE)
+=======
+                send(answers, RESULT, _named(message, study, as_refusal(error)))
+            working.clear()
+            send(answers, DONE)
+>>>>>>> h-partners
 
 
-def _title(task: Task, study: Study | None) -> str:
+def _named(task: Task, study: Study | None, error: PipelineError) -> PipelineError:
     entry = task.entry if task.entry is not None or study is None else study.entries[task.number]
-    return "an input" if entry is None else entry.title
+    return error if entry is None else name_input(entry, error)
 
 
 def _clear_up(first: tuple[Batch, int], mark: str) -> None:
