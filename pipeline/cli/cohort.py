@@ -8,8 +8,9 @@ Rules:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -175,14 +176,14 @@ def _merge(options: argparse.Namespace) -> int:
 
 def _write_draft(options: argparse.Namespace) -> int:
     """Write a first labels.toml of the names that the masks of the inputs have."""
-    from ..cohort.label_draft import draft
+    from ..cohort.label_draft import draft_labels
     from ..cohort.table import write_text
 
     path = Path(options.labels_draft)
     _refuse_existing(path)
     with _planned(options) as (planned, _, progress):
         progress.clear()
-        write_text(path, draft(planned.cleaned_facts()))
+        write_text(path, draft_labels(planned.cleaned_facts()))
     output.print_prose(
         [f"wrote {path}: look through it, and give it with --labels {path}. Nothing was converted."], options
     )
@@ -271,8 +272,10 @@ def _write_page(out: Path, options: argparse.Namespace) -> Path | None:
     from ..report.cohort_page import make_cohort_page
 
     page = out / "cohort.html"
-    progress: Callable[[str, int, int], None] = output.ProgressLine(options)
-    write_page(page, make_cohort_page(out, thumbnails=private_folder(out) / "thumbnails", progress=progress))
+    progress = output.ProgressLine(options)
+    thumbnails = private_folder(out) / "thumbnails"
+    write_page(page, make_cohort_page(out, thumbnails=thumbnails, progress=partial(progress, "drawing pictures")))
+    progress.clear()
     return page
 
 

@@ -199,8 +199,8 @@ def _series_from_json(value: dict[str, Any]) -> CaseSeries:
 
 
 def _case_from_json(value: dict[str, Any]) -> Case:
-    series = (tuple(map(_series_from_json, value[name])) for name in ("Images", "Masks", "Others"))
-    return Case(Place(*value["Place"]), *series, identifiers=tuple(value["Identifiers"]))
+    images, masks, others = (tuple(map(_series_from_json, value[name])) for name in ("Images", "Masks", "Others"))
+    return Case(Place(*value["Place"]), images, masks, others, tuple(value["Identifiers"]))
 
 
 def _text(value: Any) -> str:

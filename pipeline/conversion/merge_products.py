@@ -117,12 +117,8 @@ def combine_products(
         inputs=tuple(dict.fromkeys(path for p in products for path in p.inputs or (h.path for h in p.series.headers))),
         assumed=next((p.assumed for p in products if p.assumed), ""),
         further=tuple(dict.fromkeys(file for p in products for file in p.further)),
-<<<<<<< HEAD
         extra=extra,
-=======
-        extra={"MergedFrom": _merged_from(together, origins)},
         folder=common_folder([p.folder for p in products]),
->>>>>>> h-partners
     )
 
 

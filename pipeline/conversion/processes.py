@@ -97,9 +97,9 @@ def convert_in_processes(
         team.close()
 
 
-def _in_order(team: Team, plan: RunPlan, tasks: Sequence[Task], progress: Progress) -> Iterator[Result]:
+def _in_order(team: Team, plan: RunPlan, tasks: Sequence[Task], progress: Progress) -> Iterator[Made]:
     """Yield the results in the order of the tasks, as they get ready."""
-    held: dict[int, deque[Result]] = defaultdict(deque)
+    held: dict[int, deque[Made]] = defaultdict(deque)
     ended: set[int] = set()
     current = planes = 0
     while current < len(tasks):
@@ -131,42 +131,16 @@ class _ConversionTasks:
         self._study, self._lock = b"", Lock()
         self._left = iter(range(len(tasks)))
 
-<<<<<<< HEAD
     def take(self, last: int | None) -> int | None:
         """The next task, in their order, whoever asks."""
         return next(self._left, None)
-=======
-    def results(self, progress: Progress) -> Iterator[Made]:
-        """Yield the results in the order of the tasks, as they get ready."""
-        held: dict[int, deque[Made]] = defaultdict(deque)
-        ended: set[int] = set()
-        current = planes = 0
-        while current < len(self._tasks):
-            message = self._next_message()
-            if message.what == PLANES:
-                planes += message.value
-            elif message.what == DONE:
-                ended.add(message.number)
-            else:
-                held[message.number].append(message.value)
-            while held[current]:
-                yield held[current].popleft()
-            while current in ended:
-                yield from held.pop(current, ())
-                ended.remove(current)
-                current += 1
-                self._places.release()
-            inputs = self._tasks[current].number if current < len(self._tasks) else len(self._plan.entries)
-            progress(f"{planes} planes written; inputs done:", inputs, len(self._plan.entries))
->>>>>>> h-partners
 
     def payload(self, number: int, member: Member) -> bytes:
         """What a process is sent for a task: a series of images goes with it; masks look for theirs among all that was scanned."""
         task = self._tasks[number]
         entry, found = self._plan.entries[task.number], self._plan.found
-<<<<<<< HEAD
         first = member.introduce("batch", self._first.result)
-        if entry.series.kind in ("image", "bundle"):
+        if entry.series.kind in self._alone:
             return first + pickled(task._replace(entry=entry, found=_only(found, entry)))
         return first + member.introduce("study", self._pickled_study) + pickled(task)
 
@@ -177,63 +151,9 @@ class _ConversionTasks:
     def _pickled_study(self) -> bytes:
         with self._lock:
             if not self._study:
-                masks = {n: e for n, e in enumerate(self._plan.entries) if e.series.kind not in ("image", "bundle")}
+                masks = {n: e for n, e in enumerate(self._plan.entries) if e.series.kind not in self._alone}
                 self._study = pickled(Study(self._plan.found, masks))
             return self._study
-=======
-        first, member.is_new = (self._first.result() if member.is_new else b""), False
-        if entry.series.kind in self._alone:
-            return first + _pickled(task._replace(entry=entry, found=_only(found, entry)))
-        with self._lock:
-            if not self._study:
-                masks = {n: e for n, e in enumerate(self._plan.entries) if e.series.kind not in self._alone}
-                self._study = _pickled(Study(found, masks))
-        study, member.knows_study = (b"" if member.knows_study else self._study), True
-        return first + study + _pickled(task)
-
-
-class _Member:
-    """One process. mark: of its temporary files. is_new: whether it was sent nothing; knows_study: whether the Study was sent."""
-
-    def __init__(self) -> None:
-        self.mark, self.is_new, self.knows_study = "", True, False
-        self._process: Popen[bytes] = python_process(f"{__package__}.worker")
-
-    def do(self, payload: bytes) -> Iterator[tuple[str, Any]]:
-        """Hand over a task and yield what comes of it. Raises whatever shows that the process has ended."""
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            raise OSError("a process was started without pipes")
-        if not self.mark:
-            self.mark = pickle.load(stdout)[1]
-        stdin.write(payload)
-        stdin.flush()
-        while True:
-            what, value = pickle.load(stdout)
-            if what == DONE:
-                return
-            yield what, value
-
-    def is_alive(self) -> bool:
-        """Whether it has not ended yet; one that died with nothing to do costs no task."""
-        return self._process.poll() is None
-
-    def dismiss(self) -> None:
-        """Close its input: it ends, and breaks off what it is doing."""
-        if self._process.stdin is not None:
-            with suppress(OSError):  # it is dead already, with something unread
-                self._process.stdin.close()
-
-    def end(self, limit_s: float) -> str:
-        """Wait for its end, or kill it with its group; how it ended, in words."""
-        self.dismiss()
-        try:
-            self._process.wait(limit_s)
-        except TimeoutExpired:
-            kill(self._process)
-        code = self._process.returncode
-        return "did not answer" if code is None else describe_exit(code)
->>>>>>> h-partners
 
 
 def first_message(batch: Batch, processes: int) -> bytes:

@@ -9,13 +9,9 @@ from __future__ import annotations
 
 from time import monotonic
 
-<<<<<<< HEAD
 from ..core.atomic_file import remove_partial_files
-from ..core.team_worker import DONE, RESULT, Answers, Inbox, serve
-=======
-from ..core.atomic_file import MARK, remove_partial_files
 from ..core.findings import PipelineError
->>>>>>> h-partners
+from ..core.team_worker import DONE, RESULT, Answers, Inbox, serve
 from ..core.unexpected import as_refusal
 from ..core.workers import share_cores
 from ..crosscheck.panel import Panel
@@ -81,15 +77,9 @@ def _work(first: tuple[Batch, int], inbox: Inbox, answers: Answers) -> None:
             try:
                 worker.do(message, study)
             except Exception as error:  # of ours: what an input is refused for is a result
-<<<<<<< HEAD
-                answers.send(RESULT, name_input(_title(message, study), as_refusal(error)))
+                answers.send(RESULT, _named(message, study, as_refusal(error)))
             inbox.is_working.clear()
             answers.send(DONE)
-=======
-                send(answers, RESULT, _named(message, study, as_refusal(error)))
-            working.clear()
-            send(answers, DONE)
->>>>>>> h-partners
 
 
 def _named(task: Task, study: Study | None, error: PipelineError) -> PipelineError:
