@@ -24,7 +24,7 @@ from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
 from ..core.workers import BackgroundCall, count_cores, describe_exit, kill, python_process
 from ..decode.rtstruct.structure_set import count_rois
-from ..dicom.scan import LeftOut, Scan
+from ..dicom.scan import Scan
 from .convert_entry import Batch, Result, Study, Task
 from .option_effects import Asked
 from .product import Entry
@@ -276,7 +276,7 @@ def _pickled(value: Any) -> bytes:
 def _only(found: Scan, entry: Entry) -> Scan:
     """What was scanned with a series that needs no other one: itself, and what may be a plane of it."""
     own = frozenset({entry.series})
-    return Scan((entry.series,), tuple(LeftOut(left.finding, own) for left in found.left_out if own & left.concerns))
+    return Scan((entry.series,), tuple(left._replace(concerns=own) for left in found.left_out if own & left.concerns))
 
 
 def _count_files(entry: Entry, policy: Policy) -> int:
