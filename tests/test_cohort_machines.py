@@ -12,9 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from pipeline.cohort.private_folder import done_in, plans_in
 
 from pipeline.cohort.case import CaseResult, Place
-from pipeline.cohort.private_folder import done_in, plans_in
 from pipeline.cohort.processes import make_cases_in_processes
 from pipeline.core.findings import Code, PipelineError
 from tests.helpers.made_cases import make

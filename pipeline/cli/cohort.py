@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from . import output
 
 if TYPE_CHECKING:
-    from ..cohort.case import CaseResult
     from ..cohort.index import Index
     from ..cohort.plan import CohortOptions, Plan
     from ..cohort.planning import CohortRequest, Planned

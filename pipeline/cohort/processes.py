@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
 from ..core.team import ENDED, Member, Team, pickled
-from ..core.team_worker import DONE, RESULT
+from ..core.team_worker import DONE
 from .case import CaseResult, Place
 from .work_left import remove_work
 

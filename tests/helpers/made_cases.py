@@ -9,8 +9,9 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.cohort.case import CaseOutput, CaseResult, Place
 from pipeline.cohort.private_folder import RESULT, new_work_folder, put_done
+
+from pipeline.cohort.case import CaseOutput, CaseResult, Place
 from pipeline.core.findings import Code, refuse
 
 
