@@ -135,7 +135,7 @@ def test_a_cleaned_record_of_the_ibsi_tree_is_valid_and_holds_no_identifier(tmp_
         assert record_schema.errors_of(cleaned) == []
         assert not any("sts008" in text.lower().replace("_", "") for text in _texts(cleaned))
         changed = [key for key in record if record[key] != cleaned[key]]
-        assert set(changed) <= {"Output", "SeriesDescription", "Provenance"}
+        assert set(changed) <= {"Output", "Folder", "SeriesDescription", "Provenance"}
         assert record["Provenance"]["Inputs"] == cleaned["Provenance"]["Inputs"]
         everything = Cleaner(dict.fromkeys([*OWN_WORDS, "uint8", "right", "refuse", "VERIFIED", "Mask"], "P001"))
         assert record_schema.errors_of(everything.clean_record(record)) == []

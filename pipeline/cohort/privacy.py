@@ -24,8 +24,8 @@ _SEPARATORS = re.compile(r"[\s_^,-]+")
 _KEPT = re.compile(r"(?<![0-9A-Za-z.])(?:[0-2](?:\.\d+){4,}|[0-9a-f]{40}|[0-9a-f]{64})(?![0-9A-Za-z])")
 # Members of a record whose texts are words of our own, as its schema lists them: a patient called Mask changes none.
 OWN_WORDS = frozenset(
-    "As AxisCodes Code Combine ConversionSoftware Crosscheck DataType Direction Exit Fractional Frame Handedness Kind LabelsFile "
-    "OnDuplicate OnGap OnLossy OnTilt OnUnread Palette Recorded Resample Role Schema Severity SourceFrame Stage Status Type "
+    "As AxisCodes Code Combine ConversionSoftware Crosscheck DataType Direction Exit FoundBy Fractional Frame Handedness Kind LabelsFile "
+    "OnDuplicate OnGap OnLossy OnTilt OnUnread Overlap Palette Recorded Resample Role Schema Severity SourceFrame Stage Status Type "
     "Undecided Verdict Witness Write".split()
 )
 
