@@ -124,7 +124,13 @@ class Index:
         return {case_id: json.loads(result) for case_id, result in rows}
 
     def put_result(self, case_id: str, result: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
-        """Keep what came of a case, and the SHA-256 of the files it was made of; on disk when this returns."""
+        """Keep what came of a case; on disk when this returns.
+
+        Args:
+            case_id: which case.
+            result: what is kept of it.
+            hashes: SHA-256 of the files it was made of, by path.
+        """
         self._store.db.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (case_id, json.dumps(result)))
         self.remember_hashes(hashes)
 

@@ -93,7 +93,9 @@ def make_case(plan: Path, number: int, out: Path, scope: str = "run") -> CaseRes
         out: the output folder.
         scope: names who works there, so that he can remove what he left when he was killed.
 
-    Returns, raises: as `CaseMaker.make`, and what `read_plan` refuses.
+    Returns: what came of it.
+
+    Raises: PipelineError as `CaseMaker.make` and `read_plan` do.
     """
     if (plan, out, scope) not in _makers:
         close()
