@@ -121,7 +121,17 @@ def work_folder(out: Path, scope: str) -> Path:
 
 
 def keep_result(result: CaseResult, work: Path, done: Path) -> CaseResult:
-    """Let a folder in which a case was made become the case. Returns the result that counts, another's if he was first."""
+    """Let a folder in which a case was made become the case.
+
+    Args:
+        result: of the case.
+        work: the folder.
+        done: what it becomes.
+
+    Returns: the result that counts: another's, if he was first.
+
+    Raises: OSError where it cannot be written.
+    """
     (work / RESULT).write_text(json.dumps(result.as_json(), indent=1), "utf-8")
     done.parent.mkdir(parents=True, exist_ok=True)
     try:
