@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -582,7 +583,7 @@ def test_different_names_stay_different() -> None:
 
 
 def facts(patient: str, *masks: MaskFact, **more: Any) -> SeriesFacts:
-    key = f"{abs(hash((patient, masks))):016x}"[:16]
+    key = sha256(repr((patient, masks)).encode()).hexdigest()[:16]
     known = SeriesFacts(key, "mask", "rtstruct", "1.2", "RTSTRUCT", 1, "", "", "", "", "", patient, masks=masks)
     return replace(known, **more)
 

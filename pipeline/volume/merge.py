@@ -6,7 +6,7 @@ Rules:
 - A voxel that two labels claim is an overlap. It is refused, with its size, unless an order says who gets it: the label
   named first lies on top, and every overlap is reported all the same.
 - The grids must be one grid, at the corners.
-- Whoever has labels of his own, as a cohort has, says which segment of which mask becomes which of them (`Labels`): several
+- Whoever has labels of his own, as a cohort has, says which segment of which mask becomes which of them (`SegmentLabels`): several
   may become one, and what becomes none is background.
 """
 
@@ -25,7 +25,7 @@ from ..geometry.affine import corner_distance
 from .mask import Array, Mask, Segment, Voxels, smallest_unsigned
 
 # What a segment becomes, by the index of its mask and its number there.
-Labels = Mapping[tuple[int, int], Segment]
+SegmentLabels = Mapping[tuple[int, int], Segment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def merge(
     labels = dict(zip(plain, merged, strict=True))
     ranks = _rank(merged, label_origins, order)
     overlaps = find_overlaps(masks, labels)
-    # Labels of one series that the order names together have one rank: it does not say which of them is on top.
+    # SegmentLabels of one series that the order names together have one rank: it does not say which of them is on top.
     unsettled = [o for o in overlaps if ranks.get(o.first.number) == ranks.get(o.second.number)]
     if unsettled:
         raise _overlap_refusal(unsettled, bool(order))
@@ -120,7 +120,7 @@ def merge(
     return Merged(made, tuple(overlaps), findings, source)
 
 
-def paint(masks: Sequence[Mask], labels: Labels, painted: Sequence[Segment]) -> Voxels:
+def paint(masks: Sequence[Mask], labels: SegmentLabels, painted: Sequence[Segment]) -> Voxels:
     """Paint labels one over the other, plane by plane, when the planes are read.
 
     Args:
@@ -213,7 +213,7 @@ def _labels_called(name: str, merged: Sequence[Segment], origins: Sequence[Origi
     return labels if labels and labels <= series else labels | series
 
 
-def find_overlaps(masks: Sequence[Mask], labels: Labels) -> list[Overlap]:
+def find_overlaps(masks: Sequence[Mask], labels: SegmentLabels) -> list[Overlap]:
     """Find every pair of labels that share voxels. Only voxels that two masks claim are looked at.
 
     Args:
@@ -241,7 +241,7 @@ def find_overlaps(masks: Sequence[Mask], labels: Labels) -> list[Overlap]:
     return [Overlap(by_number[a], by_number[b], count) for (a, b), count in sorted(counts.items())]
 
 
-def _claims(values: Sequence[Array], labels: Labels) -> list[Array]:
+def _claims(values: Sequence[Array], labels: SegmentLabels) -> list[Array]:
     """The labels that each mask claims voxels for. values: of each mask, (n,). A label is claimed once for a voxel."""
     claims = [np.zeros(of_mask.shape, np.uint32) for of_mask in values]
     for (n, old), segment in labels.items():
