@@ -22,7 +22,7 @@ import numpy as np
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.limits import SAME_PLACE_MM
 from ..geometry.affine import corner_distance
-from .mask import Array, Mask, Segment, Voxels, smallest_unsigned
+from .mask import Array, Mask, Segment, Voxels, has_bits, smallest_unsigned
 
 # What a segment becomes, by the index of its mask and its number there.
 SegmentLabels = Mapping[tuple[int, int], Segment]
@@ -109,7 +109,7 @@ def merge(
     labels = dict(zip(plain, merged, strict=True))
     ranks = _rank(merged, label_origins, order)
     overlaps = find_overlaps(masks, labels)
-    # SegmentLabels of one series that the order names together have one rank: it does not say which of them is on top.
+    # Labels of one series that the order names together have one rank: it does not say which of them is on top.
     unsettled = [o for o in overlaps if ranks.get(o.first.number) == ranks.get(o.second.number)]
     if unsettled:
         raise _overlap_refusal(unsettled, bool(order))
@@ -222,34 +222,38 @@ def find_overlaps(masks: Sequence[Mask], labels: SegmentLabels) -> list[Overlap]
 
     Returns: the pairs, by their numbers; a voxel that a label has from several masks counts once.
     """
-    counts: dict[tuple[int, int], int] = {}
+    counts: Counter[tuple[int, int]] = Counter()
     by_number = {segment.number: segment for segment in labels.values()}
     for k in range(masks[0].voxels.shape[2] if masks else 0):
-        if sum(not mask.voxels.is_empty(k) for mask in masks) < 2:
+        planes = {n: mask.voxels.plane(k) for n, mask in enumerate(masks) if not mask.voxels.is_empty(k)}
+        planes = {n: plane for n, plane in planes.items() if has_bits(plane)}
+        if len(planes) < 2:
             continue
-        planes = [mask.voxels.plane(k) for mask in masks]
-        shared = sum((p > 0).astype(np.uint16) for p in planes) > 1
+        shared = sum((plane > 0).astype(np.uint16) for plane in planes.values()) > 1
         if not np.any(shared):
             continue
-        claims = _claims([p[shared] for p in planes], labels)
-        for a, b in combinations(range(len(claims)), 2):
-            both = (claims[a] > 0) & (claims[b] > 0)
-            pairs, times = np.unique(np.stack([claims[a][both], claims[b][both]]), axis=1, return_counts=True)
-            for (x, y), count in zip(pairs.T, times, strict=True):
-                pair = (min(int(x), int(y)), max(int(x), int(y)))
-                counts[pair] = counts.get(pair, 0) + int(count)
+        claims = _claims({n: plane[shared] for n, plane in planes.items()}, labels)
+        for first, second in combinations(claims, 2):
+            both = (first > 0) & (second > 0)
+            if both.any():
+                low, high = np.minimum(first[both], second[both]), np.maximum(first[both], second[both])
+                pairs, times = np.unique(low.astype(np.uint64) << 32 | high, return_counts=True)
+                for pair, count in zip(pairs.tolist(), times.tolist(), strict=True):
+                    counts[pair >> 32, pair & 0xFFFFFFFF] += count
     return [Overlap(by_number[a], by_number[b], count) for (a, b), count in sorted(counts.items())]
 
 
-def _claims(values: Sequence[Array], labels: SegmentLabels) -> list[Array]:
-    """The labels that each mask claims voxels for. values: of each mask, (n,). A label is claimed once for a voxel."""
-    claims = [np.zeros(of_mask.shape, np.uint32) for of_mask in values]
+def _claims(values: Mapping[int, Array], labels: SegmentLabels) -> list[Array]:
+    """The labels that masks claim voxels for. values: of each mask, (n,). A label is claimed once for a voxel."""
+    claims = {n: np.zeros(of_mask.shape, np.uint32) for n, of_mask in values.items()}
     for (n, old), segment in labels.items():
-        claims[n][values[n] == old] = segment.number
+        if n in claims:
+            claims[n][values[n] == old] = segment.number
+    some = [claim for claim in claims.values() if claim.any()]
     if len({segment.number for segment in labels.values()}) < len(labels):  # several segments become one label
-        for a, b in combinations(range(len(claims)), 2):
-            claims[b][claims[b] == claims[a]] = 0
-    return claims
+        for first, second in combinations(some, 2):
+            second[second == first] = 0
+    return some
 
 
 def note_overlap(overlap: Overlap, ranks: Mapping[int, int]) -> Finding:
