@@ -39,15 +39,19 @@ _COLOUR = re.compile("#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", re.IGNORECASE)
 
 def read_label_map(path: Path) -> LabelMap:
     """Read a file. Raises PipelineError NO_SUCH_INPUT where it cannot be read, BAD_LABELS as `parse_label_map`."""
+    return parse_label_map(read_label_text(path), path.name)
+
+
+def read_label_text(path: Path) -> str:
+    """Read the text of a file, unchecked. Raises PipelineError NO_SUCH_INPUT, and BAD_LABELS where it is no text."""
     try:
-        text = read_text(path)
+        return read_text(path)
     except OSError as error:
         why = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         hint = "Check the path of --labels; nothing was written."
         raise refuse(Code.NO_SUCH_INPUT, f"{path} {why}", hint, where=(str(path),)) from error
     except ValueError as error:
         raise _refusal(path.name, "is no text in UTF-8") from error
-    return parse_label_map(text, path.name)
 
 
 def parse_label_map(text: str, file: str = "labels.toml") -> LabelMap:

@@ -16,6 +16,7 @@ from ..core.findings import Code, Finding, PipelineError, refuse
 from ..dicom.unread_files import folder_name, place_among
 from ..volume.mask import Mask
 from ..volume.merge import Merged, Origin, merge
+from .input_folder import common_folder
 from .option_effects import Asked
 from .product import Product, Proof
 from .products import each_product, finish_product
@@ -117,6 +118,7 @@ def combine_products(
         assumed=next((p.assumed for p in products if p.assumed), ""),
         further=tuple(dict.fromkeys(file for p in products for file in p.further)),
         extra=extra,
+        folder=common_folder([p.folder for p in products]),
     )
 
 

@@ -76,6 +76,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Look at the result; if the files were not anonymised one by one, they are several series.", "PS3.3 C.7.3.1"),
     "NOT_CONVERTIBLE": ("What was given holds neither an image, nor a mask, nor contours.",
         "Look with verimask series what there is."),
+    "UNKNOWN_CONTRAST": ("BIDS names an MR image by its contrast, and neither its channel nor its description says which it is.",
+        "Name the channel by its suffix (T1w, T2w, FLAIR, …) under [[channels]] of labels.toml, or use another layout."),
     "MOSAIC": ("The series is a mosaic, a sheet of slices, and where its tiles lie cannot be worked out.",
         "Export it as single slices or as an enhanced image.", "PS3.3 C.7.6.2"),
     "CHANNEL_MISSING": ("A case has no image for a channel of labels.toml; it is incomplete.",
