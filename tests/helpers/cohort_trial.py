@@ -23,7 +23,7 @@ from tests.helpers.cohort_run import CohortRunner, difference_of, found_in, left
 from tests.helpers.cohort_truth import files_not_once, other_headers, wrong_in
 from tests.helpers.made_cohort import MadeCohort, make_cohort
 
-_OPTIONS = ("--crosscheck", "off")
+_OPTIONS = ("--crosscheck", "off", "--session", "folder:2")
 _LARGEST_SHARE = 0.02  # of the first run, for a second one over an unchanged tree
 
 
@@ -67,7 +67,7 @@ class Trial:
         """Kill runs until it was done so often, each time over what the one before left."""
         wrong: list[object] = []
         draw, killed, ended = random.Random(15), 0, 0
-        out = self.folder / "killed"
+        out = self.folder / "killed" / "out"
         while killed < kills:
             stopped = self.runner.stop(
                 self.made.root, "-o", out, "--jobs", self.jobs, *_OPTIONS, after=draw.uniform(0.5, seconds / 3)
@@ -86,7 +86,7 @@ class Trial:
 
     def shared_out(self, parts: int) -> None:
         """Plan, run every part, merge."""
-        out = self.folder / f"parts {parts}"
+        out = self.folder / f"parts {parts}" / "out"  # called as the first is: its name may be in the data set
         text = self.runner.run("plan", self.made.root, "-o", out, *_OPTIONS).text
         plan = next(Path(word) for line in text.splitlines()[::-1] for word in line.split() if Path(word).is_file())
         for number in range(parts, 0, -1):

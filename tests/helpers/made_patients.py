@@ -73,7 +73,7 @@ _TROUBLES = (
     _Trouble("missing", (_WELL[0], _WELL[2]), "INCOMPLETE", (), ("spleen",)),
     _Trouble("overlapping", (("GTV", "tumour", _IN_LIVER), *_WELL[:2])),
     _Trouble("joined", (*_WELL, ("Kidney L", "kidneys", _LEFT), ("kidney r", "kidneys", _RIGHT))),
-    _Trouble("doubled", (*_WELL, ("liver_v2", "", _IN_LIVER)), "INCOMPLETE", (), ("liver",)),
+    _Trouble("doubled", (*_WELL, ("liver_v2", "", _IN_LIVER)), "REFUSED"),  # two livers, and nothing says which
     _Trouble("ignored", (*_WELL, ("Body", "", ((0, 10), (0, 10), (0, 10))), ("PTV 50", "", _IN_LIVER))),
     _Trouble(
         "by code",
@@ -141,7 +141,7 @@ def _drawn(trouble: _Trouble, rois: list[tuple[str, Voxels]]) -> dict[str, Voxel
     """The voxels of each label that a patient must have."""
     found: dict[str, Voxels] = {}
     for (_, voxels), (_, label, _) in zip(rois, trouble.rois, strict=True):
-        if label and label not in trouble.missing:
+        if label and trouble.status != "REFUSED":
             found[label] = found[label] | voxels if label in found else voxels
     return found
 
