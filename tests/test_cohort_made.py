@@ -28,6 +28,8 @@ from tests.helpers.cohort_run import (
 from tests.helpers.cohort_truth import dice, files_not_once, mask_of, other_headers, read_nifti, wrong_in
 from tests.helpers.made_cohort import Expected, MadeCohort, make_cohort
 from tests.helpers.mask_case import PlacedMask
+from tests.test_cohort_dask import Start, scheduler, start, start_worker  # noqa: F401
+from tests.test_jobs import wait_for
 
 IBSI = samples_folder() / "theibsi+data_sets" / "ibsi_validation"
 QUICK = ("--crosscheck", "off", "--session", "folder:2")  # the witnesses have tests of their own
@@ -264,6 +266,27 @@ def test_two_processes_make_the_same_tree(first: First, runner: CohortRunner, tm
     out = tmp_path / "out"
     assert runner.run(first.made.root, "-o", out, *QUICK, "--jobs", "2").code == Exit.PARTLY_DONE
     assert difference_of(tree_of(out), first.tree) == []
+
+
+def test_a_cluster_that_loses_a_worker_makes_the_same_tree(
+    first: First,
+    runner: CohortRunner,
+    start: Start,
+    scheduler: str,
+    tmp_path: Path,  # noqa: F811
+) -> None:
+    """Two workers on this machine, of which one is killed once cases are done."""
+    workers, out = [start_worker(start, scheduler) for _ in range(2)], tmp_path / "cluster" / "out"
+    process = runner.start(first.made.root, "-o", out, *QUICK, "--dask", scheduler)
+    try:
+        wait_for(lambda: any(out.rglob("*.nii.gz")) or process.poll() is not None)
+        workers[0].send_signal(signal.SIGKILL)
+        text, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == Exit.PARTLY_DONE, text
+    assert difference_of(tree_of(out), first.tree) == []
+    assert left_in_work(out) == []
 
 
 def planned(runner: CohortRunner, root: Path, out: Path) -> Path:
