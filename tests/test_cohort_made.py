@@ -28,8 +28,6 @@ from tests.helpers.cohort_run import (
 from tests.helpers.cohort_truth import dice, files_not_once, mask_of, other_headers, read_nifti, wrong_in
 from tests.helpers.made_cohort import Expected, MadeCohort, make_cohort
 from tests.helpers.mask_case import PlacedMask
-from tests.test_cohort_dask import Start, scheduler, start, start_worker  # noqa: F401
-from tests.test_jobs import wait_for
 
 IBSI = samples_folder() / "theibsi+data_sets" / "ibsi_validation"
 QUICK = ("--crosscheck", "off", "--session", "folder:2")  # the witnesses have tests of their own
@@ -95,9 +93,10 @@ def test_ibsi_is_nine_pairs_as_shipped(ibsi: Path) -> None:
     assert len({row["image"] for row in masks}) == len(masks) == 9
     shipped = [read_nifti(path) for path in sorted((IBSI / "nifti").glob("*/*_mask.nii.gz"))]
     known = [PlacedMask("", array != 0, lps) for array, lps in shipped]
-    assert sorted(max(dice(mask_of(ibsi, row), truth) for truth in known) for row in masks) == [1.0] * 9
-    best = [max(range(9), key=lambda n: dice(mask_of(ibsi, row), known[n])) for row in masks]
-    assert sorted(best) == list(range(9))
+    found = [mask_of(ibsi, row) for row in masks]
+    for truth in known:  # the CT and the MR of two patients have one mask, on grids of their own
+        alike = [mask for mask in found if sorted(mask.voxels.shape) == sorted(truth.voxels.shape)]
+        assert [dice(mask, truth) for mask in alike] == [1.0]
     assert other_headers(ibsi) == []
 
 
@@ -266,27 +265,6 @@ def test_two_processes_make_the_same_tree(first: First, runner: CohortRunner, tm
     out = tmp_path / "out"
     assert runner.run(first.made.root, "-o", out, *QUICK, "--jobs", "2").code == Exit.PARTLY_DONE
     assert difference_of(tree_of(out), first.tree) == []
-
-
-def test_a_cluster_that_loses_a_worker_makes_the_same_tree(
-    first: First,
-    runner: CohortRunner,
-    start: Start,
-    scheduler: str,
-    tmp_path: Path,  # noqa: F811
-) -> None:
-    """Two workers on this machine, of which one is killed once cases are done."""
-    workers, out = [start_worker(start, scheduler) for _ in range(2)], tmp_path / "cluster" / "out"
-    process = runner.start(first.made.root, "-o", out, *QUICK, "--dask", scheduler)
-    try:
-        wait_for(lambda: any(out.rglob("*.nii.gz")) or process.poll() is not None)
-        workers[0].send_signal(signal.SIGKILL)
-        text, _ = process.communicate(timeout=300)
-    finally:
-        process.kill()
-    assert process.returncode == Exit.PARTLY_DONE, text
-    assert difference_of(tree_of(out), first.tree) == []
-    assert left_in_work(out) == []
 
 
 def planned(runner: CohortRunner, root: Path, out: Path) -> Path:
