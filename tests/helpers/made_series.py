@@ -189,10 +189,12 @@ def write_struct(
     *,
     number: int = 5,
     description: str = "contours",
+    sliver: str = "",
 ) -> str:
     """Write a structure set of the borders of the voxels, which must be boxes or L shapes. Returns its series UID.
 
-    A ROI whose voxels are all clear has no contour.
+    A ROI whose voxels are all clear has no contour. sliver: name of one more ROI, whose contour runs between the centres of
+    pixels and holds none.
     """
     uid = made_uid(image.uid, "struct", number, description)
     dataset = _header(image.study, "RTSTRUCT", uid, f"{uid}.1", number, description)
