@@ -36,7 +36,9 @@ def series_row(case: Case, member: CaseSeries, role: str, clean: Callable[[str],
     return row | {"image": case.images[0].key}
 
 
-def written_row(row: TableRow, outcome: Outcome, output: str, inputs_sha256: str, clean: Callable[[str], str]) -> TableRow:
+def written_row(
+    row: TableRow, outcome: Outcome, output: str, inputs_sha256: str, clean: Callable[[str], str]
+) -> TableRow:
     """Add what became of it.
 
     Args:
@@ -69,7 +71,9 @@ def finding_cells(finding: Finding | None, clean: Callable[[str], str]) -> Table
     """Code and message of a finding, on one line, with what to do where it refuses."""
     if finding is None:
         return {}
-    words = f"{finding.message} {finding.hint}" if finding.severity is Severity.ERROR and finding.hint else finding.message
+    words = (
+        f"{finding.message} {finding.hint}" if finding.severity is Severity.ERROR and finding.hint else finding.message
+    )
     return {"code": finding.code.name, "message": clean(" ".join(words.split()))}
 
 
