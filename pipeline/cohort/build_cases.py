@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from ..conversion.file_names import safe
-from ..core.findings import Code, Finding
+from ..core.findings import Code, Finding, Severity
 from .case import Case, CaseSeries, CaseStatus, Place, TableRow
 from .case_rows import finding_cells
+from .channels import choose_channels
 from .facts import InputFile, SeriesFacts
 from .label_map import LabelMap
 from .layouts.layout import DatasetLayout
@@ -90,60 +91,26 @@ def build_cases(known: Known) -> Built:
 
 def _groups(known: Known, images: Sequence[SeriesFacts], reasons: Mapping[str, Mapping[str, str]]) -> list[_Group]:
     """Put the images together that are channels of one case."""
-    if known.label_map is None or not known.label_map.channels:
+    label_map = known.label_map
+    if label_map is None or not label_map.channels:
         return [_Group({0: facts}, dict(reasons.get(facts.key, {}))) for facts in images]
-    count = len(known.label_map.channels)
-    by_grid: dict[Hashable, dict[int, list[SeriesFacts]]] = defaultdict(lambda: defaultdict(list))
-    candidates = [f for f in known.facts.values() if f.role == "image" and known.label_map.channel_of(f) is not None]
-    for facts in candidates:
-        by_grid[_grid_of(known, facts)][known.label_map.channel_of(facts) or 0].append(facts)
+    by_grid: dict[Hashable, list[SeriesFacts]] = defaultdict(list)
+    for facts in known.facts.values():
+        if facts.role == "image":
+            by_grid[_grid_of(known, facts)].append(facts)
     groups = []
-    for channels in by_grid.values():
-        members = [facts for several in channels.values() for facts in several]
+    for members in by_grid.values():
         masks = {key: why for facts in members for key, why in reasons.get(facts.key, {}).items()}
         if not masks and known.images != "all":
             continue
-        why = _why_not_whole(channels, known.label_map)
-        if len(channels) == count and not why:
-            groups.append(_Group({n: channels[n][0] for n in sorted(channels)}, masks))
-        else:
-            known.refused.update({facts.key: why for facts in members} | dict.fromkeys(masks, why))
-    for facts in images:
-        if facts not in candidates:
-            known.refused[facts.key] = _no_channel(facts)
+        chosen = choose_channels(members, label_map)
+        one_each = [facts for facts in chosen.images if facts is not None]
+        if len(one_each) == len(label_map.channels):
+            groups.append(_Group(dict(enumerate(one_each)), masks))
+            continue
+        for key in (*(facts.key for facts in members), *masks):
+            known.refused.setdefault(key, replace(chosen.findings[0], severity=Severity.ERROR))
     return groups
-
-
-def _why_not_whole(channels: Mapping[int, Sequence[SeriesFacts]], label_map: LabelMap) -> Finding | None:
-    """Say why images on one grid are not one image a channel; None where they are."""
-    several = {n: members for n, members in channels.items() if len(members) > 1}
-    if several:
-        n, members = next(iter(sorted(several.items())))
-        titles = ", ".join(sorted(facts.title for facts in members))
-        return Finding(
-            Code.SEVERAL_SERIES,
-            f"{len(members)} images on one grid fit the channel “{label_map.channels[n].name}”: {titles}",
-            "Make its description in [[channels]] narrower, or give one the role ignore in cohort.tsv.",
-            where=tuple(sorted(facts.key for facts in members)),
-        )
-    missing = [channel.name for n, channel in enumerate(label_map.channels) if n not in channels]
-    if not missing:
-        return None
-    return Finding(
-        Code.NO_SOURCE,
-        f"no image on the grid of this one fits the channel {', '.join(f'“{name}”' for name in missing)}",
-        "Every channel of a case lies on one grid. Widen its description in [[channels]], or resample before.",
-        where=tuple(missing),
-    )
-
-
-def _no_channel(facts: SeriesFacts) -> Finding:
-    return Finding(
-        Code.NOT_CONVERTIBLE,
-        f"{facts.title} fits no channel of labels.toml",
-        "Widen the description of a channel in [[channels]] if it is one.",
-        where=(facts.key,),
-    )
 
 
 def _grid_of(known: Known, facts: SeriesFacts) -> Hashable:
@@ -168,7 +135,7 @@ def _names(known: Known, groups: Sequence[_Group]) -> list[Place]:
 
 def _candidates(known: Known, facts: SeriesFacts, subject: Subject) -> tuple[str, str, str, str]:
     """What a case may be called, the shortest first."""
-    clean = Cleaner(facts.identifiers, subject[0]).clean
+    clean = Cleaner(dict.fromkeys(facts.identifiers, subject[0])).clean
     modality = safe(facts.modality) or "image"
     description = safe(clean(facts.description)) or safe(clean(facts.folder.rpartition("/")[2]))
     longer = f"{modality}_{description}" if description else ""
@@ -178,13 +145,9 @@ def _candidates(known: Known, facts: SeriesFacts, subject: Subject) -> tuple[str
 
 def _case(known: Known, group: _Group, place: Place, reasons: Mapping[str, Mapping[str, str]]) -> Case:
     images = tuple(_image(known, facts, n) for n, facts in sorted(group.images.items()))
-    masks = tuple(
-        _member(known, known.facts[key], group.masks[key]) for key in sorted(group.masks, key=_in_order(known))
-    )
+    masks = tuple(_member(known, known.facts[key], group.masks[key]) for key in sorted(group.masks, key=_in_order(known)))
     own = {member.key for member in images}
-    further = {
-        image for image, linked in reasons.items() if image not in own and not group.masks.keys().isdisjoint(linked)
-    }
+    further = {image for image, linked in reasons.items() if image not in own and not group.masks.keys().isdisjoint(linked)}
     others = [_member(known, known.facts[key], "") for key in sorted(further)]
     unread = [_unread(known, member) for member in (*images, *masks, *others)]
     identifiers = sorted({text for member in (*images, *masks) for text in known.facts[member.key].identifiers})
@@ -229,7 +192,7 @@ def _unread(known: Known, member: CaseSeries) -> CaseSeries:
 def _row_of_rest(known: Known, facts: SeriesFacts) -> TableRow:
     """The row of a series that is in no case, with the reason."""
     subject, session = known.subjects[facts.key]
-    clean = Cleaner(facts.identifiers, subject).clean
+    clean = Cleaner(dict.fromkeys(facts.identifiers, subject)).clean
     finding = known.refused.get(facts.key) or known.links.refused.get(facts.key)
     cells = finding_cells(finding, clean)
     if finding is None and facts.problem:

@@ -79,7 +79,7 @@ def finding_cells(finding: Finding | None, clean: Callable[[str], str]) -> Table
 
 def refused_rows(case: Case, error: PipelineError) -> Iterator[TableRow]:
     """The rows of a case that is refused as a whole: every series of it, with the reason."""
-    clean = Cleaner(case.identifiers, case.place.subject).clean
+    clean = Cleaner(dict.fromkeys(case.identifiers, case.place.subject)).clean
     cells = finding_cells(error.finding, clean)
     for role, members in (("image", case.images), ("mask", case.masks)):
         for member in members:

@@ -37,7 +37,7 @@ _PLACING = (slice(40, 56), slice(76, 108), slice(252, 328))  # of a NIfTI-1 head
 _OWN_GRID = ("image", "bundle")  # kinds of masks that are moved onto their image
 
 
-class CaseMask(NamedTuple):
+class MemberMask(NamedTuple):
     """A mask of a case. member: the series it is of."""
 
     member: CaseSeries
@@ -60,7 +60,7 @@ class CaseProducts(NamedTuple):
     """What a case holds, ready to be written. images: one a channel. looks: what was looked at to make them."""
 
     images: list[tuple[CaseSeries, Product]]
-    masks: list[CaseMask]
+    masks: list[MemberMask]
     refused: list[CaseRefusal]
     looks: Looks
 
@@ -78,7 +78,7 @@ def make_products(case: Case, policy: Policy) -> CaseProducts:
     """
     looks = Looks()
     reader = _Reader(case, looks)
-    masks: list[CaseMask] = []
+    masks: list[MemberMask] = []
     refused: list[CaseRefusal] = []
     for member in case.masks:
         try:
@@ -86,7 +86,7 @@ def make_products(case: Case, policy: Policy) -> CaseProducts:
                 if isinstance(made, PipelineError):
                     refused.append(CaseRefusal(member, made))
                 else:
-                    masks.append(CaseMask(member, made))
+                    masks.append(MemberMask(member, made))
         except Exception as error:
             refused.append(CaseRefusal(member, as_refusal(error)))
     images = [(member, _image_of(member, reader, policy, masks)) for member in case.images]
@@ -204,7 +204,7 @@ def _together(*scans: Scan) -> Scan:
     )
 
 
-def _image_of(member: CaseSeries, reader: _Reader, policy: Policy, masks: Sequence[CaseMask]) -> Product:
+def _image_of(member: CaseSeries, reader: _Reader, policy: Policy, masks: Sequence[MemberMask]) -> Product:
     """Make the image: of several volumes the one that the masks lie on."""
     series, found = reader.read(member)
     asked = Asked(Request(), image_policy(policy), gzipped=True, in_one=False, looks=reader.looks)

@@ -49,6 +49,7 @@ from .facts import SeriesFacts
 OverlapRule = Literal["order", "refuse", "regions"]
 MatchWay = Literal["name", "code", "regex", "ignored", ""]
 LARGEST_VALUE = 65535  # Segment Number (0062,0004) has 16 bits, and so have the predictions of nnU-Net
+CODE = re.compile(r"\s*[^\s:][^:]*:\s*\S.*")  # SCHEME:VALUE
 BACKGROUND, IGNORE = "background", "ignore"  # names that mean something in a dataset.json of nnU-Net
 
 
@@ -130,7 +131,7 @@ class LabelMap:
     def channel_of(self, facts: SeriesFacts) -> int | None:
         """Return the number of the channel that a series is, from 0; None for none. Without channels all images are 0.
 
-        Raises PipelineError BAD_LABELS where it fits two.
+        Raises PipelineError CHANNEL_AMBIGUOUS where it fits two.
         """
         if not self.channels:
             return 0
@@ -138,7 +139,7 @@ class LabelMap:
         if len(fitting) > 1:
             names = " and ".join(f"“{self.channels[n].name}”" for n in fitting)
             raise refuse(
-                Code.BAD_LABELS,
+                Code.CHANNEL_AMBIGUOUS,
                 f"{facts.title} fits the channels {names}",
                 "Make the descriptions of [[channels]] narrower.",
                 where=(facts.title, *(self.channels[n].name for n in fitting)),

@@ -17,6 +17,7 @@ from ..core.findings import Code, PipelineError, refuse
 from ..core.toml_file import parse_toml, read_text
 from .label_map import (
     BACKGROUND,
+    CODE,
     LARGEST_VALUE,
     ChannelRule,
     LabelMap,
@@ -34,20 +35,23 @@ _KEYS_OF_FILE = {"labels", "ignore", "options", "channels"}
 _CHANNEL_KEYS = {"name", "modality", "description"}
 _OVERLAPS: dict[str, OverlapRule] = {"order": "order", "refuse": "refuse", "regions": "regions"}
 _COLOUR = re.compile("#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", re.IGNORECASE)
-_CODE = re.compile(r"\s*[^\s:][^:]*:\s*\S.*")
 
 
 def read_label_map(path: Path) -> LabelMap:
     """Read a file. Raises PipelineError NO_SUCH_INPUT where it cannot be read, BAD_LABELS as `parse_label_map`."""
+    return parse_label_map(read_label_text(path), path.name)
+
+
+def read_label_text(path: Path) -> str:
+    """Read the text of a file, unchecked. Raises PipelineError NO_SUCH_INPUT, and BAD_LABELS where it is no text."""
     try:
-        text = read_text(path)
+        return read_text(path)
     except OSError as error:
         why = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         hint = "Check the path of --labels; nothing was written."
         raise refuse(Code.NO_SUCH_INPUT, f"{path} {why}", hint, where=(str(path),)) from error
     except ValueError as error:
         raise _refusal(path.name, "is no text in UTF-8") from error
-    return parse_label_map(text, path.name)
 
 
 def parse_label_map(text: str, file: str = "labels.toml") -> LabelMap:
@@ -99,7 +103,7 @@ def _label(file: str, name: str, table: Any) -> LabelRule:
 def _masks(file: str, where: str, table: Mapping[str, Any]) -> MaskRule:
     """The names, regular expressions and codes of a table."""
     codes = _texts(file, where, table, "codes")
-    odd = [code for code in codes if not _CODE.fullmatch(code)]
+    odd = [code for code in codes if not CODE.fullmatch(code)]
     if odd:
         raise _refusal(file, f"has the code “{odd[0]}” in {where}; a code is SCHEME:VALUE, such as SCT:10200004")
     patterns = tuple(_pattern(file, where, text) for text in _texts(file, where, table, "regex"))

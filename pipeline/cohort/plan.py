@@ -20,7 +20,7 @@ from typing import Any, Literal
 from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
 from ..core.version import __version__
-from .case import Case, CaseSeries, Place
+from .case import Case, CaseSeries, Place, TableRow
 from .facts import InputFile
 
 SCHEMA = "verimask cohort plan 1"
@@ -31,12 +31,13 @@ _PRIVATE = ".verimask"  # in the output folder: what holds paths and identifiers
 class CohortOptions:
     """What decides the bytes of a data set, beside its inputs.
 
-    layout: of `layouts.LAYOUTS`. labels: the text of labels.toml, "" for none. policy: tolerances and choices. incomplete: what
-    becomes of a case that lacks a label or mask. title: of the data set.
+    layout: of `layouts.LAYOUTS`. labels: the text of labels.toml, "" for none. separate: whether each label is a file of its own.
+    policy: tolerances and choices. incomplete: what becomes of a case that lacks a label or mask. title: of the data set.
     """
 
     layout: str = "pairs"
     labels: str = ""
+    separate: bool = False
     policy: Policy = Policy()
     incomplete: Literal["layout", "keep", "leave-out"] = "layout"
     title: str = "cohort"
@@ -58,11 +59,12 @@ class CohortOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A plan that was read. lines: the JSON of each case."""
+    """A plan that was read. rest: the rows of all series that are in no case. lines: the JSON of each case."""
 
     path: Path
     options: CohortOptions
     version: str
+    rest: tuple[TableRow, ...]
     lines: tuple[bytes, ...]
 
     def __len__(self) -> int:
@@ -82,22 +84,28 @@ def private_folder(out: Path) -> Path:
     return out / _PRIVATE
 
 
-def case_key(case: Case, options: CohortOptions) -> str:
-    """The key that a case has in a plan of this version."""
-    return _key_of(_line_of(case), options, __version__)
+def content_of(case: Case) -> str:
+    """The SHA-256 of what a case says, but for sizes and times of files: of what is converted how, and to which place."""
+
+    def plain(members: Iterable[CaseSeries]) -> tuple[CaseSeries, ...]:
+        return tuple(m._replace(files=tuple(InputFile(f.path, 0, 0) for f in m.files)) for m in members)
+
+    stripped = case._replace(images=plain(case.images), masks=plain(case.masks), others=plain(case.others))
+    return sha256(_line_of(stripped)).hexdigest()
 
 
-def write_plan(folder: Path, options: CohortOptions, cases: Iterable[Case]) -> Path:
+def write_plan(folder: Path, options: CohortOptions, cases: Iterable[Case], rest: Iterable[TableRow]) -> Path:
     """Write a plan into a folder, where it is not there yet.
 
     Args:
         folder: is made.
         options: of the data set.
         cases: in the order of the table.
+        rest: the rows of series that are in no case.
 
     Returns: the file, SHA256.jsonl.
     """
-    head = {"Schema": SCHEMA, "Version": __version__, "Options": options.as_json()}
+    head = {"Schema": SCHEMA, "Version": __version__, "Options": options.as_json(), "Rest": list(rest)}
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{os.getpid()}-{os.urandom(4).hex()}.partial"
     digest = sha256()
@@ -144,7 +152,7 @@ def read_plan(path: Path) -> Plan:
     given = json.loads(head)
     if (given["Schema"], given["Version"]) != (SCHEMA, __version__):
         raise _other_version(path, given)
-    return Plan(path, CohortOptions.from_json(given["Options"]), given["Version"], tuple(lines))
+    return Plan(path, CohortOptions.from_json(given["Options"]), given["Version"], tuple(given["Rest"]), tuple(lines))
 
 
 def _other_version(path: Path, head: Mapping[str, Any]) -> PipelineError:
@@ -191,8 +199,8 @@ def _series_from_json(value: dict[str, Any]) -> CaseSeries:
 
 
 def _case_from_json(value: dict[str, Any]) -> Case:
-    series = (tuple(map(_series_from_json, value[name])) for name in ("Images", "Masks", "Others"))
-    return Case(Place(*value["Place"]), *series, identifiers=tuple(value["Identifiers"]))
+    images, masks, others = (tuple(map(_series_from_json, value[name])) for name in ("Images", "Masks", "Others"))
+    return Case(Place(*value["Place"]), images, masks, others, tuple(value["Identifiers"]))
 
 
 def _text(value: Any) -> str:

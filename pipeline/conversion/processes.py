@@ -23,7 +23,7 @@ from ..core.team_worker import DONE
 from ..core.workers import BackgroundCall, count_cores
 from ..decode.rtstruct.structure_set import count_rois
 from ..dicom.scan import LeftOut, Scan
-from .convert_entry import Batch, Result, Study, Task
+from .convert_entry import Batch, Made, Study, Task
 from .option_effects import Asked
 from .product import Entry
 from .products import RunPlan, name_input, names_in
@@ -77,7 +77,7 @@ def split(plan: RunPlan, asked: Asked, jobs: int | None) -> list[Task]:
 
 def convert_in_processes(
     plan: RunPlan, tasks: Sequence[Task], batch: Batch, processes: int, progress: Progress
-) -> Iterator[Result]:
+) -> Iterator[Made]:
     """Do tasks in processes of their own.
 
     Args:
@@ -97,9 +97,9 @@ def convert_in_processes(
         team.close()
 
 
-def _in_order(team: Team, plan: RunPlan, tasks: Sequence[Task], progress: Progress) -> Iterator[Result]:
+def _in_order(team: Team, plan: RunPlan, tasks: Sequence[Task], progress: Progress) -> Iterator[Made]:
     """Yield the results in the order of the tasks, as they get ready."""
-    held: dict[int, deque[Result]] = defaultdict(deque)
+    held: dict[int, deque[Made]] = defaultdict(deque)
     ended: set[int] = set()
     current = planes = 0
     while current < len(tasks):
@@ -126,6 +126,7 @@ class _ConversionTasks:
 
     def __init__(self, plan: RunPlan, tasks: Sequence[Task], batch: Batch, processes: int) -> None:
         self._plan, self._tasks, self._folder = plan, tasks, batch.folder
+        self._alone = () if batch.asked.seeks_partners else ("image", "bundle")  # kinds that need no other input
         self._first = BackgroundCall(partial(first_message, batch, processes))  # while the processes start
         self._study, self._lock = b"", Lock()
         self._left = iter(range(len(tasks)))
@@ -139,7 +140,7 @@ class _ConversionTasks:
         task = self._tasks[number]
         entry, found = self._plan.entries[task.number], self._plan.found
         first = member.introduce("batch", self._first.result)
-        if entry.series.kind in ("image", "bundle"):
+        if entry.series.kind in self._alone:
             return first + pickled(task._replace(entry=entry, found=_only(found, entry)))
         return first + member.introduce("study", self._pickled_study) + pickled(task)
 
@@ -150,7 +151,7 @@ class _ConversionTasks:
     def _pickled_study(self) -> bytes:
         with self._lock:
             if not self._study:
-                masks = {n: e for n, e in enumerate(self._plan.entries) if e.series.kind not in ("image", "bundle")}
+                masks = {n: e for n, e in enumerate(self._plan.entries) if e.series.kind not in self._alone}
                 self._study = pickled(Study(self._plan.found, masks))
             return self._study
 
@@ -197,4 +198,4 @@ def _ended(entry: Entry, words: str) -> PipelineError:
         "the same way again, please report it.",
         where=(entry.title,),
     )
-    return name_input(entry.title, error)
+    return name_input(entry, error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from time import monotonic
 
 from ..core.atomic_file import remove_partial_files
+from ..core.findings import PipelineError
 from ..core.team_worker import DONE, RESULT, Answers, Inbox, serve
 from ..core.unexpected import as_refusal
 from ..core.workers import share_cores
@@ -76,14 +77,14 @@ def _work(first: tuple[Batch, int], inbox: Inbox, answers: Answers) -> None:
             try:
                 worker.do(message, study)
             except Exception as error:  # of ours: what an input is refused for is a result
-                answers.send(RESULT, name_input(_title(message, study), as_refusal(error)))
+                answers.send(RESULT, _named(message, study, as_refusal(error)))
             inbox.is_working.clear()
             answers.send(DONE)
 
 
-def _title(task: Task, study: Study | None) -> str:
+def _named(task: Task, study: Study | None, error: PipelineError) -> PipelineError:
     entry = task.entry if task.entry is not None or study is None else study.entries[task.number]
-    return "an input" if entry is None else entry.title
+    return error if entry is None else name_input(entry, error)
 
 
 def _clear_up(first: tuple[Batch, int], mark: str) -> None:

@@ -27,7 +27,9 @@ from .layout import CaseImage, LayoutSettings
 _VERSION = "1.11.1"  # of the specification
 _DERIVATIVE = "derivatives/verimask"
 _FOLDERS = {"MR": "anat", "PT": "pet"}
-_NOT_BIDS = ("cohort.tsv", "cohort.html", "cohort.log", ".verimask/")
+_NOT_BIDS = ("cohort.*", ".verimask")
+# What holds of every mask, by the inheritance principle; each record adds what is true of its own.
+_SIDECAR = {"Description": "Drawn on the image of the same name, and on its voxel grid", "SpatialReference": "orig"}
 _README = """# {name}
 
 Images and masks converted from DICOM by verimask {version}, arranged as BIDS {bids}.
@@ -95,7 +97,7 @@ class BidsLayout:
             "dataset_description.json": _text(self._description("raw")),
             "participants.tsv": "".join(f"{line}\n" for line in ("participant_id", *subjects)),
             "README.md": escape_bytes(readme),
-            ".bidsignore": "".join(f"{line}\n" for line in (*_NOT_BIDS, *(f"{folder}/" for folder in ignored))),
+            ".bidsignore": "".join(f"{line}\n" for line in (*_NOT_BIDS, *ignored)),
         }
         if masks:
             texts |= self._derivative(masks)
@@ -110,7 +112,7 @@ class BidsLayout:
         return {
             f"{_DERIVATIVE}/dataset_description.json": _text(self._description("derivative")),
             f"{_DERIVATIVE}/README.md": escape_bytes(readme),
-            **{f"{_DERIVATIVE}/space-orig_{s}.json": _text({"SpatialReference": "orig"}) for s in suffixes},
+            **{f"{_DERIVATIVE}/space-orig_{s}.json": _text(_SIDECAR) for s in suffixes},
         }
 
     def _description(self, kind: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import re
 from ...core.findings import Code, refuse
 from .layout import CaseImage
 
-# Anatomical suffixes that need no further entity (schema of BIDS 1.11.2, rules/files/raw/anat: nonparametric, parametric).
+# Anatomical suffixes that need no further entity (schema of BIDS 1.11, rules/files/raw/anat: nonparametric, parametric).
 SUFFIXES = (
     "T1w", "T2w", "PDw", "T2starw", "FLAIR", "inplaneT1", "inplaneT2", "PDT2", "angio",
     "T1map", "T2map", "T2starmap", "R1map", "R2map", "R2starmap", "PDmap", "MTRmap", "MTsat", "UNIT1", "T1rho", "MWFmap",

@@ -40,7 +40,16 @@ def distinct_names(names: Iterable[str], fit: Fit, taken: Collection[str] = (), 
 
 
 def numbered_names(names: Sequence[str], fit: Fit, taken: Collection[str] = (), mark: str = "-") -> tuple[str, ...]:
-    """As `distinct_names`, for names in an order of which some are equal: the second and later ones get a number."""
+    """Give each name of a list a valid one of its own, where equal names are different things.
+
+    Args:
+        names: in their order; the second and later ones of equal names get a number.
+        fit: as for `distinct_names`.
+        taken: as for `distinct_names`.
+        mark: as for `distinct_names`; it parts a name from its number too.
+
+    Returns: the new names, in order.
+    """
     seen: Counter[str] = Counter()
     told_apart = []
     for name in names:

@@ -30,12 +30,14 @@ def labels_of(settings: LayoutSettings, results: Iterable[CaseResult]) -> tuple[
 
 
 def dseg_tsv_of_case(label_map: str, settings: LayoutSettings, result: CaseResult) -> dict[str, str]:
-    """The table of label names of one case (_dseg.tsv), by path; nothing where it made no label map.
+    """Write the table of label names of one case.
 
     Args:
         label_map: its path, ending in .nii.gz.
         settings: of the data set.
         result: of the case.
+
+    Returns: the table, by its path beside the label map (_dseg.tsv); nothing where the case made no label map.
     """
     if all(output.path != label_map for output in result.outputs):
         return {}
@@ -45,6 +47,6 @@ def dseg_tsv_of_case(label_map: str, settings: LayoutSettings, result: CaseResul
 
 
 def dseg_text(labels: Iterable[DatasetLabel]) -> str:
-    """A table of labels as BIDS has it: index, name and color; the values that share a name or a value stay apart."""
+    """Write a table of labels as BIDS has it: index, name and color, by index."""
     rows = [Segment(label.value, label.name, label.colour) for label in sorted(labels, key=lambda label: label.value)]
     return escape_bytes(dseg_tsv(rows))

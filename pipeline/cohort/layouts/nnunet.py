@@ -149,7 +149,7 @@ def _identifier(place: Place) -> str:
 
 
 def _fit(name: str) -> str:
-    return re.sub(r"\W+", "_", safe(name), flags=re.ASCII).strip("_")
+    return safe(re.sub(r"\W+", "_", safe(name), flags=re.ASCII).strip("_"))  # again: the strip may leave CON of CON_
 
 
 def _text(value: Any) -> str:
