@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from . import output
 
 if TYPE_CHECKING:
-    from ..cohort.case import CaseResult
     from ..cohort.index import Index
     from ..cohort.plan import CohortOptions, Plan
     from ..cohort.planning import CohortRequest, Planned
     from ..cohort.run import CohortRun, Maker
 
 _STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
+_SHORTEST_SALT = 16  # bytes
 _DESCRIPTION = """\
 Convert a tree of patients to a data set: image and masks as pairs on one grid, named by subject, with a table of
 everything (cohort.tsv) and a page (cohort.html). Run it again after a change or a stop: what is done is not done again.
@@ -206,7 +206,7 @@ def _planned(options: argparse.Namespace) -> Iterator[tuple[Planned, Index, outp
 
 def _request(options: argparse.Namespace) -> CohortRequest:
     from ..cohort.planning import CohortRequest
-    from ..cohort.subjects import read_rules
+    from ..cohort.subjects import SubjectRules
     from ..core.arguments import check_whole
 
     if options.jobs is not None:
@@ -215,10 +215,41 @@ def _request(options: argparse.Namespace) -> CohortRequest:
         inputs=tuple(Path(path) for path in options.inputs),
         out=Path(options.output),
         options=_cohort_options(options),
-        rules=read_rules(options.subject, options.session, options.salt),
+        rules=SubjectRules(
+            subject="" if options.subject in (None, "table") else options.subject,
+            session="" if options.session in (None, "none", "table") else options.session,
+            salt=_read_salt(options),
+            public=options.public_ids,
+        ),
         table=Path(options.table) if options.table else None,
         images=options.images,
     )
+
+
+def _read_salt(options: argparse.Namespace) -> bytes:
+    """Read the salt of hashes. Raises NO_SUCH_INPUT, BAD_OPTION for one that is too short to be one."""
+    from ..core.findings import Code, refuse
+
+    if not options.salt:
+        return b""
+    if options.subject != "hash":
+        output.refuse_idle(options, only=["salt"], why="it is for --subject hash")
+    try:
+        salt = Path(options.salt).read_bytes().strip()
+    except OSError as error:
+        words = f"the salt {options.salt} cannot be read: {error.strerror}"
+        raise refuse(Code.NO_SUCH_INPUT, words, "Check the path.", where=(options.salt,)) from error
+    if len(salt) < _SHORTEST_SALT:
+        raise refuse(
+            Code.BAD_OPTION,
+            f"the salt has {len(salt)} bytes, so few that names could be found by trying",
+            f"Make one of {_SHORTEST_SALT} random bytes or more, and keep it secret.",
+            where=("--salt",),
+            measured=len(salt),
+            limit=_SHORTEST_SALT,
+            unit="bytes",
+        )
+    return salt
 
 
 def _cohort_options(options: argparse.Namespace) -> CohortOptions:

@@ -53,8 +53,13 @@ def _add_names(p: argparse.ArgumentParser) -> None:
         help="folder:N (the Nth folder below INPUT), hash (of the Patient ID, with --salt), or table; by default the folder at "
         "which patients part, or numbers where its name is a patient's",
     )
-    g.add_argument("--session", metavar="RULE", help="none (default), folder:N, hash (of the study), or table")
+    g.add_argument("--session", metavar="RULE", help="none (default), folder:N, study (each study is one), or table")
     g.add_argument("--salt", metavar="FILE", help="what makes hashes yours: keep it, and give the same one every time")
+    g.add_argument(
+        "--public-ids",
+        action="store_true",
+        help="Patient IDs here are pseudonyms already, and may be names and stand in tables",
+    )
     g.add_argument(
         "--table",
         metavar="TABLE.tsv",

@@ -22,8 +22,8 @@ from ..dicom.source_file import sha256
 from .case import Case, CaseOutput, CaseResult, CaseSeries, CaseStatus, TableRow
 from .case_rows import finding_cells, label_cells, series_row, written_row
 from .convert_case import (
-    MemberMask,
     CaseProducts,
+    MemberMask,
     image_policy,
     make_products,
     refuse_other_header,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,8 @@ from ..core.findings import Code, PipelineError, refuse
 from ..core.team import ProcessEnd
 from ..core.workers import BackgroundCall
 from .dask_worker import ClusterRun, all_versions, end_processes, host_of, look_at_worker, make_on_worker
+from .make_case import make_case
+from .plan import Plan
 from .processes import Attempt, CaseEnd, MakeCase, Places, case_title, with_retry
 
 _CONNECT_S = 10.0  # for the scheduler to answer
@@ -153,6 +155,24 @@ class DaskCluster:
             "ADDRESS on every machine, in the environment of this command; or use --jobs here.",
             where=(self._address,),
         )
+
+
+def make_on_cluster(address: str) -> Callable[[Plan, Sequence[int], Path], Iterator[CaseEnd]]:
+    """Return what makes the cases of a plan on a cluster. address: of its scheduler."""
+
+    def make(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
+        places = {number: plan.case(number).place for number in numbers}
+        sample = Path(plan.case(numbers[0]).images[0].files[0].path)
+        with DaskCluster(address) as cluster:
+            yield from cluster.make_cases(plan.path, numbers, out, places=places, make=make_case, sample=sample)
+
+    return make
+
+
+def require_cluster(address: str) -> None:
+    """See that a scheduler answers, before anything is read. Raises NO_CLUSTER_PACKAGE, NO_CLUSTER."""
+    with DaskCluster(address):
+        pass
 
 
 def _unfit(worker: str, problem: Any, others: int = 0) -> PipelineError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -38,7 +38,7 @@ class CohortOptions:
     layout: str = "pairs"
     labels: str = ""
     separate: bool = False
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     incomplete: Literal["layout", "keep", "leave-out"] = "layout"
     title: str = "cohort"
 

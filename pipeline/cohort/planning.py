@@ -23,7 +23,7 @@ from .links import link
 from .plan import CohortOptions, Plan, private_folder, read_plan, write_plan
 from .privacy import Cleaner
 from .subjects import SubjectRules, name_subjects
-from .table_given import GivenTable, read_given_table
+from .table_given import TableGiven, read_table
 
 _NAMES = "subject names"  # in the index: what subjects were called before
 
@@ -71,14 +71,15 @@ def plan_cohort(request: CohortRequest, index: Index, progress: Progress) -> Pla
     """
     dataset = dataset_of(request.options)
     changes = index.update(request.inputs, progress)
-    facts = {one.key: one for one in index.series()}
-    given = GivenTable() if request.table is None else read_given_table(request.table, facts)
-    facts = {key: replace(one, role=given.roles.get(key, one.role)) for key, one in facts.items()}
+    series = [replace(one, identifiers=() if request.rules.public else one.identifiers) for one in index.series()]
+    given = TableGiven({}, {}, {}, {}) if request.table is None else read_table(request.table, series)
+    series = given.with_roles(series)
+    facts = {one.key: one for one in series}
     rules = request.rules._replace(subjects=given.subjects, sessions=given.sessions, index_salt=index.salt)
-    names = name_subjects([*facts.values()], rules, json.loads(index.meta(_NAMES) or "{}"))
+    names = name_subjects(series, rules, json.loads(index.meta(_NAMES) or "{}"))
     index.set_meta(_NAMES, json.dumps(names.known, sort_keys=True))
     subjects = {key: names.places.get(key, ("", "")) for key in facts}
-    named = [one for one in facts.values() if one.key not in names.refused]
+    named = [one for one in series if one.key not in names.refused]
     links = link(named, index.holds, given.images)
     known = Known(
         facts, links, subjects, index, dataset.layout, dataset.label_map, request.images, dict(names.refused)

@@ -10,19 +10,19 @@ Rules:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from ..core.findings import Code, PipelineError
-from .case import CaseOutput, CaseResult, TableRow
+from ..core.findings import PipelineError
+from .case import CaseResult, TableRow
 from .collect import collect, forget, remove
 from .dataset import dataset_of
 from .index import Index
 from .make_case import CaseMaker, done_folder, refused_result, work_folder
-from .plan import Plan, private_folder
+from .plan import Plan
 from .processes import make_cases_in_processes
 from .resume import CaseJudgement, StoredCase, has_failed, inputs_of, judge_case, stored_case
 from .table import NAME, table_text, write_text

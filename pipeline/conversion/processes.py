@@ -22,7 +22,7 @@ from ..core.team import ENDED, Member, Team, pickled
 from ..core.team_worker import DONE
 from ..core.workers import BackgroundCall, count_cores
 from ..decode.rtstruct.structure_set import count_rois
-from ..dicom.scan import LeftOut, Scan
+from ..dicom.scan import Scan
 from .convert_entry import Batch, Made, Study, Task
 from .option_effects import Asked
 from .product import Entry
@@ -170,7 +170,7 @@ def first_message(batch: Batch, processes: int) -> bytes:
 def _only(found: Scan, entry: Entry) -> Scan:
     """What was scanned with a series that needs no other one: itself, and what may be a plane of it."""
     own = frozenset({entry.series})
-    return Scan((entry.series,), tuple(LeftOut(left.finding, own) for left in found.left_out if own & left.concerns))
+    return Scan((entry.series,), tuple(left._replace(concerns=own) for left in found.left_out if own & left.concerns))
 
 
 def _count_files(entry: Entry, policy: Policy) -> int:

@@ -15,9 +15,9 @@ from typing import Any
 import nibabel
 import numpy as np
 from numpy.typing import NDArray
-from pipeline.cohort.index import Index
 from pydicom import dcmread
 
+from pipeline.cohort.index import Index
 from tests.helpers.cohort_run import PRIVATE, geometry_bytes, rows_of
 from tests.helpers.made_cohort import Expected, MadeCohort
 from tests.helpers.mask_case import PlacedMask, difference
