@@ -18,7 +18,6 @@ from ..core.findings import Code, PipelineError, refuse
 from ..dicom.scan import Scan, Series
 from .convert_entry import Batch, Made, Result
 from .file_names import file_names
-from .mask_references import references_of
 from .option_effects import Asked
 from .partners import Partnership, find_partners
 from .product import Entry
@@ -69,6 +68,8 @@ def convert_with_images(plan: RunPlan, batch: Batch, convert: Convert) -> Genera
 
 def _images(plan: RunPlan, seen: Sequence[SeenImage], asked: Asked) -> list[_Image]:
     """List the images of the inputs that are no masks, and all that masks name, also among those of --source."""
+    from .mask_references import references_of  # which needs pydicom
+
     by_name = {image.name: image for image in seen}
     masks = [entry for entry in plan.entries if entry.name not in by_name]
     inputs = [_Image(e, None, by_name.get(e.name), plan.found) for e in plan.entries if e.series.kind == "image"]
@@ -149,11 +150,11 @@ def _written(images: Sequence[_Image], plan: RunPlan, batch: Batch, convert: Con
     """Write the partners: first those that masks name, then those beside masks; and pass over the others."""
     partners = [i for i in images if i.partnership and (i.seen is None or i.seen.certain or i.partnership.is_source)]
     named = [_apart_from_mask(image, plan, batch) for image in partners if _is_named(image)]
-    beside = [image for image in partners if not _is_named(image)]
+    in_frame = [image for image in partners if not _is_named(image)]
     batch = _of_images(batch, [image.entry.name for image in named])
     yield from _convert_images(named, batch, convert)
-    for made in _convert_images(beside, batch, convert):
-        yield _passed_over(made, beside) if isinstance(made, PipelineError) else made
+    for made in _convert_images(in_frame, batch, convert):
+        yield _passed_over(made, in_frame) if isinstance(made, PipelineError) else made
     for image in images:
         if image not in partners:
             yield from _not_written(image)

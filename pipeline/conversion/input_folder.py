@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from ..core.plain_text import escape_bytes
-from ..dicom.encoding import load
 from ..dicom.scan import Series
 from ..dicom.unread_files import folders_of
 
@@ -64,6 +63,8 @@ def clean_folder(folder: str, series: Series) -> str:
     """
     if folder in ("", ".") or not series.headers:
         return folder
+    from ..dicom.encoding import load  # only here, since pydicom costs more than a small series
+
     try:
         dataset = load(series.headers[0].path, specific_tags=[*_PATIENT])
         patient_id, name = (str(dataset.get(keyword) or "") for keyword in _PATIENT)
