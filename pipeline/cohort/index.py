@@ -20,7 +20,7 @@ from typing import Any
 
 from ..conversion.request import Progress, silent
 from ..dicom.source_file import size_of, written_ns
-from .facts import InputFile, SeriesFacts
+from .facts import InputFile, SeriesFacts, image_digest
 from .facts_json import from_json
 from .store import Store
 from .unread import UnreadFiles
@@ -148,8 +148,15 @@ class Index:
         self._store.set_meta(f"user {name}", value)
 
     def _named(self, facts: SeriesFacts, alike: int | None) -> SeriesFacts:
-        """Facts with what convert would call the mask: its folder, where another series of the study has its description."""
-        if alike is None or facts.role != "mask":
+        """Facts with what other series say: planes that a mask names as its images are images, however few values they hold.
+
+        A mask is called as convert would call it: by its folder, where another series of the study has its description.
+        """
+        if facts.role != "mask" or facts.kind != "image":
+            return facts
+        if facts.uid and self._store.is_named(image_digest(facts.uid)):
+            return replace(facts, role="image", masks=(), series_uids=(), images=())
+        if alike is None:
             return facts
         rows = self._store.db.execute("SELECT facts FROM series WHERE alike = ?", (alike,))
         folders = Counter(self._folder_name(json.loads(text).get("folder", "")) for (text,) in rows)
