@@ -151,7 +151,15 @@ class CohortRun:
 
 
 def make_here(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
-    """Make cases in this process, one after the other."""
+    """Make cases in this process, one after the other.
+
+    Args:
+        plan: what is made.
+        numbers: of the cases.
+        out: the output folder.
+
+    Yields: each number, with what came of the case.
+    """
     with CaseMaker(plan, out) as maker:
         for number in numbers:
             yield number, maker.make(number)
