@@ -148,7 +148,7 @@ def build_record(
         raise ValueError("what was passed over keeps the record it has")
     record = {"Schema": SCHEMA, "Verdict": outcome.verdict, **_head(outcome, product.series, details.looks)}
     if isinstance(product.volume, Mask):
-        record["Type"] = "Mask"
+        record["Type"] = "ROI"  # of the four types that BIDS has of a mask, the one that is true of any
         same = bool((affine_ras == product.grid.ras).all())
         rows = zip(outcome.labels or (), product.volume.segments, strict=True)
         record["Labels"] = [_label(row, segment, same_order=same) for row, segment in rows]
