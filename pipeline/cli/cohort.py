@@ -83,7 +83,7 @@ def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
         judged = cohort_run.judge(only_failed=options.only_failed)
         progress.clear()
         if not options.json:
-            output.print_prose(cohort_text.describe_plan(planned, judged), options)
+            output.print_prose(cohort_text.describe_plan(planned, judged, whole=options.dry_run), options)
         if options.dry_run or only_plan:
             return _end_with_plan(planned, options, only_plan=only_plan)
         numbers = cohort_run.prepare(judged, prune=options.prune)

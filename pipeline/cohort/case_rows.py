@@ -17,7 +17,16 @@ from .privacy import Cleaner
 
 
 def series_row(case: Case, member: CaseSeries, role: str, clean: Callable[[str], str]) -> TableRow:
-    """What a row says of its series, and of the case. role: "image" or "mask"."""
+    """What a row says of its series, and of the case.
+
+    Args:
+        case: that the series is of.
+        member: the series.
+        role: "image" or "mask".
+        clean: takes identifiers out of a text.
+
+    Returns: the row.
+    """
     place = case.place
     row = {
         "subject": place.subject,
