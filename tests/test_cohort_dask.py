@@ -51,6 +51,7 @@ def start(tmp_path: Path, programs: list[subprocess.Popen[bytes]]) -> Start:
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "DASK_LOGGING__DISTRIBUTED": "critical",
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",  # workers that a case may end, before it is given up
         }
         log = tmp_path / f"{program}-{len(programs)}.log"
         with log.open("wb") as file:
@@ -204,12 +205,14 @@ def test_a_scheduler_that_ends_is_refused_and_loses_nothing(
     start_worker(start, scheduler)
     places = places_of(4)
     plan = planned(tmp_path, places, {1: "wait"})
-    with pytest.raises(PipelineError) as refused, DaskCluster(scheduler) as cluster:
-        for number, _ in cluster.make_cases(plan, range(4), tmp_path, places=places, make=make, sample=plan):
-            assert number == 0
-            wait_for((tmp_path / "tried-1").exists)
-            programs[0].kill()
-            before = time.monotonic()
+    with DaskCluster(scheduler) as cluster:
+        ends = cluster.make_cases(plan, range(4), tmp_path, places=places, make=make, sample=plan)
+        assert next(ends)[0] == 0
+        wait_for((tmp_path / "tried-1").exists)
+        programs[0].kill()
+        before = time.monotonic()
+        with pytest.raises(PipelineError) as refused:
+            list(ends)
     assert time.monotonic() - before < LONGEST_S
     assert refused.value.finding.code is Code.NO_CLUSTER
     assert len(list((tmp_path / ".verimask" / "done").iterdir())) == 1

@@ -158,11 +158,11 @@ def _run_part(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     """Collect what the parts of a plan have made, once every case was made."""
     from ..cohort.index import Index
-    from ..cohort.parts import check_parts
+    from ..cohort.parts import check_parts, note_merged
     from ..cohort.plan import private_folder, read_plan
     from ..cohort.run import CohortRun
 
-    _allow(options, "write", "prune")
+    _allow(options, "write", "prune", "no_page")
     path = _plan_path(options)
     out = _out_of(path)
     plan = read_plan(path)
@@ -171,6 +171,7 @@ def _merge(options: argparse.Namespace) -> int:
         run = CohortRun(plan, index, out, overwrite=options.write == "overwrite")
         run.prepare(run.judge(), prune=options.prune)
         run.finish()
+        note_merged(plan, out)
         return _end(run, plan, out, options)
 
 
@@ -289,7 +290,10 @@ def _require_extras(options: argparse.Namespace) -> None:
 
     if options.dask:
         output.refuse_idle(options, only=["jobs"], why="with --dask the workers of the cluster make the cases")
+        from ..cohort.dask_run import require_cluster
+
         require_extra("cluster")
+        require_cluster(options.dask)
     if not options.no_page:
         require_extra("report")
 
@@ -351,4 +355,6 @@ def _plan_path(options: argparse.Namespace) -> Path:
 
 def _out_of(plan: Path) -> Path:
     """The output folder of a plan, which lies in OUT/.verimask/plans/."""
-    return plan.resolve().parents[2]
+    from ..cohort.parts import folder_of
+
+    return folder_of(plan)

@@ -4,8 +4,8 @@ Rules:
 - Before work starts, every worker shows that it has what the results depend on in the same version, and that it sees the plan,
   the output folder and the inputs. One that does not is refused by name.
 - No more cases are submitted than a few for each thread of the workers: a plan of a million stays here.
-- A worker that dies costs its cases a retry, which is Dask's, and results that it held are asked for again; a case whose process ends, or whose workers die again and again, is
-  tried once more alone, and refused by name where that ends too.
+- A worker that dies costs its cases a retry, which is Dask's, and results that it held are asked for again. A case whose process
+  ends, or whose workers die again and again, is tried once more alone, and refused by name where that ends too.
 - However the work ends, the cluster is given back: what was submitted is cancelled, what runs is ended.
 """
 
