@@ -166,7 +166,7 @@ def _merge(options: argparse.Namespace) -> int:
     from ..cohort.plan import private_folder, read_plan
     from ..cohort.run import CohortRun
 
-    _allow(options, "write", "prune")
+    _allow(options, "write", "prune", "no_page")
     path = _plan_path(options)
     plan, out = read_plan(path), folder_of(path)
     with Index(private_folder(out) / "index.sqlite") as index:
@@ -297,6 +297,7 @@ def _require_extras(options: argparse.Namespace) -> None:
         output.refuse_idle(options, only=["jobs"], why="with --dask the workers of the cluster make the cases")
         from ..cohort.dask_run import require_cluster
 
+        require_extra("cluster")
         require_cluster(options.dask)
     if not options.no_page:
         require_extra("report")

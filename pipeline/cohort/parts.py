@@ -236,7 +236,7 @@ def _not_run(plan: Plan, missing: Sequence[int], out: Path) -> PipelineError:
             continue
         titles = [case_title(plan.case(number).place) for number in numbers[:_LISTED]]
         more = f" and {len(numbers) - _LISTED} more" if len(numbers) > _LISTED else ""
-        words = f"part {part} {_STATES[states.get(part, '')]}: {', '.join(titles)}{more} of it not made"
+        words = f"part {part} {_STATES[states.get(part, '')]}; not made: {', '.join(titles)}{more}"
         hint = f"Run it, and merge again: verimask cohort run PLAN --part {part}. On a network disk, wait a minute for it first."
         findings.append(Finding(Code.CASES_NOT_RUN, words, hint, where=(f"--part {part}",)))
     return PipelineError(findings[0], tuple(findings[1:]))
