@@ -27,7 +27,7 @@ import os, sys
 _log = os.open(os.environ["OPENED_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 _tree = os.environ["OPENED_TREE"].rstrip("/") + "/"
 def _hook(event, args):
-    if event == "open" and isinstance(args[0], (str, bytes)):
+    if event == "open" and isinstance(args[0], (str, bytes, os.PathLike)):
         path = os.path.abspath(os.fsdecode(args[0]))
         if path.startswith(_tree):
             os.write(_log, (path + "\\n").encode())
