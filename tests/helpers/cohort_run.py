@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -162,6 +162,5 @@ def geometry_bytes(path: Path) -> bytes:
 
 
 def left_in_work(out: Path) -> list[Path]:
-    """What an ended run should have removed: unfinished and uncollected cases."""
-    folders: Sequence[Path] = [out / PRIVATE / "work", out / PRIVATE / "done"]
-    return [path for folder in folders if folder.exists() for path in folder.iterdir()]
+    """What an ended run should have removed: the files of unfinished and of uncollected cases."""
+    return [path for name in ("work", "done") for path in (out / PRIVATE / name).rglob("*") if path.is_file()]
