@@ -53,8 +53,9 @@ class CohortRunner:
         self.scratch.mkdir(parents=True, exist_ok=True)
 
     def run(self, *arguments: str | Path, watch: Path | None = None) -> Ended:
-        """Run `verimask cohort ARGUMENTS` to its end. watch: a tree whose opened files are listed."""
-        process, begun = self.start(*arguments, watch=watch), time.monotonic()
+        """Run `verimask cohort ARGUMENTS` to its end. watch: a tree whose opened files are listed; in one process then."""
+        jobs = () if watch is None else ("--jobs", "1")
+        process, begun = self.start(*arguments, *jobs, watch=watch), time.monotonic()
         text, _ = process.communicate(timeout=1800)
         return Ended(process.returncode, text, time.monotonic() - begun, self._opened(watch))
 
