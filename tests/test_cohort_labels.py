@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -578,11 +579,55 @@ def test_different_names_stay_different() -> None:
     assert len({fold(name) for name in names}) == len(names)
 
 
+PRECEDENCE = """
+[labels.a]
+value = 1
+names = ["x y"]
+[labels.b]
+value = 2
+codes = ["S:1"]
+[labels.c]
+value = 3
+regex = ["x.*"]
+codes = ["S:2"]
+[ignore]
+names = ["x z"]
+codes = ["S:3"]
+regex = [".*"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "codes_of", "label", "way"),
+    [
+        ("X_Y", ["S:1"], "a", "name"),
+        ("xyz", ["S:1"], "b", "code"),
+        ("xyz", ["S:9"], "c", "regex"),
+        ("X...", [], "c", "regex"),
+        ("y", [], None, "ignored"),
+        ("Xz", ["S:1"], None, "ignored"),
+        ("xyz", ["S:3"], None, "ignored"),
+        ("ax", [], None, "ignored"),
+    ],
+)
+def test_names_come_before_codes_and_codes_before_patterns(
+    name: str, codes_of: list[str], label: str | None, way: str
+) -> None:
+    match = parse_label_map(PRECEDENCE).match(name, codes_of)
+    assert (match.label and match.label.name, match.way) == (label, way)
+
+
+def test_two_codes_of_two_labels_are_refused() -> None:
+    with pytest.raises(PipelineError) as caught:
+        parse_label_map(PRECEDENCE).match("q", ["S:1", "S:2"])
+    assert caught.value.finding.where == ("q", "b", "c")
+
+
 # --- the draft
 
 
 def facts(patient: str, *masks: MaskFact, **more: Any) -> SeriesFacts:
-    key = f"{abs(hash((patient, masks))):016x}"[:16]
+    key = sha256(repr((patient, masks)).encode()).hexdigest()[:16]
     known = SeriesFacts(key, "mask", "rtstruct", "1.2", "RTSTRUCT", 1, "", "", "", "", "", patient, masks=masks)
     return replace(known, **more)
 

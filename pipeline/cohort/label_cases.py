@@ -21,7 +21,7 @@ from ..conversion.merge_products import combine_products, masks_of, origin_of
 from ..conversion.product import Product
 from ..core.findings import Code, Finding
 from ..volume.mask import Array, Mask, Segment, Voxels
-from ..volume.merge import Labels, find_overlaps, name_of, note_overlap, paint, refuse_other_grids
+from ..volume.merge import SegmentLabels, find_overlaps, name_of, note_overlap, paint, refuse_other_grids
 from .label_findings import (
     note_doubled,
     note_ignored,
@@ -157,7 +157,7 @@ class _CaseLabels:
         return cls(label_map, masks, used, volumes, members, segments, _count(volumes, members, nested))
 
     @property
-    def labels(self) -> Labels:
+    def labels(self) -> SegmentLabels:
         """What each mask becomes."""
         return {at: self.segments[value] for value, members in self.members.items() for at in members}
 

@@ -37,7 +37,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from itertools import chain
 from typing import Literal, NamedTuple
@@ -50,6 +50,7 @@ OverlapRule = Literal["order", "refuse", "regions"]
 MatchWay = Literal["name", "code", "regex", "ignored", ""]
 LARGEST_VALUE = 65535  # Segment Number (0062,0004) has 16 bits, and so have the predictions of nnU-Net
 CODE = re.compile(r"\s*[^\s:][^:]*:\s*\S.*")  # SCHEME:VALUE
+_NAMES = 1 << 16  # that are remembered: a cohort has few, each of them many times
 BACKGROUND, IGNORE = "background", "ignore"  # names that mean something in a dataset.json of nnU-Net
 
 
@@ -191,6 +192,7 @@ class LabelMap:
         return fitting[0] if fitting else None
 
 
+@lru_cache(maxsize=_NAMES)
 def fold(name: str) -> str:
     """Return what names are compared by: without case, spaces, underscores, hyphens and signs that nobody sees.
 

@@ -6,7 +6,7 @@ Rules:
 - A voxel that two labels claim is an overlap. It is refused, with its size, unless an order says who gets it: the label
   named first lies on top, and every overlap is reported all the same.
 - The grids must be one grid, at the corners.
-- Whoever has labels of his own, as a cohort has, says which segment of which mask becomes which of them (`Labels`): several
+- Whoever has labels of his own, as a cohort has, says which segment of which mask becomes which of them (`SegmentLabels`): several
   may become one, and what becomes none is background.
 """
 
@@ -22,10 +22,10 @@ import numpy as np
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.limits import SAME_PLACE_MM
 from ..geometry.affine import corner_distance
-from .mask import Array, Mask, Segment, Voxels, smallest_unsigned
+from .mask import Array, Mask, Segment, Voxels, has_bits, smallest_unsigned
 
 # What a segment becomes, by the index of its mask and its number there.
-Labels = Mapping[tuple[int, int], Segment]
+SegmentLabels = Mapping[tuple[int, int], Segment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def merge(
     return Merged(made, tuple(overlaps), findings, source)
 
 
-def paint(masks: Sequence[Mask], labels: Labels, painted: Sequence[Segment]) -> Voxels:
+def paint(masks: Sequence[Mask], labels: SegmentLabels, painted: Sequence[Segment]) -> Voxels:
     """Paint labels one over the other, plane by plane, when the planes are read.
 
     Args:
@@ -213,7 +213,7 @@ def _labels_called(name: str, merged: Sequence[Segment], origins: Sequence[Origi
     return labels if labels and labels <= series else labels | series
 
 
-def find_overlaps(masks: Sequence[Mask], labels: Labels) -> list[Overlap]:
+def find_overlaps(masks: Sequence[Mask], labels: SegmentLabels) -> list[Overlap]:
     """Find every pair of labels that share voxels. Only voxels that two masks claim are looked at.
 
     Args:
@@ -222,34 +222,38 @@ def find_overlaps(masks: Sequence[Mask], labels: Labels) -> list[Overlap]:
 
     Returns: the pairs, by their numbers; a voxel that a label has from several masks counts once.
     """
-    counts: dict[tuple[int, int], int] = {}
+    counts: Counter[tuple[int, int]] = Counter()
     by_number = {segment.number: segment for segment in labels.values()}
     for k in range(masks[0].voxels.shape[2] if masks else 0):
-        if sum(not mask.voxels.is_empty(k) for mask in masks) < 2:
+        planes = {n: mask.voxels.plane(k) for n, mask in enumerate(masks) if not mask.voxels.is_empty(k)}
+        planes = {n: plane for n, plane in planes.items() if has_bits(plane)}
+        if len(planes) < 2:
             continue
-        planes = [mask.voxels.plane(k) for mask in masks]
-        shared = sum((p > 0).astype(np.uint16) for p in planes) > 1
+        shared = sum((plane > 0).astype(np.uint16) for plane in planes.values()) > 1
         if not np.any(shared):
             continue
-        claims = _claims([p[shared] for p in planes], labels)
-        for a, b in combinations(range(len(claims)), 2):
-            both = (claims[a] > 0) & (claims[b] > 0)
-            pairs, times = np.unique(np.stack([claims[a][both], claims[b][both]]), axis=1, return_counts=True)
-            for (x, y), count in zip(pairs.T, times, strict=True):
-                pair = (min(int(x), int(y)), max(int(x), int(y)))
-                counts[pair] = counts.get(pair, 0) + int(count)
+        claims = _claims({n: plane[shared] for n, plane in planes.items()}, labels)
+        for first, second in combinations(claims, 2):
+            both = (first > 0) & (second > 0)
+            if both.any():
+                low, high = np.minimum(first[both], second[both]), np.maximum(first[both], second[both])
+                pairs, times = np.unique(low.astype(np.uint64) << 32 | high, return_counts=True)
+                for pair, count in zip(pairs.tolist(), times.tolist(), strict=True):
+                    counts[pair >> 32, pair & 0xFFFFFFFF] += count
     return [Overlap(by_number[a], by_number[b], count) for (a, b), count in sorted(counts.items())]
 
 
-def _claims(values: Sequence[Array], labels: Labels) -> list[Array]:
-    """The labels that each mask claims voxels for. values: of each mask, (n,). A label is claimed once for a voxel."""
-    claims = [np.zeros(of_mask.shape, np.uint32) for of_mask in values]
+def _claims(values: Mapping[int, Array], labels: SegmentLabels) -> list[Array]:
+    """The labels that masks claim voxels for. values: of each mask, (n,). A label is claimed once for a voxel."""
+    claims = {n: np.zeros(of_mask.shape, np.uint32) for n, of_mask in values.items()}
     for (n, old), segment in labels.items():
-        claims[n][values[n] == old] = segment.number
+        if n in claims:
+            claims[n][values[n] == old] = segment.number
+    some = [claim for claim in claims.values() if claim.any()]
     if len({segment.number for segment in labels.values()}) < len(labels):  # several segments become one label
-        for a, b in combinations(range(len(claims)), 2):
-            claims[b][claims[b] == claims[a]] = 0
-    return claims
+        for first, second in combinations(some, 2):
+            second[second == first] = 0
+    return some
 
 
 def note_overlap(overlap: Overlap, ranks: Mapping[int, int]) -> Finding:
