@@ -24,8 +24,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.fileset import FileSet
 
-from pipeline.cohort.case import CaseOutput, CaseResult, Place
-from pipeline.cohort.facts import GridFact, InputFile, MaskFact, SeriesFacts, image_digest
+from pipeline.cohort.facts import GridFact, MaskFact, SeriesFacts, image_digest
 from pipeline.cohort.facts_json import from_json, to_json, to_packed
 from pipeline.cohort.index import Changes, Index
 from pipeline.core.findings import Code, Exit, PipelineError
@@ -609,17 +608,14 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
 
 
 def test_results_and_values_are_kept(tmp_path: Path) -> None:
-    place = Place("s1", "", "ct", alone=True)
-    output = CaseOutput("s1/image.nii.gz", 3, "ab")
-    result = CaseResult("k", place, "DONE", ({"subject": "s1"},), (output,), {"/in/a": "cd"})
-    files = (InputFile("/in/a", 3, 4),)
+    result = {"key": "k", "times": {"s1/image.nii.gz": 3}}
     with index_in(tmp_path) as index:
-        index.put_result("one", result, "options", "1.0", files)
-        index.put_result("two", result._replace(status="REFUSED"), "options", "1.0", ())
+        index.put_result("one", result, {})
+        index.put_result("two", {}, {})
         index.drop_result("two")
         index.set_meta("name", "value")
     with index_in(tmp_path) as index:
-        assert index.results() == {"one": (result, "options", "1.0", files)}
+        assert index.results() == {"one": result}
         assert (index.meta("name"), index.meta("other"), index.meta("salt")) == ("value", None, None)
 
 

@@ -16,25 +16,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any
 
 from ..conversion.request import Progress, silent
 from ..dicom.source_file import size_of, written_ns
-from .case import CaseResult
 from .facts import InputFile, SeriesFacts, image_digest
 from .facts_json import from_json
 from .store import Store
 from .unread import UnreadFiles
 from .update_index import Changes, Update
-
-
-class StoredResult(NamedTuple):
-    """What came of a case, and with which options, version and inputs."""
-
-    result: CaseResult
-    options: str
-    version: str
-    inputs: tuple[InputFile, ...]
 
 
 class Index:
@@ -75,6 +65,11 @@ class Index:
         out = os.path.dirname(private)
         is_below = any(out.startswith(os.path.join(os.path.realpath(given), "")) for given in inputs)
         return Update(self._store, inputs, [private, out] if is_below else [private], progress).run()
+
+    @property
+    def salt(self) -> bytes:
+        """What patient digests are made with; b"" before the first update."""
+        return bytes.fromhex(self._store.meta("salt") or "")
 
     def series(self) -> Iterator[SeriesFacts]:
         """Give the facts of every series and bundle, in the order of their keys."""
@@ -123,34 +118,21 @@ class Index:
         self._store.db.executemany("UPDATE files SET sha256 = ? WHERE id = ?", rows)
         self._store.commit()
 
-    def results(self) -> dict[str, StoredResult]:
-        """Get what came of the cases, by case ID."""
-        rows = self._store.db.execute("SELECT case_id, result, options, version, inputs FROM results ORDER BY case_id")
-        return {
-            case_id: StoredResult(
-                CaseResult.from_json(json.loads(result)),
-                options,
-                version,
-                tuple(InputFile(*file) for file in json.loads(inputs)),
-            )
-            for case_id, result, options, version, inputs in rows
-        }
+    def results(self) -> dict[str, dict[str, Any]]:
+        """Get what is kept of every case, by case ID."""
+        rows = self._store.db.execute("SELECT case_id, result FROM results ORDER BY case_id")
+        return {case_id: json.loads(result) for case_id, result in rows}
 
-    def put_result(
-        self, case_id: str, result: CaseResult, options: str, version: str, inputs: Sequence[InputFile]
-    ) -> None:
+    def put_result(self, case_id: str, result: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
         """Keep what came of a case; on disk when this returns.
 
         Args:
             case_id: which case.
-            result: what came of it.
-            options: digest of the options it was made with.
-            version: of verimask.
-            inputs: the files it was made of, as they were.
+            result: what is kept of it.
+            hashes: SHA-256 of the files it was made of, by path.
         """
-        values = case_id, json.dumps(result.as_json()), options, version, json.dumps([list(file) for file in inputs])
-        self._store.db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", values)
-        self._store.commit()
+        self._store.db.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (case_id, json.dumps(result)))
+        self.remember_hashes(hashes)
 
     def drop_result(self, case_id: str) -> None:
         """Forget what came of a case."""

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,6 +53,11 @@ class Series:
     def get(self, keyword: str, default: Any = None) -> Any:
         """The value of the first instance that has one."""
         return next((h.values[keyword] for h in self.headers if keyword in h.values), default)
+
+    def holds_some_of_each(self, images: Sequence[Collection[Hashable]]) -> bool:
+        """Whether one of each of these sets of SOP Instance UIDs is that of a frame of it."""
+        own = {frame.sop_instance_uid for frame in self.frames}
+        return all(not own.isdisjoint(uids) for uids in images)
 
     @property
     def number(self) -> int | None:

@@ -9,8 +9,9 @@ Rules:
 
 from __future__ import annotations
 
+from .cohort_page import make_cohort_page
 from .group import make_group_page
 from .page import make_page
 from .record import find_outcomes
 
-__all__ = ["find_outcomes", "make_group_page", "make_page"]
+__all__ = ["find_outcomes", "make_cohort_page", "make_group_page", "make_page"]

@@ -180,11 +180,11 @@ def find_middle(mask: Volume | None, shape: Sequence[int]) -> tuple[int, int, in
             counts[0] += inside.sum(axis=1)
             counts[1] += inside.sum(axis=0)
             counts[2][k] = inside.sum()
-    i, j, k = (_middle_plane(along) for along in counts)
+    i, j, k = (middle_plane(along) for along in counts)
     return i, j, k
 
 
-def _middle_plane(counts: Matrix) -> int:
+def middle_plane(counts: Matrix) -> int:
     """Find the plane of the centroid along one axis. counts: (n,) labelled voxels in each plane.
 
     A centroid may lie outside of what it is the centre of: then it is the nearest plane that has voxels.

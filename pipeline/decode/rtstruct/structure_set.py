@@ -135,7 +135,7 @@ def read_one(series: Series) -> StructureSet:
 def read(header: Header) -> StructureSet:
     """Read one file. Raises PipelineError(CORRUPT_FILE)."""
     file, dataset = header.path.name, _load(header)
-    series = tuple(_referenced_series(dataset))
+    series = tuple(list_referenced_series(dataset))
     listed = _number(dataset, "StructureSetROISequence", "ROINumber")
     drawn = _number(dataset, "ROIContourSequence", "ReferencedROINumber")
     observed = _number(dataset, "RTROIObservationsSequence", "ReferencedROINumber").items
@@ -244,7 +244,8 @@ def _load(header: Header) -> Dataset:
         ) from error
 
 
-def _referenced_series(dataset: Dataset) -> Iterator[ReferencedSeries]:
+def list_referenced_series(dataset: Dataset) -> Iterator[ReferencedSeries]:
+    """List what its Referenced Frame of Reference Sequence (3006,0010) names, in the order of the file."""
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():
             for item in study.get("RTReferencedSeriesSequence") or ():

@@ -1,0 +1,201 @@
+"""Read cohort.tsv, and put its rows together as the cases that a page shows.
+
+Rules:
+- The columns are those of the table's head: this room does not know what wrote it. Every value is text to be escaped.
+- Rows of one subject, session and case are one case; a series that is in no case is shown on its own.
+- A file is shown only where it lies below the table's folder and has the SHA-256 of its row.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256 as new_sha256
+from pathlib import Path, PurePosixPath
+
+from ..core.findings import Code, PipelineError, refuse
+from ..dicom.source_file import sha256
+from .file_memory import FileMemory
+from .record import VERDICTS
+
+TABLE = "cohort.tsv"
+TableLine = Mapping[str, str]  # one row of the table, by column
+
+_NEEDED = (
+    "subject", "session", "case", "status", "role", "mask", "label", "link", "verdict", "code", "message", "ml",
+    "output", "sha256", "key",
+)  # fmt: skip
+_STATUSES = ("REFUSED", "AMBIGUOUS", "NO_IMAGE", "INCOMPLETE", "DONE", "NO_MASK", "LEFT_OUT")  # the odd ones first
+UNPROVEN = "UNPROVEN"  # an output is gone, or is not the one of the table
+_DIGEST = 16  # hexadecimal digits that tell one state of a case's files from another
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PageCase:
+    """One case of the page. rows: of the table, at least one. problems: what is wrong with its files, by output path."""
+
+    subject: str
+    session: str
+    name: str
+    rows: tuple[TableLine, ...]
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """The worst status of its rows; one that is not known counts as odd."""
+        return min((row["status"] for row in self.rows), key=lambda s: _STATUSES.index(s) if s in _STATUSES else 0)
+
+    @property
+    def verdict(self) -> str:
+        """The worst verdict of its rows, "" where none has one."""
+        return min((r["verdict"] for r in self.rows if r["verdict"] in VERDICTS), key=VERDICTS.index, default="")
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Every code of its rows once, in their order."""
+        return tuple(dict.fromkeys(c for row in self.rows for c in re.split(r"[\s,;]+", row["code"]) if c))
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row["message"] for row in self.rows if row["message"]))
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(row["link"] for row in self.rows if row["link"]))
+
+    @property
+    def key(self) -> str:
+        """The key of its first row, which is that of its image."""
+        return self.rows[0]["key"]
+
+    @property
+    def images(self) -> tuple[TableLine, ...]:
+        return tuple(row for row in self.rows if row["role"] == "image")
+
+    @property
+    def masks(self) -> tuple[TableLine, ...]:
+        return tuple(row for row in self.rows if row["role"] == "mask")
+
+    @property
+    def state(self) -> str:
+        """What tells this state of its files from another: a digest of those that the table has, "" for none."""
+        digests = [row["sha256"] for row in self.rows if row["sha256"]]
+        return new_sha256(" ".join(digests).encode()).hexdigest()[:_DIGEST] if digests else ""
+
+    @property
+    def name_parts(self) -> tuple[str, str, str]:
+        return self.subject, self.session, self.name
+
+
+def ml_of(row: TableLine) -> float | None:
+    """The volume of a row, None where it has none."""
+    try:
+        volume = float(row["ml"])
+    except ValueError:
+        return None
+    return volume if math.isfinite(volume) and volume >= 0 else None
+
+
+def read_cases(out: Path, memory: FileMemory) -> tuple[PageCase, ...]:
+    """Read the table of a cohort and check the files it names. Raises NO_SUCH_INPUT, NOT_A_COHORT.
+
+    The cases are sorted by subject, session and name, numbers by their value.
+    """
+    rows = read_rows(out / TABLE)
+    groups: dict[tuple[str, ...], list[TableLine]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault(_group_of(row, number), []).append(row)
+    cases = (_make_case(out, group, memory) for group in groups.values())
+    return tuple(sorted(cases, key=lambda c: [_natural(part) for part in (*c.name_parts, c.key)]))
+
+
+def read_rows(path: Path) -> list[TableLine]:
+    """Read the rows of cohort.tsv. Raises NO_SUCH_INPUT, NOT_A_COHORT."""
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except OSError as error:
+        raise refuse(
+            Code.NO_SUCH_INPUT,
+            f"{path.name} cannot be read: {error.strerror or error}",
+            "Give the folder that verimask cohort wrote to.",
+            where=(path.name,),
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _not_a_cohort(path, "it is not UTF-8") from error
+    head = lines[0].rstrip("\r").split("\t")
+    missing = [column for column in _NEEDED if column not in head]
+    if missing:
+        raise _not_a_cohort(path, f"it has no column {missing[0]}")
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip("\r"):
+            continue
+        cells = line.rstrip("\r").split("\t")
+        if len(cells) != len(head):
+            raise _not_a_cohort(path, f"line {number} has {len(cells)} columns, and its head {len(head)}")
+        rows.append(dict(zip(head, cells, strict=True)))
+    return rows
+
+
+def _group_of(row: TableLine, number: int) -> tuple[str, ...]:
+    if row["case"] or row["output"]:
+        return row["subject"], row["session"], row["case"]
+    return "series", row["key"] or str(number)
+
+
+def _make_case(out: Path, rows: Iterable[TableLine], memory: FileMemory) -> PageCase:
+    ordered = tuple(sorted(rows, key=lambda row: row["role"] != "image"))
+    problems = {}
+    for row in ordered:
+        if row["output"] and row["output"] not in problems:
+            problems[row["output"]] = _problem_of(out, row, memory)
+    first = ordered[0]
+    found = {path: words for path, words in problems.items() if words}
+    return PageCase(first["subject"], first["session"], first["case"], ordered, found)
+
+
+def _problem_of(out: Path, row: TableLine, memory: FileMemory) -> str:
+    """Say what is wrong with the file of a row; "" for nothing."""
+    path = locate(out, row["output"])
+    if path is None:
+        return f"{row['output']} is no path below the folder of {TABLE}"
+    try:
+        digest = memory.read(path, f"sha256 {row['output']}", sha256)
+    except OSError:
+        return f"{row['output']} is gone, or cannot be read"
+    if digest != row["sha256"]:
+        return f"{row['output']} is not the file of {TABLE}: its SHA-256 is another"
+    return ""
+
+
+def locate(out: Path, relative: str) -> Path | None:
+    """Find a file that the table names; None where that would lie outside of its folder."""
+    parts = PurePosixPath(relative).parts
+    if (
+        not parts
+        or relative.startswith("/")
+        or "\\" in relative
+        or ":" in parts[0]
+        or ".." in parts
+        or "\0" in relative
+    ):
+        return None
+    path = out.joinpath(*parts)
+    return path if path.resolve().is_relative_to(out.resolve()) else None
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """A key that sorts P2 before P10."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    return [(0, int(p), p) if p.isdecimal() and p.isascii() else (1, 0, p) for p in parts]
+
+
+def _not_a_cohort(path: Path, why: str) -> PipelineError:
+    return refuse(
+        Code.NOT_A_COHORT,
+        f"{path.name} is not the table of a cohort: {why}",
+        "Run verimask cohort again, which writes it.",
+        where=(path.name,),
+    )
