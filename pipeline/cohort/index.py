@@ -44,7 +44,7 @@ class Index:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._store.close(error)
 
     def close(self) -> None:
         """Close it, so that another process can open it."""
