@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,8 +30,9 @@ from .pictures import hex_of
 from .ratings import COLUMNS, RATINGS, VALUES, Rating, match_ratings, read_ratings
 
 _REMEMBERED = "files.json"  # beside the kept pictures
+_NO_CUTS = '<script type="application/json" id="cuts">{}</script>'  # no value can be this text: they are all escaped
 _KEPT = re.compile("[0-9a-f]{64}[.]json")
-_MOST_PICTURES = 24_000_000  # characters of all pictures, large ones last: so 1 000 cases stay under 30 MB
+_MOST_BYTES = 28_000_000  # of a page, before large pictures of further cases are left out
 _MOST_PLOTS = 30  # labels that are plotted before the rest is folded away
 _NOT_IN_DETAILS = (
     "subject",
@@ -182,7 +184,7 @@ def _render(
     groups = list(_GROUPS)
     shown.sort(key=lambda s: groups.index(s.group))
     counts = Counter(s.group for s in shown)
-    return render(
+    page = render(
         "cohort.html",
         title="Cohort",
         shown=shown,
@@ -195,8 +197,8 @@ def _render(
         rule=RULE,
         choices=_list_choices(shown, plots),
         data=_make_data(shown, plots, rated, others),
-        cuts=_choose_cuts(shown),
     )
+    return page.replace(_NO_CUTS, _NO_CUTS.replace("{}", _dump_cuts(shown, _MOST_BYTES - len(page.encode()))))
 
 
 def _group_of(case: PageCase, has_outlier: bool) -> str:
@@ -254,17 +256,17 @@ def _list_choices(shown: Sequence[ShownCase], plots: Sequence[Any]) -> dict[str,
     }
 
 
-def _choose_cuts(shown: Sequence[ShownCase]) -> dict[int, list[Any]]:
-    """The large pictures, those of odd cases first, as many as a page may hold."""
-    found: dict[int, list[Any]] = {}
-    left = _MOST_PICTURES - sum(len(one.pictures.row.webp) for one in shown if one.pictures)
+def _dump_cuts(shown: Sequence[ShownCase], most: int) -> str:
+    """The large pictures by the number of the case, those of odd cases first, as JSON of `most` bytes or less."""
+    parts: list[str] = []
     for one in shown:
         if one.pictures is not None:
-            left -= sum(len(cut.webp) for cut in one.pictures.cuts)
-            if left < 0:
+            part = json.dumps({one.number: one.pictures.cuts})[1:-1].replace("<", "\\u003c")
+            most -= len(part) + 1
+            if most < 0:
                 break
-            found[one.number] = [list(cut) for cut in one.pictures.cuts]
-    return found
+            parts.append(part)
+    return f"{{{','.join(parts)}}}"
 
 
 def _make_data(

@@ -153,7 +153,7 @@ body.addEventListener("click", ({ target }) => {
   else if ("note" in target.dataset) askNote(n);
   else if (!target.closest("button") || target.matches(".open")) { if (!String(getSelection())) showCase(n); }
 });
-body.addEventListener("focusin", ({ target }) => { const row = target.closest("tr"); if (row !== current) enter(row, false); });
+body.addEventListener("focusin", ({ target }) => { const row = target.closest("tr"); if (shownCase === null && row !== current) enter(row, false); });
 
 // Details.
 function showCase(n) {
@@ -200,6 +200,8 @@ function showCase(n) {
 const across = (svg, event, width) => { const box = svg.getBoundingClientRect(); return (event.clientX - box.left) / box.width * width; };
 document.querySelectorAll("svg[data-plot]").forEach((svg) => { svg.onclick = (event) => {
   event.preventDefault();
+  const link = event.target.closest("a");
+  if (link) { lead(Number(link.getAttribute("href").slice(2))); return; }
   const x = across(svg, event, svg.viewBox.baseVal.width), dots = data.dots[svg.dataset.plot];
   lead(dots.reduce((best, dot) => Math.abs(dot[1] - x) < Math.abs(best[1] - x) ? dot : best)[0]);
 }; });
