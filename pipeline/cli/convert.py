@@ -90,7 +90,7 @@ def _convert(options: argparse.Namespace, given: list[str], policy: Policy, pane
     progress.clear()
     _write_page(made, options)
     if options.json:
-        output.print_json(made.record)
+        output.print_json(output.outcome_as_json(made))
     else:
         output.print_outcome(made, options)
     return _exit_of(made, options)
@@ -158,6 +158,7 @@ def _read_request(options: argparse.Namespace) -> Request:
         clean=options.clean,
         merge=options.merge,
         order=_split_names(options.order) or (),
+        images=options.images,
     )
 
 
@@ -210,32 +211,49 @@ def _read_policy(options: argparse.Namespace) -> Policy:
 
 def _report_many(results: Iterable[Result], progress: output.ProgressLine, options: argparse.Namespace) -> int:
     """Print what comes of many conversions as it comes, and return the exit code of all."""
+    from ..conversion.record import Outcome
+    from ..conversion.unwritten_images import UnwrittenImage
     from ..core.findings import PipelineError
     from .text import describe_summary
 
     done: list[Outcome] = []
+    images: list[UnwrittenImage] = []
     refused: list[PipelineError] = []
     for result in results:
-        made = None if isinstance(result, PipelineError) else result
-        error = result if isinstance(result, PipelineError) else _try_to_write_page(result, options)
-        progress.clear()
-        if made is not None:
-            done.append(made)
+        error = result if isinstance(result, PipelineError) else None
+        if isinstance(result, Outcome):
+            done.append(result)
+            error = _try_to_write_page(result, options)
+        elif isinstance(result, UnwrittenImage):
+            images.append(result)
         if error is not None:
             refused.append(error)
+        progress.clear()
         if not options.json:
-            _print_result(made, error, options)
+            _print_result(result, error, options)
     progress.clear()
     if options.json:
-        output.print_json([*(o.record for o in done), *(output.refusal_as_json(e, options) for e in refused)])
+        output.print_json(
+            [
+                *map(output.outcome_as_json, done),
+                *(image.as_json() for image in images),
+                *(output.refusal_as_json(e, options) for e in refused),
+            ]
+        )
     else:
-        output.print_lines(describe_summary(done, refused), options)
+        output.print_lines(describe_summary(done, images, refused), options)
     return output.exit_of_many([_exit_of(made, options) for made in done], refused)
 
 
-def _print_result(made: Outcome | None, error: PipelineError | None, options: argparse.Namespace) -> None:
-    if made is not None:
-        output.print_outcome(made, options)
+def _print_result(result: Result, error: PipelineError | None, options: argparse.Namespace) -> None:
+    """Print a result, and what kept its page from being written."""
+    from ..conversion.record import Outcome
+    from ..conversion.unwritten_images import UnwrittenImage
+
+    if isinstance(result, Outcome):
+        output.print_outcome(result, options)
+    elif isinstance(result, UnwrittenImage):
+        output.print_unwritten(result, options)
     if error is not None:
         output.print_refusal(error, options)
 

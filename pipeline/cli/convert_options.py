@@ -33,6 +33,34 @@ def add_options(p: argparse.ArgumentParser) -> None:
     output.add_common(p)
 
 
+def add_policy_options(p: argparse.ArgumentParser) -> None:
+    """Add those that say what becomes of irregular series and how results are checked, for commands that convert many."""
+    from ..core.policy import default
+
+    _add_irregular(p)
+    g = p.add_argument_group("masks and proof")
+    _add_choice(
+        g, "--resample", help="a mask that does not fit its image in whole voxels: refuse, or take the nearest ones"
+    )
+    g.add_argument(
+        "--same-frame",
+        action="store_true",
+        help="masks and images name different Frames of Reference, and you know that they are one; they stay unconfirmed",
+    )
+    _add_fractional(g)
+    _add_interpolate(g)
+    g.add_argument("--allow-empty", action="store_true", help="write a mask that holds one value only")
+    _add_choice(g, "--crosscheck", help="what dicom2nifti is asked: its affine (default), every voxel, nothing")
+    g.add_argument(
+        "--gzip-level",
+        type=int,
+        metavar="0-9",
+        default=default("gzip_level"),
+        help="of the files: 0 to 3 fast, 4 to 9 small",
+    )
+    g.add_argument("--keep-disputed", action="store_true", help="keep files that a witness disputes")
+
+
 def _add_choice(g: argparse._ArgumentGroup, *option: str, help: str, dest: str | None = None) -> None:
     """Add an option whose choices and default are those of a Policy field; `dest` names the field where it is not the option's own."""
     from ..core.policy import choices, default
@@ -45,6 +73,9 @@ def _add_which(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("which, and what of it")
     output.add_series_choice(g)
     g.add_argument("--rois", metavar="NAME,…", help="names or numbers of ROIs, segments or masks; all by default")
+    g.add_argument(
+        "--images", action="store_true", help="with -o a folder: write the images of masks too, masks on the same grids"
+    )
     _add_choice(g, "--as", dest="as_", help="labels as stored (default), or grey values with their rescale")
     _add_choice(
         g,
@@ -62,7 +93,7 @@ def _add_which(p: argparse.ArgumentParser) -> None:
     _add_segments(g)
 
 
-def _add_segments(g: argparse._ArgumentGroup) -> None:
+def _add_fractional(g: argparse._ArgumentGroup) -> None:
     from ..core.policy import default
 
     g.add_argument(
@@ -72,6 +103,17 @@ def _add_segments(g: argparse._ArgumentGroup) -> None:
         metavar="PART|keep",
         help="fractional SEG: from which part of its maximum a voxel is inside (0.5), or keep the values",
     )
+
+
+def _add_interpolate(g: argparse._ArgumentGroup) -> None:
+    g.add_argument("--interpolate", action="store_true", help="RTSTRUCT: fill between contours that lie between planes")
+    g.add_argument(
+        "--mm-per-unit", type=float, metavar="MM", help="Mimics bundle: length of its unit, where it does not say"
+    )
+
+
+def _add_segments(g: argparse._ArgumentGroup) -> None:
+    _add_fractional(g)
     _add_choice(
         g,
         "--combine",
@@ -83,10 +125,7 @@ def _add_segments(g: argparse._ArgumentGroup) -> None:
         metavar="NAME,…",
         help="with --merge: what lies on top, the first of all others: labels, or series by UID, number, folder or file",
     )
-    g.add_argument("--interpolate", action="store_true", help="RTSTRUCT: fill between contours that lie between planes")
-    g.add_argument(
-        "--mm-per-unit", type=float, metavar="MM", help="Mimics bundle: length of its unit, where it does not say"
-    )
+    _add_interpolate(g)
 
 
 def _add_export(p: argparse.ArgumentParser) -> None:

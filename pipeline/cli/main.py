@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ..core.plain_text import prepare_streams
-from . import check, convert, diagnose, explain, export, mimics, output, report, selftest, series
+from . import check, cohort, convert, diagnose, explain, export, mimics, output, report, selftest, series
 
 _EPILOG = """\
 exit codes
@@ -32,6 +32,7 @@ examples
   verimask convert EXPORT_DIR -o liver.nii.gz         the mask in it, as NIfTI, proven
   verimask convert MASK_DIR --source CT_DIR -o m.nii.gz    on the grid of the images it was drawn on
   verimask convert STUDY_DIR -o nifti/                everything in a study
+  verimask cohort PATIENTS_DIR -o dataset/            everything of all patients, as pairs of image and masks
 """
 _GARBAGE_AFTER = (
     50_000  # new objects: modules and headers are kept, and looking through them at every 700 finds nothing
@@ -114,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     convert.add(commands, _EPILOG)
-    for command in (series, report, explain, diagnose, check, export, selftest, mimics):
+    for command in (cohort, series, report, explain, diagnose, check, export, selftest, mimics):
         command.add(commands)
     return parser
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..conversion.record import Outcome
+    from ..conversion.unwritten_images import UnwrittenImage
     from ..core.findings import Finding, PipelineError
 
 _COLOURS = re.compile("(\033\\[(?:1;3[0-9]|0)m)")  # of `text`
@@ -168,9 +169,22 @@ def print_refusal(error: PipelineError, options: argparse.Namespace) -> None:
     from ..core.findings import PipelineError
     from .text import describe_refusal
 
-    error = PipelineError(replace(error.finding, hint=keep_known_options(error.finding.hint, options)), error.others)
+    hint = keep_known_options(error.finding.hint, options)
+    error = PipelineError(replace(error.finding, hint=hint), error.others, error.folder)
     lines = describe_refusal(error, colour=wants_colour(sys.stderr), width=measure_width())
     print("\n".join(map(_disarm, lines)), file=sys.stderr)
+
+
+def print_unwritten(image: UnwrittenImage, options: argparse.Namespace) -> None:
+    """Print the line of an image that was not written, unless --quiet."""
+    from .text import describe_unwritten
+
+    print_lines([describe_unwritten(image, colour=wants_colour(sys.stdout))], options)
+
+
+def outcome_as_json(made: Outcome) -> dict[str, Any]:
+    """Make the JSON of a conversion: its record, with the folder as whoever gave the inputs knows it."""
+    return made.record | ({"Folder": made.folder} if made.folder else {})
 
 
 def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[str, Any]:
@@ -178,6 +192,7 @@ def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[s
     return {
         "Verdict": "REFUSED",
         "Exit": int(error.exit),
+        **({"Folder": error.folder} if error.folder else {}),
         "Findings": findings_as_json((error.finding, *error.others), options),
     }
 

@@ -13,11 +13,20 @@ from math import prod
 from typing import Any
 
 from ..conversion.record import Outcome, sidecar_of
+from ..conversion.unwritten_images import UnwrittenImage
 from ..core.findings import Exit, Finding, PipelineError, Severity
 from ..crosscheck.agreement import Agreement
 from ..volume.label_table import LabelRow
 
-_COLOUR = {"VERIFIED": "32", "UNCONFIRMED": "33", "DISPUTED": "31", "REFUSED": "31", "SKIPPED": "36"}
+_COLOUR = {
+    "VERIFIED": "32",
+    "UNCONFIRMED": "33",
+    "DISPUTED": "31",
+    "REFUSED": "31",
+    "SKIPPED": "36",
+    "PARTNER": "36",
+    "PASSED": "36",
+}
 _HANG = 2
 _DEEP = 8  # columns: what is further in hangs under a verdict, and is no entry of a list
 _MOST_VALUES = 11  # labels that are named one by one in the line of the verdict
@@ -38,7 +47,9 @@ def describe_outcome(outcome: Outcome, *, colour: bool = False, width: int = 100
     """
     if outcome.verdict == "SKIPPED":
         disputed = ", and is DISPUTED" if outcome.exit is Exit.DISPUTED else ""
-        return [_paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there{disputed}"]
+        return [
+            _paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there{disputed}{_from(outcome.folder)}"
+        ]
     hang = " " * (len(outcome.verdict) + _HANG)
     findings = [f for f in outcome.findings if not _is_left_out_file(f)]
     return [
@@ -55,7 +66,25 @@ def _head(outcome: Outcome, colour: bool) -> str:
     """The verdict, and what the file is."""
     size = " × ".join(map(str, outcome.shape))
     labels = "" if outcome.labels is None else "  labels " + _range([0, *(row.value for row in outcome.labels)])
-    return f"{_paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}"
+    return f"{_paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}{_from(outcome.folder)}"
+
+
+def _from(folder: str) -> str:
+    """Where in the inputs it lies; nothing where that is the input itself."""
+    return "" if folder in ("", ".") else f"  from {folder}"
+
+
+def describe_unwritten(image: UnwrittenImage, *, colour: bool = False) -> str:
+    """Describe an image that was not written, in one line.
+
+    Args:
+        image: an image series among masks.
+        colour: whether its word is painted, by the codes of a terminal.
+
+    Returns:
+        The line.
+    """
+    return f"{_paint(image.verdict, colour)}  {image.series}{_from(image.folder)}  {image.message}; {image.hint}"
 
 
 def _describe_proof(outcome: Outcome) -> list[str]:
@@ -164,7 +193,7 @@ def describe_refusal(error: PipelineError, *, colour: bool = False, width: int =
         Lines without line ends.
     """
     finding = error.finding
-    lines = [f"{_paint('REFUSED', colour)}  {finding.code.name}"]
+    lines = [f"{_paint('REFUSED', colour)}  {finding.code.name}{_from(error.folder)}"]
     hang = " " * len("REFUSED  ")
     lines += _wrap(_sentence(finding), hang, width)
     if finding.measured is not None:
@@ -181,10 +210,21 @@ def describe_refusal(error: PipelineError, *, colour: bool = False, width: int =
     return lines
 
 
-def describe_summary(done: Sequence[Outcome], refused: Sequence[PipelineError]) -> list[str]:
-    """Count the verdicts of many conversions in one line."""
+def describe_summary(
+    done: Sequence[Outcome], images: Sequence[UnwrittenImage], refused: Sequence[PipelineError]
+) -> list[str]:
+    """Count in one line what became of many conversions.
+
+    Args:
+        done: what was written, or was there already.
+        images: that were not written, and need not be.
+        refused: what was not.
+
+    Returns:
+        The line.
+    """
     counts: dict[str, int] = {}
-    for name in [*(o.verdict for o in done), *("REFUSED" for _ in refused)]:
+    for name in [*(o.verdict for o in done), *("REFUSED" for _ in refused), *(i.verdict for i in images)]:
         counts[name] = counts.get(name, 0) + 1
     return [", ".join(f"{n} {name}" for name, n in counts.items())]
 

@@ -17,7 +17,7 @@ CaseStatus = Literal["DONE", "INCOMPLETE", "REFUSED", "AMBIGUOUS", "NO_IMAGE", "
 # The columns of cohort.tsv, one row for each image and mask of a case, and for each series that is in no case.
 COLUMNS = (
     "subject", "session", "case", "status", "role", "series", "kind", "mask", "label", "link", "verdict", "code", "message",
-    "voxels", "ml", "grid", "folder", "output", "sha256", "inputs_sha256", "key", "image",
+    "voxels", "ml", "grid", "folder", "output", "sha256", "inputs_sha256", "key", "image", "modality", "channel",
 )  # fmt: skip
 
 TableRow = dict[str, str]  # of cohort.tsv, by column; a missing one is empty
@@ -33,7 +33,12 @@ class Place(NamedTuple):
 
 
 class CaseSeries(NamedTuple):
-    """One series of a case. link: why it belongs to it, "" for the image itself. channel: of an image, from 0."""
+    """One series of a case.
+
+    link: why it belongs to it, "" for the image itself; of unread files ("unread" is their kind) the key of the series that
+    they may be a plane of. channel: of an image, from 0; channel_name: by the rule of the user, "" without. description: what
+    says how an image was made. mask_name: of a mask series.
+    """
 
     key: str
     kind: str
@@ -41,7 +46,11 @@ class CaseSeries(NamedTuple):
     folder: str
     link: str
     files: tuple[InputFile, ...]
+    modality: str = ""
+    description: str = ""
+    mask_name: str = ""
     channel: int = 0
+    channel_name: str = ""
 
 
 class Case(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +20,9 @@ from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
 from ..core.workers import count_cores
 from ..crosscheck.panel import Panel
-from .convert_entry import Batch, Result, is_resampled, write_items
+from .convert_entry import Batch, Made, Result, is_resampled, write_items
 from .file_names import merged_name
+from .images_of_masks import convert_with_images
 from .looks import Looks
 from .one_series import refuse_broken
 from .option_effects import Asked, everything, refuse_idle
@@ -104,7 +106,8 @@ def convert_all(
             are the same whatever it is.
 
     Returns:
-        The outcome of every file that was written or passed over, and every refusal, named.
+        The outcome of every file that was written or passed over, and every refusal, named. Images among masks that were not
+        written are in neither: `convert_each` yields them.
 
     Raises:
         PipelineError: where nothing can be begun: IDLE_OPTION, NO_DICOM, OUTPUT_NAME, and what refuses a merge.
@@ -124,7 +127,7 @@ def convert_all(
     ):
         if isinstance(result, PipelineError):
             refused.append(result)
-        else:
+        elif isinstance(result, Outcome):
             done.append(result)
     return done, refused
 
@@ -142,6 +145,8 @@ def convert_each(
     jobs: int | None = 1,
 ) -> Generator[Result, None, None]:
     """Convert as `convert_all` does, and yield each outcome or refusal, in the order of the inputs, as soon as it is there.
+
+    What becomes of images comes last, since all masks decide it (see `images_of_masks`).
 
     Args:
         inputs: folders or files, one or several.
@@ -173,13 +178,22 @@ def convert_each(
             yield finish(product, path, policy, witnesses, details)
         return
     plan = find_entries(given, asked, progress)
+    asked = asked._replace(aside=_sets_images_aside(plan, asked))
     batch = Batch(asked, details, target, tuple(sorted((e.name for e in plan.entries), key=str.casefold)))
-    yield from _convert_plan(plan, batch, progress, panel, jobs)
+    convert = partial(_convert_plan, progress=progress, panel=panel, jobs=jobs)
+    yield from convert_with_images(plan, batch, convert)
+
+
+def _sets_images_aside(plan: RunPlan, asked: Asked) -> bool:
+    """Whether images may lie among masks: there are several inputs, and nothing was said of what the images hold."""
+    request = asked.request
+    described = request.export.is_given or bool(request.clean) or request.series is not None
+    return len(plan.entries) > 1 and asked.policy.as_ == "mask" and not described
 
 
 def _convert_plan(
     plan: RunPlan, batch: Batch, progress: Progress, panel: Panel | None, jobs: int | None
-) -> Generator[Result, None, None]:
+) -> Generator[Made, None, None]:
     """Convert every entry of a plan, here or in several processes."""
     most = 1 if jobs == 1 else jobs or count_cores()
     if most > 1:

@@ -23,9 +23,11 @@ from .product import Entry, Product
 from .products import Item, finish_product, name_input
 from .record import Outcome
 from .request import RunDetails
+from .unwritten_images import SeenImage, UnwrittenImage, see_image
 from .write import finish
 
-Result = Outcome | PipelineError
+Result = Outcome | PipelineError | UnwrittenImage
+Made = Result | SeenImage  # what may be an image is settled once all inputs were looked at
 
 
 class Batch(NamedTuple):
@@ -62,7 +64,7 @@ class Study(NamedTuple):
     entries: dict[int, Entry]
 
 
-def write_items(items: Sequence[Item], batch: Batch, panel: Panel, chosen: Iterable[int]) -> Iterator[Result]:
+def write_items(items: Sequence[Item], batch: Batch, panel: Panel, chosen: Iterable[int]) -> Iterator[Made]:
     """Finish and write products of one input.
 
     Args:
@@ -71,8 +73,12 @@ def write_items(items: Sequence[Item], batch: Batch, panel: Panel, chosen: Itera
         panel: the witnesses, running.
         chosen: the numbers of the items that are wanted, from 0.
 
-    Returns: an outcome or a named refusal for each of those, in order.
+    Returns: an outcome or a named refusal for each of those, in order; of what is an image and no mask only that.
     """
+    seen = _see_image(items, batch.asked)
+    if seen is not None:
+        yield seen
+        return
     paths = _plan(items, batch)
     details = batch.details
     if batch.asked.policy.write == "suffix":
@@ -84,7 +90,15 @@ def write_items(items: Sequence[Item], batch: Batch, panel: Panel, chosen: Itera
         try:
             yield _write(items[number], paths[number], batch.asked, panel, details)
         except Exception as error:
-            yield name_input(items[number].entry.title, as_refusal(error))
+            yield name_input(items[number].entry, as_refusal(error))
+
+
+def _see_image(items: Sequence[Item], asked: Asked) -> SeenImage | None:
+    """The series that was refused whole, where images are set aside and it may be one."""
+    errors = [name_input(item.entry, item.result) for item in items if isinstance(item.result, PipelineError)]
+    if not asked.aside or not items or len(errors) < len(items):
+        return None
+    return see_image(items[0].entry, errors, asked.policy)
 
 
 def is_resampled(product: Product) -> bool:

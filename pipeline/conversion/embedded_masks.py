@@ -89,6 +89,8 @@ def read_masks(
         else:
             if _is_label_series(decoded, volume.laid_frames.frames):
                 return volume.products(_chosen(decoded, asked), "labels")
+    if asked.aside and source is None and no_mask is not None and _is_plain_image(no_mask, volume.laid_frames.frames):
+        raise PipelineError(no_mask)
     seen = _recognise(volume.laid_frames.frames, export, source, clean, no_mask)
     if seen.kind == "labels" and not export.inside:
         decoded = decode_mask(volume.laid_frames.frames, policy, volume.name)
@@ -118,6 +120,12 @@ def _is_label_series(decoded: Decoded, frames: Sequence[Frame]) -> bool:
     """Whether values are few enough to be labels, and no overlay holds a mask beside them."""
     few = decoded.segments is not None and len(decoded.segments) <= FEW_VALUES
     return few and not any(frame.header.overlays for frame in frames)
+
+
+def _is_plain_image(no_mask: Finding, frames: Sequence[Frame]) -> bool:
+    """Whether values that are no labels settle that planes hold no mask, so that they need not be counted."""
+    plain = no_mask.code is Code.NOT_A_MASK and no_mask.unit not in (UNPLAIN, NO_LABEL)
+    return plain and not any(frame.header.overlays for frame in frames)
 
 
 def _chosen(decoded: Decoded, asked: Asked) -> list[tuple[str, Decoded]]:

@@ -7,15 +7,16 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..core.findings import Code, PipelineError, refuse
+from ..core.findings import Code, Finding, PipelineError, refuse
 from ..dicom.unread_files import folder_name, place_among
 from ..volume.mask import Mask
 from ..volume.merge import Merged, Origin, merge
+from .input_folder import common_folder
 from .option_effects import Asked
 from .product import Product, Proof
 from .products import each_product, finish_product
@@ -49,7 +50,7 @@ def merged_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> 
             where=tuple(path.name for path in inputs),
         )
     pairs.sort(key=lambda pair: (*place_among(inputs, files_of(pair[0])), *_number_and_file(pair[0])))
-    return _merge([product for _, product in pairs], [_origin_of(made) for made, _ in pairs], asked.request.order)
+    return _merge([product for _, product in pairs], [origin_of(made) for made, _ in pairs], asked.request.order)
 
 
 def _number_and_file(product: Product) -> tuple[bool, int, str]:
@@ -65,7 +66,7 @@ def files_of(product: Product) -> tuple[Path, ...]:
     return tuple(used) or product.inputs or tuple(header.path for header in headers.values())
 
 
-def _origin_of(product: Product) -> Origin:
+def origin_of(product: Product) -> Origin:
     """Where a product comes from, for its name and the record of a merge."""
     files, series = files_of(product), product.series
     file = files[0].stem if len(files) == 1 else ""
@@ -74,6 +75,13 @@ def _origin_of(product: Product) -> Origin:
 
 def _merge(products: Sequence[Product], origins: Sequence[Origin], order: Sequence[str]) -> Product:
     """Merge masks on one grid. origins: of each, in the same order."""
+    masks = masks_of(products)
+    together = merge(masks, origins=origins, order=order, name=" ".join(m.name for m in masks)[:64])
+    return combine_products(products, together.mask, together.findings, {"MergedFrom": _merged_from(together, origins)})
+
+
+def masks_of(products: Sequence[Product]) -> list[Mask]:
+    """Return the mask of every product. Raises PipelineError NOT_A_MASK where one is an image."""
     masks = [p.volume for p in products if isinstance(p.volume, Mask)]
     if len(masks) < len(products):
         raise refuse(
@@ -82,19 +90,35 @@ def _merge(products: Sequence[Product], origins: Sequence[Origin], order: Sequen
             "Leave --as image out.",
             where=tuple(p.series.title for p in products if not isinstance(p.volume, Mask)),
         )
-    together = merge(masks, origins=origins, order=order, name=" ".join(m.name for m in masks)[:64])
+    return masks
+
+
+def combine_products(
+    products: Sequence[Product], mask: Mask, findings: Sequence[Finding], extra: Mapping[str, Any]
+) -> Product:
+    """Make the product of a mask that was made of the masks of several.
+
+    Args:
+        products: on one grid; the first one's series is that of the whole.
+        mask: on that grid.
+        findings: about how it was made; those of all products come before them.
+        extra: the blocks of its record.
+
+    Returns: the product, proven as the worst of them is.
+    """
     first = products[0]
     return replace(
         first,
-        volume=together.mask,
+        volume=mask,
         proof=_worst_proof([p.proof for p in products]),
-        findings=(*dict.fromkeys(f for p in products for f in p.findings), *together.findings),
+        findings=tuple(dict.fromkeys([*(f for p in products for f in p.findings), *findings])),
         # The pixels of one export cannot confirm the labels of all; the grid they share can be.
         witnessed=None if first.witnessed is None else replace(first.witnessed, physical=None),
         inputs=tuple(dict.fromkeys(path for p in products for path in p.inputs or (h.path for h in p.series.headers))),
         assumed=next((p.assumed for p in products if p.assumed), ""),
         further=tuple(dict.fromkeys(file for p in products for file in p.further)),
-        extra={"MergedFrom": _merged_from(together, origins)},
+        extra=extra,
+        folder=common_folder([p.folder for p in products]),
     )
 
 

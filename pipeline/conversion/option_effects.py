@@ -39,7 +39,7 @@ class Subject(NamedTuple):
 class Asked(NamedTuple):
     """All that was asked for. gzipped: whether the output is. in_one: whether one input is to become one file (not for a merge).
 
-    looks: what the run has looked at so far.
+    looks: what the run has looked at so far. aside: whether an image among masks is set aside, and not shown value by value.
     """
 
     request: Request
@@ -47,6 +47,12 @@ class Asked(NamedTuple):
     gzipped: bool
     in_one: bool
     looks: Looks
+    aside: bool = False
+
+    @property
+    def seeks_partners(self) -> bool:
+        """Whether masks with grids of their own are laid on those of images among the inputs."""
+        return self.request.images and not self.request.source and self.policy.as_ == "mask"
 
 
 Acts = Callable[[Asked, Subject], bool]
@@ -112,6 +118,12 @@ def _keeps_values(asked: Asked, subject: Subject) -> bool:
     return subject.form == "labels" and not asked.request.export.inside
 
 
+def _writes_images(asked: Asked, subject: Subject) -> bool:
+    """In a run for many files, of masks whose grid is that of their image."""
+    several = not asked.in_one and not asked.request.merge and asked.request.series is None
+    return several and asked.request.like is None and _with(Trait.MASK)(asked, subject)
+
+
 def _reads_dicom(asked: Asked, subject: Subject) -> bool:
     return Trait.SERIES in FORMS[subject.form].traits or subject.sourced
 
@@ -127,6 +139,13 @@ RULES = (
     OptionRule("--rois", "request.wanted", False, _with(Trait.MASK), "it chooses among masks"),
     OptionRule("--source", "request.source", False, _with(Trait.MASK), "it is for masks"),
     OptionRule("--like", "request.like", False, _gives_mask, "it lays a mask on the grid of an image"),
+    OptionRule(
+        "--images",
+        "request.images",
+        False,
+        _writes_images,
+        "it writes the images of masks as files of their own, into a folder, where masks lie on the grids of their images",
+    ),
     OptionRule(
         "--merge",
         "request.merge",

@@ -31,12 +31,14 @@ from .file_names import safe
 class Entry(NamedTuple):
     """One input that holds products: a series, or a bundle with no series of its own.
 
-    name: for its files. series: empty, of kind "bundle", for a bundle, whose path is given.
+    name: for its files. series: empty, of kind "bundle", for a bundle, whose path is given. folder: of the inputs that it
+    lies in, as `InputFolders` gives it.
     """
 
     name: str
     series: Series
     path: Path = Path()
+    folder: str = ""
 
     @property
     def title(self) -> str:
@@ -91,7 +93,7 @@ class Product:
     places are assumed, "" where they are given. form: what it was made of, one of `representations.FORMS`. further:
     files of images that had a part in it, each with its role ("source", "clean"). extra: further blocks of the record.
     late(): findings of the voxels, once they have all been read. evidence: what shows that it was made on its source, whatever
-    Frame of Reference it names, as a clause.
+    Frame of Reference it names, as a clause. folder: see `Entry`.
     """
 
     volume: Mask | Image
@@ -109,6 +111,7 @@ class Product:
     extra: Mapping[str, Any] = field(default_factory=dict)
     late: Callable[[], list[Finding]] = list
     evidence: str = ""
+    folder: str = ""
 
     @property
     def grid(self) -> Grid:

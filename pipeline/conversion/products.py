@@ -28,10 +28,11 @@ from ..stacking.defects import keep_tilt, tilt_of_grid
 from ..volume.mask import Mask
 from ..volume.representations import BY_KIND, FORMS, Trait
 from .file_names import file_names
+from .input_folder import InputFolders
 from .option_effects import Asked, Subject, is_settled, possible, refuse_idle
 from .product import Entry, Product
 from .request import Progress
-from .source import add_grey_values, add_image_files, find_source, move_product
+from .source import add_grey_values, add_image_files, files_of_series, find_source, images_in, move_product
 
 
 class Item(NamedTuple):
@@ -124,12 +125,15 @@ def items_of(entry: Entry, found: Scan, asked: Asked) -> Iterator[Item]:
         about = left_out_beside(found, entry.series, asked.policy)
         if entry.series.kind not in BY_KIND:
             raise _not_convertible(entry.series)
+        if asked.aside and _is_given_source(entry.series, asked):
+            raise _is_source(entry.series)
         results = _maker(entry.series.kind).products(entry, found, asked)
     except Exception as error:
         results = [as_refusal(error)]
     for result in results:
         if isinstance(result, Product):
-            result = replace(result, findings=tuple(dict.fromkeys((*about, *result.findings))))
+            findings = tuple(dict.fromkeys((*about, *result.findings)))
+            result = replace(result, findings=findings, folder=entry.folder)
         yield Item(entry, found, result)
     first = results[0] if results else None
     for finding in first.findings if isinstance(first, Product) else ():
@@ -159,6 +163,13 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     request, policy = asked.request, asked.policy
     product = replace(product, findings=(*product.findings, *asked.looks.once(about_files, product.series.headers)))
     traits = FORMS[product.form].traits
+    if asked.seeks_partners and Trait.MOVABLE in traits:
+        from .partner_grid import move_onto_partner
+
+        moved = move_onto_partner(product, found, asked)
+        if "SourceSeriesInstanceUID" in moved.extra:
+            return moved
+        product = moved
     if not request.source:  # frames of a series were laid by the policy; a grid that came ready may lean still
         return product if Trait.SERIES in traits else _keep_tilt(product, policy)
     if not isinstance(product.volume, Mask) and Trait.ON_SOURCE not in traits:
@@ -189,12 +200,12 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     return add_grey_values(product, source) if compares else product
 
 
-def name_input(title: str, error: PipelineError) -> PipelineError:
-    """Return the same refusal, naming its input: one among many must say which it speaks of."""
+def name_input(entry: Entry, error: PipelineError) -> PipelineError:
+    """Return the same refusal, naming its input and its folder: one among many must say which it speaks of."""
     message = error.finding.message
-    if not message.startswith(title):
-        message = f"{title}: {message}"
-    named = PipelineError(replace(error.finding, message=message), error.others)
+    if not message.startswith(entry.title):
+        message = f"{entry.title}: {message}"
+    named = PipelineError(replace(error.finding, message=message), error.others, entry.folder)
     named.__cause__ = error.__cause__
     return named
 
@@ -202,10 +213,11 @@ def name_input(title: str, error: PipelineError) -> PipelineError:
 def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[list[Entry], Scan]:
     """Find the bundles and series among the inputs; just one if one file is wanted."""
     bundles, rest = _apart(inputs)
+    folders = InputFolders(inputs)
     if bundles and asked.in_one and len(bundles) + len(rest) > 1:
         raise _several_with_a_bundle([*bundles, *rest])
     if not rest:
-        return _bundle_entries(bundles, []), Scan((), ())
+        return _bundle_entries(bundles, [], folders), Scan((), ())
     found = scan(rest, lambda done: progress("reading headers", done, 0), asked.looks.header)
     convertible = [series for series in found.series if series.kind != "other"]
     if not convertible and not asked.in_one:
@@ -213,11 +225,14 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
     if asked.in_one or asked.request.series is not None:
         convertible = [choose(found, asked.request.series)]
     names = file_names(convertible)
-    entries = [Entry(name, series) for name, series in zip(names, convertible, strict=True)]
-    return [*_bundle_entries(bundles, names), *entries], found
+    entries = [
+        Entry(name, series, folder=folders.folder_of(header.path for header in series.headers))
+        for name, series in zip(names, convertible, strict=True)
+    ]
+    return [*_bundle_entries(bundles, names, folders), *entries], found
 
 
-def _bundle_entries(bundles: Sequence[Path], names: Sequence[str]) -> list[Entry]:
+def _bundle_entries(bundles: Sequence[Path], names: Sequence[str], folders: InputFolders) -> list[Entry]:
     """Name each bundle by its folder, with a number where another bundle or a series has that name. names: of the series."""
     taken = {name.casefold() for name in names}
     entries = []
@@ -225,7 +240,8 @@ def _bundle_entries(bundles: Sequence[Path], names: Sequence[str]) -> list[Entry
         plain = path.resolve().name
         name = next(n for n in chain([plain], (f"{plain}_{k}" for k in count(2))) if n.casefold() not in taken)
         taken.add(name.casefold())
-        entries.append(Entry(name, Series("", "bundle", (), ()), path))
+        folder = folders.folder_of([path if path.is_file() else path / "bundle.json"])
+        entries.append(Entry(name, Series("", "bundle", (), ()), path, folder))
     return entries
 
 
@@ -265,6 +281,23 @@ def _several_with_a_bundle(inputs: Sequence[Path]) -> PipelineError:
         measured=len(inputs),
         limit=1,
         unit="inputs",
+    )
+
+
+def _is_given_source(series: Series, asked: Asked) -> bool:
+    """Whether a series is the one and only that --source names: then it is an image, and its pixels need not say so."""
+    if series.kind != "image" or not asked.request.source:
+        return False
+    images = images_in(Scan(()), asked.request.source, asked.looks)[1]
+    return len(images) == 1 and not files_of_series(images).isdisjoint(files_of_series([series]))
+
+
+def _is_source(series: Series) -> PipelineError:
+    return refuse(
+        Code.NOT_A_MASK,
+        f"{series.title} is the image that --source names, and no mask",
+        "Leave --source out to have it read as a mask.",
+        where=(series.uid,),
     )
 
 

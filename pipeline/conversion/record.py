@@ -6,7 +6,8 @@ Rules:
   CrossCheck, Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
 - Affine and Shape are of the file; GridShape, GridAffineLPS, CornersLPS, Slices and Planes of the order as acquired.
 - What the records of one run share (slices, planes, inputs, versions) is made once, and so is its text.
-- No patient name, id or birth date, and no path: files appear by name.
+- No patient name, id or birth date, and no path: files appear by name, and their folder relative to the input that was
+  given, without what in it names the patient.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from ..dicom.source_file import sha256
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import Mask, Segment
+from .input_folder import clean_folder
+from .looks import Looks
 from .product import Product, Proof
 from .request import RunDetails
 
@@ -77,7 +80,7 @@ class Outcome:
     """The result of one conversion. output: the NIfTI file.
 
     proofs: None for one that was passed over (SKIPPED). record: as it lies beside the file; for SKIPPED, "Recorded" is
-    the verdict it has there.
+    the verdict it has there. folder: of the inputs, where what was converted lies, as on disk; see `input_folder`.
     """
 
     verdict: Verdict
@@ -90,6 +93,7 @@ class Outcome:
     agreements: tuple[Agreement, ...]
     findings: tuple[Finding, ...]
     record: dict[str, Any]
+    folder: str = ""
 
     @property
     def exit(self) -> Exit:
@@ -142,9 +146,9 @@ def build_record(
     """
     if outcome.proofs is None:
         raise ValueError("what was passed over keeps the record it has")
-    record = {"Schema": SCHEMA, "Verdict": outcome.verdict, **_head(outcome, product.series)}
+    record = {"Schema": SCHEMA, "Verdict": outcome.verdict, **_head(outcome, product.series, details.looks)}
     if isinstance(product.volume, Mask):
-        record["Type"] = "Mask"
+        record["Type"] = "ROI"  # of the four types that BIDS has of a mask, the one that is true of any
         same = bool((affine_ras == product.grid.ras).all())
         rows = zip(outcome.labels or (), product.volume.segments, strict=True)
         record["Labels"] = [_label(row, segment, same_order=same) for row, segment in rows]
@@ -167,14 +171,15 @@ def build_record(
     return record
 
 
-def _head(outcome: Outcome, series: Series) -> dict[str, Any]:
+def _head(outcome: Outcome, series: Series, looks: Looks) -> dict[str, Any]:
     """What other programs know from the files of BIDS and dcm2niix."""
     from ..core.version import __version__
 
     known = {name: series.get(keyword) for keyword, name in _BIDS.items() if series.get(keyword) is not None}
     software = {"ConversionSoftware": "verimask", "ConversionSoftwareVersion": __version__}
     shape = {"Shape": list(outcome.shape), "DataType": outcome.dtype}
-    return {"Output": outcome.output.name, **known, **software, **shape}
+    folder = looks.once(clean_folder, outcome.folder, series)
+    return {"Output": outcome.output.name, **({"Folder": folder} if folder else {}), **known, **software, **shape}
 
 
 def _inputs(files: Sequence[tuple[str, Path]], digests: Sequence[str]) -> SharedList:

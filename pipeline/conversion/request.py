@@ -68,6 +68,7 @@ class Request:
     source: folders or files of the images the mask was drawn on. like: a NIfTI file whose grid the mask is to have.
     wanted: names or numbers of ROIs, segments, labels or masks; all when None. export: what an export with a mask in
     its image is; clean: the same export with masks hidden. merge: all masks as one of several labels; order: who lies on top.
+    images: the images of masks too, as files of their own, with the masks on their grids.
     Raises PipelineError BAD_OPTION when made of what is not allowed.
     """
 
@@ -80,6 +81,7 @@ class Request:
     clean: tuple[Path, ...] = ()
     merge: bool = False
     order: tuple[str, ...] = ()
+    images: bool = False
 
     if TYPE_CHECKING:  # what it may be made of is wider than what it holds
 
@@ -94,6 +96,7 @@ class Request:
             clean: OneOrManyPaths = (),
             merge: bool = False,
             order: OneOrManyNames = (),
+            images: bool = False,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -109,7 +112,8 @@ class Request:
             if not self.wanted:
                 raise arguments.bad_option("Request.wanted", (), "None for all, or the names of those that are wanted")
         object.__setattr__(self, "order", arguments.names("Request.order", self.order))
-        arguments.check_flag("Request.merge", self.merge)
+        for name in ("merge", "images"):
+            arguments.check_flag(f"Request.{name}", getattr(self, name))
         if not isinstance(self.export, ExportDescription):
             raise arguments.bad_option("Request.export", self.export, "an ExportDescription")
 
@@ -126,6 +130,7 @@ class Request:
             "Undecided": self.export.undecided,
             "Merge": self.merge,
             "Order": list(self.order),
+            "Images": self.images,
         }
 
 

@@ -192,7 +192,9 @@ def _references(structure: StructureSet, entry: RoiItem) -> SourceReferences:
     )
 
 
-def _refusal(roi: Roi, choice: SourceChoice, images: Sequence[Series], relation: str, given: bool) -> PipelineError:
+def _refusal(
+    roi: Roi, choice: SourceChoice[Series], images: Sequence[Series], relation: str, given: bool
+) -> PipelineError:
     """Refuse an ROI without one source. The message begins with what the ROIs do; their names come before it."""
     frames = {series.frame_of_reference_uid for series in images}
     own = roi.frame_of_reference_uid

@@ -96,7 +96,7 @@ def parts_by_source(series: Series, found: Scan, asked: Asked) -> list[SegPart]:
 
 def _holding(images: Sequence[Series], uids: frozenset[str]) -> list[Series]:
     """List the series that hold one of the images."""
-    return [series for series in images if any(frame.sop_instance_uid in uids for frame in series.frames)]
+    return [series for series in images if series.holds_some_of_each([uids])]
 
 
 def _groups(series: Series, header: Header, named: NamedSources, candidates: Sequence[Series]) -> list[_Group]:

@@ -8,7 +8,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,17 @@ def images_in(found: Scan, given: Sequence[Path], looks: Looks) -> tuple[Scan, l
     if given and not images:
         raise _no_images(given, scanned)
     return scanned, images
+
+
+def files_of_series(several: Iterable[Series]) -> set[str]:
+    """The real paths of the files of series, by which those of two scans are known to be the same."""
+    folders: dict[Path, str] = {}
+    files = set()
+    for path in (header.path for series in several for header in series.headers):
+        if path.parent not in folders:
+            folders[path.parent] = os.path.realpath(path.parent)
+        files.add(os.path.join(folders[path.parent], path.name))
+    return files
 
 
 def lay_source(scanned: Scan, series: Series, policy: Policy, looks: Looks, image_uids: Collection[str] = ()) -> Source:

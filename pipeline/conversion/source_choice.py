@@ -5,13 +5,14 @@ Rules:
   refers to; the images that it lists for that series; its Frame of Reference. Each narrows what the one before it left.
 - A statement that no series here fits is passed over: UIDs are rewritten, and series are left behind.
 - Nothing is chosen here where several series are left: that is for the caller to refuse, with the candidates named.
+- Series come as what was scanned or as what is known of them without their files: a `Candidate` is all the rule asks of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, Protocol, TypeVar
 
 from ..core.findings import Code, PipelineError, refuse
 from ..dicom.scan import Series, table
@@ -19,28 +20,47 @@ from ..dicom.scan import Series, table
 Statement = Literal["image", "series", "listed image", "frame of reference"]
 
 
+class Candidate(Protocol):
+    """An image series, as far as it is asked whether a mask may have been drawn on it."""
+
+    @property
+    def uid(self) -> str:
+        """Its Series Instance UID."""
+
+    @property
+    def frame_of_reference_uid(self) -> str:
+        """Its Frame of Reference UID, "" where it has none."""
+
+    def holds_some_of_each(self, images: Sequence[Collection[Hashable]]) -> bool:
+        """Whether one of each of these sets of images is in it: SOP Instance UIDs, or whatever it knows its images by."""
+
+
+C = TypeVar("C", bound=Candidate)
+
+
 @dataclass(frozen=True, slots=True)
 class SourceReferences:
-    """What a mask says of the images it was drawn on.
+    """What a mask says of the images it was drawn on. Images are known by what `Candidate.holds_some_of_each` takes.
 
-    drawn_on: SOP Instance UIDs, a set for each contour that names any. series_uids: Series Instance UIDs that it refers to.
-    image_uids: SOP Instance UIDs that it lists. frame_of_reference_uid: "" where it names none or where that is not to count.
+    drawn_on: images, a set for each contour that names any. series_uids: Series Instance UIDs that it refers to.
+    image_uids: images that it lists. frame_of_reference_uid: "" where it names none or where that is not to count.
     """
 
-    drawn_on: Sequence[Collection[str]] = ()
+    drawn_on: Sequence[Collection[Hashable]] = ()
     series_uids: Collection[str] = ()
-    image_uids: Collection[str] = ()
+    image_uids: Collection[Hashable] = ()
     frame_of_reference_uid: str = ""
 
 
-class SourceChoice(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SourceChoice(Generic[C]):
     """The series that fit, and the strongest statement that one of them fitted; None with no series."""
 
-    candidates: list[Series]
+    candidates: list[C]
     by: Statement | None
 
 
-def choose_source(images: Sequence[Series], references: SourceReferences) -> SourceChoice:
+def choose_source(images: Sequence[C], references: SourceReferences) -> SourceChoice[C]:
     """Narrow image series down to those that a mask may have been drawn on.
 
     Args:
@@ -77,24 +97,17 @@ def several_sources(candidates: Sequence[Series], what: str) -> PipelineError:
     )
 
 
-def _tests(references: SourceReferences) -> list[tuple[Statement, Callable[[Series], bool]]]:
+def _tests(references: SourceReferences) -> list[tuple[Statement, Callable[[Candidate], bool]]]:
     """The tests of a series, in their order. Images are compared only where the mask names some."""
-    tests: list[tuple[Statement, Callable[[Series], bool]]] = []
-    if references.drawn_on:
-        tests.append(("image", lambda series: _holds_some_of_each(series, references.drawn_on)))
-        tests.append(("image", lambda series: _holds_any(series, set().union(*references.drawn_on))))
+    tests: list[tuple[Statement, Callable[[Candidate], bool]]] = []
+    drawn_on = references.drawn_on
+    if drawn_on:
+        named = frozenset[Hashable]().union(*drawn_on)
+        tests.append(("image", lambda series: series.holds_some_of_each(drawn_on)))
+        tests.append(("image", lambda series: series.holds_some_of_each([named])))
     tests.append(("series", lambda series: series.uid in references.series_uids))
     if references.image_uids:
-        tests.append(("listed image", lambda series: _holds_any(series, references.image_uids)))
+        tests.append(("listed image", lambda series: series.holds_some_of_each([references.image_uids])))
     frame_uid = references.frame_of_reference_uid
     tests.append(("frame of reference", lambda series: frame_uid != "" and series.frame_of_reference_uid == frame_uid))
     return tests
-
-
-def _holds_any(series: Series, image_uids: Collection[str]) -> bool:
-    return any(frame.sop_instance_uid in image_uids for frame in series.frames)
-
-
-def _holds_some_of_each(series: Series, drawn_on: Sequence[Collection[str]]) -> bool:
-    own = {frame.sop_instance_uid for frame in series.frames}
-    return all(not own.isdisjoint(uids) for uids in drawn_on)

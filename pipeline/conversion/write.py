@@ -76,7 +76,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     place = _find_place(target, policy, details, files)
     if isinstance(place, Standing):
         record = {"Verdict": "SKIPPED", "Output": target.name, "Recorded": place.verdict}
-        return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), record)
+        return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), record, product.folder)
     layout = lay_out(product, policy, details.like)
     product = layout.product
     if (seen := product.witnessed) is not None:
@@ -98,6 +98,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
             agreements=agreements,
             findings=findings,
             record={},
+            folder=product.folder,
         )
         _refuse_empty(product, outcome, policy)
         labels_file = _write_labels(product, place, policy)

@@ -64,12 +64,16 @@ class Finding:
 
 
 class PipelineError(Exception):
-    """The one exception of verimask: a finding that stops the work, with all that was found before it."""
+    """The one exception of verimask: a finding that stops the work, with all that was found before it.
 
-    def __init__(self, finding: Finding, others: tuple[Finding, ...] = ()) -> None:
-        super().__init__(finding, others)
+    folder: of the inputs, where what was refused lies: relative to the input, POSIX; "" where it is no one of many.
+    """
+
+    def __init__(self, finding: Finding, others: tuple[Finding, ...] = (), folder: str = "") -> None:
+        super().__init__(finding, others, folder)
         self.finding = finding
         self.others = others
+        self.folder = folder
 
     def __str__(self) -> str:
         return f"{self.finding.code.name}: {self.finding.message}"

@@ -67,23 +67,24 @@ def find_files(inputs: Iterable[Path]) -> Iterator[FoundFile]:
     """
     starts = list(inputs)
     for given in starts:
-        _refuse_unreachable(given)
+        refuse_unreachable(given)
     count = len(starts)
-    above = {folder for given in starts for folder in _folders_above(given)}
+    above = {folder for given in starts for folder in folders_above(given)}
     walked: set[_FolderId] = set()
     seen: set[str] = set()
     for number, start in enumerate(starts):  # links to folders are added at its end meanwhile
         if number >= count:
-            if _folder_id(os.stat(start)) in above:
+            if folder_id(os.stat(start)) in above:
                 continue
-            above |= _folders_above(start)
+            above |= folders_above(start)
         for found, real in _find_below(start, walked, starts):
             if found.why_unreadable or real not in seen:
                 seen.add(real)
                 yield found
 
 
-def _refuse_unreachable(given: Path) -> None:
+def refuse_unreachable(given: Path) -> None:
+    """Refuse an input that is not there, or cannot be reached. Raises NO_SUCH_INPUT, FILE_UNREAD."""
     try:
         os.stat(given)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -99,12 +100,12 @@ def _refuse_unreachable(given: Path) -> None:
         ) from error
 
 
-def _folders_above(start: Path) -> set[_FolderId]:
-    """The folders that hold a path, as far as they can be reached."""
+def folders_above(start: Path) -> set[_FolderId]:
+    """Identify the folders that hold a path, as far as they can be reached."""
     found = set()
     for folder in Path(os.path.realpath(start)).parents:
         try:
-            found.add(_folder_id(os.stat(folder)))
+            found.add(folder_id(os.stat(folder)))
         except OSError:
             continue
     return found
@@ -116,13 +117,13 @@ def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Itera
     Adds to `walked` the folders that were entered, and to `links` the links to folders.
     """
     if not start.is_dir():
-        yield FoundFile(start, _why_unreadable(start)), os.path.realpath(start)
+        yield FoundFile(start, why_unreadable(start)), os.path.realpath(start)
         return
     open_ = [start]
     while open_:
         folder = open_.pop()
         try:
-            if (identity := _folder_id(os.stat(folder))) in walked:
+            if (identity := folder_id(os.stat(folder))) in walked:
                 continue
             walked.add(identity)
             with os.scandir(folder) as entries:
@@ -134,7 +135,7 @@ def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Itera
         deeper = []
         for entry in listed:
             path = folder / entry.name
-            kind, why = _classify(entry)
+            kind, why = classify_entry(entry)
             if kind == "folder":
                 deeper.append(path)
             elif kind == "link to a folder":
@@ -145,8 +146,8 @@ def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Itera
         open_ += reversed(deeper)
 
 
-def _classify(entry: os.DirEntry[str]) -> tuple[str, str]:
-    """What an entry of a folder is: a file, a folder or a link to one; and why it cannot be read, "" where it can."""
+def classify_entry(entry: os.DirEntry[str]) -> tuple[str, str]:
+    """Find what an entry of a folder is: "file", "folder" or "link to a folder"; and why it cannot be read, "" where it can."""
     try:
         if entry.is_file(follow_symlinks=False):
             return "file", ""
@@ -156,11 +157,11 @@ def _classify(entry: os.DirEntry[str]) -> tuple[str, str]:
             return "link to a folder", ""
     except OSError as error:
         return "", f"it cannot be reached: {error.strerror}"
-    return "file", _why_unreadable(Path(entry.path))
+    return "file", why_unreadable(Path(entry.path))
 
 
-def _why_unreadable(path: Path) -> str:
-    """Why a path is neither a file nor a folder, nor a link to one; "" if it is."""
+def why_unreadable(path: Path) -> str:
+    """Say why a path is neither a file nor a folder, nor a link to one; "" if it is."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -173,5 +174,6 @@ def _why_unreadable(path: Path) -> str:
     return f"it is {kind}, which is never opened"
 
 
-def _folder_id(found: os.stat_result) -> _FolderId:
+def folder_id(found: os.stat_result) -> _FolderId:
+    """Get what tells folders apart, by whatever path they are reached."""
     return found.st_dev, found.st_ino

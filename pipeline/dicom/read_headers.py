@@ -55,6 +55,14 @@ class HeadersRead(NamedTuple):
     looked_at: list[Path]
 
 
+class FilesRead(NamedTuple):
+    """Headers of the DICOM files among some, every other one with its reason, and the ZIP archives, which were not opened."""
+
+    headers: list[Header]
+    left_out: list[Left]
+    archives: list[Path]
+
+
 class _Unread(NamedTuple):
     """A file that gave no header. foreign: it was read, and is not DICOM."""
 
@@ -83,6 +91,32 @@ def read_headers(
     reading.open_directories(given)
     reading.open_archives(given)
     return reading.finish()
+
+
+def read_files(
+    files: Iterable[FoundFile],
+    progress: Callable[[int], None],
+    read: Callable[[Path], Header] = read_header,
+    *,
+    members: bool = False,
+) -> FilesRead:
+    """Read the headers of the DICOM files among those that were found, and of no others: no archive or DICOMDIR is opened.
+
+    Args:
+        files: that were found, of one folder or one archive.
+        progress: called with the number of files that were looked at.
+        read: gives the header of a file.
+        members: whether they are of an archive, whose bytes may be damaged anywhere; archives among them are left out.
+
+    Returns: headers, what was left out, and the archives.
+
+    Raises: nothing: what cannot be read is left out with its reason.
+    """
+    reading = _Reading(progress, read)
+    reading.take(files, members=members)
+    archives = [] if members else reading.set_archives_aside()
+    headers, left_out, _ = reading.finish()
+    return FilesRead(headers, left_out, archives)
 
 
 class _Reading:
@@ -140,9 +174,7 @@ class _Reading:
 
     def open_archives(self, given: set[str]) -> None:
         """Read the members of archives that are given; where nothing is DICOM so far, of all."""
-        archives = [
-            one for one in self._unread if one.file.why_unreadable == _ZIP and not says_otherwise(one.file.path)
-        ]
+        archives = self._archives()
         wanted = [one for one in archives if os.path.realpath(one.file.path) in given]
         for one in wanted or ([] if self._headers else archives):
             from .archive import list_members  # zipfile takes a while to import
@@ -157,6 +189,16 @@ class _Reading:
                 continue
             self._looked_at.remove(one.file.path)
             self.take(members, members=True)
+
+    def set_archives_aside(self) -> list[Path]:
+        """Forget the archives among the files, and list them."""
+        archives = self._archives()
+        for one in archives:
+            self._unread.remove(one)
+        return [one.file.path for one in archives]
+
+    def _archives(self) -> list[_Unread]:
+        return [one for one in self._unread if one.file.why_unreadable == _ZIP and not says_otherwise(one.file.path)]
 
     def finish(self) -> HeadersRead:
         """Judge what was not read, drop copies, and give everything."""

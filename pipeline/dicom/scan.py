@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,12 +21,13 @@ from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..volume.representations import KIND_BY_SOP_CLASS
+from .files import FoundFile
 from .frame import Frame, frames_of
 from .header import Header, read_header
 from .join_series import Group, group_into_series
 from .other_kinds import describe_others
 from .plane_rows import FEWEST
-from .read_headers import Left, cut_off, few, read_headers
+from .read_headers import Left, cut_off, few, read_files, read_headers
 from .unread_files import GroupsByFolder, folder_name, folders_of
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class Series:
     def get(self, keyword: str, default: Any = None) -> Any:
         """The value of the first instance that has one."""
         return next((h.values[keyword] for h in self.headers if keyword in h.values), default)
+
+    def holds_some_of_each(self, images: Sequence[Collection[Hashable]]) -> bool:
+        """Whether one of each of these sets of SOP Instance UIDs is that of a frame of it."""
+        own = {frame.sop_instance_uid for frame in self.frames}
+        return all(not own.isdisjoint(uids) for uids in images)
 
     @property
     def number(self) -> int | None:
@@ -86,6 +92,7 @@ class LeftOut(NamedTuple):
 
     finding: Finding
     concerns: frozenset[Series]
+    path: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,33 @@ def scan(
     headers, left_out, looked_at = read_headers(inputs, progress, read)
     if not headers:
         raise _nothing_found(inputs, looked_at, [left.finding for left in left_out])
+    return _group(headers, left_out)
+
+
+def scan_files(
+    files: Iterable[FoundFile],
+    progress: Callable[[int], None] = lambda done: None,
+    read: Callable[[Path], Header] = read_header,
+    *,
+    members: bool = False,
+) -> tuple[Scan, list[Path]]:
+    """Group the files of one folder, or of one archive, into series; nothing else is opened and nothing refused.
+
+    Args:
+        files: that were found there.
+        progress: called with the number of headers read.
+        read: gives the header of a file.
+        members: whether they are of an archive.
+
+    Returns:
+        The series, perhaps none, with every file left out; and the ZIP archives among the files, which were not opened.
+    """
+    headers, left_out, archives = read_files(files, progress, read, members=members)
+    return _group(headers, left_out), archives
+
+
+def _group(headers: list[Header], left_out: Sequence[Left]) -> Scan:
+    """Group headers into series."""
     headers, cut = _drop_cut_off(headers)
     groups, lost = group_into_series(headers, _classify)
     cut += [
@@ -261,7 +295,9 @@ def _assign_to_series(left_out: Sequence[Left], series: Sequence[Series]) -> tup
         if path.parent not in near:
             numbers = tuple(by_folder.concerned(path))
             near[path.parent] = sets.setdefault(numbers, frozenset(series[n] for n in numbers))
-    return tuple(LeftOut(left.finding, named.get(left.series_uid) or near[left.path.parent]) for left in left_out)
+    return tuple(
+        LeftOut(left.finding, named.get(left.series_uid) or near[left.path.parent], left.path) for left in left_out
+    )
 
 
 def _nothing_found(inputs: Sequence[Path], looked_at: Sequence[Path], left_out: list[Finding]) -> PipelineError:

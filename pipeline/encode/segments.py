@@ -17,13 +17,13 @@ Rules:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.toml_file import parse_toml, read_text
 from ..volume.mask import Concept, Segment
 
 ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC", "AUTOMATIC")
@@ -74,17 +74,13 @@ def describe_segments(
 
 def _entries(path: Path) -> dict[int, dict[str, Any]]:
     """The entries of a file: label to the fields of its segment. Raises as `describe_segments`."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     try:
-        given = tomllib.loads(path.read_text("utf-8"))
+        given = parse_toml(read_text(path))
     except OSError as error:
         problem = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         words = f"{path} {problem}"
         raise refuse(Code.NO_SUCH_INPUT, words, "Check the path; nothing was written.", where=(str(path),)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise _refusal(path, f"is not TOML: {error}") from error
     listed = given.get("segment")
     if set(given) != {"segment"} or not isinstance(listed, list) or not all(isinstance(e, dict) for e in listed):

@@ -44,7 +44,7 @@ class Record:
 
     @property
     def is_mask(self) -> bool:
-        return self.values.get("Type") == "Mask"
+        return self.values.get("Type") in ("ROI", "Mask")  # Mask: of verimask before cohorts
 
     @property
     def noun(self) -> str:

@@ -6,20 +6,26 @@ Rules:
 - A voxel that two labels claim is an overlap. It is refused, with its size, unless an order says who gets it: the label
   named first lies on top, and every overlap is reported all the same.
 - The grids must be one grid, at the corners.
+- Whoever has labels of his own, as a cohort has, says which segment of which mask becomes which of them (`SegmentLabels`): several
+  may become one, and what becomes none is background.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.limits import SAME_PLACE_MM
 from ..geometry.affine import corner_distance
-from .mask import Array, Mask, Segment, Voxels, smallest_unsigned
+from .mask import Array, Mask, Segment, Voxels, has_bits, smallest_unsigned
+
+# What a segment becomes, by the index of its mask and its number there.
+SegmentLabels = Mapping[tuple[int, int], Segment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ def merge(
     *,
     origins: Sequence[Origin] = (),
     order: Sequence[str] = (),
-    limit_mm: float = 1e-3,
+    limit_mm: float = SAME_PLACE_MM,
     name: str = "",
 ) -> Merged:
     """Merge masks into one that has all their labels.
@@ -94,45 +100,64 @@ def merge(
         SEGMENTS_OVERLAP: labels share voxels, and the order does not say which is on top.
         BAD_LABELS: the order names no label, or several by one name; or nothing tells labels of one name apart.
     """
-    _refuse_other_grids(masks, limit_mm)
+    refuse_other_grids(masks, limit_mm)
     origins = origins or [Origin()] * len(masks)
-    merged, old = _renumber(masks)
-    label_origins = [origins[old[segment.number][0]] for segment in merged]
-    merged = _name_distinctly(merged, label_origins)
+    plain = _renumber(masks)
+    source = tuple(n for n, _ in plain)
+    label_origins = [origins[n] for n in source]
+    merged = _name_distinctly([*plain.values()], label_origins)
+    labels = dict(zip(plain, merged, strict=True))
     ranks = _rank(merged, label_origins, order)
-    overlaps = _find_overlaps(masks, merged, old)
+    overlaps = find_overlaps(masks, labels)
     # Labels of one series that the order names together have one rank: it does not say which of them is on top.
     unsettled = [o for o in overlaps if ranks.get(o.first.number) == ranks.get(o.second.number)]
     if unsettled:
         raise _overlap_refusal(unsettled, bool(order))
     # They are painted from the bottom: labels without a rank first, the first of the order last.
     painted = sorted(merged, key=lambda s: -ranks.get(s.number, len(merged)))
-    dtype = smallest_unsigned(len(merged))
+    findings = tuple(note_overlap(o, ranks) for o in overlaps)
+    made = Mask(paint(masks, labels, painted), masks[0].grid, tuple(merged), name)
+    return Merged(made, tuple(overlaps), findings, source)
+
+
+def paint(masks: Sequence[Mask], labels: SegmentLabels, painted: Sequence[Segment]) -> Voxels:
+    """Paint labels one over the other, plane by plane, when the planes are read.
+
+    Args:
+        masks: on one grid.
+        labels: what their segments become.
+        painted: the labels from the bottom to the top; one that is not among them is left out.
+
+    Returns: the voxels, of the smallest type that holds the labels.
+    """
+    dtype = smallest_unsigned(max((segment.number for segment in painted), default=1))
+    place = {segment.number: at for at, segment in enumerate(painted)}
+    steps = sorted((place[s.number], n, old, s.number) for (n, old), s in labels.items() if s.number in place)
+    used = sorted({n for _, n, _, _ in steps})
 
     def plane(k: int) -> Array:
-        planes = [mask.voxels.plane(k) for mask in masks]
-        out = np.zeros(planes[0].shape, dtype)
-        for segment in painted:
-            n, number = old[segment.number]
-            out[planes[n] == number] = segment.number
+        planes = {n: masks[n].voxels.plane(k) for n in used}
+        columns, rows, _ = masks[0].voxels.shape
+        out = np.zeros((rows, columns), dtype)
+        for _, n, old, new in steps:
+            out[planes[n] == old] = new
         return out
 
-    voxels = Voxels(masks[0].voxels.shape, dtype, plane, lambda k: all(mask.voxels.is_empty(k) for mask in masks))
-    findings = tuple(_overlap_finding(o, ranks) for o in overlaps)
-    source = tuple(old[segment.number][0] for segment in merged)
-    return Merged(Mask(voxels, masks[0].grid, tuple(merged), name), tuple(overlaps), findings, source)
+    return Voxels(masks[0].voxels.shape, dtype, plane, lambda k: all(masks[n].voxels.is_empty(k) for n in used))
 
 
-def _renumber(masks: Sequence[Mask]) -> tuple[list[Segment], dict[int, tuple[int, int]]]:
-    """Number the segments of all masks anew; and find for each new number the mask and the number there."""
-    merged: list[Segment] = []
-    old: dict[int, tuple[int, int]] = {}
+def _renumber(masks: Sequence[Mask]) -> dict[tuple[int, int], Segment]:
+    """Number the segments of all masks anew, in the order of the masks."""
+    merged: dict[tuple[int, int], Segment] = {}
     for n, mask in enumerate(masks):
         for segment in mask.segments:
-            title = mask.name if len(mask.segments) == 1 and mask.name else segment.name
-            merged.append(replace(segment, number=len(merged) + 1, name=title))
-            old[len(merged)] = (n, segment.number)
-    return merged, old
+            merged[n, segment.number] = replace(segment, number=len(merged) + 1, name=name_of(mask, segment))
+    return merged
+
+
+def name_of(mask: Mask, segment: Segment) -> str:
+    """The name of a segment: a lone one is called as its mask is, if that has a name."""
+    return mask.name if len(mask.segments) == 1 and mask.name else segment.name
 
 
 def _name_distinctly(merged: Sequence[Segment], origins: Sequence[Origin]) -> list[Segment]:
@@ -188,29 +213,51 @@ def _labels_called(name: str, merged: Sequence[Segment], origins: Sequence[Origi
     return labels if labels and labels <= series else labels | series
 
 
-def _find_overlaps(masks: Sequence[Mask], merged: Sequence[Segment], old: dict[int, tuple[int, int]]) -> list[Overlap]:
-    """Find every pair of labels that share voxels. Only voxels that two masks claim are looked at."""
-    counts: dict[tuple[int, int], int] = {}
-    new = {at: number for number, at in old.items()}
-    for k in range(masks[0].voxels.shape[2]):
-        if sum(not mask.voxels.is_empty(k) for mask in masks) < 2:
+def find_overlaps(masks: Sequence[Mask], labels: SegmentLabels) -> list[Overlap]:
+    """Find every pair of labels that share voxels. Only voxels that two masks claim are looked at.
+
+    Args:
+        masks: on one grid.
+        labels: what their segments become.
+
+    Returns: the pairs, by their numbers; a voxel that a label has from several masks counts once.
+    """
+    counts: Counter[tuple[int, int]] = Counter()
+    by_number = {segment.number: segment for segment in labels.values()}
+    for k in range(masks[0].voxels.shape[2] if masks else 0):
+        planes = {n: mask.voxels.plane(k) for n, mask in enumerate(masks) if not mask.voxels.is_empty(k)}
+        planes = {n: plane for n, plane in planes.items() if has_bits(plane)}
+        if len(planes) < 2:
             continue
-        planes = [mask.voxels.plane(k) for mask in masks]
-        shared = sum((p > 0).astype(np.uint16) for p in planes) > 1
+        shared = sum((plane > 0).astype(np.uint16) for plane in planes.values()) > 1
         if not np.any(shared):
             continue
-        claims = [p[shared] for p in planes]
-        for a, b in combinations(range(len(claims)), 2):
-            both = (claims[a] > 0) & (claims[b] > 0)
-            pairs, times = np.unique(np.stack([claims[a][both], claims[b][both]]), axis=1, return_counts=True)
-            for (x, y), count in zip(pairs.T, times, strict=True):
-                pair = (new[a, int(x)], new[b, int(y)])
-                counts[pair] = counts.get(pair, 0) + int(count)
-    return [Overlap(merged[a - 1], merged[b - 1], count) for (a, b), count in sorted(counts.items())]
+        claims = _claims({n: plane[shared] for n, plane in planes.items()}, labels)
+        for first, second in combinations(claims, 2):
+            both = (first > 0) & (second > 0)
+            if both.any():
+                low, high = np.minimum(first[both], second[both]), np.maximum(first[both], second[both])
+                pairs, times = np.unique(low.astype(np.uint64) << 32 | high, return_counts=True)
+                for pair, count in zip(pairs.tolist(), times.tolist(), strict=True):
+                    counts[pair >> 32, pair & 0xFFFFFFFF] += count
+    return [Overlap(by_number[a], by_number[b], count) for (a, b), count in sorted(counts.items())]
 
 
-def _overlap_finding(overlap: Overlap, ranks: dict[int, int]) -> Finding:
-    """The warning about an overlap that the order settled."""
+def _claims(values: Mapping[int, Array], labels: SegmentLabels) -> list[Array]:
+    """The labels that masks claim voxels for. values: of each mask, (n,). A label is claimed once for a voxel."""
+    claims = {n: np.zeros(of_mask.shape, np.uint32) for n, of_mask in values.items()}
+    for (n, old), segment in labels.items():
+        if n in claims:
+            claims[n][values[n] == old] = segment.number
+    some = [claim for claim in claims.values() if claim.any()]
+    if len({segment.number for segment in labels.values()}) < len(labels):  # several segments become one label
+        for first, second in combinations(some, 2):
+            second[second == first] = 0
+    return some
+
+
+def note_overlap(overlap: Overlap, ranks: Mapping[int, int]) -> Finding:
+    """Make the warning about an overlap that an order settled. ranks: of the labels by number, 0 on top."""
     winner = min((overlap.first, overlap.second), key=lambda s: ranks.get(s.number, len(ranks) + 1))
     return Finding(
         Code.MASKS_MERGED,
@@ -240,7 +287,7 @@ def _overlap_refusal(overlaps: Sequence[Overlap], ordered: bool) -> PipelineErro
     )
 
 
-def _refuse_other_grids(masks: Sequence[Mask], limit_mm: float) -> None:
+def refuse_other_grids(masks: Sequence[Mask], limit_mm: float = SAME_PLACE_MM) -> None:
     """Refuse masks that do not lie on the grid of the first one, at the corners. Raises GRID_DIFFERS."""
     first = masks[0].grid
     for mask in masks[1:]:

@@ -39,7 +39,7 @@ def rows_of(out: Path, record: Path, subject: str, *, case: str = "CT", **more: 
         "output": file.relative_to(out).as_posix(), "sha256": sha256(file.read_bytes()).hexdigest(),
         "grid": " × ".join(map(str, values["Shape"])), "folder": f"{subject}/{case}",
     }  # fmt: skip
-    if values.get("Type") != "Mask":
+    if "Labels" not in values:
         return [common | {"role": "image", "kind": "image", "modality": values.get("Modality", "")} | more]
     several = len(values["Labels"]) > 1
     return [

@@ -1,0 +1,351 @@
+"""Run `verimask cohort`: from a tree of patients to a data set, here, on a cluster, or in the jobs of an array.
+
+Rules:
+- What will be done is known and said before it begins. A line is printed for each case as it ends.
+- Exit 0: every mask is in the data set. 8: something is not, and its row in cohort.tsv says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import output
+
+if TYPE_CHECKING:
+    from ..cohort.index import Index
+    from ..cohort.plan import CohortOptions, Plan
+    from ..cohort.planning import CohortRequest, Planned
+    from ..cohort.run import CohortRun, Maker
+
+_STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
+_SHORTEST_SALT = 16  # bytes
+_DESCRIPTION = """\
+Convert a tree of patients to a data set: image and masks as pairs on one grid, named by subject, with a table of
+everything (cohort.tsv) and a page (cohort.html). Run it again after a change or a stop: what is done is not done again.
+
+  verimask cohort DICOM/ -o OUT/                           here
+  verimask cohort DICOM/ -o OUT/ --dask tcp://host:8786    on a Dask cluster with shared storage
+  verimask cohort plan DICOM/ -o OUT/                      for the jobs of an array: prints the path of the PLAN
+  verimask cohort run PLAN --part 3/10                     ... what each of them does
+  verimask cohort merge PLAN                               ... and what ends it
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command. Its options are built when it is the one that was typed."""
+    p = commands.add_parser(
+        "cohort",
+        help="a tree of patients to a data set: pairs, nnU-Net or BIDS, resumable",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.options = _add_options
+    p.set_defaults(run=run)
+
+
+def _add_options(p: argparse.ArgumentParser) -> None:
+    from .cohort_options import add_options
+
+    add_options(p)
+
+
+def run(options: argparse.Namespace, _: list[str]) -> int:
+    """Run the command and return its exit code."""
+    step = options.inputs[0] if options.inputs[0] in _STEPS else ""
+    if step:
+        options.inputs = options.inputs[1:]
+        if not options.inputs:
+            options.parser.error(f"cohort {step} needs {'an INPUT' if step == 'plan' else 'a PLAN'}")
+    if step in ("run", "merge"):
+        return _run_part(options) if step == "run" else _merge(options)
+    if not options.output:
+        options.parser.error("the following arguments are required: -o/--output")
+    if options.part:
+        output.refuse_idle(options, only=["part"], why="it is for cohort run PLAN")
+    if options.labels_draft:
+        return _write_draft(options)
+    return _run_all(options, only_plan=step == "plan")
+
+
+def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
+    from ..cohort.run import CohortRun
+    from . import cohort_text
+
+    _require_extras(options)
+    out = Path(options.output)
+    with _planned(options) as (planned, index, progress):
+        cohort_run = CohortRun(planned.plan, index, out, overwrite=options.write == "overwrite")
+        judged = cohort_run.judge(only_failed=options.only_failed)
+        progress.clear()
+        if not options.json:
+            output.print_prose(cohort_text.describe_plan(planned, judged, whole=options.dry_run), options)
+        if options.dry_run or only_plan:
+            return _end_with_plan(planned, options, only_plan=only_plan)
+        numbers = cohort_run.prepare(judged, prune=options.prune)
+        _run_cases(cohort_run, planned.plan, numbers, out, _maker(options), options)
+        return _end(cohort_run, planned.plan, out, options)
+
+
+def _run_cases(
+    run: CohortRun, plan: Plan, numbers: list[int], out: Path, maker: Maker, options: argparse.Namespace
+) -> None:
+    """Make cases, with a line for each as it ends, a line of progress with the time left, and the log."""
+    from ..cohort.run import run_cases
+    from . import cohort_text
+
+    progress = output.ProgressLine(options)
+    clock = cohort_text.Clock(len(numbers))
+    with cohort_text.RunLog(out) as log:
+        for result in run_cases(run, plan, numbers, out, maker):
+            progress.clear()
+            line = cohort_text.describe_case(result)
+            log.write(line)
+            if not options.json:
+                output.print_prose([line], options)
+            progress(f"{clock.time_left()} left; cases done:", clock.count(), len(numbers))
+    progress.clear()
+
+
+def _end(run: CohortRun, plan: Plan, out: Path, options: argparse.Namespace) -> int:
+    """Write the page, and say what there is now. Returns the exit code."""
+    from . import cohort_text
+
+    page = _write_page(out, options)
+    results = run.results()
+    if options.json:
+        output.print_json(cohort_text.summary_as_json(results, plan))
+    else:
+        output.print_prose(cohort_text.describe_end(results, plan, out, page), options)
+    return cohort_text.exit_of(results, plan)
+
+
+def _end_with_plan(planned: Planned, options: argparse.Namespace, *, only_plan: bool) -> int:
+    from ..core.findings import Exit
+
+    plan = planned.plan
+    if options.json:
+        output.print_json({"Plan": str(plan.path), "Cases": len(plan), "Rest": list(plan.rest)})
+    elif only_plan:
+        output.print_lines([str(plan.path)], options)
+    return int(Exit.VERIFIED if len(plan) else Exit.NOTHING_TO_CONVERT)
+
+
+def _run_part(options: argparse.Namespace) -> int:
+    """Make one share of a plan; nothing is collected."""
+    from ..cohort.parts import folder_of, run_part
+    from ..core.findings import PipelineError
+    from . import cohort_text
+
+    _allow(options, "part", "jobs")
+    path = _plan_path(options)
+    if not options.part:
+        options.parser.error("cohort run PLAN needs --part K/N")
+    refused: list[PipelineError] = []
+    for _, end in run_part(path, options.part, folder_of(path), options.jobs):
+        if isinstance(end, PipelineError):
+            refused.append(end)
+            output.print_refusal(end, options)
+        else:
+            output.print_prose([cohort_text.describe_case(end)], options)
+    return output.exit_of_many([0], refused)
+
+
+def _merge(options: argparse.Namespace) -> int:
+    """Collect what the parts of a plan have made, once every case was made."""
+    from ..cohort.index import Index
+    from ..cohort.parts import check_parts, folder_of, note_merged
+    from ..cohort.plan import private_folder, read_plan
+    from ..cohort.run import CohortRun
+
+    _allow(options, "write", "prune")
+    path = _plan_path(options)
+    plan, out = read_plan(path), folder_of(path)
+    with Index(private_folder(out) / "index.sqlite") as index:
+        check_parts(plan, out, index)
+        run = CohortRun(plan, index, out, overwrite=options.write == "overwrite")
+        run.prepare(run.judge(), prune=options.prune)
+        run.finish()
+        note_merged(plan, out)
+        return _end(run, plan, out, options)
+
+
+def _write_draft(options: argparse.Namespace) -> int:
+    """Write a first labels.toml of the names that the masks of the inputs have."""
+    from ..cohort.label_draft import draft_labels
+    from ..cohort.table import write_text
+
+    path = Path(options.labels_draft)
+    _refuse_existing(path)
+    with _planned(options) as (planned, _, progress):
+        progress.clear()
+        write_text(path, draft_labels(planned.cleaned_facts()))
+    output.print_prose(
+        [f"wrote {path}: look through it, and give it with --labels {path}. Nothing was converted."], options
+    )
+    return 0
+
+
+@contextmanager
+def _planned(options: argparse.Namespace) -> Iterator[tuple[Planned, Index, output.ProgressLine]]:
+    """Plan what was typed, and hold the index until the block ends."""
+    from ..cohort.index import Index
+    from ..cohort.plan import private_folder
+    from ..cohort.planning import plan_cohort
+
+    request = _request(options)
+    progress = output.ProgressLine(options)
+    _refuse_foreign(request.out)
+    with Index(private_folder(request.out) / "index.sqlite") as index:
+        yield plan_cohort(request, index, progress), index, progress
+
+
+def _request(options: argparse.Namespace) -> CohortRequest:
+    from ..cohort.planning import CohortRequest
+    from ..cohort.subjects import SubjectRules
+    from ..core.arguments import check_whole
+
+    if options.jobs is not None:
+        check_whole("jobs", options.jobs, 1)
+    return CohortRequest(
+        inputs=tuple(Path(path) for path in options.inputs),
+        out=Path(options.output),
+        options=_cohort_options(options),
+        rules=SubjectRules(
+            subject="" if options.subject in (None, "table") else options.subject,
+            session="" if options.session in (None, "none", "table") else options.session,
+            salt=_read_salt(options),
+            public=options.public_ids,
+        ),
+        table=Path(options.table) if options.table else None,
+        images=options.images,
+    )
+
+
+def _read_salt(options: argparse.Namespace) -> bytes:
+    """Read the salt of hashes. Raises NO_SUCH_INPUT, BAD_OPTION for one that is too short to be one."""
+    from ..core.findings import Code, refuse
+
+    if not options.salt:
+        return b""
+    if options.subject != "hash":
+        output.refuse_idle(options, only=["salt"], why="it is for --subject hash")
+    try:
+        salt = Path(options.salt).read_bytes().strip()
+    except OSError as error:
+        words = f"the salt {options.salt} cannot be read: {error.strerror}"
+        raise refuse(Code.NO_SUCH_INPUT, words, "Check the path.", where=(options.salt,)) from error
+    if len(salt) < _SHORTEST_SALT:
+        raise refuse(
+            Code.BAD_OPTION,
+            f"the salt has {len(salt)} bytes, so few that names could be found by trying",
+            f"Make one of {_SHORTEST_SALT} random bytes or more, and keep it secret.",
+            where=("--salt",),
+            measured=len(salt),
+            limit=_SHORTEST_SALT,
+            unit="bytes",
+        )
+    return salt
+
+
+def _cohort_options(options: argparse.Namespace) -> CohortOptions:
+    from dataclasses import fields
+
+    from ..cohort.label_map_file import read_label_text
+    from ..cohort.plan import CohortOptions
+    from ..core.policy import Policy
+
+    names = {field.name for field in fields(Policy)} - {"write"}
+    policy = Policy(**{name: value for name, value in vars(options).items() if name in names})
+    return CohortOptions(
+        layout=options.layout,
+        labels=read_label_text(Path(options.labels)) if options.labels else "",
+        separate=options.separate,
+        policy=policy,
+        incomplete=options.incomplete,
+        title=options.title or Path(options.output).resolve().name,
+    )
+
+
+def _maker(options: argparse.Namespace) -> Maker:
+    """Who makes the cases: this process, several of them, or a cluster."""
+    from ..cohort.run import make_with_jobs
+    from ..core.workers import count_cores
+
+    if options.dask:
+        from ..cohort.dask_run import make_on_cluster
+
+        return make_on_cluster(options.dask)
+    return make_with_jobs(options.jobs or count_cores())
+
+
+def _require_extras(options: argparse.Namespace) -> None:
+    """Ask for the packages of extras before work starts."""
+    from ..core.extras import require_extra
+
+    if options.dask:
+        output.refuse_idle(options, only=["jobs"], why="with --dask the workers of the cluster make the cases")
+        from ..cohort.dask_run import require_cluster
+
+        require_cluster(options.dask)
+    if not options.no_page:
+        require_extra("report")
+
+
+def _write_page(out: Path, options: argparse.Namespace) -> Path | None:
+    """Write the page over all cases, unless it is not wanted."""
+    if options.no_page:
+        return None
+    from ..cohort.plan import private_folder
+    from ..conversion.page_file import write_page
+    from ..report.cohort_page import make_cohort_page
+
+    page = out / "cohort.html"
+    progress = output.ProgressLine(options)
+    thumbnails = private_folder(out) / "thumbnails"
+    write_page(page, make_cohort_page(out, thumbnails=thumbnails, progress=partial(progress, "drawing pictures")))
+    progress.clear()
+    return page
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse an output folder that holds something, and no cohort. Raises OUTPUT_EXISTS."""
+    from ..cohort.plan import private_folder
+    from ..core.findings import Code, refuse
+
+    if not out.exists() or private_folder(out).is_dir():
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise refuse(
+            Code.OUTPUT_EXISTS,
+            f"{out} is there, and is no folder of a cohort; it was left alone",
+            "Give -o a new or empty folder.",
+            where=(out.name,),
+        )
+
+
+def _refuse_existing(path: Path) -> None:
+    from ..core.findings import Code, refuse
+
+    if path.exists():
+        raise refuse(
+            Code.OUTPUT_EXISTS,
+            f"{path.name} is already there and was left alone",
+            "Give --labels-draft another name.",
+            where=(path.name,),
+        )
+
+
+def _allow(options: argparse.Namespace, *fields: str) -> None:
+    """Refuse options that a step of a plan does not take: the plan says it all. Raises IDLE_OPTION."""
+    output.refuse_idle(options, but=("inputs", "json", "quiet", *fields), why="the plan says how everything is done")
+
+
+def _plan_path(options: argparse.Namespace) -> Path:
+    if len(options.inputs) > 1:
+        options.parser.error("one PLAN at a time")
+    return Path(options.inputs[0])

@@ -1,0 +1,224 @@
+"""Make cases of what the index knows: which images and masks are converted together, and what is in no case.
+
+Rules:
+- A case is one image that has masks; with channels in labels.toml, the images of one subject and session on one grid, one a
+  channel, and the masks of all of them.
+- Every series of the index is in a case or has a row with the reason why not.
+- Names follow from all facts together, in one order, and hold no identifier.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+from ..conversion.file_names import safe
+from ..core.findings import Code, Finding, Severity
+from .case import Case, CaseSeries, CaseStatus, Place, TableRow
+from .case_rows import finding_cells
+from .channels import choose_channels
+from .facts import InputFile, SeriesFacts
+from .label_map import LabelMap
+from .layouts.layout import DatasetLayout
+from .links import Links
+from .privacy import Cleaner
+
+Subject = tuple[str, str]  # subject and session
+
+
+class Files(Protocol):
+    """What is asked of the index."""
+
+    def files_of(self, key: str) -> list[InputFile]:
+        """The files of a series."""
+
+    def unread_beside(self, key: str) -> list[InputFile]:
+        """Files that were left out and may be a plane of it."""
+
+
+class Built(NamedTuple):
+    """The cases, in the order of their places; and a row for each series that is in none."""
+
+    cases: list[Case]
+    rows: list[TableRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that cases are made of. subjects: subject and session of every series. images: "partners" of masks, or "all"."""
+
+    facts: Mapping[str, SeriesFacts]
+    links: Links
+    subjects: Mapping[str, Subject]
+    files: Files
+    layout: DatasetLayout
+    label_map: LabelMap | None = None
+    images: str = "partners"
+    refused: dict[str, Finding] = field(default_factory=dict)  # by key, beside those of the links
+
+
+class _Group(NamedTuple):
+    """What becomes one case. images: by channel."""
+
+    images: dict[int, SeriesFacts]
+    masks: dict[str, str]  # the reason of the link, by key
+
+
+def build_cases(known: Known) -> Built:
+    """Make the cases of a cohort.
+
+    Args:
+        known: facts, links, subjects and the layout.
+
+    Returns: the cases and the rows of the rest.
+
+    Raises: PipelineError BAD_LABELS where an image fits two channels.
+    """
+    reasons: dict[str, dict[str, str]] = defaultdict(dict)  # of image, of mask
+    for link in known.links.links:
+        reasons[link.image][link.mask] = link.reason
+    wanted = [f for f in known.facts.values() if f.role == "image" and (f.key in reasons or known.images == "all")]
+    groups = _groups(known, wanted, reasons)
+    named = _names(known, groups)
+    order = sorted(range(len(groups)), key=lambda n: named[n])
+    places = known.layout.fit_places([named[n] for n in order])
+    cases = [_case(known, groups[n], place, reasons) for n, place in zip(order, places, strict=True)]
+    used = {member.key for case in cases for member in (*case.images, *case.masks)}
+    return Built(cases, [_row_of_rest(known, facts) for key, facts in known.facts.items() if key not in used])
+
+
+def _groups(known: Known, images: Sequence[SeriesFacts], reasons: Mapping[str, Mapping[str, str]]) -> list[_Group]:
+    """Put the images together that are channels of one case."""
+    label_map = known.label_map
+    if label_map is None or not label_map.channels:
+        return [_Group({0: facts}, dict(reasons.get(facts.key, {}))) for facts in images]
+    by_grid: dict[Hashable, list[SeriesFacts]] = defaultdict(list)
+    for facts in known.facts.values():
+        if facts.role == "image":
+            by_grid[_grid_of(known, facts)].append(facts)
+    groups = []
+    for members in by_grid.values():
+        masks = {key: why for facts in members for key, why in reasons.get(facts.key, {}).items()}
+        if not masks and known.images != "all":
+            continue
+        chosen = choose_channels(members, label_map)
+        one_each = [facts for facts in chosen.images if facts is not None]
+        if len(one_each) == len(label_map.channels):
+            groups.append(_Group(dict(enumerate(one_each)), masks))
+            continue
+        for key in (*(facts.key for facts in members), *masks):
+            known.refused.setdefault(key, replace(chosen.findings[0], severity=Severity.ERROR))
+    return groups
+
+
+def _grid_of(known: Known, facts: SeriesFacts) -> Hashable:
+    """What the channels of one case have in common: subject, session, Frame of Reference and grid."""
+    grid = [(g.shape, tuple(round(number, 4) for number in g.lps)) for g in facts.grids[:1]]
+    return known.subjects[facts.key], facts.frame_of_reference_uid, tuple(grid) or facts.key
+
+
+def _names(known: Known, groups: Sequence[_Group]) -> list[Place]:
+    """A place for each group: its case is called by the modality, with as much more as tells it from its neighbours."""
+    firsts = [group.images[min(group.images)] for group in groups]
+    subjects = [known.subjects[facts.key] for facts in firsts]
+    neighbours = Counter(subjects)
+    texts = [_candidates(known, facts, subject) for facts, subject in zip(firsts, subjects, strict=True)]
+    counts = [Counter((s, options[n].casefold()) for s, options in zip(subjects, texts, strict=True)) for n in range(4)]
+    places = []
+    for subject, options in zip(subjects, texts, strict=True):
+        name = next((t for n, t in enumerate(options) if t and counts[n][subject, t.casefold()] == 1), options[-1])
+        places.append(Place(*subject, name, neighbours[subject] == 1))
+    return places
+
+
+def _candidates(known: Known, facts: SeriesFacts, subject: Subject) -> tuple[str, str, str, str]:
+    """What a case may be called, the shortest first."""
+    clean = Cleaner(dict.fromkeys(facts.identifiers, subject[0])).clean
+    modality = safe(facts.modality) or "image"
+    description = safe(clean(facts.description)) or safe(clean(facts.folder.rpartition("/")[2]))
+    longer = f"{modality}_{description}" if description else ""
+    number = "" if facts.number is None else f"{longer or modality}_{facts.number}"
+    return modality, longer, number, f"{longer or modality}_{facts.key[:8]}"
+
+
+def _case(known: Known, group: _Group, place: Place, reasons: Mapping[str, Mapping[str, str]]) -> Case:
+    images = tuple(_image(known, facts, n) for n, facts in sorted(group.images.items()))
+    masks = tuple(
+        _member(known, known.facts[key], group.masks[key]) for key in sorted(group.masks, key=_in_order(known))
+    )
+    own = {member.key for member in images}
+    further = {
+        image for image, linked in reasons.items() if image not in own and not group.masks.keys().isdisjoint(linked)
+    }
+    others = [_member(known, known.facts[key], "") for key in sorted(further)]
+    unread = [_unread(known, member) for member in (*images, *masks, *others)]
+    identifiers = sorted({text for member in (*images, *masks) for text in known.facts[member.key].identifiers})
+    return Case(place, images, masks, (*others, *(one for one in unread if one.files)), tuple(identifiers))
+
+
+def _in_order(known: Known) -> Callable[[str], tuple[object, ...]]:
+    """The order of the masks of a case: it is that of the labels where nothing else says it."""
+
+    def place(key: str) -> tuple[object, ...]:
+        facts = known.facts[key]
+        return facts.number is None, facts.number or 0, facts.folder, key
+
+    return place
+
+
+def _image(known: Known, facts: SeriesFacts, channel: int) -> CaseSeries:
+    channels = known.label_map.channels if known.label_map else ()
+    name = channels[channel].name if channels else ""
+    return _member(known, facts, "")._replace(channel=channel, channel_name=name)
+
+
+def _member(known: Known, facts: SeriesFacts, link: str) -> CaseSeries:
+    return CaseSeries(
+        key=facts.key,
+        kind=facts.kind,
+        title=facts.title,
+        folder=facts.folder,
+        link=link,
+        files=tuple(known.files.files_of(facts.key)),
+        modality=facts.modality,
+        description=facts.description,
+        mask_name=facts.mask_name,
+    )
+
+
+def _unread(known: Known, member: CaseSeries) -> CaseSeries:
+    files = tuple(known.files.unread_beside(member.key))
+    return CaseSeries("", "unread", "", member.folder, member.key, files)
+
+
+def _row_of_rest(known: Known, facts: SeriesFacts) -> TableRow:
+    """The row of a series that is in no case, with the reason."""
+    subject, session = known.subjects[facts.key]
+    clean = Cleaner(dict.fromkeys(facts.identifiers, subject)).clean
+    finding = known.refused.get(facts.key) or known.links.refused.get(facts.key)
+    cells = finding_cells(finding, clean)
+    if finding is None and facts.problem:
+        code, _, message = facts.problem.partition(": ")
+        cells = {"code": code, "message": clean(message)}
+    return {
+        "subject": subject,
+        "session": session,
+        "status": _status_of_rest(facts, finding),
+        "role": facts.role,
+        "series": clean(facts.title),
+        "kind": facts.kind,
+        "folder": clean(facts.folder),
+        "key": facts.key,
+        "modality": facts.modality,
+        **cells,
+    }
+
+
+def _status_of_rest(facts: SeriesFacts, finding: Finding | None) -> CaseStatus:
+    if finding is not None and facts.role != "other":
+        if finding.code is Code.SEVERAL_SERIES:
+            return "AMBIGUOUS"
+        return "NO_IMAGE" if finding.code is Code.NO_SOURCE and facts.role == "mask" else "REFUSED"
+    return "NO_MASK" if facts.role == "image" else "NO_IMAGE" if facts.role == "mask" else "LEFT_OUT"

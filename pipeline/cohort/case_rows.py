@@ -1,0 +1,99 @@
+"""Write the rows of cohort.tsv about one case: one for each image, each mask, and each that is refused.
+
+Rules:
+- A row names no patient: every text is cleaned before it is in one.
+- code and message are those of what refuses it, else of the first warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ..conversion.record import Outcome
+from ..core.findings import Finding, PipelineError, Severity
+from ..volume.label_table import LabelRow
+from .case import Case, CaseSeries, TableRow
+from .privacy import Cleaner
+
+
+def series_row(case: Case, member: CaseSeries, role: str, clean: Callable[[str], str]) -> TableRow:
+    """What a row says of its series, and of the case.
+
+    Args:
+        case: that the series is of.
+        member: the series.
+        role: "image" or "mask".
+        clean: takes identifiers out of a text.
+
+    Returns: the row.
+    """
+    place = case.place
+    row = {
+        "subject": place.subject,
+        "session": place.session,
+        "case": place.name,
+        "role": role,
+        "series": clean(member.title),
+        "kind": member.kind,
+        "link": member.link,
+        "folder": clean(member.folder),
+        "key": member.key,
+        "modality": member.modality,
+    }
+    if role == "image":
+        return row | {"channel": str(member.channel)}
+    return row | {"image": case.images[0].key}
+
+
+def written_row(
+    row: TableRow, outcome: Outcome, output: str, inputs_sha256: str, clean: Callable[[str], str]
+) -> TableRow:
+    """Add what became of it.
+
+    Args:
+        row: of `series_row`.
+        outcome: of the conversion.
+        output: its path in the output folder.
+        inputs_sha256: the digest of all files it was made of.
+        clean: takes identifiers out of a text.
+
+    Returns: the row.
+    """
+    spacing = outcome.record["Geometry"]["SpacingMm"]
+    grid = "x".join(map(str, outcome.shape)) + " " + "x".join(f"{length:.6g}" for length in spacing)
+    return row | {
+        "verdict": outcome.verdict,
+        **finding_cells(_first(outcome.findings), clean),
+        "grid": grid,
+        "output": output,
+        "sha256": outcome.record["Provenance"]["OutputSHA256"],
+        "inputs_sha256": inputs_sha256,
+    }
+
+
+def label_cells(label: LabelRow) -> TableRow:
+    """What a row says of one label: its voxels and millilitres."""
+    return {"voxels": str(label.voxels), "ml": f"{label.volume_ml:.6g}"}
+
+
+def finding_cells(finding: Finding | None, clean: Callable[[str], str]) -> TableRow:
+    """Code and message of a finding, on one line, with what to do where it refuses."""
+    if finding is None:
+        return {}
+    words = (
+        f"{finding.message} {finding.hint}" if finding.severity is Severity.ERROR and finding.hint else finding.message
+    )
+    return {"code": finding.code.name, "message": clean(" ".join(words.split()))}
+
+
+def refused_rows(case: Case, error: PipelineError) -> Iterator[TableRow]:
+    """The rows of a case that is refused as a whole: every series of it, with the reason."""
+    clean = Cleaner(dict.fromkeys(case.identifiers, case.place.subject)).clean
+    cells = finding_cells(error.finding, clean)
+    for role, members in (("image", case.images), ("mask", case.masks)):
+        for member in members:
+            yield series_row(case, member, role, clean) | {"status": "REFUSED"} | cells
+
+
+def _first(findings: tuple[Finding, ...]) -> Finding | None:
+    return next((finding for finding in findings if finding.severity is not Severity.INFO), None)

@@ -1,0 +1,184 @@
+"""Take the identifiers of patients out of texts: names, messages, descriptions, paths and JSON records.
+
+Rules:
+- An identifier is found regardless of case and accents, and of underscores, carets, hyphens, commas and spaces in it: STS_008
+  is STS-008 and sts008 too. Whatever else is written in another way (a nickname, a number with other zeros) is not found.
+- Fewer than three letters and digits are not searched for: they stand in every other number, and a text without them says
+  nothing. Three and four are found where no letter or digit goes on around them, more of them everywhere.
+- UIDs and digests in a text are left as they are, unless the whole of one is an identifier. JSON numbers are no texts.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+_FEWEST = 3  # letters and digits of an identifier
+_FREE = 5  # letters and digits from which an identifier is found within a word
+_SEPARATORS = re.compile(r"[\s_^,-]+")
+_KEPT = re.compile(r"(?<![0-9A-Za-z.])(?:[0-2](?:\.\d+){4,}|[0-9a-f]{40}|[0-9a-f]{64})(?![0-9A-Za-z])")
+# Members of a record whose texts are words of our own, as its schema lists them: a patient called Mask changes none.
+OWN_WORDS = frozenset(
+    "As AxisCodes Code Combine ConversionSoftware Crosscheck DataType Direction Exit Fractional Frame Handedness Kind LabelsFile "
+    "OnDuplicate OnGap OnLossy OnTilt OnUnread Palette Recorded Resample Role Schema Severity SourceFrame Stage Status Type "
+    "Undecided Verdict Witness Write".split()
+)
+
+
+class _Sign(NamedTuple):
+    """A letter, digit or mark of a text, folded. at: where it stands. joined: whether nothing but itself precedes it."""
+
+    text: str
+    at: int
+    joined: bool
+
+
+class _Identifier(NamedTuple):
+    """text: folded, without separators. breaks: where those were. name: what replaces it."""
+
+    text: str
+    breaks: frozenset[int]
+    name: str
+
+
+class Cleaner:
+    """Replaces identifiers of patients by the names of their subjects.
+
+    It takes a time in proportion to the text, however many identifiers there are: one serves a patient or a whole cohort.
+    """
+
+    def __init__(self, identifiers: Mapping[str, str]) -> None:
+        """identifiers: what names a patient, each with the name of the subject that replaces it."""
+        found: dict[str, _Identifier] = {}
+        for text, name in identifiers.items():
+            for part, whole in _forms(text):
+                made = _identifier(part, name)
+                if made is not None and (whole or made.text not in found):
+                    found[made.text] = made
+        self._by_start: dict[str, list[_Identifier]] = defaultdict(list)
+        for entry in sorted(found.values(), key=lambda entry: (-len(entry.text), entry.text)):
+            self._by_start[entry.text[:_FEWEST]].append(entry)
+
+    def clean(self, text: str) -> str:
+        """Replace every identifier in a text."""
+        if not self._by_start:
+            return text
+        parts, done = [], 0
+        for start, end, name in self._places(text):
+            parts += [text[done:start], name]
+            done = end
+        return "".join([*parts, text[done:]])
+
+    def finds(self, text: str) -> bool:
+        """Whether a text holds an identifier."""
+        return bool(self._by_start) and bool(self._places(text))
+
+    def clean_record(self, value: Any) -> Any:
+        """Clean every text in a record, however deep; names of members, words of our own, UIDs, digests and numbers stay."""
+        if isinstance(value, str):
+            return self.clean(value)
+        if isinstance(value, Mapping):
+            return {key: entry if key in OWN_WORDS else self.clean_record(entry) for key, entry in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.clean_record(entry) for entry in value]
+        return value
+
+    def _places(self, text: str) -> list[tuple[int, int, str]]:
+        """Where identifiers begin and end in a text, in order and apart, with what replaces each."""
+        kept = [(found.start(), found.end()) for found in _KEPT.finditer(text)]
+        signs = _signs(text)
+        stream = "".join(sign.text for sign in signs)
+        places: list[tuple[int, int, str]] = []
+        at = 0
+        while at <= len(stream) - _FEWEST:
+            entries = self._by_start.get(stream[at : at + _FEWEST], ())
+            entry = next((entry for entry in entries if _stands(entry, stream, signs, at)), None)
+            if entry is None:
+                at += 1
+                continue
+            start, end = signs[at].at, signs[at + len(entry.text) - 1].at + 1
+            end += sum(1 for _ in _marks(text, end))
+            if all(end <= first or start >= last or (start <= first and end >= last) for first, last in kept):
+                places.append((start, end, entry.name))
+                at += len(entry.text)
+            else:
+                at += 1
+        return places
+
+
+def identifies(text: str, identifiers: Iterable[str]) -> bool:
+    """Whether a text is to be taken for one of these identifiers, however short, or holds one.
+
+    Args:
+        text: such as the name of a folder.
+        identifiers: of the patients.
+    """
+    own = _stream(text)
+    names = list(identifiers)
+    return any(own and own == _stream(name) for name in names) or Cleaner(dict.fromkeys(names, "")).finds(text)
+
+
+def _stream(text: str) -> str:
+    return "".join(sign.text for sign in _signs(text))
+
+
+def _forms(text: str) -> Iterable[tuple[str, bool]]:
+    """An identifier, and the parts of a name (PS3.5 6.2.1: family, given and middle name); whether it is the whole."""
+    yield text, True
+    if "^" in text or "=" in text:
+        for group in text.split("="):
+            yield group, False
+            yield from ((part, False) for part in group.split("^")[:3])
+
+
+def _identifier(text: str, name: str) -> _Identifier | None:
+    """None for what is too short to be searched for."""
+    signs = _signs(text)
+    if sum(sign.text.isalnum() for sign in signs) < _FEWEST:
+        return None
+    breaks = frozenset(n for n, sign in enumerate(signs) if n and not sign.joined)
+    return _Identifier("".join(sign.text for sign in signs), breaks, name)
+
+
+def _stands(entry: _Identifier, stream: str, signs: list[_Sign], at: int) -> bool:
+    """Whether an identifier stands at a place of a text: separators only where it has them, and nothing around a short one."""
+    end = at + len(entry.text)
+    if not stream.startswith(entry.text, at):
+        return False
+    if any(not signs[n].joined and n - at not in entry.breaks for n in range(at + 1, end)):
+        return False
+    if len(entry.text) >= _FREE:
+        return True
+    goes_on_before = at > 0 and signs[at].joined and stream[at - 1].isalnum()
+    return not (goes_on_before or (end < len(stream) and signs[end].joined and stream[end].isalnum()))
+
+
+def _signs(text: str) -> list[_Sign]:
+    """The letters, digits and marks of a text, folded one by one, without separators and accents."""
+    signs: list[_Sign] = []
+    joined = True
+    for at, sign in enumerate(text):
+        if _SEPARATORS.match(sign):
+            joined = False
+            continue
+        folded = sign.lower() if sign.isascii() else _folded(sign)
+        for one in folded:
+            signs.append(_Sign(one, at, joined))
+            joined = True
+    return signs
+
+
+def _folded(sign: str) -> str:
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", sign).casefold())
+    return "".join(one for one in plain if not unicodedata.combining(one) and not _SEPARATORS.match(one))
+
+
+def _marks(text: str, start: int) -> Iterable[str]:
+    """The combining accents that follow a place of a text."""
+    for sign in text[start:]:
+        if not unicodedata.combining(sign):
+            return
+        yield sign

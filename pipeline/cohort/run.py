@@ -1,0 +1,201 @@
+"""Run a plan: judge what is there, make what is not, collect it as it comes, and write the table of all.
+
+Rules:
+- One writer: whoever holds the index. What makes cases holds nothing, and may die.
+- A case counts once its files are in their place and the index says so; what was made before the work was cut off is collected
+  first, and not made again.
+- cohort.tsv and the files over all cases follow from what the index holds at the end, in one order.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+from ..core.findings import PipelineError
+from .case import CaseResult, TableRow
+from .collect import collect, forget, remove
+from .dataset import dataset_of
+from .index import Index
+from .make_case import CaseMaker, done_folder, refused_result, work_folder
+from .plan import Plan
+from .processes import make_cases_in_processes
+from .resume import CaseJudgement, StoredCase, has_failed, inputs_of, judge_case, stored_case
+from .table import NAME, table_text, write_text
+
+CaseEnd = tuple[int, CaseResult | PipelineError]  # number of the case in the plan, and what came of it
+Maker = Callable[[Plan, Sequence[int], Path], Iterator[CaseEnd]]
+_TABLE_PART = 0.02  # of the time of a run, at most, goes into writing the table while it runs
+
+
+class Judged(NamedTuple):
+    """What a run will do. states: of every case, by number. numbers: of those that are made. gone: of earlier runs."""
+
+    states: list[CaseJudgement]
+    numbers: list[int]
+    gone: list[str]
+
+
+class CohortRun:
+    """One run of a plan, by the one writer of its output folder."""
+
+    def __init__(self, plan: Plan, index: Index, out: Path, *, overwrite: bool = False) -> None:
+        self._plan, self._index, self._out, self._overwrite = plan, index, out, overwrite
+        self._stored = {name: StoredCase.from_json(value) for name, value in index.results().items()}
+        self._cases = [plan.case(number) for number in range(len(plan))]
+        self._names = ["/".join(case.place[:3]) for case in self._cases]
+        self._written = 0.0
+
+    def judge(self, *, only_failed: bool = False) -> Judged:
+        """Judge every case against what earlier runs made.
+
+        Args:
+            only_failed: whether those are made that earlier runs did not wholly do, and no others.
+
+        Returns: the states, and which cases are to be made.
+        """
+        states = [
+            judge_case(case, self._stored.get(name), self._plan.options, self._out)
+            for case, name in zip(self._cases, self._names, strict=True)
+        ]
+        if only_failed:
+            numbers = [
+                n
+                for n, name in enumerate(self._names)
+                if name in self._stored and has_failed(self._stored[name].result)
+            ]
+        else:
+            numbers = [n for n, judged in enumerate(states) if judged.state != "FRESH"]
+        return Judged(states, numbers, sorted(self._stored.keys() - set(self._names)))
+
+    def prepare(self, judged: Judged, *, prune: bool) -> list[int]:
+        """Take up what an earlier run left: collect what it made, and remove what no case makes any more.
+
+        Args:
+            judged: of `judge`.
+            prune: whether results whose inputs are gone are removed; else they stay members of the data set.
+
+        Returns: the numbers of the cases that are left to make.
+        """
+        shutil.rmtree(work_folder(self._out, "run"), ignore_errors=True)
+        in_use = {file.path for case in self._cases for file in inputs_of(case)}
+        for name in judged.gone:
+            if prune or all(file.path in in_use for file in self._stored[name].inputs):
+                remove(self._out, self._stored[name].outputs.values())
+                self._index.drop_result(name)
+                del self._stored[name]
+        for number, name in enumerate(self._names):
+            stored = self._stored.get(name)
+            if judged.states[number].state == "FRESH" and stored and stored.inputs != inputs_of(self._cases[number]):
+                self._keep(number, stored.result)  # files were touched, and have the bytes they had
+        left = []
+        for number in judged.numbers:
+            if done_folder(self._out, self._plan.key(number)).exists() and judged.states[number].state != "FRESH":
+                self.take(number, None)
+            else:
+                left.append(number)
+        return left
+
+    def take(self, number: int, end: CaseResult | PipelineError | None) -> CaseResult:
+        """Put what came of a case into its place, and write it down.
+
+        Args:
+            number: of the case.
+            end: what a process says of it; None for one that was found done.
+
+        Returns: what came of it.
+        """
+        case, key = self._cases[number], self._plan.key(number)
+        stored = self._stored.get(self._names[number])
+        known = {} if stored is None else stored.outputs
+        try:
+            if isinstance(end, PipelineError):
+                raise end
+            result = collect(self._out, key, known, overwrite=self._overwrite)
+        except PipelineError as error:
+            result = refused_result(case, key, error)
+            remove(self._out, known.values())
+        self._keep(number, result)
+        forget(self._out, key)
+        return result
+
+    def results(self) -> list[CaseResult]:
+        """What came of every case so far, in the order of their places."""
+        return [self._stored[name].result for name in sorted(self._stored)]
+
+    def write_table(self, *, now: bool = False) -> None:
+        """Write cohort.tsv, where the last time is long enough ago."""
+        begun = monotonic()
+        if not now and begun < self._written:
+            return
+        rows: list[TableRow] = [row for result in self.results() for row in result.rows]
+        write_text(self._out / NAME, table_text([*self._plan.rest, *rows]))
+        self._written = monotonic() + (monotonic() - begun) / _TABLE_PART
+
+    def finish(self) -> None:
+        """Write the table and the files over all cases."""
+        self.write_table(now=True)
+        layout = dataset_of(self._plan.options).layout
+        texts = dict(layout.texts_of_cohort(self.results()))
+        for path, text in texts.items():
+            write_text(self._out / path, text)
+
+    def _keep(self, number: int, result: CaseResult) -> None:
+        stored = stored_case(self._cases[number], self._plan.options, result, self._out)
+        self._stored[self._names[number]] = stored
+        self._index.put_result(self._names[number], stored.as_json(), result.inputs)
+
+
+def make_here(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
+    """Make cases in this process, one after the other.
+
+    Args:
+        plan: what is made.
+        numbers: of the cases.
+        out: the output folder.
+
+    Yields: each number, with what came of the case.
+    """
+    with CaseMaker(plan, out) as maker:
+        for number in numbers:
+            yield number, maker.make(number)
+
+
+def make_with_jobs(jobs: int) -> Maker:
+    """Return what makes cases in so many processes; in this one for one."""
+
+    def make(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
+        from .make_case import make_case
+
+        places = [plan.case(number).place for number in range(len(plan))]
+        return make_cases_in_processes(plan.path, numbers, out, jobs, places=places, make=make_case)
+
+    return make_here if jobs == 1 else make
+
+
+def run_cases(
+    run: CohortRun, plan: Plan, numbers: Sequence[int], out: Path, maker: Maker
+) -> Generator[CaseResult, None, None]:
+    """Make cases and take each in as it ends; however that ends, the table says what there is.
+
+    Args:
+        run: of the plan.
+        plan: what is made.
+        numbers: of the cases.
+        out: the output folder.
+        maker: makes them.
+
+    Yields: what came of each.
+    """
+    try:
+        if numbers:
+            with closing(maker(plan, numbers, out)) as ends:  # type: ignore[type-var]
+                for number, end in ends:
+                    yield run.take(number, end)
+                    run.write_table()
+    finally:
+        run.finish()

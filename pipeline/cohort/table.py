@@ -1,0 +1,45 @@
+"""Write cohort.tsv: one row for each image and mask, and for each series that is in no case.
+
+Rules:
+- It is always whole: every row that is known, in one order, in its place at once.
+- A cell holds neither tab nor line break, and no identifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..core.atomic_file import in_place
+from ..core.plain_text import escape_bytes, escape_controls
+from .case import COLUMNS, TableRow
+
+NAME = "cohort.tsv"
+
+
+def table_text(rows: Iterable[TableRow]) -> str:
+    """The text of a table: a head, and a line a row, sorted by where they belong."""
+    lines = ["\t".join(COLUMNS)]
+    lines += ["\t".join(_cell(row.get(column, "")) for column in COLUMNS) for row in sorted(rows, key=_order)]
+    return "\n".join(lines) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put a text of ours in its place, where it replaces the one before. Raises CANNOT_WRITE."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with in_place(path, overwrite=True) as part:
+        part.write_text(escape_bytes(text), "utf-8", newline="\n")
+
+
+def _order(row: TableRow) -> tuple[str, ...]:
+    """Where it belongs: subjects in order, series that are in no case after those of their subject, images first."""
+    has_case = "" if row.get("case") else "~"
+    return (
+        row.get("subject", ""), row.get("session", ""), has_case, row.get("case", ""), row.get("role", ""),
+        row.get("channel", ""), row.get("folder", ""), row.get("series", ""), row.get("key", ""), row.get("mask", ""),
+        row.get("label", ""), row.get("output", ""),
+    )  # fmt: skip
+
+
+def _cell(text: str) -> str:
+    return escape_controls(" ".join(str(text).split()))

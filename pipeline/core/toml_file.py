@@ -1,0 +1,29 @@
+"""Read TOML that anybody may have written: descriptions of segments, label maps.
+
+Rules:
+- Whatever is wrong with the text is a ValueError whose words name the line; a file that cannot be read is an OSError.
+- Python before 3.11 has no reader of its own; tomli is the same one.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what a text in TOML holds. Raises ValueError where it is none."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("it nests too deep") from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8. Raises OSError where it cannot be read, ValueError where it is no text."""
+    return path.read_text("utf-8-sig")

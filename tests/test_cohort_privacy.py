@@ -1,0 +1,169 @@
+"""No identifier of a patient stays in a text that is cleaned, and everything else stays as it is."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.cohort.privacy import OWN_WORDS, Cleaner, identifies
+from pipeline.conversion.convert import convert_all
+from tests.helpers import record_schema
+from tests.helpers.cases import samples_folder
+
+IBSI = "theibsi+data_sets/ibsi_validation/dicom"
+STS = Cleaner({"STS_008": "P001"})
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("IBSI_1_STS_008_CT_mask", "IBSI_1_P001_CT_mask"),
+        ("sts-008 and Sts 008, STS008; STS__008^x", "P001 and P001, P001; P001^x"),
+        ("xSTS_0081", "xP0011"),
+        ("STS_019, S TS008, ST-S008", "STS_019, S TS008, ST-S008"),
+        ("/data/STS_008/CT/1.dcm", "/data/P001/CT/1.dcm"),
+        ("", ""),
+    ],
+)
+def test_an_identifier_is_found_however_it_is_separated(text: str, cleaned: str) -> None:
+    assert STS.clean(text) == cleaned
+    assert STS.finds(text) == (text != cleaned)
+
+
+def test_names_are_found_by_their_parts_with_and_without_accents() -> None:
+    cleaner = Cleaner({"Müller-Lüdenscheidt^José^^Dr": "P7"})
+    for text in ("MULLER LUDENSCHEIDT, JOSE", unicodedata.normalize("NFD", "müller_lüdenscheidt^josé")):
+        assert cleaner.clean(f"CT {text} a") in ("CT P7, P7 a", "CT P7^P7 a")
+    assert Cleaner({"Müller^José": "P7"}).clean("CT muller jose a") == "CT P7 a"
+    assert cleaner.clean("of José") == "of P7"
+    assert cleaner.clean("of Dr X") == "of Dr X"
+    assert cleaner.clean("Josefine") == "Josefine"  # four letters count alone
+    assert Cleaner({"STRASSER^A": "P"}).clean("Straßer") == "P"
+
+
+def test_short_identifiers_count_alone_and_shorter_ones_not_at_all() -> None:
+    cleaner = Cleaner({"007": "P1", "42": "P2", "": "P3", "--": "P4"})
+    assert cleaner.clean("007 1007 0071 x007_42 a-007") == "P1 1007 0071 x007_42 a-P1"
+    assert not Cleaner({"42": "P2"}).finds("42")
+    assert identifies("42", ["42"])
+    assert identifies("s_42 ", ["S42"])
+    assert not identifies("CT42", ["42"])
+
+
+def test_the_longest_identifier_counts() -> None:
+    cleaner = Cleaner({"12345": "A", "12345678": "B"})
+    assert cleaner.clean("12345678 12345") == "B A"
+
+
+def test_uids_and_digests_stay() -> None:
+    cleaner = Cleaner({"12345": "P1", "1.2.826.0.1.99": "P2"})
+    uid, digest = "1.2.840.12345.67", "12345" + 59 * "0"
+    text = f"lies in {uid}, {digest}; 12345, 1.2.826.0.1.99 (1.2.826.0.1.99.1)"
+    assert cleaner.clean(text) == f"lies in {uid}, {digest}; P1, P2 (1.2.826.0.1.99.1)"
+    record = {
+        "SeriesInstanceUID": uid,
+        "Inputs": [{"File": "12345.dcm", "SHA256": digest}],
+        "n": 12345,
+        "Verdict": "12345",
+    }
+    cleaned = cleaner.clean_record(record)
+    assert cleaned == {**record, "Inputs": [{"File": "P1.dcm", "SHA256": digest}]}
+
+
+_ALPHABET = "aAéß01 _^-.,"
+
+
+@given(st.dictionaries(st.text(_ALPHABET, max_size=8), st.just("Q"), max_size=4), st.text(_ALPHABET, max_size=30))
+def test_what_is_clean_holds_no_identifier(identifiers: dict[str, str], text: str) -> None:
+    cleaner = Cleaner(identifiers)
+    cleaned = cleaner.clean(text)
+    if not cleaner.finds(text):
+        assert cleaned == text
+    kept = [piece for piece in cleaned.split("Q") if piece]
+    assert all(identifier not in piece for identifier in _searched(identifiers) for piece in kept)
+    assert not cleaner.finds(cleaned)
+
+
+def _searched(identifiers: dict[str, str]) -> Iterator[str]:
+    """Identifiers that are searched for within words, as they are written."""
+    yield from (
+        text for text in identifiers if sum(sign.isalnum() for sign in text) >= 5 and text.strip(" _^-,") == text
+    )
+
+
+@given(
+    st.text("abXY01_ ", max_size=20),
+    st.text("abXY01_ ", max_size=20),
+    st.sampled_from([str.upper, str.lower, str.title]),
+)
+def test_an_identifier_anywhere_in_a_text_is_replaced(before: str, after: str, change: Any) -> None:
+    cleaner = Cleaner({"Kéri_779": "Q"})
+    spelt = change("Keri 779")
+    assert "Q" in cleaner.clean(before + spelt + after)
+    assert spelt not in cleaner.clean(before + spelt + after)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            yield key
+            yield from _texts(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _texts(entry)
+
+
+def test_a_cleaned_record_of_the_ibsi_tree_is_valid_and_holds_no_identifier(tmp_path: Path) -> None:
+    folder = samples_folder()
+    if folder is None:
+        pytest.skip("no samples here")
+    convert_all([folder / IBSI / "STS_008"], tmp_path, command=("verimask", "convert", str(folder / IBSI / "STS_008")))
+    records = [json.loads(path.read_text("utf-8")) for path in sorted(tmp_path.rglob("*.json"))]
+    assert len(records) >= 3
+    for record in records:
+        assert any("STS_008" in text for text in _texts(record))
+        cleaned = STS.clean_record(record)
+        assert record_schema.errors_of(cleaned) == []
+        assert not any("sts008" in text.lower().replace("_", "") for text in _texts(cleaned))
+        changed = [key for key in record if record[key] != cleaned[key]]
+        assert set(changed) <= {"Output", "SeriesDescription", "Provenance"}
+        assert record["Provenance"]["Inputs"] == cleaned["Provenance"]["Inputs"]
+        everything = Cleaner(dict.fromkeys([*OWN_WORDS, "uint8", "right", "refuse", "VERIFIED", "Mask"], "P001"))
+        assert record_schema.errors_of(everything.clean_record(record)) == []
+
+
+def test_words_of_our_own_are_those_of_the_schema() -> None:
+    schema = record_schema.schema()
+    found: set[str] = set()
+
+    def is_own(member: dict[str, Any]) -> bool:
+        if "$ref" in member:
+            member = schema["$defs"][member["$ref"].split("/")[-1]]
+        if "enum" in member or "const" in member:
+            return True
+        if member.get("pattern", "")[1:2] == "[" and member["pattern"] not in ("^[^/]+$", "^[0-9a-f]{64}$"):
+            return True
+        parts = [member.get("items", {}), *member.get("anyOf", ()), *member.get("oneOf", ())]
+        return any(isinstance(part, dict) and is_own(part) for part in parts if part)
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            members = value.get("properties", {})
+            found.update(name for name, member in members.items() if isinstance(member, dict) and is_own(member))
+            for entry in value.values():
+                walk(entry)
+        elif isinstance(value, list):
+            for entry in value:
+                walk(entry)
+
+    walk(schema)
+    assert found == OWN_WORDS
