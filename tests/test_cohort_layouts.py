@@ -165,8 +165,9 @@ def test_the_table_of_labels_beside_a_label_map(tmp_path: Path) -> None:
     write_dataset(tmp_path / "a", LAYOUTS["pairs"](SETTINGS), cases, tmp_path / "dicom-a")
     table = "index\tname\tcolor\n1\tliver\t#010203\n2\tspleen\t#3cb44b\n"
     assert (tmp_path / "a/S/labels_dseg.tsv").read_text() == table
-    write_dataset(tmp_path / "b", LAYOUTS["pairs"](LayoutSettings()), cases, tmp_path / "dicom-b")
-    assert (tmp_path / "b/S/labels_dseg.tsv").read_text() == "index\tname\tcolor\n1\tSpleen\t#e6194b\n"
+    alone = [MadeCase(place("S"), in_one=False)]
+    write_dataset(tmp_path / "b", LAYOUTS["pairs"](LayoutSettings()), alone, tmp_path / "dicom-b")
+    assert not [*(tmp_path / "b").rglob("*.tsv")]
 
 
 # nnU-Net

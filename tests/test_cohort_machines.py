@@ -12,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from pipeline.cohort.private_folder import done_in, plans_in
 
 from pipeline.cohort.case import CaseResult, Place
 from pipeline.cohort.processes import make_cases_in_processes
@@ -32,7 +31,7 @@ def planned(out: Path, places: Sequence[Place], does: Mapping[int, str] | None =
         row = {"Place": list(place), "Does": (does or {}).get(number, "")}
         lines.append(json.dumps({"Key": sha256(json.dumps(row).encode()).hexdigest(), **row}))
     text = "".join(f"{line}\n" for line in lines)
-    plan = plans_in(out) / f"{sha256(text.encode()).hexdigest()}.jsonl"
+    plan = out / ".verimask" / "plans" / f"{sha256(text.encode()).hexdigest()}.jsonl"
     plan.parent.mkdir(parents=True, exist_ok=True)
     plan.write_text(text, "utf-8")
     return plan
@@ -57,7 +56,7 @@ def made_by(out: Path) -> dict[int, list[int]]:
 
 
 def work_left(out: Path) -> list[Path]:
-    return list((out / ".verimask" / "work").iterdir())
+    return list((out / ".verimask" / "work" / "run").iterdir())
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 9])
@@ -71,7 +70,7 @@ def test_every_case_is_made_once_by_any_number_of_processes(tmp_path: Path, jobs
     assert isinstance(bug, PipelineError)
     assert bug.finding.code is Code.UNEXPECTED
     assert {number: len(by) for number, by in made_by(tmp_path).items()} == dict.fromkeys(range(7), 1)
-    assert len(list(done_in(tmp_path).iterdir())) == 5
+    assert len(list((tmp_path / ".verimask" / "done").iterdir())) == 5
 
 
 def test_cases_of_one_subject_are_made_by_one_process(tmp_path: Path) -> None:

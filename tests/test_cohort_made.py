@@ -30,7 +30,7 @@ from tests.helpers.made_cohort import Expected, MadeCohort, make_cohort
 from tests.helpers.mask_case import PlacedMask
 
 IBSI = samples_folder() / "theibsi+data_sets" / "ibsi_validation"
-QUICK = ("--crosscheck", "off")  # of the tests that are not about the witnesses
+QUICK = ("--crosscheck", "off", "--session", "folder:2")  # the witnesses have tests of their own
 FAILED = ("REFUSED", "INCOMPLETE")
 
 
@@ -93,9 +93,10 @@ def test_ibsi_is_nine_pairs_as_shipped(ibsi: Path) -> None:
     assert len({row["image"] for row in masks}) == len(masks) == 9
     shipped = [read_nifti(path) for path in sorted((IBSI / "nifti").glob("*/*_mask.nii.gz"))]
     known = [PlacedMask("", array != 0, lps) for array, lps in shipped]
-    assert sorted(max(dice(mask_of(ibsi, row), truth) for truth in known) for row in masks) == [1.0] * 9
-    best = [max(range(9), key=lambda n: dice(mask_of(ibsi, row), known[n])) for row in masks]
-    assert sorted(best) == list(range(9))
+    found = [mask_of(ibsi, row) for row in masks]
+    for truth in known:  # the CT and the MR of two patients have one mask, on grids of their own
+        alike = [mask for mask in found if sorted(mask.voxels.shape) == sorted(truth.voxels.shape)]
+        assert [dice(mask, truth) for mask in alike] == [1.0]
     assert other_headers(ibsi) == []
 
 
@@ -290,7 +291,7 @@ def test_any_number_of_parts_makes_the_same_tree(
 
 def test_planning_again_changes_nothing_that_is_pending(copied: First, runner: CohortRunner, tmp_path: Path) -> None:
     """Parts of a plan that run after another plan was made do what their own plan says; so merge finds each row once."""
-    out = tmp_path / "parts"
+    out = tmp_path / "parts" / "out"
     plan = planned(runner, copied.made.root, out)
     text = plan.read_bytes()
     assert runner.run("run", plan, "--part", "1/2").code in (Exit.VERIFIED, Exit.PARTLY_DONE)

@@ -82,9 +82,10 @@ def run(capsys: pytest.CaptureFixture[str], *given: object) -> tuple[int, str, s
         ("--crosscheck", "off"),
         ("--combine", "separate", "--report"),
         ("--as", "image"),
+        ("--images", "--crosscheck", "off"),
         ("-w", "suffix", "--crosscheck", "off"),
     ],
-    ids=["labels", "cross-checked", "images", "beside"],
+    ids=["labels", "cross-checked", "images", "partners", "beside"],
 )
 def test_any_number_of_processes_gives_the_same(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
@@ -148,7 +149,8 @@ def test_lines_come_in_the_order_of_the_inputs(study: Path, tmp_path: Path, caps
     written = [word for line in printed.splitlines() for word in line.split() if word.endswith(".nii.gz")]
     series = [name for name in written if name[0].isdigit()]
     assert series == sorted(series, key=lambda name: int(name.split("_")[0]))
-    assert errors.index("“empty”") < errors.index("“phantom”")
+    assert errors.index("ROI “outside”") < errors.index("“empty”")  # which might be an image, so it is settled last
+    assert printed.index("“phantom”") < printed.index("PARTNER")
 
 
 def test_paths_follow_from_the_names_alone() -> None:

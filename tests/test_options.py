@@ -47,6 +47,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "allow_empty": [Try()],
         "fractional": [Try(("0.9",)), Try(("keep",))],
         "combine": [Try(("separate",)), Try(("merge",))],
+        "images": [Try()],
         "merge": [Try()],
         "order": [Try(("one",))],
         "interpolate": [Try()],

@@ -83,7 +83,7 @@ def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
         judged = cohort_run.judge(only_failed=options.only_failed)
         progress.clear()
         if not options.json:
-            output.print_prose(cohort_text.describe_plan(planned, judged), options)
+            output.print_prose(cohort_text.describe_plan(planned, judged, whole=options.dry_run), options)
         if options.dry_run or only_plan:
             return _end_with_plan(planned, options, only_plan=only_plan)
         numbers = cohort_run.prepare(judged, prune=options.prune)
@@ -137,7 +137,7 @@ def _end_with_plan(planned: Planned, options: argparse.Namespace, *, only_plan: 
 
 def _run_part(options: argparse.Namespace) -> int:
     """Make one share of a plan; nothing is collected."""
-    from ..cohort.parts import run_part
+    from ..cohort.parts import folder_of, run_part
     from ..core.findings import PipelineError
     from . import cohort_text
 
@@ -146,7 +146,7 @@ def _run_part(options: argparse.Namespace) -> int:
     if not options.part:
         options.parser.error("cohort run PLAN needs --part K/N")
     refused: list[PipelineError] = []
-    for _, end in run_part(path, options.part, _out_of(path), options.jobs):
+    for _, end in run_part(path, options.part, folder_of(path), options.jobs):
         if isinstance(end, PipelineError):
             refused.append(end)
             output.print_refusal(end, options)
@@ -158,19 +158,19 @@ def _run_part(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     """Collect what the parts of a plan have made, once every case was made."""
     from ..cohort.index import Index
-    from ..cohort.parts import check_parts
+    from ..cohort.parts import check_parts, folder_of, note_merged
     from ..cohort.plan import private_folder, read_plan
     from ..cohort.run import CohortRun
 
     _allow(options, "write", "prune")
     path = _plan_path(options)
-    out = _out_of(path)
-    plan = read_plan(path)
+    plan, out = read_plan(path), folder_of(path)
     with Index(private_folder(out) / "index.sqlite") as index:
         check_parts(plan, out, index)
         run = CohortRun(plan, index, out, overwrite=options.write == "overwrite")
         run.prepare(run.judge(), prune=options.prune)
         run.finish()
+        note_merged(plan, out)
         return _end(run, plan, out, options)
 
 
@@ -289,7 +289,9 @@ def _require_extras(options: argparse.Namespace) -> None:
 
     if options.dask:
         output.refuse_idle(options, only=["jobs"], why="with --dask the workers of the cluster make the cases")
-        require_extra("cluster")
+        from ..cohort.dask_run import require_cluster
+
+        require_cluster(options.dask)
     if not options.no_page:
         require_extra("report")
 
@@ -347,8 +349,3 @@ def _plan_path(options: argparse.Namespace) -> Path:
     if len(options.inputs) > 1:
         options.parser.error("one PLAN at a time")
     return Path(options.inputs[0])
-
-
-def _out_of(plan: Path) -> Path:
-    """The output folder of a plan, which lies in OUT/.verimask/plans/."""
-    return plan.resolve().parents[2]

@@ -10,7 +10,9 @@ from .convert_options import add_policy_options
 
 def add_options(p: argparse.ArgumentParser) -> None:
     """Add all of them."""
-    p.add_argument("inputs", nargs="+", metavar="INPUT", help="folder of all patients (any depth); ZIP archives and bundles too")
+    p.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="folder of all patients (any depth); ZIP archives and bundles too"
+    )
     p.add_argument("-o", "--output", metavar="OUT", help="folder of the data set: new, or one of an earlier run")
     _add_dataset(p)
     _add_names(p)
@@ -28,7 +30,9 @@ def _add_dataset(p: argparse.ArgumentParser) -> None:
         help="a folder a subject with image.nii.gz and its masks (default), the raw data of nnU-Net v2, or BIDS",
     )
     g.add_argument("--labels", metavar="labels.toml", help="names and values of the labels: masks become one label map")
-    g.add_argument("--labels-draft", metavar="FILE", help="write a first labels.toml from the masks' names, and no more")
+    g.add_argument(
+        "--labels-draft", metavar="FILE", help="write a first labels.toml from the masks' names, and no more"
+    )
     g.add_argument("--separate", action="store_true", help="with --labels: each label as a file of its own")
     g.add_argument(
         "--images",
@@ -72,7 +76,9 @@ def _add_run(p: argparse.ArgumentParser) -> None:
     g.add_argument("--dry-run", action="store_true", help="print the plan, and convert nothing")
     g.add_argument("--only-failed", action="store_true", help="make those cases again that were not wholly done")
     g.add_argument("--prune", action="store_true", help="remove results of cases whose inputs are gone")
-    g.add_argument("-w", "--write", choices=("refuse", "overwrite"), default="refuse", help="files in OUT that are not ours")
+    g.add_argument(
+        "-w", "--write", choices=("refuse", "overwrite"), default="refuse", help="files in OUT that are not ours"
+    )
     g.add_argument("--jobs", type=int, metavar="N", help="how many processes; by default as many as there are cores")
     g.add_argument("--dask", metavar="ADDRESS", help="make the cases on a Dask cluster, such as tcp://host:8786")
     g.add_argument("--part", metavar="K/N", help="with cohort run PLAN: which share of how many")

@@ -66,8 +66,16 @@ class RunLog:
         self._file.flush()
 
 
-def describe_plan(planned: Planned, judged: Judged) -> list[str]:
-    """Describe what will be done: what changed, what each case is and why, and what is in no case."""
+def describe_plan(planned: Planned, judged: Judged, *, whole: bool) -> list[str]:
+    """Describe what will be done: what changed, what each case is and why, and what is in no case.
+
+    Args:
+        planned: the plan.
+        judged: what earlier runs made of it.
+        whole: whether each case has a line, and not only what is odd.
+
+    Returns: the lines.
+    """
     plan, changes = planned.plan, planned.changes
     subjects = {plan.case(number).place.subject for number in range(len(plan))}
     lines = [
@@ -76,21 +84,27 @@ def describe_plan(planned: Planned, judged: Judged) -> list[str]:
     ]
     states = Counter(state.state for state in judged.states)
     lines.append(", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no case")
-    for number, state in enumerate(judged.states):
+    lines += [f"note: {finding.message}" for finding in planned.notes]
+    for number, state in enumerate(judged.states if whole else ()):
         case = plan.case(number)
         title = " ".join(filter(None, case.place[:3]))
         why = f": {state.why}" if state.why else ""
         masks = Counter(member.link for member in case.masks)
-        linked = "; ".join(f"{count} {'mask series' if count > 1 else 'mask'} ({link})" for link, count in masks.items())
+        linked = "; ".join(
+            f"{count} {'mask series' if count > 1 else 'mask'} ({link})" for link, count in masks.items()
+        )
         lines.append(f"  {state.state}{why}  {title}  {linked or 'no mask'}")
-    return _shortened(lines) + describe_rest(plan.rest)
+    return lines + describe_rest(plan.rest)
 
 
 def describe_rest(rest: Sequence[TableRow]) -> list[str]:
     """Describe the series that are in no case: odd ones each, the others counted."""
     lines = [_row_line(row) for row in rest if row["status"] in _ODD]
     others = Counter(row["status"] for row in rest if row["status"] not in _ODD)
-    words = {"NO_MASK": "images without a mask (--images all writes them)", "LEFT_OUT": "series that are neither image nor mask"}
+    words = {
+        "NO_MASK": "images without a mask (--images all writes them)",
+        "LEFT_OUT": "series that are neither image nor mask",
+    }
     return _shortened(lines) + [f"{count} {words.get(status, status)}" for status, count in sorted(others.items())]
 
 
@@ -100,8 +114,8 @@ def describe_case(result: CaseResult) -> str:
     odd = next((row for row in result.rows if row.get("status") not in ("DONE", "NO_MASK") and row.get("code")), None)
     verdicts = Counter(row["verdict"] for row in result.rows if row.get("verdict"))
     masks = sum(row.get("role") == "mask" and bool(row.get("output")) for row in result.rows)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-    line = f"{result.status}  {title}  {masks} {'mask' if masks == 1 else 'masks'}" + (f"  {said}" if said else "")
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    line = "  ".join(filter(None, [result.status, title, f"{masks} {'mask' if masks == 1 else 'masks'}", counted]))
     if odd is None:
         return line
     about = odd.get("mask") or odd.get("series", "")
@@ -109,11 +123,20 @@ def describe_case(result: CaseResult) -> str:
 
 
 def describe_end(results: Sequence[CaseResult], plan: Plan, out: Path, page: Path | None) -> list[str]:
-    """Describe what the data set holds now."""
+    """Describe what the data set holds now.
+
+    Args:
+        results: of every case.
+        plan: that was run.
+        out: the output folder.
+        page: that was written; None for none.
+
+    Returns: the lines.
+    """
     counts = _counts(results, plan.rest)
-    said = ", ".join(f"{count} {status}" for status, count in counts.items())
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items())
     shown = f" and {page.name}" if page else ""
-    return [f"{said}; every row with its reason is in {out.name}/cohort.tsv{shown}"]
+    return [f"{counted}; every row with its reason is in {out.name}/cohort.tsv{shown}"]
 
 
 def summary_as_json(results: Sequence[CaseResult], plan: Plan) -> dict[str, Any]:

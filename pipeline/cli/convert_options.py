@@ -39,7 +39,9 @@ def add_policy_options(p: argparse.ArgumentParser) -> None:
 
     _add_irregular(p)
     g = p.add_argument_group("masks and proof")
-    _add_choice(g, "--resample", help="a mask that does not fit its image in whole voxels: refuse, or take the nearest ones")
+    _add_choice(
+        g, "--resample", help="a mask that does not fit its image in whole voxels: refuse, or take the nearest ones"
+    )
     g.add_argument(
         "--same-frame",
         action="store_true",
@@ -50,7 +52,11 @@ def add_policy_options(p: argparse.ArgumentParser) -> None:
     g.add_argument("--allow-empty", action="store_true", help="write a mask that holds one value only")
     _add_choice(g, "--crosscheck", help="what dicom2nifti is asked: its affine (default), every voxel, nothing")
     g.add_argument(
-        "--gzip-level", type=int, metavar="0-9", default=default("gzip_level"), help="of the files: 0 to 3 fast, 4 to 9 small"
+        "--gzip-level",
+        type=int,
+        metavar="0-9",
+        default=default("gzip_level"),
+        help="of the files: 0 to 3 fast, 4 to 9 small",
     )
     g.add_argument("--keep-disputed", action="store_true", help="keep files that a witness disputes")
 

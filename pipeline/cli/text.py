@@ -213,7 +213,16 @@ def describe_refusal(error: PipelineError, *, colour: bool = False, width: int =
 def describe_summary(
     done: Sequence[Outcome], images: Sequence[UnwrittenImage], refused: Sequence[PipelineError]
 ) -> list[str]:
-    """Count in one line what became of many conversions, and of images that were not written."""
+    """Count in one line what became of many conversions.
+
+    Args:
+        done: what was written, or was there already.
+        images: that were not written, and need not be.
+        refused: what was not.
+
+    Returns:
+        The line.
+    """
     counts: dict[str, int] = {}
     for name in [*(o.verdict for o in done), *("REFUSED" for _ in refused), *(i.verdict for i in images)]:
         counts[name] = counts.get(name, 0) + 1

@@ -145,9 +145,13 @@ def _candidates(known: Known, facts: SeriesFacts, subject: Subject) -> tuple[str
 
 def _case(known: Known, group: _Group, place: Place, reasons: Mapping[str, Mapping[str, str]]) -> Case:
     images = tuple(_image(known, facts, n) for n, facts in sorted(group.images.items()))
-    masks = tuple(_member(known, known.facts[key], group.masks[key]) for key in sorted(group.masks, key=_in_order(known)))
+    masks = tuple(
+        _member(known, known.facts[key], group.masks[key]) for key in sorted(group.masks, key=_in_order(known))
+    )
     own = {member.key for member in images}
-    further = {image for image, linked in reasons.items() if image not in own and not group.masks.keys().isdisjoint(linked)}
+    further = {
+        image for image, linked in reasons.items() if image not in own and not group.masks.keys().isdisjoint(linked)
+    }
     others = [_member(known, known.facts[key], "") for key in sorted(further)]
     unread = [_unread(known, member) for member in (*images, *masks, *others)]
     identifiers = sorted({text for member in (*images, *masks) for text in known.facts[member.key].identifiers})

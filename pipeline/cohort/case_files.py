@@ -90,7 +90,9 @@ class CaseWriter:
             row = self._written(row, outcome, mask.product, path, made)
             labels = outcome.labels or ()
             for label in labels:
-                several = {"mask": clean(label.name), "label": str(label.value)} if len(labels) > 1 else {"mask": clean(name)}
+                several = (
+                    {"mask": clean(label.name), "label": str(label.value)} if len(labels) > 1 else {"mask": clean(name)}
+                )
                 self._rows.append(row | several | label_cells(label))
             if not labels:  # kept fractions
                 self._rows.append(row | {"mask": clean(name)})
@@ -111,8 +113,14 @@ class CaseWriter:
             refuse_other_header(image, outcome.output)
             self._is_whole &= not any(finding.code in INCOMPLETE_CODES for finding in outcome.findings)
             for label in outcome.labels or ():
-                sources = [made.masks[m.product].member for m in labelled.masks if m.match.label and m.match.label.value == label.value]
-                row = self._written(series_row(self._case, sources[0], "mask", self._cleaner.clean), outcome, product, path, made)
+                sources = [
+                    made.masks[m.product].member
+                    for m in labelled.masks
+                    if m.match.label and m.match.label.value == label.value
+                ]
+                row = self._written(
+                    series_row(self._case, sources[0], "mask", self._cleaner.clean), outcome, product, path, made
+                )
                 self._rows.append(row | {"mask": label.name, "label": str(label.value)} | label_cells(label))
         return bool(labelled.products)
 
@@ -129,7 +137,11 @@ class CaseWriter:
                         self._rows.append(row | {"mask": clean(mask.name)} | cells)
             elif finding.code is Code.LABEL_MISSING:
                 row = series_row(self._case, self._case.masks[0], "mask", clean)
-                self._rows.append(row | {"series": "", "kind": "", "folder": "", "key": "", "link": "", "mask": finding.where[0]} | cells)
+                self._rows.append(
+                    row
+                    | {"series": "", "kind": "", "folder": "", "key": "", "link": "", "mask": finding.where[0]}
+                    | cells
+                )
 
     def _written(self, row: TableRow, outcome: Outcome, product: Product, path: str, made: CaseProducts) -> TableRow:
         """Clean the record of what was written, and return its row."""
@@ -154,9 +166,13 @@ class CaseWriter:
         if status == "REFUSED" or (status == "INCOMPLETE" and leaves_out):
             shutil.rmtree(self._tree)
             self._tree.mkdir()
-            self._rows = [{name: text for name, text in row.items() if name not in ("output", "sha256")} for row in self._rows]
+            self._rows = [
+                {name: text for name, text in row.items() if name not in ("output", "sha256")} for row in self._rows
+            ]
         rows = tuple({"status": status, **row} for row in self._rows)
-        result = CaseResult(self._key, self._case.place, status, rows, self._outputs(), dict(sorted(self._inputs.items())))
+        result = CaseResult(
+            self._key, self._case.place, status, rows, self._outputs(), dict(sorted(self._inputs.items()))
+        )
         for path, text in self._layout.texts_of_case(result).items():
             write_text(self._tree / path, text)
         return result._replace(outputs=self._outputs())
@@ -165,5 +181,6 @@ class CaseWriter:
         known = {row["output"]: row["sha256"] for row in self._rows if row.get("output")}
         paths = sorted(path.relative_to(self._tree).as_posix() for path in self._tree.rglob("*") if path.is_file())
         return tuple(
-            CaseOutput(path, (self._tree / path).stat().st_size, known.get(path) or sha256(self._tree / path)) for path in paths
+            CaseOutput(path, (self._tree / path).stat().st_size, known.get(path) or sha256(self._tree / path))
+            for path in paths
         )

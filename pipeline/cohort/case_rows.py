@@ -17,7 +17,16 @@ from .privacy import Cleaner
 
 
 def series_row(case: Case, member: CaseSeries, role: str, clean: Callable[[str], str]) -> TableRow:
-    """What a row says of its series, and of the case. role: "image" or "mask"."""
+    """What a row says of its series, and of the case.
+
+    Args:
+        case: that the series is of.
+        member: the series.
+        role: "image" or "mask".
+        clean: takes identifiers out of a text.
+
+    Returns: the row.
+    """
     place = case.place
     row = {
         "subject": place.subject,
@@ -36,7 +45,9 @@ def series_row(case: Case, member: CaseSeries, role: str, clean: Callable[[str],
     return row | {"image": case.images[0].key}
 
 
-def written_row(row: TableRow, outcome: Outcome, output: str, inputs_sha256: str, clean: Callable[[str], str]) -> TableRow:
+def written_row(
+    row: TableRow, outcome: Outcome, output: str, inputs_sha256: str, clean: Callable[[str], str]
+) -> TableRow:
     """Add what became of it.
 
     Args:
@@ -69,7 +80,9 @@ def finding_cells(finding: Finding | None, clean: Callable[[str], str]) -> Table
     """Code and message of a finding, on one line, with what to do where it refuses."""
     if finding is None:
         return {}
-    words = f"{finding.message} {finding.hint}" if finding.severity is Severity.ERROR and finding.hint else finding.message
+    words = (
+        f"{finding.message} {finding.hint}" if finding.severity is Severity.ERROR and finding.hint else finding.message
+    )
     return {"code": finding.code.name, "message": clean(" ".join(words.split()))}
 
 

@@ -105,7 +105,19 @@ def make_products(case: Case, policy: Policy) -> CaseProducts:
 
 
 def write_product(product: Product, target: Path, policy: Policy, panel: Panel, looks: Looks) -> Outcome:
-    """Write a product to a path, whose folder is made, with its record beside it. Raises what `finish` refuses."""
+    """Write a product with its record.
+
+    Args:
+        product: on its grid.
+        target: the path; its folder is made.
+        policy: tolerances and choices.
+        panel: the witnesses.
+        looks: what was looked at to make it.
+
+    Returns: what was done.
+
+    Raises: PipelineError as `finish` does.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     details = RunDetails(looks, command=("verimask", "cohort"))
     return finish(product, target, policy, panel, details)
@@ -135,10 +147,10 @@ class _Reader:
         self.case, self.looks = case, looks
 
     def paths(self, member: CaseSeries) -> tuple[Path, ...]:
-        """What is scanned for a series: its files, and those beside it that may be a plane of it; whole archives."""
+        """What is scanned for a series: its files, and those near it that may be a plane of it; whole archives."""
         unread = (other for other in self.case.others if other.kind == "unread" and other.link == member.key)
-        beside = (file for other in unread for file in other.files)
-        paths = [Path(file.path) for file in (*member.files, *beside)]
+        near = (file for other in unread for file in other.files)
+        paths = [Path(file.path) for file in (*member.files, *near)]
         archives = {folder: archive_of(folder / "any") for folder in {path.parent for path in paths}}
         return tuple(dict.fromkeys(archives[path.parent] or path for path in paths))
 

@@ -37,6 +37,9 @@ CREATE TABLE series (
 CREATE INDEX series_home ON series (home);
 CREATE INDEX series_alike ON series (alike) WHERE alike IS NOT NULL;
 CREATE INDEX series_stale ON series (id) WHERE is_stale = 1;
+CREATE TABLE named (uid INTEGER, series INTEGER);
+CREATE INDEX named_uid ON named (uid);
+CREATE INDEX named_series ON named (series);
 CREATE TABLE results (case_id TEXT PRIMARY KEY, result TEXT NOT NULL) WITHOUT ROWID;
 """
 README = """This folder is private. It holds file paths, Patient IDs and names of patients as the inputs have them.

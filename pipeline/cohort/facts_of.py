@@ -172,7 +172,7 @@ def _read_structure_set(series: Series) -> _Holdings:
 
     structures = [structure_set.read(header) for header in series.headers]
     rois = [item.roi for structure in structures for item in structure.rois]
-    masks = tuple(MaskFact(roi.number, roi.name, "", roi.colour) for roi in rois)
+    masks = tuple(MaskFact(roi.number, roi.name, roi.code, roi.colour) for roi in rois)
     return _Holdings("mask", (), masks, of_structure_set(structures))
 
 

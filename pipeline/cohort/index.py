@@ -20,7 +20,7 @@ from typing import Any
 
 from ..conversion.request import Progress, silent
 from ..dicom.source_file import size_of, written_ns
-from .facts import InputFile, SeriesFacts
+from .facts import InputFile, SeriesFacts, image_digest
 from .facts_json import from_json
 from .store import Store
 from .unread import UnreadFiles
@@ -124,7 +124,13 @@ class Index:
         return {case_id: json.loads(result) for case_id, result in rows}
 
     def put_result(self, case_id: str, result: Mapping[str, Any], hashes: Mapping[str, str]) -> None:
-        """Keep what came of a case, and the SHA-256 of the files it was made of; on disk when this returns."""
+        """Keep what came of a case; on disk when this returns.
+
+        Args:
+            case_id: which case.
+            result: what is kept of it.
+            hashes: SHA-256 of the files it was made of, by path.
+        """
         self._store.db.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (case_id, json.dumps(result)))
         self.remember_hashes(hashes)
 
@@ -142,8 +148,15 @@ class Index:
         self._store.set_meta(f"user {name}", value)
 
     def _named(self, facts: SeriesFacts, alike: int | None) -> SeriesFacts:
-        """Facts with what convert would call the mask: its folder, where another series of the study has its description."""
-        if alike is None or facts.role != "mask":
+        """Facts with what other series say: planes that a mask names as its images are images, however few values they hold.
+
+        A mask is called as convert would call it: by its folder, where another series of the study has its description.
+        """
+        if facts.role != "mask" or facts.kind != "image":
+            return facts
+        if facts.uid and self._store.is_named(image_digest(facts.uid)):
+            return replace(facts, role="image", masks=(), series_uids=(), images=())
+        if alike is None:
             return facts
         rows = self._store.db.execute("SELECT facts FROM series WHERE alike = ?", (alike,))
         folders = Counter(self._folder_name(json.loads(text).get("folder", "")) for (text,) in rows)

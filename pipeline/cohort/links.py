@@ -34,7 +34,7 @@ SETTLED = "settled in the table"
 _BY_FRAME_AND_GRID = "Frame of Reference and grid"
 _BY_FRAME = "only image in its Frame of Reference"
 _BY_STUDY_AND_GRID = "only image of its study with its grid; no Frame of Reference"
-_ON_SEVERAL = ("rtstruct", "seg")  # kinds whose ROIs or segments may each lie on another image
+ON_SEVERAL = ("rtstruct", "seg")  # kinds whose ROIs or segments may each lie on another image
 _SETTLE = "Fill the column image of cohort.tsv with the key of the right one, and give it back with --table."
 
 
@@ -147,7 +147,7 @@ def _links_of(mask: SeriesFacts, images: _Images, holds: Holds) -> list[Link]:
     if mask.kind == "image" and not _fitting(mask, named) and _fitting(mask, _in_frame(mask, own)):
         named = []  # what its header names was copied with the header of the image
     if named:
-        if len(named) > 1 and mask.kind not in _ON_SEVERAL:
+        if len(named) > 1 and mask.kind not in ON_SEVERAL:
             named = [_only(mask, _fitting(mask, named) or named, "of those it refers to")]
         return [Link(mask.key, image.key, _reason(mask, by)) for image in named]
     strangers, _ = _named(mask, [image for image in near if not _may_be_of_one_patient(mask, image)], holds)

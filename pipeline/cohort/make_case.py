@@ -93,7 +93,9 @@ def make_case(plan: Path, number: int, out: Path, scope: str = "run") -> CaseRes
         out: the output folder.
         scope: names who works there, so that he can remove what he left when he was killed.
 
-    Returns, raises: as `CaseMaker.make`, and what `read_plan` refuses.
+    Returns: what came of it.
+
+    Raises: PipelineError as `CaseMaker.make` and `read_plan` do.
     """
     if (plan, out, scope) not in _makers:
         close()
@@ -119,7 +121,17 @@ def work_folder(out: Path, scope: str) -> Path:
 
 
 def keep_result(result: CaseResult, work: Path, done: Path) -> CaseResult:
-    """Let a folder in which a case was made become the case. Returns the result that counts, another's if he was first."""
+    """Let a folder in which a case was made become the case.
+
+    Args:
+        result: of the case.
+        work: the folder.
+        done: what it becomes.
+
+    Returns: the result that counts: another's, if he was first.
+
+    Raises: OSError where it cannot be written.
+    """
     (work / RESULT).write_text(json.dumps(result.as_json(), indent=1), "utf-8")
     done.parent.mkdir(parents=True, exist_ok=True)
     try:

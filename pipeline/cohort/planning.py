@@ -81,9 +81,7 @@ def plan_cohort(request: CohortRequest, index: Index, progress: Progress) -> Pla
     subjects = {key: names.places.get(key, ("", "")) for key in facts}
     named = [one for one in series if one.key not in names.refused]
     links = link(named, index.holds, given.images)
-    known = Known(
-        facts, links, subjects, index, dataset.layout, dataset.label_map, request.images, dict(names.refused)
-    )
+    known = Known(facts, links, subjects, index, dataset.layout, dataset.label_map, request.images, dict(names.refused))
     built = build_cases(known)
     path = write_plan(private_folder(request.out) / "plans", request.options, built.cases, built.rows)
     return Planned(read_plan(path), facts, subjects, names.findings, changes)

@@ -15,10 +15,9 @@ from contextlib import closing
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
-from ..core.team import ENDED, Member, Team, pickled
+from ..core.team import Member, ProcessEnd, Team, pickled
 from ..core.team_worker import DONE
 from .case import CaseResult, Place
 from .work_left import remove_work
@@ -27,12 +26,6 @@ MakeCase = Callable[[Path, int, Path], CaseResult]  # of the plan, the number of
 Places = Mapping[int, Place] | Sequence[Place]  # where cases of the plan belong, by number
 CaseEnd = tuple[int, CaseResult | PipelineError]  # the number of a case, and what came of it
 _AHEAD = 16  # cases for each process whose results may wait for the caller
-
-
-class ProcessEnd(NamedTuple):
-    """What came of a case whose process ended before it was made. words: how it did."""
-
-    words: str
 
 
 Attempt = tuple[int, CaseResult | PipelineError | ProcessEnd]
@@ -113,8 +106,7 @@ def _attempts(
     try:
         for _ in numbers:
             while (message := team.next_message()).what != DONE:
-                end = ProcessEnd(message.value) if message.what == ENDED else message.value
-                yield message.number, end
+                yield message.number, message.value
             team.make_room()
     finally:
         team.close()

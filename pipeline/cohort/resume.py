@@ -68,7 +68,16 @@ class CaseJudgement(NamedTuple):
 
 
 def stored_case(case: Case, options: CohortOptions, result: CaseResult, out: Path) -> StoredCase:
-    """Make what is kept of a case that ended, now that its files are in their place."""
+    """Make what is kept of a case that ended, now that its files are in their place.
+
+    Args:
+        case: as it was planned.
+        options: of the plan.
+        result: what came of it.
+        out: the output folder.
+
+    Returns: what is kept.
+    """
     times = {output.path: (out / output.path).stat().st_mtime_ns for output in result.outputs}
     return StoredCase(content_of(case), options.digest, __version__, inputs_of(case), result, times)
 

@@ -26,13 +26,14 @@ class FileRow(NamedTuple):
 class SeriesRow(NamedTuple):
     """A series as it is kept. alike: digest of what is the same in series whose masks could be called alike, or None.
 
-    facts: JSON. images: image digests, 8 bytes each.
+    facts: JSON. images: image digests, 8 bytes each. named: digests of the UIDs of series that it names as its images.
     """
 
     key: str
     alike: int | None
     facts: str
     images: bytes
+    named: tuple[int, ...] = ()
 
 
 class ScannedFolder(NamedTuple):

@@ -63,7 +63,11 @@ class CohortRun:
             for case, name in zip(self._cases, self._names, strict=True)
         ]
         if only_failed:
-            numbers = [n for n, name in enumerate(self._names) if name in self._stored and has_failed(self._stored[name].result)]
+            numbers = [
+                n
+                for n, name in enumerate(self._names)
+                if name in self._stored and has_failed(self._stored[name].result)
+            ]
         else:
             numbers = [n for n, judged in enumerate(states) if judged.state != "FRESH"]
         return Judged(states, numbers, sorted(self._stored.keys() - set(self._names)))
@@ -147,7 +151,15 @@ class CohortRun:
 
 
 def make_here(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
-    """Make cases in this process, one after the other."""
+    """Make cases in this process, one after the other.
+
+    Args:
+        plan: what is made.
+        numbers: of the cases.
+        out: the output folder.
+
+    Yields: each number, with what came of the case.
+    """
     with CaseMaker(plan, out) as maker:
         for number in numbers:
             yield number, maker.make(number)
@@ -165,7 +177,9 @@ def make_with_jobs(jobs: int) -> Maker:
     return make_here if jobs == 1 else make
 
 
-def run_cases(run: CohortRun, plan: Plan, numbers: Sequence[int], out: Path, maker: Maker) -> Generator[CaseResult, None, None]:
+def run_cases(
+    run: CohortRun, plan: Plan, numbers: Sequence[int], out: Path, maker: Maker
+) -> Generator[CaseResult, None, None]:
     """Make cases and take each in as it ends; however that ends, the table says what there is.
 
     Args:

@@ -118,7 +118,7 @@ class Scanner(NamedTuple):
             files,
         )
         facts = facts_of_series(series, known)
-        return SeriesRow(known.key, _alike(facts), to_json(facts), to_packed(facts.images))
+        return _row_of(facts)
 
     def _key(self, series: Series, identity: Identity) -> str:
         folder = self._relative(folders_of(header.path for header in series.headers).common)
@@ -139,8 +139,7 @@ class Scanner(NamedTuple):
                 rows.append(_link_row(entry))
             elif entry.why_unread:
                 rows.append(_left_out(entry, entry.why_unread))
-        series = SeriesRow(key, None, to_json(facts), to_packed(facts.images))
-        return ScannedFolder(listing.folder, listing.digest(), rows, [series])
+        return ScannedFolder(listing.folder, listing.digest(), rows, [_row_of(facts)])
 
     def _relative(self, folder: str) -> str:
         relative = os.path.relpath(folder, self.root) if self.root else folder
@@ -179,6 +178,11 @@ def _by_patient(found: Scan) -> list[Series]:
             frames = tuple(frame for frame in series.frames if frame.header in own)
             result.append(replace(series, headers=tuple(headers), frames=frames))
     return result
+
+
+def _row_of(facts: SeriesFacts) -> SeriesRow:
+    named = tuple(image_digest(uid) for uid in facts.series_uids) if facts.kind != "image" else ()
+    return SeriesRow(facts.key, _alike(facts), to_json(facts), to_packed(facts.images), named)
 
 
 def _alike(facts: SeriesFacts) -> int | None:

@@ -115,27 +115,38 @@ class Store(Database):
 
     def _put_series(self, row: SeriesRow, folder: int) -> int:
         """Keep a series of one folder; one that another folder has a part of is marked, to be put together."""
-        known = self.db.execute("SELECT id, home, is_stale FROM series WHERE key = ?", (row.key,)).fetchone()
+        known = self.db.execute("SELECT id, home FROM series WHERE key = ?", (row.key,)).fetchone()
         if known is None:
-            return self._insert(
-                "INSERT INTO series (key, home, alike, facts, images) VALUES (?, ?, ?, ?, ?)",
-                (row.key, folder, row.alike, row.facts, row.images),
-            )
-        number, home, _ = known
+            number = self._insert("INSERT INTO series (key, home) VALUES (?, ?)", (row.key, folder))
+            self._put_facts(number, row, is_new=True)
+            return number
+        number, home = known
         if home == folder:
-            self.db.execute(
-                "UPDATE series SET alike = ?, facts = ?, images = ? WHERE id = ?",
-                (row.alike, row.facts, row.images, number),
-            )
+            self._put_facts(number, row)
         else:
             self.db.execute("UPDATE series SET home = NULL, is_stale = 1 WHERE id = ?", (number,))
         return int(number)
 
+    def _put_facts(self, number: int, row: SeriesRow, *, is_new: bool = False) -> None:
+        self.db.execute(
+            "UPDATE series SET alike = ?, facts = ?, images = ? WHERE id = ?",
+            (row.alike, row.facts, row.images, number),
+        )
+        if not is_new:
+            self.db.execute("DELETE FROM named WHERE series = ?", (number,))
+        self.db.executemany("INSERT INTO named VALUES (?, ?)", ((uid, number) for uid in row.named))
+
     def _release(self, series: Iterable[int], folder: int) -> None:
         """Forget series that a folder has no part of any more; those that others have a part of are marked."""
         for number in series:
-            self.db.execute("DELETE FROM series WHERE id = ? AND home = ?", (number, folder))
-            self.db.execute("UPDATE series SET is_stale = 1 WHERE id = ?", (number,))
+            if self.db.execute("SELECT 1 FROM series WHERE id = ? AND home = ?", (number, folder)).fetchone():
+                self._drop_series(number)
+            else:
+                self.db.execute("UPDATE series SET is_stale = 1 WHERE id = ?", (number,))
+
+    def _drop_series(self, number: int) -> None:
+        self.db.execute("DELETE FROM series WHERE id = ?", (number,))
+        self.db.execute("DELETE FROM named WHERE series = ?", (number,))
 
     def stale_series(self) -> list[tuple[int, str]]:
         """List the series whose facts are to be found anew, from all folders they lie in: number and key."""
@@ -145,19 +156,16 @@ class Store(Database):
         """Keep the facts of a series of several folders. row: None where they stay; a series without files is forgotten."""
         homes = self.db.execute("SELECT DISTINCT folder FROM files WHERE series = ?", (number,)).fetchall()
         if not homes:
-            self.db.execute("DELETE FROM series WHERE id = ?", (number,))
+            self._drop_series(number)
             return
         home = homes[0][0] if len(homes) == 1 else None
         self.db.execute("UPDATE series SET home = ?, is_stale = NULL WHERE id = ?", (home, number))
         if row is not None:
-            self.db.execute(
-                "UPDATE series SET alike = ?, facts = ?, images = ? WHERE id = ?",
-                (row.alike, row.facts, row.images, number),
-            )
+            self._put_facts(number, row)
 
     def clear_inputs(self) -> None:
         """Forget all that is known of the inputs. Results and values stay."""
-        for table in ("folders", "files", "series"):
+        for table in ("folders", "files", "series", "named"):
             self.db.execute(f"DELETE FROM {table}")
         self.commit()
 
@@ -182,6 +190,10 @@ class Store(Database):
         )
         for folder, name, size, mtime_ns, reason in rows:
             yield InputFile(join(path_text(folder), path_text(name)), size, mtime_ns), reason or ""
+
+    def is_named(self, uid: int) -> bool:
+        """Whether a mask of another kind names the series of this UID, given by its digest, as its images."""
+        return bool(self.db.execute("SELECT 1 FROM named WHERE uid = ? LIMIT 1", (uid,)).fetchone())
 
     def series_number(self, key: str) -> int | None:
         """Get the number of a series by its key."""

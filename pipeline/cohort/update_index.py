@@ -20,6 +20,7 @@ from ..conversion.request import Progress
 from ..core.codes import Code
 from ..core.unexpected import as_refusal
 from ..core.version import __version__
+from ..dicom.files import refuse_unreachable
 from ..dicom.source_file import sha256
 from .rows import FileRow, KnownFile, ScannedFolder, join
 from .scan_folder import Scanner
@@ -64,7 +65,11 @@ class Update:
             inputs: folders or files.
             skipped: real paths of folders that are no inputs.
             progress: called with the stage and the number of files so far.
+
+        Raises: PipelineError NO_SUCH_INPUT, FILE_UNREAD for an input that cannot be reached; the index stays as it is.
         """
+        for given in inputs:
+            refuse_unreachable(given)
         self._store, self._inputs, self._skipped, self._progress = store, inputs, skipped, progress
         self._counts: Counter[str] = Counter()
         self._seen: set[int] = set()
@@ -77,7 +82,7 @@ class Update:
             store.set_meta("root", repr(root))
 
     def run(self) -> Changes:
-        """Do it. Raises PipelineError NO_SUCH_INPUT, FILE_UNREAD for an input that cannot be reached."""
+        """Do it."""
         for listing in walk(self._inputs, self._skipped):
             self._look(listing)
             self._store.commit(if_due=True)

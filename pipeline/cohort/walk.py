@@ -16,7 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from ..dicom.files import classify_entry, folder_id, folders_above, refuse_unreachable, why_unreadable
+from ..dicom.files import classify_entry, folder_id, folders_above, why_unreadable
 
 _REPOSITORY = ".git"
 
@@ -55,10 +55,8 @@ def walk(inputs: Sequence[Path], skipped: Collection[str] = ()) -> Iterator[List
 
     Returns: a listing of each folder that has any entry.
 
-    Raises: PipelineError NO_SUCH_INPUT, FILE_UNREAD for an input that cannot be reached, before anything is listed.
+    Raises: nothing: what cannot be listed is an entry with its reason.
     """
-    for given in inputs:
-        refuse_unreachable(given)
     return _Walk(inputs, skipped).listings()
 
 

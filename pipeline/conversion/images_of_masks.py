@@ -18,11 +18,11 @@ from ..core.findings import Code, PipelineError, refuse
 from ..dicom.scan import Scan, Series
 from .convert_entry import Batch, Made, Result
 from .file_names import file_names
-from .mask_references import references_of
 from .option_effects import Asked
 from .partners import Partnership, find_partners
 from .product import Entry
 from .products import RunPlan
+from .record import Outcome
 from .source import files_of_series, images_in
 from .unwritten_images import IMAGE_STAGES, SeenImage, UnwrittenImage, UnwrittenVerdict
 
@@ -30,12 +30,16 @@ Convert = Callable[[RunPlan, Batch], Generator[Made, None, None]]
 
 
 class _Image(NamedTuple):
-    """An image series, and what makes it a partner. seen: None where it gave a mask, or is not among the inputs."""
+    """An image series, and what makes it a partner. seen: None where it gave a mask, or is not among the inputs.
+
+    found: the scan that it is of. is_input: whether it is not only among what --source names.
+    """
 
     entry: Entry
     partnership: Partnership | None
     seen: SeenImage | None
     found: Scan
+    is_input: bool
 
 
 def convert_with_images(plan: RunPlan, batch: Batch, convert: Convert) -> Generator[Result, None, None]:
@@ -49,19 +53,26 @@ def convert_with_images(plan: RunPlan, batch: Batch, convert: Convert) -> Genera
     Returns: the results of the inputs in their order, without those of images; then those of images.
     """
     seen: list[SeenImage] = []
+    refused: list[PipelineError] = []
+    sources: set[str] = set()  # Series Instance UIDs
     for made in convert(plan, batch):
         if isinstance(made, SeenImage):
             seen.append(made)
-        else:
-            yield made
-    if not seen and not batch.asked.request.images:
+            continue
+        if isinstance(made, PipelineError):
+            refused.append(made)
+        elif isinstance(made, Outcome):
+            sources.add(made.record.get("SourceSeriesInstanceUID", ""))
+        yield made
+    labels_are_sources = any(e.series.kind == "image" and e.series.uid in sources - {""} for e in plan.entries)
+    if not (seen or labels_are_sources or batch.asked.request.images):
         return
     if seen and len(seen) == len(plan.entries):
         yield from _without_masks(seen, plan)
         return
-    images = _images(plan, seen, batch.asked)
+    images = [image for image in _images(plan, seen, batch.asked) if not _is_refused(image, refused)]
     if batch.asked.request.images:
-        yield from _written(images, plan, batch, convert)
+        yield from _written(images, batch, convert)
     else:
         for image in images:
             yield from _not_written(image)
@@ -69,9 +80,12 @@ def convert_with_images(plan: RunPlan, batch: Batch, convert: Convert) -> Genera
 
 def _images(plan: RunPlan, seen: Sequence[SeenImage], asked: Asked) -> list[_Image]:
     """List the images of the inputs that are no masks, and all that masks name, also among those of --source."""
+    from .mask_references import references_of  # which needs pydicom
+
     by_name = {image.name: image for image in seen}
     masks = [entry for entry in plan.entries if entry.name not in by_name]
-    inputs = [_Image(e, None, by_name.get(e.name), plan.found) for e in plan.entries if e.series.kind == "image"]
+    of_images = [entry for entry in plan.entries if entry.series.kind == "image"]
+    inputs = [_Image(entry, None, by_name.get(entry.name), plan.found, is_input=True) for entry in of_images]
     given: list[Series] = []
     if asked.request.source:
         scanned, given = images_in(plan.found, asked.request.source, asked.looks)
@@ -79,7 +93,7 @@ def _images(plan: RunPlan, seen: Sequence[SeenImage], asked: Asked) -> list[_Ima
         strange = [series for series in given if not files_of_series([series]) & own]
         taken = [entry.name for entry in plan.entries]
         for name, series in zip(_names_apart(file_names(strange), taken, "source"), strange, strict=True):
-            inputs.append(_Image(Entry(name, series), None, None, scanned))
+            inputs.append(_Image(Entry(name, series), None, None, scanned, is_input=False))
     partnerships = find_partners([image.entry.series for image in inputs], [references_of(mask) for mask in masks])
     if given:
         partnerships = _as_given(inputs, partnerships, given, len(masks))
@@ -101,21 +115,38 @@ def _as_given(
     return decided
 
 
+def _is_refused(image: _Image, errors: Sequence[PipelineError]) -> bool:
+    """Whether a series was refused already, so that nothing more is to be said of it."""
+    if image.seen is not None or not image.is_input:
+        return False
+    return any(_is_about(image.entry, error) for error in errors)
+
+
+def _is_about(entry: Entry, error: PipelineError) -> bool:
+    """Whether a refusal, which `name_input` named, is that of an input."""
+    return error.folder == entry.folder and error.finding.message.startswith(entry.title)
+
+
 def _is_named(image: _Image) -> bool:
     return image.partnership is not None and image.partnership.is_source
 
 
 def _not_written(image: _Image) -> Iterable[Result]:
-    """What is to be said of an image that is not written: nothing of one that is a mask itself."""
+    """What is to be said of an image that is not written: nothing of one that --source alone brought."""
     seen, own = image.seen, image.partnership
-    if seen is None:
+    if not image.is_input:
         return []
-    if own is None or not (seen.certain or own.is_source):
+    if seen is not None and (own is None or not (seen.certain or own.is_source)):
         return [_passed(image.entry)] if seen.certain else seen.errors
+    if own is None:
+        return []
     count = len(own.masks)
     what = "the image of" if own.is_source else "in the Frame of Reference of"
     words = f"{what} {count} mask series" if count > 1 else f"{what} a mask series"
-    return [_unwritten(image.entry, "PARTNER", words, "--images writes it too")]
+    hint = "--images writes it too"
+    if seen is None:
+        words, hint = f"{words}, and a mask itself by its few values", "--images writes it as an image too"
+    return [_unwritten(image.entry, "PARTNER", words, hint)]
 
 
 def _passed(entry: Entry) -> UnwrittenImage:
@@ -145,15 +176,15 @@ def _without_masks(seen: Sequence[SeenImage], plan: RunPlan) -> Iterable[Result]
     return [*map(_passed, images), *others, none]
 
 
-def _written(images: Sequence[_Image], plan: RunPlan, batch: Batch, convert: Convert) -> Iterator[Result]:
+def _written(images: Sequence[_Image], batch: Batch, convert: Convert) -> Iterator[Result]:
     """Write the partners: first those that masks name, then those beside masks; and pass over the others."""
     partners = [i for i in images if i.partnership and (i.seen is None or i.seen.certain or i.partnership.is_source)]
-    named = [_apart_from_mask(image, plan, batch) for image in partners if _is_named(image)]
-    beside = [image for image in partners if not _is_named(image)]
+    named = [_apart_from_mask(image, batch) for image in partners if _is_named(image)]
+    in_frame = [image for image in partners if not _is_named(image)]
     batch = _of_images(batch, [image.entry.name for image in named])
     yield from _convert_images(named, batch, convert)
-    for made in _convert_images(beside, batch, convert):
-        yield _passed_over(made, beside) if isinstance(made, PipelineError) else made
+    for made in _convert_images(in_frame, batch, convert):
+        yield _passed_over(made, in_frame) if isinstance(made, PipelineError) else made
     for image in images:
         if image not in partners:
             yield from _not_written(image)
@@ -177,9 +208,9 @@ def _of_images(batch: Batch, names: Sequence[str]) -> Batch:
     return batch._replace(asked=asked, names=tuple(sorted({*batch.names, *names}, key=str.casefold)))
 
 
-def _apart_from_mask(image: _Image, plan: RunPlan, batch: Batch) -> _Image:
+def _apart_from_mask(image: _Image, batch: Batch) -> _Image:
     """An image whose series gave a mask too has another name than that."""
-    if image.seen is not None or image.found is not plan.found:
+    if image.seen is not None or not image.is_input:
         return image
     (name,) = _names_apart([image.entry.name], batch.names, "image")
     return image._replace(entry=image.entry._replace(name=name))
@@ -198,10 +229,8 @@ def _names_apart(names: Sequence[str], taken: Collection[str], word: str) -> lis
 
 def _passed_over(error: PipelineError, images: Sequence[_Image]) -> Result:
     """Pass over an image that only lies beside masks and cannot be written; what may be lost stays a refusal."""
-    finding, folder = error.finding, error.folder
-    fits = (i.entry for i in images if i.entry.folder == folder and finding.message.startswith(i.entry.title))
-    entry = next(fits, None)
-    if entry is None or finding.code.stage not in IMAGE_STAGES:
+    entry = next((image.entry for image in images if _is_about(image.entry, error)), None)
+    if entry is None or error.finding.code.stage not in IMAGE_STAGES:
         return error
-    words = f"beside masks, and not written: {finding.code.name}"
+    words = f"beside masks, and not written: {error.finding.code.name}"
     return _unwritten(entry, "PASSED", words, "alone, with --as image, it is refused in full words")

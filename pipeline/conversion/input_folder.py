@@ -17,11 +17,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
 from ..core.plain_text import escape_bytes
-from ..dicom.encoding import load
 from ..dicom.scan import Series
 from ..dicom.unread_files import folders_of
 
-_SHORT = 3  # characters: a shorter part of a name is found as a whole word only, or it would be found in any
+_SHORT = 3  # letters: a shorter part of a name is found as a whole word only, or it would be found in any
 _PATIENT = ("PatientID", "PatientName")
 
 
@@ -64,6 +63,8 @@ def clean_folder(folder: str, series: Series) -> str:
     """
     if folder in ("", ".") or not series.headers:
         return folder
+    from ..dicom.encoding import load  # only here, since pydicom costs more than a small series
+
     try:
         dataset = load(series.headers[0].path, specific_tags=[*_PATIENT])
         patient_id, name = (str(dataset.get(keyword) or "") for keyword in _PATIENT)
@@ -73,20 +74,20 @@ def clean_folder(folder: str, series: Series) -> str:
 
 
 def hide(text: str, names: Sequence[str]) -> str:
-    """Put "-" for every name in a text, however its words are joined and whatever their case.
+    """Put "-" for every name in a text, whatever stands between its letters and whatever their case.
 
     Args:
         text: any.
-        names: the longest are looked for first; one of a character or two counts only as a whole word.
+        names: the longest are looked for first; one of a letter or two counts only as a whole word.
 
     Returns: the text without them.
     """
     for name in sorted(set(names), key=lambda name: (-len(name), name)):
-        words = re.findall(r"[^\W_]+", name)
-        pattern = r"[\W_]*".join(map(re.escape, words))
-        if len("".join(words)) < _SHORT:
+        letters = re.findall(r"[^\W_]", name)
+        pattern = r"(?:[^\w/]|_)*".join(letters)
+        if len(letters) < _SHORT:
             pattern = rf"(?<![^\W_]){pattern}(?![^\W_])"
-        if words:
+        if letters:
             text = re.sub(pattern, "-", text, flags=re.IGNORECASE)
     return text
 

@@ -38,7 +38,7 @@ def find_partners(images: Sequence[Candidate], masks: Sequence[Sequence[SourceRe
         that lie in its Frame of Reference; None where there are none.
     """
     naming: list[dict[int, Statement]] = [{} for _ in images]
-    beside: list[dict[int, Statement]] = [{} for _ in images]
+    in_frame: list[dict[int, Statement]] = [{} for _ in images]
     for number, several in enumerate(masks):
         for references in several:
             choice = choose_source(images, references)
@@ -47,8 +47,8 @@ def find_partners(images: Sequence[Candidate], masks: Sequence[Sequence[SourceRe
                 if choice.by is not None and id(image) in named:
                     naming[n].setdefault(number, choice.by)
                 elif image.frame_of_reference_uid and image.frame_of_reference_uid == references.frame_of_reference_uid:
-                    beside[n][number] = "frame of reference"
-    return [_partnership(own or near) for own, near in zip(naming, beside, strict=True)]
+                    in_frame[n][number] = "frame of reference"
+    return [_partnership(own or near) for own, near in zip(naming, in_frame, strict=True)]
 
 
 def _partnership(masks: dict[int, Statement]) -> Partnership | None:

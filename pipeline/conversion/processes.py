@@ -109,7 +109,7 @@ def _in_order(team: Team, plan: RunPlan, tasks: Sequence[Task], progress: Progre
         elif what == DONE:
             ended.add(number)
         else:
-            held[number].append(_ended(plan.entries[tasks[number].number], value) if what == ENDED else value)
+            held[number].append(_ended(plan.entries[tasks[number].number], value.words) if what == ENDED else value)
         while held[current]:
             yield held[current].popleft()
         while current in ended:

@@ -30,7 +30,6 @@ from ..volume.representations import BY_KIND, FORMS, Trait
 from .file_names import file_names
 from .input_folder import InputFolders
 from .option_effects import Asked, Subject, is_settled, possible, refuse_idle
-from .partner_grid import move_onto_partner
 from .product import Entry, Product
 from .request import Progress
 from .source import add_grey_values, add_image_files, files_of_series, find_source, images_in, move_product
@@ -165,6 +164,8 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     product = replace(product, findings=(*product.findings, *asked.looks.once(about_files, product.series.headers)))
     traits = FORMS[product.form].traits
     if asked.seeks_partners and Trait.MOVABLE in traits:
+        from .partner_grid import move_onto_partner
+
         moved = move_onto_partner(product, found, asked)
         if "SourceSeriesInstanceUID" in moved.extra:
             return moved

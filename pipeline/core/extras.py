@@ -35,11 +35,17 @@ _EXTRAS = {
         "A DICOM series (--to series) needs nothing more.",
         {"highdicom": "highdicom"},
     ),
+    "cluster": _Extra(
+        Code.NO_CLUSTER_PACKAGE,
+        "the workers of a Dask cluster are reached by",
+        "Several processes on this machine (--jobs) and job arrays (cohort plan) need nothing more.",
+        {"distributed": "Dask distributed"},
+    ),
 }
 
 
 def require_extra(extra: str) -> None:
-    """Import all that an extra brings. Raises NO_REPORT_PACKAGE or NO_EXPORT_PACKAGE where something is not there."""
+    """Import all that an extra brings. Raises NO_REPORT_PACKAGE and its like where something is not there."""
     for module in _EXTRAS[extra].packages:
         imported(extra, module)
 

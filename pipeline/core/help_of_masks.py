@@ -233,4 +233,12 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Run pip install 'verimask[report]'."),
     "NO_VIEWER": ("The live viewer is not part of this installation.",
         "Run make viewer in a checkout, or leave --interactive out."),
+    "NO_CLUSTER_PACKAGE": ("Cases cannot be given to a Dask cluster without Dask.",
+        "Run pip install 'verimask[cluster]', here and on the workers."),
+    "NO_CLUSTER": ("The scheduler of the Dask cluster, or its last worker, cannot be reached.",
+        "Start them and run again; what was made is kept."),
+    "UNFIT_WORKER": ("A worker of the Dask cluster has other versions, or does not see the inputs or the output folder.",
+        "Start every worker in the same environment, with the same folders at the same paths."),
+    "CASES_NOT_RUN": ("Cases of a plan have not been made by any of its parts.",
+        "Run the parts that the message names, and merge again."),
 }  # fmt: skip

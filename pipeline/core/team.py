@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from .team_worker import DONE
 from .workers import describe_exit, kill, python_process
 
-ENDED = "ended"  # what a task is answered by whose process did not: how that ended, in words
+ENDED = "ended"  # instead of an answer, where the process of a task ended: a ProcessEnd
 _TURN_S = 1.0  # between two looks at the keyboard; a key is noticed at once where the system allows it
 _PATIENCE_S = 4.0  # for a process to clear up and end by itself
 
@@ -30,6 +30,12 @@ class Message(NamedTuple):
     number: int
     what: str
     value: Any
+
+
+class ProcessEnd(NamedTuple):
+    """How the process of a task ended before the task did, in words."""
+
+    words: str
 
 
 class TeamTasks(Protocol):
@@ -105,7 +111,7 @@ class Team:
                     self._tasks.clear_up(member.mark)
                     self._members.discard(member)
                 member = None
-                self._messages.put(Message(number, ENDED, words))
+                self._messages.put(Message(number, ENDED, ProcessEnd(words)))
             self._messages.put(Message(number, DONE, None))
             last = number
         if member is not None:

@@ -191,7 +191,9 @@ def _close_box(base: Volume, filled: Sequence[NDArray[np.float64]]) -> Box | Non
     if not filled[0].any():
         return None
     extents = [np.flatnonzero(counts)[[0, -1]] for counts in filled]
-    lengths = [(high - low + 1) * step + 2 * _MARGIN_MM for (low, high), step in zip(extents, base.spacing, strict=True)]
+    lengths = [
+        (high - low + 1) * step + 2 * _MARGIN_MM for (low, high), step in zip(extents, base.spacing, strict=True)
+    ]
     side = max(lengths[:2])
     found = []
     for (low, high), step, count in zip(extents, base.spacing, base.voxels.shape, strict=True):
@@ -217,7 +219,9 @@ def _draw_cut(
     width, height = (max(1, round(length * scale)) for length in (cut.width, cut.height))
     shown = map_to_bytes(base, window, base.at(cut.ijk)) if grey else np.full(cut.ijk.shape[:2], _BACKGROUND, np.uint8)
     pictures = imported("report", "PIL.Image")
-    drawn = pictures.fromarray(np.ascontiguousarray(shown)).convert("RGB").resize((width, height), pictures.Resampling.BOX)
+    drawn = (
+        pictures.fromarray(np.ascontiguousarray(shown)).convert("RGB").resize((width, height), pictures.Resampling.BOX)
+    )
     pixels = np.array(drawn)
     rows, columns = (
         (np.arange(n) * count + count // 2) // n for n, count in zip((height, width), cut.ijk.shape, strict=False)

@@ -244,7 +244,9 @@ def _make_data(
     others: Sequence[Rating],
 ) -> dict[str, Any]:
     """What the script needs: of each case what filters and details show, and the ratings that were read."""
-    columns = [c for c in (cases[0].rows[0] if cases else {}) if c not in ("subject", "session", "case", "inputs_sha256")]
+    columns = [
+        c for c in (cases[0].rows[0] if cases else {}) if c not in ("subject", "session", "case", "inputs_sha256")
+    ]
     by_number = {one.number: one for one in shown}
     found = []
     for n, case in enumerate(cases):

@@ -173,7 +173,14 @@ def _problem_of(out: Path, row: TableLine, memory: FileMemory) -> str:
 def locate(out: Path, relative: str) -> Path | None:
     """Find a file that the table names; None where that would lie outside of its folder."""
     parts = PurePosixPath(relative).parts
-    if not parts or relative.startswith("/") or "\\" in relative or ":" in parts[0] or ".." in parts or "\0" in relative:
+    if (
+        not parts
+        or relative.startswith("/")
+        or "\\" in relative
+        or ":" in parts[0]
+        or ".." in parts
+        or "\0" in relative
+    ):
         return None
     path = out.joinpath(*parts)
     return path if path.resolve().is_relative_to(out.resolve()) else None

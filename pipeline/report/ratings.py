@@ -63,9 +63,7 @@ def _read_line(path: Path, number: int, head: Sequence[str], line: Sequence[str]
     return Rating(**{column: row.get(column, "") for column in COLUMNS} | {"rating": rating})
 
 
-def match_ratings(
-    ratings: Sequence[Rating], cases: Sequence[PageCase]
-) -> tuple[dict[int, Rating], tuple[Rating, ...]]:
+def match_ratings(ratings: Sequence[Rating], cases: Sequence[PageCase]) -> tuple[dict[int, Rating], tuple[Rating, ...]]:
     """Find the case of every rating: the one of the same key and name, or else the only one of its key.
 
     Args:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.cohort.private_folder import RESULT, new_work_folder, put_done
-
 from pipeline.cohort.case import CaseOutput, CaseResult, Place
+from pipeline.core.atomic_file import MARK
 from pipeline.core.findings import Code, refuse
 
 
@@ -19,31 +20,40 @@ def make(plan: Path, number: int, out: Path) -> CaseResult:
     """Make a case: write its file, in the way that its line says."""
     row = json.loads(plan.read_text("utf-8").splitlines()[number])
     place = Place(*row["Place"])
-    folder = new_work_folder(out)
-    with (out / "made.log").open("a", encoding="utf-8") as log:
-        log.write(f"{number} {os.getpid()}\n")
-    (folder / f"{place.name}.txt").write_text(f"{number}\n", "utf-8")
-    _misbehave(row, number, out)
-    text = (folder / f"{place.name}.txt").read_bytes()
-    output = CaseOutput(f"{place.name}.txt", len(text), sha256(text).hexdigest())
-    result = CaseResult(row["Key"], place, "DONE", ({"subject": place.subject},), (output,), {})
-    (folder / RESULT).write_text(json.dumps(result.as_json()), "utf-8")
-    put_done(folder, out, row["Key"])
+    work = out / ".verimask" / "work" / "run" / f"{MARK}{os.urandom(4).hex()}"
+    done = out / ".verimask" / "done" / row["Key"]
+    try:
+        (work / "tree").mkdir(parents=True)
+        with (out / "made.log").open("a", encoding="utf-8") as log:
+            log.write(f"{number} {os.getpid()}\n")
+        text = f"{number}\n".encode()
+        (work / "tree" / f"{place.name}.txt").write_bytes(text)
+        _misbehave(row["Does"], number, out)
+        output = CaseOutput(f"{place.name}.txt", len(text), sha256(text).hexdigest())
+        result = CaseResult(row["Key"], place, "DONE", ({"subject": place.subject},), (output,), {})
+        (work / "result.json").write_text(json.dumps(result.as_json()), "utf-8")
+        done.parent.mkdir(exist_ok=True)
+        with suppress(OSError):  # another process has made it
+            work.rename(done)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     return result
 
 
-def _misbehave(row: dict[str, object], number: int, out: Path) -> None:
-    """What a line asks for: to be refused, to end the process always or once, or to wait until the file `go` is there."""
+def _misbehave(does: str, number: int, out: Path) -> None:
+    """Be refused, end the process always or once, or wait for the file `go`."""
     tried = out / f"tried-{number}"
     first = not tried.exists()
     tried.touch()
-    does = row.get("Does")
     if does == "refuse":
         raise refuse(Code.CANNOT_WRITE, "the disk is full", "Make room.", where=("disk",))
     if does == "bug":
         raise ValueError("a bug")
     if does == "die" or (does == "die once" and first):
         os.kill(os.getpid(), signal.SIGKILL)
+    if does == "end the worker":  # of Dask, whose process we are
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
     while does == "wait" and not (out / "go").exists():
         time.sleep(0.01)
     if does == "sleep":

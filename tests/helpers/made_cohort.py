@@ -219,7 +219,7 @@ def _last_plane_missing(site: _Site) -> list[Expected]:
     image = site.image(planes=range(5))
     masks = [("liver", box(image.grid.shape, (3, 9), (2, 7), (1, 6)))]
     uid = write_seg(site.folder / "4_SEG", image, masks)
-    code = "OUTSIDE_SOURCE"
+    code = "OFF_SOURCE_GRID"
     return [site.expect(image, "REFUSED"), site.expect_mask("4_SEG", uid, image, [], "REFUSED", code)]
 
 
@@ -241,7 +241,7 @@ def _two_orientations(site: _Site) -> list[Expected]:
     image = site.image(edit=turn)
     rois = site.shapes(image, "GTV")
     uid = write_struct(site.folder / "5_RTSTRUCT", image, rois)
-    code = "MIXED_ORIENTATION"
+    code = "SEVERAL_VOLUMES"
     return [site.expect(image, "REFUSED", code), site.expect_mask("5_RTSTRUCT", uid, image, [], "REFUSED", code)]
 
 
@@ -268,11 +268,19 @@ def _other_uids(site: _Site) -> list[Expected]:
     return [site.expect(image, "NO_MASK"), replace(mask, image="")]
 
 
-def _empty_roi(site: _Site) -> list[Expected]:
+def _roi_without_contours(site: _Site) -> list[Expected]:
+    """A ROI of a template that nobody drew: no mask is lost, and the row says so."""
     image = site.image()
     rois = site.shapes(image, "GTV")
-    empty = ("Cord", np.zeros(image.grid.shape, bool))
-    uid = write_struct(site.folder / "5_RTSTRUCT", image, [*rois, empty])
+    uid = write_struct(site.folder / "5_RTSTRUCT", image, [*rois, ("Cord", np.zeros(image.grid.shape, bool))])
+    return [site.expect(image), site.expect_mask("5_RTSTRUCT", uid, image, rois, "DONE", "CONTOUR_NOT_CLOSED")]
+
+
+def _roi_without_voxels(site: _Site) -> list[Expected]:
+    """A ROI that was drawn and holds no centre of a pixel: there is no mask of it."""
+    image = site.image()
+    rois = site.shapes(image, "GTV")
+    uid = write_struct(site.folder / "5_RTSTRUCT", image, rois, sliver="Cord")
     mask = site.expect_mask("5_RTSTRUCT", uid, image, rois, "INCOMPLETE", "EMPTY_ROI")
     return [site.expect(image, "INCOMPLETE"), mask]
 
@@ -301,8 +309,8 @@ ORDINARY: tuple[_Unit, ...] = (
     _struct, _seg, _mask_series, _bundle, _two_images, _mask_series_by_grid, _three_kinds, _struct_of_a_name, _alone, _two_phases,
 )  # fmt: skip
 BROKEN: tuple[_Unit, ...] = (
-    _gap, _cut_off, _absent_image, _fits_two, _empty_roi, _broken_buffer, _two_orientations, _other_uids,
-    _last_plane_missing, _litter,
+    _gap, _cut_off, _absent_image, _fits_two, _roi_without_voxels, _broken_buffer, _two_orientations, _other_uids,
+    _last_plane_missing, _roi_without_contours, _litter,
 )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,7 @@ _TROUBLES = (
     _Trouble("missing", (_WELL[0], _WELL[2]), "INCOMPLETE", (), ("spleen",)),
     _Trouble("overlapping", (("GTV", "tumour", _IN_LIVER), *_WELL[:2])),
     _Trouble("joined", (*_WELL, ("Kidney L", "kidneys", _LEFT), ("kidney r", "kidneys", _RIGHT))),
-    _Trouble("doubled", (*_WELL, ("liver_v2", "", _IN_LIVER)), "INCOMPLETE", (), ("liver",)),
+    _Trouble("doubled", (*_WELL, ("liver_v2", "", _IN_LIVER)), "REFUSED"),  # two livers, and nothing says which
     _Trouble("ignored", (*_WELL, ("Body", "", ((0, 10), (0, 10), (0, 10))), ("PTV 50", "", _IN_LIVER))),
     _Trouble(
         "by code",
@@ -87,7 +86,10 @@ _TROUBLES = (
 
 @dataclass(frozen=True, eq=False)
 class MadePatient:
-    """One patient and what must come of it. labels: (i, j, k) values of the label map; lps: index to LPS mm."""
+    """One patient and what must come of it.
+
+    labels: (i, j, k) values of the label map; lps: index to LPS mm. drawn: the voxels of each label, before one covers another.
+    """
 
     folder: Path
     person: Person
@@ -97,7 +99,7 @@ class MadePatient:
     lps: NDArray[np.float64]
     unmatched: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    rois: dict[str, Voxels] = field(default_factory=dict)
+    drawn: dict[str, Voxels] = field(default_factory=dict)
 
     @property
     def voxels(self) -> dict[str, int]:
@@ -126,20 +128,22 @@ def _make(root: Path, number: int, grid: MadeGrid) -> MadePatient:
         write_struct(folder / "RTSTRUCT", image, rois)
     else:
         write_seg(folder / "SEG", image, rois, codes=trouble.codes)
-    labels = _paint(grid.shape, trouble, rois)
+    drawn = _drawn(trouble, rois)
+    labels = np.zeros(grid.shape, np.uint8)
+    for label in _BOTTOM_TO_TOP:  # what stands first in the file lies on top
+        labels[drawn.get(label, np.zeros(grid.shape, bool))] = VALUES[label]
     return MadePatient(
-        folder, person, trouble.words, trouble.status, labels, grid.lps, trouble.unmatched, trouble.missing, dict(rois)
+        folder, person, trouble.words, trouble.status, labels, grid.lps, trouble.unmatched, trouble.missing, drawn
     )
 
 
-def _paint(shape: Sequence[int], trouble: _Trouble, rois: list[tuple[str, Voxels]]) -> NDArray[np.uint8]:
-    """The label map: what stands first in the file lies on top."""
-    labels = np.zeros(tuple(shape), np.uint8)
-    for label in _BOTTOM_TO_TOP:
-        for (_, voxels), (_, own, _) in zip(rois, trouble.rois, strict=True):
-            if own == label and label not in trouble.missing:
-                labels[voxels] = VALUES[label]
-    return labels
+def _drawn(trouble: _Trouble, rois: list[tuple[str, Voxels]]) -> dict[str, Voxels]:
+    """The voxels of each label that a patient must have."""
+    found: dict[str, Voxels] = {}
+    for (_, voxels), (_, label, _) in zip(rois, trouble.rois, strict=True):
+        if label and trouble.status != "REFUSED":
+            found[label] = found[label] | voxels if label in found else voxels
+    return found
 
 
 def _box(shape: tuple[int, int, int], edges: Any) -> Voxels:

@@ -189,10 +189,12 @@ def write_struct(
     *,
     number: int = 5,
     description: str = "contours",
+    sliver: str = "",
 ) -> str:
     """Write a structure set of the borders of the voxels, which must be boxes or L shapes. Returns its series UID.
 
-    A ROI whose voxels are all clear has no contour.
+    A ROI whose voxels are all clear has no contour. sliver: name of one more ROI, whose contour runs between the centres of
+    pixels and holds none.
     """
     uid = made_uid(image.uid, "struct", number, description)
     dataset = _header(image.study, "RTSTRUCT", uid, f"{uid}.1", number, description)
@@ -207,16 +209,18 @@ def write_struct(
     )
     frame = image.study.frame
     dataset.ReferencedFrameOfReferenceSequence = [item(FrameOfReferenceUID=frame, RTReferencedStudySequence=[study])]
+    drawn = [(name, _contours(image, voxels)) for name, voxels in rois]
+    drawn += [(sliver, [_contour(image, 2, [(2.6, 2.6), (2.9, 2.6), (2.9, 2.9), (2.6, 2.9)])])] if sliver else []
     dataset.StructureSetROISequence = [
         item(ROINumber=n, ReferencedFrameOfReferenceUID=frame, ROIName=name, ROIGenerationAlgorithm="MANUAL")
-        for n, (name, _) in enumerate(rois, 1)
+        for n, (name, _) in enumerate(drawn, 1)
     ]
     dataset.ROIContourSequence = [
-        item(ReferencedROINumber=n, ROIDisplayColor=[250, 20 * n % 255, 3], ContourSequence=_contours(image, voxels))
-        for n, (_, voxels) in enumerate(rois, 1)
+        item(ReferencedROINumber=n, ROIDisplayColor=[250, 20 * n % 255, 3], ContourSequence=contours)
+        for n, (_, contours) in enumerate(drawn, 1)
     ]
     dataset.RTROIObservationsSequence = [
-        item(ObservationNumber=n, ReferencedROINumber=n, RTROIInterpretedType="ORGAN") for n in range(1, len(rois) + 1)
+        item(ObservationNumber=n, ReferencedROINumber=n, RTROIInterpretedType="ORGAN") for n in range(1, len(drawn) + 1)
     ]
     folder.mkdir(parents=True, exist_ok=True)
     save(folder / "RS.dcm", dataset)
@@ -350,19 +354,20 @@ def _add_dimensions(dataset: Dataset, uid: str) -> None:
 
 def _contours(image: MadeImage, voxels: Voxels) -> list[Dataset]:
     """One contour a plane, along the borders of its pixels."""
-    found = []
-    for k in range(voxels.shape[2]):
-        corners = _outline(voxels[:, :, k])
-        if corners:
-            points = image.grid.points([(i - 0.5, j - 0.5, k) for i, j in corners])
-            contour = item(
-                ContourImageSequence=[_reference(image, k)],
-                ContourGeometricType="CLOSED_PLANAR",
-                NumberOfContourPoints=len(points),
-            )
-            contour.ContourData = _ds(points.ravel())
-            found.append(contour)
-    return found
+    outlines = [(k, _outline(voxels[:, :, k])) for k in range(voxels.shape[2])]
+    return [_contour(image, k, corners) for k, corners in outlines if corners]
+
+
+def _contour(image: MadeImage, k: int, corners: Sequence[tuple[float, float]]) -> Dataset:
+    """A contour on plane k. corners: in units of pixels; 0 is the outer border of the first one."""
+    points = image.grid.points([(i - 0.5, j - 0.5, k) for i, j in corners])
+    contour = item(
+        ContourImageSequence=[_reference(image, k)],
+        ContourGeometricType="CLOSED_PLANAR",
+        NumberOfContourPoints=len(points),
+    )
+    contour.ContourData = _ds(points.ravel())
+    return contour
 
 
 def _outline(plane: Voxels) -> list[tuple[int, int]]:

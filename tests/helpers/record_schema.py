@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from pipeline.conversion.record import as_text
 
 PATH = Path(__file__).parents[2] / "pipeline" / "conversion" / "record_schema.json"
-VERDICTS = ("VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED", "REFUSED")
+VERDICTS = ("VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED", "REFUSED", "PARTNER", "PASSED")
 violations: list[str] = []
 
 

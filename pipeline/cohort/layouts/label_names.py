@@ -1,7 +1,7 @@
 """Write the names of labels as the tables of a data set have them.
 
 Rules:
-- The labels of the user's settings hold for every case, those it lacks too; without them, a case has its rows' own.
+- The labels of the data set hold for every case, those that it lacks too.
 """
 
 from __future__ import annotations
@@ -14,19 +14,6 @@ from ...volume.label_table import dseg_tsv
 from ...volume.mask import Segment
 from ..case import CaseResult
 from .layout import DatasetLabel, LayoutSettings
-
-
-def labels_of(settings: LayoutSettings, results: Iterable[CaseResult]) -> tuple[DatasetLabel, ...]:
-    """The labels of the settings, in their order; without them those that the rows of the results name, by value."""
-    if settings.labels:
-        return settings.labels
-    found = {
-        (int(row["label"]), row.get("mask", ""))
-        for result in results
-        for row in result.rows
-        if row.get("role") == "mask" and row.get("label", "").isdecimal() and row.get("output")
-    }
-    return tuple(DatasetLabel(name, value) for value, name in sorted(found) if value)
 
 
 def dseg_tsv_of_case(label_map: str, settings: LayoutSettings, result: CaseResult) -> dict[str, str]:
@@ -43,7 +30,7 @@ def dseg_tsv_of_case(label_map: str, settings: LayoutSettings, result: CaseResul
         return {}
     stem = PurePosixPath(label_map).name.removesuffix(".nii.gz").removesuffix("_dseg")
     path = str(PurePosixPath(label_map).with_name(f"{stem}_dseg.tsv"))
-    return {path: dseg_text(labels_of(settings, [result]))}
+    return {path: dseg_text(settings.labels)}
 
 
 def dseg_text(labels: Iterable[DatasetLabel]) -> str:

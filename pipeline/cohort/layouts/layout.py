@@ -5,8 +5,8 @@ Rules:
 - What a layout writes follows from its arguments alone: the same ones give the same bytes, in any order of the cases.
 - Names are made fit for a layout once, when the plan is made and all of them are known (`fit_places`); paths then follow
   from one place alone, on any machine.
-- What holds for the whole data set is read off the rows of cohort.tsv: `role` ("image" or "mask"), `channel` and
-  `modality` of an image, `mask` (the name) and `label` (the value in the label map, "" in a file of its own) of a mask.
+- What holds for the whole data set follows from its settings and from the results: their files, and `role`, `channel` and
+  `modality` of their rows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LayoutSettings(NamedTuple):
     """What the user says of the data set.
 
     name: of the data set. labels: in the order in which they are written, a later one over an earlier one; () where there
-    is no label map, or each case has labels of its own. channels: names, by channel; () where they follow from the images.
+    are no label maps, but a file a mask. channels: names, by channel; () where they follow from the images.
     """
 
     name: str = "dataset"

@@ -83,6 +83,9 @@ class NnunetLayout:
         count = max([*channels, len(self.settings.channels) - 1, 0]) + 1
         names = {str(n): _channel(self.settings.channels, n, channels.get(n, set())) for n in range(count)}
         labels = self.settings.labels
+        has_regions = any(len(label.region) > 1 for label in labels)
+        if not has_regions:  # only the order of regions counts
+            labels = tuple(sorted(labels, key=lambda label: label.value))
         values = {label.name: list(label.region) if len(label.region) > 1 else label.value for label in labels}
         dataset: dict[str, Any] = {
             "name": self.settings.name,
@@ -91,7 +94,7 @@ class NnunetLayout:
             "numTraining": cases,
             "file_ending": _ENDING,
         }
-        if any(len(label.region) > 1 for label in labels):
+        if has_regions:
             dataset["regions_class_order"] = [label.value for label in labels if label.name != "ignore"]
         return dataset
 

@@ -37,6 +37,7 @@ class Roi:
         contours: how many there are of each Contour Geometric Type (3006,0042).
         colour: ROI Display Color (3006,002A), RGB 0 to 255.
         type: RT ROI Interpreted Type (3006,00A4), such as ORGAN.
+        code: of RT ROI Identification Code Sequence (3006,0086), as SCHEME:VALUE; "" where it has none.
         algorithm: ROI Generation Algorithm (3006,0036).
         fault: why its contours cannot be told from another ROI's; None where they can.
     """
@@ -47,6 +48,7 @@ class Roi:
     contours: dict[str, int]
     colour: tuple[int, int, int] | None = None
     type: str = ""
+    code: str = ""
     algorithm: str = ""
     frame_of_reference_uid: str = ""
     referenced_series_uids: tuple[str, ...] = ()
@@ -136,17 +138,17 @@ def read(header: Header) -> StructureSet:
     series = tuple(list_referenced_series(dataset))
     listed = _number(dataset, "StructureSetROISequence", "ROINumber")
     drawn = _number(dataset, "ROIContourSequence", "ReferencedROINumber")
-    types = {
-        number: str(items[0].get("RTROIInterpretedType") or "")
-        for number, items in _number(dataset, "RTROIObservationsSequence", "ReferencedROINumber").items.items()
-    }
+    observed = _number(dataset, "RTROIObservationsSequence", "ReferencedROINumber").items
+    types = {number: str(items[0].get("RTROIInterpretedType") or "") for number, items in observed.items()}
+    codes = {number: _read_code(items[0]) for number, items in observed.items()}
     found: list[RoiItem] = []
     for number, items in listed.items.items():
         fault = _repeated(file, number, items, drawn.items.get(number, ()))
         for item in items:
             contours = drawn.items.get(number, [None])[0]
             roi = _read_roi(file, number, item, contours, series)
-            found.append(RoiItem(replace(roi, type=types.get(number, ""), fault=fault), contours))
+            known = replace(roi, type=types.get(number, ""), code=codes.get(number, ""), fault=fault)
+            found.append(RoiItem(known, contours))
     findings = [*_unnumbered(file, listed, _LISTED), *_unnumbered(file, drawn, _DRAWN)]
     for number in sorted(drawn.items.keys() - listed.items.keys()):
         roi = Roi(file, number, f"ROI {number}", {}, fault=_repeated(file, number, (), drawn.items[number]))
@@ -260,6 +262,17 @@ def _related_frames(dataset: Dataset) -> Iterator[frozenset[str]]:
             yield frozenset(
                 (str(frame.get("FrameOfReferenceUID", "")), str(relation.get("RelatedFrameOfReferenceUID", "")))
             )
+
+
+def _read_code(item: Dataset) -> str:
+    """The code of what an ROI shows, which only names it: one that cannot be read must not cost the ROI."""
+    codes = item.get("RTROIIdentificationCodeSequence")
+    value = (
+        next((codes[0].get(k) for k in ("CodeValue", "LongCodeValue", "URNCodeValue") if codes[0].get(k)), "")
+        if codes
+        else ""
+    )
+    return f"{codes[0].get('CodingSchemeDesignator', '')}:{value}" if codes and value else ""
 
 
 def _read_colour(item: Dataset | None) -> tuple[int, int, int] | None:
