@@ -32,9 +32,18 @@ PRELOADED = {
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a program of Dask; all of them end with the test."""
+def programs() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """The programs of Dask that run, in the order of their start; all of them end with the test."""
     started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in reversed(started):
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path, programs: list[subprocess.Popen[bytes]]) -> Start:
+    """Starts a program of Dask."""
 
     def start_one(program: str, *arguments: str) -> subprocess.Popen[bytes]:
         given = [sys.executable, "-W", "ignore", "-m", f"distributed.cli.dask_{program}", "--no-dashboard", *arguments]
@@ -42,16 +51,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "DASK_LOGGING__DISTRIBUTED": "critical",
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",  # workers that a case may end, before it is given up
         }
-        log = tmp_path / f"{program}-{len(started)}.log"
+        log = tmp_path / f"{program}-{len(programs)}.log"
         with log.open("wb") as file:
-            started.append(subprocess.Popen(given, cwd=tmp_path, env=environment, stdout=file, stderr=file))
-        return started[-1]
+            programs.append(subprocess.Popen(given, cwd=tmp_path, env=environment, stdout=file, stderr=file))
+        return programs[-1]
 
-    yield start_one
-    for process in reversed(started):
-        process.kill()
-        process.wait()
+    return start_one
 
 
 @pytest.fixture
@@ -190,3 +197,22 @@ def test_work_that_is_broken_off_is_ended_on_the_cluster(start: Start, scheduler
     assert len(pids) == 1
     assert work_left(tmp_path) == []
     assert sorted(made_by(tmp_path)) == [0, 1]
+
+
+def test_a_scheduler_that_ends_is_refused_and_loses_nothing(
+    start: Start, scheduler: str, tmp_path: Path, programs: list[subprocess.Popen[bytes]]
+) -> None:
+    start_worker(start, scheduler)
+    places = places_of(4)
+    plan = planned(tmp_path, places, {1: "wait"})
+    with DaskCluster(scheduler) as cluster:
+        ends = cluster.make_cases(plan, range(4), tmp_path, places=places, make=make, sample=plan)
+        assert next(ends)[0] == 0
+        wait_for((tmp_path / "tried-1").exists)
+        programs[0].kill()
+        before = time.monotonic()
+        with pytest.raises(PipelineError) as refused:
+            list(ends)
+    assert time.monotonic() - before < LONGEST_S
+    assert refused.value.finding.code is Code.NO_CLUSTER
+    assert len(list((tmp_path / ".verimask" / "done").iterdir())) == 1

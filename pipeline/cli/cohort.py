@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..cohort.planning import CohortRequest, Planned
     from ..cohort.run import CohortRun, Maker
 
+_PAGE = "cohort.html"
 _STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
 _SHORTEST_SALT = 16  # bytes
 _DESCRIPTION = """\
@@ -86,6 +87,9 @@ def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
             output.print_prose(cohort_text.describe_plan(planned, judged, whole=options.dry_run), options)
         if options.dry_run or only_plan:
             return _end_with_plan(planned, options, only_plan=only_plan)
+        cohort_run.refuse_edited(Path(options.table) if options.table else None)
+        if planned.is_last and cohort_run.is_finished(judged):
+            return _end(cohort_run, planned.plan, out, options, is_finished=True)
         numbers = cohort_run.prepare(judged, prune=options.prune)
         _run_cases(cohort_run, planned.plan, numbers, out, _maker(options), options)
         return _end(cohort_run, planned.plan, out, options)
@@ -111,11 +115,11 @@ def _run_cases(
     progress.clear()
 
 
-def _end(run: CohortRun, plan: Plan, out: Path, options: argparse.Namespace) -> int:
-    """Write the page, and say what there is now. Returns the exit code."""
+def _end(run: CohortRun, plan: Plan, out: Path, options: argparse.Namespace, *, is_finished: bool = False) -> int:
+    """Write the page, and say what there is now; is_finished: nothing has changed. Returns the exit code."""
     from . import cohort_text
 
-    page = _write_page(out, options)
+    page = out / _PAGE if is_finished and _page_is_last(out, options) else _write_page(out, options)
     results = run.results()
     if options.json:
         output.print_json(cohort_text.summary_as_json(results, plan))
@@ -162,7 +166,7 @@ def _merge(options: argparse.Namespace) -> int:
     from ..cohort.plan import private_folder, read_plan
     from ..cohort.run import CohortRun
 
-    _allow(options, "write", "prune")
+    _allow(options, "write", "prune", "no_page")
     path = _plan_path(options)
     plan, out = read_plan(path), folder_of(path)
     with Index(private_folder(out) / "index.sqlite") as index:
@@ -181,7 +185,7 @@ def _write_draft(options: argparse.Namespace) -> int:
 
     path = Path(options.labels_draft)
     _refuse_existing(path)
-    with _planned(options) as (planned, _, progress):
+    with _planned(options, anew=True) as (planned, _, progress):
         progress.clear()
         write_text(path, draft_labels(planned.cleaned_facts()))
     output.print_prose(
@@ -191,7 +195,9 @@ def _write_draft(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _planned(options: argparse.Namespace) -> Iterator[tuple[Planned, Index, output.ProgressLine]]:
+def _planned(
+    options: argparse.Namespace, *, anew: bool = False
+) -> Iterator[tuple[Planned, Index, output.ProgressLine]]:
     """Plan what was typed, and hold the index until the block ends."""
     from ..cohort.index import Index
     from ..cohort.plan import private_folder
@@ -201,7 +207,7 @@ def _planned(options: argparse.Namespace) -> Iterator[tuple[Planned, Index, outp
     progress = output.ProgressLine(options)
     _refuse_foreign(request.out)
     with Index(private_folder(request.out) / "index.sqlite") as index:
-        yield plan_cohort(request, index, progress), index, progress
+        yield plan_cohort(request, index, progress, anew=anew), index, progress
 
 
 def _request(options: argparse.Namespace) -> CohortRequest:
@@ -291,6 +297,7 @@ def _require_extras(options: argparse.Namespace) -> None:
         output.refuse_idle(options, only=["jobs"], why="with --dask the workers of the cluster make the cases")
         from ..cohort.dask_run import require_cluster
 
+        require_extra("cluster")
         require_cluster(options.dask)
     if not options.no_page:
         require_extra("report")
@@ -304,12 +311,22 @@ def _write_page(out: Path, options: argparse.Namespace) -> Path | None:
     from ..conversion.page_file import write_page
     from ..report.cohort_page import make_cohort_page
 
-    page = out / "cohort.html"
+    page = out / _PAGE
     progress = output.ProgressLine(options)
     thumbnails = private_folder(out) / "thumbnails"
     write_page(page, make_cohort_page(out, thumbnails=thumbnails, progress=partial(progress, "drawing pictures")))
     progress.clear()
     return page
+
+
+def _page_is_last(out: Path, options: argparse.Namespace) -> bool:
+    """Whether the page was written after all that it is made of."""
+    made_of = [path for path in (out / "cohort.tsv", out / "ratings.tsv") if path.exists()]
+    try:
+        written = (out / _PAGE).stat().st_mtime_ns
+    except OSError:
+        return False
+    return not options.no_page and all(path.stat().st_mtime_ns <= written for path in made_of)
 
 
 def _refuse_foreign(out: Path) -> None:

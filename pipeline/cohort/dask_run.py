@@ -4,13 +4,14 @@ Rules:
 - Before work starts, every worker shows that it has what the results depend on in the same version, and that it sees the plan,
   the output folder and the inputs. One that does not is refused by name.
 - No more cases are submitted than a few for each thread of the workers: a plan of a million stays here.
-- A worker that dies costs its cases a retry, which is Dask's; a case whose process ends, or whose workers die again and again, is
-  tried once more alone, and refused by name where that ends too.
+- A worker that dies costs its cases a retry, which is Dask's, and results that it held are asked for again. A case whose process
+  ends, or whose workers die again and again, is tried once more alone, and refused by name where that ends too.
 - However the work ends, the cluster is given back: what was submitted is cancelled, what runs is ended.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from ..core.extras import imported
 from ..core.findings import Code, PipelineError, refuse
 from ..core.team import ProcessEnd
 from ..core.workers import BackgroundCall
+from .case import CaseResult
 from .dask_worker import ClusterRun, all_versions, end_processes, host_of, look_at_worker, make_on_worker
 from .make_case import make_case
 from .plan import Plan
@@ -35,7 +37,8 @@ _CONNECT_S = 10.0  # for the scheduler to answer
 _WORKERS_S = 60.0  # for a first worker, or another one when the last has gone
 _TURN_S = 1.0  # between two looks at the workers
 _AHEAD = 2  # cases submitted for each thread of the workers: one that runs, and one that waits for it
-_PATIENCE_S = 10.0  # for the cluster to end what it does for us
+_LOSSES = 5  # of one case, with workers that died, before it is taken for the reason
+_PATIENCE_S = 10.0  # for the cluster to end what it does for us, and to give a result
 
 
 class DaskCluster:
@@ -89,7 +92,7 @@ class DaskCluster:
 
     def _attempts(self, run: ClusterRun, places: Places, numbers: Sequence[int], at_a_time: int) -> Iterator[Attempt]:
         """Submit cases, and yield what comes of each. at_a_time: 1 for one alone, else as many as the workers have room for."""
-        left, running = deque(numbers), dict[Any, int]()
+        left, running, lost = deque(numbers), dict[Any, int](), Counter[int]()
         ended: SimpleQueue[Any] = SimpleQueue()
         try:
             while left or running:
@@ -105,20 +108,29 @@ class DaskCluster:
                 with suppress(Empty):
                     ended.get(timeout=_TURN_S)
                 for future in [future for future in running if future.done()]:
-                    yield running.pop(future), self._end_of(future)
+                    number, end = running.pop(future), self._end_of(future)
+                    lost[number] += end is None
+                    if end is None and lost[number] < _LOSSES:
+                        left.appendleft(number)  # where it was made, that is found
+                    else:
+                        yield number, end or ProcessEnd("was lost with its worker again and again")
         finally:
             if running:
                 BackgroundCall(partial(self._client.cancel, list(running), force=True)).wait(_PATIENCE_S)
 
-    def _end_of(self, future: Any) -> Any:
-        if future.status == "finished":
-            return future.result()
-        if future.status != "error":
-            raise self._unreachable("the scheduler has lost the cases that were submitted")
-        error = future.exception()
-        if isinstance(error, imported("cluster", "distributed.scheduler").KilledWorker):
-            return ProcessEnd("ended with every worker that had it (Dask: KilledWorker)")
-        raise _unfit("a worker that joined later", error)
+    def _end_of(self, future: Any) -> CaseResult | PipelineError | ProcessEnd | None:
+        """What came of a case; None where that was lost with the worker that had it. Raises UNFIT_WORKER."""
+        if future.status == "error":
+            error = future.exception()
+            if isinstance(error, imported("cluster", "distributed.scheduler").KilledWorker):
+                return ProcessEnd("ended with every worker that had it (Dask: KilledWorker)")
+            raise _unfit("a worker that joined later", error)
+        if future.status != "finished":
+            return None
+        try:
+            return future.result(timeout=_PATIENCE_S)  # type: ignore[no-any-return]
+        except (Exception, asyncio.CancelledError):  # its worker is gone, with the result
+            return None
 
     def _wait_for_workers(self, names: Sequence[str] = ()) -> int:
         """The threads of all workers, once there are any. names: of cases that were given out. Raises NO_CLUSTER."""

@@ -29,8 +29,9 @@ from ..core.json_file import read_json
 from ..core.workers import count_cores
 from ..dicom.source_file import sha256
 from .case import CaseOutput, CaseResult
+from .case_folder import TREE, done_folder, keep_result, read_result, refused_result, work_folder
 from .index import Index
-from .make_case import TREE, done_folder, keep_result, make_case, read_result, refused_result, work_folder
+from .make_case import make_case
 from .plan import Plan, private_folder, read_plan
 from .processes import CaseEnd, case_title, make_cases_in_processes
 from .resume import StoredCase, judge_case
@@ -235,7 +236,7 @@ def _not_run(plan: Plan, missing: Sequence[int], out: Path) -> PipelineError:
             continue
         titles = [case_title(plan.case(number).place) for number in numbers[:_LISTED]]
         more = f" and {len(numbers) - _LISTED} more" if len(numbers) > _LISTED else ""
-        words = f"part {part} {_STATES[states.get(part, '')]}: {', '.join(titles)}{more} of it not made"
+        words = f"part {part} {_STATES[states.get(part, '')]}; not made: {', '.join(titles)}{more}"
         hint = f"Run it, and merge again: verimask cohort run PLAN --part {part}. On a network disk, wait a minute for it first."
         findings.append(Finding(Code.CASES_NOT_RUN, words, hint, where=(f"--part {part}",)))
     return PipelineError(findings[0], tuple(findings[1:]))
