@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 
 from pipeline import Policy, convert
-from pipeline.report import make_group_page, make_page, viewer
-from tests.helpers import phantom
+from pipeline.report import make_cohort_page, make_group_page, make_page, viewer
+from pipeline.report.ratings import read_ratings
+from tests.helpers import cohort_tree, phantom
 
 _CHROMIUM = os.environ.get("VERIMASK_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 _CI = "CI" in os.environ
@@ -188,20 +189,22 @@ def test_nothing_runs_over_the_edge_of_a_screen(show: Any, records: dict[str, Pa
         assert (corner > 200) == (scheme == "light")
 
 
+_CONTRAST = """() => {
+  const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const ground = (e) => !e ? [255, 255, 255] : parse(getComputedStyle(e).backgroundColor)[3] === 0
+    ? ground(e.parentElement) : parse(getComputedStyle(e).backgroundColor);
+  return [...document.querySelectorAll("body *")]
+    .filter((e) => !e.children.length && e.textContent.trim() && e.offsetParent && !e.closest("svg, .pane, .tile"))
+    .map((e) => [light(parse(getComputedStyle(e).color)), light(ground(e))])
+    .map((pair) => (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05)); }"""
+
+
 def test_letters_stand_out_from_their_ground(show: Any, records: dict[str, Path]) -> None:
-    contrast = """() => {
-      const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
-      const linear = (v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-      const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
-      const ground = (e) => !e ? [255, 255, 255] : parse(getComputedStyle(e).backgroundColor)[3] === 0
-        ? ground(e.parentElement) : parse(getComputedStyle(e).backgroundColor);
-      return [...document.querySelectorAll("body *")]
-        .filter((e) => !e.children.length && e.textContent.trim() && e.offsetParent && !e.closest("svg, .pane, .tile"))
-        .map((e) => [light(parse(getComputedStyle(e).color)), light(ground(e))])
-        .map((pair) => (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05)); }"""
     for scheme in ("light", "dark"):
         one = show(make_page(records["HFS"]), scheme=scheme)
-        ratios = one.page.evaluate(contrast)
+        ratios = one.page.evaluate(_CONTRAST)
         assert len(ratios) > 50
         assert min(ratios) >= 4.5
 
@@ -266,3 +269,160 @@ def test_a_group_is_a_plain_table_without_script(show: Any, records: dict[str, P
     one = show(make_group_page([records[name] for name in _INPUTS]), script=False)
     assert one.page.locator("#rows tbody tr").count() == 4
     assert not one.page.locator("#by-name").is_visible()
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven cases, one of them with a volume that is unusual, and two that were refused."""
+    out = tmp_path_factory.mktemp("cohort") / "out"
+    made = cohort_tree.make_case(out, "P1")
+    rows = [row | {"subject": f"P{n}", "key": f"k{n}", "verdict": "VERIFIED"} for n in range(1, 8) for row in made]
+    for row in rows:
+        if row["subject"] == "P4" and row["role"] == "mask":
+            row["ml"] = str(float(row["ml"]) * 5)
+    rows = [row for row in rows if not (row["subject"] == "P6" and row.get("label") == "3")]
+    refused = {
+        "status": "REFUSED",
+        "case": "CT",
+        "role": "mask",
+        "mask": "GTV",
+        "code": "GAP",
+        "message": "a gap. Fill it.",
+    }
+    cohort_tree.write_table(out, [*rows, *(refused | {"subject": f"R{n}", "key": f"r{n}"} for n in (1, 2))])
+    return out
+
+
+_SUBJECTS = "() => visible().map((row) => row.querySelector('.open').textContent)"
+
+
+def test_a_cohort_is_sorted_filtered_and_searched(show: Any, cohort: Path) -> None:
+    one = show(make_cohort_page(cohort))
+    page = one.page
+    fine = ["P1", "P2", "P3", "P5", "P6", "P7"]
+    assert page.evaluate(_SUBJECTS) == ["R1", "R2", "P4", *fine]
+    page.get_by_role("button", name="ml", exact=True).click()
+    page.get_by_role("button", name="ml", exact=True).click()
+    assert page.evaluate(_SUBJECTS)[0] == "P4"
+    assert page.locator("th[data-by=ml]").get_attribute("aria-sort") == "descending"
+    page.get_by_role("button", name="Case").click()
+    assert page.evaluate(_SUBJECTS) == [f"P{n}" for n in range(1, 8)] + ["R1", "R2"]
+    page.get_by_role("button", name="2 REFUSED").click()
+    assert page.evaluate(_SUBJECTS) == ["R1", "R2"]
+    assert page.locator("#count").text_content() == "2 of 9 shown"
+    page.get_by_role("button", name="2 REFUSED").click()
+    page.select_option("#by-code", "GAP")
+    assert page.evaluate(_SUBJECTS) == ["R1", "R2"]
+    page.select_option("#by-code", "")
+    page.locator("button.missing[data-without]").last.click()  # of the label that P6 lacks
+    assert page.evaluate(_SUBJECTS) == ["P6", "R1", "R2"]
+    page.evaluate("unfilter()")
+    page.select_option("#by-subject", "P7")
+    assert page.evaluate(_SUBJECTS) == ["P7"]
+    page.select_option("#by-subject", "")
+    page.fill("#search", "fill it r2")
+    assert page.evaluate(_SUBJECTS) == ["R2"]
+    page.fill("#search", "nothing has this")
+    assert page.locator("#none").is_visible()
+
+
+def test_ratings_by_keys_are_kept_saved_and_read_back(show: Any, cohort: Path, tmp_path: Path) -> None:
+    one = show(make_cohort_page(cohort))
+    page = one.page
+    for key in "jj1jj2":  # R1, R2: good; P4, P1: doubtful
+        page.keyboard.press(key)
+    page.keyboard.press("ArrowDown")
+    for key in "3n":
+        page.keyboard.press(key)
+    page.keyboard.type('left 1 "and"\tright')
+    page.keyboard.press("Enter")
+    page.keyboard.press("k")
+    page.keyboard.press("ArrowUp")
+    for key in "10":
+        page.keyboard.press(key)  # and cleared again
+    assert page.locator("#unsaved").text_content() == "3 not in ratings.tsv yet"
+    page.reload()
+    one.requests.pop()
+    assert page.locator("#unsaved").text_content() == "3 not in ratings.tsv yet"
+    page.select_option("#by-rating", "bad")
+    assert page.evaluate(_SUBJECTS) == ["P2"]
+    with page.expect_download() as download:
+        page.click("#save")
+    saved = tmp_path / "ratings.tsv"
+    download.value.save_as(saved)
+    assert download.value.suggested_filename == "ratings.tsv"
+    found = {rating.subject: rating for rating in read_ratings(saved)}
+    assert {name: (r.rating, r.note) for name, r in found.items()} == {
+        "R2": ("good", ""), "P1": ("doubtful", ""), "P2": ("bad", 'left 1 "and" right'),
+    }  # fmt: skip
+    assert [r.key for r in found.values()] == ["k1", "k2", "r2"]
+    again = show(make_cohort_page(cohort, ratings=saved)).page
+    again.select_option("#by-rating", "note")
+    assert again.evaluate(_SUBJECTS) == ["P2"]
+    assert again.locator("tr.current .noted").text_content() == 'left 1 "and" right'
+    assert again.locator("#unsaved").text_content() == ""
+
+
+def test_details_are_walked_and_rated_with_the_keyboard(show: Any, cohort: Path) -> None:
+    one = show(make_cohort_page(cohort))
+    page = one.page
+    for key in ("j", "j", "j", "Enter"):
+        page.keyboard.press(key)
+    title = page.locator("#detail-name")
+    assert title.text_content() == "P4 CT · DONE"
+    assert page.locator("#detail .cuts img").count() == 3
+    assert (
+        page.locator("#detail img").evaluate_all(
+            "all => Promise.all(all.map(i => i.decode().then(() => i.naturalWidth)))"
+        )
+        > [0] * 3
+    )
+    assert page.locator("#detail-body tr").count() == 5
+    page.keyboard.press("2")
+    assert page.locator('#detail [data-rate="doubtful"]').get_attribute("aria-pressed") == "true"
+    page.keyboard.press("j")
+    assert title.text_content() == "P1 CT · DONE"
+    assert page.locator('#detail [data-rate="doubtful"]').get_attribute("aria-pressed") == "false"
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement === current && current.dataset.n") == "0"
+    page.uncheck("#keys")
+    page.locator("tr.current").focus()
+    page.keyboard.press("3")
+    assert page.evaluate("ratingOf(0)") == ["", ""]
+
+
+def test_a_point_of_a_plot_leads_to_its_case(show: Any, cohort: Path) -> None:
+    one = show(make_cohort_page(cohort))
+    page = one.page
+    page.select_option("#by-subject", "P7")
+    x, y = page.locator(
+        "svg[data-plot] a"
+    ).first.evaluate("""a => { const box = a.ownerSVGElement.getBoundingClientRect();
+        const [x, y] = a.firstElementChild.getAttribute("d").match(/[\\d.]+/g);
+        return [box.left + x / 600 * box.width, box.top + y / 24 * box.height]; }""")
+    page.mouse.click(x, y)
+    assert page.locator("tr.current .open").text_content() == "P4"
+    strip = page.locator("svg[data-presence]").last
+    strip.click(position={"x": strip.bounding_box()["width"] * 5.5 / 9, "y": 5})
+    assert page.locator("tr.current .open").text_content() == "P6"
+
+
+def test_a_cohort_is_a_plain_table_without_script(show: Any, cohort: Path) -> None:
+    one = show(make_cohort_page(cohort), script=False)
+    assert one.page.locator("#rows tbody tr").count() == 9
+    assert "a gap. Fill it." in one.page.locator("#rows").inner_text()
+    assert not one.page.locator("#search").is_visible()
+    assert not one.page.locator("[data-rate]").first.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 820, 1280])
+def test_a_cohort_fits_its_screen_and_can_be_read(show: Any, cohort: Path, width: int, scheme: str) -> None:
+    one = show(make_cohort_page(cohort), width=width, scheme=scheme)
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert min(one.page.evaluate(_CONTRAST)) >= 4.5
+    for key in "j2":
+        one.page.keyboard.press(key)
+    one.page.get_by_role("button", name="2 REFUSED").click()
+    assert min(one.page.evaluate(_CONTRAST)) >= 4.5
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= width

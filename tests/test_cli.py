@@ -274,7 +274,7 @@ def test_all_series_to_a_folder(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         f"{name}.{e}" for name in ("1_Liver", "2_Spleen") for e in ("nii.gz", "json")
     }
     assert said.out.splitlines()[-1] == "2 UNCONFIRMED, 1 REFUSED"
-    assert said.err.startswith("REFUSED  EMPTY\n")
+    assert said.err.startswith("REFUSED  EMPTY  from Nothing\n")
     assert "Series 3 “Nothing”" in said.err
     said = convert(capsys, tmp_path / "in", "-o", f"{tmp_path / 'out'}/", "-w", "skip", "--json")
     verdicts = [record["Verdict"] for record in json.loads(said.out)]

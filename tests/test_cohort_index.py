@@ -22,9 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
+from pydicom.fileset import FileSet
 
-from pipeline.cohort.case import CaseOutput, CaseResult, Place
-from pipeline.cohort.facts import GridFact, InputFile, MaskFact, SeriesFacts, image_digest
+from pipeline.cohort.facts import GridFact, MaskFact, SeriesFacts, image_digest
 from pipeline.cohort.facts_json import from_json, to_json, to_packed
 from pipeline.cohort.index import Changes, Index
 from pipeline.core.findings import Code, Exit, PipelineError
@@ -515,6 +515,54 @@ def test_a_killed_update_is_taken_up_where_it_was(tmp_path: Path, at: int) -> No
     assert updated(tmp_path / "out", tree)[0].opened == 0
 
 
+def test_what_breaks_off_leaves_no_folder_half_replaced(tmp_path: Path) -> None:
+    """An error in the midst, Ctrl-C too, undoes what was not committed."""
+    write(tmp_path / "in", IMAGE)
+    _, before = updated(tmp_path / "out", tmp_path / "in")
+
+    def stopped() -> None:
+        with index_in(tmp_path / "out") as index:
+            index._store.db.execute("DELETE FROM files")
+            raise KeyboardInterrupt
+
+    def filled() -> None:
+        with index_in(tmp_path / "out") as index:
+            index._store.db.execute("PRAGMA max_page_count = 1")
+            index.set_meta("much", "x" * 1_000_000)
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    with index_in(tmp_path / "out") as index:
+        assert [len(index.files_of(facts.key)) for facts in index.series()] == [5]
+        assert list(index.series()) == before
+    with pytest.raises(PipelineError, match="CANNOT_WRITE"):
+        filled()
+
+
+def test_a_dicomdir_is_left_out(tmp_path: Path) -> None:
+    def edit(k: int, dataset: Dataset) -> None:
+        dataset.StudyDate, dataset.StudyTime, dataset.StudyID = "20200102", "030405", "1"
+        dataset.InstanceNumber = k + 1
+
+    truth = write(tmp_path / "in", IMAGE, edit=edit)
+    listed = FileSet()
+    listed.add(truth.paths[0])
+    listed.write(tmp_path / "cd")
+    (tmp_path / "cd" / "DICOMDIR").rename(tmp_path / "in" / "DICOMDIR")
+    with index_in(tmp_path / "out") as index:
+        index.update([tmp_path / "in"])
+        ((path, code, message),) = index.left_out()
+        assert (Path(path).name, code) == ("DICOMDIR", "FILE_LEFT_OUT")
+        assert "a DICOMDIR" in message
+        assert [facts.files for facts in index.series()] == [5]
+
+
+def test_an_output_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(PipelineError, match="CANNOT_WRITE"):
+        Index(tmp_path / "out" / ".verimask" / "index.sqlite")
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     script = (
         f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
@@ -560,17 +608,14 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
 
 
 def test_results_and_values_are_kept(tmp_path: Path) -> None:
-    place = Place("s1", "", "ct", alone=True)
-    output = CaseOutput("s1/image.nii.gz", 3, "ab")
-    result = CaseResult("k", place, "DONE", ({"subject": "s1"},), (output,), {"/in/a": "cd"})
-    files = (InputFile("/in/a", 3, 4),)
+    result = {"key": "k", "times": {"s1/image.nii.gz": 3}}
     with index_in(tmp_path) as index:
-        index.put_result("one", result, "options", "1.0", files)
-        index.put_result("two", result._replace(status="REFUSED"), "options", "1.0", ())
+        index.put_result("one", result, {})
+        index.put_result("two", {}, {})
         index.drop_result("two")
         index.set_meta("name", "value")
     with index_in(tmp_path) as index:
-        assert index.results() == {"one": (result, "options", "1.0", files)}
+        assert index.results() == {"one": result}
         assert (index.meta("name"), index.meta("other"), index.meta("salt")) == ("value", None, None)
 
 

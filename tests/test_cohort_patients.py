@@ -28,10 +28,12 @@ class Patients(NamedTuple):
         return self.root / "labels.toml"
 
     def rows(self, out: Path) -> Iterator[tuple[MadePatient, list[Row]]]:
-        """The rows of each patient: their folders name no patient, so they stand in the table."""
+        """The rows of each patient, of what is missing too: folders that name nobody stand in the table as they are."""
         rows = rows_of(out)
         for patient in self.members:
-            yield patient, [row for row in rows if row["folder"].split("/")[0] == patient.folder.name]
+            subjects = {row["subject"] for row in rows if row["folder"].split("/")[0] == patient.folder.name}
+            assert len(subjects) == 1, f"{patient.folder.name} is {subjects}"
+            yield patient, [row for row in rows if row["subject"] in subjects]
 
     def names(self) -> set[str]:
         """What must be in no output."""

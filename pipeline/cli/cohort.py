@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..cohort.planning import CohortRequest, Planned
     from ..cohort.run import CohortRun, Maker
 
+_PAGE = "cohort.html"
 _STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
 _SHORTEST_SALT = 16  # bytes
 _DESCRIPTION = """\
@@ -86,6 +87,9 @@ def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
             output.print_prose(cohort_text.describe_plan(planned, judged, whole=options.dry_run), options)
         if options.dry_run or only_plan:
             return _end_with_plan(planned, options, only_plan=only_plan)
+        cohort_run.refuse_edited(Path(options.table) if options.table else None)
+        if planned.is_last and cohort_run.is_finished(judged):
+            return _end(cohort_run, planned.plan, out, options, is_finished=True)
         numbers = cohort_run.prepare(judged, prune=options.prune)
         _run_cases(cohort_run, planned.plan, numbers, out, _maker(options), options)
         return _end(cohort_run, planned.plan, out, options)
@@ -111,11 +115,11 @@ def _run_cases(
     progress.clear()
 
 
-def _end(run: CohortRun, plan: Plan, out: Path, options: argparse.Namespace) -> int:
-    """Write the page, and say what there is now. Returns the exit code."""
+def _end(run: CohortRun, plan: Plan, out: Path, options: argparse.Namespace, *, is_finished: bool = False) -> int:
+    """Write the page, and say what there is now; is_finished: nothing has changed. Returns the exit code."""
     from . import cohort_text
 
-    page = _write_page(out, options)
+    page = out / _PAGE if is_finished and _page_is_last(out, options) else _write_page(out, options)
     results = run.results()
     if options.json:
         output.print_json(cohort_text.summary_as_json(results, plan))
@@ -137,7 +141,7 @@ def _end_with_plan(planned: Planned, options: argparse.Namespace, *, only_plan: 
 
 def _run_part(options: argparse.Namespace) -> int:
     """Make one share of a plan; nothing is collected."""
-    from ..cohort.parts import run_part
+    from ..cohort.parts import folder_of, run_part
     from ..core.findings import PipelineError
     from . import cohort_text
 
@@ -146,7 +150,7 @@ def _run_part(options: argparse.Namespace) -> int:
     if not options.part:
         options.parser.error("cohort run PLAN needs --part K/N")
     refused: list[PipelineError] = []
-    for _, end in run_part(path, options.part, _out_of(path), options.jobs):
+    for _, end in run_part(path, options.part, folder_of(path), options.jobs):
         if isinstance(end, PipelineError):
             refused.append(end)
             output.print_refusal(end, options)
@@ -158,14 +162,13 @@ def _run_part(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     """Collect what the parts of a plan have made, once every case was made."""
     from ..cohort.index import Index
-    from ..cohort.parts import check_parts, note_merged
+    from ..cohort.parts import check_parts, folder_of, note_merged
     from ..cohort.plan import private_folder, read_plan
     from ..cohort.run import CohortRun
 
     _allow(options, "write", "prune", "no_page")
     path = _plan_path(options)
-    out = _out_of(path)
-    plan = read_plan(path)
+    plan, out = read_plan(path), folder_of(path)
     with Index(private_folder(out) / "index.sqlite") as index:
         check_parts(plan, out, index)
         run = CohortRun(plan, index, out, overwrite=options.write == "overwrite")
@@ -182,7 +185,7 @@ def _write_draft(options: argparse.Namespace) -> int:
 
     path = Path(options.labels_draft)
     _refuse_existing(path)
-    with _planned(options) as (planned, _, progress):
+    with _planned(options, anew=True) as (planned, _, progress):
         progress.clear()
         write_text(path, draft_labels(planned.cleaned_facts()))
     output.print_prose(
@@ -192,7 +195,9 @@ def _write_draft(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _planned(options: argparse.Namespace) -> Iterator[tuple[Planned, Index, output.ProgressLine]]:
+def _planned(
+    options: argparse.Namespace, *, anew: bool = False
+) -> Iterator[tuple[Planned, Index, output.ProgressLine]]:
     """Plan what was typed, and hold the index until the block ends."""
     from ..cohort.index import Index
     from ..cohort.plan import private_folder
@@ -202,7 +207,7 @@ def _planned(options: argparse.Namespace) -> Iterator[tuple[Planned, Index, outp
     progress = output.ProgressLine(options)
     _refuse_foreign(request.out)
     with Index(private_folder(request.out) / "index.sqlite") as index:
-        yield plan_cohort(request, index, progress), index, progress
+        yield plan_cohort(request, index, progress, anew=anew), index, progress
 
 
 def _request(options: argparse.Namespace) -> CohortRequest:
@@ -306,12 +311,22 @@ def _write_page(out: Path, options: argparse.Namespace) -> Path | None:
     from ..conversion.page_file import write_page
     from ..report.cohort_page import make_cohort_page
 
-    page = out / "cohort.html"
+    page = out / _PAGE
     progress = output.ProgressLine(options)
     thumbnails = private_folder(out) / "thumbnails"
     write_page(page, make_cohort_page(out, thumbnails=thumbnails, progress=partial(progress, "drawing pictures")))
     progress.clear()
     return page
+
+
+def _page_is_last(out: Path, options: argparse.Namespace) -> bool:
+    """Whether the page was written after all that it is made of."""
+    made_of = [path for path in (out / "cohort.tsv", out / "ratings.tsv") if path.exists()]
+    try:
+        written = (out / _PAGE).stat().st_mtime_ns
+    except OSError:
+        return False
+    return not options.no_page and all(path.stat().st_mtime_ns <= written for path in made_of)
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -351,10 +366,3 @@ def _plan_path(options: argparse.Namespace) -> Path:
     if len(options.inputs) > 1:
         options.parser.error("one PLAN at a time")
     return Path(options.inputs[0])
-
-
-def _out_of(plan: Path) -> Path:
-    """The output folder of a plan, which lies in OUT/.verimask/plans/."""
-    from ..cohort.parts import folder_of
-
-    return folder_of(plan)

@@ -80,11 +80,11 @@ def describe_plan(planned: Planned, judged: Judged, *, whole: bool) -> list[str]
     subjects = {plan.case(number).place.subject for number in range(len(plan))}
     lines = [
         f"{changes.new + changes.changed + changes.unchanged} files ({changes.new} new, {changes.changed} changed, "
-        f"{changes.gone} gone), {len(planned.facts)} series: {len(plan)} cases of {len(subjects)} subjects"
+        f"{changes.gone} gone), {planned.series} series: {len(plan)} cases of {len(subjects)} subjects"
     ]
     states = Counter(state.state for state in judged.states)
     lines.append(", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no case")
-    lines += [f"note: {finding.message}" for finding in planned.notes]
+    lines += [f"note: {note}" for note in planned.notes]
     for number, state in enumerate(judged.states if whole else ()):
         case = plan.case(number)
         title = " ".join(filter(None, case.place[:3]))

@@ -8,12 +8,15 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from ..conversion.record import Outcome
 from ..core.findings import Finding, PipelineError, Severity
-from ..volume.label_table import LabelRow
 from .case import Case, CaseSeries, TableRow
 from .privacy import Cleaner
+
+if TYPE_CHECKING:
+    from ..conversion.record import Outcome
+    from ..volume.label_table import LabelRow
 
 
 def series_row(case: Case, member: CaseSeries, role: str, clean: Callable[[str], str]) -> TableRow:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ..core.findings import Code, PipelineError, refuse
 from ..dicom.source_file import sha256
 from .case import CaseOutput, CaseResult
-from .make_case import TREE, done_folder, read_result
+from .case_folder import TREE, done_folder, read_result
 
 
 def collect(out: Path, key: str, known: Mapping[str, CaseOutput], *, overwrite: bool = False) -> CaseResult:

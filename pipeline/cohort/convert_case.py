@@ -197,8 +197,7 @@ def _masks_of(member: CaseSeries, reader: _Reader, policy: Policy) -> Iterator[P
 
 def _on_source(product: Product, found: Scan, asked: Asked) -> Product | PipelineError:
     """Finish a mask, put on its source where one is given; a refusal keeps no other from that."""
-    try:
-        refuse_broken(product.findings)
+    try:  # an ERROR among its findings is of a mask that could not be made, and has an item of its own
         return finish_product(product, found, asked)
     except Exception as error:
         return as_refusal(error)

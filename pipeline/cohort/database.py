@@ -16,8 +16,10 @@ import sqlite3
 import stat
 import time
 from contextlib import suppress
+from errno import ENOSPC
 from pathlib import Path
 
+from ..core.atomic_file import cannot_write
 from ..core.findings import Code, PipelineError, refuse
 
 SCHEMA = 1  # of the tables below
@@ -31,6 +33,8 @@ CREATE TABLE files (
     series INTEGER, image INTEGER, reason TEXT, may_be_plane INTEGER, archive INTEGER, sha256 BLOB);
 CREATE INDEX files_folder ON files (folder);
 CREATE INDEX files_series ON files (series) WHERE series IS NOT NULL;
+CREATE INDEX files_left_out ON files (folder) WHERE reason IS NOT NULL;
+CREATE INDEX files_archive ON files (archive) WHERE archive IS NOT NULL;
 CREATE INDEX files_unread ON files (folder) WHERE may_be_plane = 1;
 CREATE TABLE series (
     id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, home INTEGER, alike INTEGER, is_stale INTEGER, facts TEXT, images BLOB);
@@ -53,22 +57,38 @@ class Database:
     """The open file. `db`: the connection."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it. Raises COHORT_IN_USE where another process has it, INDEX_UNREADABLE."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(stat.S_IRWXU)
-        self._holder = path.with_name("holder.txt")
-        self.db = _open(path, self._holder)
-        self._committed = time.monotonic()
-        path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-        path.with_name("README.txt").write_text(README, "utf-8")
-        self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
+        """Open the file, or make it. Raises COHORT_IN_USE where another process has it, INDEX_UNREADABLE, CANNOT_WRITE."""
+        self._path, self._holder = path, path.with_name("holder.txt")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.chmod(stat.S_IRWXU)
+            self.db = _open(path, self._holder)
+            self._committed = time.monotonic()
+            path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+            path.with_name("README.txt").write_text(README, "utf-8")
+            self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
+        except OSError as error:
+            raise cannot_write(path.parent.name, error) from error
 
-    def close(self) -> None:
-        """Commit, and let others have the file."""
-        self.db.commit()
-        with suppress(OSError):
-            self._holder.unlink()
-        self.db.close()
+    def close(self, error: BaseException | None = None) -> None:
+        """Let others have the file.
+
+        Args:
+            error: what ended the work; then what was not committed is undone, since a folder may be half replaced.
+
+        Raises: PipelineError CANNOT_WRITE, INDEX_UNREADABLE in place of an error of SQLite.
+        """
+        try:
+            if error is None:
+                self.db.commit()
+            else:
+                self.db.rollback()
+        finally:
+            self.db.close()
+            with suppress(OSError):
+                self._holder.unlink()
+        if isinstance(error, sqlite3.Error):
+            raise _refusal(self._path, self._holder, error) from error
 
     def commit(self, *, if_due: bool = False) -> None:
         """Make what was written last. if_due: only where the last commit is some time ago."""
@@ -126,6 +146,8 @@ def _refusal(path: Path, holder: Path, error: sqlite3.Error) -> PipelineError:
             "Wait until it has ended, or end it. Nothing has to be removed afterwards.",
             where=(path.name,),
         )
+    if "full" in str(error):
+        return cannot_write(path.name, OSError(ENOSPC, str(error)))
     return refuse(
         Code.INDEX_UNREADABLE,
         f"{path.name}, the index of the data set, cannot be read: {error}",

@@ -36,6 +36,7 @@ class Index:
         self._store = Store(path)
         self._unread: UnreadFiles | None = None
         self._held: tuple[int, frozenset[int]] = -1, frozenset()
+        self.is_as_it_was = False  # whether the last update found nothing to change
 
     def __enter__(self) -> Index:
         return self
@@ -43,7 +44,7 @@ class Index:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._store.close(error)
 
     def close(self) -> None:
         """Close it, so that another process can open it."""
@@ -64,7 +65,10 @@ class Index:
         private = os.path.realpath(self._path.parent)
         out = os.path.dirname(private)
         is_below = any(out.startswith(os.path.join(os.path.realpath(given), "")) for given in inputs)
-        return Update(self._store, inputs, [private, out] if is_below else [private], progress).run()
+        before = self._store.db.total_changes
+        changes = Update(self._store, inputs, [private, out] if is_below else [private], progress).run()
+        self.is_as_it_was = self._store.db.total_changes == before
+        return changes
 
     @property
     def salt(self) -> bytes:

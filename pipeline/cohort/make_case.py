@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -18,17 +17,13 @@ from types import TracebackType
 
 from ..core.atomic_file import MARK, cannot_write
 from ..core.findings import Code, PipelineError, refuse
-from ..core.json_file import read_json
 from ..core.unexpected import as_refusal
 from ..crosscheck.panel import Panel
 from ..dicom.files import archive_of
 from .case import Case, CaseResult
 from .case_files import CaseWriter
-from .case_rows import refused_rows
-from .plan import Plan, private_folder, read_plan
-
-TREE = "tree"  # the folder of a case that mirrors the output folder
-RESULT = "result.json"
+from .case_folder import TREE, done_folder, keep_result, read_result, refused_result, work_folder
+from .plan import Plan, read_plan
 
 
 class CaseMaker:
@@ -108,60 +103,6 @@ def close() -> None:
     for maker in _makers.values():
         maker.__exit__(None, None, None)
     _makers.clear()
-
-
-def done_folder(out: Path, key: str) -> Path:
-    """Where a case is, once it is made and until it is collected."""
-    return private_folder(out) / "done" / key
-
-
-def work_folder(out: Path, scope: str) -> Path:
-    """Where cases are made by one who is called so."""
-    return private_folder(out) / "work" / scope
-
-
-def keep_result(result: CaseResult, work: Path, done: Path) -> CaseResult:
-    """Let a folder in which a case was made become the case.
-
-    Args:
-        result: of the case.
-        work: the folder.
-        done: what it becomes.
-
-    Returns: the result that counts: another's, if he was first.
-
-    Raises: OSError where it cannot be written.
-    """
-    (work / RESULT).write_text(json.dumps(result.as_json(), indent=1), "utf-8")
-    done.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        work.rename(done)
-    except OSError:
-        if not done.exists():
-            raise
-        return read_result(done)
-    return result
-
-
-def read_result(done: Path) -> CaseResult:
-    """Read what came of a case that is done. Raises CORRUPT_FILE."""
-    try:
-        return CaseResult.from_json(read_json(done / RESULT))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise refuse(
-            Code.CORRUPT_FILE,
-            f"the result of the case {done.name} cannot be read: {error}",
-            f"Remove the folder {done.name}, and run again: the case is made anew.",
-            where=(done.name,),
-        ) from error
-
-
-def refused_result(case: Case, key: str, error: PipelineError, tree: Path | None = None) -> CaseResult:
-    """The result of a case that is refused as a whole. tree: what was written of it, to be removed."""
-    if tree is not None:
-        for path in tree.iterdir():
-            shutil.rmtree(path)
-    return CaseResult(key, case.place, "REFUSED", tuple(refused_rows(case, error)), (), {})
 
 
 def _refuse_changed(case: Case) -> None:

@@ -29,8 +29,9 @@ from ..core.json_file import read_json
 from ..core.workers import count_cores
 from ..dicom.source_file import sha256
 from .case import CaseOutput, CaseResult
+from .case_folder import TREE, done_folder, keep_result, read_result, refused_result, work_folder
 from .index import Index
-from .make_case import TREE, done_folder, keep_result, make_case, read_result, refused_result, work_folder
+from .make_case import make_case
 from .plan import Plan, private_folder, read_plan
 from .processes import CaseEnd, case_title, make_cases_in_processes
 from .resume import StoredCase, judge_case

@@ -10,21 +10,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256 as new_digest
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..conversion.request import Progress
-from ..core.findings import Finding
-from .build_cases import Known, build_cases
-from .dataset import dataset_of
+from ..core.version import __version__
+from ..dicom.source_file import sha256
 from .facts import SeriesFacts
 from .index import Changes, Index
-from .links import link
 from .plan import CohortOptions, Plan, private_folder, read_plan, write_plan
 from .privacy import Cleaner
-from .subjects import SubjectRules, name_subjects
-from .table_given import TableGiven, read_table
+from .subjects import SubjectRules
 
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+_LAST = "last plan"  # in the index
 _NAMES = "subject names"  # in the index: what subjects were called before
 
 
@@ -40,13 +42,19 @@ class CohortRequest(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A plan, with what it was made of. subjects: subject and session by key. notes: what is odd. changes: of the inputs."""
+    """A plan, with what it was made of: nothing where it is that of the last time.
+
+    facts, subjects: by key. series: how many there are. notes: what is odd. changes: of the inputs. is_last: whether inputs and
+    request are those of the last time.
+    """
 
     plan: Plan
     facts: Mapping[str, SeriesFacts]
     subjects: Mapping[str, tuple[str, str]]
-    notes: tuple[Finding, ...]
+    series: int
+    notes: tuple[str, ...]
     changes: Changes
+    is_last: bool = False
 
     def cleaned_facts(self) -> Iterator[SeriesFacts]:
         """The facts without what identifies a patient, for whatever is written of their names."""
@@ -57,20 +65,56 @@ class Planned(NamedTuple):
             yield replace(facts, description=clean(facts.description), folder="", identifiers=(), masks=masks)
 
 
-def plan_cohort(request: CohortRequest, index: Index, progress: Progress) -> Planned:
-    """Look at the inputs and write a plan.
+class _LastPlan(NamedTuple):
+    """What the index keeps of a plan. request: its digest. name: of the file."""
+
+    request: str
+    name: str
+    series: int
+    notes: list[str]
+
+
+def plan_cohort(request: CohortRequest, index: Index, progress: Progress, *, anew: bool = False) -> Planned:
+    """Look at the inputs and write a plan, unless nothing is another than the last time.
 
     Args:
         request: what is asked for.
         index: of the output folder, open for writing.
         progress: called with the stage, how much is done, and of how much.
+        anew: whether the facts are wanted, so that all is planned whatever was.
 
     Returns: the plan.
 
     Raises: PipelineError for what refuses all of it: labels, the table, subjects that cannot be named.
     """
-    dataset = dataset_of(request.options)
+    from .dataset import dataset_of
+
     changes = index.update(request.inputs, progress)
+    folder, digest = private_folder(request.out) / "plans", _digest(request)
+    last = _LastPlan(*json.loads(index.meta(_LAST) or '["", "", 0, []]'))
+    if index.is_as_it_was and last.request == digest and (folder / last.name).exists() and not anew:
+        return Planned(read_plan(folder / last.name), {}, {}, last.series, tuple(last.notes), changes, is_last=True)
+    planned = _plan_anew(request, index, changes, dataset_of(request.options))
+    last = _LastPlan(digest, planned.plan.path.name, planned.series, list(planned.notes))
+    index.set_meta(_LAST, json.dumps(last))
+    return planned
+
+
+def _digest(request: CohortRequest) -> str:
+    """The SHA-256 of all that a plan follows from, beside the inputs and what is in the index."""
+    table = "" if request.table is None or not request.table.is_file() else sha256(request.table)
+    rules = request.rules._replace(salt=new_digest(request.rules.salt).digest())
+    inputs = [str(path.absolute()) for path in request.inputs]
+    return new_digest(repr((__version__, inputs, request.options, rules, table, request.images)).encode()).hexdigest()
+
+
+def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: Dataset) -> Planned:
+    """Link, name and group all that the index knows."""
+    from .build_cases import Known, build_cases
+    from .links import link
+    from .subjects import name_subjects
+    from .table_given import TableGiven, read_table
+
     series = [replace(one, identifiers=() if request.rules.public else one.identifiers) for one in index.series()]
     given = TableGiven({}, {}, {}, {}) if request.table is None else read_table(request.table, series)
     series = given.with_roles(series)
@@ -84,4 +128,5 @@ def plan_cohort(request: CohortRequest, index: Index, progress: Progress) -> Pla
     known = Known(facts, links, subjects, index, dataset.layout, dataset.label_map, request.images, dict(names.refused))
     built = build_cases(known)
     path = write_plan(private_folder(request.out) / "plans", request.options, built.cases, built.rows)
-    return Planned(read_plan(path), facts, subjects, names.findings, changes)
+    notes = tuple(f"{finding.message} {finding.hint}".strip() for finding in names.findings)
+    return Planned(read_plan(path), facts, subjects, len(facts), notes, changes)

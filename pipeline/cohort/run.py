@@ -9,26 +9,29 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from ..core.findings import PipelineError
+from ..core.findings import Code, PipelineError, refuse
+from ..core.plain_text import escape_bytes
+from ..dicom import source_file
 from .case import CaseResult, TableRow
+from .case_folder import done_folder, refused_result, work_folder
 from .collect import collect, forget, remove
-from .dataset import dataset_of
 from .index import Index
-from .make_case import CaseMaker, done_folder, refused_result, work_folder
 from .plan import Plan
-from .processes import make_cases_in_processes
 from .resume import CaseJudgement, StoredCase, has_failed, inputs_of, judge_case, stored_case
 from .table import NAME, table_text, write_text
 
 CaseEnd = tuple[int, CaseResult | PipelineError]  # number of the case in the plan, and what came of it
 Maker = Callable[[Plan, Sequence[int], Path], Iterator[CaseEnd]]
+_FINISHED, _TEXTS = "finished plan", "files over all cases"  # in the index
 _TABLE_PART = 0.02  # of the time of a run, at most, goes into writing the table while it runs
 
 
@@ -48,6 +51,7 @@ class CohortRun:
         self._stored = {name: StoredCase.from_json(value) for name, value in index.results().items()}
         self._cases = [plan.case(number) for number in range(len(plan))]
         self._names = ["/".join(case.place[:3]) for case in self._cases]
+        self._texts: dict[str, list[str]] = json.loads(index.meta(_TEXTS) or "{}")  # digests, the last one first
         self._written = 0.0
 
     def judge(self, *, only_failed: bool = False) -> Judged:
@@ -133,21 +137,71 @@ class CohortRun:
         if not now and begun < self._written:
             return
         rows: list[TableRow] = [row for result in self.results() for row in result.rows]
-        write_text(self._out / NAME, table_text([*self._plan.rest, *rows]))
+        self._write(NAME, table_text([*self._plan.rest, *rows]))
         self._written = monotonic() + (monotonic() - begun) / _TABLE_PART
 
     def finish(self) -> None:
         """Write the table and the files over all cases."""
+        from .dataset import dataset_of
+
         self.write_table(now=True)
-        layout = dataset_of(self._plan.options).layout
-        texts = dict(layout.texts_of_cohort(self.results()))
-        for path, text in texts.items():
-            write_text(self._out / path, text)
+        for path, text in dataset_of(self._plan.options).layout.texts_of_cohort(self.results()).items():
+            self._write(path, text)
+        self._index.set_meta(_FINISHED, self._plan.path.name)
+
+    def is_finished(self, judged: Judged) -> bool:
+        """Whether nothing is left to do: every case is fresh, and the files over all cases are those that were written."""
+        if judged.numbers or self._index.meta(_FINISHED) != self._plan.path.name:
+            return False
+        return bool(self._texts) and all(
+            _digest_of(self._out / path) == known[0] for path, known in self._texts.items()
+        )
+
+    def refuse_edited(self, table: Path | None) -> None:
+        """Refuse to replace a file over all cases that somebody has changed, unless it is the table that is given.
+
+        Args:
+            table: that the user gives back; None for none.
+
+        Raises: PipelineError OUTPUT_EXISTS.
+        """
+        for path, known in self._texts.items():
+            place = self._out / path
+            given = table is not None and place.exists() and table.exists() and place.samefile(table)
+            if place.exists() and not given and not self._overwrite and _digest_of(place) not in known:
+                raise _edited(path)
+
+    def _write(self, path: str, text: str) -> None:
+        """Write a file over all cases, where it is another one. The index knows its bytes before they are there."""
+        digest = sha256(escape_bytes(text).encode()).hexdigest()
+        known = self._texts.get(path, [])
+        if known[:1] != [digest]:
+            self._texts[path] = [digest, *known[:1]]
+            self._index.set_meta(_TEXTS, json.dumps(self._texts))
+        write_text(self._out / path, text)
 
     def _keep(self, number: int, result: CaseResult) -> None:
         stored = stored_case(self._cases[number], self._plan.options, result, self._out)
         self._stored[self._names[number]] = stored
         self._index.put_result(self._names[number], stored.as_json(), result.inputs)
+
+
+def _digest_of(path: Path) -> str:
+    """The SHA-256 of a file; "" where it cannot be read."""
+    try:
+        return source_file.sha256(path)
+    except OSError:
+        return ""
+
+
+def _edited(path: str) -> PipelineError:
+    give = f" Give it back with --table {path}," if path == NAME else " Move it away,"
+    return refuse(
+        Code.OUTPUT_EXISTS,
+        f"{path} was changed since it was written, and would be replaced",
+        f"{give.strip()} or replace it with -w overwrite.",
+        where=(path,),
+    )
 
 
 def make_here(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
@@ -160,6 +214,8 @@ def make_here(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd
 
     Yields: each number, with what came of the case.
     """
+    from .make_case import CaseMaker
+
     with CaseMaker(plan, out) as maker:
         for number in numbers:
             yield number, maker.make(number)
@@ -170,6 +226,7 @@ def make_with_jobs(jobs: int) -> Maker:
 
     def make(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
         from .make_case import make_case
+        from .processes import make_cases_in_processes
 
         places = [plan.case(number).place for number in range(len(plan))]
         return make_cases_in_processes(plan.path, numbers, out, jobs, places=places, make=make_case)

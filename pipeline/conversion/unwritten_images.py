@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ..core.findings import Code, Finding, PipelineError
+from ..core.limits import FEW_VALUES
 from ..core.policy import Policy
 from ..decode.image import NO_LABEL, decode_mask
 from ..decode.two_values import UNPLAIN
 from ..dicom import split_volumes
+from ..dicom.frame import Frame
+from ..dicom.pixels import stored_voxels
 from ..dicom.scan import Series
 from .product import Entry
 
@@ -87,14 +90,16 @@ def shows_grey_values(series: Series, policy: Policy) -> bool:
     return any(_is_image(part.frames, policy) for part in split_volumes.split(series.frames))
 
 
-def _is_image(frames: Sequence[Any], policy: Policy) -> bool:
+def _is_image(frames: Sequence[Frame], policy: Policy) -> bool:
+    from ..decode.embedded.recognise import are_labels  # only for what is no ordinary label series
+
     try:
-        decode_mask(frames, policy)
+        decoded = decode_mask(frames, policy)
+        return len(decoded.segments or ()) > FEW_VALUES and are_labels(stored_voxels(frames))[0] is False
     except PipelineError as error:
         return _says_image(error.finding)
     except Exception:  # frames of several sizes, or what else keeps them from being one volume
         return False
-    return False
 
 
 def _says_image(finding: Finding) -> bool:

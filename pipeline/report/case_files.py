@@ -17,7 +17,7 @@ from ..core.json_file import read_json
 from ..volume.label_table import Colour
 from ..volume.mask import Segment
 from .case_pictures import ImageFile, MaskFile
-from .cohort_table import PageCase, TableLine, locate
+from .cohort_table import PageCase, TableLine
 from .file_memory import FileMemory
 from .pictures import colour_of
 
@@ -25,43 +25,48 @@ _Labels = list[tuple[int, str, Colour | None]]
 
 
 class CaseFiles(NamedTuple):
-    """What is drawn of a case. masks: by the number of the row among `case.masks`. colours: of all of these rows."""
+    """What of a case is drawn and opened.
+
+    masks: for each of `case.masks`, None where it cannot be drawn. links: by output, the files that can be opened
+    ("file", "record" and "page"), as URLs relative to the folder of the table.
+    """
 
     image: ImageFile | None
-    masks: dict[int, MaskFile]
-    colours: tuple[Colour, ...]
+    masks: tuple[MaskFile | None, ...]
+    links: dict[str, dict[str, str]]
+
+    @property
+    def drawn(self) -> list[MaskFile]:
+        return [mask for mask in self.masks if mask is not None]
 
 
-def find_case_files(out: Path, case: PageCase, memory: FileMemory) -> CaseFiles:
-    """Find what of a case can be drawn."""
-    images = [row for row in case.images if _is_sound(case, row)]
+def find_case_files(case: PageCase, memory: FileMemory) -> CaseFiles:
+    """Find what of a case can be drawn and opened."""
+    sound = {output: path for output, path in case.files.items() if output not in case.problems}
+    images = [row for row in case.images if row["output"] in sound]
     image = None
-    if images and (path := locate(out, images[0]["output"])) is not None:
-        image = ImageFile(path, images[0]["sha256"], images[0].get("modality", ""))
-    masks, colours = {}, []
-    for n, row in enumerate(case.masks):
-        path = locate(out, row["output"]) if _is_sound(case, row) else None
-        labels = [] if path is None else _read_labels(path, row["output"], memory)
-        value, colour = _find_label(row, labels)
-        colours.append(colour or colour_of(Segment(n + 1, row["mask"])))
-        if path is not None:
-            masks[n] = MaskFile(path, row["sha256"], value, colours[-1])
-    return CaseFiles(image, masks, tuple(colours))
+    if images:
+        first = images[0]
+        image = ImageFile(sound[first["output"]], first["sha256"], first.get("modality", ""))
+    outputs = {row["output"] for row in case.masks} & sound.keys()
+    labels = {output: _read_labels(sound[output], output, memory) for output in outputs}
+    masks = tuple(
+        _find_mask(n, row, sound[row["output"]], labels[row["output"]]) if row["output"] in sound else None
+        for n, row in enumerate(case.masks)
+    )
+    return CaseFiles(image, masks, {output: _find_links(output, path) for output, path in case.files.items()})
 
 
-def find_links(out: Path, row: TableLine) -> dict[str, str]:
-    """Find the files of a row that can be opened: "file", "record" and "page", as URLs relative to the folder."""
-    path = locate(out, row["output"])
-    if path is None:
-        return {}
-    record, page = path.with_suffix("").with_suffix(".json"), page_of(path)
-    stem = row["output"].removesuffix(".gz").removesuffix(".nii")
-    found = {"file": (path, row["output"]), "record": (record, f"{stem}.json"), "page": (page, f"{stem}.html")}
-    return {kind: f"./{quote(relative)}" for kind, (place, relative) in found.items() if place.is_file()}
+def _find_mask(number: int, row: TableLine, path: Path, labels: _Labels) -> MaskFile:
+    value, colour = _find_label(row, labels)
+    return MaskFile(path, row["sha256"], value, colour or colour_of(Segment(number + 1, row["mask"])))
 
 
-def _is_sound(case: PageCase, row: TableLine) -> bool:
-    return bool(row["output"]) and row["output"] not in case.problems
+def _find_links(output: str, path: Path) -> dict[str, str]:
+    page = page_of(path)
+    folder = output[: -len(path.name)]
+    places = {"file": path, "record": page.with_suffix(".json"), "page": page}
+    return {kind: f"./{quote(folder + place.name)}" for kind, place in places.items() if place.is_file()}
 
 
 def _find_label(row: TableLine, labels: Sequence[tuple[int, str, Colour | None]]) -> tuple[int | None, Colour | None]:
@@ -75,7 +80,7 @@ def _find_label(row: TableLine, labels: Sequence[tuple[int, str, Colour | None]]
 
 def _read_labels(path: Path, name: str, memory: FileMemory) -> _Labels:
     """Read the labels that the record of a file has; none where there is no such record."""
-    record = path.with_suffix("").with_suffix(".json")
+    record = page_of(path).with_suffix(".json")
     try:
         kept = memory.read(record, f"labels {name}", _labels_of)
         return [(int(value), str(text), _as_colour(colour)) for value, text, colour in kept]

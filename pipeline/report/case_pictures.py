@@ -75,12 +75,9 @@ class CasePictures(NamedTuple):
     cuts: tuple[SmallPicture, ...]
 
 
-class _Outlined(NamedTuple):
-    """A mask cut down to what it fills."""
-
-    volume: Volume
-    value: int | None
-    colour: Colour
+_Outlined = tuple[
+    Volume, list[tuple[int | None, Colour]]
+]  # a file cut down to what is filled, and what of it is outlined
 
 
 def draw_case(image: ImageFile | None, masks: Sequence[MaskFile], kept: Path | None) -> tuple[CasePictures, str]:
@@ -126,12 +123,11 @@ def _from_json(values: Any) -> CasePictures:
 
 def _draw(image: ImageFile | None, masks: Sequence[MaskFile]) -> CasePictures:
     base = _base_of(image, masks)
-    read: dict[Path, Volume | None] = {}
+    wanted: dict[Path, list[tuple[int | None, Colour]]] = {}
     for mask in masks:
-        if mask.path not in read:
-            read[mask.path] = _read_filled(mask.path)
-    outlined = [_Outlined(v, m.value, m.colour) for m in masks if (v := read[m.path]) is not None]
-    filled = _count_filled(base, [v for v in read.values() if v is not None])
+        wanted.setdefault(mask.path, []).append((mask.value, mask.colour))
+    outlined = [(volume, labels) for path, labels in wanted.items() if (volume := _read_filled(path)) is not None]
+    filled = _count_filled(base, [volume for volume, _ in outlined])
     middle = [middle_plane(counts) for counts in filled]
     window = None if image is None or base.is_colour else window_of(base, image.modality)
     grey = image is not None
@@ -227,18 +223,18 @@ def _draw_cut(
         (np.arange(n) * count + count // 2) // n for n, count in zip((height, width), cut.ijk.shape, strict=False)
     )
     places = cut.ijk[rows][:, columns]
-    for mask in masks:
-        values, inside = mask.volume.seen_from(base, places)
-        inside &= values != 0 if mask.value is None else values == mask.value
-        pixels[_edge_of(inside)] = mask.colour
+    for volume, labels in masks:
+        values, inside = volume.seen_from(base, places)
+        for value, colour in labels:
+            pixels[_edge_of(inside & (values != 0 if value is None else values == value))] = colour
     return SmallPicture(_encode(pixels), width, height, cut.name, cut.letters)
 
 
 def _edge_of(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of a region that touch what is outside of it, the border of the picture left aside."""
+    """The pixels on both sides of the edge of a region; the border of the picture is none."""
     padded = np.pad(inside, 1, mode="edge")
-    within = padded[1:-1, :-2] & padded[1:-1, 2:] & padded[:-2, 1:-1] & padded[2:, 1:-1]
-    return np.asarray(inside & ~within)
+    neighbours = (padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1])
+    return np.asarray(np.logical_or.reduce([inside != neighbour for neighbour in neighbours]))
 
 
 def _encode(pixels: Array) -> str:

@@ -8,9 +8,10 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -19,9 +20,9 @@ from typing import Any, NamedTuple
 from ..core.extras import require_extra
 from ..core.findings import PipelineError
 from ..core.workers import count_cores
-from .case_files import CaseFiles, find_case_files, find_links
-from .case_pictures import CasePictures, draw_case
-from .cohort_table import UNPROVEN, PageCase, ml_of, read_cases
+from .case_files import CaseFiles, find_case_files
+from .case_pictures import CasePictures, MaskFile, draw_case
+from .cohort_table import UNPROVEN, PageCase, TableLine, ml_of, read_cases
 from .file_memory import FileMemory
 from .label_plots import RULE, WIDTH, plot_labels
 from .page import render
@@ -29,9 +30,16 @@ from .pictures import hex_of
 from .ratings import COLUMNS, RATINGS, VALUES, Rating, match_ratings, read_ratings
 
 _REMEMBERED = "files.json"  # beside the kept pictures
+_NO_CUTS = '<script type="application/json" id="cuts">{}</script>'  # no value can be this text: they are all escaped
 _KEPT = re.compile("[0-9a-f]{64}[.]json")
-_MOST_CUTS = 16_000_000  # characters of large pictures: with the small ones, 1 000 cases stay under 30 MB
+_MOST_BYTES = 28_000_000  # of a page, before large pictures of further cases are left out
 _MOST_PLOTS = 30  # labels that are plotted before the rest is folded away
+_NOT_IN_DETAILS = (
+    "subject",
+    "session",
+    "case",
+    "inputs_sha256",
+)  # columns that stand above the details, or help nobody there
 _MOST_MASKS = 6  # of a row; the others are in its details
 # What a case is shown as, in this order.
 _GROUPS = {
@@ -51,7 +59,7 @@ _GROUPS = {
 
 
 class ShownMask(NamedTuple):
-    """One mask of a row of the page. link: to its page or record, "" for none."""
+    """One mask of a row of the page. colour: of its outline, "" for none. link: to its page or record, "" for none."""
 
     name: str
     ml: float | None
@@ -63,8 +71,8 @@ class ShownMask(NamedTuple):
 class ShownCase(NamedTuple):
     """One row of the page.
 
-    number: of the case, in the order of the table. colours: of each of its rows, "" where it is no mask. notes: what is
-    wrong with its files and pictures.
+    number: of the case, in the order of the table. masks: as `case.masks`. links: by output. notes: what is wrong with its
+    files and pictures.
     """
 
     number: int
@@ -72,13 +80,26 @@ class ShownCase(NamedTuple):
     group: str
     pictures: CasePictures | None
     masks: tuple[ShownMask, ...]
-    colours: tuple[str, ...]
+    links: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...]
     rating: Rating | None
 
     @property
-    def total_ml(self) -> float:
-        return sum(mask.ml or 0.0 for mask in self.masks)
+    def odd_first(self) -> list[ShownMask]:
+        """Its masks, those with an unusual volume first."""
+        return sorted(self.masks, key=lambda mask: not mask.outlier)
+
+    @property
+    def total_ml(self) -> float | None:
+        """The volume of all its masks, None where none has one."""
+        volumes = [mask.ml for mask in self.masks if mask.ml is not None]
+        return sum(volumes) if volumes else None
+
+    @property
+    def colours(self) -> list[str]:
+        """The colour of each row, "" where it is not drawn as an outline."""
+        masks = iter(self.masks)
+        return [next(masks).colour if row["role"] == "mask" else "" for row in self.case.rows]
 
     @property
     def is_old_rating(self) -> bool:
@@ -114,10 +135,10 @@ def make_cohort_page(
     given = ratings or (out / RATINGS if (out / RATINGS).exists() else None)
     rated = () if given is None else read_ratings(given)
     cases = read_cases(out, memory)
-    files = [find_case_files(out, case, memory) for case in cases]
+    files = [find_case_files(case, memory) for case in cases]
     memory.save()
     pictures = _draw_all(files, thumbnails, progress)
-    return _render(out, cases, files, pictures, rated)
+    return _render(cases, files, pictures, rated)
 
 
 def _draw_all(
@@ -139,35 +160,31 @@ def _draw_all(
 
 
 def _draw_one(files: CaseFiles, kept: Path | None) -> tuple[CasePictures | str | None, str]:
-    if files.image is None and not files.masks:
+    if files.image is None and not files.drawn:
         return None, ""
     try:
-        return draw_case(files.image, list(files.masks.values()), kept)
+        return draw_case(files.image, files.drawn, kept)
     except PipelineError as error:
         return f"no picture: {error.finding.message}", ""
 
 
 def _render(
-    out: Path,
     cases: Sequence[PageCase],
     files: Sequence[CaseFiles],
     pictures: Sequence[CasePictures | str | None],
     rated: Sequence[Rating],
 ) -> str:
     axis, plots = plot_labels(cases)
-    odd = {(dot.case, plot.name, dot.ml) for plot in plots for dot in plot.outliers}
+    odd: dict[int, set[tuple[str, float]]] = defaultdict(set)
+    for plot in plots:
+        for dot in plot.outliers:
+            odd[dot.case].add((plot.name, dot.ml))
     own, others = match_ratings(rated, cases)
-    shown = []
-    for n, (case, of_case, drawn) in enumerate(zip(cases, files, pictures, strict=True)):
-        masks = _show_masks(out, n, case, of_case, odd)
-        group = _group_of(case, any(mask.outlier for mask in masks))
-        notes = (*case.problems.values(), *([drawn] if isinstance(drawn, str) else []))
-        drawings = drawn if isinstance(drawn, CasePictures) else None
-        shown.append(ShownCase(n, case, group, drawings, masks, _colours_of(case, of_case), notes, own.get(n)))
+    shown = [_show_case(n, case, files[n], pictures[n], odd[n], own.get(n)) for n, case in enumerate(cases)]
     groups = list(_GROUPS)
     shown.sort(key=lambda s: groups.index(s.group))
     counts = Counter(s.group for s in shown)
-    return render(
+    page = render(
         "cohort.html",
         title="Cohort",
         shown=shown,
@@ -179,9 +196,9 @@ def _render(
         width=WIDTH,
         rule=RULE,
         choices=_list_choices(shown, plots),
-        data=_make_data(out, cases, shown, plots, rated, others),
-        cuts=_choose_cuts(shown),
+        data=_make_data(shown, plots, rated, others),
     )
+    return page.replace(_NO_CUTS, _NO_CUTS.replace("{}", _dump_cuts(shown, _MOST_BYTES - len(page.encode()))))
 
 
 def _group_of(case: PageCase, has_outlier: bool) -> str:
@@ -194,22 +211,39 @@ def _group_of(case: PageCase, has_outlier: bool) -> str:
     return "WARNING" if case.codes else "OUTLIER" if has_outlier else "FINE"
 
 
-def _show_masks(
-    out: Path, number: int, case: PageCase, files: CaseFiles, odd: set[tuple[int, str, float]]
-) -> tuple[ShownMask, ...]:
-    """Show the masks of a case, those with an unusual volume first."""
-    found = []
-    for row, colour in zip(case.masks, files.colours, strict=True):
-        ml, links = ml_of(row), find_links(out, row)
-        name = row["mask"] or row.get("series", "") or "mask"
-        is_odd = ml is not None and (number, row["mask"], ml) in odd
-        found.append(ShownMask(name, ml, hex_of(colour), is_odd, links.get("page", links.get("record", ""))))
-    return tuple(sorted(found, key=lambda mask: not mask.outlier))
+def _show_case(
+    number: int,
+    case: PageCase,
+    files: CaseFiles,
+    drawn: CasePictures | str | None,
+    odd: Collection[tuple[str, float]],
+    rating: Rating | None,
+) -> ShownCase:
+    masks = tuple(_show_mask(row, mask, files, odd) for row, mask in zip(case.masks, files.masks, strict=True))
+    notes = (*case.problems.values(), *([drawn] if isinstance(drawn, str) else []))
+    return ShownCase(
+        number,
+        case,
+        _group_of(case, any(mask.outlier for mask in masks)),
+        drawn if isinstance(drawn, CasePictures) else None,
+        masks,
+        files.links,
+        notes,
+        rating,
+    )
 
 
-def _colours_of(case: PageCase, files: CaseFiles) -> tuple[str, ...]:
-    colours = iter(files.colours)
-    return tuple(hex_of(next(colours)) if row["role"] == "mask" else "" for row in case.rows)
+def _show_mask(
+    row: TableLine, drawn: MaskFile | None, files: CaseFiles, odd: Collection[tuple[str, float]]
+) -> ShownMask:
+    ml, links = ml_of(row), files.links.get(row["output"], {})
+    return ShownMask(
+        row["mask"] or row.get("series", "") or "mask",
+        ml,
+        "" if drawn is None else hex_of(drawn.colour),
+        ml is not None and (row["mask"], ml) in odd,
+        links.get("page", links.get("record", "")),
+    )
 
 
 def _list_choices(shown: Sequence[ShownCase], plots: Sequence[Any]) -> dict[str, list[str]]:
@@ -222,35 +256,30 @@ def _list_choices(shown: Sequence[ShownCase], plots: Sequence[Any]) -> dict[str,
     }
 
 
-def _choose_cuts(shown: Sequence[ShownCase]) -> dict[int, list[Any]]:
-    """The large pictures, those of odd cases first, as many as a page may hold."""
-    found: dict[int, list[Any]] = {}
-    left = _MOST_CUTS
+def _dump_cuts(shown: Sequence[ShownCase], most: int) -> str:
+    """The large pictures by the number of the case, those of odd cases first, as JSON of `most` bytes or less."""
+    parts: list[str] = []
     for one in shown:
         if one.pictures is not None:
-            left -= sum(len(cut.webp) for cut in one.pictures.cuts)
-            if left < 0:
+            part = json.dumps({one.number: one.pictures.cuts})[1:-1].replace("<", "\\u003c")
+            most -= len(part) + 1
+            if most < 0:
                 break
-            found[one.number] = [list(cut) for cut in one.pictures.cuts]
-    return found
+            parts.append(part)
+    return f"{{{','.join(parts)}}}"
 
 
 def _make_data(
-    out: Path,
-    cases: Sequence[PageCase],
     shown: Sequence[ShownCase],
     plots: Sequence[Any],
     rated: Sequence[Rating],
     others: Sequence[Rating],
 ) -> dict[str, Any]:
     """What the script needs: of each case what filters and details show, and the ratings that were read."""
-    columns = [
-        c for c in (cases[0].rows[0] if cases else {}) if c not in ("subject", "session", "case", "inputs_sha256")
-    ]
-    by_number = {one.number: one for one in shown}
+    columns = [c for c in (shown[0].case.rows[0] if shown else {}) if c not in _NOT_IN_DETAILS]
     found = []
-    for n, case in enumerate(cases):
-        one = by_number[n]
+    for one in sorted(shown, key=lambda s: s.number):
+        case = one.case
         found.append(
             {
                 "id": [case.key, *case.name_parts, case.state],
@@ -259,7 +288,7 @@ def _make_data(
                 "labels": sorted({row["mask"] for row in case.masks if row["output"]}),
                 "rating": list(one.rating[4:6]) if one.rating and not one.is_old_rating else ["", ""],
                 "rows": [[row[column] for column in columns] for row in case.rows],
-                "links": [find_links(out, row) for row in case.rows],
+                "links": [one.links.get(row["output"], {}) for row in case.rows],
                 "colours": one.colours,
                 "notes": one.notes,
             }

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256 as new_sha256
 from pathlib import Path, PurePosixPath
 
@@ -34,13 +34,18 @@ _DIGEST = 16  # hexadecimal digits that tell one state of a case's files from an
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageCase:
-    """One case of the page. rows: of the table, at least one. problems: what is wrong with its files, by output path."""
+    """One case of the page.
+
+    rows: of the table, at least one. files: where its outputs lie, by their path in the table, where that is below its
+    folder. problems: what is wrong with outputs, by the same path.
+    """
 
     subject: str
     session: str
     name: str
     rows: tuple[TableLine, ...]
-    problems: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path]
+    problems: Mapping[str, str]
 
     @property
     def status(self) -> str:
@@ -107,7 +112,8 @@ def read_cases(out: Path, memory: FileMemory) -> tuple[PageCase, ...]:
     groups: dict[tuple[str, ...], list[TableLine]] = {}
     for number, row in enumerate(rows):
         groups.setdefault(_group_of(row, number), []).append(row)
-    cases = (_make_case(out, group, memory) for group in groups.values())
+    root = out.resolve()
+    cases = (_make_case(root, group, memory) for group in groups.values())
     return tuple(sorted(cases, key=lambda c: [_natural(part) for part in (*c.name_parts, c.key)]))
 
 
@@ -128,7 +134,7 @@ def read_rows(path: Path) -> list[TableLine]:
     missing = [column for column in _NEEDED if column not in head]
     if missing:
         raise _not_a_cohort(path, f"it has no column {missing[0]}")
-    rows = []
+    rows: list[TableLine] = []
     for number, line in enumerate(lines[1:], 2):
         if not line.strip("\r"):
             continue
@@ -145,20 +151,23 @@ def _group_of(row: TableLine, number: int) -> tuple[str, ...]:
     return "series", row["key"] or str(number)
 
 
-def _make_case(out: Path, rows: Iterable[TableLine], memory: FileMemory) -> PageCase:
+def _make_case(root: Path, rows: Iterable[TableLine], memory: FileMemory) -> PageCase:
     ordered = tuple(sorted(rows, key=lambda row: row["role"] != "image"))
-    problems = {}
-    for row in ordered:
-        if row["output"] and row["output"] not in problems:
-            problems[row["output"]] = _problem_of(out, row, memory)
-    first = ordered[0]
-    found = {path: words for path, words in problems.items() if words}
-    return PageCase(first["subject"], first["session"], first["case"], ordered, found)
+    outputs = {row["output"]: row for row in ordered if row["output"]}
+    places = {output: _locate(root, output) for output in outputs}
+    problems = {output: _problem_of(places[output], row, memory) for output, row in outputs.items()}
+    return PageCase(
+        subject=ordered[0]["subject"],
+        session=ordered[0]["session"],
+        name=ordered[0]["case"],
+        rows=ordered,
+        files={output: path for output, path in places.items() if path is not None},
+        problems={output: words for output, words in problems.items() if words},
+    )
 
 
-def _problem_of(out: Path, row: TableLine, memory: FileMemory) -> str:
+def _problem_of(path: Path | None, row: TableLine, memory: FileMemory) -> str:
     """Say what is wrong with the file of a row; "" for nothing."""
-    path = locate(out, row["output"])
     if path is None:
         return f"{row['output']} is no path below the folder of {TABLE}"
     try:
@@ -170,8 +179,8 @@ def _problem_of(out: Path, row: TableLine, memory: FileMemory) -> str:
     return ""
 
 
-def locate(out: Path, relative: str) -> Path | None:
-    """Find a file that the table names; None where that would lie outside of its folder."""
+def _locate(root: Path, relative: str) -> Path | None:
+    """Find a file that the table names; None where that would lie outside of its folder, which has no link in its path."""
     parts = PurePosixPath(relative).parts
     if (
         not parts
@@ -182,8 +191,8 @@ def locate(out: Path, relative: str) -> Path | None:
         or "\0" in relative
     ):
         return None
-    path = out.joinpath(*parts)
-    return path if path.resolve().is_relative_to(out.resolve()) else None
+    path = root.joinpath(*parts)
+    return path if path.resolve().is_relative_to(root) else None
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:

@@ -41,8 +41,10 @@ class FileMemory:
         """
         state = list(state_of(file))
         before = self._before.get(name)
-        known = isinstance(before, list) and len(before) == 2 and before[0] == state
-        value = before[1] if known else read(file)
+        if isinstance(before, list) and len(before) == 2 and before[0] == state:
+            value = before[1]
+        else:
+            value = read(file)
         self._now[name] = [state, value]
         return value
 

@@ -64,7 +64,7 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def of_med_imagetools(imgtools: str, tree: Path, out: Path, modalities: Iterable[str], labels: bool) -> Measured:
+def of_med_imagetools(imgtools: str, tree: Path, out: Path, modalities: Iterable[str], *, labels: bool) -> Measured:
     """One run for each pair of modalities: a sample must have all that are asked for."""
     measured = Measured()
     chosen = [f"{name}:{patterns}" for name, patterns in _REGEX.items()] if labels else []
@@ -83,7 +83,7 @@ def of_med_imagetools(imgtools: str, tree: Path, out: Path, modalities: Iterable
 
 
 def of_verimask(tree: Path, out: Path, labels: Path | None = None) -> Measured:
-    """One run. Masks are called by their subject."""
+    """One run. Masks are called by the folder of their patient, which names nobody."""
     measured = Measured()
     command = [sys.executable, "-m", "pipeline", "cohort", tree, "-o", out, "--jobs", "2"]
     measured.run([*command, *(["--labels", labels] if labels else [])])
@@ -117,24 +117,17 @@ def _is_like(one: PlacedMask, other: PlacedMask) -> bool:
 def on_patients(measured: Measured, patients: Sequence[MadePatient], *, painted: bool) -> tuple[str, list[str]]:
     """How many of the masks are there, and their Dice; and what is not there. painted: one label lies on another."""
     values, lost, wanted = [], [], 0
-    subjects = _subjects(measured, patients)
-    for patient, subject in zip(patients, subjects, strict=True):
+    for patient in patients:
         for label, drawn in patient.drawn.items():
             wanted += 1
-            mask = measured.masks.get((subject, label))
+            names = [(name, label) for name in (patient.person.id, patient.folder.name)]
+            mask = next((measured.masks[name] for name in names if name in measured.masks), None)
             if mask is None:
                 lost.append(f"{patient.words}: {label}")
                 continue
             voxels = drawn & (patient.labels == _value(label)) if painted else drawn
             values.append(dice(mask, PlacedMask(label, voxels, patient.lps)))
     return _cell(values, wanted), lost
-
-
-def _subjects(measured: Measured, patients: Sequence[MadePatient]) -> list[str]:
-    """What each patient is called: by the Patient ID, or by number in the order of the folders."""
-    named = {subject for subject, _ in measured.masks}
-    ids = [patient.person.id for patient in patients]
-    return ids if (named & set(ids)) else sorted(named)
 
 
 def _value(label: str) -> int:
@@ -153,22 +146,27 @@ def _cell(values: Sequence[float], wanted: int) -> str:
 def main(imgtools: str) -> None:
     """Print both tables."""
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        theirs = of_med_imagetools(
-            imgtools, _IBSI / "dicom", folder / "a", ("CT,RTSTRUCT", "MR,RTSTRUCT", "PT,RTSTRUCT"), False
-        )
-        ours = of_verimask(_IBSI / "dicom", folder / "b")
-        for name, measured in (("med-imagetools", theirs), ("verimask", ours)):
-            print(f"| {name} | {on_ibsi(measured)} | {measured.seconds:.0f} | {_codes(measured)} |", flush=True)
-        grid = MadeGrid(shape=(128, 128, 40), spacing=(0.98, 0.98, 3.0))
-        patients = make_patients(folder / "made", grid=grid)
-        tree = folder / "made" / "DICOM"
-        theirs = of_med_imagetools(imgtools, tree, folder / "c", ("CT,RTSTRUCT", "CT,SEG"), True)
-        ours = of_verimask(tree, folder / "d", folder / "made" / "labels.toml")
-        for name, measured, painted in (("med-imagetools", theirs, False), ("verimask", ours, True)):
-            cell, lost = on_patients(measured, patients, painted=painted)
-            print(f"| {name} | {cell} | {measured.seconds:.0f} | {_codes(measured)} |")
-            print(*sorted(set(lost)), sep="\n", flush=True)
+        _print_ibsi(imgtools, Path(made))
+        _print_patients(imgtools, Path(made))
+
+
+def _print_ibsi(imgtools: str, folder: Path) -> None:
+    tree, pairs = _IBSI / "dicom", ("CT,RTSTRUCT", "MR,RTSTRUCT", "PT,RTSTRUCT")
+    theirs = of_med_imagetools(imgtools, tree, folder / "a", pairs, labels=False)
+    ours = of_verimask(tree, folder / "b")
+    for name, measured in (("med-imagetools", theirs), ("verimask", ours)):
+        print(f"| {name} | {on_ibsi(measured)} | {measured.seconds:.0f} | {_codes(measured)} |", flush=True)
+
+
+def _print_patients(imgtools: str, folder: Path) -> None:
+    patients = make_patients(folder / "made", grid=MadeGrid(shape=(128, 128, 40), spacing=(0.98, 0.98, 3.0)))
+    tree = folder / "made" / "DICOM"
+    theirs = of_med_imagetools(imgtools, tree, folder / "c", ("CT,RTSTRUCT", "CT,SEG"), labels=True)
+    ours = of_verimask(tree, folder / "d", folder / "made" / "labels.toml")
+    for name, measured, painted in (("med-imagetools", theirs, False), ("verimask", ours, True)):
+        cell, lost = on_patients(measured, patients, painted=painted)
+        print(f"| {name} | {cell} | {measured.seconds:.0f} | {_codes(measured)} |")
+        print(*sorted(set(lost)), sep="\n", flush=True)
 
 
 def _codes(measured: Measured) -> str:

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,7 +27,7 @@ import os, sys
 _log = os.open(os.environ["OPENED_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 _tree = os.environ["OPENED_TREE"].rstrip("/") + "/"
 def _hook(event, args):
-    if event == "open" and isinstance(args[0], (str, bytes)):
+    if event == "open" and isinstance(args[0], (str, bytes, os.PathLike)):
         path = os.path.abspath(os.fsdecode(args[0]))
         if path.startswith(_tree):
             os.write(_log, (path + "\\n").encode())
@@ -53,8 +53,9 @@ class CohortRunner:
         self.scratch.mkdir(parents=True, exist_ok=True)
 
     def run(self, *arguments: str | Path, watch: Path | None = None) -> Ended:
-        """Run `verimask cohort ARGUMENTS` to its end. watch: a tree whose opened files are listed."""
-        process, begun = self.start(*arguments, watch=watch), time.monotonic()
+        """Run `verimask cohort ARGUMENTS` to its end. watch: a tree whose opened files are listed; in one process then."""
+        jobs = () if watch is None else ("--jobs", "1")
+        process, begun = self.start(*arguments, *jobs, watch=watch), time.monotonic()
         text, _ = process.communicate(timeout=1800)
         return Ended(process.returncode, text, time.monotonic() - begun, self._opened(watch))
 
@@ -162,6 +163,5 @@ def geometry_bytes(path: Path) -> bytes:
 
 
 def left_in_work(out: Path) -> list[Path]:
-    """What an ended run should have removed: unfinished and uncollected cases."""
-    folders: Sequence[Path] = [out / PRIVATE / "work", out / PRIVATE / "done"]
-    return [path for folder in folders if folder.exists() for path in folder.iterdir()]
+    """What an ended run should have removed: the files of unfinished and of uncollected cases."""
+    return [path for name in ("work", "done") for path in (out / PRIVATE / name).rglob("*") if path.is_file()]

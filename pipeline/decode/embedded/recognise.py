@@ -87,7 +87,7 @@ def recognise(
     if outside or clean:
         return Seen("masked" if outside else "burned", ("--outside was given" if outside else "--clean was given",))
     voxels = stored_voxels(frames)
-    labels, reason = _are_labels(voxels)
+    labels, reason = are_labels(voxels)
     if inside:
         return Seen("labels" if labels else "burned", ("--inside or --labels was given", reason))
     if overlay.accepts(frames):
@@ -134,8 +134,8 @@ def _no_mask_shown(frames: Sequence[Frame], voxels: Voxels, reason: str) -> Pipe
     )
 
 
-def _are_labels(voxels: Voxels) -> tuple[bool | None, str]:
-    """Return whether the values are labels, None where it is unclear; and why."""
+def are_labels(voxels: Voxels) -> tuple[bool | None, str]:
+    """Decide whether values are labels, by how many there are and how flat they lie; None where it is unclear; and why."""
     if not are_small_integers(voxels):
         return False, f"its values are {voxels.dtype}"
     values, counts = count_values(voxels)

@@ -153,7 +153,7 @@ body.addEventListener("click", ({ target }) => {
   else if ("note" in target.dataset) askNote(n);
   else if (!target.closest("button") || target.matches(".open")) { if (!String(getSelection())) showCase(n); }
 });
-body.addEventListener("focusin", ({ target }) => { const row = target.closest("tr"); if (row !== current) enter(row, false); });
+body.addEventListener("focusin", ({ target }) => { const row = target.closest("tr"); if (shownCase === null && row !== current) enter(row, false); });
 
 // Details.
 function showCase(n) {
@@ -170,13 +170,13 @@ function showCase(n) {
   if (!cuts[n] && rowOf[n].querySelector("img")) pictures.replaceWith(make("p", "This page has no room for larger pictures of this case."));
   const columns = data.columns.map((name, at) => [name, at]).filter(([, at]) => one.rows.some((row) => row[at]));
   const list = make("table"), head = make("tr"), wide = make("div", "", { className: "wide" });
-  head.append(make("th"), ...columns.map(([name]) => make("th", name)), make("th", "open"));
+  head.append(make("th"), make("th", "open"), ...columns.map(([name]) => make("th", name)));
   list.append(head);
   one.rows.forEach((row, at) => {
     const line = make("tr"), colour = make("td"), open = make("td");
     if (one.colours[at]) { const swatch = make("span", "", { className: "swatch" }); swatch.style.background = one.colours[at]; colour.append(swatch); }
     for (const [kind, href] of Object.entries(one.links[at])) open.append(make("a", kind, { href }), " ");
-    line.append(colour, ...columns.map(([name, c]) => make("td", name === "sha256" ? row[c].slice(0, 12) : row[c])), open);
+    line.append(colour, open, ...columns.map(([name, c]) => make("td", name === "sha256" ? row[c].slice(0, 12) : row[c], { className: row[c].length > 40 ? "long" : "" })));
     list.append(line);
   });
   wide.append(list);
@@ -200,6 +200,8 @@ function showCase(n) {
 const across = (svg, event, width) => { const box = svg.getBoundingClientRect(); return (event.clientX - box.left) / box.width * width; };
 document.querySelectorAll("svg[data-plot]").forEach((svg) => { svg.onclick = (event) => {
   event.preventDefault();
+  const link = event.target.closest("a");
+  if (link) { lead(Number(link.getAttribute("href").slice(2))); return; }
   const x = across(svg, event, svg.viewBox.baseVal.width), dots = data.dots[svg.dataset.plot];
   lead(dots.reduce((best, dot) => Math.abs(dot[1] - x) < Math.abs(best[1] - x) ? dot : best)[0]);
 }; });
