@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 
 from pipeline.cohort.channels import choose_channels
+from pipeline.cohort.dataset import dataset_of
 from pipeline.cohort.facts import MaskFact, SeriesFacts
 from pipeline.cohort.label_cases import INCOMPLETE_CODES, LabelledCase, apply, list_masks, separate
 from pipeline.cohort.label_draft import draft_labels
-from pipeline.cohort.label_map import LabelMap, dataset_labels, fold
+from pipeline.cohort.label_map import LabelMap, fold
 from pipeline.cohort.label_map_file import parse_label_map, read_label_map
+from pipeline.cohort.plan import CohortOptions
+from pipeline.cohort.privacy import Cleaner
 from pipeline.conversion.looks import Looks
 from pipeline.conversion.option_effects import Asked
 from pipeline.conversion.product import Product
@@ -204,12 +207,12 @@ def test_regions_give_a_voxel_to_the_innermost_label(tmp_path: Path) -> None:
     np.testing.assert_array_equal(block, expected)
     assert made.is_complete
     assert made.findings == ()
-    labels, order = dataset_labels(label_map)
-    assert labels == {"background": 0, "bone": [4], "liver": [1, 2, 3], "tumour": [2, 3], "core": [3]}
-    assert order is not None
-    assert len(order) == len(labels) - 1
+    layout = dataset_of(CohortOptions(layout="nnunet", labels=REGIONS)).layout
+    dataset = json.loads(layout.texts_of_cohort([])["dataset.json"])
+    labels, order = dataset["labels"], dataset["regions_class_order"]
+    assert labels == {"background": 0, "bone": 4, "liver": [1, 2, 3], "tumour": [2, 3], "core": 3}
     # As nnU-Net makes a label map of what it predicts for each region, one written over the other.
-    regions = [np.isin(block, values) for values in [*labels.values()][1:] if isinstance(values, list)]
+    regions = [np.isin(block, values) for values in [*labels.values()][1:]]
     again = np.zeros_like(block)
     for region, value in zip(regions, order, strict=True):
         again[region] = value
@@ -333,6 +336,21 @@ def test_masks_of_other_grids_are_refused(tmp_path: Path) -> None:
     other = grid(shape=(44, 37, 9), origin=(-31.7, 12.3, 106.9))
     moved = replace(products[0], volume=replace(products[0].volume, grid=other, name="GTV"))
     assert refused([*products, moved], parse_label_map(ORDER)).code is Code.GRID_DIFFERS
+
+
+def test_a_mask_whose_name_holds_an_identifier_matches_the_draft_of_cleaned_names(tmp_path: Path) -> None:
+    cleaner = Cleaner({"STS_008": "sub-01"})
+    products = case(tmp_path, **{"STS-008 liver": LIVER})
+    cleaned = tuple(
+        MaskFact(mask.number, cleaner.clean(mask.name)) for mask in list_masks(products, parse_label_map(ORDER))
+    )
+    text = draft_labels([facts("p", *cleaned)])
+    assert "008" not in text
+    label_map = parse_label_map(text)
+    assert one(apply(products, label_map).findings, Code.MASK_UNMATCHED)
+    made = apply(products, label_map, cleaner.clean)
+    assert made.is_complete
+    np.testing.assert_array_equal(voxels(made), truth(LIVER))
 
 
 # --- SEGs, and SEGs with structure sets
@@ -511,6 +529,10 @@ BASE = "[labels.a]\nvalue = 1\n"
         (BASE + "[options]\noverlap = 'regions'", "no label is inside"),
         (BASE + "inside = 'b'\n[options]\noverlap = 'regions'", "no such label"),
         (BASE + "inside = 'a'\n[options]\noverlap = 'regions'", "inside of itself"),
+        (
+            BASE + "[labels.ignore]\nvalue = 2\ninside = 'a'\n[options]\noverlap = 'regions'",
+            "[labels.ignore] among the regions",
+        ),
         (BASE + "[channels]\nname = 'CT'", "[[channels]]"),
         (BASE + "[[channels]]\nname = 'CT'", "without modality or description"),
         (BASE + "[[channels]]\nmodality = 'CT'", "without name"),
@@ -532,17 +554,6 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(PipelineError, match="UTF-8"):
         read_label_map(tmp_path / "labels.toml")
-
-
-def test_the_labels_of_a_data_set_have_no_gaps_and_an_ignored_one_is_the_last() -> None:
-    text = "".join(f"[labels.{name}]\nvalue = {value}\n" for name, value in (("b", 2), ("a", 1), ("ignore", 3)))
-    assert dataset_labels(parse_label_map(text)) == ({"background": 0, "a": 1, "b": 2, "ignore": 3}, None)
-    gaps = (text.replace("= 1", "= 7"), text.replace("= 3", "= 4"))
-    not_last = text.replace("= 3", "= 9").replace("= 2", "= 3").replace("= 9", "= 2")
-    for wrong in (*gaps, not_last):
-        with pytest.raises(PipelineError) as caught:
-            dataset_labels(parse_label_map(wrong))
-        assert caught.value.finding.code is Code.BAD_LABELS
 
 
 # --- names

@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NamedTuple
@@ -67,12 +67,13 @@ class LabelledCase:
         return not any(finding.code in INCOMPLETE_CODES for finding in self.findings)
 
 
-def apply(products: Sequence[Product], label_map: LabelMap) -> LabelledCase:
+def apply(products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str] = str) -> LabelledCase:
     """Make one label map of the masks of a case.
 
     Args:
         products: masks on one grid.
         label_map: what they become.
+        clean: takes identifiers of patients out of a name, see `list_masks`.
 
     Returns: the case; its one product has the values, names and colours of the label map, and voxels that are painted when
         they are read.
@@ -80,7 +81,7 @@ def apply(products: Sequence[Product], label_map: LabelMap) -> LabelledCase:
     Raises: PipelineError BAD_LABELS where a mask fits two labels, NOT_A_MASK, GRID_DIFFERS, LABEL_DOUBLED, and
         SEGMENTS_OVERLAP where the label map refuses overlaps.
     """
-    case = _CaseLabels.of(products, label_map)
+    case = _CaseLabels.of(products, label_map, clean)
     findings = [*case.findings(), *case.overlap_findings()]
     if not case.used:
         return LabelledCase((), case.masks, tuple(findings))
@@ -93,31 +94,47 @@ def apply(products: Sequence[Product], label_map: LabelMap) -> LabelledCase:
     return LabelledCase((replace(made, suffix="", late=pending.findings),), case.masks, tuple(findings))
 
 
-def separate(products: Sequence[Product], label_map: LabelMap) -> LabelledCase:
+def separate(products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str] = str) -> LabelledCase:
     """Make one mask of the value 1 for each label of a case, named by it.
 
     Args:
         products: masks on one grid.
         label_map: what they become.
+        clean: takes identifiers of patients out of a name, see `list_masks`.
 
     Returns: the case, its products in the order of the label map. They may share voxels.
 
     Raises: PipelineError as `apply`, but for overlaps.
     """
-    case = _CaseLabels.of(products, label_map)
+    case = _CaseLabels.of(products, label_map, clean)
     findings = case.findings()
     made = [case.alone(label) for label in label_map.labels if label.value in case.segments]
     return LabelledCase(tuple(made), case.masks, tuple(findings))
 
 
-def list_masks(products: Sequence[Product], label_map: LabelMap) -> tuple[CaseMask, ...]:
-    """List every mask of a case with its label. Raises PipelineError NOT_A_MASK, and BAD_LABELS where one fits two."""
+def list_masks(
+    products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str] = str
+) -> tuple[CaseMask, ...]:
+    """List every mask of a case with its label.
+
+    Args:
+        products: masks.
+        label_map: what they become.
+        clean: takes identifiers of patients out of a name. A draft has names only as they are then, so what no label fits
+            is looked for by that name too.
+
+    Returns: every ROI, segment and label of the products, in their order.
+
+    Raises: PipelineError NOT_A_MASK, and BAD_LABELS where one fits two labels.
+    """
     found = []
     for n, (product, mask) in enumerate(zip(products, masks_of(products), strict=True)):
         for segment in mask.segments:
             name = name_of(mask, segment)
             codes = [] if segment.type is None else [f"{segment.type.scheme}:{segment.type.value}"]
             match = label_map.match(name, codes)
+            if not match.way and clean(name) != name:
+                match = label_map.match(clean(name), codes)
             found.append(CaseMask(n, segment.number, name, _number_of(product, segment), match))
     return tuple(found)
 
@@ -139,9 +156,9 @@ class _CaseLabels:
     counts: _Counts
 
     @classmethod
-    def of(cls, products: Sequence[Product], label_map: LabelMap) -> _CaseLabels:
+    def of(cls, products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str]) -> _CaseLabels:
         """Match the masks, and look at the voxels of labels that several masks have and of regions."""
-        masks = list_masks(products, label_map)
+        masks = list_masks(products, label_map, clean)
         indices = sorted({mask.product for mask in masks if mask.match.label is not None})
         used = {n: products[n] for n in indices}
         volumes = tuple(masks_of([*used.values()]))

@@ -219,41 +219,6 @@ def digest_of(text: str) -> str:
     return sha256(text.encode()).hexdigest()
 
 
-def dataset_labels(label_map: LabelMap) -> tuple[dict[str, int | list[int]], list[int] | None]:
-    """Return "labels" and "regions_class_order" of a dataset.json of nnU-Net v2; None where there are no regions.
-
-    The order of both counts, and is that in which nnU-Net writes regions one over the other: the one on top last, the other
-    way round than in labels.toml. Whoever writes them must not sort the keys.
-
-    Raises PipelineError BAD_LABELS where the values have gaps, or “ignore” has not the highest value and no region.
-    """
-    values = sorted(label.value for label in label_map.labels)
-    missing = sorted(set(range(1, len(values) + 1)) - set(values))
-    if missing:
-        raise refuse(
-            Code.BAD_LABELS,
-            f"no label has the value {missing[0]}, and those of nnU-Net are 0, 1, 2, … without a gap",
-            f"Number the {len(values)} labels from 1 to {len(values)}.",
-            where=tuple(str(value) for value in missing),
-        )
-    ignore = next((label for label in label_map.labels if label.name == IGNORE), None)
-    if ignore is not None and (ignore.value != values[-1] or ignore.inside or len(label_map.values_of(ignore)) > 1):
-        raise refuse(
-            Code.BAD_LABELS,
-            f"[labels.{IGNORE}] is what nnU-Net leaves out of the training: it has the highest value, and no region",
-            f"Give it the value {values[-1]} without inside; or call it something else.",
-            where=(f"[labels.{IGNORE}]",),
-        )
-    if label_map.overlap != "regions":
-        by_value = sorted(label_map.labels, key=lambda label: label.value)
-        return {BACKGROUND: 0, **{label.name: label.value for label in by_value}}, None
-    regions = [label for label in label_map.painted if label is not ignore]
-    labels: dict[str, int | list[int]] = {BACKGROUND: 0}
-    labels |= {label.name: list(label_map.values_of(label)) for label in regions}
-    labels |= {} if ignore is None else {IGNORE: ignore.value}
-    return labels, [label.value for label in regions]
-
-
 def _composed(text: str) -> str:
     """Text as regular expressions see it: letters composed, nothing around it."""
     return unicodedata.normalize("NFC", escape_bytes(text)).strip(" \t\r\n\0")

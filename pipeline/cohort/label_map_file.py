@@ -18,6 +18,7 @@ from ..core.toml_file import parse_toml, read_text
 from .label_map import (
     BACKGROUND,
     CODE,
+    IGNORE,
     LARGEST_VALUE,
     ChannelRule,
     LabelMap,
@@ -151,6 +152,9 @@ def _refuse_bad_regions(file: str, label_map: LabelMap) -> None:
         hint = "Write inside = “OTHER” in the table of a label that is a part of another; or set overlap = “order”."
         raise _refusal(file, "has overlap = “regions”, and no label is inside of another", hint)
     names = {label.name for label in label_map.labels}
+    if IGNORE in outer or IGNORE in outer.values():
+        hint = "Leave inside out of it; or call it something else."
+        raise _refusal(file, f"has [labels.{IGNORE}] among the regions; nnU-Net leaves it out of the training", hint)
     for name in outer:
         if outer[name] not in names:
             raise _refusal(file, f"has inside = “{outer[name]}” in [labels.{name}], and there is no such label")

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from .facts import GridFact, SeriesFacts
 
 Holds = Callable[[str, Collection[int]], int]
 
+_POLICY = Policy()
 SETTLED = "settled in the table"
 _BY_FRAME_AND_GRID = "Frame of Reference and grid"
 _BY_FRAME = "only image in its Frame of Reference"
@@ -254,10 +256,13 @@ def _fit(mask: SeriesFacts, image: SeriesFacts) -> int:
     return min(max(_fit_grids(own, grid) for grid in image.grids) for own in mask.grids)
 
 
+@lru_cache(maxsize=1024)
 def _fit_grids(own: GridFact, grid: GridFact) -> int:
+    if own == grid:  # as they nearly always are
+        return 2
     affine, other = _affine(own), _affine(grid)
     found = find_index_map(affine, own.shape, other, grid.shape)
-    limit = Policy().corner_limit(float(axis_lengths(other).min()))
+    limit = _POLICY.corner_limit(float(axis_lengths(other).min()))
     if found is None or found.moved_mm > limit or not found.is_inside:
         return 0
     return 2 if found.is_onto else 1

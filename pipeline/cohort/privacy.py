@@ -14,16 +14,18 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 _FEWEST = 3  # letters and digits of an identifier
+_FEW = 32  # identifiers that are looked for one by one
 _FREE = 5  # letters and digits from which an identifier is found within a word
 _SEPARATORS = re.compile(r"[\s_^,-]+")
 _KEPT = re.compile(r"(?<![0-9A-Za-z.])(?:[0-2](?:\.\d+){4,}|[0-9a-f]{40}|[0-9a-f]{64})(?![0-9A-Za-z])")
 # Members of a record whose texts are words of our own, as its schema lists them: a patient called Mask changes none.
 OWN_WORDS = frozenset(
-    "As AxisCodes Code Combine ConversionSoftware Crosscheck DataType Direction Exit Fractional Frame Handedness Kind LabelsFile "
-    "OnDuplicate OnGap OnLossy OnTilt OnUnread Palette Recorded Resample Role Schema Severity SourceFrame Stage Status Type "
+    "As AxisCodes Code Combine ConversionSoftware Crosscheck DataType Direction Exit FoundBy Fractional Frame Handedness Kind LabelsFile "
+    "OnDuplicate OnGap OnLossy OnTilt OnUnread Overlap Palette Recorded Resample Role Schema Severity SourceFrame Stage Status Type "
     "Undecided Verdict Witness Write".split()
 )
 
@@ -61,6 +63,7 @@ class Cleaner:
         self._by_start: dict[str, list[_Identifier]] = defaultdict(list)
         for entry in sorted(found.values(), key=lambda entry: (-len(entry.text), entry.text)):
             self._by_start[entry.text[:_FEWEST]].append(entry)
+        self._few = tuple(found) if len(found) <= _FEW else ()
 
     def clean(self, text: str) -> str:
         """Replace every identifier in a text."""
@@ -86,8 +89,16 @@ class Cleaner:
             return [self.clean_record(entry) for entry in value]
         return value
 
+    def _may_hold(self, stream: str) -> bool:
+        """Whether a folded text may hold an identifier: nearly every text does not, and is soon done with."""
+        if self._few:
+            return any(text in stream for text in self._few)
+        return any(stream[at : at + _FEWEST] in self._by_start for at in range(len(stream) - _FEWEST + 1))
+
     def _places(self, text: str) -> list[tuple[int, int, str]]:
         """Where identifiers begin and end in a text, in order and apart, with what replaces each."""
+        if not self._may_hold(_plain(text)):
+            return []
         kept = [(found.start(), found.end()) for found in _KEPT.finditer(text)]
         signs = _signs(text)
         stream = "".join(sign.text for sign in signs)
@@ -116,12 +127,18 @@ def identifies(text: str, identifiers: Iterable[str]) -> bool:
         text: such as the name of a folder.
         identifiers: of the patients.
     """
-    own = _stream(text)
-    names = list(identifiers)
-    return any(own and own == _stream(name) for name in names) or Cleaner(dict.fromkeys(names, "")).finds(text)
+    own, names = _plain(text), list(identifiers)
+    if own and any(own == _plain(name) for name in names):
+        return True
+    parts = ((name, _plain(part)) for name in names for part, _ in _forms(name))
+    near = {name for name, part in parts if len(part) >= _FEWEST and part in own}
+    return bool(near) and Cleaner(dict.fromkeys(near, "")).finds(text)
 
 
-def _stream(text: str) -> str:
+def _plain(text: str) -> str:
+    """The letters, digits and marks of a text, folded, without separators and accents."""
+    if text.isascii():
+        return _SEPARATORS.sub("", text.lower())
     return "".join(sign.text for sign in _signs(text))
 
 
@@ -136,11 +153,11 @@ def _forms(text: str) -> Iterable[tuple[str, bool]]:
 
 def _identifier(text: str, name: str) -> _Identifier | None:
     """None for what is too short to be searched for."""
-    signs = _signs(text)
-    if sum(sign.text.isalnum() for sign in signs) < _FEWEST:
+    parts = [plain for part in _SEPARATORS.split(text) if (plain := _plain(part))]
+    plain = "".join(parts)
+    if sum(sign.isalnum() for sign in plain) < _FEWEST:
         return None
-    breaks = frozenset(n for n, sign in enumerate(signs) if n and not sign.joined)
-    return _Identifier("".join(sign.text for sign in signs), breaks, name)
+    return _Identifier(plain, frozenset(accumulate(len(part) for part in parts[:-1])), name)
 
 
 def _stands(entry: _Identifier, stream: str, signs: list[_Sign], at: int) -> bool:

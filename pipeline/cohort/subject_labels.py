@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, count
+from itertools import count
 
 from ..conversion.file_names import safe
 from ..core.findings import Code, refuse
@@ -81,10 +81,12 @@ def _own_name(group: SubjectGroup) -> str:
 def _folders(group: SubjectGroup, every: set[str], *, public: bool) -> Iterator[str]:
     """The folder; then with those it lies in, unless they hold an identifier; then with a number."""
     own = safe(_own_name(group)) or "S"
+    yield own
     above = group.folder.split("/")[:-1]
     usable = public or not any(_is_identifying(name, group, every) for name in [*above, group.folder])
     longer = safe(group.folder.replace("/", "-")) if usable else own
-    return chain((own, longer), (f"{longer}-{n}" for n in count(2)))
+    yield longer
+    yield from (f"{longer}-{n}" for n in count(2))
 
 
 def _hashes(digest: str) -> Iterator[str]:
