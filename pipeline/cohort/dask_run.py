@@ -33,7 +33,7 @@ from .make_case import make_case
 from .plan import Plan
 from .processes import Attempt, CaseEnd, MakeCase, Places, case_title, with_retry
 
-_CONNECT_S = 10.0  # for the scheduler to answer
+_CONNECT_S = 5.0  # for the scheduler to answer
 _WORKERS_S = 60.0  # for a first worker, or another one when the last has gone
 _TURN_S = 1.0  # between two looks at the workers
 _AHEAD = 2  # cases submitted for each thread of the workers: one that runs, and one that waits for it
