@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..core.hints import keep_known_options
 from . import output
 
 if TYPE_CHECKING:
@@ -156,6 +157,6 @@ def _describe_pair(pair: _Checked, options: argparse.Namespace) -> list[str]:
     lines = [f"{'DIFFERENT' if pair.is_wrong else 'SAME GRID'}  {pair.mask}  and  {pair.image}"]
     for finding in pair.findings:
         lead = {Severity.ERROR: "wrong", Severity.WARNING: "warning", Severity.INFO: "note"}[finding.severity]
-        hint = output.keep_known_options(finding.hint, options)
+        hint = keep_known_options(finding.hint, options.parser._option_string_actions)
         lines.append(f"           {lead}: {finding.message}.{f' {hint}' if hint else ''}")
     return lines

@@ -18,13 +18,12 @@ from . import output
 
 if TYPE_CHECKING:
     from ..cohort.index import Index
-    from ..cohort.plan import CohortOptions, Plan
-    from ..cohort.planning import CohortRequest, Planned
+    from ..cohort.plan import CohortPlan
+    from ..cohort.planning import Planned
     from ..cohort.run import CohortRun, Maker
 
 _PAGE = "cohort.html"
 _STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
-_SHORTEST_SALT = 16  # bytes
 _DESCRIPTION = """\
 Convert a tree of patients to a data set: image and masks as pairs on one grid, named by subject, with a table of
 everything (cohort.tsv) and a page (cohort.html). Run it again after a change or a stop: what is done is not done again.
@@ -96,7 +95,7 @@ def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
 
 
 def _run_cases(
-    run: CohortRun, plan: Plan, numbers: list[int], out: Path, maker: Maker, options: argparse.Namespace
+    run: CohortRun, plan: CohortPlan, numbers: list[int], out: Path, maker: Maker, options: argparse.Namespace
 ) -> None:
     """Make cases, with a line for each as it ends, a line of progress with the time left, and the log."""
     from ..cohort.run import run_cases
@@ -115,7 +114,7 @@ def _run_cases(
     progress.clear()
 
 
-def _end(run: CohortRun, plan: Plan, out: Path, options: argparse.Namespace, *, is_finished: bool = False) -> int:
+def _end(run: CohortRun, plan: CohortPlan, out: Path, options: argparse.Namespace, *, is_finished: bool = False) -> int:
     """Write the page, and say what there is now; is_finished: nothing has changed. Returns the exit code."""
     from . import cohort_text
 
@@ -182,9 +181,10 @@ def _write_draft(options: argparse.Namespace) -> int:
     """Write a first labels.toml of the names that the masks of the inputs have."""
     from ..cohort.label_draft import draft_labels
     from ..cohort.table import write_text
+    from .cohort_request import refuse_existing
 
     path = Path(options.labels_draft)
-    _refuse_existing(path)
+    refuse_existing(path)
     with _planned(options, anew=True) as (planned, _, progress):
         progress.clear()
         write_text(path, draft_labels(planned.cleaned_facts()))
@@ -202,79 +202,13 @@ def _planned(
     from ..cohort.index import Index
     from ..cohort.plan import private_folder
     from ..cohort.planning import plan_cohort
+    from .cohort_request import read_request, refuse_foreign
 
-    request = _request(options)
+    request = read_request(options)
     progress = output.ProgressLine(options)
-    _refuse_foreign(request.out)
+    refuse_foreign(request.out)
     with Index(private_folder(request.out) / "index.sqlite") as index:
         yield plan_cohort(request, index, progress, anew=anew), index, progress
-
-
-def _request(options: argparse.Namespace) -> CohortRequest:
-    from ..cohort.planning import CohortRequest
-    from ..cohort.subjects import SubjectRules
-    from ..core.arguments import check_whole
-
-    if options.jobs is not None:
-        check_whole("jobs", options.jobs, 1)
-    return CohortRequest(
-        inputs=tuple(Path(path) for path in options.inputs),
-        out=Path(options.output),
-        options=_cohort_options(options),
-        rules=SubjectRules(
-            subject="" if options.subject in (None, "table") else options.subject,
-            session="" if options.session in (None, "none", "table") else options.session,
-            salt=_read_salt(options),
-            public=options.public_ids,
-        ),
-        table=Path(options.table) if options.table else None,
-        images=options.images,
-    )
-
-
-def _read_salt(options: argparse.Namespace) -> bytes:
-    """Read the salt of hashes. Raises NO_SUCH_INPUT, BAD_OPTION for one that is too short to be one."""
-    from ..core.findings import Code, refuse
-
-    if not options.salt:
-        return b""
-    if options.subject != "hash":
-        output.refuse_idle(options, only=["salt"], why="it is for --subject hash")
-    try:
-        salt = Path(options.salt).read_bytes().strip()
-    except OSError as error:
-        words = f"the salt {options.salt} cannot be read: {error.strerror}"
-        raise refuse(Code.NO_SUCH_INPUT, words, "Check the path.", where=(options.salt,)) from error
-    if len(salt) < _SHORTEST_SALT:
-        raise refuse(
-            Code.BAD_OPTION,
-            f"the salt has {len(salt)} bytes, so few that names could be found by trying",
-            f"Make one of {_SHORTEST_SALT} random bytes or more, and keep it secret.",
-            where=("--salt",),
-            measured=len(salt),
-            limit=_SHORTEST_SALT,
-            unit="bytes",
-        )
-    return salt
-
-
-def _cohort_options(options: argparse.Namespace) -> CohortOptions:
-    from dataclasses import fields
-
-    from ..cohort.label_map_file import read_label_text
-    from ..cohort.plan import CohortOptions
-    from ..core.policy import Policy
-
-    names = {field.name for field in fields(Policy)} - {"write"}
-    policy = Policy(**{name: value for name, value in vars(options).items() if name in names})
-    return CohortOptions(
-        layout=options.layout,
-        labels=read_label_text(Path(options.labels)) if options.labels else "",
-        separate=options.separate,
-        policy=policy,
-        incomplete=options.incomplete,
-        title=options.title or Path(options.output).resolve().name,
-    )
 
 
 def _maker(options: argparse.Namespace) -> Maker:
@@ -327,34 +261,6 @@ def _page_is_last(out: Path, options: argparse.Namespace) -> bool:
     except OSError:
         return False
     return not options.no_page and all(path.stat().st_mtime_ns <= written for path in made_of)
-
-
-def _refuse_foreign(out: Path) -> None:
-    """Refuse an output folder that holds something, and no cohort. Raises OUTPUT_EXISTS."""
-    from ..cohort.plan import private_folder
-    from ..core.findings import Code, refuse
-
-    if not out.exists() or private_folder(out).is_dir():
-        return
-    if not out.is_dir() or any(out.iterdir()):
-        raise refuse(
-            Code.OUTPUT_EXISTS,
-            f"{out} is there, and is no folder of a cohort; it was left alone",
-            "Give -o a new or empty folder.",
-            where=(out.name,),
-        )
-
-
-def _refuse_existing(path: Path) -> None:
-    from ..core.findings import Code, refuse
-
-    if path.exists():
-        raise refuse(
-            Code.OUTPUT_EXISTS,
-            f"{path.name} is already there and was left alone",
-            "Give --labels-draft another name.",
-            where=(path.name,),
-        )
 
 
 def _allow(options: argparse.Namespace, *fields: str) -> None:

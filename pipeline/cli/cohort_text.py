@@ -15,7 +15,7 @@ from ..core.plain_text import escape_controls
 
 if TYPE_CHECKING:
     from ..cohort.case import CaseResult, TableRow
-    from ..cohort.plan import Plan
+    from ..cohort.plan import CohortPlan
     from ..cohort.planning import Planned
     from ..cohort.run import Judged
 
@@ -122,7 +122,7 @@ def describe_case(result: CaseResult) -> str:
     return f"{line}  {about}: {odd['code']}: {odd.get('message', '')}"
 
 
-def describe_end(results: Sequence[CaseResult], plan: Plan, out: Path, page: Path | None) -> list[str]:
+def describe_end(results: Sequence[CaseResult], plan: CohortPlan, out: Path, page: Path | None) -> list[str]:
     """Describe what the data set holds now.
 
     Args:
@@ -139,13 +139,13 @@ def describe_end(results: Sequence[CaseResult], plan: Plan, out: Path, page: Pat
     return [f"{counted}; every row with its reason is in {out.name}/cohort.tsv{shown}"]
 
 
-def summary_as_json(results: Sequence[CaseResult], plan: Plan) -> dict[str, Any]:
+def summary_as_json(results: Sequence[CaseResult], plan: CohortPlan) -> dict[str, Any]:
     """Make the JSON of a run: counts, and every row."""
     rows = [row for result in results for row in result.rows]
     return {"Counts": _counts(results, plan.rest), "Rows": [*rows, *plan.rest]}
 
 
-def exit_of(results: Sequence[CaseResult], plan: Plan) -> int:
+def exit_of(results: Sequence[CaseResult], plan: CohortPlan) -> int:
     """The exit code of a run: 0 where nothing is odd, 8 where something is done, 10 where nothing is."""
     counts = _counts(results, plan.rest)
     done = counts["DONE"] + counts["NO_MASK"] + counts["INCOMPLETE"]

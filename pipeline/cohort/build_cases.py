@@ -25,7 +25,7 @@ from .layouts.layout import DatasetLayout
 from .links import Links
 from .privacy import Cleaner
 
-Subject = tuple[str, str]  # subject and session
+SubjectSession = tuple[str, str]  # subject and session
 
 
 class Files(Protocol):
@@ -51,7 +51,7 @@ class Known:
 
     facts: Mapping[str, SeriesFacts]
     links: Links
-    subjects: Mapping[str, Subject]
+    subjects: Mapping[str, SubjectSession]
     files: Files
     layout: DatasetLayout
     label_map: LabelMap | None = None
@@ -59,7 +59,7 @@ class Known:
     refused: dict[str, Finding] = field(default_factory=dict)  # by key, beside those of the links
 
 
-class _Group(NamedTuple):
+class _CaseGroup(NamedTuple):
     """What becomes one case. images: by channel."""
 
     images: dict[int, SeriesFacts]
@@ -89,11 +89,11 @@ def build_cases(known: Known) -> Built:
     return Built(cases, [_row_of_rest(known, facts) for key, facts in known.facts.items() if key not in used])
 
 
-def _groups(known: Known, images: Sequence[SeriesFacts], reasons: Mapping[str, Mapping[str, str]]) -> list[_Group]:
+def _groups(known: Known, images: Sequence[SeriesFacts], reasons: Mapping[str, Mapping[str, str]]) -> list[_CaseGroup]:
     """Put the images together that are channels of one case."""
     label_map = known.label_map
     if label_map is None or not label_map.channels:
-        return [_Group({0: facts}, dict(reasons.get(facts.key, {}))) for facts in images]
+        return [_CaseGroup({0: facts}, dict(reasons.get(facts.key, {}))) for facts in images]
     by_grid: dict[Hashable, list[SeriesFacts]] = defaultdict(list)
     for facts in known.facts.values():
         if facts.role == "image":
@@ -106,7 +106,7 @@ def _groups(known: Known, images: Sequence[SeriesFacts], reasons: Mapping[str, M
         chosen = choose_channels(members, label_map)
         one_each = [facts for facts in chosen.images if facts is not None]
         if len(one_each) == len(label_map.channels):
-            groups.append(_Group(dict(enumerate(one_each)), masks))
+            groups.append(_CaseGroup(dict(enumerate(one_each)), masks))
             continue
         for key in (*(facts.key for facts in members), *masks):
             known.refused.setdefault(key, replace(chosen.findings[0], severity=Severity.ERROR))
@@ -119,7 +119,7 @@ def _grid_of(known: Known, facts: SeriesFacts) -> Hashable:
     return known.subjects[facts.key], facts.frame_of_reference_uid, tuple(grid) or facts.key
 
 
-def _names(known: Known, groups: Sequence[_Group]) -> list[Place]:
+def _names(known: Known, groups: Sequence[_CaseGroup]) -> list[Place]:
     """A place for each group: its case is called by the modality, with as much more as tells it from its neighbours."""
     firsts = [group.images[min(group.images)] for group in groups]
     subjects = [known.subjects[facts.key] for facts in firsts]
@@ -133,7 +133,7 @@ def _names(known: Known, groups: Sequence[_Group]) -> list[Place]:
     return places
 
 
-def _candidates(known: Known, facts: SeriesFacts, subject: Subject) -> tuple[str, str, str, str]:
+def _candidates(known: Known, facts: SeriesFacts, subject: SubjectSession) -> tuple[str, str, str, str]:
     """What a case may be called, the shortest first."""
     clean = Cleaner(dict.fromkeys(facts.identifiers, subject[0])).clean
     modality = safe(facts.modality) or "image"
@@ -143,7 +143,7 @@ def _candidates(known: Known, facts: SeriesFacts, subject: Subject) -> tuple[str
     return modality, longer, number, f"{longer or modality}_{facts.key[:8]}"
 
 
-def _case(known: Known, group: _Group, place: Place, reasons: Mapping[str, Mapping[str, str]]) -> Case:
+def _case(known: Known, group: _CaseGroup, place: Place, reasons: Mapping[str, Mapping[str, str]]) -> Case:
     images = tuple(_image(known, facts, n) for n, facts in sorted(group.images.items()))
     masks = tuple(
         _member(known, known.facts[key], group.masks[key]) for key in sorted(group.masks, key=_in_order(known))

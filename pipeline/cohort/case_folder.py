@@ -68,7 +68,16 @@ def read_result(done: Path) -> CaseResult:
 
 
 def refused_result(case: Case, key: str, error: PipelineError, tree: Path | None = None) -> CaseResult:
-    """The result of a case that is refused as a whole. tree: what was written of it, to be removed."""
+    """Make the result of a case that is refused as a whole.
+
+    Args:
+        case: as it was planned.
+        key: of it.
+        error: what refuses it.
+        tree: what was written of it, to be removed; None for nothing.
+
+    Returns: the result.
+    """
     if tree is not None:
         for path in tree.iterdir():
             shutil.rmtree(path)

@@ -77,7 +77,7 @@ def make_products(case: Case, policy: Policy) -> CaseProducts:
     Raises: PipelineError that refuses an image, and with it the case.
     """
     looks = Looks()
-    reader = _Reader(case, looks)
+    reader = _CaseReader(case, looks)
     masks: list[MemberMask] = []
     refused: list[CaseRefusal] = []
     for member in case.masks:
@@ -140,7 +140,7 @@ def image_policy(policy: Policy) -> Policy:
     return replace(policy, as_="image", combine="auto", keep_values=False, labels_file="none")
 
 
-class _Reader:
+class _CaseReader:
     """Reads the series of a case, each once."""
 
     def __init__(self, case: Case, looks: Looks) -> None:
@@ -172,7 +172,7 @@ class _Reader:
         return series[0], found
 
 
-def _masks_of(member: CaseSeries, reader: _Reader, policy: Policy) -> Iterator[Product | PipelineError]:
+def _masks_of(member: CaseSeries, reader: _CaseReader, policy: Policy) -> Iterator[Product | PipelineError]:
     """Make the masks of one series that lie on the images of the case."""
     image = reader.case.images[0]
     on_own_grid = member.kind in _OWN_GRID or member.link.startswith(SETTLED)
@@ -215,7 +215,7 @@ def _together(*scans: Scan) -> Scan:
     )
 
 
-def _image_of(member: CaseSeries, reader: _Reader, policy: Policy, masks: Sequence[MemberMask]) -> Product:
+def _image_of(member: CaseSeries, reader: _CaseReader, policy: Policy, masks: Sequence[MemberMask]) -> Product:
     """Make the image: of several volumes the one that the masks lie on."""
     series, found = reader.read(member)
     asked = Asked(Request(), image_policy(policy), gzipped=True, in_one=False, looks=reader.looks)

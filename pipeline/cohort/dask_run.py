@@ -30,8 +30,8 @@ from ..core.workers import BackgroundCall
 from .case import CaseResult
 from .dask_worker import ClusterRun, all_versions, end_processes, host_of, look_at_worker, make_on_worker
 from .make_case import make_case
-from .plan import Plan
-from .processes import Attempt, CaseEnd, MakeCase, Places, case_title, with_retry
+from .plan import CohortPlan
+from .processes import Attempt, CaseEnd, MakeCase, PlacesByNumber, case_title, with_retry
 
 _CONNECT_S = 5.0  # for the scheduler to answer
 _WORKERS_S = 60.0  # for a first worker, or another one when the last has gone
@@ -63,7 +63,7 @@ class DaskCluster:
         BackgroundCall(partial(self._client.close, timeout=_PATIENCE_S)).wait(_PATIENCE_S)
 
     def make_cases(
-        self, plan: Path, numbers: Iterable[int], out: Path, *, places: Places, make: MakeCase, sample: Path
+        self, plan: Path, numbers: Iterable[int], out: Path, *, places: PlacesByNumber, make: MakeCase, sample: Path
     ) -> Iterator[CaseEnd]:
         """Make cases.
 
@@ -90,7 +90,9 @@ class DaskCluster:
         finally:
             self._on_workers(end_processes, run)
 
-    def _attempts(self, run: ClusterRun, places: Places, numbers: Sequence[int], at_a_time: int) -> Iterator[Attempt]:
+    def _attempts(
+        self, run: ClusterRun, places: PlacesByNumber, numbers: Sequence[int], at_a_time: int
+    ) -> Iterator[Attempt]:
         """Submit cases, and yield what comes of each. at_a_time: 1 for one alone, else as many as the workers have room for."""
         left, running, lost = deque(numbers), dict[Any, int](), Counter[int]()
         ended: SimpleQueue[Any] = SimpleQueue()
@@ -169,10 +171,10 @@ class DaskCluster:
         )
 
 
-def make_on_cluster(address: str) -> Callable[[Plan, Sequence[int], Path], Iterator[CaseEnd]]:
+def make_on_cluster(address: str) -> Callable[[CohortPlan, Sequence[int], Path], Iterator[CaseEnd]]:
     """Return what makes the cases of a plan on a cluster. address: of its scheduler."""
 
-    def make(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
+    def make(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
         places = {number: plan.case(number).place for number in numbers}
         sample = Path(plan.case(numbers[0]).images[0].files[0].path)
         with DaskCluster(address) as cluster:

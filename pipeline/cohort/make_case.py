@@ -23,13 +23,13 @@ from ..dicom.files import archive_of
 from .case import Case, CaseResult
 from .case_files import CaseWriter
 from .case_folder import TREE, done_folder, keep_result, read_result, refused_result, work_folder
-from .plan import Plan, read_plan
+from .plan import CohortPlan, read_plan
 
 
 class CaseMaker:
     """Makes cases of one plan, one after the other, with one panel of witnesses."""
 
-    def __init__(self, plan: Plan, out: Path, scope: str = "run") -> None:
+    def __init__(self, plan: CohortPlan, out: Path, scope: str = "run") -> None:
         self._plan, self._out, self._scope = plan, out, scope
         self._panel = Panel(plan.options.policy)
 

@@ -32,7 +32,7 @@ from .case import CaseOutput, CaseResult
 from .case_folder import TREE, done_folder, keep_result, read_result, refused_result, work_folder
 from .index import Index
 from .make_case import make_case
-from .plan import Plan, private_folder, read_plan
+from .plan import CohortPlan, private_folder, read_plan
 from .processes import CaseEnd, case_title, make_cases_in_processes
 from .resume import StoredCase, judge_case
 from .table import write_text
@@ -44,7 +44,7 @@ _STATES = {"": "was never begun", _BEGUN: "has begun and not ended", _ENDED: "ha
 _LISTED = 5  # cases of a part that are named in a message
 
 
-class Part(NamedTuple):
+class PlanPart(NamedTuple):
     """One share of a plan. number: from 1. of: how many there are."""
 
     number: int
@@ -58,11 +58,11 @@ class Part(NamedTuple):
         return range(cases * (self.number - 1) // self.of, cases * self.number // self.of)
 
 
-def parse_part(text: str) -> Part:
+def parse_part(text: str) -> PlanPart:
     """Read K/N. Raises BAD_OPTION."""
     number, _, count = text.partition("/")
     if number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
-        return Part(int(number), int(count))
+        return PlanPart(int(number), int(count))
     raise refuse(
         Code.BAD_OPTION,
         f"--part {text!r} is no share K/N with K from 1 to N",
@@ -112,7 +112,7 @@ def run_part(path: Path, part: str, out: Path, jobs: int | None = None) -> Itera
     _note(plan, out, share, _ENDED)
 
 
-def check_parts(plan: Plan, out: Path, index: Index) -> list[str]:
+def check_parts(plan: CohortPlan, out: Path, index: Index) -> list[str]:
     """Check that every case of a plan was made, once and whole: by a part, or by what the index holds already.
 
     Args:
@@ -143,7 +143,7 @@ def check_parts(plan: Plan, out: Path, index: Index) -> list[str]:
     return sorted(folder.name for folder in folders if folder.name not in keys)
 
 
-def note_merged(plan: Plan, out: Path) -> None:
+def note_merged(plan: CohortPlan, out: Path) -> None:
     """Write down that a plan was collected, so that a part of it that is run again does only what failed for a passing reason.
 
     Args:
@@ -155,7 +155,7 @@ def note_merged(plan: Plan, out: Path) -> None:
     shutil.rmtree(work_folder(out, SCOPE), ignore_errors=True)  # of parts that were killed
 
 
-def _merged(plan: Plan, out: Path) -> Collection[str]:
+def _merged(plan: CohortPlan, out: Path) -> Collection[str]:
     """The keys of the cases of a plan that were collected."""
     try:
         return frozenset(read_json(_parts_folder(plan, out) / _MERGED))
@@ -163,7 +163,7 @@ def _merged(plan: Plan, out: Path) -> Collection[str]:
         return frozenset()
 
 
-def _kept(plan: Plan, number: int, error: PipelineError, out: Path) -> CaseResult | PipelineError:
+def _kept(plan: CohortPlan, number: int, error: PipelineError, out: Path) -> CaseResult | PipelineError:
     """Make a result of a case that was refused as a whole; what cannot be written stays missing, for the next run."""
     if error.finding.code is Code.CANNOT_WRITE:
         return error
@@ -178,7 +178,7 @@ def _kept(plan: Plan, number: int, error: PipelineError, out: Path) -> CaseResul
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _is_collected(plan: Plan, number: int, stored: Mapping[str, Any], out: Path) -> bool:
+def _is_collected(plan: CohortPlan, number: int, stored: Mapping[str, Any], out: Path) -> bool:
     """Whether the index holds what a case gives, and its files are as they were written."""
     case = plan.case(number)
     known = stored.get("/".join(case.place[:3]))
@@ -186,7 +186,7 @@ def _is_collected(plan: Plan, number: int, stored: Mapping[str, Any], out: Path)
     return state in ("FRESH", "FAILED")
 
 
-def _damages(plan: Plan, number: int, done: Path, out: Path) -> Iterator[Finding]:
+def _damages(plan: CohortPlan, number: int, done: Path, out: Path) -> Iterator[Finding]:
     """What is wrong with what was made of a case."""
     place = plan.case(number).place
     title = case_title(place)
@@ -222,11 +222,11 @@ def _wrong(path: Path, output: CaseOutput) -> str:
     return "is not what was made: its bytes have another SHA-256"
 
 
-def _not_run(plan: Plan, missing: Sequence[int], out: Path) -> PipelineError:
+def _not_run(plan: CohortPlan, missing: Sequence[int], out: Path) -> PipelineError:
     """Refuse to merge, with a finding for each part that should have made what is missing."""
     count, states = _parts_begun(plan, out)
-    of_part: dict[Part, list[int]] = defaultdict(list)
-    parts = [Part(number, count) for number in range(1, count + 1)]
+    of_part: dict[PlanPart, list[int]] = defaultdict(list)
+    parts = [PlanPart(number, count) for number in range(1, count + 1)]
     for part in parts:
         share = part.share(len(plan))
         of_part[part] = [number for number in missing if number in share]
@@ -242,19 +242,19 @@ def _not_run(plan: Plan, missing: Sequence[int], out: Path) -> PipelineError:
     return PipelineError(findings[0], tuple(findings[1:]))
 
 
-def _parts_begun(plan: Plan, out: Path) -> tuple[int, dict[Part, str]]:
+def _parts_begun(plan: CohortPlan, out: Path) -> tuple[int, dict[PlanPart, str]]:
     """Into how many parts a plan was split, as far as parts have begun, and the state of each; in one where none has."""
-    found: dict[Part, str] = {}
+    found: dict[PlanPart, str] = {}
     for path in _parts_folder(plan, out).glob("*-of-*"):
         number, _, count = path.name.partition("-of-")
-        found[Part(int(number), int(count))] = path.read_text("utf-8")
+        found[PlanPart(int(number), int(count))] = path.read_text("utf-8")
     counts = Counter(part.of for part in found)
     return max(counts, key=lambda count: (counts[count], count), default=1), found
 
 
-def _note(plan: Plan, out: Path, part: Part, state: str) -> None:
+def _note(plan: CohortPlan, out: Path, part: PlanPart, state: str) -> None:
     write_text(_parts_folder(plan, out) / f"{part.number}-of-{part.of}", state)
 
 
-def _parts_folder(plan: Plan, out: Path) -> Path:
+def _parts_folder(plan: CohortPlan, out: Path) -> Path:
     return private_folder(out) / "parts" / plan.path.stem

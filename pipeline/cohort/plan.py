@@ -58,7 +58,7 @@ class CohortOptions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class CohortPlan:
     """A plan that was read. rest: the rows of all series that are in no case. lines: the JSON of each case."""
 
     path: Path
@@ -121,7 +121,7 @@ def write_plan(folder: Path, options: CohortOptions, cases: Iterable[Case], rest
     return path
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path) -> CohortPlan:
     """Read a plan, and check that it is the one its name says.
 
     Args:
@@ -152,7 +152,9 @@ def read_plan(path: Path) -> Plan:
     given = json.loads(head)
     if (given["Schema"], given["Version"]) != (SCHEMA, __version__):
         raise _other_version(path, given)
-    return Plan(path, CohortOptions.from_json(given["Options"]), given["Version"], tuple(given["Rest"]), tuple(lines))
+    return CohortPlan(
+        path, CohortOptions.from_json(given["Options"]), given["Version"], tuple(given["Rest"]), tuple(lines)
+    )
 
 
 def _other_version(path: Path, head: Mapping[str, Any]) -> PipelineError:

@@ -19,7 +19,7 @@ from ..core.version import __version__
 from ..dicom.source_file import sha256
 from .facts import SeriesFacts
 from .index import Changes, Index
-from .plan import CohortOptions, Plan, private_folder, read_plan, write_plan
+from .plan import CohortOptions, CohortPlan, private_folder, read_plan, write_plan
 from .privacy import Cleaner
 from .subjects import SubjectRules
 
@@ -48,7 +48,7 @@ class Planned(NamedTuple):
     request are those of the last time.
     """
 
-    plan: Plan
+    plan: CohortPlan
     facts: Mapping[str, SeriesFacts]
     subjects: Mapping[str, tuple[str, str]]
     series: int

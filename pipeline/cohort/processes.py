@@ -23,7 +23,7 @@ from .case import CaseResult, Place
 from .work_left import remove_work
 
 MakeCase = Callable[[Path, int, Path], CaseResult]  # of the plan, the number of a case in it, and the output folder
-Places = Mapping[int, Place] | Sequence[Place]  # where cases of the plan belong, by number
+PlacesByNumber = Mapping[int, Place] | Sequence[Place]  # where cases of the plan belong, by number
 CaseEnd = tuple[int, CaseResult | PipelineError]  # the number of a case, and what came of it
 _AHEAD = 16  # cases for each process whose results may wait for the caller
 
@@ -32,7 +32,7 @@ Attempt = tuple[int, CaseResult | PipelineError | ProcessEnd]
 
 
 def make_cases_in_processes(
-    plan: Path, numbers: Iterable[int], out: Path, jobs: int, *, places: Places, make: MakeCase
+    plan: Path, numbers: Iterable[int], out: Path, jobs: int, *, places: PlacesByNumber, make: MakeCase
 ) -> Iterator[CaseEnd]:
     """Make cases in processes of their own.
 
@@ -53,7 +53,7 @@ def with_retry(
     attempts: Callable[[Sequence[int], int], Iterator[Attempt]],
     numbers: Sequence[int],
     jobs: int,
-    places: Places,
+    places: PlacesByNumber,
 ) -> Iterator[CaseEnd]:
     """Make cases, and once more, one after the other and alone, those whose process ended.
 
@@ -99,7 +99,7 @@ def _verb(end: ProcessEnd) -> str:
 
 
 def _attempts(
-    given: tuple[MakeCase, Path, Path], places: Places, numbers: Sequence[int], jobs: int
+    given: tuple[MakeCase, Path, Path], places: PlacesByNumber, numbers: Sequence[int], jobs: int
 ) -> Iterator[Attempt]:
     processes = min(jobs, len(numbers))
     team = Team(f"{__package__}.worker", _CaseTasks(given, places, numbers, processes), processes, _AHEAD)
@@ -116,7 +116,7 @@ class _CaseTasks:
     """The cases that are left, by subject."""
 
     def __init__(
-        self, given: tuple[MakeCase, Path, Path], places: Places, numbers: Sequence[int], processes: int
+        self, given: tuple[MakeCase, Path, Path], places: PlacesByNumber, numbers: Sequence[int], processes: int
     ) -> None:
         self._first, self._out = pickled((*given, processes)), given[2]
         self._fresh = deque(deque(group) for _, group in groupby(numbers, lambda number: places[number].subject))

@@ -25,12 +25,11 @@ from .case import CaseResult, TableRow
 from .case_folder import done_folder, refused_result, work_folder
 from .collect import collect, forget, remove
 from .index import Index
-from .plan import Plan
+from .plan import CohortPlan
 from .resume import CaseJudgement, StoredCase, has_failed, inputs_of, judge_case, stored_case
 from .table import NAME, table_text, write_text
 
-CaseEnd = tuple[int, CaseResult | PipelineError]  # number of the case in the plan, and what came of it
-Maker = Callable[[Plan, Sequence[int], Path], Iterator[CaseEnd]]
+Maker = Callable[[CohortPlan, Sequence[int], Path], Iterator[CaseEnd]]
 _FINISHED, _TEXTS = "finished plan", "files over all cases"  # in the index
 _TABLE_PART = 0.02  # of the time of a run, at most, goes into writing the table while it runs
 
@@ -46,7 +45,7 @@ class Judged(NamedTuple):
 class CohortRun:
     """One run of a plan, by the one writer of its output folder."""
 
-    def __init__(self, plan: Plan, index: Index, out: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, plan: CohortPlan, index: Index, out: Path, *, overwrite: bool = False) -> None:
         self._plan, self._index, self._out, self._overwrite = plan, index, out, overwrite
         self._stored = {name: StoredCase.from_json(value) for name, value in index.results().items()}
         self._cases = [plan.case(number) for number in range(len(plan))]
@@ -204,7 +203,7 @@ def _edited(path: str) -> PipelineError:
     )
 
 
-def make_here(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
+def make_here(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
     """Make cases in this process, one after the other.
 
     Args:
@@ -224,7 +223,7 @@ def make_here(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd
 def make_with_jobs(jobs: int) -> Maker:
     """Return what makes cases in so many processes; in this one for one."""
 
-    def make(plan: Plan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
+    def make(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
         from .make_case import make_case
         from .processes import make_cases_in_processes
 
@@ -235,7 +234,7 @@ def make_with_jobs(jobs: int) -> Maker:
 
 
 def run_cases(
-    run: CohortRun, plan: Plan, numbers: Sequence[int], out: Path, maker: Maker
+    run: CohortRun, plan: CohortPlan, numbers: Sequence[int], out: Path, maker: Maker
 ) -> Generator[CaseResult, None, None]:
     """Make cases and take each in as it ends; however that ends, the table says what there is.
 
