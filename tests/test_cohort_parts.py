@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.cli.main import main
-from pipeline.cohort.parts import Part, parse_part, run_part
+from pipeline.cohort.parts import PlanPart, parse_part, run_part
 from pipeline.cohort.plan import read_plan
 from pipeline.core.findings import Code, PipelineError
 from tests.helpers.cohort_run import tree_of
@@ -83,7 +83,7 @@ def test_any_number_of_parts_gives_the_same_as_one_run(
 def test_shares_are_neighbours_and_hold_every_case_once() -> None:
     for cases in (0, 1, 5, 97):
         for count in (1, 2, 7, 100):
-            shares = [Part(number, count).share(cases) for number in range(1, count + 1)]
+            shares = [PlanPart(number, count).share(cases) for number in range(1, count + 1)]
             assert [case for share in shares for case in share] == list(range(cases))
             assert max(map(len, shares)) - min(map(len, shares)) <= 1
 

@@ -33,7 +33,7 @@ from .case_folder import TREE, done_folder, keep_result, read_result, refused_re
 from .index import Index
 from .make_case import make_case
 from .plan import Plan, private_folder, read_plan
-from .processes import CaseEnd, case_title, make_cases_in_processes
+from .processes import NumberedResult, case_title, make_cases_in_processes
 from .resume import StoredCase, judge_case
 from .table import write_text
 
@@ -44,7 +44,7 @@ _STATES = {"": "was never begun", _BEGUN: "has begun and not ended", _ENDED: "ha
 _LISTED = 5  # cases of a part that are named in a message
 
 
-class Part(NamedTuple):
+class PlanPart(NamedTuple):
     """One share of a plan. number: from 1. of: how many there are."""
 
     number: int
@@ -58,11 +58,11 @@ class Part(NamedTuple):
         return range(cases * (self.number - 1) // self.of, cases * self.number // self.of)
 
 
-def parse_part(text: str) -> Part:
+def parse_part(text: str) -> PlanPart:
     """Read K/N. Raises BAD_OPTION."""
     number, _, count = text.partition("/")
     if number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count):
-        return Part(int(number), int(count))
+        return PlanPart(int(number), int(count))
     raise refuse(
         Code.BAD_OPTION,
         f"--part {text!r} is no share K/N with K from 1 to N",
@@ -84,7 +84,7 @@ def folder_of(plan: Path) -> Path:
     )
 
 
-def run_part(path: Path, part: str, out: Path, jobs: int | None = None) -> Iterator[CaseEnd]:
+def run_part(path: Path, part: str, out: Path, jobs: int | None = None) -> Iterator[NumberedResult]:
     """Make what is missing of one share of a plan.
 
     Args:
@@ -225,8 +225,8 @@ def _wrong(path: Path, output: CaseOutput) -> str:
 def _not_run(plan: Plan, missing: Sequence[int], out: Path) -> PipelineError:
     """Refuse to merge, with a finding for each part that should have made what is missing."""
     count, states = _parts_begun(plan, out)
-    of_part: dict[Part, list[int]] = defaultdict(list)
-    parts = [Part(number, count) for number in range(1, count + 1)]
+    of_part: dict[PlanPart, list[int]] = defaultdict(list)
+    parts = [PlanPart(number, count) for number in range(1, count + 1)]
     for part in parts:
         share = part.share(len(plan))
         of_part[part] = [number for number in missing if number in share]
@@ -242,17 +242,17 @@ def _not_run(plan: Plan, missing: Sequence[int], out: Path) -> PipelineError:
     return PipelineError(findings[0], tuple(findings[1:]))
 
 
-def _parts_begun(plan: Plan, out: Path) -> tuple[int, dict[Part, str]]:
+def _parts_begun(plan: Plan, out: Path) -> tuple[int, dict[PlanPart, str]]:
     """Into how many parts a plan was split, as far as parts have begun, and the state of each; in one where none has."""
-    found: dict[Part, str] = {}
+    found: dict[PlanPart, str] = {}
     for path in _parts_folder(plan, out).glob("*-of-*"):
         number, _, count = path.name.partition("-of-")
-        found[Part(int(number), int(count))] = path.read_text("utf-8")
+        found[PlanPart(int(number), int(count))] = path.read_text("utf-8")
     counts = Counter(part.of for part in found)
     return max(counts, key=lambda count: (counts[count], count), default=1), found
 
 
-def _note(plan: Plan, out: Path, part: Part, state: str) -> None:
+def _note(plan: Plan, out: Path, part: PlanPart, state: str) -> None:
     write_text(_parts_folder(plan, out) / f"{part.number}-of-{part.of}", state)
 
 
