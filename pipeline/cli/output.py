@@ -14,6 +14,7 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from ..core.hints import keep_known_options
 from ..core.plain_text import escape_controls, silence_output
 
 if TYPE_CHECKING:
@@ -99,22 +100,6 @@ def print_prose(text: Iterable[str], options: argparse.Namespace) -> None:
     print_lines((short for long in text for line in long.split("\n") for short in wrap_line(line, columns)), options)
 
 
-def keep_known_options(text: str, options: argparse.Namespace) -> str:
-    """Leave out the sentences of a hint that name options this command does not have; those of another command stay."""
-    known = options.parser._option_string_actions
-    kept = []
-    for line in text.split("\n"):
-        sentences = re.split(r"(?<=[.?!]) +(?=[^a-z])", line)
-        kept.append(" ".join(s for s in sentences if _is_about(s, known)))
-    return "\n".join(kept).strip("\n")
-
-
-def _is_about(sentence: str, known: Collection[str]) -> bool:
-    """Whether a sentence names known options only, or is about another command."""
-    named = re.findall(r"(?<![\w-])--?[a-z][a-z-]*", sentence)
-    return all(option in known for option in named) or re.search(r"\b(verimask [a-z]|pip )", sentence) is not None
-
-
 def print_json(record: Any) -> None:
     """Print one JSON document."""
     from ..conversion.record import as_text
@@ -169,7 +154,7 @@ def print_refusal(error: PipelineError, options: argparse.Namespace) -> None:
     from ..core.findings import PipelineError
     from .text import describe_refusal
 
-    hint = keep_known_options(error.finding.hint, options)
+    hint = keep_known_options(error.finding.hint, options.parser._option_string_actions)
     error = PipelineError(replace(error.finding, hint=hint), error.others, error.folder)
     lines = describe_refusal(error, colour=wants_colour(sys.stderr), width=measure_width())
     print("\n".join(map(_disarm, lines)), file=sys.stderr)
@@ -201,7 +186,10 @@ def findings_as_json(findings: Iterable[Finding], options: argparse.Namespace) -
     """Make the JSON of findings, with the hints that the command has options for."""
     from dataclasses import replace
 
-    return [replace(found, hint=keep_known_options(found.hint, options)).as_json() for found in findings]
+    return [
+        replace(found, hint=keep_known_options(found.hint, options.parser._option_string_actions)).as_json()
+        for found in findings
+    ]
 
 
 def exit_of_many(done: Collection[int], refused: Sequence[PipelineError]) -> int:

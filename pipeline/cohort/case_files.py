@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256 as new_digest
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from ..core.findings import Finding, PipelineError
 from ..crosscheck.panel import Panel
 from ..dicom.source_file import sha256
 from .case import Case, CaseOutput, CaseResult, CaseSeries, CaseStatus, TableRow
-from .case_rows import finding_cells, label_cells, series_row, written_row
+from .case_rows import finding_cells, label_cells, label_row, series_row, written_row
 from .convert_case import (
     CaseProducts,
     MemberMask,
@@ -100,48 +100,47 @@ class CaseWriter:
     def _write_labels(self, made: CaseProducts, label_map: LabelMap, image: Path) -> bool:
         """Write the masks that have a label, as one label map or a file each. Returns whether there is one."""
         products = [mask.product for mask in made.masks]
-        labelled = separate(products, label_map) if self._options.separate else apply(products, label_map)
-        self._report_labels(labelled, made)
+        apply_map = separate if self._options.separate else apply
+        labelled = apply_map(products, label_map, self._cleaner.clean)
+        members = {m.match.label.name: made.masks[m.product].member for m in labelled.masks if m.match.label}
+        findings = [*labelled.findings]
         if self._options.separate:
-            members = {m.match.label.name: made.masks[m.product].member for m in labelled.masks if m.match.label}
             alone = [MemberMask(members[product.volume.name], product) for product in labelled.products]
             self._write_files(alone, [mask.name for mask in alone], image, made)
-            return bool(alone)
-        for product in labelled.products:
-            path = self._layout.labels(self._case.place)
-            outcome = write_product(product, self._tree / path, self._options.policy, self._panel, made.looks)
-            refuse_other_header(image, outcome.output)
-            self._is_whole &= not any(finding.code in INCOMPLETE_CODES for finding in outcome.findings)
-            for label in outcome.labels or ():
-                sources = [
-                    made.masks[m.product].member
-                    for m in labelled.masks
-                    if m.match.label and m.match.label.value == label.value
-                ]
-                row = self._written(
-                    series_row(self._case, sources[0], "mask", self._cleaner.clean), outcome, product, path, made
-                )
-                self._rows.append(row | {"mask": label.name, "label": str(label.value)} | label_cells(label))
+        else:
+            for product in labelled.products:
+                findings += self._write_label_map(product, members, image, made)
+        self._report_labels(dict.fromkeys(findings), labelled, made)
         return bool(labelled.products)
 
-    def _report_labels(self, labelled: LabelledCase, made: CaseProducts) -> None:
-        """Add a row for every mask that no label fits, and for every label that is missing."""
-        self._is_whole &= labelled.is_complete
+    def _write_label_map(
+        self, product: Product, members: Mapping[str, CaseSeries], image: Path, made: CaseProducts
+    ) -> tuple[Finding, ...]:
+        """Write one label map. members: the series of each label. Returns what is to be known of it."""
+        path = self._layout.labels(self._case.place)
+        outcome = write_product(product, self._tree / path, self._options.policy, self._panel, made.looks)
+        refuse_other_header(image, outcome.output)
+        for label in outcome.labels or ():
+            row = series_row(self._case, members[label.name], "mask", self._cleaner.clean)
+            row = self._written(row, outcome, product, path, made)
+            self._rows.append(row | {"mask": label.name, "label": str(label.value)} | label_cells(label))
+        return outcome.findings
+
+    def _report_labels(self, findings: Iterable[Finding], labelled: LabelledCase, made: CaseProducts) -> None:
+        """Add a row for every mask that no label fits, and for every label that is missing or not where it should be."""
         clean = self._cleaner.clean
-        for finding in labelled.findings:
+        for finding in findings:
+            if finding.code not in INCOMPLETE_CODES:
+                continue
+            self._is_whole = False
             cells = {"status": "INCOMPLETE", **finding_cells(finding, clean)}
-            if finding.code is Code.MASK_UNMATCHED:
-                for mask in labelled.masks:
-                    if mask.match.way == "":
-                        row = series_row(self._case, made.masks[mask.product].member, "mask", clean)
-                        self._rows.append(row | {"mask": clean(mask.name)} | cells)
-            elif finding.code is Code.LABEL_MISSING:
-                row = series_row(self._case, self._case.masks[0], "mask", clean)
-                self._rows.append(
-                    row
-                    | {"series": "", "kind": "", "folder": "", "key": "", "link": "", "mask": finding.where[0]}
-                    | cells
-                )
+            if finding.code is not Code.MASK_UNMATCHED:
+                self._rows.append(label_row(self._case, finding.where[0]) | cells)
+                continue
+            for mask in labelled.masks:
+                if mask.match.way == "":
+                    row = series_row(self._case, made.masks[mask.product].member, "mask", clean)
+                    self._rows.append(row | {"mask": clean(mask.name)} | cells)
 
     def _written(self, row: TableRow, outcome: Outcome, product: Product, path: str, made: CaseProducts) -> TableRow:
         """Clean the record of what was written, and return its row."""

@@ -11,12 +11,23 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..core.findings import Finding, PipelineError, Severity
+from ..core.hints import keep_known_options
 from .case import Case, CaseSeries, TableRow
 from .privacy import Cleaner
 
 if TYPE_CHECKING:
     from ..conversion.record import Outcome
     from ..volume.label_table import LabelRow
+
+# What a message may tell somebody to give to `verimask cohort`.
+OPTIONS = frozenset(
+    (
+        "--table", "--labels", "--labels-draft", "--images", "--incomplete", "--subject", "--session", "--salt", "--public-ids",
+        "--only-failed", "--prune", "-w", "--on-tilt", "--on-gap", "--on-duplicate", "--on-unread", "--assume-spacing",
+        "--resample", "--same-frame", "--fractional", "--interpolate", "--mm-per-unit", "--allow-empty", "--crosscheck",
+        "--keep-disputed",
+    )
+)  # fmt: skip
 
 
 def series_row(case: Case, member: CaseSeries, role: str, clean: Callable[[str], str]) -> TableRow:
@@ -79,6 +90,13 @@ def label_cells(label: LabelRow) -> TableRow:
     return {"voxels": str(label.voxels), "ml": f"{label.volume_ml:.6g}"}
 
 
+def label_row(case: Case, label: str) -> TableRow:
+    """What a row says of a label of a case that is of no series: it is missing, or not where it should be."""
+    place = case.place
+    cells = {"subject": place.subject, "session": place.session, "case": place.name, "role": "mask", "mask": label}
+    return cells | {"image": case.images[0].key}
+
+
 def finding_cells(finding: Finding | None, clean: Callable[[str], str]) -> TableRow:
     """Code and message of a finding, on one line, with what to do where it refuses."""
     if finding is None:
@@ -96,6 +114,13 @@ def refused_rows(case: Case, error: PipelineError) -> Iterator[TableRow]:
     for role, members in (("image", case.images), ("mask", case.masks)):
         for member in members:
             yield series_row(case, member, role, clean) | {"status": "REFUSED"} | cells
+
+
+def _sentences(finding: Finding) -> str:
+    """What is so, and what to do about it with the options of `verimask cohort`, where it is more than a note."""
+    message = finding.message if finding.message.endswith((".", "?", "!")) else f"{finding.message}."
+    hint = "" if finding.severity is Severity.INFO else keep_known_options(finding.hint, OPTIONS)
+    return " ".join(f"{message} {hint}".split())
 
 
 def _first(findings: tuple[Finding, ...]) -> Finding | None:

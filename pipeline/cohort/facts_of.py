@@ -29,7 +29,7 @@ from .references import References, of_planes, of_seg, of_structure_set
 _POLICY = Policy(as_="image")
 
 
-class Known(NamedTuple):
+class KnownSeries(NamedTuple):
     """What was found out before. folder: relative to the input, POSIX. patient: its digest. files: how many."""
 
     key: str
@@ -49,7 +49,7 @@ class _Holdings(NamedTuple):
     problem: str = ""
 
 
-def facts_of_series(series: Series, known: Known) -> SeriesFacts:
+def facts_of_series(series: Series, known: KnownSeries) -> SeriesFacts:
     """Find the facts of a series.
 
     Args:
@@ -89,7 +89,7 @@ def facts_of_series(series: Series, known: Known) -> SeriesFacts:
     )
 
 
-def facts_of_bundle(bundle: Bundle | PipelineError, known: Known, name: str) -> SeriesFacts:
+def facts_of_bundle(bundle: Bundle | PipelineError, known: KnownSeries, name: str) -> SeriesFacts:
     """Find the facts of a Mimics bundle.
 
     Args:

@@ -27,7 +27,7 @@ from ..dicom.unread_files import folders_of
 from ..mimics.bundle import FORMAT, Bundle, read_bundle
 from .facts import SeriesFacts, image_digest
 from .facts_json import to_json, to_packed
-from .facts_of import Known, facts_of_bundle, facts_of_series
+from .facts_of import KnownSeries, facts_of_bundle, facts_of_series
 from .identity import Identity, read_identity, series_key
 from .rows import FileRow, ScannedFolder, SeriesRow
 from .walk import ListedFile, Listing
@@ -110,7 +110,7 @@ class Scanner(NamedTuple):
 
     def _series_row(self, series: Series, identity: Identity, files: int) -> SeriesRow:
         common = folders_of(header.path for header in series.headers).common
-        known = Known(
+        known = KnownSeries(
             self._key(series, identity),
             self._relative(common),
             identity.digest(self.salt),
@@ -131,7 +131,9 @@ class Scanner(NamedTuple):
         folder = self._relative(listing.folder)
         members = [entry for entry in listing.entries if not entry.why_unread and not entry.is_link]
         key = series_key("bundle", "", "", folder)
-        facts = facts_of_bundle(bundle, Known(key, folder, "", (), len(members)), os.path.basename(listing.folder))
+        facts = facts_of_bundle(
+            bundle, KnownSeries(key, folder, "", (), len(members)), os.path.basename(listing.folder)
+        )
         rows = [FileRow(e.name, e.size, e.mtime_ns, key) for e in members]
         for entry in listing.entries:
             self.looked()

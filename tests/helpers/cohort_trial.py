@@ -86,7 +86,7 @@ class Trial:
 
     def shared_out(self, parts: int) -> None:
         """Plan, run every part, merge."""
-        out = self.folder / f"parts {parts}" / "out"  # called as the first is: its name may be in the data set
+        out = self.folder / f"parts-{parts}" / "out"  # called as the first is: its name may be in the data set
         text = self.runner.run("plan", self.made.root, "-o", out, *_OPTIONS).text
         plan = next(Path(word) for line in text.splitlines()[::-1] for word in line.split() if Path(word).is_file())
         for number in range(parts, 0, -1):
