@@ -31,7 +31,7 @@ from .case import CaseResult
 from .dask_worker import ClusterRun, all_versions, end_processes, host_of, look_at_worker, make_on_worker
 from .make_case import make_case
 from .plan import CohortPlan
-from .processes import Attempt, CaseEnd, MakeCase, PlacesByNumber, case_title, with_retry
+from .processes import Attempt, CasePlaces, MakeCase, NumberedResult, case_title, with_retry
 
 _CONNECT_S = 5.0  # for the scheduler to answer
 _WORKERS_S = 60.0  # for a first worker, or another one when the last has gone
@@ -63,8 +63,8 @@ class DaskCluster:
         BackgroundCall(partial(self._client.close, timeout=_PATIENCE_S)).wait(_PATIENCE_S)
 
     def make_cases(
-        self, plan: Path, numbers: Iterable[int], out: Path, *, places: PlacesByNumber, make: MakeCase, sample: Path
-    ) -> Iterator[CaseEnd]:
+        self, plan: Path, numbers: Iterable[int], out: Path, *, places: CasePlaces, make: MakeCase, sample: Path
+    ) -> Iterator[NumberedResult]:
         """Make cases.
 
         Args:
@@ -91,7 +91,7 @@ class DaskCluster:
             self._on_workers(end_processes, run)
 
     def _attempts(
-        self, run: ClusterRun, places: PlacesByNumber, numbers: Sequence[int], at_a_time: int
+        self, run: ClusterRun, places: CasePlaces, numbers: Sequence[int], at_a_time: int
     ) -> Iterator[Attempt]:
         """Submit cases, and yield what comes of each. at_a_time: 1 for one alone, else as many as the workers have room for."""
         left, running, lost = deque(numbers), dict[Any, int](), Counter[int]()
@@ -171,10 +171,10 @@ class DaskCluster:
         )
 
 
-def make_on_cluster(address: str) -> Callable[[CohortPlan, Sequence[int], Path], Iterator[CaseEnd]]:
+def make_on_cluster(address: str) -> Callable[[CohortPlan, Sequence[int], Path], Iterator[NumberedResult]]:
     """Return what makes the cases of a plan on a cluster. address: of its scheduler."""
 
-    def make(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
+    def make(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[NumberedResult]:
         places = {number: plan.case(number).place for number in numbers}
         sample = Path(plan.case(numbers[0]).images[0].files[0].path)
         with DaskCluster(address) as cluster:

@@ -33,7 +33,7 @@ from .case_folder import TREE, done_folder, keep_result, read_result, refused_re
 from .index import Index
 from .make_case import make_case
 from .plan import CohortPlan, private_folder, read_plan
-from .processes import CaseEnd, case_title, make_cases_in_processes
+from .processes import NumberedResult, case_title, make_cases_in_processes
 from .resume import StoredCase, judge_case
 from .table import write_text
 
@@ -84,7 +84,7 @@ def folder_of(plan: Path) -> Path:
     )
 
 
-def run_part(path: Path, part: str, out: Path, jobs: int | None = None) -> Iterator[CaseEnd]:
+def run_part(path: Path, part: str, out: Path, jobs: int | None = None) -> Iterator[NumberedResult]:
     """Make what is missing of one share of a plan.
 
     Args:

@@ -23,8 +23,8 @@ from .case import CaseResult, Place
 from .work_left import remove_work
 
 MakeCase = Callable[[Path, int, Path], CaseResult]  # of the plan, the number of a case in it, and the output folder
-PlacesByNumber = Mapping[int, Place] | Sequence[Place]  # where cases of the plan belong, by number
-CaseEnd = tuple[int, CaseResult | PipelineError]  # the number of a case, and what came of it
+CasePlaces = Mapping[int, Place] | Sequence[Place]  # where cases of the plan belong, by number
+NumberedResult = tuple[int, CaseResult | PipelineError]  # the number of a case, and what came of it
 _AHEAD = 16  # cases for each process whose results may wait for the caller
 
 
@@ -32,8 +32,8 @@ Attempt = tuple[int, CaseResult | PipelineError | ProcessEnd]
 
 
 def make_cases_in_processes(
-    plan: Path, numbers: Iterable[int], out: Path, jobs: int, *, places: PlacesByNumber, make: MakeCase
-) -> Iterator[CaseEnd]:
+    plan: Path, numbers: Iterable[int], out: Path, jobs: int, *, places: CasePlaces, make: MakeCase
+) -> Iterator[NumberedResult]:
     """Make cases in processes of their own.
 
     Args:
@@ -53,8 +53,8 @@ def with_retry(
     attempts: Callable[[Sequence[int], int], Iterator[Attempt]],
     numbers: Sequence[int],
     jobs: int,
-    places: PlacesByNumber,
-) -> Iterator[CaseEnd]:
+    places: CasePlaces,
+) -> Iterator[NumberedResult]:
     """Make cases, and once more, one after the other and alone, those whose process ended.
 
     Args:
@@ -99,7 +99,7 @@ def _verb(end: ProcessEnd) -> str:
 
 
 def _attempts(
-    given: tuple[MakeCase, Path, Path], places: PlacesByNumber, numbers: Sequence[int], jobs: int
+    given: tuple[MakeCase, Path, Path], places: CasePlaces, numbers: Sequence[int], jobs: int
 ) -> Iterator[Attempt]:
     processes = min(jobs, len(numbers))
     team = Team(f"{__package__}.worker", _CaseTasks(given, places, numbers, processes), processes, _AHEAD)
@@ -116,7 +116,7 @@ class _CaseTasks:
     """The cases that are left, by subject."""
 
     def __init__(
-        self, given: tuple[MakeCase, Path, Path], places: PlacesByNumber, numbers: Sequence[int], processes: int
+        self, given: tuple[MakeCase, Path, Path], places: CasePlaces, numbers: Sequence[int], processes: int
     ) -> None:
         self._first, self._out = pickled((*given, processes)), given[2]
         self._fresh = deque(deque(group) for _, group in groupby(numbers, lambda number: places[number].subject))

@@ -16,7 +16,7 @@ from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
 from ..core.plain_text import escape_bytes
@@ -29,7 +29,10 @@ from .plan import CohortPlan
 from .resume import CaseJudgement, StoredCase, has_failed, inputs_of, judge_case, stored_case
 from .table import NAME, table_text, write_text
 
-Maker = Callable[[CohortPlan, Sequence[int], Path], Iterator[CaseEnd]]
+Maker = Callable[[CohortPlan, Sequence[int], Path], "Iterator[NumberedResult]"]
+if TYPE_CHECKING:
+    from .processes import NumberedResult
+
 _FINISHED, _TEXTS = "finished plan", "files over all cases"  # in the index
 _TABLE_PART = 0.02  # of the time of a run, at most, goes into writing the table while it runs
 
@@ -203,7 +206,7 @@ def _edited(path: str) -> PipelineError:
     )
 
 
-def make_here(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
+def make_here(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[NumberedResult]:
     """Make cases in this process, one after the other.
 
     Args:
@@ -223,7 +226,7 @@ def make_here(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[C
 def make_with_jobs(jobs: int) -> Maker:
     """Return what makes cases in so many processes; in this one for one."""
 
-    def make(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[CaseEnd]:
+    def make(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[NumberedResult]:
         from .make_case import make_case
         from .processes import make_cases_in_processes
 
