@@ -15,9 +15,9 @@ from threading import Thread
 
 import pytest
 
-from pipeline.cohort import dask_run
 from pipeline.cohort.case import CaseResult
-from pipeline.cohort.dask_run import DaskCluster
+from pipeline.cohort.running import dask_run
+from pipeline.cohort.running.dask_run import DaskCluster
 from pipeline.core.findings import Code, PipelineError
 from tests.helpers.made_cases import make
 from tests.test_cohort_machines import made_by, places_of, planned, work_left
@@ -27,7 +27,7 @@ pytest.importorskip("distributed")
 Start = Callable[..., subprocess.Popen[bytes]]
 PRELOADED = {
     "version": "import verimask.core.version as v\nv.__version__ = '0.0.9'\n",
-    "package": "import sys\nsys.modules['verimask.cohort.dask_worker'] = None\n",
+    "package": "import sys\nsys.modules['verimask.cohort.running.dask_worker'] = None\n",
 }
 
 

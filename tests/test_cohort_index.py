@@ -25,8 +25,8 @@ from pydicom import Dataset
 from pydicom.fileset import FileSet
 
 from pipeline.cohort.facts import GridFact, MaskFact, SeriesFacts, image_digest
-from pipeline.cohort.facts_json import from_json, to_json, to_packed
-from pipeline.cohort.index import Changes, Index
+from pipeline.cohort.index.facts_json import from_json, to_json, to_packed
+from pipeline.cohort.index.index import Changes, Index
 from pipeline.core.findings import Code, Exit, PipelineError
 from pipeline.dicom.scan import scan
 from tests.helpers import rtphantom, segs
@@ -489,7 +489,7 @@ _KILLED = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from pipeline.cohort.index import Index
+from pipeline.cohort.index.index import Index
 count = 0
 def progress(stage, done, total):
     global count
@@ -566,7 +566,7 @@ def test_an_output_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     script = (
         f"import sys, time; sys.path.insert(0, {str(ROOT)!r})\nfrom pathlib import Path\n"
-        "from pipeline.cohort.index import Index\n"
+        "from pipeline.cohort.index.index import Index\n"
         f"index = Index(Path({str(tmp_path)!r}) / '.verimask' / 'index.sqlite')\nprint('open', flush=True)\ntime.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from pipeline.cohort.channels import choose_channels
 from pipeline.cohort.dataset import dataset_of
 from pipeline.cohort.facts import MaskFact, SeriesFacts
-from pipeline.cohort.label_cases import INCOMPLETE_CODES, LabelledCase, apply, list_masks, separate
-from pipeline.cohort.label_draft import draft_labels
-from pipeline.cohort.label_map import LabelMap, fold
-from pipeline.cohort.label_map_file import parse_label_map, read_label_map
+from pipeline.cohort.labels.channels import choose_channels
+from pipeline.cohort.labels.label_cases import INCOMPLETE_CODES, LabelledCase, apply, list_masks, separate
+from pipeline.cohort.labels.label_draft import draft_labels
+from pipeline.cohort.labels.label_map import LabelMap, fold
+from pipeline.cohort.labels.label_map_file import parse_label_map, read_label_map
 from pipeline.cohort.plan import CohortOptions
 from pipeline.cohort.privacy import Cleaner
 from pipeline.conversion.looks import Looks

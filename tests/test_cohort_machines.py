@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cohort.case import CaseResult, Place
-from pipeline.cohort.processes import make_cases_in_processes
+from pipeline.cohort.running.processes import make_cases_in_processes
 from pipeline.core.findings import Code, PipelineError
 from tests.helpers.made_cases import make
 from tests.test_jobs import LONGEST_S, ROOT, children_of, is_gone, wait_for

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline.cli.main import main
-from pipeline.cohort.parts import PlanPart, parse_part, run_part
 from pipeline.cohort.plan import read_plan
+from pipeline.cohort.running.parts import PlanPart, parse_part, run_part
 from pipeline.core.findings import Code, PipelineError
 from tests.helpers.cohort_run import tree_of
 from tests.helpers.made_series import MadeGrid, Person, Study, corner, write_image, write_seg
@@ -198,7 +198,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from pipeline.cohort.parts import run_part
+from pipeline.cohort.running.parts import run_part
 list(run_part(Path(sys.argv[2]), "1/1", Path(sys.argv[3]), 1))
 """
 

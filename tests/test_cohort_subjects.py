@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cohort.facts import SeriesFacts
-from pipeline.cohort.subjects import SubjectNames, SubjectRules, name_subjects
+from pipeline.cohort.subjects.subjects import SubjectNames, SubjectRules, name_subjects
 from pipeline.core.findings import Code, PipelineError, Severity
 from tests.helpers.cases import samples_folder
 from tests.helpers.series_facts import FactsOfTree

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.cohort.case import COLUMNS
 from pipeline.cohort.links import SETTLED, link
-from pipeline.cohort.subjects import SubjectRules, name_subjects
-from pipeline.cohort.table_given import TableGiven, read_table
+from pipeline.cohort.subjects.subjects import SubjectRules, name_subjects
+from pipeline.cohort.subjects.table_given import TableGiven, read_table
 from pipeline.core.findings import Code, PipelineError
 from tests.helpers.cases import samples_folder
 from tests.helpers.series_facts import FactsOfTree

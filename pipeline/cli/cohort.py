@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from . import output
 
 if TYPE_CHECKING:
-    from ..cohort.index import Index
+    from ..cohort.index.index import Index
     from ..cohort.plan import CohortPlan
     from ..cohort.planning import Planned
-    from ..cohort.run import CohortRun, Maker
+    from ..cohort.running.run import CohortRun, Maker
 
 _PAGE = "cohort.html"
 _STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
 
 def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
-    from ..cohort.run import CohortRun
+    from ..cohort.running.run import CohortRun
     from . import cohort_text
 
     _require_extras(options)
@@ -98,7 +98,7 @@ def _run_cases(
     run: CohortRun, plan: CohortPlan, numbers: list[int], out: Path, maker: Maker, options: argparse.Namespace
 ) -> None:
     """Make cases, with a line for each as it ends, a line of progress with the time left, and the log."""
-    from ..cohort.run import run_cases
+    from ..cohort.running.run import run_cases
     from . import cohort_text
 
     progress = output.ProgressLine(options)
@@ -140,7 +140,7 @@ def _end_with_plan(planned: Planned, options: argparse.Namespace, *, only_plan: 
 
 def _run_part(options: argparse.Namespace) -> int:
     """Make one share of a plan; nothing is collected."""
-    from ..cohort.parts import folder_of, run_part
+    from ..cohort.running.parts import folder_of, run_part
     from ..core.findings import PipelineError
     from . import cohort_text
 
@@ -160,10 +160,10 @@ def _run_part(options: argparse.Namespace) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     """Collect what the parts of a plan have made, once every case was made."""
-    from ..cohort.index import Index
-    from ..cohort.parts import check_parts, folder_of, note_merged
+    from ..cohort.index.index import Index
     from ..cohort.plan import private_folder, read_plan
-    from ..cohort.run import CohortRun
+    from ..cohort.running.parts import check_parts, folder_of, note_merged
+    from ..cohort.running.run import CohortRun
 
     _allow(options, "write", "prune", "no_page")
     path = _plan_path(options)
@@ -179,7 +179,7 @@ def _merge(options: argparse.Namespace) -> int:
 
 def _write_draft(options: argparse.Namespace) -> int:
     """Write a first labels.toml of the names that the masks of the inputs have."""
-    from ..cohort.label_draft import draft_labels
+    from ..cohort.labels.label_draft import draft_labels
     from ..cohort.table import write_text
     from .cohort_request import refuse_existing
 
@@ -199,7 +199,7 @@ def _planned(
     options: argparse.Namespace, *, anew: bool = False
 ) -> Iterator[tuple[Planned, Index, output.ProgressLine]]:
     """Plan what was typed, and hold the index until the block ends."""
-    from ..cohort.index import Index
+    from ..cohort.index.index import Index
     from ..cohort.plan import private_folder
     from ..cohort.planning import plan_cohort
     from .cohort_request import read_request, refuse_foreign
@@ -213,11 +213,11 @@ def _planned(
 
 def _maker(options: argparse.Namespace) -> Maker:
     """Who makes the cases: this process, several of them, or a cluster."""
-    from ..cohort.run import make_with_jobs
+    from ..cohort.running.run import make_with_jobs
     from ..core.workers import count_cores
 
     if options.dask:
-        from ..cohort.dask_run import make_on_cluster
+        from ..cohort.running.dask_run import make_on_cluster
 
         return make_on_cluster(options.dask)
     return make_with_jobs(options.jobs or count_cores())
@@ -229,7 +229,7 @@ def _require_extras(options: argparse.Namespace) -> None:
 
     if options.dask:
         output.refuse_idle(options, only=["jobs"], why="with --dask the workers of the cluster make the cases")
-        from ..cohort.dask_run import require_cluster
+        from ..cohort.running.dask_run import require_cluster
 
         require_extra("cluster")
         require_cluster(options.dask)

@@ -18,7 +18,7 @@ _SHORTEST_SALT = 16  # bytes
 def read_request(options: argparse.Namespace) -> CohortRequest:
     """Read what is asked for. Raises PipelineError for options that are not allowed, and files that cannot be read."""
     from ..cohort.planning import CohortRequest
-    from ..cohort.subjects import SubjectRules
+    from ..cohort.subjects.subjects import SubjectRules
     from ..core.arguments import check_whole
 
     if options.jobs is not None:
@@ -67,7 +67,7 @@ def _read_salt(options: argparse.Namespace) -> bytes:
 def _cohort_options(options: argparse.Namespace) -> CohortOptions:
     from dataclasses import fields
 
-    from ..cohort.label_map_file import read_label_text
+    from ..cohort.labels.label_map_file import read_label_text
     from ..cohort.plan import CohortOptions
     from ..core.policy import Policy
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..cohort.case import CaseResult, TableRow
     from ..cohort.plan import CohortPlan
     from ..cohort.planning import Planned
-    from ..cohort.run import Judged
+    from ..cohort.running.run import Judged
 
 _MOST_LINES = 30  # of a list that would fill the screen
 _ODD = ("REFUSED", "AMBIGUOUS", "NO_IMAGE", "INCOMPLETE")

@@ -18,9 +18,9 @@ from ..conversion.file_names import safe
 from ..core.findings import Code, Finding, Severity
 from .case import Case, CaseSeries, CaseStatus, Place, TableRow
 from .case_rows import finding_cells
-from .channels import choose_channels
 from .facts import InputFile, SeriesFacts
-from .label_map import LabelMap
+from .labels.channels import choose_channels
+from .labels.label_map import LabelMap
 from .layouts.layout import DatasetLayout
 from .links import Links
 from .privacy import Cleaner

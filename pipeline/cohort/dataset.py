@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..core.findings import Code, refuse
-from .label_map import LabelMap
-from .label_map_file import parse_label_map
+from .labels.label_map import LabelMap
+from .labels.label_map_file import parse_label_map
 from .layouts import LAYOUTS
 from .layouts.layout import DatasetLabel, DatasetLayout, LayoutSettings
 from .plan import CohortOptions

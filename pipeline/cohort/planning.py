@@ -18,10 +18,10 @@ from ..conversion.request import Progress
 from ..core.version import __version__
 from ..dicom.source_file import sha256
 from .facts import SeriesFacts
-from .index import Changes, Index
+from .index.index import Changes, Index
 from .plan import CohortOptions, CohortPlan, private_folder, read_plan, write_plan
 from .privacy import Cleaner
-from .subjects import SubjectRules
+from .subjects.subjects import SubjectRules
 
 if TYPE_CHECKING:
     from .dataset import Dataset
@@ -112,8 +112,8 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
     """Link, name and group all that the index knows."""
     from .build_cases import Known, build_cases
     from .links import link
-    from .subjects import name_subjects
-    from .table_given import TableGiven, read_table
+    from .subjects.subjects import name_subjects
+    from .subjects.table_given import TableGiven, read_table
 
     series = [replace(one, identifiers=() if request.rules.public else one.identifiers) for one in index.series()]
     given = TableGiven({}, {}, {}, {}) if request.table is None else read_table(request.table, series)

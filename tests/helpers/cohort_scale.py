@@ -25,9 +25,9 @@ from pathlib import Path
 import pydicom
 
 from pipeline.cohort.facts import GridFact, MaskFact, SeriesFacts
-from pipeline.cohort.facts_json import to_json, to_packed
-from pipeline.cohort.rows import FileRow, ScannedFolder, SeriesRow
-from pipeline.cohort.store import Store
+from pipeline.cohort.index.facts_json import to_json, to_packed
+from pipeline.cohort.index.rows import FileRow, ScannedFolder, SeriesRow
+from pipeline.cohort.index.store import Store
 from tests.helpers import rtphantom, segs
 from tests.helpers.phantom import Spec, write
 
@@ -143,7 +143,7 @@ def main(kind: str, folder: str, *counts: str) -> None:
     """Run every step and print what it cost."""
     at = Path(folder)
     common = (
-        "from pathlib import Path; from pipeline.cohort.index import Index; from tests.helpers import cohort_scale; "
+        "from pathlib import Path; from pipeline.cohort.index.index import Index; from tests.helpers import cohort_scale; "
         f"tree, out = Path({str(at / 'in')!r}), Path({str(at / 'out')!r}); "
     )
     for name, code in _steps(kind, list(counts)):

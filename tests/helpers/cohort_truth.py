@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 
-from pipeline.cohort.index import Index
+from pipeline.cohort.index.index import Index
 from tests.helpers.cohort_run import PRIVATE, geometry_bytes, rows_of
 from tests.helpers.made_cohort import Expected, MadeCohort
 from tests.helpers.mask_case import PlacedMask, difference

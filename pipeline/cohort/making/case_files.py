@@ -1,0 +1,185 @@
+"""Write the files of one case, and say what came of each.
+
+Rules:
+- All or what is whole: an image that is refused refuses the case; a mask that is refused, a label that is missing and a mask
+  that no label fits make it INCOMPLETE, and the layout says whether an incomplete case has files.
+- What is written lies below a folder that mirrors the output folder, with its record beside it, and names no patient.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256 as new_digest
+from pathlib import Path
+
+from ...conversion.product import Product
+from ...conversion.record import Outcome, sidecar_of, write_record
+from ...core.codes import Code
+from ...core.findings import Finding, PipelineError
+from ...crosscheck.panel import Panel
+from ...dicom.source_file import sha256
+from ..case import Case, CaseOutput, CaseResult, CaseSeries, CaseStatus, TableRow
+from ..case_rows import finding_cells, label_cells, label_row, series_row, written_row
+from ..dataset import dataset_of
+from ..labels.label_cases import INCOMPLETE_CODES, LabelledCase, apply, separate
+from ..labels.label_map import LabelMap
+from ..layouts.layout import CaseImage
+from ..plan import CohortOptions
+from ..privacy import Cleaner
+from ..table import write_text
+from .convert_case import (
+    CaseProducts,
+    MemberMask,
+    image_policy,
+    make_products,
+    refuse_other_header,
+    write_product,
+)
+
+
+class CaseWriter:
+    """Writes one case below `tree`. key: of the case."""
+
+    def __init__(self, case: Case, key: str, options: CohortOptions, panel: Panel, tree: Path) -> None:
+        self._case, self._key, self._options, self._panel, self._tree = case, key, options, panel, tree
+        self._layout, self._label_map = dataset_of(options)
+        self._cleaner = Cleaner(dict.fromkeys(case.identifiers, case.place.subject))
+        self._inputs: dict[str, str] = {}
+        self._rows: list[TableRow] = []
+        self._is_whole = True
+
+    def write(self) -> CaseResult:
+        """Convert and write the case. Raises PipelineError for what refuses it as a whole."""
+        made = make_products(self._case, self._options.policy)
+        for refused in made.refused:
+            self._lack(refused.member, refused.error.finding)
+        has_masks = bool(made.masks)
+        images = [self._write_image(member, product, made, has_masks) for member, product in made.images]
+        if self._case.masks and not has_masks:  # nothing is left of the pair
+            return self._result("REFUSED")
+        if self._label_map is None:
+            self._write_files(made.masks, [mask.name for mask in made.masks], images[0], made)
+        elif made.masks and not self._write_labels(made, self._label_map, images[0]):
+            return self._result("REFUSED")
+        if not self._case.masks:
+            return self._result("NO_MASK")
+        return self._result("DONE" if self._is_whole else "INCOMPLETE")
+
+    def _write_image(self, member: CaseSeries, product: Product, made: CaseProducts, has_masks: bool) -> Path:
+        image = CaseImage(member.channel, member.channel_name, member.modality, member.description, has_masks)
+        path = self._layout.image(self._case.place, image)
+        policy = image_policy(self._options.policy)
+        outcome = write_product(product, self._tree / path, policy, self._panel, made.looks)
+        row = series_row(self._case, member, "image", self._cleaner.clean)
+        self._rows.append(self._written(row, outcome, product, path, made))
+        return outcome.output
+
+    def _write_files(self, masks: Sequence[MemberMask], names: Sequence[str], image: Path, made: CaseProducts) -> None:
+        """Write each mask as a file of its own. names: of the masks."""
+        clean = self._cleaner.clean
+        for mask, name, stem in zip(masks, names, self._layout.mask_names([*map(clean, names)]), strict=True):
+            path = self._layout.mask(self._case.place, stem)
+            row = series_row(self._case, mask.member, "mask", clean)
+            try:
+                outcome = write_product(mask.product, self._tree / path, self._options.policy, self._panel, made.looks)
+            except PipelineError as error:
+                self._lack(mask.member, error.finding, clean(name))
+                continue
+            refuse_other_header(image, outcome.output)
+            row = self._written(row, outcome, mask.product, path, made)
+            labels = outcome.labels or ()
+            for label in labels:
+                several = (
+                    {"mask": clean(label.name), "label": str(label.value)} if len(labels) > 1 else {"mask": clean(name)}
+                )
+                self._rows.append(row | several | label_cells(label))
+            if not labels:  # kept fractions
+                self._rows.append(row | {"mask": clean(name)})
+
+    def _write_labels(self, made: CaseProducts, label_map: LabelMap, image: Path) -> bool:
+        """Write the masks that have a label, as one label map or a file each. Returns whether there is one."""
+        products = [mask.product for mask in made.masks]
+        apply_map = separate if self._options.separate else apply
+        labelled = apply_map(products, label_map, self._cleaner.clean)
+        members = {m.match.label.name: made.masks[m.product].member for m in labelled.masks if m.match.label}
+        findings = [*labelled.findings]
+        if self._options.separate:
+            alone = [MemberMask(members[product.volume.name], product) for product in labelled.products]
+            self._write_files(alone, [mask.name for mask in alone], image, made)
+        else:
+            for product in labelled.products:
+                findings += self._write_label_map(product, members, image, made)
+        self._report_labels(dict.fromkeys(findings), labelled, made)
+        return bool(labelled.products)
+
+    def _write_label_map(
+        self, product: Product, members: Mapping[str, CaseSeries], image: Path, made: CaseProducts
+    ) -> tuple[Finding, ...]:
+        """Write one label map. members: the series of each label. Returns what is to be known of it."""
+        path = self._layout.labels(self._case.place)
+        outcome = write_product(product, self._tree / path, self._options.policy, self._panel, made.looks)
+        refuse_other_header(image, outcome.output)
+        for label in outcome.labels or ():
+            row = series_row(self._case, members[label.name], "mask", self._cleaner.clean)
+            row = self._written(row, outcome, product, path, made)
+            self._rows.append(row | {"mask": label.name, "label": str(label.value)} | label_cells(label))
+        return outcome.findings
+
+    def _report_labels(self, findings: Iterable[Finding], labelled: LabelledCase, made: CaseProducts) -> None:
+        """Add a row for every mask that no label fits, and for every label that is missing or not where it should be."""
+        clean = self._cleaner.clean
+        for finding in findings:
+            if finding.code not in INCOMPLETE_CODES:
+                continue
+            self._is_whole = False
+            cells = {"status": "INCOMPLETE", **finding_cells(finding, clean)}
+            if finding.code is not Code.MASK_UNMATCHED:
+                self._rows.append(label_row(self._case, finding.where[0]) | cells)
+                continue
+            for mask in labelled.masks:
+                if mask.match.way == "":
+                    row = series_row(self._case, made.masks[mask.product].member, "mask", clean)
+                    self._rows.append(row | {"mask": clean(mask.name)} | cells)
+
+    def _written(self, row: TableRow, outcome: Outcome, product: Product, path: str, made: CaseProducts) -> TableRow:
+        """Clean the record of what was written, and return its row."""
+        record = self._cleaner.clean_record(outcome.record)
+        if record != outcome.record:
+            write_record(sidecar_of(outcome.output), record)
+        digests = {str(file): digest for file, digest in made.looks.digests(file for _, file in product.files).items()}
+        self._inputs |= digests
+        together = new_digest("\n".join(sorted(digests.values())).encode()).hexdigest()
+        return written_row(row, outcome, path, together, self._cleaner.clean)
+
+    def _lack(self, member: CaseSeries, finding: Finding, name: str = "") -> None:
+        """Add the row of a mask that is refused."""
+        self._is_whole = False
+        row = series_row(self._case, member, "mask", self._cleaner.clean)
+        self._rows.append(row | {"mask": name, "status": "REFUSED"} | finding_cells(finding, self._cleaner.clean))
+
+    def _result(self, status: CaseStatus) -> CaseResult:
+        """Say what came of the case, and list its files; those of one that has none are removed."""
+        rule = self._options.incomplete
+        leaves_out = self._layout.leaves_out_incomplete if rule == "layout" else rule == "leave-out"
+        if status == "REFUSED" or (status == "INCOMPLETE" and leaves_out):
+            shutil.rmtree(self._tree)
+            self._tree.mkdir()
+            self._rows = [
+                {name: text for name, text in row.items() if name not in ("output", "sha256")} for row in self._rows
+            ]
+        rows = tuple({"status": status, **row} for row in self._rows)
+        result = CaseResult(
+            self._key, self._case.place, status, rows, self._outputs(), dict(sorted(self._inputs.items()))
+        )
+        for path, text in self._layout.texts_of_case(result).items():
+            write_text(self._tree / path, text)
+        return result._replace(outputs=self._outputs())
+
+    def _outputs(self) -> tuple[CaseOutput, ...]:
+        known = {row["output"]: row["sha256"] for row in self._rows if row.get("output")}
+        paths = sorted(path.relative_to(self._tree).as_posix() for path in self._tree.rglob("*") if path.is_file())
+        return tuple(
+            CaseOutput(path, (self._tree / path).stat().st_size, known.get(path) or sha256(self._tree / path))
+            for path in paths
+        )

@@ -1,0 +1,1 @@
+"""Name subjects and sessions without identifiers, and read the table that settles them."""
