@@ -93,7 +93,7 @@ def test_two_workers_of_which_one_is_killed_make_every_case(start: Start, schedu
     def kill_first() -> None:
         try:
             wait_for(lambda: all((tmp_path / f"tried-{n}").exists() for n in (0, 1)))
-            pids.extend(children_of(first.pid, "cohort.worker"))
+            pids.extend(children_of(first.pid, "running.worker"))
         finally:  # or the test would wait for ever
             first.send_signal(signal.SIGKILL)
             (tmp_path / "go").touch()
@@ -115,7 +115,7 @@ def test_two_workers_of_which_one_is_killed_make_every_case(start: Start, schedu
     assert sorted((counts[0], counts[1])) == [1, 2]
     assert len(pids) == 1
     wait_for(lambda: all(map(is_gone, pids)))
-    assert children_of(second.pid, "cohort.worker") == []
+    assert children_of(second.pid, "running.worker") == []
     assert work_left(tmp_path) == []
 
 
@@ -156,7 +156,7 @@ def test_a_worker_that_cannot_make_cases_is_refused_by_name(
         "version": "verimask is 0.0.9 there and",
         "input": "missing.dcm",
         "folder": "output folder",
-        "package": "cohort.dask_worker",
+        "package": "running.dask_worker",
     }
     assert words[what] in finding.message
     assert finding.where[0].startswith("tcp://127.0.0.1:")
@@ -191,7 +191,7 @@ def test_work_that_is_broken_off_is_ended_on_the_cluster(start: Start, scheduler
         ends = cluster.make_cases(plan, range(4), tmp_path, places=places, make=make, sample=plan)
         assert next(ends)[0] == 0
         wait_for((tmp_path / "tried-1").exists)
-        pids = children_of(worker.pid, "cohort.worker")
+        pids = children_of(worker.pid, "running.worker")
         ends.close()  # type: ignore[attr-defined]  # what Ctrl-C does to a generator
     wait_for(lambda: all(map(is_gone, pids)))
     assert len(pids) == 1

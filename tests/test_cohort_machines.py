@@ -99,7 +99,7 @@ def test_a_process_that_dies_costs_its_case_a_retry(tmp_path: Path) -> None:
     last = by.pop(4)[1]
     assert all(last not in processes for processes in by.values())  # a fresh one, that made nothing else
     assert work_left(tmp_path) == []
-    assert children_of(os.getpid(), "cohort.worker") == []
+    assert children_of(os.getpid(), "running.worker") == []
 
 
 SCRIPT = """
@@ -118,7 +118,7 @@ def test_work_that_is_broken_off_leaves_no_process(tmp_path: Path, sent: signal.
     process = subprocess.Popen([sys.executable, str(script), str(ROOT), str(tmp_path)], stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: all((tmp_path / f"tried-{n}").exists() for n in (2, 3)))
-        pids = children_of(process.pid, "cohort.worker")
+        pids = children_of(process.pid, "running.worker")
         assert len(pids) == 2
         process.send_signal(sent)
         assert process.wait(LONGEST_S) == -sent

@@ -215,7 +215,7 @@ def test_a_part_that_is_killed_is_run_again(
     process = subprocess.Popen([sys.executable, str(script), str(ROOT), str(plan), str(out)], stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: len(list((out / ".verimask" / "done").glob("*"))) >= 1)
-        pids = children_of(process.pid, "cohort.worker")
+        pids = children_of(process.pid, "running.worker")
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait(LONGEST_S)
