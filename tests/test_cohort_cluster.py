@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.core.findings import Exit
 from tests.helpers.cohort_run import CohortRunner, difference_of, left_in_work, tree_of
-from tests.test_cohort_dask import Start, scheduler, start, start_worker  # noqa: F401
+from tests.test_cohort_dask import Start, programs, scheduler, start, start_worker  # noqa: F401
 from tests.test_cohort_made import QUICK, First, first, runner  # noqa: F401
 from tests.test_jobs import wait_for
 

@@ -17,7 +17,7 @@ import pytest
 
 from pipeline.cohort.case import CaseResult
 from pipeline.cohort.running import dask_run
-from pipeline.cohort.running.dask_run import DaskCluster
+from pipeline.cohort.running.dask_run import DaskCluster, require_cluster
 from pipeline.core.findings import Code, PipelineError
 from tests.helpers.made_cases import make
 from tests.test_cohort_machines import made_by, places_of, planned, work_left
@@ -216,3 +216,11 @@ def test_a_scheduler_that_ends_is_refused_and_loses_nothing(
     assert time.monotonic() - before < LONGEST_S
     assert refused.value.finding.code is Code.NO_CLUSTER
     assert len(list((tmp_path / ".verimask" / "done").iterdir())) == 1
+
+
+def test_a_missing_package_is_said_before_work_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(PipelineError) as refused:
+        require_cluster("tcp://127.0.0.1:9")
+    assert refused.value.finding.code is Code.NO_CLUSTER_PACKAGE
+    assert "verimask[cluster]" in refused.value.finding.hint
