@@ -17,7 +17,7 @@ from pipeline.cohort.running.parts import PlanPart, parse_part, run_part
 from pipeline.core.findings import Code, PipelineError
 from tests.helpers.cohort_run import tree_of
 from tests.helpers.made_series import MadeGrid, Person, Study, corner, write_image, write_seg
-from tests.test_jobs import LONGEST_S, ROOT, children_of, is_gone, wait_for
+from tests.helpers.watching import LONGEST_S, ROOT, children_of, is_gone, wait_for
 
 CASES = 4
 FEW = ("--no-page", "--crosscheck", "off")
