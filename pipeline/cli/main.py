@@ -64,8 +64,8 @@ def _run_command(given: list[str]) -> int:
         options.parser.error("an argument is empty")
     try:
         return int(options.run(options, given))
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)  # a command may say what is done
         return _INTERRUPTED
     except BrokenPipeError:
         return 0  # The reader of a pipe had enough, which is no failure.
@@ -90,11 +90,10 @@ class _Parser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
         from ..core.findings import Exit
 
         code = Exit.USAGE
-        self.exit(int(code), f"{self.prog}: {message}\nexit {int(code)} ({code.name})\n")
+        self.exit(int(code), f"{self.prog}: {message}\nsee {self.prog} --help\nexit {int(code)} ({code.name})\n")
 
 
 class _Version(argparse.Action):
