@@ -10,23 +10,19 @@ Rules:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import output
 
 if TYPE_CHECKING:
-    from ..cohort.case import CaseResult
     from ..cohort.index.index import Index
     from ..cohort.plan import CohortPlan
     from ..cohort.planning import Planned
     from ..cohort.running.run import CohortRun, Maker
-    from .cohort_text import Clock
 
-_PAGE = "cohort.html"
 _PLAN, _RUN, _MERGE = _STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
 _DESCRIPTION = """\
 Convert a tree of patients to a data set: image and masks as pairs on one grid, named by subject, with a table of
@@ -79,27 +75,27 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
 def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
     from ..cohort.running.run import CohortRun
-    from . import cohort_text
+    from . import cohort_end, cohort_text
     from .cohort_request import notes_of
 
     out = Path(options.output)
     converts = not (options.dry_run or only_plan)
-    _check_before(options, out if converts else None)
+    cohort_end.check_before(options, out if converts else None)
     with _planned(options) as (planned, index, progress):
         cohort_run = CohortRun(planned.plan, index, out, overwrite=options.write == "overwrite")
         judged = cohort_run.judge(only_failed=options.only_failed)
         progress.clear()
         if not (options.json or options.quiet):
             lines = [*cohort_text.describe_plan(planned, judged, whole=options.dry_run), *notes_of(options)]
-            output.print_aside(lines) if only_plan else output.print_prose(lines, options)
+            _print_of_plan(lines, options, only_plan=only_plan)
         if not converts:
             return _end_with_plan(planned, options, only_plan=only_plan)
         cohort_run.refuse_edited(Path(options.table) if options.table else None)
         if planned.is_last and cohort_run.is_finished(judged):
-            return _end(cohort_run, planned.plan, out, options, is_finished=True)
+            return cohort_end.end_run(cohort_run, planned.plan, out, options, is_finished=True)
         numbers = cohort_run.prepare(judged, prune=options.prune)
         shown = _run_cases(cohort_run, planned.plan, numbers, out, _maker(options), options)
-        return _end(cohort_run, planned.plan, out, options, shown=shown)
+        return cohort_end.end_run(cohort_run, planned.plan, out, options, shown=shown)
 
 
 def _run_cases(
@@ -107,78 +103,30 @@ def _run_cases(
 ) -> set[str]:
     """Make cases, with a line for each as it ends, a line of progress with the time left, and the log; return their keys."""
     from ..cohort.running.run import run_cases
-    from . import cohort_text
+    from . import cohort_end, cohort_text
 
     progress = output.ProgressLine(options)
     clock = cohort_text.Clock(len(numbers))
     shown = set()
     cases = run_cases(run, plan, numbers, out, maker)
-    with cohort_text.RunLog(out) as log, _resumable(clock, progress), closing(cases):
+    with cohort_text.RunLog(out) as log, cohort_end.resumable(clock, progress), closing(cases):
         for result in cases:
             progress.clear()
             clock.count()
             shown.add(result.key)
             log.write(cohort_text.describe_case(result))
-            _print_case(result, options)
+            cohort_end.print_case(result, options)
             progress(f"{clock.time_left()} left; cases done:", clock.done, len(numbers))
     progress.clear()
     return shown
 
 
-def _print_case(result: CaseResult, options: argparse.Namespace) -> None:
-    """Print the line of a case; where --quiet is given, on standard error, if it is not wholly in the data set."""
-    from . import cohort_text
-
-    if options.json:
-        return
-    if not options.quiet:
-        output.print_prose([cohort_text.describe_case(result)], options)
-    elif cohort_text.is_odd(result):
-        output.print_aside([cohort_text.describe_case(result)])
-
-
-@contextmanager
-def _resumable(clock: Clock, progress: output.ProgressLine) -> Iterator[None]:
-    """Work that the same command takes up again: where Ctrl-C ends it, one line says what is done, and that."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        progress.clear()
-        raise KeyboardInterrupt(clock.describe_stop()) from None
-
-
-def _end(
-    run: CohortRun,
-    plan: CohortPlan,
-    out: Path,
-    options: argparse.Namespace,
-    *,
-    is_finished: bool = False,
-    shown: Collection[str] = (),
-) -> int:
-    """Write the page, and say what there is now.
-
-    Args:
-        run: that has ended.
-        plan: of it.
-        out: the output folder.
-        options: as typed.
-        is_finished: whether nothing has changed.
-        shown: keys of the cases that had a line.
-
-    Returns: the exit code.
-    """
-    from . import cohort_text
-
-    page = out / _PAGE if is_finished and _page_is_last(out, options) else _write_page(out, options)
-    results = run.results()
-    if options.json:
-        output.print_json(cohort_text.summary_as_json(results, plan))
-    elif options.quiet:
-        output.print_aside(cohort_text.describe_odd(results, plan.rest, shown=shown))
+def _print_of_plan(lines: list[str], options: argparse.Namespace, *, only_plan: bool) -> None:
+    """Print what a plan holds: on standard error where standard output is for the path of the plan, or for nothing."""
+    if only_plan or options.quiet:
+        output.print_aside(lines)
     else:
-        output.print_prose(cohort_text.describe_end(results, plan, out, page, shown=shown), options)
-    return cohort_text.exit_of(results, plan)
+        output.print_prose(lines, options)
 
 
 def _end_with_plan(planned: Planned, options: argparse.Namespace, *, only_plan: bool) -> int:
@@ -191,12 +139,7 @@ def _end_with_plan(planned: Planned, options: argparse.Namespace, *, only_plan: 
         output.print_json({"Plan": str(plan.path), "Cases": len(plan), "Rest": list(plan.rest)})
         return int(Exit.VERIFIED if len(plan) else Exit.NOTHING_TO_CONVERT)
     odd, others = cohort_text.describe_odd([], plan.rest), cohort_text.describe_others(plan.rest)
-    if options.quiet:
-        output.print_aside(odd)
-    elif only_plan:
-        output.print_aside([*odd, *others])
-    else:
-        output.print_prose([*odd, *others], options)
+    _print_of_plan(odd if options.quiet else [*odd, *others], options, only_plan=only_plan)
     if only_plan:
         output.print_lines([str(plan.path)])
     return int(Exit.VERIFIED if len(plan) else Exit.NOTHING_TO_CONVERT)
@@ -206,7 +149,7 @@ def _run_part(options: argparse.Namespace) -> int:
     """Make one share of a plan; nothing is collected."""
     from ..cohort.running.parts import folder_of, run_part
     from ..core.findings import PipelineError
-    from . import cohort_text
+    from . import cohort_end, cohort_text
 
     _allow(options, "part", "jobs")
     path = _plan_path(options)
@@ -216,7 +159,7 @@ def _run_part(options: argparse.Namespace) -> int:
     record: list[dict[str, Any]] = []
     clock = cohort_text.Clock()
     ends = run_part(path, options.part, folder_of(path), options.jobs)
-    with _resumable(clock, output.ProgressLine(options)), closing(ends):  # type: ignore[type-var]  # a generator
+    with cohort_end.resumable(clock, output.ProgressLine(options)), closing(ends):  # type: ignore[type-var]  # a generator
         for _, end in ends:
             clock.count()
             if isinstance(end, PipelineError):
@@ -226,7 +169,7 @@ def _run_part(options: argparse.Namespace) -> int:
                     output.print_refusal(end, options)
             else:
                 record.append(cohort_text.result_as_json(end))
-                _print_case(end, options)
+                cohort_end.print_case(end, options)
     if options.json:
         output.print_json(record)
     return output.exit_of_many([0], refused)
@@ -238,18 +181,19 @@ def _merge(options: argparse.Namespace) -> int:
     from ..cohort.plan import private_folder, read_plan
     from ..cohort.running.parts import check_parts, folder_of, note_merged
     from ..cohort.running.run import CohortRun
+    from . import cohort_end
 
     _allow(options, "write", "prune", "no_page")
     path = _plan_path(options)
     plan, out = read_plan(path), folder_of(path)
-    _check_before(options, out)
+    cohort_end.check_before(options, out)
     with Index(private_folder(out) / "index.sqlite") as index:
         check_parts(plan, out, index)
         run = CohortRun(plan, index, out, overwrite=options.write == "overwrite")
         run.prepare(run.judge(), prune=options.prune)
         run.finish()
         note_merged(plan, out)
-        return _end(run, plan, out, options)
+        return cohort_end.end_run(run, plan, out, options)
 
 
 def _write_draft(options: argparse.Namespace) -> int:
@@ -276,6 +220,7 @@ def _planned(
     from ..cohort.index.index import Index
     from ..cohort.plan import private_folder
     from ..cohort.planning import plan_cohort
+    from . import cohort_end
     from .cohort_request import read_request, refuse_foreign
     from .cohort_text import Clock
 
@@ -283,7 +228,7 @@ def _planned(
     progress = output.ProgressLine(options)
     refuse_foreign(request.out)
     with Index(private_folder(request.out) / "index.sqlite") as index:
-        with _resumable(Clock(), progress):
+        with cohort_end.resumable(Clock(), progress):
             planned = plan_cohort(request, index, progress, anew=anew)
         yield planned, index, progress
 
@@ -298,57 +243,6 @@ def _maker(options: argparse.Namespace) -> Maker:
 
         return make_on_cluster(options.dask)
     return make_with_jobs(options.jobs or count_cores())
-
-
-def _check_before(options: argparse.Namespace, out: Path | None) -> None:
-    """Ask before work starts for what its end needs: packages of extras, and ratings that can be read.
-
-    Args:
-        options: as typed.
-        out: the output folder, where a page will be written in it.
-
-    Raises: PipelineError for what is not there, BAD_RATINGS.
-    """
-    from ..core.extras import require_extra
-
-    if options.dask:
-        output.refuse_idle(options, only=["jobs"], why="with --dask the workers of the cluster make the cases")
-        from ..cohort.running.dask_run import require_cluster
-
-        require_extra("cluster")
-        require_cluster(options.dask)
-    if not options.no_page:
-        require_extra("report")
-        from ..report.ratings import RATINGS, read_ratings
-
-        if out is not None and (out / RATINGS).exists():
-            read_ratings(out / RATINGS)
-
-
-def _write_page(out: Path, options: argparse.Namespace) -> Path | None:
-    """Write the page over all cases, unless it is not wanted."""
-    if options.no_page:
-        return None
-    from ..cohort.plan import private_folder
-    from ..conversion.page_file import write_page
-    from ..report.cohort_page import make_cohort_page
-
-    page = out / _PAGE
-    progress = output.ProgressLine(options)
-    thumbnails = private_folder(out) / "thumbnails"
-    write_page(page, make_cohort_page(out, thumbnails=thumbnails, progress=partial(progress, "drawing pictures")))
-    progress.clear()
-    return page
-
-
-def _page_is_last(out: Path, options: argparse.Namespace) -> bool:
-    """Whether the page was written after all that it is made of."""
-    made_of = [path for path in (out / "cohort.tsv", out / "ratings.tsv") if path.exists()]
-    try:
-        written = (out / _PAGE).stat().st_mtime_ns
-    except OSError:
-        return False
-    return not options.no_page and all(path.stat().st_mtime_ns <= written for path in made_of)
 
 
 def _allow(options: argparse.Namespace, *fields: str) -> None:

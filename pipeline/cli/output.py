@@ -112,8 +112,8 @@ def print_aside(text: Iterable[str]) -> None:
     from .text import wrap_line
 
     columns = measure_width()
-    for line in (short for long in text for line in long.split("\n") for short in wrap_line(line, columns)):
-        print(_disarm(line), file=sys.stderr)
+    for line in (line for long in text for line in long.split("\n")):
+        print("\n".join(map(_disarm, wrap_line(line, columns))), file=sys.stderr)
 
 
 def _write(text: str) -> None:
