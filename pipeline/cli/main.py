@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run_command(given: list[str]) -> int:
     """Run the command that was typed, and return its exit code."""
-    options = _parser().parse_args(given)
+    options, unknown = _parser().parse_known_args(given)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if any(value == "" or (isinstance(value, list) and "" in value) for value in vars(options).values()):
         # A variable of a script that was not set. An empty path would mean the current folder, and an empty name nothing.
         options.parser.error("an argument is empty")
