@@ -180,7 +180,7 @@ def test_planning_anew_does_not_change_what_pending_parts_run(
     before = plan.read_bytes()
     first = dict(run_part(plan, "1/2", out, 1))
     write_patient(root, CASES + 1)
-    other = plan_of(root, out, capsys, "--separate")
+    other = plan_of(root, out, capsys, "--incomplete", "keep")
     assert other != plan
     assert plan.read_bytes() == before
     list(run_part(other, "1/1", out, 1))  # its results lie in the same folder, by other keys

@@ -62,15 +62,19 @@ def read_table(path: Path, facts: Sequence[SeriesFacts]) -> TableGiven:
 
     Raises: PipelineError NO_SUCH_INPUT where it cannot be read, BAD_TABLE where it cannot be followed.
     """
+    return _Reader(path.name, {fact.key: fact for fact in facts}).read(read_table_text(path))
+
+
+def read_table_text(path: Path) -> str:
+    """Read the text of a table, unchecked. Raises PipelineError NO_SUCH_INPUT, and BAD_TABLE where it is no text."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         words = f"the table {escape_controls(path.name)} cannot be read: {error.strerror}"
         raise refuse(Code.NO_SUCH_INPUT, words, "Check the path.", where=(path.name,)) from error
     except UnicodeDecodeError as error:
         words = f"the table {escape_controls(path.name)} is no text in UTF-8"
         raise refuse(Code.BAD_TABLE, words, "Save it as text with tabs, in UTF-8.", where=(path.name,)) from error
-    return _Reader(path.name, {fact.key: fact for fact in facts}).read(text)
 
 
 class _Reader(NamedTuple):
