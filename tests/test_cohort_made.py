@@ -283,7 +283,9 @@ def test_any_number_of_parts_makes_the_same_tree(
     out = tmp_path / "out"
     plan = planned(runner, first.made.root, out)
     cases = len(read_plan(plan))
-    filled = [n for n in range(1, parts + 1) if PlanPart(n, parts).share(cases)]  # of more parts than cases, others have none
+    filled = [
+        n for n in range(1, parts + 1) if PlanPart(n, parts).share(cases)
+    ]  # of more parts than cases, others have none
     for number in filled[::-1]:
         ended = runner.run("run", plan, "--part", f"{number}/{parts}")
         assert ended.code in (Exit.VERIFIED, Exit.PARTLY_DONE), ended.text

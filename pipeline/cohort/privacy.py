@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from .facts import SeriesFacts
+
 _FEWEST = 3  # letters and digits of an identifier
 _FEW = 32  # identifiers that are looked for one by one
 _FREE = 5  # letters and digits from which an identifier is found within a word
@@ -118,6 +120,11 @@ class Cleaner:
             else:
                 at += 1
         return places
+
+
+def cohort_cleaner(facts: Iterable[SeriesFacts], subjects: Mapping[str, tuple[str, str]]) -> Cleaner:
+    """Make one cleaner of all patients. subjects: subject and session of each series, by key."""
+    return Cleaner({text: subjects.get(one.key, ("", ""))[0] for one in facts for text in one.identifiers})
 
 
 def identifies(text: str, identifiers: Iterable[str]) -> bool:
