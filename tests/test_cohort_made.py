@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from pipeline.cohort.plan import read_plan
+from pipeline.cohort.running.parts import PlanPart
 from pipeline.core.findings import Exit
 from tests.helpers.cases import samples_folder
 from tests.helpers.cohort_run import (

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 _MOST_LINES = 30  # of a list that would fill the screen
 _SECONDS_UNTIL, _MINUTES_UNTIL = 90, 5400  # seconds: up to which a time is given in seconds, and in minutes
-_ODD = ("REFUSED", "AMBIGUOUS", "NO_IMAGE", "INCOMPLETE")
+_ODD = (
+    "REFUSED", "AMBIGUOUS", "NO_IMAGE", "INCOMPLETE", "GONE", "FAILED", "STALE", "OPTIONS CHANGED", "VERSION CHANGED", "NEW",
+)  # fmt: skip
 
 
 class Clock:
@@ -143,7 +145,7 @@ def describe_others(rest: Iterable[TableRow]) -> list[str]:
             "image without a mask (--images all writes it)",
             "images without a mask (--images all writes them)",
         ),
-        "LEFT_OUT": ("series that is neither image nor mask", "series that are neither image nor mask"),
+        "LEFT_OUT": ("series left out: no image or mask, or no channel", "series left out: no image or mask, or no channel"),
     }
     return [f"{count} {words.get(status, (status, status))[count > 1]}" for status, count in sorted(counts.items())]
 

@@ -12,7 +12,10 @@ from typing import Any, Literal, NamedTuple
 
 from .facts import InputFile
 
-CaseStatus = Literal["DONE", "INCOMPLETE", "REFUSED", "AMBIGUOUS", "NO_IMAGE", "NO_MASK", "LEFT_OUT", "GONE"]
+CaseState = Literal["NEW", "FRESH", "STALE", "OPTIONS CHANGED", "VERSION CHANGED", "FAILED"]  # of a case, before a run
+CaseStatus = (
+    Literal["DONE", "INCOMPLETE", "REFUSED", "AMBIGUOUS", "NO_IMAGE", "NO_MASK", "LEFT_OUT", "GONE"] | CaseState
+)
 
 # The columns of cohort.tsv, one row for each image and mask of a case, and for each series that is in no case.
 COLUMNS = (

@@ -38,6 +38,7 @@ STAGES = {
     "NIFTI": ("NIfTI", "Writing files and reading them back."),
     "MIMICS": ("Mimics", "Bundles written inside Mimics, and masks on their way back."),
     "CHECK": ("Check", "Witnesses, and files that are there already."),
+    "COHORT": ("Cohort", "Data sets of many patients."),
     "REPORT": ("Report", "Pages made of records."),
 }
 

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from ...core.codes import Code
 from ...core.version import __version__
 from ...dicom.source_file import sha256
-from ..case import Case, CaseOutput, CaseResult
+from ..case import Case, CaseOutput, CaseResult, CaseState
 from ..facts import InputFile
 from ..plan import content_of
-
-CaseState = Literal["NEW", "FRESH", "STALE", "OPTIONS CHANGED", "VERSION CHANGED", "FAILED"]
 
 # What refuses a case and says nothing of its inputs.
 _PASSING = frozenset(

@@ -22,7 +22,7 @@ from ...core.atomic_file import cannot_write
 from ...core.findings import Code, PipelineError, refuse
 from ...core.version import __version__
 from ...dicom.files import archive_of
-from ..case import CaseResult, TableRow
+from ..case import CaseResult, CaseStatus
 from ..case_rows import planned_rows
 from ..index.index import Index
 from ..making.case_folder import done_folder, refused_result, work_folder
@@ -57,7 +57,7 @@ class CohortRun:
         self._stored = {name: StoredCase.from_json(value) for name, value in index.results().items()}
         self._cases = [plan.case(number) for number in range(len(plan))]
         self._names = ["/".join(case.place[:3]) for case in self._cases]
-        self._open: dict[int, str] = {}  # the state of every case that is not as it is to be, by number
+        self._open: dict[int, CaseStatus] = {}  # the state of every case that is not as it is to be, by number
         self._files = CohortFiles(index, out, overwrite=overwrite)
         self._written = 0.0
 
@@ -162,30 +162,27 @@ class CohortRun:
         return result
 
     def results(self) -> list[CaseResult]:
-        """What came of every case so far, in the order of their places; cases of earlier runs are GONE."""
-        gone = self._stored.keys() - set(self._names)
-        return [
-            _as_gone(self._stored[name].result) if name in gone else self._stored[name].result
-            for name in sorted(self._stored)
-        ]
+        """What came of every case so far, in the order of their places.
 
-    def open_rows(self) -> list[TableRow]:
-        """The rows of cases that are not as they are to be, with their state."""
-        rows = []
+        The status of a case that is not as it is to be is its state, and that of one of an earlier run is GONE.
+        """
+        gone = self._stored.keys() - set(self._names)
+        found = {name: self._stored[name].result for name in self._stored}
+        found |= {name: _as_gone(found[name]) for name in gone}
         for number, state in self._open.items():
-            stored = self._stored.get(self._names[number])
-            made = planned_rows(self._cases[number]) if stored is None else stored.result.rows
-            rows += [{**row, "status": state} for row in made]
-        return rows
+            name, case = self._names[number], self._cases[number]
+            rows = found[name].rows if name in found else planned_rows(case)
+            before = found.get(name, CaseResult(self._plan.key(number), case.place, state, (), (), {}))
+            found[name] = before._replace(status=state, rows=tuple({**row, "status": state} for row in rows))
+        return [found[name] for name in sorted(found)]
 
     def write_table(self, *, now: bool = False) -> None:
         """Write cohort.tsv, where the last time is long enough ago."""
         begun = monotonic()
         if not now and begun < self._written:
             return
-        not_so = {self._names[number] for number in self._open}
-        rows = [row for result in self.results() if "/".join(result.place[:3]) not in not_so for row in result.rows]
-        self._files.write(NAME, table_text([*self._plan.rest, *rows, *self.open_rows()]))
+        rows = [row for result in self.results() for row in result.rows]
+        self._files.write(NAME, table_text([*self._plan.rest, *rows]))
         self._written = monotonic() + (monotonic() - begun) / _TABLE_PART
 
     def finish(self) -> None:
