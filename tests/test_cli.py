@@ -165,7 +165,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_command_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     said = Said(capsys, *arguments)
     assert (said.exit, said.out) == (64, "")
-    assert said.err.startswith("usage: verimask")
+    assert said.err.startswith("verimask")
+    assert "see verimask" in said.err
     assert "exit 64 (USAGE)" in said.err
 
 

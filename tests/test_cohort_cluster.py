@@ -5,29 +5,30 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
 from pipeline.core.findings import Exit
-from tests.helpers.cohort_run import CohortRunner, difference_of, left_in_work, tree_of
-from tests.test_cohort_dask import Start, programs, scheduler, start, start_worker  # noqa: F401
-from tests.test_cohort_made import QUICK, First, first, runner  # noqa: F401
-from tests.test_jobs import wait_for
+from tests.helpers.cohort_run import count_logged, difference_of, left_in_work, tree_of
+from tests.helpers.dask_programs import DaskPrograms
+from tests.helpers.first_cohort import QUICK, open_runner, run_first
+from tests.helpers.watching import wait_for
+
+pytest.importorskip("distributed")
 
 
-def test_a_cluster_that_loses_a_worker_makes_the_same_tree(
-    first: First,  # noqa: F811
-    runner: CohortRunner,  # noqa: F811
-    start: Start,  # noqa: F811
-    scheduler: str,  # noqa: F811
-    tmp_path: Path,
-) -> None:
+def test_a_cluster_that_loses_a_worker_makes_the_same_tree(tmp_path: Path) -> None:
     """Two workers on this machine, of which one is killed once cases are done."""
-    workers, out = [start_worker(start, scheduler) for _ in range(2)], tmp_path / "cluster" / "out"
-    process = runner.start(first.made.root, "-o", out, *QUICK, "--dask", scheduler)
-    try:
-        wait_for(lambda: any(out.rglob("*.nii.gz")) or process.poll() is not None)
-        workers[0].send_signal(signal.SIGKILL)
-        text, _ = process.communicate(timeout=300)
-    finally:
-        process.kill()
+    out = tmp_path / "cluster" / "out"
+    with open_runner(tmp_path / "scratch") as runner, DaskPrograms(tmp_path) as dask:
+        first = run_first(tmp_path, runner)
+        workers = [dask.start_worker() for _ in range(2)]
+        process = runner.start(first.made.root, "-o", out, *QUICK, "--dask", dask.address)
+        try:
+            wait_for(lambda: count_logged(out) or process.poll() is not None)
+            workers[0].send_signal(signal.SIGKILL)
+            text, _ = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == Exit.PARTLY_DONE, text
     assert difference_of(tree_of(out), first.tree) == []
     assert left_in_work(out) == []

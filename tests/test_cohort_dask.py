@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -19,12 +16,11 @@ from pipeline.cohort.case import CaseResult
 from pipeline.cohort.running import dask_run
 from pipeline.cohort.running.dask_run import DaskCluster, require_cluster
 from pipeline.core.findings import Code, PipelineError
-from tests.helpers.made_cases import make
-from tests.test_cohort_machines import made_by, places_of, planned, work_left
-from tests.test_jobs import LONGEST_S, ROOT, children_of, is_gone, wait_for
+from tests.helpers.dask_programs import DaskPrograms
+from tests.helpers.made_cases import made_by, make, places_of, planned, work_left
+from tests.helpers.watching import LONGEST_S, children_of, is_gone, wait_for
 
-pytest.importorskip("distributed")
-Start = Callable[..., subprocess.Popen[bytes]]
+distributed = pytest.importorskip("distributed")
 PRELOADED = {
     "version": "import verimask.core.version as v\nv.__version__ = '0.0.9'\n",
     "package": "import sys\nsys.modules['verimask.cohort.running.dask_worker'] = None\n",
@@ -32,46 +28,10 @@ PRELOADED = {
 
 
 @pytest.fixture
-def programs() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """The programs of Dask that run, in the order of their start; all of them end with the test."""
-    started: list[subprocess.Popen[bytes]] = []
-    yield started
-    for process in reversed(started):
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
-def start(tmp_path: Path, programs: list[subprocess.Popen[bytes]]) -> Start:
-    """Starts a program of Dask."""
-
-    def start_one(program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        given = [sys.executable, "-W", "ignore", "-m", f"distributed.cli.dask_{program}", "--no-dashboard", *arguments]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-            "DASK_LOGGING__DISTRIBUTED": "critical",
-            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",  # workers that a case may end, before it is given up
-        }
-        log = tmp_path / f"{program}-{len(programs)}.log"
-        with log.open("wb") as file:
-            programs.append(subprocess.Popen(given, cwd=tmp_path, env=environment, stdout=file, stderr=file))
-        return programs[-1]
-
-    return start_one
-
-
-@pytest.fixture
-def scheduler(start: Start, tmp_path: Path) -> str:
-    """The address of a scheduler."""
-    file = tmp_path / "scheduler.json"
-    start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
-    wait_for(lambda: file.exists() and file.read_text("utf-8").endswith("}"))
-    return str(json.loads(file.read_text("utf-8"))["address"])
-
-
-def start_worker(start: Start, scheduler: str, *options: str) -> subprocess.Popen[bytes]:
-    return start("worker", scheduler, "--nthreads", "1", "--no-nanny", *options)
+def dask(tmp_path: Path) -> Iterator[DaskPrograms]:
+    """A cluster without workers yet."""
+    with DaskPrograms(tmp_path) as programs:
+        yield programs
 
 
 def on_cluster(out: Path, scheduler: str, count: int, does: Mapping[int, str], workers: int = 1) -> dict[int, object]:
@@ -85,9 +45,9 @@ def on_cluster(out: Path, scheduler: str, count: int, does: Mapping[int, str], w
     return dict(ends)
 
 
-def test_two_workers_of_which_one_is_killed_make_every_case(start: Start, scheduler: str, tmp_path: Path) -> None:
+def test_two_workers_of_which_one_is_killed_make_every_case(dask: DaskPrograms, tmp_path: Path) -> None:
     """Both hang in a case; one is killed, and the other one makes what it had, a case that ends its process among it."""
-    first, second = (start_worker(start, scheduler) for _ in range(2))
+    first, second = (dask.start_worker() for _ in range(2))
     pids: list[int] = []
 
     def kill_first() -> None:
@@ -100,7 +60,9 @@ def test_two_workers_of_which_one_is_killed_make_every_case(start: Start, schedu
 
     killing = Thread(target=kill_first, daemon=True)
     killing.start()
-    ends = on_cluster(tmp_path, scheduler, 9, {0: "wait", 1: "wait", 4: "die once", 6: "refuse", 7: "die"}, workers=2)
+    ends = on_cluster(
+        tmp_path, dask.address, 9, {0: "wait", 1: "wait", 4: "die once", 6: "refuse", 7: "die"}, workers=2
+    )
     killing.join()
     assert sorted(ends) == list(range(9))
     refused, poisoned = ends.pop(6), ends.pop(7)
@@ -119,10 +81,10 @@ def test_two_workers_of_which_one_is_killed_make_every_case(start: Start, schedu
     assert work_left(tmp_path) == []
 
 
-def test_a_case_that_ends_every_worker_is_named(start: Start, scheduler: str, tmp_path: Path) -> None:
+def test_a_case_that_ends_every_worker_is_named(dask: DaskPrograms, tmp_path: Path) -> None:
     for _ in range(2):  # each ends with its worker, and the nanny starts another one
-        start("worker", scheduler, "--nthreads", "1")
-    ends = on_cluster(tmp_path, scheduler, 4, {2: "end the worker"}, workers=2)
+        dask.start_worker(nanny=True)
+    ends = on_cluster(tmp_path, dask.address, 4, {2: "end the worker"}, workers=2)
     poisoned = ends.pop(2)
     assert {type(end) for end in ends.values()} == {CaseResult}, ends
     assert sorted(ends) == [0, 1, 3]
@@ -132,21 +94,19 @@ def test_a_case_that_ends_every_worker_is_named(start: Start, scheduler: str, tm
 
 
 @pytest.mark.parametrize("what", ["version", "input", "folder", "package"])
-def test_a_worker_that_cannot_make_cases_is_refused_by_name(
-    start: Start, scheduler: str, tmp_path: Path, what: str
-) -> None:
+def test_a_worker_that_cannot_make_cases_is_refused_by_name(dask: DaskPrograms, tmp_path: Path, what: str) -> None:
     options: tuple[str, ...] = ()
     if what in PRELOADED:
         (tmp_path / "other.py").write_text(PRELOADED[what], "utf-8")
         options = ("--preload", str(tmp_path / "other.py"))
-    start_worker(start, scheduler)
-    start_worker(start, scheduler, *options)
+    dask.start_worker()
+    dask.start_worker(*options)
     out = tmp_path / "out"
     plan = planned(out, places_of(2))
     sample = tmp_path / "missing.dcm" if what == "input" else plan
     if what == "folder":
         plan.rename(plan.with_suffix(".moved"))
-    with DaskCluster(scheduler) as cluster:
+    with DaskCluster(dask.address) as cluster:
         cluster._client.wait_for_workers(2, timeout=LONGEST_S)
         with pytest.raises(PipelineError) as refused:
             list(cluster.make_cases(plan, range(2), out, places=places_of(2), make=make, sample=sample))
@@ -163,31 +123,40 @@ def test_a_worker_that_cannot_make_cases_is_refused_by_name(
     assert not (out / "made.log").exists()
 
 
-def test_a_scheduler_that_is_not_there_is_refused_within_seconds() -> None:
+def test_a_scheduler_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for as long as `_CONNECT_S` says, and no longer: the client is given that time."""
+    given: list[Any] = []
+    client = distributed.Client
+
+    def connect(*arguments: Any, **options: Any) -> Any:
+        given.append(options["timeout"])
+        return client(*arguments, **options)
+
+    monkeypatch.setattr(distributed, "Client", connect)
+    monkeypatch.setattr(dask_run, "_CONNECT_S", 0.5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    before = time.monotonic()
     with pytest.raises(PipelineError) as refused, DaskCluster(address):
         pass
-    assert time.monotonic() - before < 2 * dask_run._CONNECT_S
+    assert given == [0.5]
     assert refused.value.finding.code is Code.NO_CLUSTER
     assert refused.value.finding.where == (address,)
 
 
-def test_no_worker_is_refused(scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_worker_is_refused(dask: DaskPrograms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_run, "_WORKERS_S", 1.0)
     with pytest.raises(PipelineError) as refused:
-        on_cluster(tmp_path, scheduler, 1, {}, workers=0)
+        on_cluster(tmp_path, dask.address, 1, {}, workers=0)
     assert refused.value.finding.code is Code.NO_CLUSTER
     assert "no worker" in refused.value.finding.message
 
 
-def test_work_that_is_broken_off_is_ended_on_the_cluster(start: Start, scheduler: str, tmp_path: Path) -> None:
-    worker = start_worker(start, scheduler)
+def test_work_that_is_broken_off_is_ended_on_the_cluster(dask: DaskPrograms, tmp_path: Path) -> None:
+    worker = dask.start_worker()
     places = places_of(4)
     plan = planned(tmp_path, places, {1: "wait"})
-    with DaskCluster(scheduler) as cluster:
+    with DaskCluster(dask.address) as cluster:
         ends = cluster.make_cases(plan, range(4), tmp_path, places=places, make=make, sample=plan)
         assert next(ends)[0] == 0
         wait_for((tmp_path / "tried-1").exists)
@@ -199,21 +168,17 @@ def test_work_that_is_broken_off_is_ended_on_the_cluster(start: Start, scheduler
     assert sorted(made_by(tmp_path)) == [0, 1]
 
 
-def test_a_scheduler_that_ends_is_refused_and_loses_nothing(
-    start: Start, scheduler: str, tmp_path: Path, programs: list[subprocess.Popen[bytes]]
-) -> None:
-    start_worker(start, scheduler)
+def test_a_scheduler_that_ends_is_refused_and_loses_nothing(dask: DaskPrograms, tmp_path: Path) -> None:
+    dask.start_worker()
     places = places_of(4)
     plan = planned(tmp_path, places, {1: "wait"})
-    with DaskCluster(scheduler) as cluster:
+    with DaskCluster(dask.address) as cluster:
         ends = cluster.make_cases(plan, range(4), tmp_path, places=places, make=make, sample=plan)
         assert next(ends)[0] == 0
         wait_for((tmp_path / "tried-1").exists)
-        programs[0].kill()
-        before = time.monotonic()
+        dask.programs[0].kill()
         with pytest.raises(PipelineError) as refused:
             list(ends)
-    assert time.monotonic() - before < LONGEST_S
     assert refused.value.finding.code is Code.NO_CLUSTER
     assert len(list((tmp_path / ".verimask" / "done").iterdir())) == 1
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.cohort.case import COLUMNS
+from pipeline.cohort.labels.label_map_file import _CHANNEL_KEYS, _LABEL_KEYS, parse_label_map
 from pipeline.core.findings import Exit
 from tests.helpers import nnunet_checks
 from tests.helpers.cases import samples_folder
@@ -56,6 +59,7 @@ def test_the_tutorial_runs(samples: Path, tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "OUT")
     assert [row["role"] for row in rows].count("mask") == 9
     assert {row["status"] for row in rows} == {"DONE"}
+    assert {row["subject"] for row in rows} == {"P001", "P002", "P003"}
     assert (tmp_path / "OUT" / "cohort.html").stat().st_size > 1000
 
     do("draft", tmp_path)
@@ -65,7 +69,9 @@ def test_the_tutorial_runs(samples: Path, tmp_path: Path) -> None:
     do("labels.toml", tmp_path)
     do("nnunet", tmp_path)
     assert nnunet_checks.problems_of(tmp_path / "Dataset015_Tumour") == []
-    assert len(list((tmp_path / "Dataset015_Tumour" / "labelsTr").glob("*.nii.gz"))) == 9
+    assert len(list((tmp_path / "Dataset015_Tumour" / "labelsTr").glob("*.nii.gz"))) == 3
+    channels = json.loads((tmp_path / "Dataset015_Tumour" / "dataset.json").read_text("utf-8"))["channel_names"]
+    assert channels == {"0": "CT"}
 
     before = stamps_of(tmp_path / "OUT")
     do("again", tmp_path)
@@ -73,7 +79,7 @@ def test_the_tutorial_runs(samples: Path, tmp_path: Path) -> None:
     assert [path for path in before if path.endswith(".nii.gz") and before[path] != after[path]] == []
 
 
-def test_every_option_of_the_page_is_there() -> None:
+def test_every_option_of_the_page_is_there_and_every_one_that_is_there_is_named() -> None:
     given = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "pipeline", "cohort", "--help"],
         cwd=ROOT,
@@ -90,3 +96,20 @@ def test_every_option_of_the_page_is_there() -> None:
     )
     assert len(named) > 4
     assert named - there == set()
+    assert there - {"--help"} - set(re.findall(r"--[a-z-]+", text)) == set()
+
+
+def test_the_example_of_labels_has_every_key() -> None:
+    example = re.search(r"<!-- example: labels.toml -->\n```toml\n(.*?)```\n", PAGE.read_text("utf-8"), re.S)
+    assert example
+    label_map = parse_label_map(example[1])
+    assert [channel.name for channel in label_map.channels] == ["CT", "PET"]
+    assert [label.name for label in label_map.labels] == ["liver", "tumour"]
+    given = set(re.findall(r"^(\w+) = ", example[1], re.M))
+    assert given == _LABEL_KEYS | _CHANNEL_KEYS | {"overlap"}
+
+
+def test_every_column_of_the_table_is_described() -> None:
+    text = PAGE.read_text("utf-8").split("## The table cohort.tsv")[1].split("`link` is one of these")[0]
+    described = [name for line in re.findall(r"^\| (`[^|]*) \|", text, re.M) for name in re.findall(r"`(\w+)`", line)]
+    assert sorted(described) == sorted(COLUMNS)

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from pipeline.cohort.case import CaseResult, Place
-from pipeline.cohort.running.processes import make_cases_in_processes
+from pipeline.cohort.running.processes import _CaseTasks, make_cases_in_processes
 from pipeline.core.findings import Code, PipelineError
-from tests.helpers.made_cases import make
-from tests.test_jobs import LONGEST_S, ROOT, children_of, is_gone, wait_for
-
-
-def places_of(count: int, a_subject: int = 3) -> list[Place]:
-    return [Place(f"sub-{n // a_subject:02}", "", f"case-{n:03}", alone=False) for n in range(count)]
-
-
-def planned(out: Path, places: Sequence[Place], does: Mapping[int, str] | None = None) -> Path:
-    """A plan of cases that do what is asked of them by number, and else write a file."""
-    lines = []
-    for number, place in enumerate(places):
-        row = {"Place": list(place), "Does": (does or {}).get(number, "")}
-        lines.append(json.dumps({"Key": sha256(json.dumps(row).encode()).hexdigest(), **row}))
-    text = "".join(f"{line}\n" for line in lines)
-    plan = out / ".verimask" / "plans" / f"{sha256(text.encode()).hexdigest()}.jsonl"
-    plan.parent.mkdir(parents=True, exist_ok=True)
-    plan.write_text(text, "utf-8")
-    return plan
+from tests.helpers.made_cases import made_by, make, places_of, planned, work_left
+from tests.helpers.watching import LONGEST_S, ROOT, children_of, is_gone, wait_for
 
 
 def in_processes(
@@ -44,19 +25,6 @@ def in_processes(
     ends = list(make_cases_in_processes(plan, range(len(places)), out, jobs, places=places, make=make))
     assert len({number for number, _ in ends}) == len(ends)
     return dict(ends)
-
-
-def made_by(out: Path) -> dict[int, list[int]]:
-    """The processes that began a case, by its number."""
-    by: dict[int, list[int]] = {}
-    for line in (out / "made.log").read_text("utf-8").splitlines():
-        number, process = map(int, line.split())
-        by.setdefault(number, []).append(process)
-    return by
-
-
-def work_left(out: Path) -> list[Path]:
-    return list((out / ".verimask" / "work" / "run").iterdir())
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 9])
@@ -73,16 +41,33 @@ def test_every_case_is_made_once_by_any_number_of_processes(tmp_path: Path, jobs
     assert len(list((tmp_path / ".verimask" / "done").iterdir())) == 5
 
 
-def test_cases_of_one_subject_are_made_by_one_process(tmp_path: Path) -> None:
-    in_processes(tmp_path, places_of(12, 6), 2, dict.fromkeys(range(12), "sleep"))
-    by = made_by(tmp_path)
-    assert len({by[n][0] for n in range(6)}) == len({by[n][0] for n in range(6, 12)}) == 1
-    assert by[0] != by[6]
+def taken(places: Sequence[Place], turns: str) -> dict[str, list[int]]:
+    """The cases that each process takes. turns: whose turn it is, one letter each, till nothing is left."""
+    tasks = _CaseTasks((make, Path(), Path()), places, range(len(places)), len(set(turns)))
+    by: dict[str, list[int]] = {}
+    for process in turns:
+        number = tasks.take(by[process][-1] if process in by else None)
+        assert number is not None
+        by.setdefault(process, []).append(number)
+    assert tasks.take(by[turns[-1]][-1]) is None
+    return by
 
 
-def test_a_subject_of_many_cases_keeps_nobody_idle(tmp_path: Path) -> None:
-    in_processes(tmp_path, places_of(6, 6), 2, dict.fromkeys(range(6), "sleep"))
-    assert len({processes[0] for processes in made_by(tmp_path).values()}) == 2
+@pytest.mark.parametrize("turns", ["abababab", "abbbbaaa", "aabbbbaa"])
+def test_cases_of_one_subject_are_made_by_one_process(turns: str) -> None:
+    """Whoever is the faster one."""
+    assert taken(places_of(8, 4), turns) == {"a": [0, 1, 2, 3], "b": [4, 5, 6, 7]}
+
+
+def test_who_has_made_a_subject_goes_on_with_the_next() -> None:
+    assert taken(places_of(9, 3), "abaabbaaa") == {"a": [0, 1, 2, 6, 7, 8], "b": [3, 4, 5]}
+
+
+def test_a_subject_of_many_cases_keeps_nobody_idle() -> None:
+    """The one who has nothing takes the last of what is left."""
+    by = taken(places_of(6, 6), "ababab")
+    assert by["a"] == [0, 1, 2]
+    assert sorted(by["b"]) == [3, 4, 5]
 
 
 def test_a_process_that_dies_costs_its_case_a_retry(tmp_path: Path) -> None:
@@ -106,7 +91,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from tests.test_cohort_machines import in_processes, places_of
+from tests.helpers.made_cases import places_of
+from tests.test_cohort_machines import in_processes
 in_processes(Path(sys.argv[2]), places_of(6), 2, {2: "wait", 3: "wait"})
 """
 

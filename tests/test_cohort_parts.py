@@ -17,7 +17,7 @@ from pipeline.cohort.running.parts import PlanPart, parse_part, run_part
 from pipeline.core.findings import Code, PipelineError
 from tests.helpers.cohort_run import tree_of
 from tests.helpers.made_series import MadeGrid, Person, Study, corner, write_image, write_seg
-from tests.test_jobs import LONGEST_S, ROOT, children_of, is_gone, wait_for
+from tests.helpers.watching import LONGEST_S, ROOT, children_of, is_gone, wait_for
 
 CASES = 4
 FEW = ("--no-page", "--crosscheck", "off")
@@ -180,7 +180,7 @@ def test_planning_anew_does_not_change_what_pending_parts_run(
     before = plan.read_bytes()
     first = dict(run_part(plan, "1/2", out, 1))
     write_patient(root, CASES + 1)
-    other = plan_of(root, out, capsys, "--separate")
+    other = plan_of(root, out, capsys, "--incomplete", "keep")
     assert other != plan
     assert plan.read_bytes() == before
     list(run_part(other, "1/1", out, 1))  # its results lie in the same folder, by other keys

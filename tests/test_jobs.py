@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -33,12 +32,11 @@ from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import Scan
 from tests.helpers import rtphantom, segs
 from tests.helpers.phantom import Spec, write
+from tests.helpers.watching import LONGEST_S, ROOT, children_of, is_gone, wait_for
 from tests.test_commands import bundle
 
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)
 IMAGE = Policy(as_="image", crosscheck="off")  # an image is read while it is written
-ROOT = Path(__file__).parents[1]
-LONGEST_S = 60.0  # for what is waited for to happen; it takes a second or two
 
 
 @pytest.fixture(scope="module")
@@ -264,34 +262,6 @@ def block(folder: Path, *numbers: int) -> Callable[[str, int, int], None]:
                 os.mkfifo(path)
 
     return progress
-
-
-def children_of(pid: int, module: str = "conversion.worker") -> list[int]:
-    """The processes that a process started which run a module of ours."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid and module in (folder / "cmdline").read_text():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + LONGEST_S
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("what was waited for did not happen")
-        time.sleep(0.01)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return (Path("/proc") / f"{pid}" / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_a_process_that_dies_costs_its_input_and_no_other(series: Path, tmp_path: Path) -> None:

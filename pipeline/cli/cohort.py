@@ -2,6 +2,8 @@
 
 Rules:
 - What will be done is known and said before it begins. A line is printed for each case as it ends.
+- What is not wholly in the data set is listed once: by --dry-run, or at the end of a run. --quiet lists it on standard error.
+- The product of `cohort plan` is the path of the plan: standard output has that alone.
 - Exit 0: every mask is in the data set. 8: something is not, and its row in cohort.tsv says why.
 """
 
@@ -9,8 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from ..cohort.planning import Planned
     from ..cohort.running.run import CohortRun, Maker
 
-_PAGE = "cohort.html"
-_STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
+_PLAN, _RUN, _MERGE = _STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
 _DESCRIPTION = """\
 Convert a tree of patients to a data set: image and masks as pairs on one grid, named by subject, with a table of
 everything (cohort.tsv) and a page (cohort.html). Run it again after a change or a stop: what is done is not done again.
@@ -60,81 +60,88 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     if step:
         options.inputs = options.inputs[1:]
         if not options.inputs:
-            options.parser.error(f"cohort {step} needs {'an INPUT' if step == 'plan' else 'a PLAN'}")
-    if step in ("run", "merge"):
-        return _run_part(options) if step == "run" else _merge(options)
+            what = "an INPUT" if step == _PLAN else "a PLAN"
+            options.parser.error(f"{step} needs {what}; a folder that is called {step} is given as ./{step}")
+    if step in (_RUN, _MERGE):
+        return _run_part(options) if step == _RUN else _merge(options)
     if not options.output:
         options.parser.error("the following arguments are required: -o/--output")
-    if options.part:
-        output.refuse_idle(options, only=["part"], why="it is for cohort run PLAN")
+    if step == _PLAN:
+        output.refuse_idle(options, only=["labels_draft"], why="cohort plan writes a plan")
     if options.labels_draft:
         return _write_draft(options)
-    return _run_all(options, only_plan=step == "plan")
+    return _run_all(options, only_plan=step == _PLAN)
 
 
 def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
     from ..cohort.running.run import CohortRun
-    from . import cohort_text
+    from . import cohort_end, cohort_text
+    from .cohort_request import notes_of
 
-    _require_extras(options)
     out = Path(options.output)
+    converts = not (options.dry_run or only_plan)
+    cohort_end.check_before(options, out if converts else None)
     with _planned(options) as (planned, index, progress):
         cohort_run = CohortRun(planned.plan, index, out, overwrite=options.write == "overwrite")
         judged = cohort_run.judge(only_failed=options.only_failed)
         progress.clear()
-        if not options.json:
-            output.print_prose(cohort_text.describe_plan(planned, judged, whole=options.dry_run), options)
-        if options.dry_run or only_plan:
+        if not (options.json or options.quiet):
+            lines = [*cohort_text.describe_plan(planned, judged, whole=options.dry_run), *notes_of(options)]
+            _print_of_plan(lines, options, only_plan=only_plan)
+        if not converts:
             return _end_with_plan(planned, options, only_plan=only_plan)
-        cohort_run.refuse_edited(Path(options.table) if options.table else None)
-        if planned.is_last and cohort_run.is_finished(judged):
-            return _end(cohort_run, planned.plan, out, options, is_finished=True)
-        numbers = cohort_run.prepare(judged, prune=options.prune)
-        _run_cases(cohort_run, planned.plan, numbers, out, _maker(options), options)
-        return _end(cohort_run, planned.plan, out, options)
+        if planned.is_last and cohort_run.is_finished(judged, prune=options.prune):
+            return cohort_end.end_run(cohort_run, planned.plan, out, options, is_finished=True)
+        table = Path(options.table) if options.table else None
+        numbers = cohort_run.prepare(judged, prune=options.prune, table=table)
+        shown = _run_cases(cohort_run, planned.plan, numbers, out, _maker(options), options)
+        return cohort_end.end_run(cohort_run, planned.plan, out, options, shown=shown)
 
 
 def _run_cases(
     run: CohortRun, plan: CohortPlan, numbers: list[int], out: Path, maker: Maker, options: argparse.Namespace
-) -> None:
-    """Make cases, with a line for each as it ends, a line of progress with the time left, and the log."""
+) -> set[str]:
+    """Make cases, with a line for each as it ends, a line of progress with the time left, and the log; return their keys."""
     from ..cohort.running.run import run_cases
-    from . import cohort_text
+    from . import cohort_end, cohort_text
 
     progress = output.ProgressLine(options)
     clock = cohort_text.Clock(len(numbers))
-    with cohort_text.RunLog(out) as log:
-        for result in run_cases(run, plan, numbers, out, maker):
+    shown = set()
+    cases = run_cases(run, plan, numbers, out, maker)
+    with cohort_text.RunLog(out) as log, cohort_end.resumable(clock, progress), closing(cases):
+        for result in cases:
             progress.clear()
-            line = cohort_text.describe_case(result)
-            log.write(line)
-            if not options.json:
-                output.print_prose([line], options)
-            progress(f"{clock.time_left()} left; cases done:", clock.count(), len(numbers))
+            clock.count()
+            shown.add(result.key)
+            log.write(cohort_text.describe_case(result))
+            cohort_end.print_case(result, options)
+            progress(f"{clock.time_left()} left; cases done:", clock.done, len(numbers))
     progress.clear()
+    return shown
 
 
-def _end(run: CohortRun, plan: CohortPlan, out: Path, options: argparse.Namespace, *, is_finished: bool = False) -> int:
-    """Write the page, and say what there is now; is_finished: nothing has changed. Returns the exit code."""
-    from . import cohort_text
-
-    page = out / _PAGE if is_finished and _page_is_last(out, options) else _write_page(out, options)
-    results = run.results()
-    if options.json:
-        output.print_json(cohort_text.summary_as_json(results, plan))
+def _print_of_plan(lines: list[str], options: argparse.Namespace, *, only_plan: bool) -> None:
+    """Print what a plan holds: on standard error where standard output is for the path of the plan, or for nothing."""
+    if only_plan or options.quiet:
+        output.print_aside(lines)
     else:
-        output.print_prose(cohort_text.describe_end(results, plan, out, page), options)
-    return cohort_text.exit_of(results, plan)
+        output.print_prose(lines, options)
 
 
 def _end_with_plan(planned: Planned, options: argparse.Namespace, *, only_plan: bool) -> int:
+    """Print what is in no case, and the plan's path where that is wanted; return the exit code."""
     from ..core.findings import Exit
+    from . import cohort_text
 
     plan = planned.plan
     if options.json:
         output.print_json({"Plan": str(plan.path), "Cases": len(plan), "Rest": list(plan.rest)})
-    elif only_plan:
-        output.print_lines([str(plan.path)], options)
+        return int(Exit.VERIFIED if len(plan) else Exit.NOTHING_TO_CONVERT)
+    odd, others = cohort_text.describe_odd([], plan.rest), cohort_text.describe_others(plan.rest)
+    _print_of_plan(odd if options.quiet else [*odd, *others], options, only_plan=only_plan)
+    if only_plan:
+        output.print_lines([str(plan.path)])
     return int(Exit.VERIFIED if len(plan) else Exit.NOTHING_TO_CONVERT)
 
 
@@ -142,19 +149,29 @@ def _run_part(options: argparse.Namespace) -> int:
     """Make one share of a plan; nothing is collected."""
     from ..cohort.running.parts import folder_of, run_part
     from ..core.findings import PipelineError
-    from . import cohort_text
+    from . import cohort_end, cohort_text
 
     _allow(options, "part", "jobs")
     path = _plan_path(options)
     if not options.part:
-        options.parser.error("cohort run PLAN needs --part K/N")
+        options.parser.error("run PLAN needs --part K/N, the share of this job, such as 3/10")
     refused: list[PipelineError] = []
-    for _, end in run_part(path, options.part, folder_of(path), options.jobs):
-        if isinstance(end, PipelineError):
-            refused.append(end)
-            output.print_refusal(end, options)
-        else:
-            output.print_prose([cohort_text.describe_case(end)], options)
+    record: list[dict[str, Any]] = []
+    clock = cohort_text.Clock()
+    ends = run_part(path, options.part, folder_of(path), options.jobs)
+    with cohort_end.resumable(clock, output.ProgressLine(options)), closing(ends):  # type: ignore[type-var]  # a generator
+        for _, end in ends:
+            clock.count()
+            if isinstance(end, PipelineError):
+                refused.append(end)
+                record.append(output.refusal_as_json(end, options))
+                if not options.json:
+                    output.print_refusal(end, options)
+            else:
+                record.append(cohort_text.result_as_json(end))
+                cohort_end.print_case(end, options)
+    if options.json:
+        output.print_json(record)
     return output.exit_of_many([0], refused)
 
 
@@ -164,17 +181,19 @@ def _merge(options: argparse.Namespace) -> int:
     from ..cohort.plan import private_folder, read_plan
     from ..cohort.running.parts import check_parts, folder_of, note_merged
     from ..cohort.running.run import CohortRun
+    from . import cohort_end
 
     _allow(options, "write", "prune", "no_page")
     path = _plan_path(options)
     plan, out = read_plan(path), folder_of(path)
+    cohort_end.check_before(options, out)
     with Index(private_folder(out) / "index.sqlite") as index:
         check_parts(plan, out, index)
         run = CohortRun(plan, index, out, overwrite=options.write == "overwrite")
         run.prepare(run.judge(), prune=options.prune)
         run.finish()
         note_merged(plan, out)
-        return _end(run, plan, out, options)
+        return cohort_end.end_run(run, plan, out, options)
 
 
 def _write_draft(options: argparse.Namespace) -> int:
@@ -188,9 +207,8 @@ def _write_draft(options: argparse.Namespace) -> int:
     with _planned(options, anew=True) as (planned, _, progress):
         progress.clear()
         write_text(path, draft_labels(planned.cleaned_facts()))
-    output.print_prose(
-        [f"wrote {path}: look through it, and give it with --labels {path}. Nothing was converted."], options
-    )
+    words = f"wrote {path}: look through it, and give it with --labels {path}. Nothing was converted."
+    output.print_written(path, words, (), options)
     return 0
 
 
@@ -202,13 +220,17 @@ def _planned(
     from ..cohort.index.index import Index
     from ..cohort.plan import private_folder
     from ..cohort.planning import plan_cohort
+    from . import cohort_end
     from .cohort_request import read_request, refuse_foreign
+    from .cohort_text import Clock
 
     request = read_request(options)
     progress = output.ProgressLine(options)
     refuse_foreign(request.out)
     with Index(private_folder(request.out) / "index.sqlite") as index:
-        yield plan_cohort(request, index, progress, anew=anew), index, progress
+        with cohort_end.resumable(Clock(), progress):
+            planned = plan_cohort(request, index, progress, anew=anew)
+        yield planned, index, progress
 
 
 def _maker(options: argparse.Namespace) -> Maker:
@@ -221,46 +243,6 @@ def _maker(options: argparse.Namespace) -> Maker:
 
         return make_on_cluster(options.dask)
     return make_with_jobs(options.jobs or count_cores())
-
-
-def _require_extras(options: argparse.Namespace) -> None:
-    """Ask for the packages of extras before work starts."""
-    from ..core.extras import require_extra
-
-    if options.dask:
-        output.refuse_idle(options, only=["jobs"], why="with --dask the workers of the cluster make the cases")
-        from ..cohort.running.dask_run import require_cluster
-
-        require_extra("cluster")
-        require_cluster(options.dask)
-    if not options.no_page:
-        require_extra("report")
-
-
-def _write_page(out: Path, options: argparse.Namespace) -> Path | None:
-    """Write the page over all cases, unless it is not wanted."""
-    if options.no_page:
-        return None
-    from ..cohort.plan import private_folder
-    from ..conversion.page_file import write_page
-    from ..report.cohort_page import make_cohort_page
-
-    page = out / _PAGE
-    progress = output.ProgressLine(options)
-    thumbnails = private_folder(out) / "thumbnails"
-    write_page(page, make_cohort_page(out, thumbnails=thumbnails, progress=partial(progress, "drawing pictures")))
-    progress.clear()
-    return page
-
-
-def _page_is_last(out: Path, options: argparse.Namespace) -> bool:
-    """Whether the page was written after all that it is made of."""
-    made_of = [path for path in (out / "cohort.tsv", out / "ratings.tsv") if path.exists()]
-    try:
-        written = (out / _PAGE).stat().st_mtime_ns
-    except OSError:
-        return False
-    return not options.no_page and all(path.stat().st_mtime_ns <= written for path in made_of)
 
 
 def _allow(options: argparse.Namespace, *fields: str) -> None:

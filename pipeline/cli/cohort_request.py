@@ -1,4 +1,9 @@
-"""Read what was typed to `verimask cohort`, and refuse places that are somebody's."""
+"""Read what was typed to `verimask cohort`, and refuse what cannot be, before anything is written.
+
+Rules:
+- An option that can have no effect is refused, not passed over.
+- Inputs, labels, table and rules are looked at first: a wrong one leaves no trace in the output folder.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +16,25 @@ from . import output
 if TYPE_CHECKING:
     from ..cohort.plan import CohortOptions
     from ..cohort.planning import CohortRequest
+    from ..core.findings import PipelineError
 
+_NAMING = ("subject", "session", "salt", "public_ids", "table")  # fields of options
 _SHORTEST_SALT = 16  # bytes
 
 
 def read_request(options: argparse.Namespace) -> CohortRequest:
     """Read what is asked for. Raises PipelineError for options that are not allowed, and files that cannot be read."""
+    from ..cohort.dataset import dataset_of
     from ..cohort.planning import CohortRequest
-    from ..cohort.subjects.subjects import SubjectRules
+    from ..cohort.subjects.subjects import SubjectRules, name_subjects
+    from ..cohort.subjects.table_given import read_table_text
     from ..core.arguments import check_whole
+    from ..dicom.files import refuse_unreachable
 
+    refuse_idle_options(options)
     if options.jobs is not None:
         check_whole("jobs", options.jobs, 1)
-    return CohortRequest(
+    request = CohortRequest(
         inputs=tuple(Path(path) for path in options.inputs),
         out=Path(options.output),
         options=_cohort_options(options),
@@ -36,6 +47,50 @@ def read_request(options: argparse.Namespace) -> CohortRequest:
         table=Path(options.table) if options.table else None,
         images=options.images,
     )
+    for path in request.inputs:
+        refuse_unreachable(path)
+    if request.table is not None:
+        read_table_text(request.table)
+    dataset_of(request.options)
+    name_subjects((), request.rules, {})  # for nobody, to check the rules
+    return request
+
+
+def refuse_idle_options(options: argparse.Namespace) -> None:
+    """Refuse options that can have no effect beside the others. Raises IDLE_OPTION, BAD_OPTION."""
+    if options.labels_draft:
+        takes = ("inputs", "output", "json", "quiet", "labels_draft", *_NAMING)
+        output.refuse_idle(options, but=takes, why="--labels-draft writes the names of masks, and converts nothing")
+    idle = {
+        "part": "it is for cohort run PLAN",
+        "separate": "" if options.labels else "it is for --labels",
+        "title": "" if options.layout != "pairs" else "the layout pairs holds no name of the data set",
+        "salt": "" if options.subject == "hash" else "it is for --subject hash",
+    }
+    for field, why in idle.items():
+        if why:
+            output.refuse_idle(options, only=(field,), why=why)
+    for option, rule in (("--subject", options.subject), ("--session", options.session)):
+        if rule == "table" and not options.table:
+            raise _no_table(option)
+
+
+def _no_table(option: str) -> PipelineError:
+    from ..core.findings import Code, refuse
+
+    return refuse(
+        Code.BAD_OPTION,
+        f"{option} table names no table",
+        "Give it with --table: cohort.tsv with that column filled in.",
+        where=(option,),
+    )
+
+
+def notes_of(options: argparse.Namespace) -> list[str]:
+    """What the user should know of his options."""
+    if options.subject == "hash" and not options.salt:
+        return ["note: without --salt, hashes hold for this data set alone: elsewhere a patient has another one"]
+    return []
 
 
 def _read_salt(options: argparse.Namespace) -> bytes:
@@ -44,8 +99,6 @@ def _read_salt(options: argparse.Namespace) -> bytes:
 
     if not options.salt:
         return b""
-    if options.subject != "hash":
-        output.refuse_idle(options, only=["salt"], why="it is for --subject hash")
     try:
         salt = Path(options.salt).read_bytes().strip()
     except OSError as error:
@@ -67,10 +120,12 @@ def _read_salt(options: argparse.Namespace) -> bytes:
 def _cohort_options(options: argparse.Namespace) -> CohortOptions:
     from dataclasses import fields
 
-    from ..cohort.labels.label_map_file import read_label_text
+    from ..cohort.labels.label_map_file import read_label_map, read_label_text
     from ..cohort.plan import CohortOptions
     from ..core.policy import Policy
 
+    if options.labels:
+        read_label_map(Path(options.labels))  # a refusal names the file
     names = {field.name for field in fields(Policy)} - {"write"}
     policy = Policy(**{name: value for name, value in vars(options).items() if name in names})
     return CohortOptions(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..cohort.table import NAME
 from ..core.findings import Exit
 from ..core.plain_text import escape_controls
 
@@ -20,26 +21,32 @@ if TYPE_CHECKING:
     from ..cohort.running.run import Judged
 
 _MOST_LINES = 30  # of a list that would fill the screen
+_SECONDS_UNTIL, _MINUTES_UNTIL = 90, 5400  # seconds: up to which a time is given in seconds, and in minutes
 _ODD = ("REFUSED", "AMBIGUOUS", "NO_IMAGE", "INCOMPLETE")
 
 
 class Clock:
-    """Counts what is done, and says how long the rest will take at that speed."""
+    """Counts what is done, and says how long the rest will take at that speed. done: how many are."""
 
-    def __init__(self, total: int) -> None:
-        self._begun, self._done, self._total = monotonic(), 0, total
+    def __init__(self, total: int = 0) -> None:
+        self._begun, self._total = monotonic(), total
+        self.done = 0
 
-    def count(self) -> int:
-        """Return how many are done."""
-        return self._done
+    def count(self) -> None:
+        """Count one more."""
+        self.done += 1
 
     def time_left(self) -> str:
-        """Count one more, and say how long the rest takes."""
-        self._done += 1
-        seconds = (monotonic() - self._begun) / self._done * (self._total - self._done)
-        if seconds < 90:
+        """Say how long the rest takes, once one is done."""
+        seconds = (monotonic() - self._begun) / self.done * (self._total - self.done)
+        if seconds < _SECONDS_UNTIL:
             return f"{seconds:.0f} s"
-        return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return f"{seconds / 60:.0f} min" if seconds < _MINUTES_UNTIL else f"{seconds / 3600:.1f} h"
+
+    def describe_stop(self) -> str:
+        """Say what a run that was stopped has done, and how to go on."""
+        were = "was" if self.done == 1 else "were"
+        return f"stopped: {_count(self.done, 'case')} {were} done in this run; the same command goes on with the rest"
 
 
 class RunLog:
@@ -67,20 +74,21 @@ class RunLog:
 
 
 def describe_plan(planned: Planned, judged: Judged, *, whole: bool) -> list[str]:
-    """Describe what will be done: what changed, what each case is and why, and what is in no case.
+    """Describe what will be done: what changed, and what each case is and why.
 
     Args:
         planned: the plan.
         judged: what earlier runs made of it.
-        whole: whether each case has a line, and not only what is odd.
+        whole: whether each case has a line.
 
     Returns: the lines.
     """
     plan, changes = planned.plan, planned.changes
     subjects = {plan.case(number).place.subject for number in range(len(plan))}
     lines = [
-        f"{changes.new + changes.changed + changes.unchanged} files ({changes.new} new, {changes.changed} changed, "
-        f"{changes.gone} gone), {planned.series} series: {len(plan)} cases of {len(subjects)} subjects"
+        f"{_count(changes.new + changes.changed + changes.unchanged, 'file')} ({changes.new} new, {changes.changed} changed, "
+        f"{changes.gone} gone), {planned.series} series: "
+        f"{_count(len(plan), 'case')} of {_count(len(subjects), 'subject')}"
     ]
     states = Counter(state.state for state in judged.states)
     lines.append(", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no case")
@@ -94,18 +102,50 @@ def describe_plan(planned: Planned, judged: Judged, *, whole: bool) -> list[str]
             f"{count} {'mask series' if count > 1 else 'mask'} ({link})" for link, count in masks.items()
         )
         lines.append(f"  {state.state}{why}  {title}  {linked or 'no mask'}")
-    return lines + describe_rest(plan.rest)
+    return lines
 
 
-def describe_rest(rest: Sequence[TableRow]) -> list[str]:
-    """Describe the series that are in no case: odd ones each, the others counted."""
-    lines = [_row_line(row) for row in rest if row["status"] in _ODD]
-    others = Counter(row["status"] for row in rest if row["status"] not in _ODD)
+def is_odd(result: CaseResult) -> bool:
+    """Whether a case is not wholly in the data set."""
+    return result.status in _ODD
+
+
+def describe_odd(
+    results: Iterable[CaseResult],
+    rest: Iterable[TableRow],
+    *,
+    shown: Collection[str] = (),
+    most: int | None = None,
+) -> list[str]:
+    """Describe what is not wholly in the data set, by subject.
+
+    Args:
+        results: of cases.
+        rest: the rows of series that are in no case.
+        shown: keys of cases that had a line before.
+        most: how many lines, the table having all of them; None for all.
+
+    Returns: a line for each.
+    """
+    cases = [(r.place.subject, describe_case(r)) for r in results if is_odd(r) and r.key not in shown]
+    series = [(row.get("subject", ""), _row_line(row)) for row in rest if row["status"] in _ODD]
+    lines = [line for _, line in sorted([*cases, *series])]
+    if most is None or len(lines) <= most:
+        return lines
+    return [*lines[:most], f"... and {len(lines) - most} more in {NAME}"]
+
+
+def describe_others(rest: Iterable[TableRow]) -> list[str]:
+    """Count the series that are in no case and need not be."""
+    counts = Counter(row["status"] for row in rest if row["status"] not in _ODD)
     words = {
-        "NO_MASK": "images without a mask (--images all writes them)",
-        "LEFT_OUT": "series that are neither image nor mask",
+        "NO_MASK": (
+            "image without a mask (--images all writes it)",
+            "images without a mask (--images all writes them)",
+        ),
+        "LEFT_OUT": ("series that is neither image nor mask", "series that are neither image nor mask"),
     }
-    return _shortened(lines) + [f"{count} {words.get(status, status)}" for status, count in sorted(others.items())]
+    return [f"{count} {words.get(status, (status, status))[count > 1]}" for status, count in sorted(counts.items())]
 
 
 def describe_case(result: CaseResult) -> str:
@@ -115,28 +155,42 @@ def describe_case(result: CaseResult) -> str:
     verdicts = Counter(row["verdict"] for row in result.rows if row.get("verdict"))
     masks = sum(row.get("role") == "mask" and bool(row.get("output")) for row in result.rows)
     counted = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
-    line = "  ".join(filter(None, [result.status, title, f"{masks} {'mask' if masks == 1 else 'masks'}", counted]))
+    line = "  ".join(filter(None, [result.status, title, _count(masks, "mask"), counted]))
     if odd is None:
         return line
     about = odd.get("mask") or odd.get("series", "")
     return f"{line}  {about}: {odd['code']}: {odd.get('message', '')}"
 
 
-def describe_end(results: Sequence[CaseResult], plan: CohortPlan, out: Path, page: Path | None) -> list[str]:
-    """Describe what the data set holds now.
+def describe_end(
+    results: Sequence[CaseResult], plan: CohortPlan, out: Path, page: Path | None, *, shown: Collection[str] = ()
+) -> list[str]:
+    """Describe what the data set holds now, and what is odd.
 
     Args:
         results: of every case.
         plan: that was run.
         out: the output folder.
         page: that was written; None for none.
+        shown: keys of cases that had a line before.
 
     Returns: the lines.
     """
     counts = _counts(results, plan.rest)
+    if not counts:
+        return ["nothing to convert"]
     counted = ", ".join(f"{count} {status}" for status, count in counts.items())
-    shown = f" and {page.name}" if page else ""
-    return [f"{counted}; every row with its reason is in {out.name}/cohort.tsv{shown}"]
+    pages = f" and {page.name}" if page else ""
+    return [
+        *describe_odd(results, plan.rest, shown=shown, most=_MOST_LINES),
+        *describe_others(plan.rest),
+        f"{counted}; every row with its reason is in {out.resolve().name}/{NAME}{pages}",
+    ]
+
+
+def result_as_json(result: CaseResult) -> dict[str, Any]:
+    """Make the JSON of a case: subject, session and name, status and rows."""
+    return {"Place": list(result.place[:3]), "Status": result.status, "Rows": list(result.rows)}
 
 
 def summary_as_json(results: Sequence[CaseResult], plan: CohortPlan) -> dict[str, Any]:
@@ -165,10 +219,9 @@ def _counts(results: Iterable[CaseResult], rest: Iterable[TableRow]) -> Counter[
 
 def _row_line(row: TableRow) -> str:
     where = f" in {row['folder']}" if row.get("folder") else ""
-    return f"  {row['status']}  {row.get('subject', '')}  {row.get('series', '')}{where}: {row.get('code', '')}: {row.get('message', '')}"
+    title = "  ".join(filter(None, [row["status"], row.get("subject", ""), row.get("series", "")]))
+    return f"{title}{where}: {row.get('code', '')}: {row.get('message', '')}"
 
 
-def _shortened(lines: list[str]) -> list[str]:
-    if len(lines) <= _MOST_LINES:
-        return lines
-    return [*lines[:_MOST_LINES], f"  ... and {len(lines) - _MOST_LINES} more"]
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -58,14 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run_command(given: list[str]) -> int:
     """Run the command that was typed, and return its exit code."""
-    options = _parser().parse_args(given)
+    options, unknown = _parser().parse_known_args(given)
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if any(value == "" or (isinstance(value, list) and "" in value) for value in vars(options).values()):
         # A variable of a script that was not set. An empty path would mean the current folder, and an empty name nothing.
         options.parser.error("an argument is empty")
     try:
         return int(options.run(options, given))
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or "stopped", file=sys.stderr)  # a command may say what is done
         return _INTERRUPTED
     except BrokenPipeError:
         return 0  # The reader of a pipe had enough, which is no failure.
@@ -90,11 +92,10 @@ class _Parser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
         from ..core.findings import Exit
 
         code = Exit.USAGE
-        self.exit(int(code), f"{self.prog}: {message}\nexit {int(code)} ({code.name})\n")
+        self.exit(int(code), f"{self.prog}: {message}\nsee {self.prog} --help\nexit {int(code)} ({code.name})\n")
 
 
 class _Version(argparse.Action):

@@ -107,6 +107,15 @@ def print_json(record: Any) -> None:
     _write(as_text(record))
 
 
+def print_aside(text: Iterable[str]) -> None:
+    """Print lines that may be long on standard error: refusals, and prose where standard output is for something else."""
+    from .text import wrap_line
+
+    columns = measure_width()
+    for line in (line for long in text for line in long.split("\n")):
+        print("\n".join(map(_disarm, wrap_line(line, columns))), file=sys.stderr)
+
+
 def _write(text: str) -> None:
     """Print at once, so that what keeps standard output from being written is known here. Raises CANNOT_WRITE."""
     try:

@@ -24,7 +24,7 @@ from .case import Case, CaseSeries, Place, TableRow
 from .facts import InputFile
 
 SCHEMA = "verimask cohort plan 1"
-_PRIVATE = ".verimask"  # in the output folder: what holds paths and identifiers
+PRIVATE = ".verimask"  # in the output folder: what holds paths and identifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class CohortPlan:
 
 def private_folder(out: Path) -> Path:
     """The folder below the output folder that holds paths and identifiers, and is not to be shared."""
-    return out / _PRIVATE
+    return out / PRIVATE
 
 
 def content_of(case: Case) -> str:

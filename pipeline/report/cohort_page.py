@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 from ..core.extras import require_extra
 from ..core.findings import PipelineError
 from ..core.workers import count_cores
-from .case_files import CaseFiles, find_case_files
 from .case_pictures import CasePictures, MaskFile, draw_case
 from .cohort_table import UNPROVEN, PageCase, TableLine, ml_of, read_cases
 from .file_memory import FileMemory
@@ -28,6 +27,7 @@ from .label_plots import RULE, WIDTH, plot_labels
 from .page import render
 from .pictures import hex_of
 from .ratings import COLUMNS, RATINGS, VALUES, Rating, match_ratings, read_ratings
+from .shown_files import CaseFiles, find_case_files
 
 _REMEMBERED = "files.json"  # beside the kept pictures
 _NO_CUTS = '<script type="application/json" id="cuts">{}</script>'  # no value can be this text: they are all escaped
@@ -48,6 +48,12 @@ _GROUPS = {
     "AMBIGUOUS": "masks that could lie on several images",
     "NO_IMAGE": "masks without an image",
     "INCOMPLETE": "a mask or label is missing",
+    "GONE": "the inputs are not there any more",
+    "NEW": "not made yet",
+    "STALE": "the inputs changed since it was made",
+    "OPTIONS CHANGED": "made with other options",
+    "VERSION CHANGED": "made by another version",
+    "FAILED": "to be made again",
     "DISPUTED": "a witness disagrees",
     "UNCONFIRMED": "nobody confirmed it",
     "WARNING": "with a finding to read",

@@ -16,6 +16,7 @@ from hashlib import sha256 as new_sha256
 from pathlib import Path, PurePosixPath
 
 from ..core.findings import Code, PipelineError, refuse
+from ..core.natural_order import natural_order
 from ..dicom.source_file import sha256
 from .file_memory import FileMemory
 from .record import VERDICTS
@@ -27,7 +28,21 @@ _NEEDED = (
     "subject", "session", "case", "status", "role", "mask", "label", "link", "verdict", "code", "message", "ml",
     "output", "sha256", "key",
 )  # fmt: skip
-_STATUSES = ("REFUSED", "AMBIGUOUS", "NO_IMAGE", "INCOMPLETE", "DONE", "NO_MASK", "LEFT_OUT")  # the odd ones first
+_STATUSES = (
+    "REFUSED",
+    "AMBIGUOUS",
+    "NO_IMAGE",
+    "INCOMPLETE",
+    "GONE",
+    "NEW",
+    "STALE",
+    "OPTIONS CHANGED",
+    "VERSION CHANGED",
+    "FAILED",
+    "DONE",
+    "NO_MASK",
+    "LEFT_OUT",
+)  # the odd ones first
 UNPROVEN = "UNPROVEN"  # an output is gone, or is not the one of the table
 _DIGEST = 16  # hexadecimal digits that tell one state of a case's files from another
 
@@ -114,7 +129,7 @@ def read_cases(out: Path, memory: FileMemory) -> tuple[PageCase, ...]:
         groups.setdefault(_group_of(row, number), []).append(row)
     root = out.resolve()
     cases = (_make_case(root, group, memory) for group in groups.values())
-    return tuple(sorted(cases, key=lambda c: [_natural(part) for part in (*c.name_parts, c.key)]))
+    return tuple(sorted(cases, key=lambda c: [natural_order(part) for part in (*c.name_parts, c.key)]))
 
 
 def read_rows(path: Path) -> list[TableLine]:
@@ -193,12 +208,6 @@ def _locate(root: Path, relative: str) -> Path | None:
         return None
     path = root.joinpath(*parts)
     return path if path.resolve().is_relative_to(root) else None
-
-
-def _natural(text: str) -> list[tuple[int, int, str]]:
-    """A key that sorts P2 before P10."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return [(0, int(p), p) if p.isdecimal() and p.isascii() else (1, 0, p) for p in parts]
 
 
 def _not_a_cohort(path: Path, why: str) -> PipelineError:

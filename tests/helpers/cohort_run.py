@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -59,14 +59,18 @@ class CohortRunner:
         text, _ = process.communicate(timeout=1800)
         return Ended(process.returncode, text, time.monotonic() - begun, self._opened(watch))
 
-    def stop(self, *arguments: str | Path, after: float, by: signal.Signals = signal.SIGKILL) -> Ended:
-        """Run it, and send the whole process group a signal after so many seconds, unless it has ended by then."""
+    def stop(self, *arguments: str | Path, when: Callable[[], object], by: signal.Signals = signal.SIGKILL) -> Ended:
+        """Run it, and send the whole process group a signal when something holds, unless it has ended by then."""
         process, begun = self.start(*arguments), time.monotonic()
-        try:
-            text, _ = process.communicate(timeout=after)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, by)
-            text, _ = process.communicate(timeout=120)
+        while True:
+            try:
+                text, _ = process.communicate(timeout=0.01)
+                break
+            except subprocess.TimeoutExpired:
+                if when():
+                    os.killpg(process.pid, by)
+                    text, _ = process.communicate(timeout=120)
+                    break
         self.end_leftovers()
         return Ended(process.returncode, text, time.monotonic() - begun)
 
@@ -160,6 +164,12 @@ def geometry_bytes(path: Path) -> bytes:
     """The bytes of a NIfTI-1 header that say where its voxels lie: dim, pixdim, units, qform and sform."""
     header = gzip.decompress(path.read_bytes())[:348]
     return header[40:56] + header[76:108] + header[123:124] + header[252:328]
+
+
+def count_logged(out: Path) -> int:
+    """How many cases have ended, in all runs so far."""
+    log = out / PRIVATE / "log.txt"
+    return len(log.read_bytes().splitlines()) if log.exists() else 0
 
 
 def left_in_work(out: Path) -> list[Path]:

@@ -16,7 +16,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.helpers.cohort_run import CohortRunner, difference_of, found_in, left_in_work, stamps_of, tree_of
@@ -69,8 +71,9 @@ class Trial:
         draw, killed, ended = random.Random(15), 0, 0
         out = self.folder / "killed" / "out"
         while killed < kills:
+            end = time.monotonic() + draw.uniform(0.5, seconds / 3)
             stopped = self.runner.stop(
-                self.made.root, "-o", out, "--jobs", self.jobs, *_OPTIONS, after=draw.uniform(0.5, seconds / 3)
+                self.made.root, "-o", out, "--jobs", self.jobs, *_OPTIONS, when=partial(_is_past, end)
             )
             if stopped.code == -signal.SIGKILL:
                 killed += 1
@@ -94,6 +97,10 @@ class Trial:
         self.runner.run("merge", plan)
         self.say(f"{parts} parts give the same tree", difference_of(tree_of(out), self.tree))
         shutil.rmtree(out)
+
+
+def _is_past(end: float) -> bool:
+    return time.monotonic() >= end
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +15,38 @@ from pathlib import Path
 from pipeline.cohort.case import CaseOutput, CaseResult, Place
 from pipeline.core.atomic_file import MARK
 from pipeline.core.findings import Code, refuse
+
+
+def places_of(count: int, a_subject: int = 3) -> list[Place]:
+    """Places of so many cases, some of them of one subject."""
+    return [Place(f"sub-{n // a_subject:02}", "", f"case-{n:03}", alone=False) for n in range(count)]
+
+
+def planned(out: Path, places: Sequence[Place], does: Mapping[int, str] | None = None) -> Path:
+    """A plan of cases that do what is asked of them by number, and else write a file."""
+    lines = []
+    for number, place in enumerate(places):
+        row = {"Place": list(place), "Does": (does or {}).get(number, "")}
+        lines.append(json.dumps({"Key": sha256(json.dumps(row).encode()).hexdigest(), **row}))
+    text = "".join(f"{line}\n" for line in lines)
+    plan = out / ".verimask" / "plans" / f"{sha256(text.encode()).hexdigest()}.jsonl"
+    plan.parent.mkdir(parents=True, exist_ok=True)
+    plan.write_text(text, "utf-8")
+    return plan
+
+
+def made_by(out: Path) -> dict[int, list[int]]:
+    """The processes that began a case, by its number."""
+    by: dict[int, list[int]] = {}
+    for line in (out / "made.log").read_text("utf-8").splitlines():
+        number, process = map(int, line.split())
+        by.setdefault(number, []).append(process)
+    return by
+
+
+def work_left(out: Path) -> list[Path]:
+    """What is left of cases that were being made."""
+    return list((out / ".verimask" / "work" / "run").iterdir())
 
 
 def make(plan: Path, number: int, out: Path) -> CaseResult:
@@ -56,5 +89,3 @@ def _misbehave(does: str, number: int, out: Path) -> None:
         time.sleep(60)
     while does == "wait" and not (out / "go").exists():
         time.sleep(0.01)
-    if does == "sleep":
-        time.sleep(0.3)

@@ -9,10 +9,11 @@ Rules:
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -71,6 +72,11 @@ class Index:
         return changes
 
     @property
+    def root(self) -> str:
+        """The folder that the names in it are relative to."""
+        return str(ast.literal_eval(self._store.meta("root") or "''"))
+
+    @property
     def salt(self) -> bytes:
         """What patient digests are made with; b"" before the first update."""
         return bytes.fromhex(self._store.meta("salt") or "")
@@ -107,10 +113,6 @@ class Index:
         for file, reason in self._store.files("files.reason IS NOT NULL"):
             code, _, message = reason.partition(": ")
             yield file.path, code, message
-
-    def hashes_of(self, paths: Iterable[str]) -> dict[str, str]:
-        """Get the SHA-256 of files, as far as it is known. The bytes are those the file had when it was indexed."""
-        return {path: file.sha256.hex() for path, file in self._store.known_of(paths) if file.sha256 is not None}
 
     def remember_hashes(self, hashes: Mapping[str, str]) -> None:
         """Keep the SHA-256 of files. A file that is not as it was when it was indexed is passed over."""

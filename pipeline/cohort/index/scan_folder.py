@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -36,11 +36,10 @@ _LIST = "bundle.json"
 
 
 class Scanner(NamedTuple):
-    """How folders are scanned. root: folder that names are relative to. salt: of patient digests. looked: called for each file."""
+    """How folders are scanned. root: folder that names are relative to. salt: of patient digests."""
 
     root: str
     salt: bytes
-    looked: Callable[[], None]
 
     def folder(self, listing: Listing, archives: Iterable[str] = ()) -> tuple[ScannedFolder, list[str]]:
         """Scan the files directly in a folder.
@@ -57,7 +56,7 @@ class Scanner(NamedTuple):
         known = set(archives)
         plain = {os.path.join(listing.folder, e.name) if e.name else listing.folder: e for e in listing.entries}
         files = [FoundFile(Path(p), e.why_unread) for p, e in plain.items() if p not in known and not e.is_link]
-        found, more = scan_files(files, lambda done: self.looked())
+        found, more = scan_files(files)
         every = sorted({*known, *map(str, more)})
         rows, series = self._rows(found, listing.folder, {path: (e.size, e.mtime_ns) for path, e in plain.items()})
         rows += [_link_row(entry) for entry in listing.entries if entry.is_link]
@@ -72,7 +71,7 @@ class Scanner(NamedTuple):
             return str(error)
         except OSError as error:
             return f"{Code.FILE_UNREAD.name}: “{entry.name}” could not be read: {error.strerror}"
-        found, _ = scan_files(members, lambda done: self.looked(), members=True)
+        found, _ = scan_files(members, members=True)
         if not found.series:
             return f"{Code.FILE_LEFT_OUT.name}: {entry.name} was left out: a ZIP archive without a DICOM file"
         states = {str(member.path): (_size(member.path), entry.mtime_ns) for member in members}
@@ -81,7 +80,7 @@ class Scanner(NamedTuple):
 
     def together(self, key: str, files: Sequence[str]) -> SeriesRow | None:
         """Find the facts of a series from all its files, which lie in several folders; None where they are no such series."""
-        found, _ = scan_files([FoundFile(Path(path)) for path in files], lambda done: None)
+        found, _ = scan_files([FoundFile(Path(path)) for path in files])
         for series in _by_patient(found):
             identity = identity_of(series.headers)
             if self._key(series, identity) == key:
@@ -136,7 +135,6 @@ class Scanner(NamedTuple):
         )
         rows = [FileRow(e.name, e.size, e.mtime_ns, key) for e in members]
         for entry in listing.entries:
-            self.looked()
             if entry.is_link:
                 rows.append(_link_row(entry))
             elif entry.why_unread:

@@ -33,13 +33,12 @@ RETRY = b"retry"
 
 
 class Changes(NamedTuple):
-    """How many files an update found new, changed, gone and unchanged; and how many were opened."""
+    """How many files an update found new, changed, gone and unchanged."""
 
     new: int = 0
     changed: int = 0
     gone: int = 0
     unchanged: int = 0
-    opened: int = 0
 
 
 class _Difference(NamedTuple):
@@ -74,7 +73,7 @@ class Update:
         self._counts: Counter[str] = Counter()
         self._seen: set[int] = set()
         root = root_of(inputs)
-        self._scanner = Scanner(root, bytes.fromhex(_salt(store)), self._opened)
+        self._scanner = Scanner(root, bytes.fromhex(_salt(store)))
         made_by = f"{__version__} {root!r}"
         if store.meta("made by") != made_by:
             store.clear_inputs()
@@ -86,7 +85,7 @@ class Update:
         for listing in walk(self._inputs, self._skipped):
             self._look(listing)
             self._store.commit(if_due=True)
-            self._progress("indexing", self._counts.total() - self._counts["opened"], 0)
+            self._progress("indexing", self._counts.total(), 0)
         for number in self._store.folder_numbers():
             if number not in self._seen:
                 self._counts["gone"] += self._store.drop_folder(number)
@@ -94,9 +93,6 @@ class Update:
         self._settle()
         self._store.commit()
         return Changes(**self._counts)
-
-    def _opened(self) -> None:
-        self._counts["opened"] += 1
 
     def _look(self, listing: Listing) -> None:
         """Compare a folder with what is known of it, and scan it where it differs."""

@@ -61,11 +61,6 @@ class LabelledCase:
     masks: tuple[CaseMask, ...]
     findings: tuple[Finding, ...]
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether nothing lacks, as far as is known before the voxels are written."""
-        return not any(finding.code in INCOMPLETE_CODES for finding in self.findings)
-
 
 def apply(products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str] = str) -> LabelledCase:
     """Make one label map of the masks of a case.

@@ -38,13 +38,16 @@ _OVERLAPS: dict[str, OverlapRule] = {"order": "order", "refuse": "refuse", "regi
 _COLOUR = re.compile("#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", re.IGNORECASE)
 
 
-def read_label_map(path: Path) -> LabelMap:
-    """Read a file. Raises PipelineError NO_SUCH_INPUT where it cannot be read, BAD_LABELS as `parse_label_map`."""
-    return parse_label_map(read_label_text(path), path.name)
-
-
 def read_label_text(path: Path) -> str:
-    """Read the text of a file, unchecked. Raises PipelineError NO_SUCH_INPUT, and BAD_LABELS where it is no text."""
+    """Read the text of labels.toml, for `CohortOptions.labels`; what it says is not checked.
+
+    Args:
+        path: of the file.
+
+    Returns: its text.
+
+    Raises: PipelineError NO_SUCH_INPUT where it cannot be read, BAD_LABELS where it is no UTF-8.
+    """
     try:
         return read_text(path)
     except OSError as error:
@@ -56,7 +59,16 @@ def read_label_text(path: Path) -> str:
 
 
 def parse_label_map(text: str, file: str = "labels.toml") -> LabelMap:
-    """Read the text of a file. file: its name, for messages. Raises PipelineError BAD_LABELS for all that is wrong in it."""
+    """Read what labels.toml says, and check it.
+
+    Args:
+        text: of the file, as `read_label_text` gives it.
+        file: its name, for messages.
+
+    Returns: the label map, with the SHA-256 of the text.
+
+    Raises: PipelineError BAD_LABELS for the first thing that is wrong in it.
+    """
     try:
         given = parse_toml(text)
     except ValueError as error:

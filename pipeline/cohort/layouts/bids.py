@@ -19,6 +19,7 @@ from ...conversion.file_names import safe
 from ...core.plain_text import escape_bytes
 from ...core.version import __version__
 from ..case import CaseResult, Place
+from ..plan import PRIVATE
 from .contrasts import suffix_of
 from .distinct_names import distinct_places, numbered_names
 from .label_names import dseg_tsv_of_case
@@ -27,7 +28,7 @@ from .layout import CaseImage, LayoutSettings
 _VERSION = "1.11.1"  # of the specification
 _DERIVATIVE = "derivatives/verimask"
 _FOLDERS = {"MR": "anat", "PT": "pet"}
-_NOT_BIDS = ("cohort.*", ".verimask")
+_NOT_BIDS = ("cohort.*", PRIVATE)
 # What holds of every mask, by the inheritance principle; each record adds what is true of its own.
 _SIDECAR = {"Description": "Drawn on the image of the same name, and on its voxel grid", "SpatialReference": "orig"}
 _README = """# {name}

@@ -19,6 +19,7 @@ from ..plan import private_folder
 
 TREE = "tree"  # the folder of a case that mirrors the output folder
 RESULT = "result.json"
+_WORK = "work"
 
 
 def done_folder(out: Path, key: str) -> Path:
@@ -28,7 +29,19 @@ def done_folder(out: Path, key: str) -> Path:
 
 def work_folder(out: Path, scope: str) -> Path:
     """Where cases are made by one who is called so."""
-    return private_folder(out) / "work" / scope
+    return private_folder(out) / _WORK / scope
+
+
+def remove_work(out: Path, mark: str) -> None:
+    """Remove what a process that is no more was writing, and nothing of others.
+
+    Args:
+        out: the output folder.
+        mark: the MARK of that process, with which its folders begin; "" where it died before it named it.
+    """
+    if mark:  # without it every name would fit, those of others too
+        for folder in (private_folder(out) / _WORK).glob(f"*/{mark}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep_result(result: CaseResult, work: Path, done: Path) -> CaseResult:

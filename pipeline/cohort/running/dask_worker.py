@@ -27,7 +27,7 @@ from ...core.team_worker import RESULT
 from ...core.version import __version__
 from ...dicom.source_file import open_source
 from ..case import CaseResult
-from .work_left import remove_work
+from ..making.case_folder import remove_work
 
 _PATIENCE_S = 4.0  # for a process to clear up and end by itself
 

@@ -20,7 +20,7 @@ from ...core.findings import Code, PipelineError, refuse
 from ...core.team import Member, ProcessEnd, Team, pickled
 from ...core.team_worker import DONE
 from ..case import CaseResult, Place
-from .work_left import remove_work
+from ..making.case_folder import remove_work
 
 MakeCase = Callable[[Path, int, Path], CaseResult]  # of the plan, the number of a case in it, and the output folder
 CasePlaces = Mapping[int, Place] | Sequence[Place]  # where cases of the plan belong, by number

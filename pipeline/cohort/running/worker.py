@@ -13,7 +13,7 @@ from typing import Any
 from ...core.team_worker import DONE, RESULT, Answers, Inbox, serve
 from ...core.unexpected import as_refusal
 from ...core.workers import share_cores
-from .work_left import remove_work
+from ..making.case_folder import remove_work
 
 
 def _work(first: Any, inbox: Inbox, answers: Answers) -> None:

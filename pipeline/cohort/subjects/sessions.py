@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from ...conversion.file_names import safe
 from ...core.findings import Code, Finding, PipelineError, refuse
+from ...core.natural_order import natural_order
 from ..facts import SeriesFacts
 from ..privacy import identifies
-from .subject_groups import above_level, folder_at, folder_level, natural
+from .subject_groups import above_level, folder_at, folder_level
 from .unique_names import first_free, folded
 
 
@@ -52,18 +53,12 @@ def name_sessions(
 
     Raises: PipelineError BAD_OPTION for a rule that is none, SUBJECT_NAME where a name would hold an identifier.
     """
-    level = folder_level(rules.rule, "--session")
-    if level is None and rules.rule not in ("", "study"):
-        words = f"--session {rules.rule} is no rule"
-        raise refuse(Code.BAD_OPTION, words, "Give study or folder:N, or leave it out.", where=("--session",))
-    named = sorted((f for f in facts if f.key in subjects), key=lambda fact: (natural(fact.folder), fact.key))
+    level = _level(rules.rule)
+    named = sorted((f for f in facts if f.key in subjects), key=lambda fact: (natural_order(fact.folder), fact.key))
     names: dict[str, str] = {}
     refused: dict[str, Finding] = {}
     kept = dict(known)
-    taken: defaultdict[str, set[str]] = defaultdict(set)
-    for key, name in known.items():
-        if key.startswith(f"session {rules.rule} "):
-            taken[key.split(" ")[2]].add(folded(name))
+    taken = _taken(rules.rule, known)
     imaged = {(subjects[fact.key], fact.study_uid) for fact in named if fact.role == "image"}
     for fact in named:
         subject = subjects[fact.key]
@@ -80,6 +75,24 @@ def name_sessions(
             names[fact.key] = kept[key]
     _check(named, names, rules)
     return SessionNames(names, refused, kept)
+
+
+def _level(rule: str) -> int | None:
+    """The level of the folders that sessions are named by; None where they are not."""
+    level = folder_level(rule, "--session")
+    if level is None and rule not in ("", "study"):
+        words = f"--session {rule} is no rule"
+        raise refuse(Code.BAD_OPTION, words, "Give study or folder:N, or leave it out.", where=("--session",))
+    return level
+
+
+def _taken(rule: str, known: Mapping[str, str]) -> defaultdict[str, set[str]]:
+    """The folded names that a rule has given before, by subject."""
+    taken: defaultdict[str, set[str]] = defaultdict(set)
+    for key, name in known.items():
+        if key.startswith(f"session {rule} "):
+            taken[key.split(" ")[2]].add(folded(name))
+    return taken
 
 
 def _labels(what: str, level: int | None) -> Iterable[str]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ...core.findings import Code, Finding, Severity, refuse
+from ...core.natural_order import natural_order
 from ..facts import SeriesFacts
 from .owners import Owner, folders_without_tie, owners_of
 
@@ -59,11 +60,6 @@ def folder_at(folder: str, level: int) -> str | None:
     """The path of the folder at a level below the input that a folder is or lies in; None where it lies above that."""
     parts = [part for part in folder.split("/") if part not in ("", ".")]
     return "/".join(parts[:level]) if len(parts) >= level else None
-
-
-def natural(text: str) -> tuple[tuple[int, str], ...]:
-    """A key to sort by: numbers in a text by their value."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part)
 
 
 def group_by_patient(facts: Sequence[SeriesFacts]) -> tuple[list[SubjectGroup], int | None]:
@@ -208,10 +204,10 @@ def _identity(fact: SeriesFacts, owner: Owner | None, level: int | None, patient
 def _sorted(groups: dict[str, list[SeriesFacts]], level: int | None) -> list[SubjectGroup]:
     made = []
     for identity, members in groups.items():
-        members.sort(key=lambda fact: (natural(fact.folder), fact.key))
+        members.sort(key=lambda fact: (natural_order(fact.folder), fact.key))
         own = {folder_at(member.folder, level) or "" for member in members} - {""} if level else set()
         made.append(SubjectGroup(identity, min(own, default=""), tuple(members)))
-    return sorted(made, key=lambda group: (natural(group.members[0].folder), group.identity))
+    return sorted(made, key=lambda group: (natural_order(group.members[0].folder), group.identity))
 
 
 def _mixed(fact: SeriesFacts, level: int, patients: int) -> Finding:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
 from ...conversion.file_names import safe
-from ...core.findings import Code, refuse
+from ...core.findings import Code, PipelineError, refuse
 from ..privacy import identifies
 from .subject_groups import SubjectGroup
 from .unique_names import folded
@@ -52,20 +52,25 @@ def labels_of(
     every = {folded(safe(text)) for text in identifiers}
     identifying = [] if public else [group for group in groups if _is_identifying(_own_name(group), group, every)]
     if rule and identifying:
-        raise refuse(
-            Code.SUBJECT_NAME,
-            f"--subject {rule}: the names of {len(identifying)} of {len(groups)} folders hold an identifier of a patient",
-            "Leave --subject out to have subjects numbered, take --subject hash, or name them in the column subject of the "
-            "table. Are identifiers here pseudonyms already? Then say so with --public-ids.",
-            where=tuple(group.members[0].key for group in identifying[:5]),
-            measured=len(identifying),
-            limit=0,
-            unit="folders",
-        )
+        raise _identifying(rule, identifying, len(groups))
     if rule or (groups and not identifying and all(folded(safe(_own_name(group))) for group in groups)):
         return lambda group: _folders(group, every, public=public)
     numbers = _numbers(every, given, len(groups))
     return lambda group: numbers
+
+
+def _identifying(rule: str, identifying: Sequence[SubjectGroup], groups: int) -> PipelineError:
+    """Refuse names of folders that hold identifiers. groups: how many there are."""
+    return refuse(
+        Code.SUBJECT_NAME,
+        f"--subject {rule}: the names of {len(identifying)} of {groups} folders hold an identifier of a patient",
+        "Leave --subject out to have subjects numbered, take --subject hash, or name them in the column subject of the "
+        "table. Are identifiers here pseudonyms already? Then say so with --public-ids.",
+        where=tuple(group.members[0].key for group in identifying[:5]),
+        measured=len(identifying),
+        limit=0,
+        unit="folders",
+    )
 
 
 def _is_identifying(name: str, group: SubjectGroup, every: set[str]) -> bool:

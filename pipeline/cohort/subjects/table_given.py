@@ -62,15 +62,19 @@ def read_table(path: Path, facts: Sequence[SeriesFacts]) -> TableGiven:
 
     Raises: PipelineError NO_SUCH_INPUT where it cannot be read, BAD_TABLE where it cannot be followed.
     """
+    return _Reader(path.name, {fact.key: fact for fact in facts}).read(read_table_text(path))
+
+
+def read_table_text(path: Path) -> str:
+    """Read the text of a table, unchecked. Raises PipelineError NO_SUCH_INPUT, and BAD_TABLE where it is no text."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         words = f"the table {escape_controls(path.name)} cannot be read: {error.strerror}"
         raise refuse(Code.NO_SUCH_INPUT, words, "Check the path.", where=(path.name,)) from error
     except UnicodeDecodeError as error:
         words = f"the table {escape_controls(path.name)} is no text in UTF-8"
         raise refuse(Code.BAD_TABLE, words, "Save it as text with tabs, in UTF-8.", where=(path.name,)) from error
-    return _Reader(path.name, {fact.key: fact for fact in facts}).read(text)
 
 
 class _Reader(NamedTuple):
@@ -103,6 +107,8 @@ class _Reader(NamedTuple):
             values = {name: cell.strip() for name, cell in zip(columns, row, strict=False)}
             key = values.get("key", "")
             settling = [(name, values[name]) for name in _SETTLING if values.get(name)]
+            if values.get("status") == "GONE":  # of cohort.tsv: what the case was made of is not there any more
+                continue
             if settling and key not in self.facts:
                 words = f"no series here has the key “{escape_controls(key)}”" if key else "there is no key"
                 raise self._refused(rows.line_num, "key", words, "Keys are in the column key of cohort.tsv.")

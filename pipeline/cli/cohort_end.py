@@ -1,0 +1,126 @@
+"""Begin and end a run of `verimask cohort`: what it needs is asked for first, and what came of it is printed and drawn last.
+
+Rules:
+- What is not wholly in the data set is listed once, at the end; a case that had a line before is not listed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import cohort_text, output
+
+if TYPE_CHECKING:
+    from ..cohort.case import CaseResult
+    from ..cohort.plan import CohortPlan
+    from ..cohort.running.run import CohortRun
+
+_PAGE = "cohort.html"
+
+
+def check_before(options: argparse.Namespace, out: Path | None) -> None:
+    """Ask before work starts for what its end needs: packages of extras, and ratings that can be read.
+
+    Args:
+        options: as typed.
+        out: the output folder, where a page will be written in it.
+
+    Raises: PipelineError for what is not there, BAD_RATINGS.
+    """
+    from ..core.extras import require_extra
+
+    if options.dask:
+        output.refuse_idle(options, only=["jobs"], why="with --dask the workers of the cluster make the cases")
+        from ..cohort.running.dask_run import require_cluster
+
+        require_extra("cluster")
+        require_cluster(options.dask)
+    if not options.no_page:
+        require_extra("report")
+        from ..report.ratings import RATINGS, read_ratings
+
+        if out is not None and (out / RATINGS).exists():
+            read_ratings(out / RATINGS)
+
+
+def print_case(result: CaseResult, options: argparse.Namespace) -> None:
+    """Print the line of a case; where --quiet is given, on standard error, if it is not wholly in the data set."""
+    if options.json:
+        return
+    if not options.quiet:
+        output.print_prose([cohort_text.describe_case(result)], options)
+    elif cohort_text.is_odd(result):
+        output.print_aside([cohort_text.describe_case(result)])
+
+
+@contextmanager
+def resumable(clock: cohort_text.Clock, progress: output.ProgressLine) -> Iterator[None]:
+    """Work that the same command takes up again: where Ctrl-C ends it, one line says what is done, and that."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress.clear()
+        raise KeyboardInterrupt(clock.describe_stop()) from None
+
+
+def end_run(
+    run: CohortRun,
+    plan: CohortPlan,
+    out: Path,
+    options: argparse.Namespace,
+    *,
+    is_finished: bool = False,
+    shown: Collection[str] = (),
+) -> int:
+    """Write the page, and say what there is now.
+
+    Args:
+        run: that has ended.
+        plan: of it.
+        out: the output folder.
+        options: as typed.
+        is_finished: whether nothing has changed.
+        shown: keys of the cases that had a line.
+
+    Returns: the exit code.
+    """
+    page = out / _PAGE if is_finished and _page_is_last(out, options) else _write_page(out, options)
+    results = run.results()
+    if options.json:
+        output.print_json(cohort_text.summary_as_json(results, plan))
+    elif options.quiet:
+        output.print_aside(cohort_text.describe_odd(results, plan.rest, shown=shown))
+    else:
+        output.print_prose(cohort_text.describe_end(results, plan, out, page, shown=shown), options)
+    return cohort_text.exit_of(results, plan)
+
+
+def _write_page(out: Path, options: argparse.Namespace) -> Path | None:
+    """Write the page over all cases, unless it is not wanted."""
+    if options.no_page:
+        return None
+    from ..cohort.plan import private_folder
+    from ..conversion.page_file import write_page
+    from ..report.cohort_page import make_cohort_page
+
+    page = out / _PAGE
+    progress = output.ProgressLine(options)
+    thumbnails = private_folder(out) / "thumbnails"
+    write_page(page, make_cohort_page(out, thumbnails=thumbnails, progress=partial(progress, "drawing pictures")))
+    progress.clear()
+    return page
+
+
+def _page_is_last(out: Path, options: argparse.Namespace) -> bool:
+    """Whether the page was written after all that it is made of."""
+    made_of = [path for path in (out / "cohort.tsv", out / "ratings.tsv") if path.exists()]
+    try:
+        written = (out / _PAGE).stat().st_mtime_ns
+    except OSError:
+        return False
+    return not options.no_page and all(path.stat().st_mtime_ns <= written for path in made_of)
