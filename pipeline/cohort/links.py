@@ -116,7 +116,8 @@ class _Images:
                 values = (image.patient, image.uid, image.study_uid, image.frame_of_reference_uid)
                 for table, value in zip(tables, values, strict=True):
                     table[value].append(image)
-        return cls(*tables, subjects)
+        patients, uids, studies, frames = tables
+        return cls(patients, uids, studies, frames, subjects)
 
     def near(self, mask: SeriesFacts) -> list[SeriesFacts]:
         """Images of any patient that share a UID with a mask."""

@@ -3,8 +3,11 @@
 Rules:
 - An identifier is found regardless of case and accents, and of underscores, carets, hyphens, commas and spaces in it: STS_008
   is STS-008 and sts008 too. Whatever else is written in another way (a nickname, a number with other zeros) is not found.
-- Fewer than three letters and digits are not searched for: they stand in every other number, and a text without them says
-  nothing. Three and four are found where no letter or digit goes on around them, more of them everywhere.
+- Three and four letters and digits are found where no letter or digit goes on around them, more of them everywhere.
+- One and two are found where they are a whole component of a path, or stand between its ends, hyphens and underscores: 42 in
+  a/42/CT and pat_42-b. They stay everywhere else, as in “Lung 42”, CT42 and 42.dcm: they are in every other number. They stay
+  in the paths of our own files too (`Output`), which are made of clean names and of numbers of our own.
+- What names two patients is replaced by a word that is neither's: `NEUTRAL`.
 - UIDs and digests in a text are left as they are, unless the whole of one is an identifier. JSON numbers are no texts.
 """
 
@@ -13,15 +16,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 from .facts import SeriesFacts
 
-_FEWEST = 3  # letters and digits of an identifier
+NEUTRAL = "patient"
+_FEWEST = 3  # letters and digits of an identifier that is searched for within texts
 _FEW = 32  # identifiers that are looked for one by one
 _FREE = 5  # letters and digits from which an identifier is found within a word
+_COMPONENT, _WORD = re.compile(r"[^/\\]+"), re.compile(r"[^/\\_-]+")
+_OUR_PATHS = frozenset(["Output"])
 _SEPARATORS = re.compile(r"[\s_^,-]+")
 _KEPT = re.compile(r"(?<![0-9A-Za-z.])(?:[0-2](?:\.\d+){4,}|[0-9a-f]{40}|[0-9a-f]{64})(?![0-9A-Za-z])")
 # Members of a record whose texts are words of our own, as its schema lists them: a patient called Mask changes none.
@@ -57,39 +63,54 @@ class Cleaner:
     def __init__(self, identifiers: Mapping[str, str]) -> None:
         """identifiers: what names a patient, each with the name of the subject that replaces it."""
         found: dict[str, _Identifier] = {}
+        self._short: dict[str, str] = {}
         for text, name in identifiers.items():
             for part, whole in _forms(text):
                 made = _identifier(part, name)
-                if made is not None and (whole or made.text not in found):
-                    found[made.text] = made
-        self._by_start: dict[str, list[_Identifier]] = defaultdict(list)
-        for entry in sorted(found.values(), key=lambda entry: (-len(entry.text), entry.text)):
-            self._by_start[entry.text[:_FEWEST]].append(entry)
+                if made is not None:
+                    known = found.get(made.text)
+                    if known is not None and known.name != name:
+                        found[made.text] = known._replace(name=NEUTRAL)
+                    elif known is None or whole:
+                        found[made.text] = made
+                elif whole and (short := plain(text)):
+                    self._short[short] = name if self._short.get(short, name) == name else NEUTRAL
+        lengths: dict[str, set[int]] = defaultdict(set)
+        for text in found:
+            lengths[text[:_FEWEST]].add(len(text))
+        self._found = found
+        self._by_start = {start: sorted(own, reverse=True) for start, own in lengths.items()}
         self._few = tuple(found) if len(found) <= _FEW else ()
 
     def clean(self, text: str) -> str:
         """Replace every identifier in a text."""
-        if not self._by_start:
-            return text
+        return self._clean(text, self._short)
+
+    def _clean(self, text: str, short: Mapping[str, str]) -> str:
         parts, done = [], 0
-        for start, end, name in self._places(text):
+        for start, end, name in self._places(text, short):
             parts += [text[done:start], name]
             done = end
         return "".join([*parts, text[done:]])
 
     def finds(self, text: str) -> bool:
         """Whether a text holds an identifier."""
-        return bool(self._by_start) and bool(self._places(text))
+        return bool(self._places(text, self._short))
 
     def clean_record(self, value: Any) -> Any:
         """Clean every text in a record, however deep; names of members, words of our own, UIDs, digests and numbers stay."""
         if isinstance(value, str):
             return self.clean(value)
         if isinstance(value, Mapping):
-            return {key: entry if key in OWN_WORDS else self.clean_record(entry) for key, entry in value.items()}
+            return {key: self._clean_member(key, entry) for key, entry in value.items()}
         if isinstance(value, list | tuple):
             return [self.clean_record(entry) for entry in value]
         return value
+
+    def _clean_member(self, key: str, value: Any) -> Any:
+        if key in OWN_WORDS:
+            return value
+        return self._clean(value, {}) if key in _OUR_PATHS and isinstance(value, str) else self.clean_record(value)
 
     def _may_hold(self, stream: str) -> bool:
         """Whether a folded text may hold an identifier: nearly every text does not, and is soon done with."""
@@ -97,8 +118,16 @@ class Cleaner:
             return any(text in stream for text in self._few)
         return any(stream[at : at + _FEWEST] in self._by_start for at in range(len(stream) - _FEWEST + 1))
 
-    def _places(self, text: str) -> list[tuple[int, int, str]]:
-        """Where identifiers begin and end in a text, in order and apart, with what replaces each."""
+    def _places(self, text: str, short: Mapping[str, str]) -> list[tuple[int, int, str]]:
+        """Where identifiers begin and end in a text, in order and apart, with what replaces each. short: those of few signs."""
+        places = self._long_places(text) if self._by_start else []
+        for start, end, name in _short_places(text, short) if short else ():
+            if all(end <= first or start >= last for first, last, _ in places):
+                places.append((start, end, name))
+        return sorted(places)
+
+    def _long_places(self, text: str) -> list[tuple[int, int, str]]:
+        """Where identifiers begin and end that are searched for within texts."""
         if not self._may_hold(plain(text)):
             return []
         kept = [(found.start(), found.end()) for found in _KEPT.finditer(text)]
@@ -107,8 +136,9 @@ class Cleaner:
         places: list[tuple[int, int, str]] = []
         at = 0
         while at <= len(stream) - _FEWEST:
-            entries = self._by_start.get(stream[at : at + _FEWEST], ())
-            entry = next((entry for entry in entries if _stands(entry, stream, signs, at)), None)
+            lengths = self._by_start.get(stream[at : at + _FEWEST], ())
+            entries = (self._found.get(stream[at : at + length]) for length in lengths)
+            entry = next((entry for entry in entries if entry and _stands(entry, stream, signs, at)), None)
             if entry is None:
                 at += 1
                 continue
@@ -138,8 +168,38 @@ def identifies(text: str, identifiers: Iterable[str]) -> bool:
     if own and any(own == plain(name) for name in names):
         return True
     parts = ((name, plain(part)) for name in names for part, _ in _forms(name))
-    near = {name for name, part in parts if len(part) >= _FEWEST and part in own}
+    near = {name for name, part in parts if part and part in own}
     return bool(near) and Cleaner(dict.fromkeys(near, "")).finds(text)
+
+
+def cohort_cleaner(facts: Iterable[SeriesFacts], subjects: Mapping[str, tuple[str, str]]) -> Cleaner:
+    """Make what cleans texts that may name any patient of a cohort. It is made once, and cleans as fast as that of one patient.
+
+    Args:
+        facts: every series of the cohort.
+        subjects: subject and session by key of a series; a series without one counts as unnamed.
+
+    Returns: the cleaner. It replaces what names several subjects, or none, by `NEUTRAL`.
+    """
+    names: dict[str, str] = {}
+    for fact in facts:
+        subject = subjects.get(fact.key, ("", ""))[0] or NEUTRAL
+        for text in fact.identifiers:
+            names[text] = subject if names.get(text, subject) == subject else NEUTRAL
+    return Cleaner(names)
+
+
+def _short_places(text: str, short: Mapping[str, str]) -> Iterator[tuple[int, int, str]]:
+    """Where identifiers of one or two signs are a whole component of a path, or a word between hyphens and underscores."""
+    for component in _COMPONENT.finditer(text):
+        whole = short.get(plain(component[0]))
+        if whole is not None:
+            yield component.start(), component.end(), whole
+            continue
+        for word in _WORD.finditer(text, component.start(), component.end()):
+            name = short.get(plain(word[0]))
+            if name is not None:
+                yield word.start(), word.end(), name
 
 
 def plain(text: str) -> str:
@@ -168,10 +228,8 @@ def _identifier(text: str, name: str) -> _Identifier | None:
 
 
 def _stands(entry: _Identifier, stream: str, signs: list[_Sign], at: int) -> bool:
-    """Whether an identifier stands at a place of a text: separators only where it has them, and nothing around a short one."""
+    """Whether an identifier that a text has at a place stands there: separated only where it is, and a short one alone."""
     end = at + len(entry.text)
-    if not stream.startswith(entry.text, at):
-        return False
     if any(not signs[n].joined and n - at not in entry.breaks for n in range(at + 1, end)):
         return False
     if len(entry.text) >= _FREE:

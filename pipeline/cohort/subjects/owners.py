@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..facts import SeriesFacts
@@ -55,16 +55,14 @@ def owners_of(facts: Sequence[SeriesFacts]) -> dict[str, Owner | None]:
     return owners
 
 
-def folders_without_tie(
-    facts: Iterable[SeriesFacts], folder_of: Callable[[SeriesFacts], str | None]
-) -> dict[str, list[str]]:
+def folders_without_tie(facts: Iterable[SeriesFacts], folders: Mapping[str, str | None]) -> dict[str, list[str]]:
     """Find patients of several studies whose folders have nothing in common but the Patient ID.
 
     Folders are tied by a study, a Frame of Reference, a series that one refers to, and by the Patient's Name (0010,0010).
 
     Args:
         facts: every series of the cohort.
-        folder_of: the folder that a series counts to; None for none.
+        folders: that each series counts to, by its key; None for none.
 
     Returns: by patient their folders, sorted, where they fall apart.
     """
@@ -72,7 +70,7 @@ def folders_without_tie(
     names: dict[str, set[str]] = {}
     studies: defaultdict[str, set[str]] = defaultdict(set)
     for fact in facts:
-        folder = folder_of(fact)
+        folder = folders[fact.key]
         if fact.patient and folder is not None and fact.role != "other":
             uids = {fact.study_uid, fact.frame_of_reference_uid, fact.uid, *fact.series_uids}
             ties[fact.patient][folder] |= uids - {""}
@@ -80,11 +78,11 @@ def folders_without_tie(
             own = {plain(text) for text in fact.identifiers}
             names[fact.patient] = names.get(fact.patient, own) & own
     return {
-        patient: sorted(folders)
-        for patient, folders in ties.items()
+        patient: sorted(own)
+        for patient, own in ties.items()
         if len(studies[patient]) > 1
         and len(names[patient]) < 2  # one of the texts is the Patient ID
-        and not _are_tied(list(folders.values()))
+        and not _are_tied(list(own.values()))
     }
 
 

@@ -109,7 +109,7 @@ def group_by_folder(facts: Sequence[SeriesFacts], level: int) -> tuple[list[Subj
     return _sorted(groups, level), refused
 
 
-def parting_level(facts: Iterable[SeriesFacts], owners: Mapping[str, Owner]) -> int | None:
+def parting_level(facts: Iterable[SeriesFacts], owners: Mapping[str, Owner | None]) -> int | None:
     """Find the first level at which every folder is of one patient and every patient in one folder; None for none.
 
     Args:
@@ -145,7 +145,7 @@ def folders_of_one_id(facts: Sequence[SeriesFacts]) -> dict[str, list[str]]:
             if fact.patient and folder is not None:
                 patients[folder].add(fact.patient)
         if all(len(own) == 1 for own in patients.values()):
-            return folders_without_tie(facts, lambda fact: folder_at(fact.folder, level))
+            return folders_without_tie(facts, {fact.key: folder_at(fact.folder, level) for fact in facts})
     return {}
 
 
@@ -167,7 +167,9 @@ def above_level(fact: SeriesFacts, option: str, level: int) -> Finding:
     )
 
 
-def _is_one_to_one(series: Sequence[SeriesFacts], folders: Sequence[str | None], owners: Mapping[str, Owner]) -> bool:
+def _is_one_to_one(
+    series: Sequence[SeriesFacts], folders: Sequence[str | None], owners: Mapping[str, Owner | None]
+) -> bool:
     """Whether no folder has two patients, or studies of none with images; and no owner has two folders."""
     owner_of: dict[str | None, Owner] = {}
     folder_of: dict[Owner, str | None] = {}

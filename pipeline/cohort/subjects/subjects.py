@@ -192,7 +192,10 @@ def _without_patient(groups: Iterable[SubjectGroup]) -> Iterator[Finding]:
         yield _warning(words, tuple(group.members[0].key for group in folders[:5]))
     series = [member.key for group in groups if group.identity.startswith("study:") for member in group.members]
     if series:
-        words = f"{len(series)} series have neither a Patient ID (0010,0020) other than such as ANON nor a folder of their own; each study was taken for a subject"
+        words = (
+            f"{len(series)} series have neither a Patient ID (0010,0020), or one such as ANON, nor a folder of their own; "
+            "each study was taken for a subject"
+        )
         yield _warning(words, tuple(series[:5]))
 
 
