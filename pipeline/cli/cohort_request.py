@@ -120,12 +120,13 @@ def _read_salt(options: argparse.Namespace) -> bytes:
 def _cohort_options(options: argparse.Namespace) -> CohortOptions:
     from dataclasses import fields
 
-    from ..cohort.labels.label_map_file import read_label_map, read_label_text
+    from ..cohort.labels.label_map_file import parse_label_map, read_label_text
     from ..cohort.plan import CohortOptions
     from ..core.policy import Policy
 
     if options.labels:
-        read_label_map(Path(options.labels))  # a refusal names the file
+        labels = Path(options.labels)
+        parse_label_map(read_label_text(labels), labels.name)  # a refusal names the file
     names = {field.name for field in fields(Policy)} - {"write"}
     policy = Policy(**{name: value for name, value in vars(options).items() if name in names})
     return CohortOptions(

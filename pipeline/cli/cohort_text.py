@@ -145,7 +145,10 @@ def describe_others(rest: Iterable[TableRow]) -> list[str]:
             "image without a mask (--images all writes it)",
             "images without a mask (--images all writes them)",
         ),
-        "LEFT_OUT": ("series left out: no image or mask, or no channel", "series left out: no image or mask, or no channel"),
+        "LEFT_OUT": (
+            "series left out: no image or mask, or no channel",
+            "series left out: no image or mask, or no channel",
+        ),
     }
     return [f"{count} {words.get(status, (status, status))[count > 1]}" for status, count in sorted(counts.items())]
 

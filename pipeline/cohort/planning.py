@@ -136,7 +136,7 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
     index.set_meta(_NAMES, json.dumps(names.known, sort_keys=True))
     subjects = {key: names.places.get(key, ("", "")) for key in facts}
     named = [one for one in series if one.key not in names.refused]
-    links = link(named, index.holds, given.images)
+    links = link(named, index.holds, given.images, {key: place[0] for key, place in subjects.items()})
     known = Known(
         facts,
         links,

@@ -152,11 +152,6 @@ class Cleaner:
         return places
 
 
-def cohort_cleaner(facts: Iterable[SeriesFacts], subjects: Mapping[str, tuple[str, str]]) -> Cleaner:
-    """Make one cleaner of all patients. subjects: subject and session of each series, by key."""
-    return Cleaner({text: subjects.get(one.key, ("", ""))[0] for one in facts for text in one.identifiers})
-
-
 def identifies(text: str, identifiers: Iterable[str]) -> bool:
     """Whether a text is to be taken for one of these identifiers, however short, or holds one.
 
