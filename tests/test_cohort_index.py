@@ -27,6 +27,7 @@ from pydicom.fileset import FileSet
 from pipeline.cohort.facts import GridFact, MaskFact, SeriesFacts, image_digest
 from pipeline.cohort.index.facts_json import from_json, to_json, to_packed
 from pipeline.cohort.index.index import Changes, Index
+from pipeline.cohort.subjects.subjects import SubjectRules, name_subjects
 from pipeline.core.findings import Code, Exit, PipelineError
 from pipeline.dicom.scan import scan
 from tests.helpers import rtphantom, segs
@@ -289,6 +290,40 @@ def test_copies_in_two_folders_are_one_series(tmp_path: Path) -> None:
         (facts,) = index.series()
         assert (facts.files, facts.frames, facts.grids[0].shape, facts.problem) == (10, 5, (13, 11, 5), "")
         assert len(index.files_of(facts.key)) == 10
+
+
+def test_every_plane_may_name_somebody(tmp_path: Path) -> None:
+    """An anonymiser that stopped halfway: one name more in the last plane, and in another one other Patient IDs."""
+    write(tmp_path / "in" / "ct", IMAGE, edit=of_patient("ID-1", ""))
+    *_, other, last = sorted((tmp_path / "in" / "ct").iterdir())
+    for path, patient_id, name in ((other, "ID-1", "Gödel^Kurt"), (last, "ID-1", "Smithers^Waylon")):
+        dataset = pydicom.dcmread(path)
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        dataset.PatientID, dataset.PatientName = patient_id, name
+        dataset.save_as(path)
+    _, (facts,) = updated(tmp_path / "out", tmp_path / "in")
+    assert facts.files == len(everything_in(tmp_path / "in"))
+    assert set(facts.identifiers) == {
+        "ID-1", "Gödel", "Kurt", "Gödel^Kurt", "Smithers", "Waylon", "Smithers^Waylon",
+    }  # fmt: skip
+    for n, path in enumerate(sorted((tmp_path / "in" / "ct").iterdir())):  # a patient each: still one series
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = f"HOSP{n}"
+        dataset.save_as(path)
+    _, (facts,) = updated(tmp_path / "out2", tmp_path / "in")
+    assert {f"HOSP{n}" for n in range(facts.files)} < set(facts.identifiers)
+
+
+def test_an_id_that_an_anonymiser_gives_to_everybody_is_none(tmp_path: Path) -> None:
+    names = ("ANON", "anonym", "Anonymous", "ANONYMIZED", "0", "unknown", "None", "", "Anna")
+    for n, name in enumerate(names):
+        write(tmp_path / "in" / str(n), replace(IMAGE, seed=str(n)), edit=of_patient(name, f"{name}^^"))
+    _, found = updated(tmp_path / "out", tmp_path / "in")
+    by_folder = {facts.folder: facts for facts in found}
+    assert [by_folder[str(n)].patient != "" for n in range(9)] == [False] * 8 + [True]
+    assert [by_folder[str(n)].identifiers for n in range(9)] == [()] * 8 + [("Anna", "Anna^^")]
+    places = name_subjects(found, SubjectRules(), {}).places
+    assert [places[by_folder[str(n)].key][0] for n in range(9)] == list("012345678")
 
 
 def test_two_patients_with_one_series_uid_do_not_meet(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from pipeline.cohort.facts import GridFact, SeriesFacts
-from pipeline.cohort.links import SETTLED, Links, link
+from pipeline.cohort.links import SETTLED, Link, Links, link
 from pipeline.core.findings import Code
 from tests.helpers.cases import samples_folder
 from tests.helpers.series_facts import FactsOfTree
@@ -96,11 +96,39 @@ def test_a_mask_of_another_patient_than_its_images_is_refused(ibsi: FactsOfTree)
     assert {key: finding.code for key, finding in links.refused.items()} == {mask.key: Code.PATIENT_DIFFERS}
     image = next(e.image for e in link(ibsi.facts, ibsi.holds, {}).links if e.mask == mask.key)
     assert image in links.refused[mask.key].where
-    settled = link(changed, ibsi.holds, {mask.key: (image,)})
-    assert not settled.refused
-    assert _reasons(settled) == {"refers to its series", SETTLED}
+    settled = link(changed, ibsi.holds, {mask.key: (image,)})  # the table does not outrank two Patient IDs
+    assert {key: finding.code for key, finding in settled.refused.items()} == {mask.key: Code.PATIENT_DIFFERS}
+    assert mask.key not in {entry.mask for entry in settled.links}
     unnamed = [replace(fact, patient="") if fact is mask else fact for fact in ibsi.facts]
     assert not link(unnamed, ibsi.holds, {}).refused
+
+
+@pytest.mark.parametrize("patient", ["", "one for all"])
+def test_another_subject_is_another_patient(ibsi: FactsOfTree, patient: str) -> None:
+    """Where Patient IDs tell nobody apart, the subjects do."""
+    facts = [replace(fact, patient=patient) for fact in ibsi.facts]
+    subjects = {fact.key: fact.folder.split("/")[0] for fact in facts}
+    plain = link(ibsi.facts, ibsi.holds, {})
+    assert link(facts, ibsi.holds, {}, subjects) == plain
+    image_of = {entry.mask: entry.image for entry in plain.links}
+    mask, image = min(image_of.items())
+    moved = {**subjects, mask: "another"}
+    links = link(facts, ibsi.holds, {}, moved)
+    assert {key: finding.code for key, finding in links.refused.items()} == {mask: Code.PATIENT_DIFFERS}
+    assert links.refused[mask].where == (mask, image)
+    assert "another subject" in links.refused[mask].message
+    assert "column subject" in links.refused[mask].hint
+    assert not link(facts, ibsi.holds, {}, {**subjects, mask: ""}).refused  # of no subject yet
+    settled = link(facts, ibsi.holds, {mask: (image,)}, moved)
+    assert not settled.refused
+    assert Link(mask, image, SETTLED) in settled.links
+    by_images = [
+        replace(f, series_uids=(), study_uid="", frame_of_reference_uid="", images=tuple(ibsi.held[image]))
+        if f.key == mask
+        else f
+        for f in facts
+    ]
+    assert link(by_images, ibsi.holds, {}, moved).refused[mask].code is Code.PATIENT_DIFFERS
 
 
 def test_a_table_that_says_what_the_evidence_says_changes_no_reason(ibsi: FactsOfTree) -> None:
@@ -236,6 +264,21 @@ def test_equal_uids_of_two_patients_never_meet(planes: tuple[FactsOfTree, Path])
         masks = [replace(mask, **change), replace(second_mask, **change)]
         links = link([image, second_image, *masks], holds, {})
         assert [(e.mask, e.image) for e in links.links] == [(mask.key, image.key), ("mask 2", "image 2")]
+
+
+def test_an_image_of_another_subject_is_no_candidate_by_frame_of_reference(planes: tuple[FactsOfTree, Path]) -> None:
+    """One Frame of Reference for all patients, as an anonymiser leaves it, and one grid, as a registration does."""
+    tree, _ = planes
+    mask, image, _ = (replace(fact, patient="") for fact in _parts(tree))
+    (grid,) = image.grids
+    other_grid = (GridFact(grid.shape, (*grid.lps[:3], grid.lps[3] + 0.4, *grid.lps[4:])),)
+    own = replace(image, key="own", uid="1.7", grids=other_grid)
+    subjects = {mask.key: "a", "own": "a", image.key: "b"}
+    links = link([mask, own, image], tree.holds, {}, subjects)
+    assert links.refused[mask.key].code is Code.NO_SOURCE
+    assert link([mask, replace(own, grids=image.grids), image], tree.holds, {}, subjects).links == (
+        Link(mask.key, "own", "Frame of Reference and grid"),
+    )
 
 
 def test_a_seg_may_lie_on_several_images_and_planes_on_one(planes: tuple[FactsOfTree, Path]) -> None:

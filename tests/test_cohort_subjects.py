@@ -127,6 +127,62 @@ def test_series_without_patient_or_folder_of_their_own_are_a_subject_by_study() 
     assert set(name_subjects(beside, SubjectRules(), {}).places.values()) == {("P001", "")}
 
 
+def test_studies_without_patient_in_one_folder_are_no_one_patient() -> None:
+    """Two inputs: the folder at level 1 is an input, and holds two patients without Patient ID."""
+    facts = [
+        *(
+            _series(f"BL/{name}/{kind}", study=study)
+            for name, study in (("a", "1"), ("b", "2"))
+            for kind in ("CT", "RS")
+        ),
+        _series("BL2/c/CT", "x3", study="3"),
+    ]
+    named, names = _named(facts)
+    assert named == {"BL/a/CT": "a", "BL/a/RS": "a", "BL/b/CT": "b", "BL/b/RS": "b", "BL2/c/CT": "c"}
+    (note,) = names.findings
+    assert (note.code, note.severity) == (Code.SUBJECTS_MIXED, Severity.WARNING)
+    assert note.message.startswith("2 subjects have no Patient ID (0010,0020)")
+    mixed = [*facts[:2], replace(facts[2], patient=facts[4].patient), facts[4]]  # one of the two has an ID
+    assert len(set(_named(mixed)[0].values())) == 2
+    assert _named(mixed)[0]["BL/a/CT"] != _named(mixed)[0]["BL/b/CT"]
+    given = SubjectRules(subjects={key: subject for key, (subject, _) in names.places.items()})
+    assert not name_subjects(facts, given, names.known).findings  # the user has seen it
+
+
+def test_a_mask_without_patient_is_of_its_study_or_of_the_images_it_refers_to() -> None:
+    images = [replace(_series("CT", "x1", study="1"), uid="1.1"), replace(_series("PT", "x2", study="2"), uid="1.2")]
+    by_study = _series("seg", study="1", role="mask")
+    bundle = replace(_series("mimics", role="mask"), kind="bundle", series_uids=("1.2",))
+    named, names = _named([*images, by_study, bundle])
+    assert named == {"CT": "P001", "seg": "P001", "PT": "P002", "mimics": "P002"}
+    assert not names.findings
+    of_both = replace(bundle, series_uids=("1.1", "1.2"))
+    assert len(set(_named([*images, of_both])[0].values())) == 3
+
+
+def test_one_patient_id_in_folders_that_nothing_else_ties_is_a_warning() -> None:
+    facts = [_series(f"p{n}/CT", "RESEARCH", study=str(n)) for n in (1, 2, 3)]
+    named, names = _named(facts)
+    assert set(named.values()) == {"P001"}
+    (note,) = names.findings
+    assert (note.code, note.severity) == (Code.SUBJECTS_MIXED, Severity.WARNING)
+    assert "3 folders" in note.message
+    assert "RESEARCH" not in note.message
+    ties = (
+        {"frame_of_reference_uid": "1.9"},
+        {"identifiers": ("Doe", "Doe^Jane", "Jane", "RESEARCH")},
+        {"study_uid": "1"},
+        {"series_uids": ("1.1",)},
+    )
+    for tie in ties:
+        assert not _named([replace(fact, **tie) for fact in facts])[1].findings, tie
+    assert _named([replace(fact, identifiers=("RESEARCH", "research^")) for fact in facts])[1].findings
+    visits = [_series(f"p1/visit{n}", "x1", study=str(n)) for n in (1, 2)] + [_series("p2/CT", "x2", study="3")]
+    named, names = _named(visits)  # one folder of the patient says so
+    assert set(named.values()) == {"p1", "p2"}
+    assert not names.findings
+
+
 def test_a_new_patient_renames_no_other() -> None:
     facts = [_series(f"{name}/CT", name) for name in ("abc3", "abc5")]
     first, names = _named(facts)

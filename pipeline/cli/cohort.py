@@ -90,10 +90,10 @@ def _run_all(options: argparse.Namespace, *, only_plan: bool) -> int:
             _print_of_plan(lines, options, only_plan=only_plan)
         if not converts:
             return _end_with_plan(planned, options, only_plan=only_plan)
-        cohort_run.refuse_edited(Path(options.table) if options.table else None)
-        if planned.is_last and cohort_run.is_finished(judged):
+        if planned.is_last and cohort_run.is_finished(judged, prune=options.prune):
             return cohort_end.end_run(cohort_run, planned.plan, out, options, is_finished=True)
-        numbers = cohort_run.prepare(judged, prune=options.prune)
+        table = Path(options.table) if options.table else None
+        numbers = cohort_run.prepare(judged, prune=options.prune, table=table)
         shown = _run_cases(cohort_run, planned.plan, numbers, out, _maker(options), options)
         return cohort_end.end_run(cohort_run, planned.plan, out, options, shown=shown)
 

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -25,6 +25,7 @@ from .layouts.layout import DatasetLayout
 from .links import Links
 from .privacy import Cleaner
 
+_NOTHING_LOST = ("FILE_LEFT_OUT", "NO_DICOM", "NOT_THIS_KIND")  # why files are left out that are no DICOM
 SubjectSession = tuple[str, str]  # subject and session
 
 
@@ -36,6 +37,9 @@ class Files(Protocol):
 
     def unread_beside(self, key: str) -> list[InputFile]:
         """Files that were left out and may be a plane of it."""
+
+    def left_out(self) -> Iterator[tuple[str, str, str]]:
+        """Path, code and message of every file that belongs to no series."""
 
 
 class Built(NamedTuple):
@@ -57,13 +61,17 @@ class Known:
     label_map: LabelMap | None = None
     images: str = "partners"
     refused: dict[str, Finding] = field(default_factory=dict)  # by key, beside those of the links
+    unwanted: set[str] = field(default_factory=set)  # of images that are no channel, and their masks
+    cleaner: Cleaner = field(default_factory=lambda: Cleaner({}))  # of all patients
+    root: str = ""  # that folders are relative to
 
 
 class _CaseGroup(NamedTuple):
     """What becomes one case. images: by channel."""
 
     images: dict[int, SeriesFacts]
-    masks: dict[str, str]  # the reason of the link, by key
+    masks: dict[str, tuple[str, str]]  # image and reason of the link, by key
+    alike: frozenset[str] = frozenset()  # images on the same grid that are no channel
 
 
 def build_cases(known: Known) -> Built:
@@ -86,28 +94,33 @@ def build_cases(known: Known) -> Built:
     places = known.layout.fit_places([named[n] for n in order])
     cases = [_case(known, groups[n], place, reasons) for n, place in zip(order, places, strict=True)]
     used = {member.key for case in cases for member in (*case.images, *case.masks)}
-    return Built(cases, [_row_of_rest(known, facts) for key, facts in known.facts.items() if key not in used])
+    seen = {file.path for case in cases for other in case.others if other.kind == "unread" for file in other.files}
+    rows = [_row_of_rest(known, facts) for key, facts in known.facts.items() if key not in used]
+    return Built(cases, rows + [_row_of_file(known, *left) for left in known.files.left_out() if _is_lost(left, seen)])
 
 
 def _groups(known: Known, images: Sequence[SeriesFacts], reasons: Mapping[str, Mapping[str, str]]) -> list[_CaseGroup]:
     """Put the images together that are channels of one case."""
     label_map = known.label_map
     if label_map is None or not label_map.channels:
-        return [_CaseGroup({0: facts}, dict(reasons.get(facts.key, {}))) for facts in images]
+        return [_CaseGroup({0: facts}, _masks_on([facts], reasons)) for facts in images]
     by_grid: dict[Hashable, list[SeriesFacts]] = defaultdict(list)
     for facts in known.facts.values():
         if facts.role == "image":
             by_grid[_grid_of(known, facts)].append(facts)
     groups = []
     for members in by_grid.values():
-        masks = {key: why for facts in members for key, why in reasons.get(facts.key, {}).items()}
+        masks = _masks_on(members, reasons)
         if not masks and known.images != "all":
             continue
         chosen = choose_channels(members, label_map)
         one_each = [facts for facts in chosen.images if facts is not None]
         if len(one_each) == len(label_map.channels):
-            groups.append(_CaseGroup(dict(enumerate(one_each)), masks))
+            alike = frozenset(facts.key for facts in members if facts not in one_each)
+            groups.append(_CaseGroup(dict(enumerate(one_each)), masks, alike))
             continue
+        if not one_each and len(chosen.others) == len(members):
+            known.unwanted.update({*(facts.key for facts in members), *masks})
         for key in (*(facts.key for facts in members), *masks):
             known.refused.setdefault(key, replace(chosen.findings[0], severity=Severity.ERROR))
     return groups
@@ -146,16 +159,23 @@ def _candidates(known: Known, facts: SeriesFacts, subject: SubjectSession) -> tu
 def _case(known: Known, group: _CaseGroup, place: Place, reasons: Mapping[str, Mapping[str, str]]) -> Case:
     images = tuple(_image(known, facts, n) for n, facts in sorted(group.images.items()))
     masks = tuple(
-        _member(known, known.facts[key], group.masks[key]) for key in sorted(group.masks, key=_in_order(known))
+        _member(known, known.facts[key], group.masks[key][1])._replace(image=group.masks[key][0])
+        for key in sorted(group.masks, key=_in_order(known))
     )
     own = {member.key for member in images}
     further = {
         image for image, linked in reasons.items() if image not in own and not group.masks.keys().isdisjoint(linked)
     }
-    others = [_member(known, known.facts[key], "") for key in sorted(further)]
+    on_this_grid = dict.fromkeys(group.alike, "on the same grid")
+    others = [_member(known, known.facts[key], on_this_grid.get(key, "")) for key in sorted(further)]
     unread = [_unread(known, member) for member in (*images, *masks, *others)]
     identifiers = sorted({text for member in (*images, *masks) for text in known.facts[member.key].identifiers})
     return Case(place, images, masks, (*others, *(one for one in unread if one.files)), tuple(identifiers))
+
+
+def _masks_on(images: Sequence[SeriesFacts], reasons: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]]:
+    """The masks that lie on images, with the image and the reason of the link, by key."""
+    return {key: (facts.key, why) for facts in images for key, why in reasons.get(facts.key, {}).items()}
 
 
 def _in_order(known: Known) -> Callable[[str], tuple[object, ...]]:
@@ -196,7 +216,7 @@ def _unread(known: Known, member: CaseSeries) -> CaseSeries:
 def _row_of_rest(known: Known, facts: SeriesFacts) -> TableRow:
     """The row of a series that is in no case, with the reason."""
     subject, session = known.subjects[facts.key]
-    clean = Cleaner(dict.fromkeys(facts.identifiers, subject)).clean
+    clean = known.cleaner.clean
     finding = known.refused.get(facts.key) or known.links.refused.get(facts.key)
     cells = finding_cells(finding, clean)
     if finding is None and facts.problem:
@@ -205,7 +225,7 @@ def _row_of_rest(known: Known, facts: SeriesFacts) -> TableRow:
     return {
         "subject": subject,
         "session": session,
-        "status": _status_of_rest(facts, finding),
+        "status": _status_of_rest(facts, finding, known.unwanted),
         "role": facts.role,
         "series": clean(facts.title),
         "kind": facts.kind,
@@ -216,7 +236,30 @@ def _row_of_rest(known: Known, facts: SeriesFacts) -> TableRow:
     }
 
 
-def _status_of_rest(facts: SeriesFacts, finding: Finding | None) -> CaseStatus:
+def _is_lost(left: tuple[str, str, str], seen: Collection[str]) -> bool:
+    """Whether a file that was left out held something that cannot be read, and is of no case that says so."""
+    path, code, _ = left
+    return code not in _NOTHING_LOST and path not in seen
+
+
+def _row_of_file(known: Known, path: str, code: str, message: str) -> TableRow:
+    """The row of a file that could not be read."""
+    folder, _, name = path.rpartition("/")
+    return {
+        "status": "REFUSED",
+        "role": "other",
+        "kind": "file",
+        "series": known.cleaner.clean(name),
+        "folder": known.cleaner.clean(folder.removeprefix(known.root).strip("/")),
+        "verdict": "REFUSED",
+        "code": code,
+        "message": known.cleaner.clean(message),
+    }
+
+
+def _status_of_rest(facts: SeriesFacts, finding: Finding | None, unwanted: Collection[str]) -> CaseStatus:
+    if facts.key in unwanted:
+        return "LEFT_OUT"
     if finding is not None and facts.role != "other":
         if finding.code is Code.SEVERAL_SERIES:
             return "AMBIGUOUS"

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from .facts import InputFile
 
-CaseStatus = Literal["DONE", "INCOMPLETE", "REFUSED", "AMBIGUOUS", "NO_IMAGE", "NO_MASK", "LEFT_OUT"]
+CaseStatus = Literal["DONE", "INCOMPLETE", "REFUSED", "AMBIGUOUS", "NO_IMAGE", "NO_MASK", "LEFT_OUT", "GONE"]
 
 # The columns of cohort.tsv, one row for each image and mask of a case, and for each series that is in no case.
 COLUMNS = (
@@ -37,7 +37,7 @@ class CaseSeries(NamedTuple):
 
     link: why it belongs to it, "" for the image itself; of unread files ("unread" is their kind) the key of the series that
     they may be a plane of. channel: of an image, from 0; channel_name: by the rule of the user, "" without. description: what
-    says how an image was made. mask_name: of a mask series.
+    says how an image was made. mask_name: of a mask series; image: the key of the image that it was linked to.
     """
 
     key: str
@@ -49,6 +49,7 @@ class CaseSeries(NamedTuple):
     modality: str = ""
     description: str = ""
     mask_name: str = ""
+    image: str = ""
     channel: int = 0
     channel_name: str = ""
 

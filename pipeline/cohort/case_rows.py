@@ -56,7 +56,7 @@ def series_row(case: Case, member: CaseSeries, role: str, clean: Callable[[str],
     }
     if role == "image":
         return row | {"channel": str(member.channel)}
-    return row | {"image": case.images[0].key}
+    return row | {"image": member.image or case.images[0].key}
 
 
 def written_row(
@@ -85,26 +85,34 @@ def written_row(
     }
 
 
+def planned_rows(case: Case) -> Iterator[TableRow]:
+    """The rows of a case that was not made yet: one for each series."""
+    clean = Cleaner(dict.fromkeys(case.identifiers, case.place.subject)).clean
+    for role, members in (("image", case.images), ("mask", case.masks)):
+        for member in members:
+            yield series_row(case, member, role, clean)
+
+
 def label_cells(label: LabelRow) -> TableRow:
     """What a row says of one label: its voxels and millilitres."""
     return {"voxels": str(label.voxels), "ml": f"{label.volume_ml:.6g}"}
 
 
 def label_row(case: Case, label: str) -> TableRow:
-    """What a row says of a label of a case that is of no series: it is missing, or not where it should be."""
-    place = case.place
+    """What a row says of a label of a case that is of no series: it is missing, or not where it should be.
+
+    Its key is that of the first mask series, so that the table can be given back.
+    """
+    place, member = case.place, case.masks[0]
     cells = {"subject": place.subject, "session": place.session, "case": place.name, "role": "mask", "mask": label}
-    return cells | {"image": case.images[0].key}
+    return cells | {"key": member.key, "image": member.image or case.images[0].key}
 
 
 def finding_cells(finding: Finding | None, clean: Callable[[str], str]) -> TableRow:
     """Code and message of a finding, on one line, with what to do where it refuses."""
     if finding is None:
         return {}
-    words = (
-        f"{finding.message} {finding.hint}" if finding.severity is Severity.ERROR and finding.hint else finding.message
-    )
-    return {"code": finding.code.name, "message": clean(" ".join(words.split()))}
+    return {"code": finding.code.name, "message": clean(_sentences(finding))}
 
 
 def refused_rows(case: Case, error: PipelineError) -> Iterator[TableRow]:
@@ -113,7 +121,7 @@ def refused_rows(case: Case, error: PipelineError) -> Iterator[TableRow]:
     cells = finding_cells(error.finding, clean)
     for role, members in (("image", case.images), ("mask", case.masks)):
         for member in members:
-            yield series_row(case, member, role, clean) | {"status": "REFUSED"} | cells
+            yield series_row(case, member, role, clean) | {"status": "REFUSED", "verdict": "REFUSED"} | cells
 
 
 def _sentences(finding: Finding) -> str:
@@ -124,4 +132,5 @@ def _sentences(finding: Finding) -> str:
 
 
 def _first(findings: tuple[Finding, ...]) -> Finding | None:
-    return next((finding for finding in findings if finding.severity is not Severity.INFO), None)
+    """The first warning. What refuses another mask of the same series stands in that one's row."""
+    return next((finding for finding in findings if finding.severity is Severity.WARNING), None)

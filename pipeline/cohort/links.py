@@ -7,9 +7,11 @@ Rules:
   what it was drawn on. Planes may have copied what they name with the header of an image, so that their grid decides.
 - Study and folder are hints: they stand in the text of a refusal and link nothing. The one exception: Frame of Reference UIDs
   are absent, and just one image of the same study has the same voxels.
-- Two patients never meet. A mask that names images of another patient is refused by name.
+- Two patients never meet, and neither do two subjects: where Patient IDs are absent, or one for all, they alone tell patients
+  apart. A mask that names images of another patient or subject is refused by name.
 - A structure set or SEG that names several images has a link to each; which ROI or segment lies on which is for the conversion.
-- What the user settled in the table holds. Where it is what the evidence says as well, the evidence is the reason.
+- What the user settled in the table holds, except between two Patient IDs. Where it is what the evidence says as well, the
+  evidence is the reason.
 """
 
 from __future__ import annotations
@@ -58,17 +60,23 @@ class Links(NamedTuple):
     refused: dict[str, Finding]
 
 
-def link(facts: Sequence[SeriesFacts], holds: Holds, settled: Mapping[str, Collection[str]]) -> Links:
+def link(
+    facts: Sequence[SeriesFacts],
+    holds: Holds,
+    settled: Mapping[str, Collection[str]],
+    subjects: Mapping[str, str] | None = None,
+) -> Links:
     """Find the images of every mask.
 
     Args:
         facts: every series of the cohort.
         holds: how many of these image digests the series with this key holds.
         settled: keys of the images of a mask as the user's table has them, by the key of the mask.
+        subjects: of each series by its key, without its session; "" or absent for none.
 
     Returns: the links, and the refusals of masks without one.
     """
-    images = _Images.of(facts)
+    images = _Images.of(facts, subjects or {})
     links: list[Link] = []
     refused: dict[str, Finding] = {}
     for mask in facts:
@@ -83,6 +91,9 @@ def link(facts: Sequence[SeriesFacts], holds: Holds, settled: Mapping[str, Colle
                 refused[mask.key] = error.finding
         if wanted and {entry.image for entry in own} != set(wanted):
             own = [Link(mask.key, key, SETTLED) for key in sorted(set(wanted))]
+            strangers = images.of_other_patient(mask, wanted)
+            if strangers:
+                own, refused[mask.key] = [], _of_another_patient(mask, strangers).finding
         links += own
     return Links(tuple(links), refused)
 
@@ -95,16 +106,17 @@ class _Images:
     by_uid: Mapping[str, list[SeriesFacts]]
     by_study: Mapping[str, list[SeriesFacts]]
     by_frame: Mapping[str, list[SeriesFacts]]
+    subjects: Mapping[str, str]
 
     @classmethod
-    def of(cls, facts: Iterable[SeriesFacts]) -> _Images:
+    def of(cls, facts: Iterable[SeriesFacts], subjects: Mapping[str, str]) -> _Images:
         tables: list[defaultdict[str, list[SeriesFacts]]] = [defaultdict(list) for _ in range(4)]
         for image in facts:
             if image.role == "image":
                 values = (image.patient, image.uid, image.study_uid, image.frame_of_reference_uid)
                 for table, value in zip(tables, values, strict=True):
                     table[value].append(image)
-        return cls(*tables)
+        return cls(*tables, subjects)
 
     def near(self, mask: SeriesFacts) -> list[SeriesFacts]:
         """Images of any patient that share a UID with a mask."""
@@ -117,6 +129,16 @@ class _Images:
         """Images that may be of the patient of a mask: all where it names none."""
         names = (mask.patient, "") if mask.patient else self.by_patient
         return [image for name in names for image in self.by_patient.get(name, ())]
+
+    def may_meet(self, mask: SeriesFacts, image: SeriesFacts) -> bool:
+        """Whether nothing says that a mask and an image are of two patients."""
+        one, other = self.subjects.get(mask.key, ""), self.subjects.get(image.key, "")
+        return not _are_of_two_patients(mask, image) and (one == other or not one or not other)
+
+    def of_other_patient(self, mask: SeriesFacts, keys: Collection[str]) -> list[SeriesFacts]:
+        """Those of the images with these keys that have another Patient ID than a mask."""
+        others = (image for name, images in self.by_patient.items() if name != mask.patient for image in images)
+        return [image for image in others if image.key in keys and _are_of_two_patients(mask, image)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +164,19 @@ class _ImageAsked:
 def _links_of(mask: SeriesFacts, images: _Images, holds: Holds) -> list[Link]:
     """Link one mask by the strongest evidence there is. Raises SEVERAL_SERIES, NO_SOURCE, PATIENT_DIFFERS."""
     near = images.near(mask)
-    own = [image for image in near if _may_be_of_one_patient(mask, image)]
+    further = images.of_patient(mask) if mask.images else []
+    own = [image for image in near if images.may_meet(mask, image)]
     named, by = _named(mask, own, holds)
-    if not named and mask.images:
-        named, by = _named(mask, images.of_patient(mask), holds)
+    if not named:
+        named, by = _named(mask, [image for image in further if images.may_meet(mask, image)], holds)
     if mask.kind == "image" and not _fitting(mask, named) and _fitting(mask, _in_frame(mask, own)):
         named = []  # what its header names was copied with the header of the image
     if named:
         if len(named) > 1 and mask.kind not in ON_SEVERAL:
             named = [_only(mask, _fitting(mask, named) or named, "of those it refers to")]
         return [Link(mask.key, image.key, _reason(mask, by)) for image in named]
-    strangers, _ = _named(mask, [image for image in near if not _may_be_of_one_patient(mask, image)], holds)
+    others = {image.key: image for image in (*near, *further) if not images.may_meet(mask, image)}
+    strangers, _ = _named(mask, list(others.values()), holds)
     if strangers:
         raise _of_another_patient(mask, strangers)
     if mask.kind != "image" and (mask.images or mask.series_uids):
@@ -160,8 +184,8 @@ def _links_of(mask: SeriesFacts, images: _Images, holds: Holds) -> list[Link]:
     return [_by_frame(mask, own)]
 
 
-def _may_be_of_one_patient(one: SeriesFacts, other: SeriesFacts) -> bool:
-    return one.patient == other.patient or not one.patient or not other.patient
+def _are_of_two_patients(one: SeriesFacts, other: SeriesFacts) -> bool:
+    return one.patient != other.patient and bool(one.patient) and bool(other.patient)
 
 
 def _named(
@@ -279,10 +303,13 @@ def _listed(images: Sequence[SeriesFacts], most: int = 5) -> str:
 
 
 def _of_another_patient(mask: SeriesFacts, strangers: Sequence[SeriesFacts]) -> PipelineError:
+    what, hint = "subject", f"If both are one patient, give them one subject in the column subject; or: {_SETTLE}"
+    if any(_are_of_two_patients(mask, image) for image in strangers):
+        what, hint = "Patient ID (0010,0020)", "Was one of the two anonymised alone? Then anonymise both alike."
     return refuse(
         Code.PATIENT_DIFFERS,
-        f"{mask.title} in {mask.folder or '.'} refers to images that are of another Patient ID (0010,0020): {_listed(strangers)}",
-        f"Is it in the right folder, or was one of the two anonymised alone? If both are one patient: {_SETTLE}",
+        f"{mask.title} in {mask.folder or '.'} refers to images that are of another {what}: {_listed(strangers)}",
+        f"Is it in the right folder? {hint}",
         where=(mask.key, *(image.key for image in strangers)),
         clause="PS3.3 C.7.1.1",
     )

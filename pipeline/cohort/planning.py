@@ -8,26 +8,33 @@ Rules:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import secrets
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256 as new_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..conversion.request import Progress
+from ..core.plain_text import escape_controls
 from ..core.version import __version__
 from ..dicom.source_file import sha256
 from .facts import SeriesFacts
 from .index.index import Changes, Index
 from .plan import CohortOptions, CohortPlan, private_folder, read_plan, write_plan
-from .privacy import Cleaner
+from .privacy import cohort_cleaner
 from .subjects.subjects import SubjectRules
+from .table import write_text
 
 if TYPE_CHECKING:
+    from .case import Case
     from .dataset import Dataset
+    from .subjects.table_given import TableGiven
 
 _LAST = "last plan"  # in the index
 _NAMES = "subject names"  # in the index: what subjects were called before
+_TABLE = "given table"  # in the index: what the user settled last
 
 
 class CohortRequest(NamedTuple):
@@ -58,9 +65,8 @@ class Planned(NamedTuple):
 
     def cleaned_facts(self) -> Iterator[SeriesFacts]:
         """The facts without what identifies a patient, for whatever is written of their names."""
+        clean = cohort_cleaner(self.facts.values(), self.subjects).clean
         for facts in self.facts.values():
-            subject = self.subjects.get(facts.key, ("", ""))[0]
-            clean = Cleaner(dict.fromkeys(facts.identifiers, subject)).clean
             masks = tuple(mask._replace(name=clean(mask.name)) for mask in facts.masks)
             yield replace(facts, description=clean(facts.description), folder="", identifiers=(), masks=masks)
 
@@ -89,20 +95,25 @@ def plan_cohort(request: CohortRequest, index: Index, progress: Progress, *, ane
     """
     from .dataset import dataset_of
 
-    changes = index.update(request.inputs, progress)
-    folder, digest = private_folder(request.out) / "plans", _digest(request)
+    folder, digest = private_folder(request.out) / "plans", _digest(request, index)
     last = _LastPlan(*json.loads(index.meta(_LAST) or '["", "", 0, []]'))
+    index.set_meta(_LAST, "")  # what breaks off from here on must not leave the plan of other inputs
+    changes = index.update(request.inputs, progress)
     if index.is_as_it_was and last.request == digest and (folder / last.name).exists() and not anew:
+        index.set_meta(_LAST, json.dumps(last))
         return Planned(read_plan(folder / last.name), {}, {}, last.series, tuple(last.notes), changes, is_last=True)
     planned = _plan_anew(request, index, changes, dataset_of(request.options))
-    last = _LastPlan(digest, planned.plan.path.name, planned.series, list(planned.notes))
+    last = _LastPlan(_digest(request, index), planned.plan.path.name, planned.series, list(planned.notes))
     index.set_meta(_LAST, json.dumps(last))
     return planned
 
 
-def _digest(request: CohortRequest) -> str:
-    """The SHA-256 of all that a plan follows from, beside the inputs and what is in the index."""
-    table = "" if request.table is None or not request.table.is_file() else sha256(request.table)
+def _digest(request: CohortRequest, index: Index) -> str:
+    """The SHA-256 of all that a plan follows from, beside the inputs."""
+    if request.table is None:
+        table = index.meta(_TABLE) or ""
+    else:  # one that is not there is refused when it is read
+        table = sha256(request.table) if request.table.is_file() else secrets.token_hex()
     rules = request.rules._replace(salt=new_digest(request.rules.salt).digest())
     inputs = [str(path.absolute()) for path in request.inputs]
     return new_digest(repr((__version__, inputs, request.options, rules, table, request.images)).encode()).hexdigest()
@@ -113,10 +124,11 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
     from .build_cases import Known, build_cases
     from .links import link
     from .subjects.subjects import name_subjects
-    from .subjects.table_given import TableGiven, read_table
+    from .subjects.table_given import read_table
 
     series = [replace(one, identifiers=() if request.rules.public else one.identifiers) for one in index.series()]
-    given = TableGiven({}, {}, {}, {}) if request.table is None else read_table(request.table, series)
+    given = _settled(index, {one.key for one in series}) if request.table is None else read_table(request.table, series)
+    index.set_meta(_TABLE, json.dumps(given, sort_keys=True))
     series = given.with_roles(series)
     facts = {one.key: one for one in series}
     rules = request.rules._replace(subjects=given.subjects, sessions=given.sessions, index_salt=index.salt)
@@ -125,8 +137,55 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
     subjects = {key: names.places.get(key, ("", "")) for key in facts}
     named = [one for one in series if one.key not in names.refused]
     links = link(named, index.holds, given.images)
-    known = Known(facts, links, subjects, index, dataset.layout, dataset.label_map, request.images, dict(names.refused))
+    known = Known(
+        facts,
+        links,
+        subjects,
+        index,
+        dataset.layout,
+        dataset.label_map,
+        request.images,
+        dict(names.refused),
+        cleaner=cohort_cleaner(facts.values(), subjects),
+        root=index.root,
+    )
     built = build_cases(known)
     path = write_plan(private_folder(request.out) / "plans", request.options, built.cases, built.rows)
-    notes = tuple(f"{finding.message} {finding.hint}".strip() for finding in names.findings)
-    return Planned(read_plan(path), facts, subjects, len(facts), notes, changes)
+    write_text(private_folder(request.out) / "subjects.tsv", _who_is_who(facts.values(), subjects))
+    notes = [f"{finding.message} {finding.hint}".strip() for finding in names.findings]
+    notes += _notes(index, built.cases, dataset, request.table is None and any(given))
+    return Planned(read_plan(path), facts, subjects, len(facts), tuple(notes), changes)
+
+
+def _settled(index: Index, keys: Collection[str]) -> TableGiven:
+    """What the table settles that was given last, of series that are here."""
+    from .subjects.table_given import TableGiven
+
+    last = json.loads(index.meta(_TABLE) or "[{}, {}, {}, {}]")
+    subjects, sessions, images, roles = ({key: value for key, value in one.items() if key in keys} for one in last)
+    known = {mask: tuple(image for image in several if image in keys) for mask, several in images.items()}
+    return TableGiven(subjects, sessions, {mask: several for mask, several in known.items() if several}, roles)
+
+
+def _who_is_who(facts: Iterable[SeriesFacts], subjects: Mapping[str, tuple[str, str]]) -> str:
+    """Subject, session, folder and identifiers of every series: the private key of the data set."""
+    rows = {(*subjects[one.key], one.folder, " | ".join(one.identifiers)) for one in facts}
+    lines = ["subject\tsession\tfolder\tidentifiers", *("\t".join(map(escape_controls, row)) for row in sorted(rows))]
+    return "\n".join(lines) + "\n"
+
+
+def _notes(index: Index, cases: Sequence[Case], dataset: Dataset, is_settled: bool) -> Iterator[str]:
+    """Say what a person should know of a plan, beside what is odd of subjects."""
+    if is_settled:
+        yield "what the table settled that was given last is kept; give another one with --table to change it"
+    left = Counter(code for _, code, _ in index.left_out())
+    if left:
+        yield f"{left.total()} files belong to no series: " + ", ".join(
+            f"{n} {code}" for code, n in sorted(left.items())
+        )
+    modalities = sorted({case.images[0].modality for case in cases})
+    if dataset.layout.needs_labels and len(modalities) > 1 and not dataset.layout.settings.channels:
+        yield (
+            f"images of {', '.join(modalities)} are one channel here, as if they were alike; [[channels]] in labels.toml "
+            "says which image is which"
+        )

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from .facts import SeriesFacts
+
 _FEWEST = 3  # letters and digits of an identifier
 _FEW = 32  # identifiers that are looked for one by one
 _FREE = 5  # letters and digits from which an identifier is found within a word
@@ -97,7 +99,7 @@ class Cleaner:
 
     def _places(self, text: str) -> list[tuple[int, int, str]]:
         """Where identifiers begin and end in a text, in order and apart, with what replaces each."""
-        if not self._may_hold(_plain(text)):
+        if not self._may_hold(plain(text)):
             return []
         kept = [(found.start(), found.end()) for found in _KEPT.finditer(text)]
         signs = _signs(text)
@@ -120,6 +122,11 @@ class Cleaner:
         return places
 
 
+def cohort_cleaner(facts: Iterable[SeriesFacts], subjects: Mapping[str, tuple[str, str]]) -> Cleaner:
+    """Make one cleaner of all patients. subjects: subject and session of each series, by key."""
+    return Cleaner({text: subjects.get(one.key, ("", ""))[0] for one in facts for text in one.identifiers})
+
+
 def identifies(text: str, identifiers: Iterable[str]) -> bool:
     """Whether a text is to be taken for one of these identifiers, however short, or holds one.
 
@@ -127,16 +134,16 @@ def identifies(text: str, identifiers: Iterable[str]) -> bool:
         text: such as the name of a folder.
         identifiers: of the patients.
     """
-    own, names = _plain(text), list(identifiers)
-    if own and any(own == _plain(name) for name in names):
+    own, names = plain(text), list(identifiers)
+    if own and any(own == plain(name) for name in names):
         return True
-    parts = ((name, _plain(part)) for name in names for part, _ in _forms(name))
+    parts = ((name, plain(part)) for name in names for part, _ in _forms(name))
     near = {name for name, part in parts if len(part) >= _FEWEST and part in own}
     return bool(near) and Cleaner(dict.fromkeys(near, "")).finds(text)
 
 
-def _plain(text: str) -> str:
-    """The letters, digits and marks of a text, folded, without separators and accents."""
+def plain(text: str) -> str:
+    """Fold a text to its letters, digits and marks, without separators and accents."""
     if text.isascii():
         return _SEPARATORS.sub("", text.lower())
     return "".join(sign.text for sign in _signs(text))
@@ -153,11 +160,11 @@ def _forms(text: str) -> Iterable[tuple[str, bool]]:
 
 def _identifier(text: str, name: str) -> _Identifier | None:
     """None for what is too short to be searched for."""
-    parts = [plain for part in _SEPARATORS.split(text) if (plain := _plain(part))]
-    plain = "".join(parts)
-    if sum(sign.isalnum() for sign in plain) < _FEWEST:
+    parts = [folded for part in _SEPARATORS.split(text) if (folded := plain(part))]
+    whole = "".join(parts)
+    if sum(sign.isalnum() for sign in whole) < _FEWEST:
         return None
-    return _Identifier(plain, frozenset(accumulate(len(part) for part in parts[:-1])), name)
+    return _Identifier(whole, frozenset(accumulate(len(part) for part in parts[:-1])), name)
 
 
 def _stands(entry: _Identifier, stream: str, signs: list[_Sign], at: int) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from struct import Struct, error
 from typing import Any, BinaryIO, NamedTuple
 
-from .fast_values import GiveUp, patient_key, plain_id, plain_value
+from .fast_values import GiveUp, name_key, patient_key, plain_id, plain_value
 from .frame_vectors import vector_class
 from .source_file import open_source
 
@@ -78,7 +78,7 @@ _TRANSFER_SYNTAX = 0x00020010
 _CHARACTER_SET = 0x00080005
 _FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 _OVERLAY_DATA = tuple(group << 16 | 0x3000 for group in range(0x6000, 0x6020, 2))
-_PATIENT_ID, _CSA, _UIH_FRAMES = 0x00100020, 0x00291010, 0x00651051
+_PATIENT_NAME, _PATIENT_ID, _CSA, _UIH_FRAMES = 0x00100010, 0x00100020, 0x00291010, 0x00651051
 # They say what stored values mean, and are noticed where they are not empty.
 SEQUENCES_OF_VALUES = {"ModalityLUTSequence": 0x00283000, "RealWorldValueMappingSequence": 0x00409096}
 _OF_VALUES = frozenset(SEQUENCES_OF_VALUES.values())
@@ -107,6 +107,7 @@ _IN_ITEM = _Scope(-1, 0xFFFE0000, {_CHARACTER_SET: b"CS"})
 _NOTICED = {
     _CHARACTER_SET: b"CS",
     _PATIENT_ID: b"LO",
+    _PATIENT_NAME: b"PN",
     **dict.fromkeys((*_FUNCTIONAL_GROUPS, *_OF_VALUES), b"SQ"),
     **dict.fromkeys(_OVERLAY_DATA, b"OB OW"),
     **dict.fromkeys((_CSA, _UIH_FRAMES), b""),
@@ -164,6 +165,7 @@ class Reader:
             "size": file.size,
             "overlays": tuple(tag >> 16 for tag in _OVERLAY_DATA if tag in found),
             "patient": patient_key(plain_id(found.get(_PATIENT_ID, b""))),
+            "patient_name": name_key(found.get(_PATIENT_NAME, b"")),
             "luts": tuple(keyword for keyword, tag in SEQUENCES_OF_VALUES.items() if tag in found),
             "csa": _CSA in found,
             "uih_grid": _UIH_FRAMES in found,

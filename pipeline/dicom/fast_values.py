@@ -31,6 +31,11 @@ def patient_key(patient_id: str) -> str:
     return hashlib.blake2s(text.encode("utf-8", "replace"), key=_SECRET, digest_size=8).hexdigest() if text else ""
 
 
+def name_key(raw: bytes) -> str:
+    """Make a key that tells two names of patients apart, likewise; it is of their bytes, in whatever character set."""
+    return patient_key(raw.decode("latin-1"))
+
+
 def plain_id(raw: bytes) -> str:
     """Decode the ID of a patient. Raises GiveUp for several."""
     if b"\\" in raw:

@@ -26,7 +26,7 @@ from ..core.findings import Code, refuse
 from .element_values import read_values
 from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, FLOAT_BITS, IMPLICIT_LITTLE, NATIVE, load, open_dataset
 from .fast_header import SEQUENCES_OF_VALUES, Reader
-from .fast_values import GiveUp, patient_key
+from .fast_values import GiveUp, name_key, patient_key
 from .frame_vectors import read_vectors
 from .source_file import open_source
 
@@ -71,6 +71,7 @@ _FRAME_GROUPS = {
 }
 PIXEL_DATA = 0x7FE00010
 _PIXEL_TAGS = (PIXEL_DATA, *FLOAT_BITS)
+_PATIENT_NAME = 0x00100010
 _CSA, _UIH_FRAMES = 0x00291010, 0x00651051
 _PIXEL_VRS = (b"OB", b"OW", b"UN", b"OF", b"OD")
 _UNDEFINED = 0xFFFFFFFF
@@ -86,7 +87,7 @@ class Header:
     pixel_tag: of the pixel data element: `PIXEL_DATA`, or that of floating-point pixels (`encoding.FLOAT_BITS`).
     pixel_offset, pixel_length: of its value; None for a deflated file, and the length None where it is undefined.
     size: of the file. overlays: groups (60xx) with overlay data. patient: a key that tells patients apart, and reveals
-    nothing else of them. luts: which of `LUTS` are there. csa: whether a Siemens CSA image header is.
+    nothing else of them; patient_name: of the name, likewise. luts: which of `LUTS` are there. csa: whether a Siemens CSA image header is.
     uih_grid: whether United Imaging's list of the slices of a sheet is.
     """
 
@@ -104,6 +105,7 @@ class Header:
     size: int = 0
     overlays: tuple[int, ...] = ()
     patient: str = ""
+    patient_name: str = ""
     luts: tuple[str, ...] = ()
     csa: bool = False
     uih_grid: bool = False
@@ -182,10 +184,17 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
         size=file.seek(0, 2),
         overlays=tuple(g for g in range(0x6000, 0x6020, 2) if (g, 0x3000) in dataset),
         patient=patient_key(str(dataset.get("PatientID") or "")),
+        patient_name=name_key(_raw_name(dataset)),
         luts=_find_luts(dataset),
         csa=_CSA in dataset and dataset.get_item(_CSA).VR != "SQ",
         uih_grid=_UIH_FRAMES in dataset,
     )
+
+
+def _raw_name(dataset: Dataset) -> bytes:
+    """The bytes of the Patient's Name, as they stand in the file."""
+    value = dataset.get_item(_PATIENT_NAME).value if _PATIENT_NAME in dataset else b""
+    return value if isinstance(value, bytes) else str(value or "").encode("utf-8", "replace")
 
 
 def _find_deflated_pixels(path: Path, values: Mapping[str, Any]) -> int | None:

@@ -27,7 +27,21 @@ _NEEDED = (
     "subject", "session", "case", "status", "role", "mask", "label", "link", "verdict", "code", "message", "ml",
     "output", "sha256", "key",
 )  # fmt: skip
-_STATUSES = ("REFUSED", "AMBIGUOUS", "NO_IMAGE", "INCOMPLETE", "DONE", "NO_MASK", "LEFT_OUT")  # the odd ones first
+_STATUSES = (
+    "REFUSED",
+    "AMBIGUOUS",
+    "NO_IMAGE",
+    "INCOMPLETE",
+    "GONE",
+    "NEW",
+    "STALE",
+    "OPTIONS CHANGED",
+    "VERSION CHANGED",
+    "FAILED",
+    "DONE",
+    "NO_MASK",
+    "LEFT_OUT",
+)  # the odd ones first
 UNPROVEN = "UNPROVEN"  # an output is gone, or is not the one of the table
 _DIGEST = 16  # hexadecimal digits that tell one state of a case's files from another
 

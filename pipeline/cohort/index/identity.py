@@ -2,6 +2,7 @@
 
 Rules:
 - A patient is a keyed digest of the Patient ID (0010,0020); the salt is kept in the index alone.
+- IDs and names that an anonymiser gives to everybody (`NOBODY`) name nobody: there is no patient by them, and no identifier.
 - The key of a series follows from what stands in its files, and without a UID from where they lie: no salt, no order. It
   stands in tables, so nobody must find a Patient ID by trying: eight bits of it are in the key, which nearly always make one
   Series Instance UID under two Patient IDs two series. Where they do not, its planes are refused as those of two patients.
@@ -21,7 +22,11 @@ from ...dicom.encoding import load
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+    from ...dicom.header import Header
+
 _READ = ["SpecificCharacterSet", "PatientID", "PatientName", "OtherPatientIDs", "OtherPatientIDsSequence"]
+# Patient IDs and names of nobody, in any case. Study, folder and table tell apart who has them.
+NOBODY = frozenset(["", "0", "ANON", "ANONYM", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "NONE", "UNKNOWN"])
 _SHORTEST = 3  # letters of a part of a name: shorter ones stand in every other word
 _HEX = 16  # digits of a key
 
@@ -33,8 +38,8 @@ class Identity(NamedTuple):
     identifiers: tuple[str, ...] = ()
 
     def digest(self, salt: bytes) -> str:
-        """Compute what the patient is known by in the index; "" where there is no Patient ID."""
-        if not self.patient_id:
+        """Compute what the patient is known by in the index; "" where there is no Patient ID, or one of `NOBODY`."""
+        if _is_nobody(self.patient_id):
             return ""
         return hmac.new(salt, self.patient_id.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:_HEX]
 
@@ -47,7 +52,25 @@ def read_identity(path: Path) -> Identity:
         texts = [patient_id, *_names(_text(dataset.get("PatientName"))), *_other_ids(dataset)]
     except Exception:  # whoever reads its pixels says what is wrong with it
         return Identity()
-    return Identity(patient_id, tuple(sorted({text for text in texts if text})))
+    return Identity(patient_id, tuple(sorted({text for text in texts if not _is_nobody(text)})))
+
+
+def identity_of(headers: Iterable[Header]) -> Identity:
+    """Find who a series is of: the Patient ID of its first file, and what names a patient in any file.
+
+    Each Patient ID and Patient's Name (0010,0010) is read from one file that has them, so that one is opened in nearly every
+    series.
+
+    Args:
+        headers: of all its files, in its order.
+
+    Returns: the identity.
+    """
+    first_with: dict[tuple[str, str], Path] = {}
+    for header in headers:
+        first_with.setdefault((header.patient, header.patient_name), header.path)
+    found = [read_identity(path) for path in first_with.values()]
+    return Identity(found[0].patient_id, tuple(sorted({text for one in found for text in one.identifiers})))
 
 
 def series_key(kind: str, uid: str, patient_id: str, place: str = "") -> str:
@@ -64,6 +87,11 @@ def series_key(kind: str, uid: str, patient_id: str, place: str = "") -> str:
     few_bits = hashlib.sha256(patient_id.encode("utf-8", "surrogatepass")).hexdigest()[:2]
     text = "\0".join((kind, uid, few_bits, "" if uid else place))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HEX]
+
+
+def _is_nobody(text: str) -> bool:
+    """Whether a Patient ID or name is one of `NOBODY`, as which a name may have empty components."""
+    return text.strip("^= ").upper() in NOBODY
 
 
 def _names(name: str) -> Iterable[str]:

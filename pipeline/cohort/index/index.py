@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 from collections import Counter
@@ -69,6 +70,11 @@ class Index:
         changes = Update(self._store, inputs, [private, out] if is_below else [private], progress).run()
         self.is_as_it_was = self._store.db.total_changes == before
         return changes
+
+    @property
+    def root(self) -> str:
+        """The folder that the names in it are relative to."""
+        return str(ast.literal_eval(self._store.meta("root") or "''"))
 
     @property
     def salt(self) -> bytes:

@@ -28,7 +28,7 @@ from ...mimics.bundle import FORMAT, Bundle, read_bundle
 from ..facts import SeriesFacts, image_digest
 from .facts_json import to_json, to_packed
 from .facts_of import KnownSeries, facts_of_bundle, facts_of_series
-from .identity import Identity, read_identity, series_key
+from .identity import Identity, identity_of, series_key
 from .rows import FileRow, ScannedFolder, SeriesRow
 from .walk import ListedFile, Listing
 
@@ -83,7 +83,7 @@ class Scanner(NamedTuple):
         """Find the facts of a series from all its files, which lie in several folders; None where they are no such series."""
         found, _ = scan_files([FoundFile(Path(path)) for path in files], lambda done: None)
         for series in _by_patient(found):
-            identity = read_identity(series.headers[0].path)
+            identity = identity_of(series.headers)
             if self._key(series, identity) == key:
                 return self._series_row(series, identity, len(files))
         return None
@@ -95,7 +95,7 @@ class Scanner(NamedTuple):
         files: list[FileRow] = []
         series_rows: list[SeriesRow] = []
         for series in _by_patient(found):
-            identity = read_identity(series.headers[0].path)
+            identity = identity_of(series.headers)
             row = self._series_row(series, identity, len(series.headers))
             series_rows.append(row)
             for header in series.headers:

@@ -65,7 +65,7 @@ class NnunetLayout:
         return {}
 
     def texts_of_cohort(self, results: Iterable[CaseResult]) -> Mapping[str, str]:
-        """dataset.json, and splits_final.json where there are two patients."""
+        """dataset.json, and splits_final.json where there are two patients; nothing without a training case."""
         channels, patients = defaultdict(set), defaultdict(set)
         for result in results:
             for row in result.rows:
@@ -74,6 +74,8 @@ class NnunetLayout:
             if any(output.path == self.labels(result.place) for output in result.outputs):
                 patients[result.place.subject].add(_identifier(result.place))
         cases = sorted(case for found in patients.values() for case in found)
+        if not cases:
+            return {}
         texts = {"dataset.json": _text(self._dataset(channels, len(cases)))}
         if len(patients) > 1:
             texts["splits_final.json"] = _text(_splits(patients))

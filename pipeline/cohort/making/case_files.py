@@ -16,7 +16,7 @@ from pathlib import Path
 from ...conversion.product import Product
 from ...conversion.record import Outcome, sidecar_of, write_record
 from ...core.codes import Code
-from ...core.findings import Finding, PipelineError
+from ...core.findings import Finding, PipelineError, Severity
 from ...crosscheck.panel import Panel
 from ...dicom.source_file import sha256
 from ..case import Case, CaseOutput, CaseResult, CaseSeries, CaseStatus, TableRow
@@ -37,6 +37,10 @@ from .convert_case import (
     write_product,
 )
 
+NO_MASK = Finding(Code.EMPTY_ROI, "it has no voxel on this image, and no mask came of it", severity=Severity.INFO)
+_PART_LOST = frozenset({Code.CONTOUR_OUTSIDE})  # of a mask that is written all the same
+_OF_FILES = ("verdict", "voxels", "ml", "grid", "output", "sha256", "inputs_sha256")  # columns of what was written
+
 
 class CaseWriter:
     """Writes one case below `tree`. key: of the case."""
@@ -54,6 +58,9 @@ class CaseWriter:
         made = make_products(self._case, self._options.policy)
         for refused in made.refused:
             self._lack(refused.member, refused.error.finding)
+        for lacking in made.lacking:
+            row = series_row(self._case, lacking.member, "mask", self._cleaner.clean)
+            self._rows.append(row | {"mask": self._cleaner.clean(lacking.name)} | finding_cells(NO_MASK, str))
         has_masks = bool(made.masks)
         images = [self._write_image(member, product, made, has_masks) for member, product in made.images]
         if self._case.masks and not has_masks:  # nothing is left of the pair
@@ -71,8 +78,10 @@ class CaseWriter:
         path = self._layout.image(self._case.place, image)
         policy = image_policy(self._options.policy)
         outcome = write_product(product, self._tree / path, policy, self._panel, made.looks)
-        row = series_row(self._case, member, "image", self._cleaner.clean)
-        self._rows.append(self._written(row, outcome, product, path, made))
+        row = self._written(series_row(self._case, member, "image", self._cleaner.clean), outcome, product, path, made)
+        if member.key in made.of_several:
+            row |= finding_cells(made.of_several[member.key], self._cleaner.clean)
+        self._rows.append(row)
         return outcome.output
 
     def _write_files(self, masks: Sequence[MemberMask], names: Sequence[str], image: Path, made: CaseProducts) -> None:
@@ -102,10 +111,14 @@ class CaseWriter:
         products = [mask.product for mask in made.masks]
         apply_map = separate if self._options.separate else apply
         labelled = apply_map(products, label_map, self._cleaner.clean)
-        members = {m.match.label.name: made.masks[m.product].member for m in labelled.masks if m.match.label}
+        members: dict[str, list[CaseSeries]] = {}
+        for mask in labelled.masks:
+            member = made.masks[mask.product].member
+            if mask.match.label is not None and member not in members.setdefault(mask.match.label.name, []):
+                members[mask.match.label.name].append(member)
         findings = [*labelled.findings]
         if self._options.separate:
-            alone = [MemberMask(members[product.volume.name], product) for product in labelled.products]
+            alone = [MemberMask(members[product.volume.name][0], product) for product in labelled.products]
             self._write_files(alone, [mask.name for mask in alone], image, made)
         else:
             for product in labelled.products:
@@ -114,31 +127,33 @@ class CaseWriter:
         return bool(labelled.products)
 
     def _write_label_map(
-        self, product: Product, members: Mapping[str, CaseSeries], image: Path, made: CaseProducts
+        self, product: Product, members: Mapping[str, Sequence[CaseSeries]], image: Path, made: CaseProducts
     ) -> tuple[Finding, ...]:
         """Write one label map. members: the series of each label. Returns what is to be known of it."""
         path = self._layout.labels(self._case.place)
         outcome = write_product(product, self._tree / path, self._options.policy, self._panel, made.looks)
         refuse_other_header(image, outcome.output)
         for label in outcome.labels or ():
-            row = series_row(self._case, members[label.name], "mask", self._cleaner.clean)
-            row = self._written(row, outcome, product, path, made)
-            self._rows.append(row | {"mask": label.name, "label": str(label.value)} | label_cells(label))
+            for n, member in enumerate(members[label.name]):  # of a label that was joined of several, one row each
+                row = series_row(self._case, member, "mask", self._cleaner.clean)
+                row = self._written(row, outcome, product, path, made)
+                counted = label_cells(label) if n == 0 else {}
+                self._rows.append(row | {"mask": label.name, "label": str(label.value)} | counted)
         return outcome.findings
 
     def _report_labels(self, findings: Iterable[Finding], labelled: LabelledCase, made: CaseProducts) -> None:
         """Add a row for every mask that no label fits, and for every label that is missing or not where it should be."""
         clean = self._cleaner.clean
         for finding in findings:
-            if finding.code not in INCOMPLETE_CODES:
-                continue
-            self._is_whole = False
-            cells = {"status": "INCOMPLETE", **finding_cells(finding, clean)}
-            if finding.code is not Code.MASK_UNMATCHED:
-                self._rows.append(label_row(self._case, finding.where[0]) | cells)
+            cells = finding_cells(finding, clean)
+            self._is_whole &= finding.code not in INCOMPLETE_CODES
+            way = {Code.MASK_UNMATCHED: "", Code.MASK_IGNORED: "ignored"}.get(finding.code)
+            if way is None:
+                if finding.code in INCOMPLETE_CODES:
+                    self._rows.append(label_row(self._case, finding.where[0]) | cells)
                 continue
             for mask in labelled.masks:
-                if mask.match.way == "":
+                if mask.match.way == way:
                     row = series_row(self._case, made.masks[mask.product].member, "mask", clean)
                     self._rows.append(row | {"mask": clean(mask.name)} | cells)
 
@@ -149,6 +164,7 @@ class CaseWriter:
             write_record(sidecar_of(outcome.output), record)
         digests = {str(file): digest for file, digest in made.looks.digests(file for _, file in product.files).items()}
         self._inputs |= digests
+        self._is_whole &= not any(finding.code in _PART_LOST for finding in outcome.findings)
         together = new_digest("\n".join(sorted(digests.values())).encode()).hexdigest()
         return written_row(row, outcome, path, together, self._cleaner.clean)
 
@@ -156,7 +172,7 @@ class CaseWriter:
         """Add the row of a mask that is refused."""
         self._is_whole = False
         row = series_row(self._case, member, "mask", self._cleaner.clean)
-        self._rows.append(row | {"mask": name, "status": "REFUSED"} | finding_cells(finding, self._cleaner.clean))
+        self._rows.append(row | {"mask": name, "verdict": "REFUSED"} | finding_cells(finding, self._cleaner.clean))
 
     def _result(self, status: CaseStatus) -> CaseResult:
         """Say what came of the case, and list its files; those of one that has none are removed."""
@@ -165,10 +181,13 @@ class CaseWriter:
         if status == "REFUSED" or (status == "INCOMPLETE" and leaves_out):
             shutil.rmtree(self._tree)
             self._tree.mkdir()
-            self._rows = [
-                {name: text for name, text in row.items() if name not in ("output", "sha256")} for row in self._rows
-            ]
-        rows = tuple({"status": status, **row} for row in self._rows)
+            why = (
+                "The case is refused."
+                if status == "REFUSED"
+                else "The layout holds whole cases only; --incomplete keep has others too."
+            )
+            self._rows = [_as_not_written(row, why) for row in self._rows]
+        rows = tuple({**row, "status": status} for row in self._rows)
         result = CaseResult(
             self._key, self._case.place, status, rows, self._outputs(), dict(sorted(self._inputs.items()))
         )
@@ -183,3 +202,10 @@ class CaseWriter:
             CaseOutput(path, (self._tree / path).stat().st_size, known.get(path) or sha256(self._tree / path))
             for path in paths
         )
+
+
+def _as_not_written(row: TableRow, why: str) -> TableRow:
+    """The row of something whose files are not kept. why: where the row has no reason of its own."""
+    kept = {name: text for name, text in row.items() if name not in _OF_FILES}
+    own = {} if row.get("verdict") == "REFUSED" or row.get("code") else {"message": why}
+    return kept | ({"verdict": "REFUSED"} if row.get("verdict") == "REFUSED" else {}) | own

@@ -19,11 +19,11 @@ from ...conversion.looks import Looks
 from ...conversion.one_series import refuse_broken
 from ...conversion.option_effects import Asked
 from ...conversion.product import Entry, Product, product_of_part
-from ...conversion.products import finish_product, items_of
+from ...conversion.products import finish_product, items_of, names_in
 from ...conversion.record import Outcome
 from ...conversion.request import Request, RunDetails
 from ...conversion.write import finish
-from ...core.findings import Code, PipelineError, refuse
+from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ...core.policy import Policy
 from ...core.unexpected import as_refusal
 from ...crosscheck.panel import Panel
@@ -31,6 +31,7 @@ from ...dicom.files import archive_of
 from ...dicom.scan import Scan, Series
 from ...dicom.split_volumes import split
 from ...nifti.streams import open_stream
+from ...volume.mask import Mask
 from ..case import Case, CaseSeries
 
 _PLACING = (slice(40, 56), slice(76, 108), slice(252, 328))  # of a NIfTI-1 header: dim, pixdim; codes, qform and sform
@@ -56,13 +57,26 @@ class CaseRefusal(NamedTuple):
     error: PipelineError
 
 
+class LackingMask(NamedTuple):
+    """An ROI or segment that a series declares, and of which no mask came."""
+
+    member: CaseSeries
+    name: str
+
+
 class CaseProducts(NamedTuple):
-    """What a case holds, ready to be written. images: one a channel. looks: what was looked at to make them."""
+    """What a case holds, ready to be written.
+
+    images: one a channel. looks: what was looked at to make them. lacking: what no mask came of. of_several: by key, that an
+    image is one volume of several.
+    """
 
     images: list[tuple[CaseSeries, Product]]
     masks: list[MemberMask]
     refused: list[CaseRefusal]
     looks: Looks
+    lacking: list[LackingMask]
+    of_several: dict[str, Finding]
 
 
 def make_products(case: Case, policy: Policy) -> CaseProducts:
@@ -101,7 +115,7 @@ def make_products(case: Case, policy: Policy) -> CaseProducts:
             refused.append(CaseRefusal(mask.member, error))
         else:  # a grid of its own may be called by another Frame of Reference: the image's holds
             kept.append(mask._replace(product=replace(mask.product, volume=replace(mask.product.volume, grid=grid))))
-    return CaseProducts(images, kept, refused, looks)
+    return CaseProducts(images, kept, refused, looks, _lacking(reader, masks, refused), reader.of_several)
 
 
 def write_product(product: Product, target: Path, policy: Policy, panel: Panel, looks: Looks) -> Outcome:
@@ -145,6 +159,7 @@ class _CaseReader:
 
     def __init__(self, case: Case, looks: Looks) -> None:
         self.case, self.looks = case, looks
+        self.of_several: dict[str, Finding] = {}
 
     def paths(self, member: CaseSeries) -> tuple[Path, ...]:
         """What is scanned for a series: its files, and those near it that may be a plane of it; whole archives."""
@@ -178,7 +193,8 @@ def _masks_of(member: CaseSeries, reader: _CaseReader, policy: Policy) -> Iterat
     on_own_grid = member.kind in _OWN_GRID or member.link.startswith(SETTLED)
     source = reader.paths(image) if on_own_grid else ()
     asked = Asked(Request(source=source), policy, gzipped=True, in_one=False, looks=reader.looks)
-    uids = {reader.read(one)[0].uid for one in reader.case.images}
+    on_this_grid = (*reader.case.images, *(o for o in reader.case.others if o.kind == "image" and o.link))
+    uids = {reader.read(one)[0].uid for one in on_this_grid}
     if member.kind == "bundle":
         path = next(Path(file.path).parent for file in member.files if file.path.endswith("/bundle.json"))
         entry, found = Entry(path.name, Series("", "bundle", (), ()), path), Scan((), ())
@@ -203,6 +219,33 @@ def _on_source(product: Product, found: Scan, asked: Asked) -> Product | Pipelin
         return as_refusal(error)
 
 
+def _lacking(reader: _CaseReader, masks: Sequence[MemberMask], refused: Sequence[CaseRefusal]) -> list[LackingMask]:
+    """List what structure sets and SEGs of one image declare, and no mask or refusal is of."""
+    if any(other.kind == "image" for other in reader.case.others):  # it may lie on another image
+        return []
+    found = []
+    for member in reader.case.masks:
+        if member.kind not in ("rtstruct", "seg") or any(one.member == member for one in refused):
+            continue
+        made = {
+            s.name
+            for m in masks
+            if m.member == member and isinstance(m.product.volume, Mask)
+            for s in m.product.volume.segments
+        }
+        names = names_in(reader.read(member)[0])
+        found += [LackingMask(member, name) for _, name in names if name not in made]
+    return found
+
+
+def _one_of_several(number: int, count: int) -> Finding:
+    return Finding(
+        Code.SEVERAL_VOLUMES,
+        f"this is volume {number} of {count} in the series, the one that the masks lie on; the others are not written",
+        severity=Severity.WARNING,
+    )
+
+
 def _images_of(case: Case) -> list[CaseSeries]:
     """Every image that a mask of the case may lie on."""
     return [*case.images, *(other for other in case.others if other.kind == "image")]
@@ -223,6 +266,7 @@ def _image_of(member: CaseSeries, reader: _CaseReader, policy: Policy, masks: Se
     planes = {id(frame) for mask in masks for frame in mask.product.frames if frame is not None}
     meant = [part for part in volumes if any(id(frame) in planes for frame in part.frames)]
     if len(volumes) > 1 and len(meant) == 1:
+        reader.of_several[member.key] = _one_of_several(meant[0].number, len(volumes))
         return finish_product(product_of_part(series, meant[0], asked.policy), found, asked)
     items = list(items_of(Entry(member.key, series), found, asked))
     first = items[0].result

@@ -42,12 +42,13 @@ def collect(out: Path, key: str, known: Mapping[str, CaseOutput], *, overwrite: 
         if not source.exists():  # it was moved before the work was cut off
             if not _is(target, output):
                 raise _damaged(key, output.path)
-        elif overwrite or not os.path.lexists(target) or _is_own(target, known.get(output.path), output):
+        elif _may_take(target, known.get(output.path), output, overwrite):
             waiting.append((source, target))
         else:
             raise _somebodys(output.path)
+    for _, target in waiting:  # before any is moved
+        _make_folder(out, target.parent)
     for source, target in waiting:
-        target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
     paths = {output.path for output in result.outputs}
     remove(out, (output for path, output in known.items() if path not in paths))
@@ -79,9 +80,38 @@ def remove(out: Path, outputs: Iterable[CaseOutput]) -> list[str]:
     return changed
 
 
-def _is_own(path: Path, known: CaseOutput | None, new: CaseOutput) -> bool:
-    """Whether what is there was written by the case before, or is what it writes now."""
-    return (known is not None and _is(path, known)) or _is(path, new)
+def undo(out: Path, key: str) -> None:
+    """Take back what was moved of a case that nobody plans any more, and forget it; one that was never touched stays.
+
+    Args:
+        out: the output folder.
+        key: of the case. It may be that of a plan whose parts are not merged yet.
+    """
+    done = done_folder(out, key)
+    try:
+        moved = [output for output in read_result(done).outputs if not (done / TREE / output.path).exists()]
+    except PipelineError:
+        forget(out, key)
+        return
+    if moved:
+        remove(out, moved)
+        forget(out, key)
+
+
+def _may_take(path: Path, known: CaseOutput | None, new: CaseOutput, overwrite: bool) -> bool:
+    """Whether a place is free, or holds what the case wrote before or writes now, or what may be replaced."""
+    if not os.path.lexists(path):
+        return True
+    if path.is_dir():
+        return False
+    return overwrite or (known is not None and _is(path, known)) or _is(path, new)
+
+
+def _make_folder(out: Path, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise _somebodys(folder.relative_to(out).as_posix()) from error
 
 
 def _is(path: Path, output: CaseOutput) -> bool:

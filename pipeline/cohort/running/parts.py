@@ -182,7 +182,7 @@ def _is_collected(plan: CohortPlan, number: int, stored: Mapping[str, Any], out:
     """Whether the index holds what a case gives, and its files are as they were written."""
     case = plan.case(number)
     known = stored.get("/".join(case.place[:3]))
-    state = judge_case(case, None if known is None else StoredCase.from_json(known), plan.options, out).state
+    state = judge_case(case, None if known is None else StoredCase.from_json(known), plan.options.digest, out).state
     return state in ("FRESH", "FAILED")
 
 

@@ -17,7 +17,7 @@ from ...core.version import __version__
 from ...dicom.source_file import sha256
 from ..case import Case, CaseOutput, CaseResult
 from ..facts import InputFile
-from ..plan import CohortOptions, content_of
+from ..plan import content_of
 
 CaseState = Literal["NEW", "FRESH", "STALE", "OPTIONS CHANGED", "VERSION CHANGED", "FAILED"]
 
@@ -28,6 +28,9 @@ _PASSING = frozenset(
         Code.PROCESS_ENDED, Code.UNEXPECTED, Code.CANNOT_WRITE, Code.READ_BACK_DIFFERS, Code.INPUT_CHANGED, Code.OUTPUT_EXISTS,
     )
 )  # fmt: skip
+
+
+_MAY_PASS = "for a reason that may have passed"
 
 
 class StoredCase(NamedTuple):
@@ -66,20 +69,25 @@ class CaseJudgement(NamedTuple):
     state: CaseState
     why: str = ""
 
+    @property
+    def is_to_make(self) -> bool:
+        """Whether a run makes the case: what its inputs were refused for would be again."""
+        return self.state != "FRESH" and (self.state != "FAILED" or self.why == _MAY_PASS)
 
-def stored_case(case: Case, options: CohortOptions, result: CaseResult, out: Path) -> StoredCase:
+
+def stored_case(case: Case, options: str, result: CaseResult, out: Path) -> StoredCase:
     """Make what is kept of a case that ended, now that its files are in their place.
 
     Args:
         case: as it was planned.
-        options: of the plan.
+        options: the digest of those of the plan.
         result: what came of it.
         out: the output folder.
 
     Returns: what is kept.
     """
     times = {output.path: (out / output.path).stat().st_mtime_ns for output in result.outputs}
-    return StoredCase(content_of(case), options.digest, __version__, inputs_of(case), result, times)
+    return StoredCase(content_of(case), options, __version__, inputs_of(case), result, times)
 
 
 def inputs_of(case: Case) -> tuple[InputFile, ...]:
@@ -87,28 +95,30 @@ def inputs_of(case: Case) -> tuple[InputFile, ...]:
     return tuple(dict.fromkeys(f for member in (*case.images, *case.masks, *case.others) for f in member.files))
 
 
-def judge_case(case: Case, stored: StoredCase | None, options: CohortOptions, out: Path) -> CaseJudgement:
+def judge_case(case: Case, stored: StoredCase | None, options: str, out: Path) -> CaseJudgement:
     """Judge what is kept of a case.
 
     Args:
         case: as it is planned now.
         stored: what the index keeps of it.
-        options: of now.
+        options: the digest of those of now.
         out: the output folder.
 
-    Returns: its state. FAILED is what was refused and would be again, or would perhaps not.
+    Returns: its state. FAILED is what was not wholly done, of inputs and options that are what they were.
     """
     if stored is None:
         return CaseJudgement("NEW")
     if stored.version != __version__:
         return CaseJudgement("VERSION CHANGED", f"it was made by {stored.version}, and this is {__version__}")
-    if stored.options != options.digest:
+    if stored.options != options:
         return CaseJudgement("OPTIONS CHANGED")
     why = _changed_inputs(stored, case) or _changed_outputs(stored, out)
     if why:
         return CaseJudgement("STALE", why)
-    if has_passing_reason(stored.result):
-        return CaseJudgement("FAILED", "for a reason that lies outside of its inputs")
+    if has_failed(stored.result):
+        return CaseJudgement(
+            "FAILED", _MAY_PASS if has_passing_reason(stored.result) else "--only-failed makes it again"
+        )
     return CaseJudgement("FRESH")
 
 
@@ -119,7 +129,7 @@ def has_passing_reason(result: CaseResult) -> bool:
 
 def has_failed(result: CaseResult) -> bool:
     """Whether a case is not wholly done."""
-    return result.status != "DONE"
+    return result.status not in ("DONE", "NO_MASK")
 
 
 def _changed_inputs(stored: StoredCase, case: Case) -> str:

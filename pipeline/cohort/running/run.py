@@ -10,30 +10,33 @@ Rules:
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from hashlib import sha256
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...core.atomic_file import cannot_write
 from ...core.findings import Code, PipelineError, refuse
-from ...core.plain_text import escape_bytes
-from ...dicom import source_file
+from ...core.version import __version__
+from ...dicom.files import archive_of
 from ..case import CaseResult, TableRow
+from ..case_rows import planned_rows
 from ..index.index import Index
 from ..making.case_folder import done_folder, refused_result, work_folder
 from ..plan import CohortPlan
-from ..table import NAME, table_text, write_text
-from .collect import collect, forget, remove
+from ..table import NAME, table_text
+from .cohort_files import CohortFiles
+from .collect import collect, forget, remove, undo
 from .resume import CaseJudgement, StoredCase, has_failed, inputs_of, judge_case, stored_case
 
 Maker = Callable[[CohortPlan, Sequence[int], Path], "Iterator[NumberedResult]"]
 if TYPE_CHECKING:
     from .processes import NumberedResult
 
-_FINISHED, _TEXTS = "finished plan", "files over all cases"  # in the index
+_FINISHED, _OPTIONS = "finished plan", "last options"  # in the index
 _TABLE_PART = 0.02  # of the time of a run, at most, goes into writing the table while it runs
 
 
@@ -50,10 +53,12 @@ class CohortRun:
 
     def __init__(self, plan: CohortPlan, index: Index, out: Path, *, overwrite: bool = False) -> None:
         self._plan, self._index, self._out, self._overwrite = plan, index, out, overwrite
+        self._options = plan.options.digest
         self._stored = {name: StoredCase.from_json(value) for name, value in index.results().items()}
         self._cases = [plan.case(number) for number in range(len(plan))]
         self._names = ["/".join(case.place[:3]) for case in self._cases]
-        self._texts: dict[str, list[str]] = json.loads(index.meta(_TEXTS) or "{}")  # digests, the last one first
+        self._open: dict[int, str] = {}  # the state of every case that is not as it is to be, by number
+        self._files = CohortFiles(index, out, overwrite=overwrite)
         self._written = 0.0
 
     def judge(self, *, only_failed: bool = False) -> Judged:
@@ -65,46 +70,64 @@ class CohortRun:
         Returns: the states, and which cases are to be made.
         """
         states = [
-            judge_case(case, self._stored.get(name), self._plan.options, self._out)
+            judge_case(case, self._stored.get(name), self._options, self._out)
             for case, name in zip(self._cases, self._names, strict=True)
         ]
+        changed = ", ".join(self.changed_options())
+        states = [one._replace(why=changed) if one.state == "OPTIONS CHANGED" else one for one in states]
+        self._open = {n: judged.state for n, judged in enumerate(states) if judged.is_to_make}
+        numbers = [*self._open]
         if only_failed:
-            numbers = [
-                n
-                for n, name in enumerate(self._names)
-                if name in self._stored and has_failed(self._stored[name].result)
-            ]
-        else:
-            numbers = [n for n, judged in enumerate(states) if judged.state != "FRESH"]
+            stored = [self._stored.get(name) for name in self._names]
+            numbers = [n for n, known in enumerate(stored) if known is not None and has_failed(known.result)]
         return Judged(states, numbers, sorted(self._stored.keys() - set(self._names)))
 
-    def prepare(self, judged: Judged, *, prune: bool) -> list[int]:
+    def changed_options(self) -> list[str]:
+        """Name the options that are others than those of the last time, as the plan has them."""
+        was, now = json.loads(self._index.meta(_OPTIONS) or "{}"), _flat(self._plan.options.as_json())
+        return sorted(name for name in now if was and was.get(name) != now[name])
+
+    def refuse_other_layout(self) -> None:
+        """Refuse to replace a data set by one of another layout, unless that is wanted. Raises OUTPUT_EXISTS."""
+        was = json.loads(self._index.meta(_OPTIONS) or "{}").get("layout")
+        if was and was != self._plan.options.layout and self._stored and not self._overwrite:
+            raise refuse(
+                Code.OUTPUT_EXISTS,
+                f"{self._out.name} holds {len(self._stored)} cases in the layout {was}, which {self._plan.options.layout} would replace",
+                "Give -o another folder, or replace them with -w overwrite.",
+                where=(self._out.name,),
+            )
+
+    def prepare(self, judged: Judged, *, prune: bool, table: Path | None = None) -> list[int]:
         """Take up what an earlier run left: collect what it made, and remove what no case makes any more.
 
         Args:
             judged: of `judge`.
             prune: whether results whose inputs are gone are removed; else they stay members of the data set.
+            table: that the user gives back, which may be the edited cohort.tsv.
 
         Returns: the numbers of the cases that are left to make.
+
+        Raises: PipelineError OUTPUT_EXISTS where something would be replaced that is not ours, or cannot be made again.
         """
+        self._files.refuse_edited(table)
+        self.refuse_other_layout()
         shutil.rmtree(work_folder(self._out, "run"), ignore_errors=True)
-        in_use = {file.path for case in self._cases for file in inputs_of(case)}
         for name in judged.gone:
-            if prune or all(file.path in in_use for file in self._stored[name].inputs):
-                remove(self._out, self._stored[name].outputs.values())
-                self._index.drop_result(name)
-                del self._stored[name]
+            self._settle_gone(name, prune=prune)
+        self._index.set_meta(_OPTIONS, json.dumps(_flat(self._plan.options.as_json())))
+        keys = {self._plan.key(number): number for number in range(len(self._cases))}
+        for folder in sorted(done_folder(self._out, "").glob("*")):
+            number = keys.get(folder.name)
+            if number is None:
+                undo(self._out, folder.name)
+            elif number not in judged.numbers and number not in self._open:
+                forget(self._out, folder.name)
         for number, name in enumerate(self._names):
             stored = self._stored.get(name)
-            if judged.states[number].state == "FRESH" and stored and stored.inputs != inputs_of(self._cases[number]):
+            if number not in self._open and stored and stored.inputs != inputs_of(self._cases[number]):
                 self._keep(number, stored.result)  # files were touched, and have the bytes they had
-        left = []
-        for number in judged.numbers:
-            if done_folder(self._out, self._plan.key(number)).exists() and judged.states[number].state != "FRESH":
-                self.take(number, None)
-            else:
-                left.append(number)
-        return left
+        return [number for number in judged.numbers if not self._is_rolled_forward(number)]
 
     def take(self, number: int, end: CaseResult | PipelineError | None) -> CaseResult:
         """Put what came of a case into its place, and write it down.
@@ -114,6 +137,8 @@ class CohortRun:
             end: what a process says of it; None for one that was found done.
 
         Returns: what came of it.
+
+        Raises: PipelineError CORRUPT_FILE for one that was found done, and is damaged.
         """
         case, key = self._cases[number], self._plan.key(number)
         stored = self._stored.get(self._names[number])
@@ -122,88 +147,112 @@ class CohortRun:
             if isinstance(end, PipelineError):
                 raise end
             result = collect(self._out, key, known, overwrite=self._overwrite)
-        except PipelineError as error:
-            result = refused_result(case, key, error)
-            remove(self._out, known.values())
+        except (PipelineError, OSError) as error:
+            refusal = cannot_write(self._names[number], error) if isinstance(error, OSError) else error
+            if end is None and refusal.finding.code is Code.CORRUPT_FILE:
+                raise refusal from error
+            result = refused_result(case, key, refusal)
+            if refusal.finding.code is Code.OUTPUT_EXISTS:  # what is there stays, and stays ours as far as it is
+                result = result._replace(outputs=tuple(o for o in known.values() if (self._out / o.path).exists()))
+            else:
+                remove(self._out, known.values())
         self._keep(number, result)
+        self._open.pop(number, None)
         forget(self._out, key)
         return result
 
     def results(self) -> list[CaseResult]:
-        """What came of every case so far, in the order of their places."""
-        return [self._stored[name].result for name in sorted(self._stored)]
+        """What came of every case so far, in the order of their places; cases of earlier runs are GONE."""
+        gone = self._stored.keys() - set(self._names)
+        return [
+            _as_gone(self._stored[name].result) if name in gone else self._stored[name].result
+            for name in sorted(self._stored)
+        ]
+
+    def open_rows(self) -> list[TableRow]:
+        """The rows of cases that are not as they are to be, with their state."""
+        rows = []
+        for number, state in self._open.items():
+            stored = self._stored.get(self._names[number])
+            made = planned_rows(self._cases[number]) if stored is None else stored.result.rows
+            rows += [{**row, "status": state} for row in made]
+        return rows
 
     def write_table(self, *, now: bool = False) -> None:
         """Write cohort.tsv, where the last time is long enough ago."""
         begun = monotonic()
         if not now and begun < self._written:
             return
-        rows: list[TableRow] = [row for result in self.results() for row in result.rows]
-        self._write(NAME, table_text([*self._plan.rest, *rows]))
+        not_so = {self._names[number] for number in self._open}
+        rows = [row for result in self.results() if "/".join(result.place[:3]) not in not_so for row in result.rows]
+        self._files.write(NAME, table_text([*self._plan.rest, *rows, *self.open_rows()]))
         self._written = monotonic() + (monotonic() - begun) / _TABLE_PART
 
     def finish(self) -> None:
-        """Write the table and the files over all cases."""
+        """Write the table and the files over all cases, and remove those that are not written any more."""
         from ..dataset import dataset_of
 
         self.write_table(now=True)
-        for path, text in dataset_of(self._plan.options).layout.texts_of_cohort(self.results()).items():
-            self._write(path, text)
-        self._index.set_meta(_FINISHED, self._plan.path.name)
+        texts = dataset_of(self._plan.options).layout.texts_of_cohort(self.results())
+        for path, text in texts.items():
+            self._files.write(path, text)
+        self._files.keep_only({NAME, *texts})
+        self._index.set_meta(_FINISHED, "" if self._open else self._plan.path.name)
 
-    def is_finished(self, judged: Judged) -> bool:
-        """Whether nothing is left to do: every case is fresh, and the files over all cases are those that were written."""
-        if judged.numbers or self._index.meta(_FINISHED) != self._plan.path.name:
+    def is_finished(self, judged: Judged, *, prune: bool) -> bool:
+        """Whether nothing is left to do: no case is open, and the files over all cases are those that were written."""
+        if judged.numbers or self._open or (prune and judged.gone):
             return False
-        return bool(self._texts) and all(
-            _digest_of(self._out / path) == known[0] for path, known in self._texts.items()
-        )
+        if self._index.meta(_FINISHED) != self._plan.path.name:
+            return False
+        return self._files.are_as_written()
 
-    def refuse_edited(self, table: Path | None) -> None:
-        """Refuse to replace a file over all cases that somebody has changed, unless it is the table that is given.
+    def _is_rolled_forward(self, number: int) -> bool:
+        """Collect a case that an earlier run has made. One that is damaged is forgotten, and made anew."""
+        key = self._plan.key(number)
+        if not done_folder(self._out, key).exists():
+            return False
+        try:
+            self.take(number, None)
+        except PipelineError:
+            forget(self._out, key)
+            return False
+        return True
 
-        Args:
-            table: that the user gives back; None for none.
-
-        Raises: PipelineError OUTPUT_EXISTS.
-        """
-        for path, known in self._texts.items():
-            place = self._out / path
-            given = table is not None and place.exists() and table.exists() and place.samefile(table)
-            if place.exists() and not given and not self._overwrite and _digest_of(place) not in known:
-                raise _edited(path)
-
-    def _write(self, path: str, text: str) -> None:
-        """Write a file over all cases, where it is another one. The index knows its bytes before they are there."""
-        digest = sha256(escape_bytes(text).encode()).hexdigest()
-        known = self._texts.get(path, [])
-        if known[:1] != [digest]:
-            self._texts[path] = [digest, *known[:1]]
-            self._index.set_meta(_TEXTS, json.dumps(self._texts))
-        write_text(self._out / path, text)
+    def _settle_gone(self, name: str, *, prune: bool) -> None:
+        """Remove a result that no case of this plan gives, unless all its inputs are gone, and it is what it would be."""
+        stored = self._stored[name]
+        is_planned = stored.result.place.subject in {case.place.subject for case in self._cases}
+        has_inputs = any(os.path.lexists(archive_of(Path(file.path)) or file.path) for file in stored.inputs)
+        if not prune and not is_planned and not has_inputs:
+            if (stored.options, stored.version) == (self._options, __version__):
+                return
+            raise refuse(
+                Code.OUTPUT_EXISTS,
+                f"the inputs of {name} are gone, and it was made with other options or another version: it cannot be made again",
+                "Give -o another folder, bring its inputs back, or remove what is without them with --prune.",
+                where=(name,),
+            )
+        remove(self._out, stored.outputs.values())
+        self._index.drop_result(name)
+        del self._stored[name]
 
     def _keep(self, number: int, result: CaseResult) -> None:
-        stored = stored_case(self._cases[number], self._plan.options, result, self._out)
+        stored = stored_case(self._cases[number], self._options, result, self._out)
         self._stored[self._names[number]] = stored
         self._index.put_result(self._names[number], stored.as_json(), result.inputs)
 
 
-def _digest_of(path: Path) -> str:
-    """The SHA-256 of a file; "" where it cannot be read."""
-    try:
-        return source_file.sha256(path)
-    except OSError:
-        return ""
+def _as_gone(result: CaseResult) -> CaseResult:
+    """The result of a case whose inputs are not there any more, while its files are."""
+    why = "Its inputs are not there any more. --prune removes its files."
+    rows = tuple({**row, "status": "GONE", "message": why, "key": "", "image": ""} for row in result.rows)
+    return result._replace(status="GONE", rows=rows)
 
 
-def _edited(path: str) -> PipelineError:
-    give = f" Give it back with --table {path}," if path == NAME else " Move it away,"
-    return refuse(
-        Code.OUTPUT_EXISTS,
-        f"{path} was changed since it was written, and would be replaced",
-        f"{give.strip()} or replace it with -w overwrite.",
-        where=(path,),
-    )
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options by name, those of the policy among the others."""
+    return {**{name: value for name, value in options.items() if name != "policy"}, **options["policy"]}
 
 
 def make_here(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[NumberedResult]:

@@ -1,21 +1,23 @@
 """Group the series of a cohort by the subject they are of.
 
 Rules:
-- A level parts the patients where no folder of it holds two Patient IDs (0010,0020), no Patient ID or study is in two of its
-  folders, and every image and mask lies that deep. The first such level counts.
-- A series without Patient ID is of the subject of its folder at that level. Where there is no such level, it is of the
+- A level parts the patients where no folder of it holds images of two owners, no owner is in two of its folders, and every
+  image and mask lies that deep. The first such level counts. Owners are as `owners` finds them.
+- A series without owner is of the subject of its folder at that level. Where there is no such level, it is of the
   only patient of the very folder it lies in, else of its study: it never joins a patient by a folder higher up.
+- Patient IDs that name nobody, such as ANON, are none: the index knows no patient by them (`index.identity`).
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ...core.findings import Code, Finding, Severity, refuse
 from ..facts import SeriesFacts
+from .owners import Owner, folders_without_tie, owners_of
 
 
 class SubjectGroup(NamedTuple):
@@ -72,7 +74,8 @@ def group_by_patient(facts: Sequence[SeriesFacts]) -> tuple[list[SubjectGroup], 
 
     Returns: the groups, in natural order of their first folder, and the level that parts them; None where none does.
     """
-    level = parting_level(facts)
+    owners = owners_of(facts)
+    level = parting_level(facts, owners)
     patients: defaultdict[str, set[str]] = defaultdict(set)
     for fact in facts:
         folder = _own_folder(fact, level)
@@ -80,7 +83,8 @@ def group_by_patient(facts: Sequence[SeriesFacts]) -> tuple[list[SubjectGroup], 
             patients[folder].add(fact.patient)
     groups: defaultdict[str, list[SeriesFacts]] = defaultdict(list)
     for fact in facts:
-        groups[_identity(fact, level, patients.get(_own_folder(fact, level) or "", set()))].append(fact)
+        known = patients.get(_own_folder(fact, level) or "", set())
+        groups[_identity(fact, owners[fact.key], level, known)].append(fact)
     return _sorted(groups, level), level
 
 
@@ -109,18 +113,44 @@ def group_by_folder(facts: Sequence[SeriesFacts], level: int) -> tuple[list[Subj
     return _sorted(groups, level), refused
 
 
-def parting_level(facts: Iterable[SeriesFacts]) -> int | None:
-    """Find the first level at which every folder is of one patient and every patient in one folder; None for none."""
+def parting_level(facts: Iterable[SeriesFacts], owners: Mapping[str, Owner]) -> int | None:
+    """Find the first level at which every folder is of one patient and every patient in one folder; None for none.
+
+    Args:
+        facts: every series of the cohort.
+        owners: of each by its key.
+
+    Returns: the level, 1 for the first folder below the input.
+    """
     series = [fact for fact in facts if fact.role != "other"]
     deepest = max((fact.folder.count("/") + 1 for fact in series), default=0)
     for level in range(1, deepest + 1):
         folders = [folder_at(fact.folder, level) for fact in series]
         if None in folders:
             return None
-        owners = [[fact.patient, ""] if fact.patient else ["", fact.study_uid] for fact in series]
-        if _is_one_to_one(folders, owners) and (any(f.patient for f in series) or len(set(folders)) > 1):
+        if _is_one_to_one(series, folders, owners) and (any(f.patient for f in series) or len(set(folders)) > 1):
             return level
     return None
+
+
+def folders_of_one_id(facts: Sequence[SeriesFacts]) -> dict[str, list[str]]:
+    """Find Patient IDs that may be those of several patients: they lie in several folders, and nothing else ties these.
+
+    Args:
+        facts: every series of the cohort, whose patients no level parts.
+
+    Returns: by patient the folders, at the first level at which none is of two patients.
+    """
+    deepest = max((fact.folder.count("/") + 1 for fact in facts), default=0)
+    for level in range(1, deepest + 1):
+        patients: defaultdict[str, set[str]] = defaultdict(set)
+        for fact in facts:
+            folder = folder_at(fact.folder, level)
+            if fact.patient and folder is not None:
+                patients[folder].add(fact.patient)
+        if all(len(own) == 1 for own in patients.values()):
+            return folders_without_tie(facts, lambda fact: folder_at(fact.folder, level))
+    return {}
 
 
 def above_level(fact: SeriesFacts, option: str, level: int) -> Finding:
@@ -141,14 +171,18 @@ def above_level(fact: SeriesFacts, option: str, level: int) -> Finding:
     )
 
 
-def _is_one_to_one(folders: Sequence[str | None], owners: Sequence[Sequence[str]]) -> bool:
-    """Whether no folder has two patients, and no patient, and no study without one, has two folders."""
-    patient_of: dict[str | None, str] = {}
-    folder_of: dict[tuple[str, ...], str | None] = {}
-    for folder, owner in zip(folders, owners, strict=True):
-        if owner[0] and patient_of.setdefault(folder, owner[0]) != owner[0]:
+def _is_one_to_one(series: Sequence[SeriesFacts], folders: Sequence[str | None], owners: Mapping[str, Owner]) -> bool:
+    """Whether no folder has two patients, or studies of none with images; and no owner has two folders."""
+    owner_of: dict[str | None, Owner] = {}
+    folder_of: dict[Owner, str | None] = {}
+    for fact, folder in zip(series, folders, strict=True):
+        owner = owners[fact.key]
+        if owner is None:
+            continue
+        counts = owner.is_patient or fact.role == "image"  # a mask may have a study of its own
+        if counts and owner_of.setdefault(folder, owner) != owner:
             return False
-        if any(owner) and folder_of.setdefault(tuple(owner), folder) != folder:
+        if folder_of.setdefault(owner, folder) != folder:
             return False
     return True
 
@@ -157,16 +191,16 @@ def _own_folder(fact: SeriesFacts, level: int | None) -> str | None:
     return fact.folder if level is None else folder_at(fact.folder, level)
 
 
-def _identity(fact: SeriesFacts, level: int | None, patients: set[str]) -> str:
+def _identity(fact: SeriesFacts, owner: Owner | None, level: int | None, patients: set[str]) -> str:
     """patients: of its own folder."""
-    if fact.patient:
-        return f"patient:{fact.patient}"
+    if owner is not None and owner.is_patient and (fact.patient or level is None):
+        return f"patient:{owner.value}"
     if len(patients) == 1:
         return f"patient:{next(iter(patients))}"
     folder = folder_at(fact.folder, level) if level else None
     if folder is not None:
         return f"folder:{folder}"
-    return f"study:{fact.study_uid}" if fact.study_uid else f"folder:{fact.folder}"
+    return f"folder:{fact.folder}" if owner is None else f"study:{owner.value}"
 
 
 def _sorted(groups: dict[str, list[SeriesFacts]], level: int | None) -> list[SubjectGroup]:

@@ -22,7 +22,7 @@ from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..facts import SeriesFacts
 from ..privacy import identifies
 from .sessions import SessionRules, name_sessions
-from .subject_groups import SubjectGroup, folder_level, group_by_folder, group_by_patient
+from .subject_groups import SubjectGroup, folder_level, folders_of_one_id, group_by_folder, group_by_patient
 from .subject_labels import labels_of
 from .unique_names import first_free, folded
 
@@ -93,7 +93,10 @@ def name_subjects(facts: Sequence[SeriesFacts], rules: SubjectRules, known: Mapp
     sessions = name_sessions(facts, subjects, SessionRules(rules.session, rules.sessions, rules.public), known)
     refused = {key: finding for key, finding in refused.items() if key not in subjects} | sessions.refused
     places = {key: (name, sessions.names[key]) for key, name in subjects.items() if key not in refused}
-    findings = (*_odd(facts, places), *_without_patient(groups))
+    own_rule = not rules.subject.startswith("folder")
+    open_ones = [group for group in groups if not all(rules.subjects.get(member.key) for member in group.members)]
+    notes = (*_without_patient(open_ones), *_one_id_for_all(facts, open_ones, level)) if own_rule else ()
+    findings = (*_odd(facts, places), *notes)
     return SubjectNames(places, refused, findings, {**known, **sessions.known})
 
 
@@ -182,11 +185,34 @@ def _odd(facts: Iterable[SeriesFacts], places: Mapping[str, tuple[str, str]]) ->
 
 
 def _without_patient(groups: Iterable[SubjectGroup]) -> Iterator[Finding]:
-    """Warn of subjects that only a study tells apart."""
+    """Warn of subjects without Patient ID that only a study or a folder tells apart."""
+    folders = [group for group in groups if group.identity.startswith("folder:") and _has_more_than_other(group)]
+    if folders:
+        words = f"{len(folders)} subjects have no Patient ID (0010,0020), or one such as ANON; each is the folder that its series lie in"
+        yield _warning(words, tuple(group.members[0].key for group in folders[:5]))
     series = [member.key for group in groups if group.identity.startswith("study:") for member in group.members]
     if series:
-        words = f"{len(series)} series have neither a Patient ID (0010,0020) nor a folder of their own; each study was taken for a subject"
+        words = f"{len(series)} series have neither a Patient ID (0010,0020) other than such as ANON nor a folder of their own; each study was taken for a subject"
         yield _warning(words, tuple(series[:5]))
+
+
+def _one_id_for_all(
+    facts: Sequence[SeriesFacts], groups: Sequence[SubjectGroup], level: int | None
+) -> Iterator[Finding]:
+    """Warn of Patient IDs that may have been given to several patients. groups: those to be warned of."""
+    apart = folders_of_one_id(facts) if level is None else {}
+    for group in groups:
+        folders = apart.get(group.identity.removeprefix("patient:"))
+        if folders:
+            yield _warning(
+                f"{len(folders)} folders, of {group.members[0].key} and others, share a Patient ID (0010,0020) and were taken for one "
+                "subject, but share no study, Frame of Reference or Patient's Name (0010,0010): is it one ID for several patients?",
+                tuple(member.key for member in group.members[:5]),
+            )
+
+
+def _has_more_than_other(group: SubjectGroup) -> bool:
+    return any(member.role != "other" for member in group.members)
 
 
 def _warning(words: str, where: tuple[str, ...]) -> Finding:

@@ -107,6 +107,8 @@ class _Reader(NamedTuple):
             values = {name: cell.strip() for name, cell in zip(columns, row, strict=False)}
             key = values.get("key", "")
             settling = [(name, values[name]) for name in _SETTLING if values.get(name)]
+            if values.get("status") == "GONE":  # of cohort.tsv: what the case was made of is not there any more
+                continue
             if settling and key not in self.facts:
                 words = f"no series here has the key “{escape_controls(key)}”" if key else "there is no key"
                 raise self._refused(rows.line_num, "key", words, "Keys are in the column key of cohort.tsv.")
