@@ -130,11 +130,7 @@ def test_series_without_patient_or_folder_of_their_own_are_a_subject_by_study() 
 def test_studies_without_patient_in_one_folder_are_no_one_patient() -> None:
     """Two inputs: the folder at level 1 is an input, and holds two patients without Patient ID."""
     facts = [
-        *(
-            _series(f"BL/{name}/{kind}", study=study)
-            for name, study in (("a", "1"), ("b", "2"))
-            for kind in ("CT", "RS")
-        ),
+        *(_series(f"BL/{name}/{kind}", study=study) for name, study in (("a", "1"), ("b", "2")) for kind in ("CT", "RS")),
         _series("BL2/c/CT", "x3", study="3"),
     ]
     named, names = _named(facts)

@@ -171,7 +171,9 @@ def above_level(fact: SeriesFacts, option: str, level: int) -> Finding:
     )
 
 
-def _is_one_to_one(series: Sequence[SeriesFacts], folders: Sequence[str | None], owners: Mapping[str, Owner]) -> bool:
+def _is_one_to_one(
+    series: Sequence[SeriesFacts], folders: Sequence[str | None], owners: Mapping[str, Owner]
+) -> bool:
     """Whether no folder has two patients, or studies of none with images; and no owner has two folders."""
     owner_of: dict[str | None, Owner] = {}
     folder_of: dict[Owner, str | None] = {}
