@@ -170,9 +170,7 @@ def _links_of(mask: SeriesFacts, images: _Images, holds: Holds) -> list[Link]:
     named, by = _named(mask, own, holds)
     if not named:
         named, by = _named(mask, [image for image in further if images.may_meet(mask, image)], holds)
-    if mask.kind == "image" and not _fitting(mask, named) and _fitting(mask, _in_frame(mask, own)):
-        named = []  # what its header names was copied with the header of the image
-    if named:
+    if named and not _is_copied(mask, named, own):
         if len(named) > 1 and mask.kind not in ON_SEVERAL:
             named = [_only(mask, _fitting(mask, named) or named, "of those it refers to")]
         return [Link(mask.key, image.key, _reason(mask, by)) for image in named]
@@ -183,6 +181,11 @@ def _links_of(mask: SeriesFacts, images: _Images, holds: Holds) -> list[Link]:
     if mask.kind != "image" and (mask.images or mask.series_uids):
         raise _not_here(mask, own)
     return [_by_frame(mask, own)]
+
+
+def _is_copied(mask: SeriesFacts, named: Sequence[SeriesFacts], own: Sequence[SeriesFacts]) -> bool:
+    """Whether what a header names was copied with the header of an image: only images that are not named fit the planes."""
+    return mask.kind == "image" and not _fitting(mask, named) and bool(_fitting(mask, _in_frame(mask, own)))
 
 
 def _are_of_two_patients(one: SeriesFacts, other: SeriesFacts) -> bool:
