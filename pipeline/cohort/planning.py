@@ -28,6 +28,7 @@ from .subjects.subjects import SubjectRules
 from .table import write_text
 
 if TYPE_CHECKING:
+    from .build_cases import Known
     from .case import Case
     from .dataset import Dataset
     from .subjects.table_given import TableGiven
@@ -153,7 +154,7 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
     path = write_plan(private_folder(request.out) / "plans", request.options, built.cases, built.rows)
     write_text(private_folder(request.out) / "subjects.tsv", _who_is_who(facts.values(), subjects))
     notes = [f"{finding.message} {finding.hint}".strip() for finding in names.findings]
-    notes += _notes(index, built.cases, dataset, request.table is None and any(given))
+    notes += _notes(known, index, built.cases, dataset, request.table is None and any(given))
     return Planned(read_plan(path), facts, subjects, len(facts), tuple(notes), changes)
 
 
@@ -174,8 +175,11 @@ def _who_is_who(facts: Iterable[SeriesFacts], subjects: Mapping[str, tuple[str, 
     return "\n".join(lines) + "\n"
 
 
-def _notes(index: Index, cases: Sequence[Case], dataset: Dataset, is_settled: bool) -> Iterator[str]:
+def _notes(known: Known, index: Index, cases: Sequence[Case], dataset: Dataset, is_settled: bool) -> Iterator[str]:
     """Say what a person should know of a plan, beside what is odd of subjects."""
+    facts, subjects = known.facts, known.subjects
+    if any(place[0] and place[0] not in facts[key].folder.split("/") for key, place in subjects.items()):
+        yield "subjects have names of their own; .verimask/subjects.tsv says whose each is, and is private"
     if is_settled:
         yield "what the table settled that was given last is kept; give another one with --table to change it"
     left = Counter(code for _, code, _ in index.left_out())
