@@ -19,7 +19,7 @@ from pipeline.cohort.case import CaseResult, Place
 from pipeline.core.findings import Exit
 from tests.helpers.cohort_run import CohortRunner, rows_of
 from tests.helpers.made_cohort import MadeCohort, make_cohort
-from tests.test_jobs import wait_for
+from tests.helpers.watching import wait_for
 
 QUICK = ("--crosscheck", "off", "--session", "folder:2", "--no-page")
 ODD = ("REFUSED", "AMBIGUOUS", "NO_IMAGE", "INCOMPLETE")
