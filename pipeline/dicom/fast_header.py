@@ -74,18 +74,16 @@ _ASCII_COMPATIBLE = {
     *(b"ISO_IR %d" % n for n in (100, 101, 109, 110, 126, 127, 138, 144, 148)),
 }
 
-_TRANSFER_SYNTAX = 0x00020010
-_CHARACTER_SET = 0x00080005
+_TRANSFER_SYNTAX, _CHARACTER_SET = 0x00020010, 0x00080005
 _FUNCTIONAL_GROUPS = (0x52009229, 0x52009230)
 _OVERLAY_DATA = tuple(group << 16 | 0x3000 for group in range(0x6000, 0x6020, 2))
 _PATIENT_NAME, _PATIENT_ID, _CSA, _UIH_FRAMES = 0x00100010, 0x00100020, 0x00291010, 0x00651051
 # They say what stored values mean, and are noticed where they are not empty.
 SEQUENCES_OF_VALUES = {"ModalityLUTSequence": 0x00283000, "RealWorldValueMappingSequence": 0x00409096}
 _OF_VALUES = frozenset(SEQUENCES_OF_VALUES.values())
-_PIXEL_DATA = 0x7FE00010
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 _ITEM_START, _ITEM_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0\0\0\0\0"
-_UNDEFINED = 0xFFFFFFFF
+_PIXEL_DATA, _UNDEFINED = 0x7FE00010, 0xFFFFFFFF
 
 _WINDOW = 8192  # bytes read at a time: it holds most headers whole, and any value that is wanted
 _DEEPEST = 16  # sequences within each other: no real file comes near, and recursion must end
