@@ -102,10 +102,7 @@ class _Scope(NamedTuple):
 
 _META = _Scope(0x00020000, 0x00030000, {_TRANSFER_SYNTAX: b"UI"})
 _IN_ITEM = _Scope(-1, 0xFFFE0000, {_CHARACTER_SET: b"CS"})
-_NOTICED = {
-    _CHARACTER_SET: b"CS",
-    _PATIENT_NAME: b"PN",
-    _PATIENT_ID: b"LO",
+_NOTICED = {_CHARACTER_SET: b"CS", _PATIENT_NAME: b"PN", _PATIENT_ID: b"LO"} | {
     **dict.fromkeys((*_FUNCTIONAL_GROUPS, *_OF_VALUES), b"SQ"),
     **dict.fromkeys(_OVERLAY_DATA, b"OB OW"),
     **dict.fromkeys((_CSA, _UIH_FRAMES), b""),

@@ -188,7 +188,7 @@ def _without_patient(groups: Iterable[SubjectGroup]) -> Iterator[Finding]:
     """Warn of subjects without Patient ID that only a study or a folder tells apart."""
     folders = [group for group in groups if group.identity.startswith("folder:") and _has_more_than_other(group)]
     if folders:
-        words = f"{len(folders)} subjects have no Patient ID (0010,0020), or one such as ANON; each is the folder that its series lie in"
+        words = f"{len(folders)} subjects have no Patient ID (0010,0020), or one such as ANON; only their folders tell them apart"
         yield _warning(words, tuple(group.members[0].key for group in folders[:5]))
     series = [member.key for group in groups if group.identity.startswith("study:") for member in group.members]
     if series:
