@@ -170,6 +170,8 @@ def _links_of(mask: SeriesFacts, images: _Images, holds: Holds) -> list[Link]:
     named, by = _named(mask, own, holds)
     if not named:
         named, by = _named(mask, [image for image in further if images.may_meet(mask, image)], holds)
+    if not named and not mask.patient:  # what names images and no patient is of the patient of those images
+        named, by = _named(mask, [image for image in (*near, *further) if image.patient], holds)
     if named and not _is_copied(mask, named, own):
         if len(named) > 1 and mask.kind not in ON_SEVERAL:
             named = [_only(mask, _fitting(mask, named) or named, "of those it refers to")]
