@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
+from pipeline.cohort.case import CaseOutput, CaseResult, Place
 from pipeline.cohort.dataset import dataset_of
 from pipeline.cohort.facts import MaskFact, SeriesFacts
 from pipeline.cohort.labels.channels import choose_channels
@@ -213,7 +214,9 @@ def test_regions_give_a_voxel_to_the_innermost_label(tmp_path: Path) -> None:
     assert is_complete(made)
     assert made.findings == ()
     layout = dataset_of(CohortOptions(layout="nnunet", labels=REGIONS)).layout
-    dataset = json.loads(layout.texts_of_cohort([])["dataset.json"])
+    place = Place("P1", "", "case", alone=True)
+    trained = CaseResult("", place, "DONE", (), (CaseOutput(layout.labels(place), 1, ""),), {})
+    dataset = json.loads(layout.texts_of_cohort([trained])["dataset.json"])
     labels, order = dataset["labels"], dataset["regions_class_order"]
     assert labels == {"background": 0, "bone": 4, "liver": [1, 2, 3], "tumour": [2, 3], "core": 3}
     # As nnU-Net makes a label map of what it predicts for each region, one written over the other.
