@@ -19,21 +19,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
-
-import numpy as np
 
 from ..conversion.source_choice import SourceReferences, Statement, choose_source
 from ..core.findings import Code, Finding, PipelineError, refuse
-from ..core.policy import Policy
-from ..geometry.affine import Matrix, axis_lengths
-from ..geometry.index_map import find_index_map
-from .facts import GridFact, SeriesFacts
+from .facts import SeriesFacts
+from .fitting_images import fit_of, fitting_images
 
 Holds = Callable[[str, Collection[int]], int]
 
-_POLICY = Policy()
 SETTLED = "settled in the table"
 _BY_FRAME_AND_GRID = "Frame of Reference and grid"
 _BY_FRAME = "only image in its Frame of Reference"
@@ -167,27 +161,45 @@ def _links_of(mask: SeriesFacts, images: _Images, holds: Holds) -> list[Link]:
     near = images.near(mask)
     further = images.of_patient(mask) if mask.images else []
     own = [image for image in near if images.may_meet(mask, image)]
-    named, by = _named(mask, own, holds)
-    if not named:
-        named, by = _named(mask, [image for image in further if images.may_meet(mask, image)], holds)
-    if not named and not mask.patient:  # what names images and no patient is of the patient of those images
-        named, by = _named(mask, [image for image in (*near, *further) if image.patient], holds)
+    named, by = _named_first(
+        mask,
+        holds,
+        own,
+        [image for image in further if images.may_meet(mask, image)],
+        # What names images and no patient is of the patient of those images.
+        [image for image in (*near, *further) if image.patient and not mask.patient],
+    )
     if named and not _is_copied(mask, named, own):
         if len(named) > 1 and mask.kind not in ON_SEVERAL:
-            named = [_only(mask, _fitting(mask, named) or named, "of those it refers to")]
+            named = [_only(mask, fitting_images(mask, named) or named, "of those it refers to")]
         return [Link(mask.key, image.key, _reason(mask, by)) for image in named]
-    others = {image.key: image for image in (*near, *further) if not images.may_meet(mask, image)}
-    strangers, _ = _named(mask, list(others.values()), holds)
-    if strangers:
-        raise _of_another_patient(mask, strangers)
+    _refuse_strangers(mask, [image for image in (*near, *further) if not images.may_meet(mask, image)], holds)
     if mask.kind != "image" and (mask.images or mask.series_uids):
         raise _not_here(mask, own)
     return [_by_frame(mask, own)]
 
 
+def _refuse_strangers(mask: SeriesFacts, others: Sequence[SeriesFacts], holds: Holds) -> None:
+    """Refuse a mask that names images of another patient. Raises PATIENT_DIFFERS."""
+    strangers, _ = _named(mask, list({image.key: image for image in others}.values()), holds)
+    if strangers:
+        raise _of_another_patient(mask, strangers)
+
+
+def _named_first(
+    mask: SeriesFacts, holds: Holds, *several: Sequence[SeriesFacts]
+) -> tuple[list[SeriesFacts], Statement | None]:
+    """The images that a mask names among the first of several lists that has any, as `_named`."""
+    for images in several:
+        named, by = _named(mask, images, holds)
+        if named:
+            return named, by
+    return [], None
+
+
 def _is_copied(mask: SeriesFacts, named: Sequence[SeriesFacts], own: Sequence[SeriesFacts]) -> bool:
     """Whether what a header names was copied with the header of an image: only images that are not named fit the planes."""
-    return mask.kind == "image" and not _fitting(mask, named) and bool(_fitting(mask, _in_frame(mask, own)))
+    return mask.kind == "image" and not fitting_images(mask, named) and bool(fitting_images(mask, _in_frame(mask, own)))
 
 
 def _are_of_two_patients(one: SeriesFacts, other: SeriesFacts) -> bool:
@@ -216,14 +228,14 @@ def _by_frame(mask: SeriesFacts, images: Sequence[SeriesFacts]) -> Link:
     """Link a mask that names nothing that is here: by Frame of Reference and grid."""
     in_frame = _in_frame(mask, images)
     if in_frame:
-        fitting = _fitting(mask, in_frame)
+        fitting = fitting_images(mask, in_frame)
         if fitting:
             return Link(mask.key, _only(mask, fitting, "with its Frame of Reference and grid").key, _BY_FRAME_AND_GRID)
         open_ones = [image for image in in_frame if not (mask.grids and image.grids)]
         if not open_ones:
             raise _on_no_grid(mask, in_frame)
         return Link(mask.key, _only(mask, open_ones, "in its Frame of Reference").key, _BY_FRAME)
-    same = [image for image in images if _lacks_frame(mask, image) and _fit(mask, image) == 2]
+    same = [image for image in images if _lacks_frame(mask, image) and fit_of(mask, image) == 2]
     if same:
         return Link(mask.key, _only(mask, same, "of its study with its grid").key, _BY_STUDY_AND_GRID)
     raise _not_here(mask, images)
@@ -272,37 +284,6 @@ def _shared_folders(one: str, other: str) -> int:
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(one.count("/"), other.count("/")) + 1)
 
 
-def _fitting(mask: SeriesFacts, images: Sequence[SeriesFacts]) -> list[SeriesFacts]:
-    """The images on whose grid a mask lies: those with the very same voxels, else those that have all of its voxels."""
-    fits = [_fit(mask, image) for image in images]
-    best = max(fits, default=0)
-    return [image for image, fit in zip(images, fits, strict=True) if best and fit == best]
-
-
-def _fit(mask: SeriesFacts, image: SeriesFacts) -> int:
-    """How every volume of a mask lies on a volume of an image: 2 the same voxels, 1 inside of it, 0 neither."""
-    if not mask.grids or not image.grids:
-        return 0
-    return min(max(_fit_grids(own, grid) for grid in image.grids) for own in mask.grids)
-
-
-@lru_cache(maxsize=1024)
-def _fit_grids(own: GridFact, grid: GridFact) -> int:
-    if own == grid:  # as they nearly always are
-        return 2
-    affine, other = _affine(own), _affine(grid)
-    found = find_index_map(affine, own.shape, other, grid.shape)
-    limit = _POLICY.corner_limit(float(axis_lengths(other).min()))
-    if found is None or found.moved_mm > limit or not found.is_inside:
-        return 0
-    return 2 if found.is_onto else 1
-
-
-def _affine(grid: GridFact) -> Matrix:
-    """(4, 4), index to mm in LPS."""
-    return np.vstack([np.reshape(np.asarray(grid.lps, np.float64), (3, 4)), (0.0, 0.0, 0.0, 1.0)])
-
-
 def _listed(images: Sequence[SeriesFacts], most: int = 5) -> str:
     rest = f" and {len(images) - most} more" if len(images) > most else ""
     return ", ".join(f"{image.key} ({image.title}, {image.folder or '.'})" for image in images[:most]) + rest
@@ -343,6 +324,6 @@ def _not_here(mask: SeriesFacts, images: Sequence[SeriesFacts]) -> PipelineError
     return refuse(
         Code.NO_SOURCE,
         f"{mask.title} in {mask.folder or '.'} {refers}, and {lies}: the images it was drawn on are not here",
-        f"Add the images it was drawn on. {_suggestion(mask, _fitting(mask, in_frame) or in_frame)}{_SETTLE}",
+        f"Add the images it was drawn on. {_suggestion(mask, fitting_images(mask, in_frame) or in_frame)}{_SETTLE}",
         where=(mask.key, *mask.series_uids, *((frame,) if frame else ())),
     )

@@ -47,6 +47,7 @@ class DaskPrograms:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+            "TMPDIR": str(self.folder),  # of what workers write
             "DASK_LOGGING__DISTRIBUTED": "critical",
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",  # workers that a case may end, before it is given up
         }
