@@ -92,6 +92,7 @@ def test_an_archive_gives_the_same_record_as_its_folder(
     records = [record(tmp_path / name / "out.json") for name in ("zip", "folder")]
     for one in records:
         del one["Provenance"]["Command"]
+    assert [one.pop("Folder") for one in records] == [truth.folder.name, "."]  # relative to what was given
     assert records[0] == records[1]
     assert (tmp_path / "zip" / "out.nii.gz").read_bytes() == (tmp_path / "folder" / "out.nii.gz").read_bytes()
 
