@@ -16,7 +16,6 @@ from hashlib import sha256 as new_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..conversion.request import Progress
 from ..core.plain_text import escape_controls
 from ..core.version import __version__
 from ..dicom.source_file import sha256
@@ -28,6 +27,7 @@ from .subjects.subjects import SubjectRules
 from .table import write_text
 
 if TYPE_CHECKING:
+    from ..conversion.request import Progress
     from .build_cases import Known
     from .case import Case
     from .dataset import Dataset

@@ -16,9 +16,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..dicom.scan import Series
 from ..dicom.unread_files import folder_name
+
+if TYPE_CHECKING:
+    from ..dicom.scan import Series
 
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{device}{n}" for device in ("COM", "LPT") for n in range(1, 10))}
 

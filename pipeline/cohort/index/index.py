@@ -17,15 +17,17 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...conversion.request import Progress, silent
 from ...dicom.source_file import size_of, written_ns
 from ..facts import InputFile, SeriesFacts, image_digest
 from .facts_json import from_json
 from .store import Store
 from .unread import UnreadFiles
 from .update_index import Changes, Update
+
+if TYPE_CHECKING:
+    from ...conversion.request import Progress
 
 
 class Index:
@@ -51,7 +53,7 @@ class Index:
         """Close it, so that another process can open it."""
         self._store.close()
 
-    def update(self, inputs: Sequence[Path], progress: Progress = silent) -> Changes:
+    def update(self, inputs: Sequence[Path], progress: Progress = lambda stage, done, total: None) -> Changes:
         """Bring the index up to date with the files below the inputs. An unchanged folder costs its stat calls only.
 
         Args:

@@ -14,18 +14,20 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ...conversion.request import Progress
 from ...core.codes import Code
 from ...core.unexpected import as_refusal
 from ...core.version import __version__
 from ...dicom.files import refuse_unreachable
 from ...dicom.source_file import sha256
 from .rows import FileRow, KnownFile, ScannedFolder, join
-from .scan_folder import Scanner
 from .store import Store
 from .walk import ListedFile, Listing, root_of, walk
+
+if TYPE_CHECKING:
+    from ...conversion.request import Progress
+    from .scan_folder import Scanner
 
 # The digest of a folder that is scanned again by the next update: one with files that may not be opened, since that they
 # may be shows in no time of theirs, or that met an error of the program.
@@ -73,12 +75,18 @@ class Update:
         self._counts: Counter[str] = Counter()
         self._seen: set[int] = set()
         root = root_of(inputs)
-        self._scanner = Scanner(root, bytes.fromhex(_salt(store)))
+        self._root, self._salt = root, bytes.fromhex(_salt(store))
         made_by = f"{__version__} {root!r}"
         if store.meta("made by") != made_by:
             store.clear_inputs()
             store.set_meta("made by", made_by)
             store.set_meta("root", repr(root))
+
+    def _scanner(self) -> Scanner:
+        """Get what scans a folder; an unchanged tree does not pay for its import."""
+        from .scan_folder import Scanner
+
+        return Scanner(self._root, self._salt)
 
     def run(self) -> Changes:
         """Do it."""
@@ -138,7 +146,7 @@ class Update:
     def _scan(self, listing: Listing, archives: Sequence[str]) -> ScannedFolder:
         """Scan a folder, and the archives in it that are not known as they are."""
         try:
-            scanned, found = self._scanner.folder(listing, archives)
+            scanned, found = self._scanner().folder(listing, archives)
         except Exception as error:
             reason = str(as_refusal(error))
             rows = [FileRow(e.name, e.size, e.mtime_ns, reason=reason, may_be_plane=True) for e in listing.entries]
@@ -160,7 +168,7 @@ class Update:
         """Scan an archive and keep what it holds; say why it is left out, "" where it is not."""
         entry = next(entry for entry in listing.entries if join(listing.folder, entry.name) == path)
         try:
-            scanned = self._scanner.archive(path, entry)
+            scanned = self._scanner().archive(path, entry)
         except Exception as error:
             return str(as_refusal(error))
         if isinstance(scanned, str):
@@ -175,7 +183,7 @@ class Update:
             paths = self._store.paths_of(number)
             row = None
             try:
-                row = self._scanner.together(key, paths) if paths else None
+                row = self._scanner().together(key, paths) if paths else None
             except Exception:  # each folder's own facts stay: they say what is wrong
                 row = None
             self._store.settle_series(number, row)
