@@ -270,7 +270,8 @@ def test_ctrl_c_says_what_is_done_and_how_to_go_on(done: Done, tmp_path: Path, j
     os.killpg(process.pid, signal.SIGINT)
     text, _ = process.communicate(timeout=120)
     assert runner.end_leftovers() == []
-    assert process.returncode == 130
+    # Python ends by the signal itself where it came while a class was being made of text (a dataclass, at an import).
+    assert process.returncode in (130, -signal.SIGINT)
     lines = len(log.read_text("utf-8").splitlines())
     words = "stopped: {} cases were done in this run; the same command goes on with the rest"
     assert text.splitlines()[-1] in (words.format(lines), words.format(lines + 1))  # the last one may not be in the log

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from pipeline.cli import output
 from pipeline.cli.main import _parser, main
 from pipeline.conversion import product
 from pipeline.conversion.convert import convert, convert_all
 from pipeline.conversion.request import Request
 from pipeline.core.atomic_file import cannot_write
 from pipeline.core.findings import Code, Exit, PipelineError
+from pipeline.core.hints import keep_known_options
 from pipeline.core.policy import Policy
 from pipeline.core.unexpected import as_refusal
 from pipeline.decode.rtstruct import decode
@@ -199,13 +199,11 @@ def test_hints_name_no_option_that_the_command_lacks(capsys: pytest.CaptureFixtu
 
 
 def test_a_hint_loses_only_sentences_on_options_it_lacks() -> None:
-    options = _parser().parse_args(["explain", "x"])
-    assert (
-        output.keep_known_options("Do it again. --on-tilt shear keeps it. Or not.", options) == "Do it again. Or not."
-    )
-    assert output.keep_known_options("Choose with --series 3.", options) == "Choose with --series 3."
+    known = _parser().parse_args(["explain", "x"]).parser._option_string_actions
+    assert keep_known_options("Do it again. --on-tilt shear keeps it. Or not.", known) == "Do it again. Or not."
+    assert keep_known_options("Choose with --series 3.", known) == "Choose with --series 3."
     whole = "Look with verimask diagnose --fix. pip install --upgrade verimask."
-    assert output.keep_known_options(whole, options) == whole
+    assert keep_known_options(whole, known) == whole
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["words", "json"])

@@ -131,7 +131,7 @@ def test_a_plane_cut_off_at_the_end_of_a_stack_is_not_lost_in_silence(tmp_path: 
     found = scan([tmp_path])
     assert len(found.series) == 1
     assert len(found.series[0].frames) == 3
-    ((finding, _),) = found.left_out
+    ((finding, *_),) = found.left_out
     assert finding.code is Code.CORRUPT_FILE
     assert finding.where == (truth.paths[3].name,)
 

@@ -237,7 +237,7 @@ _DOUBT = {"verdict": "UNCONFIRMED"}
 CASES: tuple[MaskCase, ...] = (
     _case("RTSTRUCT with its source", "plain RTSTRUCT", _one()),
     _case("ROIs on CT and on MR of another frame", _SERIES, _two_frames),
-    _case("ROIs on CT and MR, both in the input", _SERIES, _two_frames_in_the_input, "NOT_A_MASK"),
+    _case("ROIs on CT and MR, both in the input", _SERIES, _two_frames_in_the_input),
     _case("a third ROI in a frame of none", _SERIES, _third_frame, "ROI_FRAME_OF_REFERENCE"),
     _case("a frame that only a relation connects", _SERIES, _related_frame, "ROI_FRAME_OF_REFERENCE"),
     _case("two series in one frame, one referred to", _SERIES, _one_frame([(FRAME_UID, IMAGE_SERIES_UID)])),
