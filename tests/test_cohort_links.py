@@ -13,7 +13,7 @@ from pydicom import Dataset, dcmread
 from pipeline.cohort.facts import GridFact, SeriesFacts
 from pipeline.cohort.links import SETTLED, Link, Links, link
 from pipeline.core.findings import Code
-from tests.helpers.cases import samples_folder
+from tests.helpers.cases import real_samples
 from tests.helpers.series_facts import FactsOfTree
 
 IBSI = "theibsi+data_sets/ibsi_validation/dicom"
@@ -21,9 +21,7 @@ IBSI = "theibsi+data_sets/ibsi_validation/dicom"
 
 @pytest.fixture(scope="module")
 def ibsi() -> FactsOfTree:
-    folder = samples_folder()
-    if folder is None:
-        pytest.skip("no samples here")
+    folder = real_samples()
     return FactsOfTree(folder / IBSI)
 
 
@@ -140,9 +138,7 @@ def test_a_table_that_says_what_the_evidence_says_changes_no_reason(ibsi: FactsO
 @pytest.fixture
 def planes(tmp_path: Path) -> tuple[FactsOfTree, Path]:
     """An MR of two patients, and a series of masks on the first that names nothing."""
-    folder = samples_folder()
-    if folder is None:
-        pytest.skip("no samples here")
+    folder = real_samples()
     source = folder / IBSI
     for patient in ("STS_008", "STS_019"):
         shutil.copytree(source / patient / "MR_T1/image", tmp_path / patient / "MR")

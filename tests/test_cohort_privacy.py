@@ -18,7 +18,7 @@ from pipeline.cohort.facts import SeriesFacts
 from pipeline.cohort.privacy import OWN_WORDS, Cleaner, cohort_cleaner, identifies
 from pipeline.conversion.convert import convert_all
 from tests.helpers import record_schema
-from tests.helpers.cases import samples_folder
+from tests.helpers.cases import real_samples
 
 IBSI = "theibsi+data_sets/ibsi_validation/dicom"
 STS = Cleaner({"STS_008": "P001"})
@@ -187,9 +187,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def test_a_cleaned_record_of_the_ibsi_tree_is_valid_and_holds_no_identifier(tmp_path: Path) -> None:
-    folder = samples_folder()
-    if folder is None:
-        pytest.skip("no samples here")
+    folder = real_samples()
     convert_all([folder / IBSI / "STS_008"], tmp_path, command=("verimask", "convert", str(folder / IBSI / "STS_008")))
     records = [json.loads(path.read_text("utf-8")) for path in sorted(tmp_path.rglob("*.json"))]
     assert len(records) >= 3

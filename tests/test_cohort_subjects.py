@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline.cohort.facts import SeriesFacts
 from pipeline.cohort.subjects.subjects import SubjectNames, SubjectRules, name_subjects
 from pipeline.core.findings import Code, PipelineError, Severity
-from tests.helpers.cases import samples_folder
+from tests.helpers.cases import real_samples
 from tests.helpers.series_facts import FactsOfTree
 
 SALT = b"salt of the index"
@@ -61,9 +61,7 @@ def _refusal(facts: Sequence[SeriesFacts], rules: SubjectRules, known: dict[str,
 
 
 def test_the_ibsi_tree_is_numbered_since_its_folders_are_patient_ids() -> None:
-    samples = samples_folder()
-    if samples is None:
-        pytest.skip("no samples here")
+    samples = real_samples()
     facts = FactsOfTree(samples / Path("theibsi+data_sets/ibsi_validation/dicom")).facts
     subjects, names = _named(facts)
     assert {(folder.split("/")[0], subject) for folder, subject in subjects.items()} == {

@@ -12,15 +12,13 @@ from pipeline.cohort.links import SETTLED, link
 from pipeline.cohort.subjects.subjects import SubjectRules, name_subjects
 from pipeline.cohort.subjects.table_given import TableGiven, read_table
 from pipeline.core.findings import Code, PipelineError
-from tests.helpers.cases import samples_folder
+from tests.helpers.cases import real_samples
 from tests.helpers.series_facts import FactsOfTree
 
 
 @pytest.fixture(scope="module")
 def tree() -> FactsOfTree:
-    samples = samples_folder()
-    if samples is None:
-        pytest.skip("no samples here")
+    samples = real_samples()
     return FactsOfTree(samples / "theibsi+data_sets/ibsi_validation/dicom/STS_008")
 
 
