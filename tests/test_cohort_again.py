@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from pipeline.cohort.case import CaseResult
+from pipeline.cohort.making.case_files import CaseWriter
 from pipeline.core.findings import Exit
 from tests.helpers.cohort_run import files_of, rows_of
 from tests.helpers.made_series import MadeGrid, Person, Study, box, write_image, write_seg, write_struct
@@ -81,6 +85,63 @@ def test_a_patient_who_is_gone_is_said_until_pruned(tree: Path) -> None:
     assert run(tree, "--prune").code == Exit.VERIFIED
     assert statuses(out) == {"bert": ["DONE"]}
     assert names_in(out) == {"bert/image.nii.gz", "bert/image.json", "bert/GTV.nii.gz", "bert/GTV.json", "cohort.tsv"}
+
+
+def test_a_refused_run_removes_nothing(tree: Path) -> None:
+    """anna would be removed, and bert cannot be made again: neither is touched."""
+    out = tree.parent / "out"
+    run(tree)
+    before = names_in(out)
+    shutil.rmtree(tree / "anna" / "RS")
+    shutil.rmtree(tree / "bert")
+    assert run(tree, "--gzip-level", "1").code == Exit.OUTPUT_PATH
+    assert names_in(out) == before
+
+
+def test_an_edited_file_of_no_case_stays_and_is_said(tree: Path) -> None:
+    out = tree.parent / "out"
+    run(tree)
+    (out / "anna" / "GTV.nii.gz").write_bytes(b"edited")
+    shutil.rmtree(tree / "anna" / "RS")
+    said = run(tree)
+    assert said.code == Exit.VERIFIED
+    assert said.err == "note: anna/GTV.nii.gz is of no case any more, was changed, and stays\n"
+    assert {name for name in names_in(out) if name.startswith("anna")} == {"anna/GTV.nii.gz"}
+
+
+def test_what_a_table_settled_is_kept_while_a_series_is_away(tree: Path) -> None:
+    out, table = tree.parent / "out", tree.parent / "table.tsv"
+    run(tree)
+    keys = [row["key"] for row in rows_of(out) if row["subject"] == "anna"]
+    table.write_text("key\tsubject\n" + "".join(f"{key}\tzoe\n" for key in dict.fromkeys(keys)), "utf-8")
+    assert run(tree, "--table", table).code == Exit.VERIFIED
+    (tree / "anna").rename(tree.parent / "away")
+    run(tree, "--prune")
+    assert statuses(out) == {"bert": ["DONE"]}
+    (tree.parent / "away").rename(tree / "anna")
+    run(tree)
+    assert statuses(out) == {"bert": ["DONE"], "zoe": ["DONE"]}
+
+
+def test_an_input_that_cannot_be_read_is_tried_again(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share that is away for a while; no file here can be made to fail so for whoever runs the tests."""
+    out, file = tree.parent / "out", next((tree / "anna" / "CT").iterdir())
+
+    class Unreachable(CaseWriter):
+        def write(self) -> CaseResult:
+            if self._case.place.subject == "anna":
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+            return super().write()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.cohort.making.make_case.CaseWriter", Unreachable)
+        assert run(tree).code == Exit.PARTLY_DONE
+    refused = [row for row in rows_of(out) if row["subject"] == "anna"]
+    assert {(row["status"], row["code"]) for row in refused} == {("REFUSED", "FILE_UNREAD")}
+    assert file.name in refused[0]["message"]
+    assert str(tree) not in refused[0]["message"]
+    assert run(tree).code == Exit.VERIFIED
+    assert statuses(out) == {name: ["DONE"] for name in ("anna", "bert")}
 
 
 def test_an_edited_output_stays_and_so_does_all_beside_it(tree: Path) -> None:

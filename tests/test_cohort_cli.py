@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,12 +17,14 @@ import pytest
 from pipeline.cli import cohort_text
 from pipeline.cli.main import main
 from pipeline.cohort.case import CaseResult, Place
+from pipeline.cohort.case_rows import OPTIONS
 from pipeline.core.findings import Exit
 from tests.helpers.cohort_run import CohortRunner, rows_of
 from tests.helpers.made_cohort import MadeCohort, make_cohort
 from tests.helpers.watching import wait_for
 
-QUICK = ("--crosscheck", "off", "--session", "folder:2", "--no-page")
+PLAIN = ("--crosscheck", "off", "--session", "folder:2")
+QUICK = (*PLAIN, "--no-page")
 ODD = ("REFUSED", "AMBIGUOUS", "NO_IMAGE", "INCOMPLETE")
 
 
@@ -63,7 +66,7 @@ class Done(NamedTuple):
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     folder = tmp_path_factory.mktemp("cohort")
     made, out = make_cohort(folder / "in", 20), folder / "out"
-    plan = cohort("plan", made.root, "-o", out, *QUICK, "-q")
+    plan = cohort("plan", made.root, "-o", out, *PLAIN, "-q")
     return Done(made, out, plan, cohort(made.root, "-o", out, *QUICK, "-q", "--jobs", "1"))
 
 
@@ -87,7 +90,7 @@ def test_a_quiet_run_again_prints_them_again(done: Done) -> None:
 
 
 def test_the_path_of_a_plan_is_all_that_standard_output_has(done: Done) -> None:
-    loud = cohort("plan", done.made.root, "-o", done.out, *QUICK)
+    loud = cohort("plan", done.made.root, "-o", done.out, *PLAIN)
     assert loud.out == done.plan.out
     assert Path(loud.out.rstrip("\n")).is_file()
     assert "42 series: 16 cases of 14 subjects" in loud.err
@@ -137,7 +140,7 @@ def test_nothing_to_convert_is_said_so(tmp_path: Path) -> None:
 
 
 def test_a_part_prints_one_json_document(done: Done, tmp_path: Path) -> None:
-    plan = cohort("plan", done.made.root, "-o", tmp_path / "out", *QUICK, "-q").out.strip()
+    plan = cohort("plan", done.made.root, "-o", tmp_path / "out", *PLAIN, "-q").out.strip()
     said = cohort("run", plan, "--part", "1/4", "--jobs", "1", "--json")
     assert (said.code, said.err) == (0, "")
     results = json.loads(said.out)
@@ -186,6 +189,22 @@ def test_an_option_without_effect_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "option", ["--jobs=2", "--dask=tcp://h:1", "--only-failed", "--prune", "--no-page", "-woverwrite"]
+)
+def test_a_plan_refuses_what_is_only_for_runs(done: Done, tmp_path: Path, option: str) -> None:
+    said = cohort("plan", done.made.root, "-o", tmp_path / "out", option)
+    assert said.code == Exit.USAGE
+    assert "IDLE_OPTION" in said.err
+    assert "has no effect here" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_options_that_a_table_may_name_are_there() -> None:
+    """What a message of cohort.tsv tells to do is never an option that this command has not."""
+    assert set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", cohort("--help").out)) >= OPTIONS
+
+
 BAD = [
     ((), "nowhere", "NO_SUCH_INPUT", "nowhere is not there"),
     (("--labels", "bad.toml"), "", "BAD_LABELS", "bad.toml has"),
@@ -220,9 +239,9 @@ def test_a_bad_request_leaves_nothing(
 
 def test_bad_ratings_are_refused_before_the_work(done: Done, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert cohort("plan", done.made.root, "-o", out, *QUICK, "-q").code == 0
+    assert cohort("plan", done.made.root, "-o", out, *PLAIN, "-q").code == 0
     (out / "ratings.tsv").write_text("no table of ratings\n", "utf-8")
-    said = cohort(done.made.root, "-o", out, *QUICK[:-1])
+    said = cohort(done.made.root, "-o", out, *PLAIN)
     assert "BAD_RATINGS" in said.err
     assert sorted(path.name for path in out.iterdir()) == [".verimask", "ratings.tsv"]
 

@@ -168,7 +168,9 @@ def test_a_killed_run_is_taken_up_again(first: First, runner: CohortRunner, tmp_
 def test_ctrl_c_loses_no_finished_case(first: First, runner: CohortRunner, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ended = runner.stop(first.made.root, "-o", out, *QUICK, when=lambda: count_logged(out) > 2, by=signal.SIGINT)
-    assert ended.code == 130, ended.text
+    assert ended.code in (130, -signal.SIGINT), (
+        ended.text
+    )  # by the signal where it came while a dataclass was being made
     assert "Traceback" not in ended.text
     assert any(row["output"] for row in rows_of(out)), "stopped before its first case"
     before = {path: stamp for path, stamp in stamps_of(out).items() if path.endswith(".nii.gz")}

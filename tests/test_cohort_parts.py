@@ -20,7 +20,7 @@ from tests.helpers.made_series import MadeGrid, Person, Study, corner, write_ima
 from tests.helpers.watching import LONGEST_S, ROOT, children_of, is_gone, wait_for
 
 CASES = 4
-FEW = ("--no-page", "--crosscheck", "off")
+FEW = ("--crosscheck", "off")
 
 
 def write_patient(root: Path, number: int, name: str = "liver") -> None:
@@ -56,7 +56,7 @@ def done_in(out: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def whole(patients: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     out = tmp_path_factory.mktemp("whole") / "out"
-    assert cohort(patients, "-o", out, *FEW, "--jobs", "1") == 0
+    assert cohort(patients, "-o", out, *FEW, "--no-page", "--jobs", "1") == 0
     return tree_of(out)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..cohort.running.run import CohortRun, Maker
 
 _PLAN, _RUN, _MERGE = _STEPS = ("plan", "run", "merge")  # of work that is shared out to the jobs of an array
+_OF_RUNS = ("labels_draft", "dry_run", "only_failed", "prune", "write", "jobs", "dask", "no_page")  # and not of plans
 _DESCRIPTION = """\
 Convert a tree of patients to a data set: image and masks as pairs on one grid, named by subject, with a table of
 everything (cohort.tsv) and a page (cohort.html). Run it again after a change or a stop: what is done is not done again.
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     if not options.output:
         options.parser.error("the following arguments are required: -o/--output")
     if step == _PLAN:
-        output.refuse_idle(options, only=["labels_draft"], why="cohort plan writes a plan")
+        output.refuse_idle(options, only=_OF_RUNS, why="cohort plan writes a plan, and converts nothing")
     if options.labels_draft:
         return _write_draft(options)
     return _run_all(options, only_plan=step == _PLAN)
@@ -236,13 +237,12 @@ def _planned(
 def _maker(options: argparse.Namespace) -> Maker:
     """Who makes the cases: this process, several of them, or a cluster."""
     from ..cohort.running.run import make_with_jobs
-    from ..core.workers import count_cores
 
     if options.dask:
         from ..cohort.running.dask_run import make_on_cluster
 
         return make_on_cluster(options.dask)
-    return make_with_jobs(options.jobs or count_cores())
+    return make_with_jobs(options.jobs)
 
 
 def _allow(options: argparse.Namespace, *fields: str) -> None:

@@ -91,6 +91,8 @@ def end_run(
     """
     page = out / _PAGE if is_finished and _page_is_last(out, options) else _write_page(out, options)
     results = run.results()
+    if run.left_alone and not options.json:
+        output.print_aside([f"note: {path} is of no case any more, was changed, and stays" for path in run.left_alone])
     if options.json:
         output.print_json(cohort_text.summary_as_json(results, plan))
     elif options.quiet:

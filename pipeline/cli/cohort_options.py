@@ -79,7 +79,12 @@ def _add_run(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "-w", "--write", choices=("refuse", "overwrite"), default="refuse", help="files in OUT that are not ours"
     )
-    g.add_argument("--jobs", type=int, metavar="N", help="how many processes; by default as many as there are cores")
+    g.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="how many processes make cases (as many as there are cores); 1: this one, which a crash ends",
+    )
     g.add_argument("--dask", metavar="ADDRESS", help="make the cases on a Dask cluster, such as tcp://host:8786")
     g.add_argument("--part", metavar="K/N", help="with cohort run PLAN: which share of how many")
     g.add_argument("--no-page", action="store_true", help="write no cohort.html")

@@ -124,14 +124,14 @@ def _cohort_options(options: argparse.Namespace) -> CohortOptions:
     from ..cohort.plan import CohortOptions
     from ..core.policy import Policy
 
-    if options.labels:
-        labels = Path(options.labels)
-        parse_label_map(read_label_text(labels), labels.name)  # a refusal names the file
+    labels = read_label_text(Path(options.labels)) if options.labels else ""
+    if labels:
+        parse_label_map(labels, Path(options.labels).name)  # a refusal names the file
     names = {field.name for field in fields(Policy)} - {"write"}
     policy = Policy(**{name: value for name, value in vars(options).items() if name in names})
     return CohortOptions(
         layout=options.layout,
-        labels=read_label_text(Path(options.labels)) if options.labels else "",
+        labels=labels,
         separate=options.separate,
         policy=policy,
         incomplete=options.incomplete,

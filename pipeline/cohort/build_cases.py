@@ -60,8 +60,7 @@ class Known:
     layout: DatasetLayout
     label_map: LabelMap | None = None
     images: str = "partners"
-    refused: dict[str, Finding] = field(default_factory=dict)  # by key, beside those of the links
-    unwanted: set[str] = field(default_factory=set)  # of images that are no channel, and their masks
+    refused: Mapping[str, Finding] = field(default_factory=dict)  # series without a subject, by key
     cleaner: Cleaner = field(default_factory=lambda: Cleaner({}))  # of all patients
     root: str = ""  # that folders are relative to
 
@@ -72,6 +71,14 @@ class _CaseGroup(NamedTuple):
     images: dict[int, SeriesFacts]
     masks: dict[str, tuple[str, str]]  # image and reason of the link, by key
     alike: frozenset[str] = frozenset()  # images on the same grid that are no channel
+
+
+class _Groups(NamedTuple):
+    """What becomes cases. refused: why series are in none, by key. unwanted: keys of images that are no channel, and their masks."""
+
+    groups: list[_CaseGroup]
+    refused: Mapping[str, Finding]
+    unwanted: Collection[str] = ()
 
 
 def build_cases(known: Known) -> Built:
@@ -87,28 +94,38 @@ def build_cases(known: Known) -> Built:
     reasons: dict[str, dict[str, str]] = defaultdict(dict)  # of image, of mask
     for link in known.links.links:
         reasons[link.image][link.mask] = link.reason
-    wanted = [f for f in known.facts.values() if f.role == "image" and (f.key in reasons or known.images == "all")]
-    groups = _groups(known, wanted, reasons)
+    groups, refused, unwanted = _groups(known, reasons)
     named = _names(known, groups)
     order = sorted(range(len(groups)), key=lambda n: named[n])
     places = known.layout.fit_places([named[n] for n in order])
     cases = [_case(known, groups[n], place, reasons) for n, place in zip(order, places, strict=True)]
     used = {member.key for case in cases for member in (*case.images, *case.masks)}
     seen = {file.path for case in cases for other in case.others if other.kind == "unread" for file in other.files}
-    rows = [_row_of_rest(known, facts) for key, facts in known.facts.items() if key not in used]
+    why = {**known.links.refused, **known.refused, **refused}
+    rows = [_row_of_rest(known, f, why.get(key), unwanted) for key, f in known.facts.items() if key not in used]
     return Built(cases, rows + [_row_of_file(known, *left) for left in known.files.left_out() if _is_lost(left, seen)])
 
 
-def _groups(known: Known, images: Sequence[SeriesFacts], reasons: Mapping[str, Mapping[str, str]]) -> list[_CaseGroup]:
-    """Put the images together that are channels of one case."""
+def _groups(known: Known, reasons: Mapping[str, Mapping[str, str]]) -> _Groups:
+    """Say which images become cases, alone or as channels."""
+    images = [facts for facts in known.facts.values() if facts.role == "image" and facts.key not in known.refused]
     label_map = known.label_map
-    if label_map is None or not label_map.channels:
-        return [_CaseGroup({0: facts}, _masks_on([facts], reasons)) for facts in images]
+    if label_map is not None and label_map.channels:
+        return _groups_of_channels(known, images, reasons, label_map)
+    wanted = [facts for facts in images if facts.key in reasons or known.images == "all"]
+    return _Groups([_CaseGroup({0: facts}, _masks_on([facts], reasons)) for facts in wanted], {})
+
+
+def _groups_of_channels(
+    known: Known, images: Sequence[SeriesFacts], reasons: Mapping[str, Mapping[str, str]], label_map: LabelMap
+) -> _Groups:
+    """Put the images together that are channels of one case."""
     by_grid: dict[Hashable, list[SeriesFacts]] = defaultdict(list)
-    for facts in known.facts.values():
-        if facts.role == "image":
-            by_grid[_grid_of(known, facts)].append(facts)
-    groups = []
+    for facts in images:
+        by_grid[_grid_of(known, facts)].append(facts)
+    groups: list[_CaseGroup] = []
+    refused: dict[str, Finding] = {}
+    unwanted: set[str] = set()
     for members in by_grid.values():
         masks = _masks_on(members, reasons)
         if not masks and known.images != "all":
@@ -119,11 +136,11 @@ def _groups(known: Known, images: Sequence[SeriesFacts], reasons: Mapping[str, M
             alike = frozenset(facts.key for facts in members if facts not in one_each)
             groups.append(_CaseGroup(dict(enumerate(one_each)), masks, alike))
             continue
+        keys = {*(facts.key for facts in members), *masks}
         if not one_each and len(chosen.others) == len(members):
-            known.unwanted.update({*(facts.key for facts in members), *masks})
-        for key in (*(facts.key for facts in members), *masks):
-            known.refused.setdefault(key, replace(chosen.findings[0], severity=Severity.ERROR))
-    return groups
+            unwanted |= keys
+        refused |= dict.fromkeys(keys, replace(chosen.findings[0], severity=Severity.ERROR))
+    return _Groups(groups, refused, unwanted)
 
 
 def _grid_of(known: Known, facts: SeriesFacts) -> Hashable:
@@ -137,7 +154,7 @@ def _names(known: Known, groups: Sequence[_CaseGroup]) -> list[Place]:
     firsts = [group.images[min(group.images)] for group in groups]
     subjects = [known.subjects[facts.key] for facts in firsts]
     neighbours = Counter(subjects)
-    texts = [_candidates(known, facts, subject) for facts, subject in zip(firsts, subjects, strict=True)]
+    texts = [_candidates(facts, subject) for facts, subject in zip(firsts, subjects, strict=True)]
     counts = [Counter((s, options[n].casefold()) for s, options in zip(subjects, texts, strict=True)) for n in range(4)]
     places = []
     for subject, options in zip(subjects, texts, strict=True):
@@ -146,7 +163,7 @@ def _names(known: Known, groups: Sequence[_CaseGroup]) -> list[Place]:
     return places
 
 
-def _candidates(known: Known, facts: SeriesFacts, subject: SubjectSession) -> tuple[str, str, str, str]:
+def _candidates(facts: SeriesFacts, subject: SubjectSession) -> tuple[str, str, str, str]:
     """What a case may be called, the shortest first."""
     clean = Cleaner(dict.fromkeys(facts.identifiers, subject[0])).clean
     modality = safe(facts.modality) or "image"
@@ -213,11 +230,10 @@ def _unread(known: Known, member: CaseSeries) -> CaseSeries:
     return CaseSeries("", "unread", "", member.folder, member.key, files)
 
 
-def _row_of_rest(known: Known, facts: SeriesFacts) -> TableRow:
+def _row_of_rest(known: Known, facts: SeriesFacts, finding: Finding | None, unwanted: Collection[str]) -> TableRow:
     """The row of a series that is in no case, with the reason."""
     subject, session = known.subjects[facts.key]
     clean = known.cleaner.clean
-    finding = known.refused.get(facts.key) or known.links.refused.get(facts.key)
     cells = finding_cells(finding, clean)
     if finding is None and facts.problem:
         code, _, message = facts.problem.partition(": ")
@@ -225,7 +241,7 @@ def _row_of_rest(known: Known, facts: SeriesFacts) -> TableRow:
     return {
         "subject": subject,
         "session": session,
-        "status": _status_of_rest(facts, finding, known.unwanted),
+        "status": _status_of_rest(facts, finding, unwanted),
         "role": facts.role,
         "series": clean(facts.title),
         "kind": facts.kind,

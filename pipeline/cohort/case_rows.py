@@ -59,23 +59,20 @@ def series_row(case: Case, member: CaseSeries, role: str, clean: Callable[[str],
     return row | {"image": member.image or case.images[0].key}
 
 
-def written_row(
-    row: TableRow, outcome: Outcome, output: str, inputs_sha256: str, clean: Callable[[str], str]
-) -> TableRow:
-    """Add what became of it.
+def written_cells(outcome: Outcome, output: str, inputs_sha256: str, clean: Callable[[str], str]) -> TableRow:
+    """What a row says of a file that was written.
 
     Args:
-        row: of `series_row`.
         outcome: of the conversion.
         output: its path in the output folder.
         inputs_sha256: the digest of all files it was made of.
         clean: takes identifiers out of a text.
 
-    Returns: the row.
+    Returns: the cells.
     """
     spacing = outcome.record["Geometry"]["SpacingMm"]
     grid = "x".join(map(str, outcome.shape)) + " " + "x".join(f"{length:.6g}" for length in spacing)
-    return row | {
+    return {
         "verdict": outcome.verdict,
         **finding_cells(_first(outcome.findings), clean),
         "grid": grid,
@@ -118,10 +115,8 @@ def finding_cells(finding: Finding | None, clean: Callable[[str], str]) -> Table
 def refused_rows(case: Case, error: PipelineError) -> Iterator[TableRow]:
     """The rows of a case that is refused as a whole: every series of it, with the reason."""
     clean = Cleaner(dict.fromkeys(case.identifiers, case.place.subject)).clean
-    cells = finding_cells(error.finding, clean)
-    for role, members in (("image", case.images), ("mask", case.masks)):
-        for member in members:
-            yield series_row(case, member, role, clean) | {"status": "REFUSED", "verdict": "REFUSED"} | cells
+    cells = {"status": "REFUSED", "verdict": "REFUSED", **finding_cells(error.finding, clean)}
+    return (row | cells for row in planned_rows(case))
 
 
 def _sentences(finding: Finding) -> str:

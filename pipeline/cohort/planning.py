@@ -128,8 +128,11 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
     from .subjects.table_given import read_table
 
     series = [replace(one, identifiers=() if request.rules.public else one.identifiers) for one in index.series()]
-    given = _settled(index, {one.key for one in series}) if request.table is None else read_table(request.table, series)
-    index.set_meta(_TABLE, json.dumps(given, sort_keys=True))
+    if request.table is None:
+        given = _settled(index, {one.key for one in series})
+    else:
+        given = read_table(request.table, series)
+        index.set_meta(_TABLE, json.dumps(given, sort_keys=True))
     series = given.with_roles(series)
     facts = {one.key: one for one in series}
     rules = request.rules._replace(subjects=given.subjects, sessions=given.sessions, index_salt=index.salt)
@@ -146,7 +149,7 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
         dataset.layout,
         dataset.label_map,
         request.images,
-        dict(names.refused),
+        names.refused,
         cleaner=cohort_cleaner(facts.values(), subjects),
         root=index.root,
     )

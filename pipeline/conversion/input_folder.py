@@ -76,6 +76,9 @@ def clean_folder(folder: str, series: Series) -> str:
 def hide(text: str, names: Sequence[str]) -> str:
     """Put "-" for every name in a text, whatever stands between its letters and whatever their case.
 
+    It takes rather too much than too little: a folder without a few letters still says where to look, and a message would not
+    be read without them, so that a cohort's texts are cleaned by stricter rules.
+
     Args:
         text: any.
         names: the longest are looked for first; one of a letter or two counts only as a whole word.

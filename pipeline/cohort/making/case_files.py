@@ -20,7 +20,7 @@ from ...core.findings import Finding, PipelineError, Severity
 from ...crosscheck.panel import Panel
 from ...dicom.source_file import sha256
 from ..case import Case, CaseOutput, CaseResult, CaseSeries, CaseStatus, TableRow
-from ..case_rows import finding_cells, label_cells, label_row, series_row, written_row
+from ..case_rows import finding_cells, label_cells, label_row, series_row, written_cells
 from ..dataset import dataset_of
 from ..labels.label_cases import INCOMPLETE_CODES, LabelledCase, apply, separate
 from ..labels.label_map import LabelMap
@@ -37,7 +37,7 @@ from .convert_case import (
     write_product,
 )
 
-NO_MASK = Finding(Code.EMPTY_ROI, "it has no voxel on this image, and no mask came of it", severity=Severity.INFO)
+_LACKING = Finding(Code.EMPTY_ROI, "it has no voxel on this image, and no mask came of it", severity=Severity.INFO)
 _PART_LOST = frozenset({Code.CONTOUR_OUTSIDE})  # of a mask that is written all the same
 _OF_FILES = ("verdict", "voxels", "ml", "grid", "output", "sha256", "inputs_sha256")  # columns of what was written
 
@@ -60,7 +60,7 @@ class CaseWriter:
             self._lack(refused.member, refused.error.finding)
         for lacking in made.lacking:
             row = series_row(self._case, lacking.member, "mask", self._cleaner.clean)
-            self._rows.append(row | {"mask": self._cleaner.clean(lacking.name)} | finding_cells(NO_MASK, str))
+            self._rows.append(row | {"mask": self._cleaner.clean(lacking.name)} | finding_cells(_LACKING, str))
         has_masks = bool(made.masks)
         images = [self._write_image(member, product, made, has_masks) for member, product in made.images]
         if self._case.masks and not has_masks:  # nothing is left of the pair
@@ -78,7 +78,8 @@ class CaseWriter:
         path = self._layout.image(self._case.place, image)
         policy = image_policy(self._options.policy)
         outcome = write_product(product, self._tree / path, policy, self._panel, made.looks)
-        row = self._written(series_row(self._case, member, "image", self._cleaner.clean), outcome, product, path, made)
+        row = series_row(self._case, member, "image", self._cleaner.clean)
+        row |= self._written(outcome, product, path, made)
         if member.key in made.of_several:
             row |= finding_cells(made.of_several[member.key], self._cleaner.clean)
         self._rows.append(row)
@@ -96,13 +97,13 @@ class CaseWriter:
                 self._lack(mask.member, error.finding, clean(name))
                 continue
             refuse_other_header(image, outcome.output)
-            row = self._written(row, outcome, mask.product, path, made)
+            row |= self._written(outcome, mask.product, path, made)
             labels = outcome.labels or ()
             for label in labels:
-                several = (
-                    {"mask": clean(label.name), "label": str(label.value)} if len(labels) > 1 else {"mask": clean(name)}
-                )
-                self._rows.append(row | several | label_cells(label))
+                named = {"mask": clean(name)}
+                if len(labels) > 1:
+                    named = {"mask": clean(label.name), "label": str(label.value)}
+                self._rows.append(row | named | label_cells(label))
             if not labels:  # kept fractions
                 self._rows.append(row | {"mask": clean(name)})
 
@@ -133,10 +134,10 @@ class CaseWriter:
         path = self._layout.labels(self._case.place)
         outcome = write_product(product, self._tree / path, self._options.policy, self._panel, made.looks)
         refuse_other_header(image, outcome.output)
+        written = self._written(outcome, product, path, made)
         for label in outcome.labels or ():
             for n, member in enumerate(members[label.name]):  # of a label that was joined of several, one row each
-                row = series_row(self._case, member, "mask", self._cleaner.clean)
-                row = self._written(row, outcome, product, path, made)
+                row = series_row(self._case, member, "mask", self._cleaner.clean) | written
                 counted = label_cells(label) if n == 0 else {}
                 self._rows.append(row | {"mask": label.name, "label": str(label.value)} | counted)
         return outcome.findings
@@ -157,8 +158,8 @@ class CaseWriter:
                     row = series_row(self._case, made.masks[mask.product].member, "mask", clean)
                     self._rows.append(row | {"mask": clean(mask.name)} | cells)
 
-    def _written(self, row: TableRow, outcome: Outcome, product: Product, path: str, made: CaseProducts) -> TableRow:
-        """Clean the record of what was written, and return its row."""
+    def _written(self, outcome: Outcome, product: Product, path: str, made: CaseProducts) -> TableRow:
+        """Clean the record of what was written, and return what its rows say of it."""
         record = self._cleaner.clean_record(outcome.record)
         if record != outcome.record:
             write_record(sidecar_of(outcome.output), record)
@@ -166,7 +167,7 @@ class CaseWriter:
         self._inputs |= digests
         self._is_whole &= not any(finding.code in _PART_LOST for finding in outcome.findings)
         together = new_digest("\n".join(sorted(digests.values())).encode()).hexdigest()
-        return written_row(row, outcome, path, together, self._cleaner.clean)
+        return written_cells(outcome, path, together, self._cleaner.clean)
 
     def _lack(self, member: CaseSeries, finding: Finding, name: str = "") -> None:
         """Add the row of a mask that is refused."""

@@ -33,6 +33,7 @@ from ...dicom.split_volumes import split
 from ...nifti.streams import open_stream
 from ...volume.mask import Mask
 from ..case import Case, CaseSeries
+from ..links import SETTLED
 
 _PLACING = (slice(40, 56), slice(76, 108), slice(252, 328))  # of a NIfTI-1 header: dim, pixdim; codes, qform and sform
 _OWN_GRID = ("image", "bundle")  # kinds of masks that are moved onto their image
@@ -51,7 +52,7 @@ class MemberMask(NamedTuple):
 
 
 class CaseRefusal(NamedTuple):
-    """What refuses a series of a case, or a mask of it. name: of the mask, "" for the series as a whole."""
+    """What refuses a series of a case, or a mask of it."""
 
     member: CaseSeries
     error: PipelineError
@@ -190,7 +191,7 @@ class _CaseReader:
 def _masks_of(member: CaseSeries, reader: _CaseReader, policy: Policy) -> Iterator[Product | PipelineError]:
     """Make the masks of one series that lie on the images of the case."""
     image = reader.case.images[0]
-    on_own_grid = member.kind in _OWN_GRID or member.link.startswith(SETTLED)
+    on_own_grid = member.kind in _OWN_GRID or member.link == SETTLED
     source = reader.paths(image) if on_own_grid else ()
     asked = Asked(Request(source=source), policy, gzipped=True, in_one=False, looks=reader.looks)
     on_this_grid = (*reader.case.images, *(o for o in reader.case.others if o.kind == "image" and o.link))
@@ -320,6 +321,3 @@ def _several_volumes(member: CaseSeries, count: int) -> PipelineError:
 def _header_of(path: Path) -> bytes:
     with open_stream(path, "rb", gzipped=True) as file:
         return file.read(348)
-
-
-SETTLED = "settled"  # how the reason of a link begins that the user gave

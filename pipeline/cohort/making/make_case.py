@@ -62,7 +62,7 @@ class CaseMaker:
             result = self._made(self._plan.case(number), key, work / TREE)
             return keep_result(result, work, done)
         except OSError as error:
-            raise cannot_write(work.name, error) from error
+            raise cannot_write("/".join(filter(None, self._plan.case(number).place[:3])), error) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -70,8 +70,10 @@ class CaseMaker:
         try:
             _refuse_changed(case)
             return CaseWriter(case, key, self._plan.options, self._panel, tree).write()
-        except OSError:
-            raise
+        except OSError as error:
+            if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(self._out):
+                raise
+            return refused_result(case, key, _unreadable(error), tree)
         except Exception as error:
             return refused_result(case, key, as_refusal(error), tree)
 
@@ -127,6 +129,16 @@ def _state(path: Path, known: dict[Path, os.stat_result | None]) -> os.stat_resu
         except OSError:
             known[path] = None
     return known[path]
+
+
+def _unreadable(error: OSError) -> PipelineError:
+    name = Path(os.fsdecode(error.filename)).name
+    return refuse(
+        Code.FILE_UNREAD,
+        f"{name} cannot be read: {error.strerror or error}",
+        "Look at the file and the disk; then run verimask cohort again.",
+        where=(name,),
+    )
 
 
 def _changed(names: Sequence[str]) -> PipelineError:

@@ -24,11 +24,9 @@ _PASSING = frozenset(
     code.name
     for code in (
         Code.PROCESS_ENDED, Code.UNEXPECTED, Code.CANNOT_WRITE, Code.READ_BACK_DIFFERS, Code.INPUT_CHANGED, Code.OUTPUT_EXISTS,
+        Code.FILE_UNREAD,
     )
 )  # fmt: skip
-
-
-_MAY_PASS = "for a reason that may have passed"
 
 
 class StoredCase(NamedTuple):
@@ -62,15 +60,11 @@ class StoredCase(NamedTuple):
 
 
 class CaseJudgement(NamedTuple):
-    """The state of a case, and why, in words."""
+    """The state of a case, and why, in words. is_to_make: whether a run makes it; what inputs were refused for would be again."""
 
     state: CaseState
     why: str = ""
-
-    @property
-    def is_to_make(self) -> bool:
-        """Whether a run makes the case: what its inputs were refused for would be again."""
-        return self.state != "FRESH" and (self.state != "FAILED" or self.why == _MAY_PASS)
+    is_to_make: bool = True
 
 
 def stored_case(case: Case, options: str, result: CaseResult, out: Path) -> StoredCase:
@@ -113,11 +107,11 @@ def judge_case(case: Case, stored: StoredCase | None, options: str, out: Path) -
     why = _changed_inputs(stored, case) or _changed_outputs(stored, out)
     if why:
         return CaseJudgement("STALE", why)
-    if has_failed(stored.result):
-        return CaseJudgement(
-            "FAILED", _MAY_PASS if has_passing_reason(stored.result) else "--only-failed makes it again"
-        )
-    return CaseJudgement("FRESH")
+    if not has_failed(stored.result):
+        return CaseJudgement("FRESH", is_to_make=False)
+    if has_passing_reason(stored.result):
+        return CaseJudgement("FAILED", "for a reason that may have passed")
+    return CaseJudgement("FAILED", "--only-failed makes it again", is_to_make=False)
 
 
 def has_passing_reason(result: CaseResult) -> bool:

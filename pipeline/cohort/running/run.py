@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...core.atomic_file import cannot_write
 from ...core.findings import Code, PipelineError, refuse
 from ...core.version import __version__
+from ...core.workers import count_cores
 from ...dicom.files import archive_of
 from ..case import CaseResult, CaseStatus
 from ..case_rows import planned_rows
@@ -60,6 +61,7 @@ class CohortRun:
         self._open: dict[int, CaseStatus] = {}  # the state of every case that is not as it is to be, by number
         self._files = CohortFiles(index, out, overwrite=overwrite)
         self._written = 0.0
+        self.left_alone: list[str] = []  # files that no case makes any more, and that somebody has changed
 
     def judge(self, *, only_failed: bool = False) -> Judged:
         """Judge every case against what earlier runs made.
@@ -73,7 +75,7 @@ class CohortRun:
             judge_case(case, self._stored.get(name), self._options, self._out)
             for case, name in zip(self._cases, self._names, strict=True)
         ]
-        changed = ", ".join(self.changed_options())
+        changed = ", ".join(self._changed_options())
         states = [one._replace(why=changed) if one.state == "OPTIONS CHANGED" else one for one in states]
         self._open = {n: judged.state for n, judged in enumerate(states) if judged.is_to_make}
         numbers = [*self._open]
@@ -82,12 +84,12 @@ class CohortRun:
             numbers = [n for n, known in enumerate(stored) if known is not None and has_failed(known.result)]
         return Judged(states, numbers, sorted(self._stored.keys() - set(self._names)))
 
-    def changed_options(self) -> list[str]:
+    def _changed_options(self) -> list[str]:
         """Name the options that are others than those of the last time, as the plan has them."""
         was, now = json.loads(self._index.meta(_OPTIONS) or "{}"), _flat(self._plan.options.as_json())
         return sorted(name for name in now if was and was.get(name) != now[name])
 
-    def refuse_other_layout(self) -> None:
+    def _refuse_other_layout(self) -> None:
         """Refuse to replace a data set by one of another layout, unless that is wanted. Raises OUTPUT_EXISTS."""
         was = json.loads(self._index.meta(_OPTIONS) or "{}").get("layout")
         if was and was != self._plan.options.layout and self._stored and not self._overwrite:
@@ -111,10 +113,12 @@ class CohortRun:
         Raises: PipelineError OUTPUT_EXISTS where something would be replaced that is not ours, or cannot be made again.
         """
         self._files.refuse_edited(table)
-        self.refuse_other_layout()
+        self._refuse_other_layout()
+        dropped = [name for name in judged.gone if prune or not self._is_kept(name)]  # before anything is removed
         shutil.rmtree(work_folder(self._out, "run"), ignore_errors=True)
-        for name in judged.gone:
-            self._settle_gone(name, prune=prune)
+        for name in dropped:
+            self.left_alone += remove(self._out, self._stored.pop(name).outputs.values())
+            self._index.drop_result(name)
         self._index.set_meta(_OPTIONS, json.dumps(_flat(self._plan.options.as_json())))
         keys = {self._plan.key(number): number for number in range(len(self._cases))}
         for folder in sorted(done_folder(self._out, "").glob("*")):
@@ -155,7 +159,7 @@ class CohortRun:
             if refusal.finding.code is Code.OUTPUT_EXISTS:  # what is there stays, and stays ours as far as it is
                 result = result._replace(outputs=tuple(o for o in known.values() if (self._out / o.path).exists()))
             else:
-                remove(self._out, known.values())
+                self.left_alone += remove(self._out, known.values())
         self._keep(number, result)
         self._open.pop(number, None)
         forget(self._out, key)
@@ -216,23 +220,21 @@ class CohortRun:
             return False
         return True
 
-    def _settle_gone(self, name: str, *, prune: bool) -> None:
-        """Remove a result that no case of this plan gives, unless all its inputs are gone, and it is what it would be."""
+    def _is_kept(self, name: str) -> bool:
+        """Whether a result that no case of this plan gives stays: where all its inputs are gone. Raises OUTPUT_EXISTS."""
         stored = self._stored[name]
         is_planned = stored.result.place.subject in {case.place.subject for case in self._cases}
         has_inputs = any(os.path.lexists(archive_of(Path(file.path)) or file.path) for file in stored.inputs)
-        if not prune and not is_planned and not has_inputs:
-            if (stored.options, stored.version) == (self._options, __version__):
-                return
-            raise refuse(
-                Code.OUTPUT_EXISTS,
-                f"the inputs of {name} are gone, and it was made with other options or another version: it cannot be made again",
-                "Give -o another folder, bring its inputs back, or remove what is without them with --prune.",
-                where=(name,),
-            )
-        remove(self._out, stored.outputs.values())
-        self._index.drop_result(name)
-        del self._stored[name]
+        if is_planned or has_inputs:
+            return False
+        if (stored.options, stored.version) == (self._options, __version__):
+            return True
+        raise refuse(
+            Code.OUTPUT_EXISTS,
+            f"the inputs of {name} are gone, and it was made with other options or another version: it cannot be made again",
+            "Give -o another folder, bring its inputs back, or remove what is without them with --prune.",
+            where=(name,),
+        )
 
     def _keep(self, number: int, result: CaseResult) -> None:
         stored = stored_case(self._cases[number], self._options, result, self._out)
@@ -269,15 +271,18 @@ def make_here(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[N
             yield number, maker.make(number)
 
 
-def make_with_jobs(jobs: int) -> Maker:
-    """Return what makes cases in so many processes; in this one for one."""
+def make_with_jobs(jobs: int | None) -> Maker:
+    """Return what makes cases in so many processes, as many as there are cores for None; for one in this process itself.
+
+    Only a process of its own can die without ending the run, so that is what a run has unless the user says --jobs 1.
+    """
 
     def make(plan: CohortPlan, numbers: Sequence[int], out: Path) -> Iterator[NumberedResult]:
         from ..making.make_case import make_case
         from .processes import make_cases_in_processes
 
         places = [plan.case(number).place for number in range(len(plan))]
-        return make_cases_in_processes(plan.path, numbers, out, jobs, places=places, make=make_case)
+        return make_cases_in_processes(plan.path, numbers, out, jobs or count_cores(), places=places, make=make_case)
 
     return make_here if jobs == 1 else make
 
