@@ -1,0 +1,103 @@
+"""State where a result comes from in the terms of W3C PROV, as BEP028 (BIDS provenance) names them: the record's block Prov.
+
+Rules:
+- It is JSON-LD that is whole in itself: its context stands in it, with the terms of BEP028 (bids-specification, pull request
+  2099) that it uses, so that nothing is fetched to read it.
+- A file is named by its SHA-256 (RFC 6920, `nih:`), everything else by the SHA-256 of what it is (RFC 9562, UUID version 8). The
+  same bytes converted by the same versions give the same block: it holds no time, path, file name or word of the user.
+- Many inputs of one role are one collection, named by the digest of their digests; its members are in Provenance.Inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..core.version import __version__
+
+_CONTEXT: dict[str, Any] = {
+    "@version": 1.1,
+    "prov": "http://www.w3.org/ns/prov#",
+    "rdfs": "http://www.w3.org/2000/01/rdf-schema#",
+    "Records": {"@id": "@graph", "@container": "@type"},
+    "Id": "@id",
+    "Type": "@type",
+    "Label": "rdfs:label",
+    "Used": {"@id": "prov:used", "@type": "@id"},
+    "AssociatedWith": {"@id": "prov:wasAssociatedWith", "@type": "@id"},
+    "GeneratedBy": {"@id": "prov:wasGeneratedBy", "@type": "@id"},
+    "Activities": "prov:Activity",
+    "Software": "prov:Agent",
+    "Environments": "prov:Entity",
+    "Files": "prov:Entity",
+}
+_LABELS = {"": "input file", "source": "source image file", "clean": "clean export file", "like": "reference file"}
+_COMMAND = re.compile(r"verimask [a-z]+")
+
+
+def build_prov(
+    inputs: Sequence[tuple[str, str]], outputs: Mapping[str, str], command: Sequence[str], versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """Build the block of one conversion.
+
+    Args:
+        inputs: role and SHA-256 of every file that was read, in any order.
+        outputs: SHA-256 of every file that was written, by what it is.
+        command: what was typed; its first two words count, and none where it was called from Python.
+        versions: of Python and of the packages that the result may depend on.
+
+    Returns: `@context` and `Records` (Software, Environments, Activities, Files, prov:Entity), of values that JSON has.
+    """
+    software = {"Id": _urn("software", "verimask", __version__), "Label": "verimask", "Version": __version__}
+    packages = sorted(f"{name} {version}" for name, version in versions.items())
+    environment = {"Id": _urn("environment", *packages), "Label": "Python environment", "Dependencies": dict(versions)}
+    roles = sorted({role for role, _ in inputs})
+    groups = {role: sorted(digest for of, digest in inputs if of == role) for role in roles}
+    used = [_file(_LABELS[role], group[0]) for role, group in groups.items() if len(group) == 1]
+    sets = [_collection(f"{len(group)} {_LABELS[role]}s", group) for role, group in groups.items() if len(group) > 1]
+    sources = [environment["Id"], *(entity["Id"] for entity in (*used, *sets))]
+    activity = {
+        "Id": _urn("conversion", software["Id"], *sources, *sorted(outputs.values())),
+        "Label": "DICOM to NIfTI conversion",
+        "Command": _named(command),
+        "AssociatedWith": software["Id"],
+        "Used": sources,
+    }
+    made = [_file(label, digest) | {"GeneratedBy": activity["Id"]} for label, digest in outputs.items()]
+    records = {
+        "Software": [software],
+        "Environments": [environment],
+        "Activities": [activity],
+        "Files": [*made, *used],
+    }
+    return {"@context": _CONTEXT, "Records": records | ({"prov:Entity": sets} if sets else {})}
+
+
+def digest_of_set(digests: Iterable[str]) -> str:
+    """Return the SHA-256 of a set of files: of their digests in hexadecimal, sorted, with a line feed between each two."""
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def _file(label: str, digest: str) -> dict[str, Any]:
+    return {"Id": f"nih:sha-256;{digest}", "Label": label, "Digest": {"SHA-256": digest}}
+
+
+def _collection(label: str, digests: Sequence[str]) -> dict[str, Any]:
+    return _file(label, digest_of_set(digests)) | {"Type": "prov:Collection"}
+
+
+def _named(command: Sequence[str]) -> str:
+    """The program and its command. Null would be a conversion by hand; the further words may name a patient."""
+    words = " ".join(command[:2])
+    return words if _COMMAND.fullmatch(words) else "verimask.convert"
+
+
+def _urn(*attributes: str) -> str:
+    """A UUID of version 8 made of what it names (RFC 9562, 5.8 and B.2)."""
+    octets = bytearray(hashlib.sha256("\n".join(attributes).encode()).digest()[:16])
+    octets[6] = 0x80 | octets[6] & 0x0F
+    octets[8] = 0x80 | octets[8] & 0x3F
+    text = octets.hex()
+    return f"urn:uuid:{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
