@@ -3,7 +3,7 @@
 Rules:
 - A reader is started when the first mask of its kind is there, reads while we write, and is asked about one mask after the
   other. One that failed is not asked about the same files again.
-- Where voxels were not asked for, only those readers are that cost little beside the conversion (`Reader.by_default`).
+- Where voxels were not asked for, only those readers are that cost little beside the conversion (`MaskReader.by_default`).
 - One that refuses for a reason that is not understood (`refusals`) leaves doubt where voxels were asked for; else the result
   is as good as without it, and says that nobody else saw the mask.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class MaskReader:
     """One reader of masks. package: that it is imported from. module: of this folder. extra: that installs it."""
 
     name: str
@@ -39,10 +39,10 @@ class Reader:
 
 
 READERS = (
-    Reader("highdicom", "highdicom", "highdicom", "seg", frozenset({"seg", "fractional"}), True),
-    Reader("dcmqi", "dcmqi", "dcmqi", "witnesses", frozenset({"seg", "fractional"}), False),
-    Reader("Shapely", "shapely", "polygons", "witnesses", frozenset({"rtstruct"}), True),
-    Reader("GDCM", "gdcm", "gdcm", "", frozenset({"overlay", "burned", "masked", "colour", "labels"}), True),
+    MaskReader("highdicom", "highdicom", "highdicom", "seg", frozenset({"seg", "fractional"}), True),
+    MaskReader("dcmqi", "dcmqi", "dcmqi", "witnesses", frozenset({"seg", "fractional"}), False),
+    MaskReader("Shapely", "shapely", "polygons", "witnesses", frozenset({"rtstruct"}), True),
+    MaskReader("GDCM", "gdcm", "gdcm", "", frozenset({"overlay", "burned", "masked", "colour", "labels"}), True),
 )
 
 
@@ -54,7 +54,7 @@ class MaskPanel:
         self._children: dict[str, Child] = {}
         self._failures: dict[str, Testimony] = {}  # of readers, about the files they were last asked about
         self._job: MaskJob | None = None
-        self._asked: list[Reader] = []
+        self._asked: list[MaskReader] = []
 
     def begin(self, job: MaskJob | None) -> None:
         """Give the readers of its form a mask; they read while we write. None where there is nothing to be seen."""
@@ -89,7 +89,7 @@ class MaskPanel:
             child.close()
 
     def _verdict(
-        self, reader: Reader, grid: Grid, slack_mm: float, planes: Callable[[], Iterable[Array | None]]
+        self, reader: MaskReader, grid: Grid, slack_mm: float, planes: Callable[[], Iterable[Array | None]]
     ) -> Agreement:
         from .agreement import report_absent
         from .mask_agreement import judge_mask
@@ -105,7 +105,7 @@ class MaskPanel:
         doubtful = deep and agreement.status == "REFUSED" and not is_understood_of_mask(testimony)
         return replace(agreement, saw="voxels", leaves_doubt=doubtful)
 
-    def _child_of(self, reader: Reader) -> Child:
+    def _child_of(self, reader: MaskReader) -> Child:
         child = self._children.get(reader.name)
         if child is None or child.ended:
             self._children[reader.name] = child = Child(f"{__package__}.{reader.module}", reader.name)
