@@ -118,7 +118,9 @@ def test_what_witnesses_were_not_shown_is_said(tmp_path: Path, verified: Path) -
     assert "The RTSTRUCT itself was read by verimask alone; no other reader was shown it." in text
     of_source[0]["Saw"] = "voxels"
     text = _text(make_page(_edited(path, lambda r: r.update(CrossCheck=of_source))))
-    assert "an independent reader, dicom2nifti, reads the same mask from the RTSTRUCT, voxel for voxel. SimpleITK" in text
+    assert (
+        "an independent reader, dicom2nifti, reads the same mask from the RTSTRUCT, voxel for voxel. SimpleITK" in text
+    )
     assert "read by verimask alone" not in text
 
 
