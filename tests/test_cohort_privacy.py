@@ -229,5 +229,16 @@ def test_words_of_our_own_are_those_of_the_schema() -> None:
             for entry in value:
                 walk(entry)
 
-    walk(schema)
-    assert found == OWN_WORDS
+    walk(
+        schema
+        | {
+            "$defs": {
+                name: part
+                for name, part in schema["$defs"].items()
+                if not name.startswith("prov") or name == "provenance"
+            }
+        }
+    )
+    assert (
+        found | {"Prov"} == OWN_WORDS
+    )  # which is left as a whole: tests/test_prov.py holds that no text of the user is in it

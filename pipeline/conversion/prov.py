@@ -57,7 +57,7 @@ def build_prov(
     groups = {role: sorted(digest for of, digest in inputs if of == role) for role in roles}
     used = [_file(_LABELS[role], group[0]) for role, group in groups.items() if len(group) == 1]
     sets = [_collection(f"{len(group)} {_LABELS[role]}s", group) for role, group in groups.items() if len(group) > 1]
-    sources = [environment["Id"], *(entity["Id"] for entity in (*used, *sets))]
+    sources = list(dict.fromkeys([environment["Id"], *(entity["Id"] for entity in (*used, *sets))]))
     activity = {
         "Id": _urn("conversion", software["Id"], *sources, *sorted(outputs.values())),
         "Label": "DICOM to NIfTI conversion",
@@ -70,9 +70,9 @@ def build_prov(
         "Software": [software],
         "Environments": [environment],
         "Activities": [activity],
-        "Files": [*made, *used],
+        "Files": _once([*made, *used]),
     }
-    return {"@context": _CONTEXT, "Records": records | ({"prov:Entity": sets} if sets else {})}
+    return {"@context": _CONTEXT, "Records": records | ({"prov:Entity": _once(sets)} if sets else {})}
 
 
 def digest_of_set(digests: Iterable[str]) -> str:
@@ -86,6 +86,14 @@ def _file(label: str, digest: str) -> dict[str, Any]:
 
 def _collection(label: str, digests: Sequence[str]) -> dict[str, Any]:
     return _file(label, digest_of_set(digests)) | {"Type": "prov:Collection"}
+
+
+def _once(entities: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first entity of each name: what has the same bytes is the same, as a reference file that the result equals."""
+    first: dict[str, dict[str, Any]] = {}
+    for entity in entities:
+        first.setdefault(entity["Id"], entity)
+    return list(first.values())
 
 
 def _named(command: Sequence[str]) -> str:
