@@ -23,7 +23,7 @@ from pipeline.conversion.prov import build_prov
 from pipeline.conversion.record import as_text
 from pipeline.conversion.request import Request
 from pipeline.core.policy import Policy
-from tests.helpers import bids_checks, doc_steps
+from tests.helpers import bep028, bids_checks, doc_steps
 from tests.helpers.phantom import Spec, write
 from tests.helpers.record_schema import errors_of
 from tests.helpers.rtphantom import PhantomRoi, grid, on, rectangle, write_images, write_struct
@@ -120,6 +120,15 @@ def test_every_kind_fits_and_a_record_before_it_does_too(made: Path) -> None:
     assert list(record)[list(record).index("Provenance") + 1] == "Prov"
     assert errors_of(record) == []
     assert errors_of({key: value for key, value in record.items() if key != "Prov"}) == []
+
+
+def test_bep028_s_own_fields_hold_of_it(made: Path) -> None:
+    records = record_of(made)["Prov"]["Records"]
+    assert bep028.errors_of(records) == []
+    records["Activities"][0]["Used"][1] = "urn:uuid:00000000-0000-8000-8000-000000000000"
+    del records["Software"][0]["Version"]
+    records["Files"][0]["SHA256"] = 64 * "0"
+    assert len(bep028.errors_of(records)) == 3
 
 
 @pytest.mark.parametrize(
