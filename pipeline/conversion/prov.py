@@ -15,8 +15,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..core.version import __version__
-
 _CONTEXT: dict[str, Any] = {
     "@version": 1.1,
     "prov": "http://www.w3.org/ns/prov#",
@@ -37,38 +35,34 @@ _LABELS = {"": "input file", "source": "source image file", "clean": "clean expo
 _COMMAND = re.compile(r"verimask [a-z]+")
 
 
-def build_prov(
-    inputs: Sequence[tuple[str, str]], outputs: Mapping[str, str], command: Sequence[str], versions: Mapping[str, str]
-) -> dict[str, Any]:
-    """Build the block of one conversion.
+def build_prov(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the block from the rest of a record, of any version.
 
     Args:
-        inputs: role and SHA-256 of every file that was read, in any order.
-        outputs: SHA-256 of every file that was written, by what it is.
-        command: what was typed; its first two words count, and none where it was called from Python.
-        versions: of Python and of the packages that the result may depend on.
+        record: of a conversion, with ConversionSoftwareVersion, Provenance, and Type where it is of a mask.
 
     Returns: `@context` and `Records` (Software, Environments, Activities, Files, prov:Entity), of values that JSON has.
     """
-    software = {"Id": _urn("software", "verimask", __version__), "Label": "verimask", "Version": __version__}
-    packages = sorted(f"{name} {version}" for name, version in versions.items())
-    environment = {"Id": _urn("environment", *packages), "Label": "Python environment", "Dependencies": dict(versions)}
-    roles = sorted({role for role, _ in inputs})
-    groups = {role: sorted(digest for of, digest in inputs if of == role) for role in roles}
-    used = [_file(_LABELS[role], group[0]) for role, group in groups.items() if len(group) == 1]
-    sets = [_collection(f"{len(group)} {_LABELS[role]}s", group) for role, group in groups.items() if len(group) > 1]
+    proof, version = record["Provenance"], record["ConversionSoftwareVersion"]
+    software = {"Id": _urn("software", "verimask", version), "Label": "verimask", "Version": version}
+    packages = sorted(f"{name} {number}" for name, number in proof["Versions"].items())
+    environment = {"Id": _urn("environment", *packages), "Label": "Python environment"}
+    used, sets = _entities_read(proof["Inputs"])
+    outputs = {"NIfTI mask" if "Type" in record else "NIfTI image": proof["OutputSHA256"]}
+    if "LabelsFile" in proof:
+        outputs["label names"] = proof["LabelsFile"]["SHA256"]
     sources = list(dict.fromkeys([environment["Id"], *(entity["Id"] for entity in (*used, *sets))]))
     activity = {
         "Id": _urn("conversion", software["Id"], *sources, *sorted(outputs.values())),
         "Label": "DICOM to NIfTI conversion",
-        "Command": _named(command),
+        "Command": _named(proof["Command"]),
         "AssociatedWith": software["Id"],
         "Used": sources,
     }
     made = [_file(label, digest) | {"GeneratedBy": activity["Id"]} for label, digest in outputs.items()]
     records = {
         "Software": [software],
-        "Environments": [environment],
+        "Environments": [environment | {"Dependencies": dict(proof["Versions"])}],
         "Activities": [activity],
         "Files": _once([*made, *used]),
     }
@@ -78,6 +72,16 @@ def build_prov(
 def digest_of_set(digests: Iterable[str]) -> str:
     """Return the SHA-256 of a set of files: of their digests in hexadecimal, sorted, with a line feed between each two."""
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def _entities_read(inputs: Iterable[Mapping[str, str]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The files that were read alone for their part, and the collections of those that were not, by role."""
+    groups: dict[str, list[str]] = {}
+    for entry in inputs:
+        groups.setdefault(entry.get("Role", ""), []).append(entry["SHA256"])
+    parts = [(_LABELS[role], groups[role]) for role in sorted(groups)]
+    alone = [_file(label, group[0]) for label, group in parts if len(group) == 1]
+    return alone, [_collection(f"{len(group)} {label}s", group) for label, group in parts if len(group) > 1]
 
 
 def _file(label: str, digest: str) -> dict[str, Any]:

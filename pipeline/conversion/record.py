@@ -167,12 +167,9 @@ def build_record(
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in details.command],
         "Versions": details.looks.once(versions),
     }
-    outputs = {"NIfTI mask" if "Type" in record else "NIfTI image": hashes[outcome.output]}
     if labels_file is not None:
-        outputs["label names"] = sha256(labels_file)
-        record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": outputs["label names"]}
-    read = [(role, hashes[path]) for role, path in files]
-    record["Prov"] = build_prov(read, outputs, details.command, record["Provenance"]["Versions"])
+        record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": sha256(labels_file)}
+    record["Prov"] = build_prov(record)
     return record
 
 
