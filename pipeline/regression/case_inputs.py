@@ -93,7 +93,9 @@ def find_inputs(cases: CaseList, case: RegressionCase, scratch: Path) -> CaseInp
     return CaseInputs(tuple(given), None, files, _digest_of(files.values()))
 
 
-def files_of_options(cases: CaseList, case: RegressionCase, inputs: CaseInputs, paths: Iterable[Path]) -> dict[str, str]:
+def files_of_options(
+    cases: CaseList, case: RegressionCase, inputs: CaseInputs, paths: Iterable[Path]
+) -> dict[str, str]:
     """List the files that options of a case name: sources, clean exports, a grid to write on.
 
     Args:
@@ -173,12 +175,12 @@ def _unpack_tar(path: Path, folder: Path) -> None:
         with tarfile.open(path) as archive:
             for count, member in enumerate(archive, 1):
                 inside = PurePosixPath(member.name.replace("\\", "/"))
-                if inside.is_absolute() or ".." in inside.parts or ":" in inside.parts[:1] or count > MOST_MEMBERS:
+                target = folder / inside
+                if ".." in inside.parts or not target.is_relative_to(folder) or count > MOST_MEMBERS:
                     raise _no_input(path.name, f"holds {member.name}, which leads out of it, or too many files")
                 content = archive.extractfile(member) if member.isreg() else None
                 if content is None:
                     continue
-                target = folder / inside
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with content, target.open("xb") as file:
                     shutil.copyfileobj(content, file)
@@ -216,7 +218,9 @@ def _fetch(cases: CaseList, case: RegressionCase) -> Path:
             raise _no_input(case.id, f"was not fetched: {case.fetch[0]} ended well, and wrote no {TARGET}")
         digest = digest_of_files(target)
         if digest != case.sha256:
-            raise _no_input(case.id, f"was fetched and is another: its SHA-256 is {digest}, and the case has {case.sha256}")
+            raise _no_input(
+                case.id, f"was fetched and is another: its SHA-256 is {digest}, and the case has {case.sha256}"
+            )
     return kept
 
 
@@ -227,7 +231,9 @@ def _run(words: Sequence[str], folder: Path, name: str) -> None:
         raise _no_input(name, f"was not fetched: {words[0]} cannot be run: {error.strerror}") from error
     if done.returncode:
         lines = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-        raise _no_input(name, f"was not fetched: {words[0]} ended with {done.returncode}: {lines[-1] if lines else 'no word'}")
+        raise _no_input(
+            name, f"was not fetched: {words[0]} ended with {done.returncode}: {lines[-1] if lines else 'no word'}"
+        )
 
 
 def _no_input(name: str, what: str) -> PipelineError:

@@ -102,7 +102,11 @@ def _describe(result: Outcome | PipelineError | UnwrittenImage) -> dict[str, Any
     if isinstance(result, Outcome):
         return _describe_outcome(result)
     if isinstance(result, UnwrittenImage):
-        return {"Verdict": result.verdict, **({"Folder": result.folder} if result.folder else {}), "Series": result.series}
+        return {
+            "Verdict": result.verdict,
+            **({"Folder": result.folder} if result.folder else {}),
+            "Series": result.series,
+        }
     finding = result.finding
     measured = {"Measured": _rounded(finding.measured), "Unit": finding.unit} if finding.measured is not None else {}
     return {
