@@ -33,6 +33,11 @@ class Difference(NamedTuple):
     was: Any = None
     now: Any = None
 
+    @property
+    def names_result(self) -> bool:
+        """Whether its words do not name what it is about."""
+        return self.subject not in ("", self.words[: len(self.subject)])
+
 
 def find_differences(was: Golden, now: Golden) -> list[Difference]:
     """List what differs between two golden records of one case. was: the one that was written. now: of this run."""

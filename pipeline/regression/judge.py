@@ -34,6 +34,16 @@ class CaseJudged(NamedTuple):
         """What it gave, as in its golden record, with the messages of refusals."""
         return list(self.run.golden["Results"]) if self.run.golden else []
 
+    @property
+    def lines(self) -> list[str]:
+        """Why it does not hold, one line a reason; empty where it does."""
+        if self.run.left_out:
+            return [self.run.left_out]
+        if self.status == "FAILED" and self.run.refusal is not None:
+            finding = self.run.refusal.finding
+            return [f"{finding.code.name}: {finding.message}", *([finding.hint] if finding.hint else [])]
+        return [f"{one.subject}: {one.words}" if one.names_result else one.words for one in self.differences]
+
 
 def judge_case(cases: CaseList, case: RegressionCase, run: CaseRun) -> CaseJudged:
     """Judge a run of a case.
