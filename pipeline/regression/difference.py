@@ -107,8 +107,8 @@ def _compare_results(name: str, was: Mapping[str, Any] | None, now: Mapping[str,
             words = f"{key} was {_said(key, was.get(key))}, and is {_said(key, now.get(key))}{_message(key, now)}"
             yield Difference(key, name, words, was.get(key), now.get(key))
     yield from _compare_affines(name, was, now)
-    for words in compare_labels(was.get("Labels", []), now.get("Labels", [])):
-        yield Difference("label", name, words, was.get("Labels"), now.get("Labels"))
+    for words, then, today in compare_labels(was.get("Labels", []), now.get("Labels", [])):
+        yield Difference("label", name, words, then, today)
     yield from _compare_voxels(name, was, now)
     yield from _compare_witnesses(name, was, now)
     for code in sorted({*was.get("Findings", [])} ^ {*now.get("Findings", [])}):

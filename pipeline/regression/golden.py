@@ -127,6 +127,7 @@ def _describe_outcome(outcome: Outcome) -> dict[str, Any]:
     return {
         "File": outcome.output.name,
         "Verdict": record["Verdict"],
+        "Series": record.get("SeriesInstanceUID"),
         "Shape": record["Shape"],
         "DataType": record["DataType"],
         **({"Labels": _rounded(record["Labels"])} if "Labels" in record else {"Values": _rounded(values)}),

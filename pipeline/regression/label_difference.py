@@ -28,28 +28,38 @@ def is_same(was: Any, now: Any) -> bool:
     return bool(was == now)
 
 
-def compare_labels(was: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Describe every label that is not what it was, in one line each. was, now: as in the records."""
+LabelEntry = Mapping[str, Any]  # a label, as in a record
+
+
+def compare_labels(
+    was: Sequence[LabelEntry], now: Sequence[LabelEntry]
+) -> Iterator[tuple[str, LabelEntry | None, LabelEntry | None]]:
+    """Describe every label that is not what it was, in one line each, with what it was and is. was, now: as recorded."""
     before, after = ({label["Value"]: label for label in labels} for labels in (was, now))
     for value in sorted(before.keys() | after.keys()):
-        if value not in after:
-            yield f"{_title(before[value])} is gone; it had {before[value]['Voxels']} voxels"
-        elif value not in before:
-            yield f"{_title(after[value])} is new, with {after[value]['Voxels']} voxels"
-        elif changes := [*_changes(before[value], after[value])]:
-            yield f"{_title(before[value])} {', '.join(changes)}"
+        then, today = before.get(value), after.get(value)
+        if today is None and then is not None:
+            yield f"{_title(then)} is gone; it had {_count(then['Voxels'])}", then, None
+        elif then is None and today is not None:
+            yield f"{_title(today)} is new, with {_count(today['Voxels'])}", None, today
+        elif then and today and (changes := [*_changes(then, today)]):
+            yield f"{_title(then)} {', '.join(changes)}", then, today
 
 
-def _title(label: Mapping[str, Any]) -> str:
+def _count(voxels: int) -> str:
+    return f"{voxels} voxel{'s' * (voxels != 1)}"
+
+
+def _title(label: LabelEntry) -> str:
     return f"label {label['Value']} “{label['Name']}”"
 
 
-def _changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _changes(was: LabelEntry, now: LabelEntry) -> Iterator[str]:
     if was["Name"] != now["Name"]:
         yield f"is now called “{now['Name']}”"
     less = was["Voxels"] - now["Voxels"]
     if less:
-        yield f"{'lost' if less > 0 else 'gained'} {abs(less)} voxels (was {was['Voxels']}, is {now['Voxels']})"
+        yield f"{'lost' if less > 0 else 'gained'} {_count(abs(less))} (was {was['Voxels']}, is {now['Voxels']})"
     centres = was.get("CentroidRasMm"), now.get("CentroidRasMm")
     if not is_same(*centres):
         yield _moved(*centres)
