@@ -31,7 +31,8 @@ class Phantom:
     step: between planes, along the normal. origin: first pixel of plane 0. iop: cosines of rows, then of columns.
     tilt_degrees: leans the stack towards increasing rows. decimals: of the numbers of the plane as printed; None for all
     that fit.
-    content: "mask" for the body, "index" for 1 + i + columns * (j + rows * k), less half the count where signed.
+    content: "mask" for the body, "index" for 1 + i + columns * (j + rows * k), less half the count where signed, "grey" for
+    values of many levels (100 in 8 bits, else 1000) that are higher by as much inside the body, less as much where signed.
     labels: values of body, marker and nose; the last one holds for the rest. radius_mm: of the body, around the
     middle of the grid; None for what fits.
     kind: which SOP Class, a key of `planes.SOP_CLASSES`. stored: in which order frames and files lie.
@@ -48,7 +49,7 @@ class Phantom:
     tilt_degrees: float = 0.0
     decimals: int | None = None
 
-    content: Literal["mask", "index"] = "mask"
+    content: Literal["mask", "index", "grey"] = "mask"
     labels: tuple[int, ...] = (1,)
     background: int = 0
     radius_mm: float | None = None
@@ -72,7 +73,7 @@ class Phantom:
     def lps(self) -> NDArray[np.float64]:
         """4 x 4, voxel index to LPS mm: equation C.7.6.2.1-1 with the step as third column."""
         row, column = np.array(self.iop[:3], float), np.array(self.iop[3:], float)
-        lean = tan(radians(self.tilt_degrees))
+        lean = round(tan(radians(self.tilt_degrees)), 12)  # the last digits of a tangent are the machine's
         affine = np.eye(4)
         affine[:3, 0] = row * self.column_spacing
         affine[:3, 1] = column * self.row_spacing
@@ -91,7 +92,9 @@ class Phantom:
 
     def point(self, ijk: ArrayLike) -> NDArray[np.float64]:
         """(..., 3) indices to (..., 3) LPS mm."""
-        return np.asarray(np.asarray(ijk) @ self.lps[:3, :3].T + self.lps[:3, 3])
+        index, lps = np.asarray(ijk), self.lps
+        # Summed axis by axis: the last digits of a matrix product are the machine's.
+        return np.asarray(sum(index[..., n, None] * lps[:3, n] for n in range(3)) + lps[:3, 3])
 
     def value(self, ijk: ArrayLike) -> NDArray[Any]:
         """(...,) stored value at (..., 3) integer indices."""
@@ -100,6 +103,10 @@ class Phantom:
         if self.content == "index":
             flat = 1 + index @ np.array([1, columns, columns * rows])
             return np.asarray(flat - (columns * rows * planes) // 2 if self.signed else flat)
+        if self.content == "grey":
+            levels = 100 if (self.bits_stored or self.bits_allocated) == 8 else 1000
+            ramp = index @ np.array([7, 13, 31]) % levels
+            return np.asarray(ramp + levels * ((self.part(self.point(index)) > 0) - int(self.signed)))
         table = [self.background, *(self.labels[min(n, len(self.labels) - 1)] for n in range(3))]
         return np.array(table)[self.part(self.point(index))]
 
