@@ -38,25 +38,27 @@ OVERLAY = {
 }
 
 
-def write_image(folder: Path, p: Mapping[str, Any], seed: str) -> None:
-    """Write an image of many grey values. Arguments are those of `recipes.WriteRecipe`."""
-    phantom = phantom_of(p, seed)
+def write_image(folder: Path, p: Mapping[str, Any]) -> None:
+    """Write an image of many grey values."""
+    phantom = phantom_of(p)
     write_series(folder, phantom, phantom.array(), p)
 
 
-def write_mask(folder: Path, p: Mapping[str, Any], seed: str) -> None:
-    """Write a label series. Arguments are those of `recipes.WriteRecipe`."""
+def write_mask(folder: Path, p: Mapping[str, Any]) -> None:
+    """Write a label series."""
     if not 1 <= len(p["labels"]) <= len(PARTS):
         raise refuse_value("labels", list(p["labels"]), f"a list of 1 to {len(PARTS)} values")
-    phantom = replace(phantom_of(p, seed), content="mask", labels=p["labels"], background=p["background"])
+    phantom = replace(phantom_of(p), content="mask", labels=p["labels"], background=p["background"])
     write_series(folder, phantom, phantom.array(), p)
 
 
-def write_burned_in(folder: Path, p: Mapping[str, Any], seed: str) -> None:
-    """Write an image whose body is one constant, and the image itself. Arguments are those of `recipes.WriteRecipe`."""
-    phantom = phantom_of(p, seed)
+def write_burned_in(folder: Path, p: Mapping[str, Any]) -> None:
+    """Write an image whose body is one constant, and the image itself."""
+    phantom = phantom_of(p)
     values = phantom.array()
-    burned = replace(phantom, seed=f"{seed} burned in", description=f"{phantom.description} burned in", series_number=8)
+    burned = replace(
+        phantom, seed=f"{phantom.seed} burned in", description=f"{phantom.description} burned in", series_number=8
+    )
     inside = _parts(phantom)[0]
     if p["source_images"]:
         write_series(folder / "clean", phantom, values, p)
@@ -69,9 +71,9 @@ def write_burned_in(folder: Path, p: Mapping[str, Any], seed: str) -> None:
     )
 
 
-def write_overlay(folder: Path, p: Mapping[str, Any], seed: str) -> None:
-    """Write an image with the mask in overlay planes (PS3.3 C.9.2). Arguments are those of `recipes.WriteRecipe`."""
-    phantom = phantom_of(p, seed)
+def write_overlay(folder: Path, p: Mapping[str, Any]) -> None:
+    """Write an image with the mask in overlay planes (PS3.3 C.9.2)."""
+    phantom = phantom_of(p)
     if phantom.multi_frame:
         raise refuse_value(
             "SOPClassUID", p["SOPClassUID"], "a class of one file a slice, which the overlays of a recipe need"

@@ -37,9 +37,9 @@ BUNDLE = {
 }
 
 
-def write_bundle(folder: Path, p: Mapping[str, Any], seed: str) -> None:
-    """Write bundle.json with a file for each mask, to bundle/. Arguments are those of `recipes.WriteRecipe`."""
-    phantom = phantom_of(p, seed)
+def write_bundle(folder: Path, p: Mapping[str, Any]) -> None:
+    """Write bundle.json with a file for each mask, to bundle/."""
+    phantom = phantom_of(p)
     if p["source_images"]:
         files = {name: parameter.read(parameter.default) for name, parameter in FILES.items()}
         write_series(folder / "images", phantom, phantom.array(), {**files, **p})

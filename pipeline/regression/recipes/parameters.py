@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from pydicom.datadict import tag_for_keyword
 
 from ...core.findings import Code, PipelineError, refuse
 
-Reader = Callable[[Any], Any]
+ReadParameter = Callable[[Any], Any]
 
 
 class Parameter(NamedTuple):
@@ -23,7 +24,7 @@ class Parameter(NamedTuple):
 
     default: Any
     words: str
-    read: Reader
+    read: ReadParameter
 
 
 def read_parameters(kind: str, given: Mapping[str, Any], known: Mapping[str, Parameter]) -> dict[str, Any]:
@@ -34,14 +35,14 @@ def read_parameters(kind: str, given: Mapping[str, Any], known: Mapping[str, Par
         given: its table, without `kind`.
         known: the parameters there are.
 
-    Returns: a value for each parameter that is known.
+    Returns: a value for each parameter that is known; and under "seed" what the UIDs are made of, which the recipe decides.
 
     Raises: PipelineError BAD_OPTION.
     """
     for name in given:
         if name not in known:
             raise refuse_recipe(f"recipe.{name}", f"the recipe “{kind}” has no parameter “{name}”", known)
-    found = {}
+    found: dict[str, Any] = {"seed": json.dumps([kind, sorted(given.items())])}
     for name, parameter in known.items():
         value = given.get(name, parameter.default)
         try:
@@ -80,7 +81,7 @@ def refuse_value(name: str, value: Any, allowed: str) -> PipelineError:
     )
 
 
-def whole(first: int, last: int) -> Reader:
+def whole(first: int, last: int) -> ReadParameter:
     """Make the reader of a whole number from a first to a last one."""
 
     def read(value: Any) -> int:
@@ -91,7 +92,7 @@ def whole(first: int, last: int) -> Reader:
     return read
 
 
-def number(above: float | None = None) -> Reader:
+def number(above: float | None = None) -> ReadParameter:
     """Make the reader of a finite number, above a bound where one is given."""
 
     def read(value: Any) -> float:
@@ -102,7 +103,7 @@ def number(above: float | None = None) -> Reader:
     return read
 
 
-def numbers(count: int, above: float | None = None) -> Reader:
+def numbers(count: int, above: float | None = None) -> ReadParameter:
     """Make the reader of a list of so many finite numbers, each above a bound where one is given."""
 
     def read(value: Any) -> tuple[float, ...]:
@@ -115,7 +116,7 @@ def numbers(count: int, above: float | None = None) -> Reader:
     return read
 
 
-def wholes(first: int, last: int, count: int | None = None) -> Reader:
+def wholes(first: int, last: int, count: int | None = None) -> ReadParameter:
     """Make the reader of a list of whole numbers, of so many where a count is given."""
     one = whole(first, last)
 
@@ -132,7 +133,7 @@ def wholes(first: int, last: int, count: int | None = None) -> Reader:
     return read
 
 
-def choice(*choices: Any) -> Reader:
+def choice(*choices: Any) -> ReadParameter:
     """Make the reader of one of several values."""
 
     def read(value: Any) -> Any:
@@ -157,7 +158,7 @@ def text(value: Any) -> str:
     return value
 
 
-def texts(most: int) -> Reader:
+def texts(most: int) -> ReadParameter:
     """Make the reader of a list of one or more different texts, of so many at most."""
 
     def read(value: Any) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +12,7 @@ from .parameters import Parameter, read_parameters, refuse_recipe, refuse_value
 from .segmentation import SEG, write_seg
 from .structure_set import RTSTRUCT, write_rtstruct
 
-# Write into a folder what parameters describe; the text is what UIDs are made of.
-WriteRecipe = Callable[[Path, Mapping[str, Any], str], None]
+WriteRecipe = Callable[[Path, Mapping[str, Any]], None]  # into a folder what parameters describe
 
 
 class RecipeKind(NamedTuple):
@@ -54,8 +52,7 @@ def make_inputs(recipe: Mapping[str, Any], folder: Path) -> None:
         raise refuse_recipe("recipe.kind", f"a recipe has no kind {kind!r}", RECIPES)
     given = {name: value for name, value in recipe.items() if name != "kind"}
     parameters = read_parameters(kind, given, RECIPES[kind].parameters)
-    seed = json.dumps([kind, sorted(given.items())], ensure_ascii=True)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise refuse_value("folder", str(folder), "an empty folder")
-    RECIPES[kind].write(folder, parameters, seed)
+    RECIPES[kind].write(folder, parameters)

@@ -38,12 +38,12 @@ SEG = {
 }
 
 
-def write_seg(folder: Path, p: Mapping[str, Any], seed: str) -> None:
-    """Write seg.dcm, and the images it was drawn on. Arguments are those of `recipes.WriteRecipe`."""
+def write_seg(folder: Path, p: Mapping[str, Any]) -> None:
+    """Write seg.dcm, and the images it was drawn on."""
     kind = p["SegmentationType"]
     if kind == "LABELMAP" and p["overlap"]:
         raise refuse_value("overlap", True, "false where SegmentationType is LABELMAP, which has one label a voxel")
-    phantom = phantom_of(p, seed)
+    phantom = phantom_of(p)
     if p["source_images"]:
         write_series(folder / "images", phantom, phantom.array(), p)
     parts = _stored_parts(phantom, p)[: len(p["SegmentLabel"])]

@@ -93,12 +93,11 @@ PIXELS = {
 }
 
 
-def phantom_of(parameters: Mapping[str, Any], seed: str) -> Phantom:
+def phantom_of(parameters: Mapping[str, Any]) -> Phantom:
     """Make the phantom that the parameters describe.
 
     Args:
-        parameters: those of GRID, and of FILES and PIXELS where the recipe has them.
-        seed: what its UIDs are made of.
+        parameters: those of GRID, and of FILES and PIXELS where the recipe has them, and `seed`.
 
     Returns: the phantom, with many grey values.
 
@@ -116,7 +115,7 @@ def phantom_of(parameters: Mapping[str, Any], seed: str) -> Phantom:
         tilt_degrees=p["GantryDetectorTilt"],
         decimals=_DECIMALS,
         content="grey",
-        seed=seed,
+        seed=p["seed"],
     )
     if "SOPClassUID" in p:
         phantom = _with_files(phantom, p)

@@ -43,9 +43,9 @@ RTSTRUCT = {
 }
 
 
-def write_rtstruct(folder: Path, p: Mapping[str, Any], seed: str) -> None:
-    """Write rtstruct.dcm, and the images it was drawn on. Arguments are those of `recipes.WriteRecipe`."""
-    phantom = phantom_of(p, seed)
+def write_rtstruct(folder: Path, p: Mapping[str, Any]) -> None:
+    """Write rtstruct.dcm, and the images it was drawn on."""
+    phantom = phantom_of(p)
     if phantom.multi_frame:
         raise refuse_value("SOPClassUID", p["SOPClassUID"], "a class of one file a slice, which contours refer to")
     if p["source_images"]:
