@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ..core.plain_text import prepare_streams
-from . import check, cohort, convert, diagnose, explain, export, mimics, output, report, selftest, series
+from . import check, cohort, convert, diagnose, explain, export, mimics, output, regress, report, selftest, series
 
 _EPILOG = """\
 exit codes
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     convert.add(commands, _EPILOG)
-    for command in (cohort, series, report, explain, diagnose, check, export, selftest, mimics):
+    for command in (cohort, series, report, explain, diagnose, check, regress, export, selftest, mimics):
         command.add(commands)
     return parser
 

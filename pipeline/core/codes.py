@@ -242,6 +242,11 @@ class Code(str, Enum):
     NO_CLUSTER = "COHORT.NO_CLUSTER"
     UNFIT_WORKER = "COHORT.UNFIT_WORKER"
     CASES_NOT_RUN = "COHORT.CASES_NOT_RUN"
+    # REGRESSION: cases and their golden records
+    BAD_CASES = "REGRESSION.BAD_CASES"
+    NO_SUCH_CASE = "REGRESSION.NO_SUCH_CASE"
+    CASE_EXISTS = "REGRESSION.CASE_EXISTS"
+    CASE_INPUT = "REGRESSION.CASE_INPUT"
 
     @property
     def stage(self) -> str:
@@ -347,4 +352,8 @@ EXIT_BY_CODE = {
     Code.NO_CLUSTER: Exit.NO_SUCH_INPUT,
     Code.UNFIT_WORKER: Exit.MISMATCH,
     Code.CASES_NOT_RUN: Exit.NO_SUCH_INPUT,
+    Code.BAD_CASES: Exit.USAGE,
+    Code.NO_SUCH_CASE: Exit.USAGE,
+    Code.CASE_EXISTS: Exit.OUTPUT_PATH,
+    Code.CASE_INPUT: Exit.NO_SUCH_INPUT,
 }
