@@ -1,1 +1,1 @@
-"""Hold what cases give today against what they gave when their golden records were written."""
+"""Hold conversions against what they gave before: cases, their inputs, their golden records."""

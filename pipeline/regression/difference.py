@@ -62,8 +62,8 @@ def find_notes(was: Golden, now: Golden) -> list[str]:
     return sorted(set(notes))
 
 
-def _compare_inputs(was: Sequence[Mapping[str, str]], now: Sequence[Mapping[str, str]]) -> Iterator[Difference]:
-    before, after = ({one["File"]: one["SHA256"] for one in files} for files in (was, now))
+def _compare_inputs(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
+    """Compare SHA-256 by name."""
     gone = {name: digest for name, digest in before.items() if name not in after}
     new = {name: digest for name, digest in after.items() if name not in before}
     for name, digest in before.items():
@@ -180,23 +180,23 @@ def _compare_witnesses(name: str, was: Mapping[str, Any], now: Mapping[str, Any]
             yield Difference("witness", name, words, then, today)
 
 
-Judgement = Mapping[str, str]
+WitnessWords = Mapping[str, str]
 
 
 def _witnesses(
     was: Mapping[str, Any], now: Mapping[str, Any]
-) -> Iterator[tuple[str, Judgement | None, Judgement | None]]:
+) -> Iterator[tuple[str, WitnessWords | None, WitnessWords | None]]:
     before, after = was.get("Witnesses", {}), now.get("Witnesses", {})
     for name in [*before, *(name for name in after if name not in before)]:
         yield name, before.get(name), after.get(name)
 
 
-def _mind(one: Judgement) -> dict[str, str]:
+def _mind(one: WitnessWords) -> dict[str, str]:
     """What a witness says, whatever version it is of."""
     return {key: value for key, value in one.items() if key != "Version"}
 
 
-def _judgement(one: Judgement | None) -> str:
+def _judgement(one: WitnessWords | None) -> str:
     if one is None:
         return "was not asked"
     return f"{one['Version']} {one['Status']}: {one['Words']}".strip()

@@ -46,7 +46,7 @@ def build_golden(
     return {
         "Schema": SCHEMA,
         "Options": list(options),
-        "Inputs": [{"File": name, "SHA256": inputs[name]} for name in sorted(inputs)],
+        "Inputs": {name: inputs[name] for name in sorted(inputs)},
         "Results": [_describe(result) for result in results],
     }
 
