@@ -117,7 +117,17 @@ def numbers(count: int, above: float | None = None) -> ReadParameter:
 
 
 def wholes(first: int, last: int, count: int | None = None) -> ReadParameter:
-    """Make the reader of a list of whole numbers, of so many where a count is given."""
+    """Make the reader of a list of whole numbers.
+
+    Args:
+        first: the least of them.
+        last: the largest.
+        count: how many they are; None for any number.
+
+    Returns: the reader.
+
+    Raises: ValueError, by the reader, for other values.
+    """
     one = whole(first, last)
 
     def read(value: Any) -> tuple[int, ...]:

@@ -154,7 +154,7 @@ def _frame(phantom: Phantom, n: int, k: int, has_segments: bool) -> Dataset:
         CodeValue="121322", CodingSchemeDesignator="DCM", CodeMeaning="Source image for image processing operation"
     )
     source = reference(phantom, k)
-    source.PurposeOfReferenceCodeSequence = [purpose]
+    source.PurposeOfReferenceCodeSequence, source.SpatialLocationsPreserved = [purpose], "YES"
     frame = item(
         PlanePositionSequence=[item(ImagePositionPatient=position(phantom, k))],
         DerivationImageSequence=[item(SourceImageSequence=[source], DerivationCodeSequence=[derivation])],
