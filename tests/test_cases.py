@@ -18,14 +18,14 @@ from pipeline.core.policy import Policy
 from pipeline.regression.case_inputs import CACHE
 from pipeline.regression.difference import find_differences
 from pipeline.regression.golden import words_of
-from pipeline.regression.run_case import Folders, run_case
+from pipeline.regression.run_case import CaseFolders, run_case
 from tests.helpers.cases import DATA, REAL, ProjectCase, cases, digest, samples_folder
 from tests.helpers.sample_truth import LIMIT_MM, truth_mm
 
 _OF_WITNESSES = {"witness", "Verdict"}  # a refusal instead of a file is a difference of its own
 
 
-def _without_witnesses(words: Sequence[str], folders: Folders) -> tuple[Request, Policy]:
+def _without_witnesses(words: Sequence[str], folders: CaseFolders) -> tuple[Request, Policy]:
     return read_words([*words, "--crosscheck", "off"], folders)
 
 

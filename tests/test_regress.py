@@ -204,6 +204,8 @@ def test_paths_in_options_are_relative_to_the_list(run: Run, tmp_path: Path, mon
     flip(sorted((tmp_path / "in" / "ct").iterdir())[0], 5)
     code, printed, _ = run(str(tmp_path / "list" / "cases.toml"))
     assert (code, "../in/ct/" in printed) == (12, True)
+    code, printed, errors = run(str(tmp_path / "list" / "cases.toml"), "--quiet")
+    assert (code, printed, "../in/ct/" in errors) == (12, "", True)
 
 
 @pytest.mark.parametrize(
@@ -382,8 +384,14 @@ def test_an_update_shows_what_it_rewrites(run: Run, case: Path, liver: Path, tmp
     assert before[:head] == after[:tail]  # the other case has the same SHA-256, and keeps it
     assert re.sub("[0-9a-f]{64}", "", before) == re.sub("[0-9a-f]{64}", "", after)
     assert [run("cases.toml", "--only", name)[0] for name in ("liver", "same-files")] == [12, 0]
-    assert run("cases.toml", "--update", "--all")[0] == 0
+    flip(liver / "IM0002.dcm", -5)
+    code, printed, _ = run("cases.toml", "--update", "--all", "--json")
+    assert code == 0
+    rows = json.loads(printed)["Cases"]
+    assert [row["Status"] for row in rows] == ["HOLDS", "HOLDS"]
+    assert all(any("IM0002.dcm changed" in d["Words"] for d in row["Differences"]) for row in rows)
     assert run("cases.toml")[0] == 0
+    assert run("cases.toml", "--quiet") == (0, "", "")
 
 
 def test_a_case_without_a_golden_record_is_new_until_it_has_one(run: Run, case: Path, tmp_path: Path) -> None:
@@ -605,7 +613,7 @@ def test_what_was_not_fetched_is_no_case(
     assert code == 12
     assert said in " ".join(printed.split())
     assert "CASE_INPUT" in printed
-    assert {p.name for p in (tmp_path / ".regress-cache").iterdir()} == {".gitignore"}
+    assert [p.name for p in (tmp_path / ".regress-cache").iterdir()] == [".gitignore"]
 
 
 def test_a_recipe_is_a_case(run: Run, tmp_path: Path) -> None:

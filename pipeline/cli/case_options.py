@@ -19,7 +19,7 @@ from .convert_request import read_policy, read_request
 if TYPE_CHECKING:
     from ..conversion.request import Request
     from ..core.policy import Policy
-    from ..regression.run_case import Folders
+    from ..regression.run_case import CaseFolders
 
 _PATHS = ("source", "clean", "like")  # fields that are paths
 _PLACES = ("{inputs}", "{root}")  # what a path may begin with
@@ -33,7 +33,7 @@ def add_options(p: argparse.ArgumentParser) -> list[str]:
     return [action.dest for action in p._actions[before:]]
 
 
-def read_words(words: Sequence[str], folders: Folders) -> tuple[Request, Policy]:
+def read_words(words: Sequence[str], folders: CaseFolders) -> tuple[Request, Policy]:
     """Read the words of a case. Raises BAD_CASES for what is no option of convert, and what refuses a value."""
     parser = _CaseParser(prog="options", add_help=False, allow_abbrev=False)
     add_options(parser)
@@ -76,7 +76,7 @@ def _relative(path: str, folder: Path) -> str:
     return path if path.startswith(_PLACES) else relative_path(Path(path), folder)
 
 
-def _path_of(word: str, folders: Folders) -> Path:
+def _path_of(word: str, folders: CaseFolders) -> Path:
     made = folders.made if folders.made is not None else folders.case
     for place, folder in zip(_PLACES, (made, folders.root), strict=True):
         if word.startswith(place):

@@ -41,7 +41,9 @@ def add_case_options(p: argparse.ArgumentParser) -> None:
     _add_export(p, lists=False)
     _add_where(p)
     _add_irregular(p)
-    _add_checks(p.add_argument_group("proof"))
+    _add_checks(
+        p.add_argument_group("proof"), "every voxel and every other reader installed (default), its affine, nothing"
+    )
 
 
 def add_policy_options(p: argparse.ArgumentParser) -> None:
@@ -226,13 +228,16 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_checks(g: argparse._ArgumentGroup) -> None:
+_ASKED = "its affine (default), every voxel (and every other reader installed), nothing"
+
+
+def _add_checks(g: argparse._ArgumentGroup, asked: str = _ASKED) -> None:
     from ..core.policy import default
 
     _add_choice(
         g,
         "--crosscheck",
-        help="what dicom2nifti is asked: its affine (default), every voxel (and every other reader installed), nothing",
+        help=f"what dicom2nifti is asked: {asked}",
     )
     g.add_argument(
         "--witness-limit",

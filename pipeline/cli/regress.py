@@ -86,10 +86,10 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     cases = read_case_list(Path(options.cases))
     if not cases.cases:
         raise bad_cases(cases.path, "has no case", f"verimask regress {options.cases} --add FOLDER adds one.")
-    judged = _run_cases(cases, options)
+    before = judged = _run_cases(cases, options)
     if options.update is not None:
-        judged = _update(cases, judged, options)
-    return _end(cases, judged, options)
+        judged = _update(cases, before, options)
+    return _end(cases, judged, options, before)
 
 
 def _check_update(options: argparse.Namespace) -> None:
@@ -141,8 +141,10 @@ def _update(cases: CaseList, judged: Sequence[CaseJudged], options: argparse.Nam
     return after
 
 
-def _end(cases: CaseList, judged: Sequence[CaseJudged], options: argparse.Namespace) -> int:
-    """Print what differs and the table, write what was asked for, and return the exit code."""
+def _end(
+    cases: CaseList, judged: Sequence[CaseJudged], options: argparse.Namespace, before: Sequence[CaseJudged]
+) -> int:
+    """Print what differs and the table, write what was asked for, and return the exit code. before: any update."""
     from .regress_text import describe_reasons, describe_table
 
     if options.junit:
@@ -150,7 +152,9 @@ def _end(cases: CaseList, judged: Sequence[CaseJudged], options: argparse.Namesp
 
         write_junit(Path(options.junit), cases.path.name, judged)
     if options.json:
-        output.print_json(_as_json(judged))
+        output.print_json(_as_json(judged, before))
+    elif options.quiet:
+        output.print_aside(describe_reasons(judged)[1:])
     else:
         output.print_prose(describe_reasons(judged), options)
         table = describe_table(judged, _width([one.case for one in judged]), colour=_colour())
@@ -217,20 +221,21 @@ def _print_case(judged: CaseJudged, width: int, options: argparse.Namespace) -> 
         output.print_lines([describe_line(judged, width, colour=_colour())], options)
 
 
-def _as_json(judged: Sequence[CaseJudged]) -> dict[str, Any]:
+def _as_json(judged: Sequence[CaseJudged], before: Sequence[CaseJudged]) -> dict[str, Any]:
+    """What --json prints. The differences are those before an update, which rewrote them where the case holds now."""
     rows = [
         {
             "Id": one.case.id,
             "Status": one.status,
             "Differences": [
                 {"Kind": d.kind, "Subject": d.subject, "Words": d.words, "Was": d.was, "Now": d.now}
-                for d in one.differences
+                for d in then.differences
             ],
             "Why": one.lines,
             "Notes": list(one.notes),
             "Results": one.results,
         }
-        for one in judged
+        for one, then in zip(judged, before, strict=True)
     ]
     return {"Cases": rows, "Counts": {status: sum(one.status == status for one in judged) for status in _STATUSES}}
 

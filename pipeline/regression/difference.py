@@ -90,7 +90,8 @@ def _by_name(results: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any
     named: dict[str, Mapping[str, Any]] = {}
     for result in results:
         what = "refusal" if result["Verdict"] == "REFUSED" else "image"
-        name = result.get("File") or f"{what} {result.get('Series') or result.get('Folder', '')}".strip()
+        place = result.get("Series") or result.get("Folder", ".")
+        name = result.get("File") or (what if place == "." else f"{what} {place}")
         count = sum(other.split("#")[0].strip() == name for other in named)
         named[f"{name} #{count + 1}" if count else name] = result
     return named
@@ -104,7 +105,7 @@ def _compare_results(name: str, was: Mapping[str, Any] | None, now: Mapping[str,
         return
     for key in [*was, *(key for key in now if key not in was)]:
         if key not in _HANDLED and not is_same(was.get(key), now.get(key)):
-            words = f"{key} was {_said(key, was.get(key))}, and is {_said(key, now.get(key))}{_message(key, now)}"
+            words = f"{key} was {_written(key, was.get(key))}, and is {_written(key, now.get(key))}{_message(key, now)}"
             yield Difference(key, name, words, was.get(key), now.get(key))
     yield from _compare_affines(name, was, now)
     for words, then, today in compare_labels(was.get("Labels", []), now.get("Labels", [])):
@@ -125,7 +126,7 @@ def _message(key: str, now: Mapping[str, Any]) -> str:
     return f": {now['Message']}" if key == "Code" and "Message" in now else ""
 
 
-def _said(key: str, value: Any) -> str:
+def _written(key: str, value: Any) -> str:
     if value is None:
         return "not there"
     if key == "Shape":

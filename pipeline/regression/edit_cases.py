@@ -107,10 +107,15 @@ def update_case(cases: CaseList, judged: CaseJudged) -> CaseList:
     if run.golden is None:
         raise run.refusal or bad_cases(cases.path, f"cannot run {case.id}")
     _refuse_faults(run)
-    if case.sha256 and case.sha256 != run.sha256:
-        cases = _with_digest(cases, case, run.sha256)
-    write_golden(cases.golden_path(case.id), run.golden, overwrite=True)
-    return cases
+    golden = cases.golden_path(case.id)
+    if not case.sha256 or case.sha256 == run.sha256:
+        write_golden(golden, run.golden, overwrite=True)
+        return cases
+    edited = _with_digest(cases, case, run.sha256)
+    with in_place(cases.path, overwrite=True) as temporary:
+        temporary.write_bytes(edited.text.encode())
+        write_golden(golden, run.golden, overwrite=True)
+    return edited
 
 
 def _text_of(path: Path) -> str:
@@ -205,9 +210,9 @@ def _value(value: str | Sequence[str]) -> str:
 
 
 def _with_digest(cases: CaseList, case: RegressionCase, digest: str) -> CaseList:
-    """Write another SHA-256 into a case of CASES.toml. Raises BAD_CASES where the file cannot be edited safely."""
+    """The list with another SHA-256 of a case. Raises BAD_CASES where its text cannot be edited safely."""
     text = _text_of(cases.path)
-    number = cases.cases.index(case)
+    number = [one.id for one in cases.cases].index(case.id)
     starts = [found.start() for found in _BLOCK.finditer(text)]
     edited = text
     if number < len(starts):
@@ -217,14 +222,12 @@ def _with_digest(cases: CaseList, case: RegressionCase, digest: str) -> CaseList
         )
         edited = text[: starts[number]] + block + text[end:]
     new = _try_to_parse(cases.path, edited)
-    wanted = [replace(case, sha256=digest) if one is case else one for one in cases.cases]
+    wanted = [replace(one, sha256=digest) if one.id == case.id else one for one in cases.cases]
     if new is None or list(new.cases) != wanted:
         raise bad_cases(
             cases.path, f"has no plain line for the SHA-256 of {case.id}", f"Write {digest} there yourself."
         )
-    with in_place(cases.path, overwrite=True) as temporary:
-        temporary.write_bytes(edited.encode())
-    return new
+    return replace(new, text=edited)
 
 
 def _try_to_parse(path: Path, text: str) -> CaseList | None:

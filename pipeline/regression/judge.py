@@ -14,7 +14,7 @@ from .difference import Difference, find_differences, find_notes
 from .golden import read_golden, words_of
 from .run_case import CaseRun
 
-CaseStatus = Literal["HOLDS", "DIFFERS", "NEW", "FAILED", "LEFT_OUT"]
+RegressStatus = Literal["HOLDS", "DIFFERS", "NEW", "FAILED", "LEFT_OUT"]
 
 
 class CaseJudged(NamedTuple):
@@ -25,7 +25,7 @@ class CaseJudged(NamedTuple):
 
     case: RegressionCase
     run: CaseRun
-    status: CaseStatus
+    status: RegressStatus
     differences: tuple[Difference, ...] = ()
     notes: tuple[str, ...] = ()
 

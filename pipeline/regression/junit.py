@@ -52,6 +52,7 @@ def _suites(name: str, judged: Sequence[CaseJudged]) -> ElementTree.Element:
             lines = [*map(_plain, one.lines)]
             found = ElementTree.SubElement(case, tag, {"message": lines[0] if lines else one.status})
             found.text = "\n".join(lines)
+    ElementTree.indent(root)
     return root
 
 

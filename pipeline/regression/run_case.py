@@ -25,10 +25,10 @@ from .golden import Golden, build_golden
 
 # From the words of a case, the folder that paths in them are relative to, what was made of its archive or recipe, and its
 # root, to what is wanted. A function of a module, which other processes import. Raises BAD_CASES.
-ReadOptions = Callable[[Sequence[str], "Folders"], tuple[Request, Policy]]
+ReadOptions = Callable[[Sequence[str], "CaseFolders"], tuple[Request, Policy]]
 
 
-class Folders(NamedTuple):
+class CaseFolders(NamedTuple):
     """What paths in the words of a case may be relative to. case: CASES.toml's. made: "{inputs}". root: "{root}"."""
 
     case: Path
@@ -84,7 +84,7 @@ def run_case(
 def _convert(
     cases: CaseList, case: RegressionCase, inputs: CaseInputs, read_options: ReadOptions, scratch: Path
 ) -> Golden:
-    request, policy = read_options(case.options, Folders(cases.folder, inputs.folder, cases.base_of(case)))
+    request, policy = read_options(case.options, CaseFolders(cases.folder, inputs.folder, cases.base_of(case)))
     named = (*request.source, *request.clean, *([request.like] if request.like else []))
     files = {**files_of_options(cases, case, inputs, named), **inputs.files}
     results: list[Result] = []
