@@ -9,25 +9,9 @@ Rules:
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import Enum
 
-
-class Exit(IntEnum):
-    """Exit codes of the command line; the name is printed with the number."""
-
-    VERIFIED = 0
-    INTERNAL_ERROR = 1
-    NOTHING_TO_CONVERT = 2
-    CORRUPT_INPUT = 4
-    NO_SUCH_INPUT = 5
-    OUTPUT_PATH = 6
-    CANNOT_WRITE = 7
-    PARTLY_DONE = 8
-    REFUSED = 10
-    DISPUTED = 11
-    MISMATCH = 12
-    UNCONFIRMED = 13
-    USAGE = 64
+from .exits import Exit
 
 
 class Code(str, Enum):
