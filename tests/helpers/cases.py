@@ -51,7 +51,7 @@ def cases(*, real: bool | None = None) -> list[ProjectCase]:
 
 def series_cases() -> list[ProjectCase]:
     """The cases that are one folder with one image series."""
-    return [one for one in cases() if one.case.root or one.case.path[:1] and one.case.path[0].startswith("samples/")]
+    return [one for one in cases() if one.case.root or (one.case.path[:1] and one.case.path[0].startswith("samples/"))]
 
 
 def samples_folder() -> Path:
