@@ -33,6 +33,7 @@ examples
   verimask convert MASK_DIR --source CT_DIR -o m.nii.gz    on the grid of the images it was drawn on
   verimask convert STUDY_DIR -o nifti/                everything in a study
   verimask cohort PATIENTS_DIR -o dataset/            everything of all patients, as pairs of image and masks
+  verimask regress cases.toml --add EXPORT_DIR        a regression case of it; without --add, run all cases
 """
 _GARBAGE_AFTER = (
     50_000  # new objects: modules and headers are kept, and looking through them at every 700 finds nothing

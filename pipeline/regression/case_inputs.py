@@ -158,6 +158,7 @@ def _sha256(path: Path) -> str:
 def _of_archive(path: Path, name: str, scratch: Path) -> CaseInputs:
     """The files of an archive, each by the archive's name and its own."""
     if is_zip(path):
+        path = Path(os.path.abspath(path))  # as its members are named
         members = {m.path.relative_to(path).as_posix(): m.path for m in list_members(path) if not m.why_unreadable}
         files = {f"{name}/{member}": _sha256(where) for member, where in members.items()}
         return CaseInputs((path,), None, files, _sha256(path))

@@ -74,7 +74,7 @@ def add_case(path: Path, new: NewCase, read_options: ReadOptions) -> tuple[Regre
         raise run.refusal or bad_cases(path, f"cannot run {case.id}")
     _refuse_faults(run)
     case = replace(case, sha256=run.sha256, expected=tuple(words_of(run.golden)) or (VERIFIED,))
-    added = text + _separator(text) + _block(case).replace("\n", "\r\n" if "\r\n" in text else "\n")
+    added = text + (_separator(text) + _block(case)).replace("\n", "\r\n" if "\r\n" in text else "\n")
     if parse_case_list(path, added.removeprefix("\ufeff")).cases != (*old.cases, case):
         raise bad_cases(path, f"cannot hold {case.id}: what was appended reads as something else")
     written = False
