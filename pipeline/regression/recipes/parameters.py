@@ -107,10 +107,9 @@ def numbers(count: int, above: float | None = None) -> ReadParameter:
     """Make the reader of a list of so many finite numbers, each above a bound where one is given."""
 
     def read(value: Any) -> tuple[float, ...]:
-        if not isinstance(value, list) or len(value) != count or not all(map(_is_number, value)):
-            raise ValueError(f"a list of {count} numbers")
-        if above is not None and min(value) <= above:
-            raise ValueError(f"a list of {count} numbers above {above:g}")
+        good = isinstance(value, list) and len(value) == count and all(map(_is_number, value))
+        if not good or not (above is None or min(value) > above):
+            raise ValueError(f"a list of {count} numbers" + ("" if above is None else f" above {above:g}"))
         return tuple(map(float, value))
 
     return read

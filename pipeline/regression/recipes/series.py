@@ -79,17 +79,17 @@ FILES = {
     "duplicate_slices": Parameter([], "slices that have two files", wholes(1, _MOST)),
     "duplicates_differ": Parameter(False, "whether the pixels of those two differ", flag),
     "without": Parameter([], "attributes that no file has", attributes),
-    "changed_slices": Parameter(
-        [], "attributes that some slices have instead: {slices = [3], PixelSpacing = [1, 1]}", changed_slices
-    ),
+    "changed_slices": Parameter([], "what some slices have instead", changed_slices),
 }
 PIXELS = {
-    "BitsAllocated": Parameter(16, "8 or 16", choice(8, 16)),
-    "BitsStored": Parameter(0, "from 8 to Bits Allocated; 0 for all", choice(0, *range(8, 17))),
-    "PixelRepresentation": Parameter(0, "1 for signed values", choice(0, 1)),
-    "PhotometricInterpretation": Parameter("MONOCHROME2", "what low values are", choice("MONOCHROME1", "MONOCHROME2")),
-    "RescaleSlope": Parameter(1, "1 with an intercept of 0: not written", number()),
-    "RescaleIntercept": Parameter(0, "see RescaleSlope", number()),
+    "BitsAllocated": Parameter(16, "bits of a pixel in the file", choice(8, 16)),
+    "BitsStored": Parameter(0, "bits of them that are used; 0 for all", choice(0, *range(8, 17))),
+    "PixelRepresentation": Parameter(0, "0 for unsigned values, 1 for signed ones", choice(0, 1)),
+    "PhotometricInterpretation": Parameter(
+        "MONOCHROME2", "whether low values are white or black", choice("MONOCHROME1", "MONOCHROME2")
+    ),
+    "RescaleSlope": Parameter(1, "of one for all slices; 1 with an intercept of 0 is not written", number()),
+    "RescaleIntercept": Parameter(0, "of the same", number()),
 }
 
 
