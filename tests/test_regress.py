@@ -211,9 +211,9 @@ def test_paths_in_options_are_relative_to_the_list(run: Run, tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--add", "liver"), "has a case liver already"),
+        (("--add", "liver"), "CASE_EXISTS cases.toml has a case liver already"),
         (("--add", "liver", "--id", "LIVER"), "has a case LIVER already"),
-        (("--add", "liver", "--id", "orphan"), "golden/orphan.json is already there"),
+        (("--add", "liver", "--id", "orphan"), "CASE_EXISTS golden/orphan.json is already there"),
         (("--add", "liver", "--id", "../up"), "has the id '../up'"),
         (("--add", "liver", "--id", "a/b"), "has the id 'a/b'"),
         (("--add", "liver", "--id", ".hidden"), "has the id '.hidden'"),
