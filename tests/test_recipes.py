@@ -64,6 +64,13 @@ def planes_of(folder: Path) -> list[Any]:
     return sorted(found, key=lambda d: float(np.array(d.ImagePositionPatient, float) @ normal))
 
 
+def own_cases(*kinds: str) -> list[dict[str, Any]]:
+    """The project's own cases of these kinds of recipes, but for those that are refused."""
+    cases = parse_toml((DATA / "cases.toml").read_text("utf-8"))["case"]
+    good = ("verified", "unconfirmed")
+    return [case for case in cases if case.get("recipe", {}).get("kind") in kinds and case["expected"] in good]
+
+
 @pytest.mark.parametrize("kind", RECIPES)
 def test_two_processes_write_the_same_bytes(tmp_path: Path, kind: str) -> None:
     made(tmp_path / "here", kind=kind)
@@ -95,6 +102,35 @@ def test_every_kind_is_among_the_projects_own_cases() -> None:
     assert {case["recipe"]["kind"] for case in cases if "recipe" in case} == set(RECIPES)
     assert sum(case["expected"] == "MISSING_PLANES" for case in cases) == 1  # and refusals
     assert all("archive" in case or "recipe" in case or (DATA / case["path"]).is_dir() for case in cases)
+
+
+@pytest.mark.parametrize(
+    "case", own_cases("mask", "seg", "bundle", "burned-in", "overlay"), ids=lambda case: case["id"]
+)
+def test_a_golden_record_says_of_its_masks_what_the_body_is(case: dict[str, Any]) -> None:
+    """Voxels, and where they lie in the patient, to a hundredth of a millimetre."""
+    recipe = dict(case["recipe"])
+    kind = recipe.pop("kind")
+    shares = recipe.pop("overlap", False) or kind in ("bundle", "burned-in", "overlay")
+    parts = truth(kind, overlap=shares, **recipe)
+    if recipe.get("SegmentationType") == "FRACTIONAL":
+        points = product((-0.25, 0.25), repeat=3)
+        parts = sum(truth(kind, off=off, overlap=shares, **recipe).astype(int) for off in points) >= 4
+    wanted = [(int(part.sum()), centre_of(part, kind, **recipe)) for part in parts]
+    wanted = wanted[: {"burned-in": 1, "overlay": recipe.get("overlays", 1)}.get(kind, 3)]
+    golden = json.loads((DATA / "golden" / f"{case['id']}.json").read_text("utf-8"))
+    labels = [label for result in golden["Results"] for label in result.get("Labels", ())]
+    assert [label["Voxels"] for label in labels] == [count for count, _ in wanted]
+    for label, (_, centre) in zip(labels, wanted, strict=True):
+        assert np.allclose(label["CentroidLpsMm"], centre, atol=0.01)
+
+
+def centre_of(part: np.ndarray, kind: str, **recipe: Any) -> np.ndarray:
+    """The mean place of the voxels that are set, LPS mm."""
+    phantom = phantom_of(read_parameters(kind, recipe, RECIPES[kind].parameters))
+    row, column = np.array(phantom.iop[:3]), np.array(phantom.iop[3:])
+    steps = np.stack([row * phantom.column_spacing, column * phantom.row_spacing, np.cross(row, column) * phantom.step])
+    return np.array(phantom.origin) + np.argwhere(part).mean(0) @ steps
 
 
 @pytest.mark.parametrize("overlap", [False, True])
