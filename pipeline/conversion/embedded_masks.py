@@ -26,6 +26,7 @@ from ..dicom.split_volumes import Part
 from ..stacking.laid_frames import LaidFrames
 from ..stacking.stack_frames import lay_frames
 from ..volume.mask import Voxels
+from .export_job import Compared, describe_export
 from .file_names import safe
 from .option_effects import Asked
 from .product import Product, product_of_frames
@@ -45,13 +46,20 @@ class _Volume(NamedTuple):
     laid_frames: LaidFrames
     name: str
 
-    def products(self, masks: Sequence[tuple[str, Decoded]], form: str) -> list[Product]:
-        """Make a product each of masks with their own names, or "" for the name of the series."""
+    def products(
+        self, masks: Sequence[tuple[str, Decoded]], form: str, compared: Compared | None = None
+    ) -> list[Product]:
+        """Make a product each of masks with their own names, or "" for the name of the series.
+
+        compared: the image that decided which voxels of an export are its mask, None where none did.
+        """
         made = []
         for number, (own, decoded) in enumerate(masks, 1):
             product = product_of_frames(self.series, self.laid_frames, decoded, own or self.name, self.part)
             suffixes = [product.suffix, f"seg-{safe(own) or number}" if len(masks) > 1 else ""]
-            made.append(replace(product, form=form, suffix="_".join(suffix for suffix in suffixes if suffix)))
+            job = describe_export(form, self.laid_frames, decoded.stored_labels, compared)
+            suffix = "_".join(suffix for suffix in suffixes if suffix)
+            made.append(replace(product, form=form, suffix=suffix, mask_job=job))
         return made
 
 
@@ -101,7 +109,10 @@ def read_masks(
         source is not None and clean is None and shared_values > FEW_VALUES
     )  # few may agree by chance, as air does
     evidence = f"its grey values are those of the source ({shared_values:,} different ones)" if shows_source else ""
-    return [replace(product, evidence=evidence) for product in volume.products(masks, seen.kind)]
+    image = clean if clean is not None else source
+    is_compared = image is not None and seen.kind in ("burned", "masked")
+    compared = Compared(image, export.undecided, clean is not None) if image is not None and is_compared else None
+    return [replace(product, evidence=evidence) for product in volume.products(masks, seen.kind, compared)]
 
 
 def _on_grid(series: Series, part: Part, policy: Policy, source: Source | None) -> _Volume:

@@ -103,7 +103,7 @@ def _read(
     grid = find_places(places, lone_step_mm)
     dtype = np.result_type(*{p.dtype for p in found})
     block = np.zeros(grid.shape[::-1], dtype)
-    for k, one in zip(grid.index, found, strict=True):
+    for k, one in zip(grid.ks, found, strict=True):
         block[k] = one
     return _Planes(block, grid)
 
@@ -186,7 +186,9 @@ def _by_palette(instance: GdcmInstance, index: Block) -> Block:
         channels.append(table[np.clip(index.astype(np.int64) - start, 0, entries - 1)])
     samples = np.stack(channels, -1)
     if samples.max(initial=0) <= _CLEAREST and samples.any():
-        raise GdcmRefusal(f"{instance.name} has a palette of 16 bits with entries below 256, whose brightness is not clear")
+        raise GdcmRefusal(
+            f"{instance.name} has a palette of 16 bits with entries below 256, whose brightness is not clear"
+        )
     return samples
 
 
@@ -194,7 +196,7 @@ def _compare(job: MaskJob, folder: Path, dtype: np.dtype[Any]) -> _Planes:
     """Read a mask by comparing the export with its images: what has the constant, and did not have it by itself."""
     shown = _read(job.mask_files, job.mask_frames, folder, lambda i, n: i.values(n))
     image = _read(job.options["image"], job.options["image_frames"], folder, lambda i, n: i.values(n))
-    if len(image.grid.index) < image.grid.shape[2] or len(shown.grid.index) < shown.grid.shape[2]:
+    if len(image.grid.ks) < image.grid.shape[2] or len(shown.grid.ks) < shown.grid.shape[2]:
         raise GdcmRefusal("a plane is missing, and nothing can be compared there")
     by_itself = take_part(image.block.transpose(2, 1, 0), image.grid, shown.grid).transpose(2, 1, 0)
     names = dict(job.labels)
@@ -240,7 +242,9 @@ def _decide(open_: Block, mask: Block, choice: str) -> Block:
     from scipy import ndimage
 
     beyond = np.pad(~(open_ | mask), 1, constant_values=True)
-    return np.asarray(open_ & ~ndimage.binary_propagation(beyond, mask=np.pad(~mask, 1, constant_values=True))[1:-1, 1:-1])
+    return np.asarray(
+        open_ & ~ndimage.binary_propagation(beyond, mask=np.pad(~mask, 1, constant_values=True))[1:-1, 1:-1]
+    )
 
 
 def _cut_out(array: Block) -> tuple[Block, tuple[int, int, int]]:
@@ -256,7 +260,7 @@ def _cut_out(array: Block) -> tuple[Block, tuple[int, int, int]]:
 
 def _note(array: Block) -> str:
     left_open = int(np.count_nonzero(array == either(array.dtype)))
-    return f"{left_open:,} voxels with the mask's value were left open" if left_open else ""
+    return "they have the mask's value, and the images it was compared with could not be shown" if left_open else ""
 
 
 if __name__ == "__main__":

@@ -80,12 +80,12 @@ class GdcmInstance:
         plane = self.samples()[number - 1]
         if plane.ndim != 2:
             raise GdcmRefusal(f"{self.name} has colours, and stored values were asked for")
-        bits = plane.dtype.itemsize * 8
-        unused = bits - self.stored
-        if self.allocated == 1 or not self.whole(0x0028, 0x0103):
-            return plane if unused <= 0 or self.allocated == 1 else plane & plane.dtype.type((1 << self.stored) - 1)
-        signed = plane.view(plane.dtype.str.replace("u", "i"))
-        return signed if unused <= 0 else (signed << unused) >> unused
+        unused = plane.dtype.itemsize * 8 - self.stored
+        if self.allocated == 1 or unused <= 0:
+            unused = 0
+        is_signed = self.allocated > 1 and self.whole(0x0028, 0x0103)
+        shown = plane.view(f"i{plane.dtype.itemsize}") if is_signed else plane
+        return np.asarray(shown << unused >> unused if unused else shown)
 
     def overlay(self, group: int) -> OverlayPlane | None:
         """Return one overlay group; None where the file has none."""
@@ -98,7 +98,9 @@ class GdcmInstance:
         count = max(declared, 1)
         bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
         if not rows * columns or len(bits) < count * rows * columns:
-            raise GdcmRefusal(f"overlay {group:04X} of {self.name} has {len(bits)} bits for {count} × {rows} × {columns}")
+            raise GdcmRefusal(
+                f"overlay {group:04X} of {self.name} has {len(bits)} bits for {count} × {rows} × {columns}"
+            )
         origin = np.frombuffer(read_bytes(self.data, group, 0x0050)[:4] or b"\1\0\1\0", "<i2")
         of_all = (not declared and not self._has(group, 0x0051)) or count == self.frames == 1
         block = bits[: count * rows * columns].reshape(count, rows, columns)
@@ -123,7 +125,9 @@ class GdcmInstance:
         if self.allocated == 1:
             flat = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
         else:
-            flat = np.frombuffer(raw[: len(raw) // (self.allocated // 8) * (self.allocated // 8)], f"<u{self.allocated // 8}")
+            flat = np.frombuffer(
+                raw[: len(raw) // (self.allocated // 8) * (self.allocated // 8)], f"<u{self.allocated // 8}"
+            )
         if len(flat) < count:
             raise GdcmRefusal(f"GDCM gives {len(flat)} of {count} values of {self.name}")
         if planar and samples > 1:

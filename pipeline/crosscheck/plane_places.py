@@ -40,7 +40,7 @@ class Places(NamedTuple):
 
     lps: NDArray[np.float64]
     shape: tuple[int, int, int]
-    index: tuple[int, ...]
+    ks: tuple[int, ...]
 
 
 def find_place(instance: GdcmInstance, number: int) -> Place:
@@ -81,15 +81,16 @@ def find_places(places: Sequence[Place], lone_step_mm: float) -> Places:
     across, down = (np.mean([getattr(p, side) for p in places], 0) for side in ("across", "down"))
     if len(places) == 1:
         normal = np.cross(across, down)
-        index, step = (0,), normal / np.linalg.norm(normal) * lone_step_mm
+        ks: tuple[int, ...] = (0,)
+        step = normal / np.linalg.norm(normal) * lone_step_mm
     else:
-        index, step = _index_of(np.array([p.origin for p in places]))
+        ks, step = _index_of(np.array([p.origin for p in places]))
     lps = np.eye(4)
     lps[:3] = np.stack([across, down, step, first.origin], 1)
-    far = np.linalg.norm(lps[:3, 3] + step * index[-1] - last.origin)
+    far = np.linalg.norm(lps[:3, 3] + step * ks[-1] - last.origin)
     if far > _OFF_STEP * np.linalg.norm(step):
         raise GdcmRefusal("its planes are not on one line")
-    return Places(lps, (first.columns, first.rows, index[-1] + 1), index)
+    return Places(lps, (first.columns, first.rows, ks[-1] + 1), ks)
 
 
 def take_part(block: NDArray[Any], grid: Places, wanted: Places) -> NDArray[Any]:
@@ -115,7 +116,12 @@ def take_part(block: NDArray[Any], grid: Places, wanted: Places) -> NDArray[Any]
     for axis, theirs in enumerate(axes):
         sign, start, count = int(matrix[theirs, axis]), int(matrix[theirs, 3]), wanted.shape[axis]
         stop = start + sign * (count - 1)
-        if sorted(axes) != [0, 1, 2] or abs(sign) != 1 or min(start, stop) < 0 or max(start, stop) >= block.shape[theirs]:
+        if (
+            sorted(axes) != [0, 1, 2]
+            or abs(sign) != 1
+            or min(start, stop) < 0
+            or max(start, stop) >= block.shape[theirs]
+        ):
             raise GdcmRefusal("the image that it is compared with does not cover it")
         parts.append(slice(start, None if stop + sign < 0 else stop + sign, sign))
     return turned[tuple(parts)]
