@@ -39,12 +39,13 @@ if TYPE_CHECKING:
 
 
 class _Volume(NamedTuple):
-    """One volume of a series on its grid, and what its masks are called."""
+    """One volume of a series on its grid, what its masks are called, and what the user says of it."""
 
     series: Series
     part: Part
     laid_frames: LaidFrames
     name: str
+    given: ExportDescription
 
     def products(
         self, masks: Sequence[tuple[str, Decoded]], form: str, compared: Compared | None = None
@@ -57,7 +58,7 @@ class _Volume(NamedTuple):
         for number, (own, decoded) in enumerate(masks, 1):
             product = product_of_frames(self.series, self.laid_frames, decoded, own or self.name, self.part)
             suffixes = [product.suffix, f"seg-{safe(own) or number}" if len(masks) > 1 else ""]
-            job = describe_export(form, self.laid_frames, decoded.stored_labels, compared)
+            job = describe_export(form, self.laid_frames, decoded.stored_labels, self.given, compared)
             suffix = "_".join(suffix for suffix in suffixes if suffix)
             made.append(replace(product, form=form, suffix=suffix, mask_job=job))
         return made
@@ -85,7 +86,7 @@ def read_masks(
     Raises: PipelineError NO_SUCH_SEGMENT for a label that is not there, and whatever a decoder refuses.
     """
     export, policy = asked.request.export, asked.policy
-    volume = _on_grid(series, part, policy, source)
+    volume = _on_grid(series, part, asked, source)
     no_mask: Finding | None = None
     if not export.is_given and clean is None:
         try:
@@ -115,16 +116,17 @@ def read_masks(
     return [replace(product, evidence=evidence) for product in volume.products(masks, seen.kind, compared)]
 
 
-def _on_grid(series: Series, part: Part, policy: Policy, source: Source | None) -> _Volume:
+def _on_grid(series: Series, part: Part, asked: Asked, source: Source | None) -> _Volume:
     """Lay a volume on its grid, or on that of its source where its planes have no place; and name it."""
+    policy, given = asked.policy, asked.request.export
     frames, assumed = _with_source_planes(part.frames, source)
     laid_frames = lay_frames(frames, policy, series.title, None if source is None else source.laid_frames)
     if assumed is not None:
         laid_frames = replace(laid_frames, assumed=assumed.message, findings=(*laid_frames.findings, assumed))
     if part.name.startswith("folder "):
         name = part.name.removeprefix("folder ")
-        return _Volume(series, replace(part, name=name), laid_frames, name)
-    return _Volume(series, part, laid_frames, " ".join(p for p in (series.mask_name, part.name) if p))
+        return _Volume(series, replace(part, name=name), laid_frames, name, given)
+    return _Volume(series, part, laid_frames, " ".join(p for p in (series.mask_name, part.name) if p), given)
 
 
 def _is_label_series(decoded: Decoded, frames: Sequence[Frame]) -> bool:

@@ -1,7 +1,8 @@
 """Describe an export with a mask in its planes to readers of masks.
 
 Rules:
-- They are shown files, and what was chosen; never a voxel or a place of ours.
+- They are shown files, and what was chosen; never a voxel or a place of ours. What the user gave counts, not what our decoder
+  made of it.
 - There is no job where they could not see what was done: places assumed, planes resampled, tiles of a mosaic, labels cut out
   of smeared values, and files whose encoding is not the one that they declare. Missing planes that were filled are no hindrance.
 """
@@ -16,7 +17,11 @@ from ..core.policy import Undecided
 from ..crosscheck.testimony import MaskJob
 from ..dicom.frame import Frame
 from ..stacking.laid_frames import LaidFrames
+from ..volume.label_table import Colour
+from .request import ExportDescription
 from .source import Source
+
+_TO_16_BITS = 257  # 255 × 257 = 65535: the sample of 16 bits for one of 8
 
 
 class Compared(NamedTuple):
@@ -29,7 +34,11 @@ class Compared(NamedTuple):
 
 
 def describe_export(
-    form: str, laid_frames: LaidFrames, labels: Sequence[tuple[int, int]], compared: Compared | None
+    form: str,
+    laid_frames: LaidFrames,
+    labels: Sequence[tuple[int, int]],
+    given: ExportDescription,
+    compared: Compared | None,
 ) -> MaskJob | None:
     """Make the job of readers of masks.
 
@@ -37,6 +46,7 @@ def describe_export(
         form: of the export.
         laid_frames: its frames on their grid.
         labels: pairs of what is stored for a label and its number in our file.
+        given: what the user says of the export.
         compared: the image that decided which voxels are mask; None where none did.
 
     Returns: the job; None where nobody can see what was done.
@@ -51,8 +61,21 @@ def describe_export(
             options |= {"image": _paths_of(image.frames), "image_frames": _numbers_of(image.frames)}
         if compared.is_clean and form == "burned":
             options["offset"] = 0
+    if form == "masked" and given.outside is not None:
+        labels = ((given.outside, 0),)
+    elif form != "overlay" and len(given.inside) == len(labels):
+        # They are in the order in which they were given.
+        labels = [(_stored_as(named.value), n) for named, (_, n) in zip(given.inside, labels, strict=True)]
     frames = laid_frames.frames
     return MaskJob(form, tuple(_paths_of(frames)), tuple(_numbers_of(frames)), labels=tuple(labels), options=options)
+
+
+def _stored_as(value: int | Colour) -> int:
+    """A grey value as it is; a colour as one number of three samples of 16 bits."""
+    if isinstance(value, int):
+        return value
+    red, green, blue = (_TO_16_BITS * sample for sample in value)
+    return (red << 32) + (green << 16) + blue
 
 
 def _can_be_seen(laid_frames: LaidFrames) -> bool:

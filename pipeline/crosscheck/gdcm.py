@@ -6,7 +6,7 @@ Rules:
 - `labels` of the job name what is stored (an overlay group, a stored value, a colour of 3 × 16 bits) and the value in our
   file. What is not named is 0; of a masked image, whose outside alone is named, it is `rest`.
 - `options`: "image" and "image_frames", the planes of the images that the export was compared with, in the order of their k;
-  "offset", where it has to be that one; "undecided", what was chosen for voxels of the image's own; "compared" alone,
+  "offset", where it has to be that one, else it is found; "undecided", what was chosen for voxels of the image's own; "compared" alone,
   where these images cannot be shown: then voxels with a named value are left open.
 """
 
@@ -26,7 +26,7 @@ from .plane_places import Place, Places, find_place, find_places, find_step, tak
 from .testimony import MaskJob, Testimony, either
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,7 +69,7 @@ def _answer(job: MaskJob) -> Testimony:
 
 def _read_mask(job: MaskJob, folder: Path) -> _Planes:
     """Read the mask of a job, in values of our file."""
-    dtype = np.dtype(next(t for t in ("u1", "u2", "u4") if max(v for _, v in job.labels) < either(t)))
+    dtype = np.dtype(next(t for t in ("u1", "u2", "u4") if max(1, *(v for _, v in job.labels)) + 1 < either(t)))
     names = dict(job.labels)
     if job.form == "overlay":
         return _read(job.mask_files, job.mask_frames, folder, lambda i, n: _overlay(i, n, names, dtype), pixels=False)
@@ -200,35 +200,42 @@ def _compare(job: MaskJob, folder: Path, dtype: np.dtype[Any]) -> _Planes:
         raise GdcmRefusal("a plane is missing, and nothing can be compared there")
     by_itself = take_part(image.block.transpose(2, 1, 0), image.grid, shown.grid).transpose(2, 1, 0)
     names = dict(job.labels)
-    offset = _find_offset(shown.block, by_itself, [*names])
-    if offset != job.options.get("offset", offset):
-        raise GdcmRefusal(f"outside of the mask, the export is the image {offset:+d}")
+    offset = job.options.get("offset")
+    if offset is None:
+        offset = _find_offset(shown.block, by_itself, [*names])
     block = np.zeros(shown.block.shape, dtype)
     choice, rest = str(job.options["undecided"]), int(job.options.get("rest", 0))
+    no_label = max(rest, *names.values()) + 1
     for k, stored in enumerate(shown.block):
         image_plane = by_itself[k].astype(np.int64) + offset
+        # What is neither the image nor one of the values is part of a mask that nobody has named.
+        block[k][(stored != image_plane) & _has_none(stored, names)] = no_label
         for constant, value in names.items():
             has_it, had_it = stored == constant, image_plane == constant
             if rest:  # the constant is the outside
-                block[k][~has_it | _decide(had_it & has_it, ~has_it, choice)] = rest
+                inside = (~has_it & (stored == image_plane)) | _decide(had_it & has_it, ~has_it, choice)
+                block[k][inside] = rest
             else:
                 block[k][(has_it & ~had_it) | _decide(has_it & had_it, has_it & ~had_it, choice)] = value
     return _Planes(block, shown.grid)
 
 
+def _has_none(stored: Block, constants: Iterable[int]) -> Block:
+    """Return where a plane has none of the constants."""
+    none = np.ones(stored.shape, np.bool_)
+    for constant in constants:
+        none &= stored != constant
+    return none
+
+
 def _find_offset(shown: Block, image: Block, constants: list[int]) -> int:
-    """Return by how much voxels without one of the constants differ from the image, which has to be one number for all."""
-    offset: int | None = None
+    """Return by how much voxels without one of the constants differ from the image, which is one number for all of them."""
     for plane, by_itself in zip(shown, image, strict=True):
-        difference = (plane.astype(np.int64) - by_itself)[~np.isin(plane, constants)]
-        if not difference.size:
-            continue
-        offset = int(difference[0]) if offset is None else offset
-        if (difference != offset).any():
-            raise GdcmRefusal("voxels without one of the mask's values differ from the image, and not by one number")
-    if offset is None:
-        raise GdcmRefusal("no voxel is without one of the mask's values, so that the image cannot be compared")
-    return offset
+        found = (plane.astype(np.int64) - by_itself)[_has_none(plane, constants)]
+        if found.size:
+            differences, counts = np.unique(found, return_counts=True)
+            return int(differences[counts.argmax()])
+    raise GdcmRefusal("no voxel is without one of the mask's values, so that the image cannot be compared")
 
 
 def _decide(open_: Block, mask: Block, choice: str) -> Block:

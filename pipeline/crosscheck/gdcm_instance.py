@@ -44,21 +44,20 @@ class OverlayPlane(NamedTuple):
 
 
 class GdcmInstance:
-    """One file as GDCM reads it. pixels: whether its pixels will be asked for; without them it is read up to there."""
+    """One file as GDCM reads it. pixels: whether its pixels are wanted; else it is read up to there, and again if they are."""
 
     def __init__(self, path: str, *, pixels: bool) -> None:
-        import gdcm
-
-        self.name = basename(path)
-        self._reader = gdcm.ImageReader() if pixels else gdcm.Reader()
-        self._reader.SetFileName(path)
-        if not (self._reader.Read() if pixels else self._reader.ReadUpToTag(gdcm.Tag(*_PIXEL_DATA))):
-            raise GdcmRefusal(f"GDCM cannot read {self.name}")
-        self.data = self._reader.GetFile().GetDataSet()
+        self._path, self.name = path, basename(path)
+        self._reader, self._has_pixels = _read_file(path, pixels), pixels
         self.rows, self.columns = self.whole(0x0028, 0x0010), self.whole(0x0028, 0x0011)
         self.frames = int(float(self.text(0x0028, 0x0008) or 1))
         self.allocated, self.stored = self.whole(0x0028, 0x0100), self.whole(0x0028, 0x0101)
         self._block: Block | None = None
+
+    @property
+    def data(self) -> Any:
+        """Its data set."""
+        return self._reader.GetFile().GetDataSet()
 
     def whole(self, group: int, element: int, default: int = 0) -> int:
         """Return an attribute of VR US."""
@@ -71,6 +70,8 @@ class GdcmInstance:
 
     def samples(self) -> Block:
         """Return all bits of all samples: (frames, rows, columns) or (frames, rows, columns, samples), unsigned."""
+        if not self._has_pixels:
+            self._reader, self._has_pixels = _read_file(self._path, True), True
         if self._block is None:
             self._block = self._read_samples()
         return self._block
@@ -149,6 +150,17 @@ class GdcmInstance:
             raise GdcmRefusal(f"GDCM cannot decompress {self.name}")
         plain = change.GetOutput()
         return _bytes_of(plain.GetDataElement()), bool(plain.GetPlanarConfiguration())
+
+
+def _read_file(path: str, pixels: bool) -> Any:
+    """Return the reader of a file, which has read it. Raises GdcmRefusal."""
+    import gdcm
+
+    reader = gdcm.ImageReader() if pixels else gdcm.Reader()
+    reader.SetFileName(path)
+    if not (reader.Read() if pixels else reader.ReadUpToTag(gdcm.Tag(*_PIXEL_DATA))):
+        raise GdcmRefusal(f"GDCM cannot read {basename(path)}")
+    return reader
 
 
 def read_bytes(data: Any, group: int, element: int) -> bytes:
