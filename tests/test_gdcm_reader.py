@@ -19,6 +19,7 @@ from pipeline import Code, Outcome, PipelineError, Policy, Request, convert_all
 from pipeline.conversion.request import ExportDescription
 from pipeline.crosscheck.child import Child
 from pipeline.crosscheck.panel import Panel
+from pipeline.crosscheck.refusals import is_understood_of_mask
 from pipeline.crosscheck.testimony import MaskJob, either
 from pipeline.decode.embedded import burned_in, colour, overlay
 from pipeline.decode.embedded import decode as embedded
@@ -407,3 +408,30 @@ def test_the_reader_shares_no_decoder_and_no_geometry_with_us() -> None:
             or not rest
             or rest[0] in (own if room == "crosscheck" else {"source_file", "archive", "files"})
         )
+
+
+def test_what_it_does_not_read_is_refused_for_an_understood_reason(tmp_path: Path, gdcm: Child) -> None:
+    def to_float(k: int, dataset: Dataset) -> None:
+        values = np.frombuffer(dataset.PixelData, np.uint16).astype(np.float32)
+        for name in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+            delattr(dataset, name)
+        dataset.BitsAllocated, dataset.FloatPixelData = 32, values.tobytes()
+
+    def to_ybr(k: int, dataset: Dataset) -> None:
+        dataset.PhotometricInterpretation = "YBR_FULL"
+
+    def unplace(k: int, dataset: Dataset) -> None:
+        del dataset.PixelSpacing
+
+    for name, form, edit in (("float", "labels", to_float), ("ybr", "colour", to_ybr), ("place", "labels", unplace)):
+        written = write(tmp_path / name, LABELS, edit=edit)
+        files = tuple(map(str, written.paths))
+        answer = gdcm.ask(MaskJob(form, files, (1,) * len(files), labels=((1, 1),)))
+        assert answer.refusal
+        assert is_understood_of_mask(answer), answer.refusal
+    cut = write(tmp_path / "cut", LABELS)
+    data = cut.paths[3].read_bytes()
+    cut.paths[3].write_bytes(data[: len(data) // 2])
+    answer = gdcm.ask(MaskJob("labels", tuple(map(str, cut.paths)), (1,) * len(cut.paths), labels=((1, 1),)))
+    assert answer.refusal or answer.failure
+    assert not is_understood_of_mask(answer)

@@ -62,7 +62,10 @@ def _answer(job: MaskJob) -> Testimony:
         silence()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=next(iter(sys.argv[2:]), None))))
-        planes = _read_mask(job, folder)
+        try:
+            planes = _read_mask(job, folder)
+        except GdcmRefusal as refusal:
+            return Testimony(NAME, _version(), refusal=str(refusal))
     array, box = _cut_out(planes.block.transpose(2, 1, 0))
     return Testimony(NAME, _version(), _TO_RAS @ planes.grid.lps, planes.grid.shape, array, note=_note(array), box=box)
 

@@ -159,8 +159,20 @@ def _read_file(path: str, pixels: bool) -> Any:
     reader = gdcm.ImageReader() if pixels else gdcm.Reader()
     reader.SetFileName(path)
     if not (reader.Read() if pixels else reader.ReadUpToTag(gdcm.Tag(*_PIXEL_DATA))):
-        raise GdcmRefusal(f"GDCM cannot read {basename(path)}")
+        raise GdcmRefusal(_why_unread(path))
     return reader
+
+
+def _why_unread(path: str) -> str:
+    """Say why GDCM does not read a file: a kind of pixels that it does not have, as far as that can be seen."""
+    import gdcm
+
+    reader = gdcm.Reader()
+    reader.SetFileName(path)
+    data = reader.GetFile().GetDataSet() if reader.ReadUpToTag(gdcm.Tag(*_PIXEL_DATA)) else None
+    if data is not None and any(data.FindDataElement(gdcm.Tag(0x7FE0, element)) for element in (0x0008, 0x0009)):
+        return f"GDCM reads no floating-point pixels, as {basename(path)} has"
+    return f"GDCM cannot read {basename(path)}"
 
 
 def read_bytes(data: Any, group: int, element: int) -> bytes:
