@@ -110,10 +110,18 @@ def read_masks(
         source is not None and clean is None and shared_values > FEW_VALUES
     )  # few may agree by chance, as air does
     evidence = f"its grey values are those of the source ({shared_values:,} different ones)" if shows_source else ""
-    image = clean if clean is not None else source
-    is_compared = image is not None and seen.kind in ("burned", "masked")
-    compared = Compared(image, export.undecided, clean is not None) if image is not None and is_compared else None
+    compared = _compared_with(seen, export, source, clean)
     return [replace(product, evidence=evidence) for product in volume.products(masks, seen.kind, compared)]
+
+
+def _compared_with(
+    seen: Seen, export: ExportDescription, source: Source | None, clean: Source | None
+) -> Compared | None:
+    """The image that the decoder compared an export with; None where it compared none."""
+    image = source if clean is None else clean
+    if image is None or seen.kind not in ("burned", "masked"):
+        return None
+    return Compared(image, export.undecided, is_clean=clean is not None)
 
 
 def _on_grid(series: Series, part: Part, asked: Asked, source: Source | None) -> _Volume:

@@ -22,7 +22,7 @@ import numpy as np
 from .child import find_version, serve_masks
 from .gdcm_instance import GdcmInstance, GdcmRefusal, read_bytes
 from .job_files import put_files
-from .plane_places import Place, Places, find_place, find_places, find_step, take_part
+from .plane_places import PlaneGrid, PlaneSeen, find_place, find_places, find_step, take_part
 from .testimony import MaskJob, Testimony, either
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class _Planes(NamedTuple):
     """Planes that were read: (k, rows, columns), on their grid."""
 
     block: Block
-    grid: Places
+    grid: PlaneGrid
 
 
 def _answer(job: MaskJob) -> Testimony:
@@ -95,7 +95,7 @@ def _read(
     pixels: bool = True,
 ) -> _Planes:
     """Read frames one after the other, each file once, and put what `plane` makes of each on their grid."""
-    places: list[Place] = []
+    places: list[PlaneSeen] = []
     found: list[Block] = []
     lone_step_mm = 1.0
     for instance, number in _instances(files, numbers, folder, pixels=pixels):

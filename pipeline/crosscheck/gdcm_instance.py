@@ -60,7 +60,15 @@ class GdcmInstance:
         return self._reader.GetFile().GetDataSet()
 
     def whole(self, group: int, element: int, default: int = 0) -> int:
-        """Return an attribute of VR US."""
+        """Return an attribute of VR US.
+
+        Args:
+            group: of the tag.
+            element: of the tag.
+            default: where it is absent.
+
+        Returns: its value.
+        """
         raw = read_bytes(self.data, group, element)
         return int.from_bytes(raw[:2], "little") if len(raw) >= 2 else default
 
@@ -176,7 +184,15 @@ def _why_unread(path: str) -> str:
 
 
 def read_bytes(data: Any, group: int, element: int) -> bytes:
-    """Return the value of an element of a GDCM data set, in little endian; empty where it is absent or has none."""
+    """Read the bytes of an element.
+
+    Args:
+        data: a data set of GDCM.
+        group: of the tag.
+        element: of the tag.
+
+    Returns: its value, in little endian; empty where it is absent or has none.
+    """
     import gdcm
 
     tag = gdcm.Tag(group, element)
@@ -184,12 +200,28 @@ def read_bytes(data: Any, group: int, element: int) -> bytes:
 
 
 def read_text(data: Any, group: int, element: int) -> str:
-    """Return the value of an element of text, without its padding; "" where it is absent."""
+    """Read an element of text.
+
+    Args:
+        data: a data set of GDCM.
+        group: of the tag.
+        element: of the tag.
+
+    Returns: its value, without padding; "" where it is absent.
+    """
     return read_bytes(data, group, element).decode("latin-1").strip(" \0")
 
 
 def read_items(data: Any, group: int, element: int) -> list[Any]:
-    """Return the data sets of the items of a sequence; none where it is absent."""
+    """Read the items of a sequence.
+
+    Args:
+        data: a data set of GDCM.
+        group: of the tag.
+        element: of the tag.
+
+    Returns: their data sets; none where it is absent.
+    """
     import gdcm
 
     tag = gdcm.Tag(group, element)

@@ -25,7 +25,7 @@ _OFF_STEP = 0.25  # of a step: a plane farther from every multiple of it has no 
 _OFF_VOXEL = 0.05  # of a voxel: grids farther apart than this are not two parts of one
 
 
-class Place(NamedTuple):
+class PlaneSeen(NamedTuple):
     """Where one plane lies: LPS mm of its first pixel, its two directions (as columns) times their spacings, its size."""
 
     origin: NDArray[np.float64]
@@ -35,7 +35,7 @@ class Place(NamedTuple):
     rows: int
 
 
-class Places(NamedTuple):
+class PlaneGrid(NamedTuple):
     """Where planes lie together: 4 x 4 LPS mm of index (i, j, k), the shape, and the k of every plane given."""
 
     lps: NDArray[np.float64]
@@ -43,7 +43,7 @@ class Places(NamedTuple):
     ks: tuple[int, ...]
 
 
-def find_place(instance: GdcmInstance, number: int) -> Place:
+def find_place(instance: GdcmInstance, number: int) -> PlaneSeen:
     """Find where a frame lies. number: from 1. Raises GdcmRefusal where an attribute is missing."""
     groups = _functional_groups(instance, number)
     position = _numbers(groups, (0x0020, 0x9113), _POSITION)
@@ -54,7 +54,7 @@ def find_place(instance: GdcmInstance, number: int) -> Place:
         raise GdcmRefusal(f"frame {number} of {instance.name} has no position, orientation or spacing of its own")
     across, down = np.array(orientation[:3]), np.array(orientation[3:])
     across, down = across / np.linalg.norm(across) * spacing[1], down / np.linalg.norm(down) * spacing[0]
-    return Place(np.array(position), across, down, instance.columns, instance.rows)
+    return PlaneSeen(np.array(position), across, down, instance.columns, instance.rows)
 
 
 def find_step(instance: GdcmInstance, number: int) -> float:
@@ -64,7 +64,7 @@ def find_step(instance: GdcmInstance, number: int) -> float:
     return next((abs(numbers[0]) for numbers in found if numbers and numbers[0]), 1.0)
 
 
-def find_places(places: Sequence[Place], lone_step_mm: float) -> Places:
+def find_places(places: Sequence[PlaneSeen], lone_step_mm: float) -> PlaneGrid:
     """Find the grid of planes.
 
     Args:
@@ -90,10 +90,10 @@ def find_places(places: Sequence[Place], lone_step_mm: float) -> Places:
     far = np.linalg.norm(lps[:3, 3] + step * ks[-1] - last.origin)
     if far > _OFF_STEP * np.linalg.norm(step):
         raise GdcmRefusal("its planes are not on one line")
-    return Places(lps, (first.columns, first.rows, ks[-1] + 1), ks)
+    return PlaneGrid(lps, (first.columns, first.rows, ks[-1] + 1), ks)
 
 
-def take_part(block: NDArray[Any], grid: Places, wanted: Places) -> NDArray[Any]:
+def take_part(block: NDArray[Any], grid: PlaneGrid, wanted: PlaneGrid) -> NDArray[Any]:
     """Return the voxels of a block where the voxels of another grid lie, in whole voxels.
 
     Args:
