@@ -17,6 +17,7 @@ from pydicom import Dataset
 
 from pipeline import Code, Outcome, PipelineError, Policy, Request, convert_all
 from pipeline.conversion.request import ExportDescription
+from pipeline.crosscheck import mask_panel
 from pipeline.crosscheck.child import Child
 from pipeline.crosscheck.panel import Panel
 from pipeline.crosscheck.refusals import is_understood_of_mask
@@ -31,6 +32,13 @@ from tests.test_exports_planes import put_overlay
 SPEC = Spec(shape=(33, 37, 9), row_spacing=1.3, column_spacing=0.8, step=2.1, iop=ORIENTATIONS["double oblique"])
 LABELS = replace(SPEC, labels=(3, 1, 7))
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def asked_about_labels_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default it is not, since that costs too much; here the other witnesses of voxels would only cost time."""
+    readers = (replace(r, by_default=r.forms) if r.name == "GDCM" else r for r in mask_panel.READERS)
+    monkeypatch.setattr(mask_panel, "READERS", tuple(readers))
 
 
 @pytest.fixture(scope="module")
@@ -435,3 +443,15 @@ def test_what_it_does_not_read_is_refused_for_an_understood_reason(tmp_path: Pat
     answer = gdcm.ask(MaskJob("labels", tuple(map(str, cut.paths)), (1,) * len(cut.paths), labels=((1, 1),)))
     assert answer.refusal or answer.failure
     assert not is_understood_of_mask(answer)
+
+
+@pytest.mark.parametrize("crosscheck", ["affine", "voxels"])
+def test_label_series_are_shown_to_it_where_voxels_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crosscheck: Any
+) -> None:
+    monkeypatch.undo()
+    write(tmp_path / "in", LABELS)
+    policy = Policy(crosscheck=crosscheck)
+    with Panel(policy) as own:
+        (outcome,) = convert_with(own, tmp_path, policy)
+    assert ("GDCM" in {a.witness for a in outcome.agreements}) == (crosscheck == "voxels")

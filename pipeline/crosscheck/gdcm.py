@@ -146,6 +146,8 @@ def _overlay(instance: GdcmInstance, number: int, groups: dict[int, int], dtype:
 
 def _look_up(stored: Block, names: dict[int, int], rest: int, dtype: np.dtype[Any]) -> Block:
     """Replace stored values by those of our file. rest: of what is not named."""
+    if rest == 0 and 0 not in names and not stored.any():  # most planes of a mask, at memory speed
+        return np.zeros(stored.shape, dtype)
     if stored.dtype.itemsize > 2:
         plane = np.full(stored.shape, rest, dtype)
         for value, ours in names.items():
