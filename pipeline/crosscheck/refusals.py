@@ -71,6 +71,18 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (r"wrote ([2-9]|\d\d+) files for one series.*", "it splits by its own rules what lies on one grid"),
     ),
+    "GDCM": (
+        (r"GDCM reads no floating-point pixels, .*", "it has integers alone"),
+        (r".* has pixels of 64 bits", "it has at most 32"),
+        (r".* has several frames and no functional groups", "it is shown the place that every frame states, no other"),
+        (r"frame \d+ of .* has no position, orientation or spacing of its own", "the same"),
+        (r".* every reader rounds its way to red, green and blue", "exact colours of YBR are a matter of rounding"),
+        (
+            r".* with entries below 256, whose brightness is not clear",
+            "8 or 16 bits, which nothing in the file decides",
+        ),
+        (r"a plane is missing, and nothing can be compared there", "it compares whole volumes"),
+    ),
 }
 
 
