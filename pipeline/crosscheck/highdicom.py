@@ -70,20 +70,18 @@ def answer(job: MaskJob) -> Testimony:
 
 @lru_cache(1)  # overlapping segments are a file each, and each of them a job
 def _open(path: str) -> Any:
-    """Read a SEG, its frames when they are asked for. What it cannot read in that way, a deflated file, is read whole."""
+    """Read a SEG whole: of frames that it reads one by one it takes too few bits where they do not end with a byte."""
     from highdicom.seg import segread
 
-    (file,) = put_files([path], Path(mkdtemp()))
-    try:
-        return segread(file, lazy_frame_retrieval=True)
-    except ValueError:
-        return segread(file)
+    return segread(*put_files([path], Path(mkdtemp())))
 
 
 def _read_volume(seg: Any, job: MaskJob) -> Any:
     """Read the segments of a job as one volume with the values of our file."""
     labels = dict(job.labels)
-    if seg.SegmentationType != "LABELMAP" and (seg.SegmentationType == "FRACTIONAL" or seg.BitsAllocated > 1):
+    # Combined, it would multiply what is stored by the number of the segment.
+    is_plain = seg.SegmentationType == "BINARY" and seg.BitsAllocated == 1 and 0 not in labels
+    if seg.SegmentationType != "LABELMAP" and not is_plain:
         return _read_each(seg, labels, job.options.get("fractional", 0.5))
     # Asked for some segments of a label map, it leaves others in; so it is asked for all.
     numbers = None if seg.SegmentationType == "LABELMAP" else list(labels)

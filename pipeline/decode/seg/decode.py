@@ -38,8 +38,9 @@ class ShownSegments(NamedTuple):
 
     @classmethod
     def of(cls, instance: Instance, segments: Sequence[Segment]) -> ShownSegments:
-        numbers = tuple((s.number if s.source_value is None else s.source_value, s.number) for s in segments)
-        return cls(instance.header.path, numbers)
+        stored = [(s.number if s.source_value is None else s.source_value, s.number) for s in segments]
+        unseen = instance.table.background if instance.is_labelmap else ()
+        return cls(instance.header.path, tuple(pair for pair in stored if pair[0] not in unseen))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
