@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..crosscheck.testimony import MaskJob
@@ -138,16 +137,16 @@ def _off_source(part: SegPart, source: Source, asked: Asked, why: PipelineError)
 def _on_planes_of(source: Source, product: Product) -> Product:
     """Show the readers of masks the planes that a mask was taken to in whole voxels."""
     job = product.mask_job
-    return product if job is None else replace(product, mask_job=replace(job, **_planes_of(source)))
+    if job is None:
+        return product
+    files, frame_numbers = _planes_of(source)
+    return replace(product, mask_job=replace(job, files=files, frame_numbers=frame_numbers))
 
 
-def _planes_of(source: Source | None) -> dict[str, tuple[Any, ...]]:
+def _planes_of(source: Source | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Return the files and frame numbers of the planes of a source; none where a mask spans its own grid."""
     frames = () if source is None else source.laid_frames.frames
-    return {
-        "files": tuple(os.path.abspath(f.path) for f in frames),
-        "frame_numbers": tuple(f.number for f in frames),
-    }
+    return tuple(os.path.abspath(f.path) for f in frames), tuple(f.number for f in frames)
 
 
 def _make_mask_job(
@@ -159,9 +158,9 @@ def _make_mask_job(
     """
     if shown is None or (source is None and part.numbers is not None):
         return None
+    files, frame_numbers = _planes_of(source)
     options = {"fractional": asked.policy.fractional}
-    file = os.path.abspath(shown.path)
-    return MaskJob(form, (file,), labels=shown.numbers, options=options, **_planes_of(source))
+    return MaskJob(form, (os.path.abspath(shown.path),), (), files, frame_numbers, shown.numbers, options)
 
 
 def _without_tilt(findings: Sequence[Finding]) -> tuple[Finding, ...]:

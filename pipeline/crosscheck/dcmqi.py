@@ -4,6 +4,7 @@ Rules:
 - Its program writes the segments as files, those that do not overlap into one; their own headers say where they lie. They
   are given on that grid, which is the SEG's own, and it is never shown the source images.
 - Its files hold segment numbers. Of fractions it writes what is stored, one segment a file.
+- It takes the distance of planes from a tag, whatever their positions say. Where the two differ its grid is of no use.
 - Its own words of an error are its refusal, without those that only warn of absent attributes.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,7 @@ from .testimony import MaskJob, Testimony
 NAME = "dcmqi"
 _PROGRAM = "segimage2itkimage"
 _DOWNLOADS = ("requests", "tqdm")  # of pydicom's example files; nothing asked here needs them
+_SAME_STEP = 1e-2  # relative: what is printed of a step is rounded
 _REASONS = ("E:", "ERROR", "Error", "FATAL", "F:")
 
 
@@ -34,15 +36,40 @@ class Refused(Exception):
     """Why dcmqi wrote nothing, in its own words."""
 
 
+class _Header(NamedTuple):
+    """A SEG without its pixels. file: that the program reads. bits: allocated."""
+
+    file: str
+    dataset: Any
+    is_fractional: bool
+    bits: int
+
+
+class _Inside(NamedTuple):
+    """What counts as inside. least: of the stored values of fractions; None where its files hold numbers."""
+
+    least: float | None
+    keeps_values: bool
+
+    @classmethod
+    def of(cls, header: _Header, options: Mapping[str, Any]) -> _Inside:
+        fractional = options.get("fractional", 0.5)
+        if not header.is_fractional:
+            return cls(None, keeps_values=False)
+        if fractional == "keep" or header.bits == 1:
+            return cls(1, fractional == "keep")
+        return cls(fractional * header.dataset.MaximumFractionalValue, keeps_values=False)
+
+
 class _Written(NamedTuple):
-    """What it wrote. affine: 4 x 4, index to RAS mm. arrays: (i, j, k), those of label maps or, by number, of segments."""
+    """What it wrote. affine: 4 x 4, index to RAS mm. arrays: (i, j, k), by the numbers that are their files' names."""
 
     affine: Any
     arrays: dict[int, Any]
 
 
 def main() -> None:
-    sys.modules.update(dict.fromkeys(_DOWNLOADS))
+    sys.modules.update(dict.fromkeys(_DOWNLOADS))  # type: ignore[arg-type]  # as if they were not installed
     import nibabel  # noqa: F401  (paid while the parent reads headers)
 
     serve_masks(NAME, lambda: find_version(NAME), answer)
@@ -50,16 +77,27 @@ def main() -> None:
 
 def answer(job: MaskJob) -> Testimony:
     """Convert the one SEG instance of a job, and give the labels that are asked for on the grid of its files."""
-    file = _link(*job.mask_files)
-    written = _convert(file, is_fractional=job.form == "fractional")
-    labels = dict(job.labels)
-    array = _take_fractions(file, written, labels, job.options) if job.form == "fractional" else _take(written, labels)
+    try:
+        header = _read_header(*job.mask_files)
+        written = _convert(header.file, is_fractional=header.is_fractional)
+        _refuse_step(written, header, job.files)
+        array = _take(written, dict(job.labels), _Inside.of(header, job.options))
+    except Refused as refused:
+        return Testimony(NAME, find_version(NAME), refusal=str(refused))
     return Testimony(NAME, find_version(NAME), written.affine, array.shape, array)
 
 
 @lru_cache(1)  # overlapping segments are a file each, and each of them a job
-def _link(path: str) -> str:
-    return put_files([path], Path(mkdtemp()))[0]
+def _read_header(path: str) -> _Header:
+    """Read what decides how it is asked. Raises Refused for binary segments of bytes, which it takes for single bits."""
+    from pydicom import dcmread
+
+    (file,) = put_files([path], Path(mkdtemp()))
+    dataset = dcmread(file, stop_before_pixels=True)
+    kind, bits = str(dataset.get("SegmentationType", "")), int(dataset.get("BitsAllocated", 1))
+    if kind == "BINARY" and bits > 1:
+        raise Refused(f"takes the {bits} bits of a binary segment for single ones")
+    return _Header(file, dataset, kind == "FRACTIONAL", bits)
 
 
 @lru_cache(1)
@@ -71,16 +109,38 @@ def _convert(file: str, *, is_fractional: bool) -> _Written:
     options = ["--inputDICOM", file, "--outputDirectory", str(out), "-t", "nifti"]
     command = [_find_program(), *options, *([] if is_fractional else ["--mergeSegments"])]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    printed = (done.stdout + done.stderr).decode("utf-8", "replace")
     files = sorted(out.glob("*.nii*"))
     if done.returncode or not files:
-        raise Refused(_find_reason((done.stdout + done.stderr).decode("utf-8", "replace")))
+        raise Refused(_find_reason(printed))
     images: dict[int, Any] = {int(f.name.partition(".")[0]): nibabel.load(f) for f in files}
     affines = [image.affine for image in images.values()]
     if any((affine != affines[0]).any() for affine in affines):
-        raise Refused("its files lie on several grids")
+        raise Refused("writes files on several grids")
     # It writes short integers; the larger numbers of segments have become negative in them.
     arrays = {number: np.asanyarray(image.dataobj).astype(np.uint16) for number, image in images.items()}
     return _Written(np.asarray(affines[0], float), arrays)
+
+
+def _refuse_step(written: _Written, header: _Header, files: tuple[str, ...]) -> None:
+    """Refuse planes that are neither those of the frames nor those of the source: it takes the step from a tag."""
+    from pydicom import dcmread
+
+    first, *_ = written.arrays.values()
+    step = float(np.linalg.norm(written.affine[:3, 2]))
+    found = [_find_step(header.dataset.get("PerFrameFunctionalGroupsSequence") or ())]
+    if len(set(files)) > 1:
+        found.append(_find_step([dcmread(f, stop_before_pixels=True) for f in put_files(files[:2], Path(mkdtemp()))]))
+    if first.shape[2] > 1 and not any(abs(step - own) < _SAME_STEP * step for own in found):
+        raise Refused(f"puts planes {step:.6g} mm apart that are {found[0]:.6g} mm apart")
+
+
+def _find_step(items: Iterable[Any]) -> float:
+    """The least distance between two of the positions that are given, in mm; 0 where there is one."""
+    given = [(item.get("PlanePositionSequence") or [item])[0].get("ImagePositionPatient") for item in items]
+    places = np.unique([position for position in given if position], axis=0)
+    apart = [np.linalg.norm(np.delete(places, n, 0) - place, axis=1).min() for n, place in enumerate(places[1:], 1)]
+    return float(min(apart, default=0.0))
 
 
 def _find_program() -> str:
@@ -90,48 +150,23 @@ def _find_program() -> str:
     return next(str(path) for folder in folders for path in Path(folder, "bin").glob(f"{_PROGRAM}*"))
 
 
-def _take(written: _Written, labels: Mapping[int, int]) -> Any:
-    """Take the stored values or numbers that are asked for out of all files. Raises Refused where two overlap."""
-    whole: Any = None
-    for array in written.arrays.values():
-        values = np.zeros(max(int(array.max(initial=0)), *labels) + 1, _dtype_for(labels))
-        for number, value in labels.items():
-            values[number] = value
-        taken = values[array]
-        if whole is None:
-            whole = taken
-        elif (whole[taken > 0] > 0).any():
-            raise Refused("writes segments that overlap, which were asked for in one file")
-        else:
-            whole |= taken
-    return whole
-
-
-def _take_fractions(file: str, written: _Written, labels: Mapping[int, int], options: Mapping[str, Any]) -> Any:
-    """Take stored values where they are kept, else what is inside from a part of the maximum on."""
-    from pydicom import dcmread
-
-    fractional = options.get("fractional", 0.5)
-    header = dcmread(file, stop_before_pixels=True, specific_tags=["MaximumFractionalValue", "BitsAllocated"])
-    least = 1 if header.BitsAllocated == 1 or fractional == "keep" else fractional * header.MaximumFractionalValue
-    whole: Any = None
-    for number, value in labels.items():
-        if number not in written.arrays:  # it writes no file of a segment without frames
-            continue
-        array = written.arrays[number]
-        if fractional == "keep":
+def _take(written: _Written, labels: Mapping[int, int], inside: _Inside) -> Any:
+    """Take what is asked for out of all files, with the values of our file. Raises Refused where two segments overlap."""
+    shape = next(iter(written.arrays.values())).shape
+    whole: Any = np.zeros(shape, np.min_scalar_type(max(labels.values()) + 1))  # one more is for what is left open
+    for file, array in written.arrays.items():
+        if inside.keeps_values and file in labels:
             return array
-        whole = np.zeros(array.shape, _dtype_for(labels)) if whole is None else whole
-        inside = array >= least
-        if whole[inside].any():
-            raise Refused("writes segments that overlap, which were asked for in one file")
-        whole[inside] = value
+        for number, value in labels.items():
+            if inside.least is not None and number != file:  # a file of fractions holds those of its segment
+                continue
+            shown = array == number if inside.least is None else array >= inside.least
+            if whole[shown].any():
+                raise Refused("writes segments that overlap, which were asked for in one file")
+            whole[shown] = value
+    if not whole.any():
+        raise Refused("writes no voxel of the segments that were asked for")
     return whole
-
-
-def _dtype_for(labels: Mapping[int, int]) -> Any:
-    """The smallest unsigned type that holds their values, and one more, which stands for a voxel that is left open."""
-    return np.min_scalar_type(max(labels.values()) + 1)
 
 
 def _find_reason(printed: str) -> str:

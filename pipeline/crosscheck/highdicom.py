@@ -4,6 +4,7 @@ Rules:
 - It reads the SEG, and the grid of the source images, as its users ask it to: `segread`, `get_volume`, the geometry of the
   series. Nothing here decodes pixels or computes a position; voxels are only put where its own transformer says they lie.
 - A segment that its table does not describe, frames that form no regular volume, and planes that lean are refused by it.
+- It wants the segment among the dimensions of a file. Where it is not, it is added in memory, and the answer says so.
 - A SEG that does not lie on the voxels of its source for it is given on its own grid.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
@@ -25,6 +27,7 @@ from .testimony import MaskJob, Testimony
 
 NAME = "highdicom"
 _DOWNLOADS = ("requests", "tqdm")  # of pydicom's example files; nothing asked here needs them
+_SEGMENT = 0x0062000B  # Referenced Segment Number
 _WITHIN = 0.1  # of a voxel: how far those of a SEG may lie from those of its source to be the same
 _ORIENTATION = 1e-3  # by how much the printed directions of the planes of one series may differ
 _GEOMETRY = (
@@ -46,7 +49,7 @@ class _Part(NamedTuple):
 
 def main() -> None:
     gc.disable()  # a SEG of thousands of frames is a million objects, and all of them stay
-    sys.modules.update(dict.fromkeys(_DOWNLOADS))
+    sys.modules.update(dict.fromkeys(_DOWNLOADS))  # type: ignore[arg-type]  # as if they were not installed
     import highdicom.seg  # noqa: F401  (paid while the parent reads headers)
 
     serve_masks(NAME, lambda: find_version(NAME), answer)
@@ -54,26 +57,51 @@ def main() -> None:
 
 def answer(job: MaskJob) -> Testimony:
     """Read the one SEG instance of a job, and put it onto the grid of its source, both as highdicom reads them."""
-    volume = _read_volume(_open(*job.mask_files), job)
+    seg, note = _open(*job.mask_files)
+    volume = _read_volume(seg, job)
     grid, part = volume.get_geometry(), _Part(volume.array, np.zeros(3, int))
     if job.files:
-        source = _read_geometry(tuple(dict.fromkeys(job.files)))
-        moved = _put_onto(volume, source)
-        grid, part = (grid, part) if moved is None else (source, moved)
+        with suppress(
+            RuntimeError
+        ):  # where it takes the images for no volume, the mask is given where its own frames lie
+            source = _read_geometry(tuple(dict.fromkeys(job.files)))
+            moved = _put_onto(volume, source)
+            grid, part = (grid, part) if moved is None else (source, moved)
     part = _cut_empty(part)
     # Its axes are plane, row and column; ours the other way round.
     affine = np.asarray(grid.get_affine("RAS"), float)[:, [2, 1, 0, 3]]
     i, j, k = (int(n) for n in part.first[::-1])
     shape = tuple(int(n) for n in grid.spatial_shape[::-1])
-    return Testimony(NAME, find_version(NAME), affine, shape, part.array.transpose(), box=(i, j, k))
+    return Testimony(NAME, find_version(NAME), affine, shape, part.array.transpose(), note=note, box=(i, j, k))
 
 
 @lru_cache(1)  # overlapping segments are a file each, and each of them a job
-def _open(path: str) -> Any:
-    """Read a SEG whole: of frames that it reads one by one it takes too few bits where they do not end with a byte."""
-    from highdicom.seg import segread
+def _open(path: str) -> tuple[Any, str]:
+    """Read a SEG as `segread` does, and say what was added for it: whole, since of frames read one by one it lacks bits."""
+    from highdicom.seg import DimensionIndexSequence, Segmentation
+    from pydicom import Dataset, dcmread
 
-    return segread(*put_files([path], Path(mkdtemp())))
+    dataset = dcmread(*put_files([path], Path(mkdtemp())))
+    _refuse_padding(dataset)
+    dimensions = [item.get("DimensionIndexPointer") for item in dataset.get("DimensionIndexSequence") or ()]
+    if dataset.get("SegmentationType") == "LABELMAP" or _SEGMENT in dimensions:
+        return Segmentation.from_dataset(dataset, copy=False), ""
+    dataset.DimensionIndexSequence = DimensionIndexSequence("PATIENT")
+    for number, item in enumerate(dataset.get("PerFrameFunctionalGroupsSequence") or (), 1):
+        content = (item.get("FrameContentSequence") or [Dataset()])[0]
+        content.DimensionIndexValues = [1, number]  # it looks at what is indexed, not at the index
+        item.FrameContentSequence = [content]
+    return Segmentation.from_dataset(dataset, copy=False), "asked with the segment as a dimension, which the file lacks"
+
+
+def _refuse_padding(dataset: Any) -> None:
+    """Refuse single bits that it would read from the wrong places: its frames follow each other without a gap."""
+    if dataset.get("BitsAllocated") != 1 or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    bits = int(dataset.get("NumberOfFrames", 1)) * dataset.Rows * dataset.Columns
+    packed, found = (bits + 7) // 8, len(dataset.get("PixelData") or b"")
+    if found not in (packed, packed + packed % 2):
+        raise ValueError(f"Pixel Data has {found} bytes, and its frames without gaps are {packed}")
 
 
 def _read_volume(seg: Any, job: MaskJob) -> Any:
