@@ -81,7 +81,8 @@ def _open(path: str) -> tuple[Any, str]:
     from highdicom.seg import DimensionIndexSequence, Segmentation
     from pydicom import Dataset, dcmread
 
-    dataset = dcmread(*put_files([path], Path(mkdtemp())))
+    (file,) = put_files([path], Path(mkdtemp()))
+    dataset = dcmread(file)
     _refuse_padding(dataset)
     dimensions = [item.get("DimensionIndexPointer") for item in dataset.get("DimensionIndexSequence") or ()]
     if dataset.get("SegmentationType") == "LABELMAP" or _SEGMENT in dimensions:
@@ -200,7 +201,7 @@ def _put_onto(volume: Any, grid: Any) -> _Part | None:
     whole = np.rint(given[0]).astype(int) + corners.astype(int) @ turn.T
     if np.abs(given - whole).max() > _WITHIN:
         return None
-    array = np.flip(volume.array, [axis for axis in range(3) if signs[axis] < 0]).transpose(np.argsort(axes))
+    array = np.flip(volume.array, tuple(axis for axis in range(3) if signs[axis] < 0)).transpose(np.argsort(axes))
     return _cut(array, whole.min(axis=0), grid.spatial_shape)
 
 
