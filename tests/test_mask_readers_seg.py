@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,12 +36,15 @@ SAMPLES = (
 )
 
 
-def convert(folder: Path, **policy: Any) -> tuple[list[Outcome], list[PipelineError]]:
+def convert(
+    folder: Path, request: Mapping[str, Any] | None = None, **policy: Any
+) -> tuple[list[Outcome], list[PipelineError]]:
     """Convert folder/in, with folder/source where there is one, and ask both readers."""
     source = folder / "source"
-    request = Request(source=(source,)) if source.exists() else Request()
+    given = {"source": (source,)} if source.exists() else {}
+    request_ = Request(**{**given, **(request or {})})
     asked = Policy(**{"as_": "mask", "crosscheck": "voxels", **policy})
-    return convert_all([folder / "in"], folder / "out", request=request, policy=asked)
+    return convert_all([folder / "in"], folder / "out", request=request_, policy=asked)
 
 
 def statuses(outcome: Outcome) -> dict[str, str]:
@@ -152,7 +155,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", [c for c in cases_seg.CASES if c.expected == "right"], ids=lambda c: c.name)
 def test_what_goes_wrong_in_the_field_is_read_alike_or_refused(tmp_path: Path, case: cases_seg.MaskCase) -> None:
     case.make(tmp_path)
-    outcomes, refusals = convert(tmp_path, **{"crosscheck": "affine", **case.options})
+    outcomes, refusals = convert(tmp_path, case.request, **{"crosscheck": "affine", **case.options})
     assert not refusals
     found = {words for outcome in outcomes for words in statuses(outcome).values()}
     if case.name in REFUSED:
@@ -266,6 +269,26 @@ def test_a_wrong_distance_in_a_tag_is_refused_by_its_name(tmp_path: Path, step: 
     words = statuses(outcomes[0])["dcmqi"]
     assert words == f"refuses: puts planes {step:g} mm apart that are 2.5 mm apart"
     assert is_understood_of_mask(Answer("dcmqi", "1", refusal=words.removeprefix("refuses: ")))
+
+
+@pytest.mark.parametrize("step", [None, 1.25, 2.5, 5.0])
+@pytest.mark.parametrize("with_source", [True, False])
+def test_frames_of_every_second_plane_lie_on_it_whatever_the_tag(
+    tmp_path: Path, step: float | None, with_source: bool
+) -> None:
+    truth = blobs(1, overlap=False)
+    truth[..., 1::2] = truth[..., 2] = False
+    truth[0, 3, 2, 2] = truth[0, 1, 4, 0] = True
+    path = write(tmp_path, truth, names=("a",), tag_step=step)
+    if step is None:
+        dataset = dcmread(path)
+        dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness = 2.5
+        dataset.save_as(path)
+    if not with_source:
+        (tmp_path / "source").rename(tmp_path / "elsewhere")
+    outcomes, refusals = convert(tmp_path)
+    assert not refusals
+    assert statuses(outcomes[0])["highdicom"] == "agrees"
 
 
 def test_frames_padded_to_bytes_are_no_reason_to_dispute(tmp_path: Path) -> None:

@@ -128,11 +128,19 @@ def _refuse_step(written: _Written, header: _Header, files: tuple[str, ...]) -> 
 
     first, *_ = written.arrays.values()
     step = float(np.linalg.norm(written.affine[:3, 2]))
-    found = [_find_step(header.dataset.get("PerFrameFunctionalGroupsSequence") or ())]
+    gap = _find_step(header.dataset.get("PerFrameFunctionalGroupsSequence") or ())
+    steps = [gap]
     if len(set(files)) > 1:
-        found.append(_find_step([dcmread(f, stop_before_pixels=True) for f in put_files(files[:2], Path(mkdtemp()))]))
-    if first.shape[2] > 1 and not any(abs(step - own) < _SAME_STEP * step for own in found):
-        raise Refused(f"puts planes {step:.6g} mm apart that are {found[0]:.6g} mm apart")
+        planes = [dcmread(f, stop_before_pixels=True) for f in put_files(files[:2], Path(mkdtemp()))]
+        steps = [_find_step(planes), *map(float, planes[0].get("PixelSpacing") or ())]
+    elif (
+        abs(gap / step - round(gap / step)) < _SAME_STEP
+    ):  # planes between the frames may be empty, where the tag says so
+        shared = (header.dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
+        measures = (shared.get("PixelMeasuresSequence") or [{}])[0]
+        steps.append(abs(float(measures.get("SpacingBetweenSlices") or gap)))
+    if first.shape[2] > 1 and not any(abs(step - own) < _SAME_STEP * step for own in steps):
+        raise Refused(f"puts planes {step:.6g} mm apart that are {steps[0]:.6g} mm apart")
 
 
 def _find_step(items: Iterable[Any]) -> float:

@@ -96,10 +96,10 @@ def _open(path: str) -> tuple[Any, str]:
 
 
 def _refuse_padding(dataset: Any) -> None:
-    """Refuse single bits that it would read from the wrong places: its frames follow each other without a gap."""
-    if dataset.get("BitsAllocated") != 1 or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+    """Refuse native pixels that it would read from the wrong places: it takes frames to follow each other without a gap."""
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return
-    bits = int(dataset.get("NumberOfFrames", 1)) * dataset.Rows * dataset.Columns
+    bits = int(dataset.get("NumberOfFrames", 1)) * dataset.Rows * dataset.Columns * dataset.BitsAllocated
     packed, found = (bits + 7) // 8, len(dataset.get("PixelData") or b"")
     if found not in (packed, packed + packed % 2):
         raise ValueError(f"Pixel Data has {found} bytes, and its frames without gaps are {packed}")
@@ -183,26 +183,31 @@ def _read_geometry(paths: tuple[str, ...]) -> Any:
 
 
 def _put_onto(volume: Any, grid: Any) -> _Part | None:
-    """Turn a volume to the axes of a grid, and say where on it it begins; None where its voxels are not those of the grid.
+    """Put the planes of a volume where they lie on a grid; None where a pixel of one is no voxel of it.
 
-    An axis of one voxel has no step, so that its corners alone decide.
+    Each plane that shows something is put by itself: without its empty ones a volume may have another step, or, by a tag, a
+    finer one.
     """
     from highdicom.volume import VolumeToVolumeTransformer
 
     to_grid = VolumeToVolumeTransformer(volume.get_geometry(), grid)
     axes = np.abs(to_grid.affine[:3, :3]).argmax(axis=0)
-    if sorted(axes) != [0, 1, 2]:
+    shown = np.flatnonzero(volume.array.any(axis=(1, 2)))
+    if sorted(axes) != [0, 1, 2] or not shown.size:
         return None
     signs = np.sign(to_grid.affine[axes, range(3)]).astype(int)
-    turn = np.zeros((3, 3), int)
-    turn[axes, range(3)] = signs
-    corners = np.array(list(product(*((0, n - 1) for n in volume.spatial_shape))), float)
-    given = to_grid(corners)
-    whole = np.rint(given[0]).astype(int) + corners.astype(int) @ turn.T
-    if np.abs(given - whole).max() > _WITHIN:
+    ends = np.array(list(product(shown, *((0, n - 1) for n in volume.spatial_shape[1:]))))
+    given = to_grid(ends.astype(float))
+    whole = np.rint(given[::4]).astype(int).repeat(4, axis=0)  # of the first pixel of each plane, at its four corners
+    for axis in (1, 2):
+        whole[:, axes[axis]] += signs[axis] * ends[:, axis]
+    at = whole[::4, axes[0]]
+    if np.abs(given - whole).max() > _WITHIN or len(set(at)) < len(at):
         return None
-    array = np.flip(volume.array, tuple(axis for axis in range(3) if signs[axis] < 0)).transpose(np.argsort(axes))
-    return _cut(array, whole.min(axis=0), grid.spatial_shape)
+    block = np.zeros((at.max() - at.min() + 1, *volume.array.shape[1:]), volume.array.dtype)
+    block[at - at.min()] = volume.array[shown]
+    turned = np.flip(block, tuple(axis for axis in (1, 2) if signs[axis] < 0)).transpose(np.argsort(axes))
+    return _cut(turned, whole.min(axis=0), grid.spatial_shape)
 
 
 def _cut(array: Any, first: Any, shape: tuple[int, ...]) -> _Part | None:
