@@ -4,6 +4,7 @@ Rules:
 - A product carries its proof: how far the planes it came from lie from the grid it is on, by their own equations.
 - `witnessed` is what other readers may be shown to judge it: DICOM planes and the grid they make. None where no other
   reader can see what was done (planes filled, voxels resampled); then the result stays unconfirmed.
+- `mask_job` is what readers of masks are shown, where a mask is not simply the values of planes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 from ..core.findings import Finding
 from ..core.policy import Policy
+from ..crosscheck.testimony import MaskJob
 from ..decode.image import Decoded, decode_mask
 from ..decode.picture import decode_picture
 from ..dicom.frame import Frame
@@ -112,6 +114,7 @@ class Product:
     late: Callable[[], list[Finding]] = list
     evidence: str = ""
     folder: str = ""
+    mask_job: MaskJob | None = None
 
     @property
     def grid(self) -> Grid:

@@ -199,6 +199,7 @@ def move_product(product: Product, source: Source, policy: Policy) -> Product:
         frames=product.frames if product.assumed and len(product.frames) == grid_planes else source.laid_frames.at_k,
         findings=(*product.findings, *found),
         witnessed=None if resampled else product.witnessed or source.witnessed,
+        mask_job=None if resampled else product.mask_job,
         extra={**product.extra, **extra},
     )
 

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,7 @@ from ..nifti import file as nifti
 from ..volume import regrid
 from ..volume.mask import Array, Physical, Voxels
 from .layout import Layout
-from .product import Product
+from .product import Product, Witnessed
 
 
 def ask_witnesses(product: Product, layout: Layout, panel: Panel, path: Path, policy: Policy) -> tuple[Agreement, ...]:
@@ -40,9 +41,30 @@ def ask_witnesses(product: Product, layout: Layout, panel: Panel, path: Path, po
 
     Returns: one agreement per witness.
     """
-    witnessed = product.witnessed
-    if witnessed is None or policy.crosscheck == "off":
+    if policy.crosscheck == "off":
         return ()
+    masks = _ask_mask_readers(product, layout, panel, path)
+    witnessed = product.witnessed
+    if witnessed is None:
+        return masks
+    on_planes = _ask_about_planes(witnessed, product, layout, panel, path)
+    return (*masks, *(replace(a, saw="source") if witnessed.of_source else a for a in on_planes))
+
+
+def _ask_mask_readers(product: Product, layout: Layout, panel: Panel, path: Path) -> tuple[Agreement, ...]:
+    """Hold the labels that were written against what readers of the mask itself give."""
+    if product.mask_job is None:
+        return ()
+    voxels, grid = product.volume.voxels, product.grid
+    # What was written in our order was read back bit for bit (proof 2), so that its planes need not be read once more.
+    planes = voxels.planes if layout.voxels is voxels else partial(_planes_on, grid, path, layout)
+    return panel.masks.verdicts(grid, product.proof.residual_mm + 2 * product.proof.kept_skew_mm, planes)
+
+
+def _ask_about_planes(
+    witnessed: Witnessed, product: Product, layout: Layout, panel: Panel, path: Path
+) -> tuple[Agreement, ...]:
+    """Hold the file against what every witness reads of the planes, volume by volume."""
     grid = witnessed.stack.grid
     if product.volumes == 1:
         read_back = partial(_planes_on, grid, path, layout)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
     from subprocess import Popen
 
-    from .testimony import Job, Testimony
+    from .testimony import Job, MaskJob, Testimony
 
 _LONGEST = 1 << 20  # bytes of an answer: it is one line of numbers and words
 _LAST_WORDS = 300  # bytes of standard error that are kept: a line or two, which name the error
@@ -63,7 +63,7 @@ class Child:
         except OSError as error:
             self._fail(f"its process cannot be started: {error.strerror or error}")
 
-    def send(self, *jobs: Job) -> None:
+    def send(self, *jobs: Job | MaskJob) -> None:
         """Hand over jobs, in place of those that were not answered yet; `receive` reads their answers one by one."""
         import json
         from dataclasses import asdict
@@ -89,7 +89,7 @@ class Child:
                 self._fail(str(failure))
         return Testimony(self.witness, "", failure=self.failure)
 
-    def ask(self, job: Job) -> Testimony:
+    def ask(self, job: Job | MaskJob) -> Testimony:
         """Hand over a job and wait for its answer."""
         self.send(job)
         return self.receive()
@@ -219,17 +219,18 @@ def _read_testimony(witness: str, line: bytes) -> Testimony:
         affine = None if answer["affine_ras"] is None else np.array(answer["affine_ras"], float)
         shape = tuple(int(n) for n in answer["shape"])
         words = {name: str(answer[name]) for name in ("version", "refusal", "note")}
+        i, j, k = (int(n) for n in answer["box"])
         path = answer["array"] and os.fspath(answer["array"])
         if affine is not None and (affine.shape != (4, 4) or not shape or min(shape) < 1):
             raise ValueError("no affine of an array")
     except (ValueError, TypeError, KeyError, AttributeError):  # a UnicodeDecodeError is a ValueError too
         beginning = strip_folders(line[:_SHOWN].decode("utf-8", "replace"))
         raise WitnessFailure(f"gave an answer that cannot be read: {beginning}") from None
-    array = _map_array(path, shape) if path else None
-    return Testimony(witness, affine_ras=affine, shape=shape, array=array, **words)
+    array = _map_array(path, shape, (i, j, k)) if path else None
+    return Testimony(witness, affine_ras=affine, shape=shape, array=array, box=(i, j, k), **words)
 
 
-def _map_array(path: str, shape: tuple[int, ...]) -> Any:
+def _map_array(path: str, shape: tuple[int, ...], box: tuple[int, int, int]) -> Any:
     """Map the array of an answer from its file. Raises WitnessFailure where it is gone, unreadable or of another shape."""
     import numpy as np
 
@@ -239,7 +240,10 @@ def _map_array(path: str, shape: tuple[int, ...]) -> Any:
         raise WitnessFailure("its array file is gone") from None
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise WitnessFailure(f"its array file cannot be read: {strip_folders(describe_error(error))}") from None
-    if array.shape != shape:
+    is_part = len(shape) == array.ndim == 3 and all(
+        first >= 0 and first + count <= whole for first, count, whole in zip(box, array.shape, shape, strict=True)
+    )
+    if array.shape != shape and not is_part:
         raise WitnessFailure(f"its array is {array.shape}, not {shape} as it says")
     return array
 
@@ -252,10 +256,38 @@ def serve(witness: str, version: Callable[[], str], answer: Callable[[Job], Test
         version: finds the version of the installed witness.
         answer: gives the testimony for a job; what it raises becomes the witness's refusal.
     """
+    from .testimony import Job, Testimony
+
+    def answer_job(values: dict[str, Any]) -> Testimony:
+        asked = Job(tuple(values["files"]), tuple(values["frame_numbers"]), values["voxels"], values["whole"])
+        return answer(asked) if asked.whole else Testimony(witness, version(), refusal=ONLY_WHOLE)
+
+    _serve(witness, version, answer_job)
+
+
+def serve_masks(witness: str, version: Callable[[], str], answer: Callable[[MaskJob], Testimony]) -> None:
+    """Answer jobs of a reader of masks from standard input, as `serve` does.
+
+    Args:
+        witness: its name.
+        version: finds the version of the installed reader.
+        answer: gives the testimony for a job; what it raises becomes the reader's refusal.
+    """
+    from .testimony import MaskJob
+
+    def answer_job(values: dict[str, Any]) -> Testimony:
+        lists = {name: tuple(values[name]) for name in ("mask_files", "mask_frames", "files", "frame_numbers")}
+        labels = tuple((int(number), int(value)) for number, value in values["labels"])
+        return answer(MaskJob(values["form"], labels=labels, options=values["options"], **lists))
+
+    _serve(witness, version, answer_job)
+
+
+def _serve(witness: str, version: Callable[[], str], answer: Callable[[dict[str, Any]], Testimony]) -> None:
     import json
     from queue import SimpleQueue
 
-    from .testimony import Job, Testimony
+    from .testimony import Testimony
 
     output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the witness prints must not break the protocol
@@ -263,10 +295,8 @@ def serve(witness: str, version: Callable[[], str], answer: Callable[[Job], Test
     jobs: SimpleQueue[bytes] = SimpleQueue()
     Thread(target=_take_jobs, args=(jobs, folder), daemon=True).start()
     for number, line in enumerate(iter(jobs.get, b"")):
-        job = json.loads(line)
         try:
-            asked = Job(tuple(job["files"]), tuple(job["frame_numbers"]), job["voxels"], job["whole"])
-            testimony = answer(asked) if asked.whole else Testimony(witness, version(), refusal=ONLY_WHOLE)
+            testimony = answer(json.loads(line))
         except Exception as error:  # its own words are what the user is to see
             testimony = Testimony(witness, version(), refusal=describe_error(error))
         output.write(json.dumps(_as_record(testimony, folder, number)) + "\n")
@@ -316,6 +346,7 @@ def _as_record(testimony: Testimony, folder: str, number: int) -> dict[str, Any]
         "affine_ras": None if testimony.affine_ras is None else testimony.affine_ras.tolist(),
         "shape": list(testimony.shape),
         "array": array,
+        "box": list(testimony.box),
         "refusal": testimony.refusal,
         "note": testimony.note,
     }

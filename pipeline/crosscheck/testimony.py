@@ -2,12 +2,14 @@
 
 Rules:
 - Both processes import this, and a witness imports little else of ours: what it does not need, its start waits for.
+- A reader of masks is shown the mask and the planes it lies on, and never what we made of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..geometry.affine import Matrix
@@ -28,10 +30,31 @@ class Job:
     whole: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class MaskJob:
+    """What a reader of masks is given.
+
+    form: what the mask was made of, one of `representations.FORMS`. mask_files: the SEG instances, the structure set, or the
+    planes of an export in our order, then with the 1-based mask_frames. files, frame_numbers: the planes of the grid in our
+    order; empty where the mask spans its own grid. labels: pairs of a number in the mask object (of a segment, an ROI, an
+    overlay group, or a stored value) and the value in our file. options: what the user chose that decides voxels.
+    """
+
+    form: str
+    mask_files: tuple[str, ...]
+    mask_frames: tuple[int, ...] = ()
+    files: tuple[str, ...] = ()
+    frame_numbers: tuple[int, ...] = ()
+    labels: tuple[tuple[int, int], ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Testimony:
-    """What a witness gave: RAS affine and shape of its array, the array when voxels were asked for, or its refusal.
+    """What a witness gave: RAS affine and shape of its grid, the array when voxels were asked for, or its refusal.
 
+    array: (i, j, k). Of a mask it may be that part of the grid which begins at the index `box`; outside of it all is 0. Its
+    largest possible value, `either`, stands for a voxel that the reader leaves open.
     note: what the reader of the result is to know. failure: why there is no answer, in words of ours.
     """
 
@@ -43,3 +66,11 @@ class Testimony:
     refusal: str = ""
     note: str = ""
     failure: str = ""
+    box: tuple[int, int, int] = (0, 0, 0)
+
+
+def either(dtype: Any) -> int:
+    """Return the value of a voxel that a reader of masks leaves open. dtype: unsigned, of its array."""
+    import numpy as np
+
+    return int(np.iinfo(dtype).max)
