@@ -19,12 +19,14 @@ from ..core.plain_text import escape_bytes
 from ..core.unexpected import as_refusal
 from .verify_file import check_contents, check_hashes
 from .verify_find import FoundResult, find_results, is_ours, read_record_text
-from .verify_record import check_digest, check_numbers
-from .verify_replay import Asking, Replays
+from .verify_record import DIGEST, check_digest, check_numbers
+from .verify_replay import REPLAY, Asking, Replays
 from .verify_result import Broken, NotChecked, Note, Values, VerifiedResult, VerifyStatus
-from .verify_schema import check_schema
-from .verify_source import SourceFolders, check_planes
+from .verify_schema import RECORD_SCHEMA, check_schema
+from .verify_source import PLANES, SourceFolders, check_planes
 
+_OF_RECORD = (DIGEST, RECORD_SCHEMA, "numbers of the record")
+_OF_FILE = (*_OF_RECORD, "hashes of the files", "header")
 _GIVE_DICOM = NotChecked("inputs, and the conversion made again", "no folder of DICOM was given (--dicom)")
 
 
@@ -57,87 +59,88 @@ def verify(
                 yield _verify_one(found, sources)
             except Exception as error:
                 refusal = as_refusal(error, found.file.name).finding
-                broken = Broken("verification", found.file.name, "to its end", refusal.message)
-                yield VerifiedResult(found.file, "BROKEN", broken=(broken,))
+                broken = Broken("verification", found.name, "to its end", refusal.message)
+                yield VerifiedResult(found.name, "BROKEN", broken=(broken,))
 
 
 def _verify_one(found: FoundResult, sources: _Given) -> VerifiedResult:
     """Verify one result."""
-    file, path = found
+    file, path, name = found
     if path is None:
-        return _odd(file, "NO RECORD", "record", f"{file.name} has no record beside it")
+        return _odd(name, "NO RECORD", "record", f"{file.name} has no record beside it")
     try:
         text = read_record_text(path)
     except OSError as error:
-        return _odd(file, "NO RECORD", "record", f"{path.name} cannot be read: {error.strerror or error}")
+        return _odd(name, "NO RECORD", "record", f"{path.name} cannot be read: {error.strerror or error}")
     record = text.values
     if record is None:
         broken = Broken("record", path.name, "a record in JSON", text.why)
-        return VerifiedResult(file, "BROKEN", broken=(broken,))
+        return VerifiedResult(name, "BROKEN", broken=(broken,))
     if not is_ours(record):
-        return _odd(file, "OTHER PROGRAM", "record", f"{path.name} is no record of verimask")
+        return _odd(name, "OTHER PROGRAM", "record", f"{path.name} is no record of verimask")
     if record.get("Schema") != SCHEMA:
         why = f"{path.name} has the schema {record.get('Schema')!r:.80}; this version ({__version__}) knows {SCHEMA!r}"
-        return _odd(file, "NEWER", "record", why)
+        return _odd(name, "NEWER", "record", why)
     notes: list[Note] = [*check_digest(text.data, record)]
     wrong = check_schema(record)
     if wrong:
-        return _result(file, ["digest", "schema"], [*notes, *wrong], "")
+        return _result(name, _OF_RECORD[:2], [*notes, *wrong], "")
     named = record["Output"]
     if named != escape_bytes(file.name):
         other = path.with_name(named) if "/" not in named and "\0" not in named else file
         if other != file and other.exists():
-            return _odd(file, "NO RECORD", "record", f"{path.name} is the record of {named}")
+            return _odd(name, "NO RECORD", "record", f"{path.name} is the record of {named}")
         notes.append(Broken("name of the file", path.name, named, file.name))
     notes += check_numbers(record)
     if not file.is_file():
         notes.append(Broken("file", file.name, "there", "not there"))
-        return _result(file, ["digest", "schema", "numbers"], notes, record["Verdict"], "NO FILE")
-    return _verify_file(file, record, notes, sources)
+        return _result(name, _OF_RECORD, notes, record["Verdict"], "NO FILE")
+    return _verify_file(found, record, notes, sources)
 
 
-def _verify_file(file: Path, record: Values, notes: list[Note], sources: _Given) -> VerifiedResult:
+def _verify_file(found: FoundResult, record: Values, notes: list[Note], given: _Given) -> VerifiedResult:
     """Verify the file of a record, and its inputs where DICOM is given."""
-    checked = ["digest", "schema", "numbers", "hashes", "header"]
-    checked += [f"{len(record['Labels'])} label{'s' * (len(record['Labels']) != 1)}"] if "Labels" in record else []
+    file, name = found.file, found.name
     notes += check_hashes(file, record)
-    if sources.folders is None:
+    if given.folders is None:
         notes += check_contents(file, record, None)
-        return _result(file, checked, [*notes, _GIVE_DICOM], record["Verdict"])
-    found = sources.folders.find(record)
-    like = next(iter(found.paths.get("like", ())), None)
-    notes += check_contents(file, record, like)
-    notes += found.notes
-    checked.append(f"{len(record['Provenance']['Inputs'])} inputs")
-    around = sources.folders.scan_around(found)
+        return _result(name, [*_OF_FILE, *_labels(record)], [*notes, _GIVE_DICOM], record["Verdict"])
+    inputs = given.folders.find(record)
+    notes += check_contents(file, record, next(iter(inputs.paths.get("like", ())), None))
+    notes += inputs.notes
+    checked = [*_OF_FILE, *_labels(record), f"{len(record['Provenance']['Inputs'])} inputs"]
+    around = given.folders.scan_around(inputs)
     if around is None:
-        notes.append(NotChecked("planes in the files", "no DICOM series was found among the inputs"))
+        notes.append(NotChecked(PLANES, "no DICOM series was found among the inputs"))
     else:
-        notes += sources.folders.check_extra(found, around, record)
-        notes += check_planes(found, around, record)
-        checked.append("planes")
-    if found.all_found:
-        again = [*sources.replays.check(file, record, found, around)]
-        notes += again
-        checked += [] if any(n.what == "conversion made again" and isinstance(n, NotChecked) for n in again) else ["made again"]
+        notes += given.folders.check_extra(inputs, around, record)
+        notes += check_planes(inputs, around, record)
+    if inputs.all_found:
+        notes += given.replays.check(file, record, inputs, around)
     else:
-        notes.append(NotChecked("conversion made again", "not all of its inputs were found"))
-    return _result(file, checked, notes, record["Verdict"])
+        notes.append(NotChecked(REPLAY, "not all of its inputs were found"))
+    return _result(name, [*checked, PLANES, REPLAY], notes, record["Verdict"])
+
+
+def _labels(record: Values) -> list[str]:
+    count = len(record.get("Labels", []))
+    return [f"{count} label{'' if count == 1 else 's'}"] if "Labels" in record else []
 
 
 def _result(
-    file: Path, checked: list[str], notes: list[Note], verdict: str, status: VerifyStatus | None = None
+    name: str, checked: Iterable[str], notes: list[Note], verdict: str, status: VerifyStatus | None = None
 ) -> VerifiedResult:
+    """Put together what became of a result: what could not be checked was not, and what is broken decides."""
     broken = tuple(dict.fromkeys(note for note in notes if isinstance(note, Broken)))
     not_checked = tuple(dict.fromkeys(note for note in notes if isinstance(note, NotChecked)))
-    return VerifiedResult(
-        file, status or ("BROKEN" if broken else "HOLDS"), tuple(checked), broken, not_checked, verdict
-    )
+    left_out = {note.what for note in not_checked}
+    done = tuple(word for word in checked if word not in left_out)
+    return VerifiedResult(name, status or ("BROKEN" if broken else "HOLDS"), done, broken, not_checked, verdict)
 
 
-def _odd(file: Path, status: VerifyStatus, what: str, why: str) -> VerifiedResult:
+def _odd(name: str, status: VerifyStatus, what: str, why: str) -> VerifiedResult:
     """A result of which nothing can be checked."""
-    return VerifiedResult(file, status, not_checked=(NotChecked(what, why),))
+    return VerifiedResult(name, status, not_checked=(NotChecked(what, why),))
 
 
 def refuse_nothing(paths: Iterable[Path]) -> PipelineError:

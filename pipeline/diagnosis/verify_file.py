@@ -55,7 +55,9 @@ def check_hashes(file: Path, record: Values) -> Iterator[Note]:
     yield from _check_hash("hash of the file", file, proof["OutputSHA256"])
     labels = proof.get("LabelsFile")
     if labels is not None:
-        yield from _check_hash("hash of the file of labels", file.with_name(Path(labels["File"]).name), labels["SHA256"])
+        yield from _check_hash(
+            "hash of the file of labels", file.with_name(Path(labels["File"]).name), labels["SHA256"]
+        )
 
 
 def _check_hash(what: str, path: Path, was: str) -> Iterator[Broken]:

@@ -32,10 +32,11 @@ class RecordText(NamedTuple):
 
 
 class FoundResult(NamedTuple):
-    """A NIfTI file and its record; None for what is not there."""
+    """A NIfTI file, there or not, and its record, None where it has none. name: of the file, below the folder given."""
 
     file: Path
     record: Path | None
+    name: str
 
 
 def find_results(paths: Iterable[Path]) -> Iterator[FoundResult]:
@@ -53,7 +54,8 @@ def find_results(paths: Iterable[Path]) -> Iterator[FoundResult]:
         for found in _find_below(path) if path.is_dir() else [_result_of(path)]:
             if found.file not in seen:
                 seen.add(found.file)
-                yield found
+                own = found.file.relative_to(path).as_posix() if path.is_dir() else found.name
+                yield found._replace(name=own)
 
 
 def read_record_text(path: Path) -> RecordText:
@@ -88,9 +90,10 @@ def _result_of(path: Path) -> FoundResult:
         raise refuse(Code.NO_SUCH_INPUT, f"{path.name} is not there", "Check the path.", where=(path.name,))
     if path.name.endswith(_SUFFIXES):
         record = sidecar_of(path)
-        return FoundResult(path, record if record.exists() else None)
+        return FoundResult(path, record if record.exists() else None, path.name)
     if path.name.endswith(".json"):
-        return FoundResult(_file_of(path), path)
+        file = _file_of(path)
+        return FoundResult(file, path, file.name)
     raise refuse(
         Code.NOT_THIS_KIND,
         f"{path.name} is neither a NIfTI file nor a record",
@@ -136,10 +139,10 @@ def _results_in(files: list[Path]) -> Iterator[FoundResult]:
     names = {path.name for path in files}
     niftis = [path for path in files if path.name.endswith(_SUFFIXES)]
     own = {sidecar_of(path).name for path in niftis}
-    found = [FoundResult(path, r if (r := sidecar_of(path)).name in names else None) for path in niftis]
+    found = [FoundResult(path, r if (r := sidecar_of(path)).name in names else None, path.name) for path in niftis]
     for path in files:
         if path.name.endswith(".json") and path.name not in own and _says_it_is_one(path):
-            found.append(FoundResult(_file_of(path), path))
+            found.append(FoundResult(_file_of(path), path, path.name))
     yield from sorted(found, key=lambda result: result.file.name)
 
 

@@ -22,6 +22,7 @@ from ..geometry.index_map import find_index_map
 from ..geometry.stack import residuals_mm
 from .verify_result import Broken, NotChecked, Note, Values, computed, near, same
 
+DIGEST = "digest of the record"
 _PRINTED_MM = 1.1e-6  # offsets are printed with six decimals
 _HEADER_MM = 1e-3  # a grid taken over from another file (`like`) is in float32
 
@@ -37,11 +38,11 @@ def check_digest(data: bytes, record: Values) -> Iterator[Note]:
     """
     sealed = read_seal(data)
     if sealed is not None:
-        yield from same("digest of the record", KEY, *sealed)
+        yield from same(DIGEST, KEY, *sealed)
     elif KEY in record:
-        yield Broken("digest of the record", KEY, "the last key, in the form it is written", "elsewhere or otherwise")
+        yield Broken(DIGEST, KEY, "the last key, in the form it is written", "elsewhere or otherwise")
     else:
-        yield NotChecked("digest of the record", "records of its version have none")
+        yield NotChecked(DIGEST, "records of its version have none")
 
 
 def check_numbers(record: Values) -> Iterator[Note]:

@@ -30,11 +30,13 @@ from .verify_result import Broken, NotChecked, Note, Values, near, show
 from .verify_source import FoundInputs
 
 Asking = Literal["affine", "voxels"]
-_WHAT = "conversion made again"
+REPLAY = "conversion made again"
 _HEADER_BYTES = 352
 # Of the record: what a conversion made again has to have too. Names of files may have been changed since.
-_COMPARED = ("Shape", "DataType", "Geometry", "Planes", "Slices", "Labels", "Roi", "Part", "Volumes", "MaskSource")
-_COMPARED += ("SourceSeriesInstanceUID", "MovedToSourceMm")
+_COMPARED = (
+    *("Shape", "DataType", "Geometry", "Planes", "Slices", "Labels", "Roi", "Part", "Volumes"),
+    *("MaskSource", "SourceSeriesInstanceUID", "MovedToSourceMm"),
+)
 _NAMES = ("File", "Name", "Colour", "Pairing", "Assumed")
 _AGREES = ("AGREES", "REORDERED")
 
@@ -75,7 +77,7 @@ class Replays:
         made = self._convert(record, found, around, policy, request)
         if isinstance(made, PipelineError):
             why = f"{made.finding.code.name}: {made.finding.message}"
-            yield NotChecked(_WHAT, f"its options or inputs cannot be given again as they were ({why})")
+            yield NotChecked(REPLAY, f"its options or inputs cannot be given again as they were ({why})")
             return
         alike = [outcome for outcome in made if _is_counterpart(outcome, record)]
         same = [outcome for outcome in alike if not _first_difference(file, outcome.output)]
@@ -85,7 +87,9 @@ class Replays:
             yield from self._compare_answers(record, outcome)
         else:
             own = "a cohort joined and named it by its label map, which is not in the record" if is_cohort else ""
-            yield NotChecked(_WHAT, own or f"{len(alike)} of the {len(made)} results that come of its inputs are like it")
+            yield NotChecked(
+                REPLAY, own or f"{len(alike)} of the {len(made)} results that come of its inputs are like it"
+            )
             if self._crosscheck:
                 yield NotChecked("witnesses", "they are asked where a conversion can be made again")
 
@@ -125,7 +129,9 @@ class Replays:
             elif (was["Status"] in _AGREES) != (answer.status in _AGREES) or (
                 (was["Status"] == "DIFFERS") != (answer.status == "DIFFERS")
             ):
-                before, after = (f"{s} ({v})" for s, v in ((was["Status"], was["Version"]), (answer.status, answer.version)))
+                before, after = (
+                    f"{s} ({v})" for s, v in ((was["Status"], was["Version"]), (answer.status, answer.version))
+                )
                 yield Broken(f"witness {was['Witness']}", "CrossCheck", before, f"{after}: {show(answer.words)}")
         for name, answer in now.items():
             if answer.status == "DIFFERS":
@@ -150,7 +156,9 @@ def request_of(record: Values, found: FoundInputs) -> Request:
         source=paths.get("source", ()),
         like=next(iter(paths.get("like", ())), None),
         wanted=values.get("Rois"),
-        export=ExportDescription(inside, values.get("Outside"), values.get("Kind"), values.get("Undecided", "surrounded")),
+        export=ExportDescription(
+            inside, values.get("Outside"), values.get("Kind"), values.get("Undecided", "surrounded")
+        ),
         clean=paths.get("clean", ()),
         merge=values.get("Merge", False),
         order=values.get("Order", ()),
@@ -212,7 +220,7 @@ def _compare(file: Path, record: Values, outcome: Outcome, *, with_names: bool) 
     """Compare the file and its record with those that were made again."""
     difference = _first_difference(file, outcome.output)
     if difference:
-        yield Broken(_WHAT, f"{file.name}: {difference}", "as in the file", "other bytes")
+        yield Broken(REPLAY, f"{file.name}: {difference}", "as in the file", "other bytes")
     again = json.loads(as_text(outcome.record))
     for key in _COMPARED:
         yield from _compare_values(key, record.get(key), again.get(key), with_names=with_names)
@@ -230,9 +238,9 @@ def _compare_values(where: str, was: Any, now: Any, *, with_names: bool) -> Iter
         for n, (old, new) in enumerate(zip(was, now, strict=True)):
             yield from _compare_values(f"{where}[{n}]", old, new, with_names=with_names)
     elif _is_number(was) and _is_number(now):
-        yield from near(_WHAT, where, was, now, 1e-6 if where.startswith("Geometry.Qform") else 0)
+        yield from near(REPLAY, where, was, now, 1e-6 if where.startswith("Geometry.Qform") else 0)
     elif was != now:
-        yield Broken(_WHAT, where, show(was), show(now))
+        yield Broken(REPLAY, where, show(was), show(now))
 
 
 def _is_number(value: object) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -41,9 +40,12 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class VerifiedResult:
-    """What became of the proof of one result. file: the NIfTI file. checked: what was, in words. verdict: as recorded."""
+    """What became of the proof of one result.
 
-    file: Path
+    name: of the NIfTI file, below the folder that was given. checked: what was, in words. verdict: as recorded.
+    """
+
+    name: str
     status: VerifyStatus
     checked: tuple[str, ...] = ()
     broken: tuple[Broken, ...] = ()
@@ -53,7 +55,7 @@ class VerifiedResult:
     def as_json(self) -> Values:
         """The result as the command prints it."""
         return {
-            "File": self.file.name,
+            "File": self.name,
             "Status": self.status.replace(" ", "_"),
             "Recorded": self.verdict or None,
             "Checked": list(self.checked),

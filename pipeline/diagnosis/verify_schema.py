@@ -21,7 +21,7 @@ from typing import Any
 from ..conversion import record as record_module
 from .verify_result import Broken, show
 
-_WHAT = "schema of the record"
+RECORD_SCHEMA = "schema of the record"
 _MOST = 5  # that are listed
 _GROWING = ("Policy", "Request")  # get a key with every new option
 _LARGEST = 2**63
@@ -65,17 +65,17 @@ def _check(value: Any, rule: Rule, at: str) -> Iterator[Broken]:
     wanted = rule.get("type", [])
     names = [wanted] if isinstance(wanted, str) else wanted
     if names and not any(_is_type(value, name) for name in names):
-        yield Broken(_WHAT, at, " or ".join(names), show(value))
+        yield Broken(RECORD_SCHEMA, at, " or ".join(names), show(value))
         return
     if _is_type(value, "number") and not (isfinite(value) and abs(value) <= _LARGEST):
-        yield Broken(_WHAT, at, "a finite number", show(value))
+        yield Broken(RECORD_SCHEMA, at, "a finite number", show(value))
         return
     for keyword, limit in rule.items():
         if keyword in _LIMITS and not _LIMITS[keyword](value, limit):
-            yield Broken(_WHAT, at, f"{keyword} {show(limit)}", show(value))
+            yield Broken(RECORD_SCHEMA, at, f"{keyword} {show(limit)}", show(value))
             return
     if "anyOf" in rule and all(any(True for _ in _check(value, one, at)) for one in rule["anyOf"]):
-        yield Broken(_WHAT, at, "one of the forms of the schema", show(value))
+        yield Broken(RECORD_SCHEMA, at, "one of the forms of the schema", show(value))
     if isinstance(value, dict):
         yield from _check_members(value, rule, at)
     elif isinstance(value, list):
@@ -86,17 +86,17 @@ def _check_members(value: dict[str, Any], rule: Rule, at: str) -> Iterator[Broke
     known, more = rule.get("properties", {}), rule.get("additionalProperties", True)
     for key in rule.get("required", ()):
         if key not in value and at not in _GROWING:
-            yield Broken(_WHAT, f"{at}.{key}".strip("."), "a value", "none")
+            yield Broken(RECORD_SCHEMA, f"{at}.{key}".strip("."), "a value", "none")
     for key, others in rule.get("dependentRequired", {}).items():
         for other in others if key in value else ():
             if other not in value:
-                yield Broken(_WHAT, f"{at}.{other}".strip("."), f"a value, since there is {key}", "none")
+                yield Broken(RECORD_SCHEMA, f"{at}.{other}".strip("."), f"a value, since there is {key}", "none")
     for key, member in value.items():
         place = f"{at}.{show(key)}".strip(".")
         if key in known:
             yield from _check(member, known[key], place)
         elif more is False:
-            yield Broken(_WHAT, place, "no such key", show(member))
+            yield Broken(RECORD_SCHEMA, place, "no such key", show(member))
         elif isinstance(more, dict):
             yield from _check(member, more, place)
 
@@ -129,7 +129,5 @@ _LIMITS: dict[str, Callable[[Any, Any], bool]] = {
     "minItems": partial(_only, list, lambda value, limit: len(value) >= limit),
     "maxItems": partial(_only, list, lambda value, limit: len(value) <= limit),
 }
-KNOWN = frozenset(
-    [*_LIMITS, "$ref", "type", "anyOf", "properties", "additionalProperties", "required", "dependentRequired"]
-    + ["prefixItems", "items", "description"]
-)
+_STRUCTURE = "$ref type anyOf properties additionalProperties required dependentRequired prefixItems items description"
+KNOWN = frozenset([*_LIMITS, *_STRUCTURE.split()])

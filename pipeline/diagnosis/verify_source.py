@@ -29,6 +29,7 @@ from ..geometry.stack import residuals_mm
 from .verify_record import first_plane, grid_of
 from .verify_result import Broken, NotChecked, Note, Values, computed, near, same
 
+PLANES = "planes in the files"
 _RESIDUAL_MM = 1e-6
 
 
@@ -72,7 +73,9 @@ class SourceFolders:
         missing: list[dict[str, str]] = []
         for entry in entries:
             there = self._paths.get(entry["SHA256"], [])
-            chosen = next((path for path in there if escape_bytes(path.name) == entry["File"]), there[0] if there else None)
+            chosen = next(
+                (path for path in there if escape_bytes(path.name) == entry["File"]), there[0] if there else None
+            )
             if chosen is None:
                 missing.append(entry)
             else:
@@ -156,7 +159,7 @@ def check_planes(found: FoundInputs, around: Scan, record: Values) -> Iterator[N
 
     Returns: what is broken, and what could not be checked.
     """
-    yield from computed("planes in the files", "Slices", lambda: _check_planes(found, around, record))
+    yield from computed(PLANES, "Slices", lambda: _check_planes(found, around, record))
 
 
 def _check_planes(found: FoundInputs, around: Scan, record: Values) -> Iterator[Note]:
@@ -171,13 +174,17 @@ def _check_planes(found: FoundInputs, around: Scan, record: Values) -> Iterator[
     for n, entry in enumerate(record["Slices"]):
         if "PositionLPS" not in entry or "Pairing" in entry:
             continue
-        planes = [f.plane for f in frames.get(entry["SOPInstanceUID"], ()) if f.plane and f.number == entry.get("Frame", f.number)]
+        planes = [
+            f.plane
+            for f in frames.get(entry["SOPInstanceUID"], ())
+            if f.plane and f.number == entry.get("Frame", f.number)
+        ]
         if not planes:
             unread["the planes are not in the DICOM files that were found"] += 1
             continue
         chosen = next((plane for plane in planes if list(plane.position) == entry["PositionLPS"]), planes[0])
         where = f"{entry['File']} (plane {n})"
-        yield from near("planes in the files", where, entry["PositionLPS"], chosen.position)
+        yield from near(PLANES, where, entry["PositionLPS"], chosen.position)
         read.append((n, chosen))
     yield from (NotChecked(f"{count} planes in the files", why) for why, count in unread.items())
     if read:
@@ -191,7 +198,7 @@ def _check_residual(read: Sequence[tuple[int, Plane]], record: Values) -> Iterat
     stated, worst = record["Geometry"]["CornerResidualMm"], int(residuals.argmax())
     if not residuals[worst] <= stated + _RESIDUAL_MM:
         where = f"plane {read[worst][0]}"
-        yield Broken("planes in the files", where, f"at most {stated:.6g} mm", f"{residuals[worst]:.6g} mm")
+        yield Broken(PLANES, where, f"at most {stated:.6g} mm", f"{residuals[worst]:.6g} mm")
     recorded = first_plane(record)
     if recorded is not None and read[0][0] == 0:
-        yield from same("planes in the files", "Geometry.FirstPlane", recorded, read[0][1])
+        yield from same(PLANES, "Geometry.FirstPlane", recorded, read[0][1])

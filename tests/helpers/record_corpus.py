@@ -89,23 +89,42 @@ def _source(folder: Path) -> Request:
     return Request(source=[folder / "ct"])
 
 
-_IMAGE, _RAS = Policy(as_="image"), Policy(orient="RAS")
+def _phantom(**changes: object) -> Callable[[Path], object]:
+    return lambda folder: phantom.write(folder, replace(_SMALL, **changes))  # type: ignore[arg-type]
+
+
+def _of(name: str) -> Callable[[Path], Request]:
+    return lambda folder: replace(_source(folder), wanted=(name,))
+
+
+def _drawn(folder: Path) -> Request:
+    return Request(clean=[folder / "clean"], export=ExportDescription(inside=(Named("drawn", 4000),), kind="burned"))
+
+
+def _merge(folder: Path) -> Request:
+    return Request(merge=True)
+
+
+_IMAGE, _ON = Policy(as_="image"), ("mask",)
+_STRUCT = _with_image(lambda f, image: made_series.write_struct(f, image, _MASKS))
+_SEG = _with_image(lambda f, image: made_series.write_seg(f, image, _MASKS))
+_OBLIQUE, _SAGITTAL = (phantom.ORIENTATIONS[name] for name in ("double oblique", "sagittal"))
 KINDS: dict[str, _Kind] = {
-    "image": _Kind(lambda f: phantom.write(f, replace(_SMALL, content="index")), policy=_IMAGE),
-    "image-plain": _Kind(lambda f: phantom.write(f, replace(_SMALL, content="index", signed=True, rescale=((2.0, -5.0),))), policy=_IMAGE, suffix=".nii"),
+    "image": _Kind(_phantom(content="index"), policy=_IMAGE),
+    "image-plain": _Kind(_phantom(content="index", signed=True, rescale=((2.0, -5.0),)), policy=_IMAGE, suffix=".nii"),
     "four-dimensions": _Kind(_four_dimensions, policy=_IMAGE, suffix=""),
-    "mask": _Kind(lambda f: phantom.write(f, replace(_SMALL, labels=(1, 2, 3), iop=phantom.ORIENTATIONS["double oblique"]))),
-    "mask-named": _Kind(lambda f: phantom.write(f, _SMALL), policy=Policy(labels_file="bids")),
-    "reordered": _Kind(lambda f: phantom.write(f, replace(_SMALL, labels=(1, 2), iop=phantom.ORIENTATIONS["sagittal"])), policy=_RAS),
+    "mask": _Kind(_phantom(labels=(1, 2, 3), iop=_OBLIQUE)),
+    "mask-named": _Kind(_phantom(), policy=Policy(labels_file="bids")),
+    "reordered": _Kind(_phantom(labels=(1, 2), iop=_SAGITTAL), policy=Policy(orient="RAS")),
     "on-source": _Kind(_with_image(_series), _source, inputs=("mask/liver",)),
-    "merged": _Kind(_with_image(_series), lambda f: Request(merge=True), inputs=("mask",)),
-    "resampled": _Kind(_resampled, _source, Policy(resample="nearest"), inputs=("mask",)),
-    "seg": _Kind(_with_image(lambda f, image: made_series.write_seg(f, image, _MASKS)), _source, inputs=("mask",)),
-    "rtstruct": _Kind(_with_image(lambda f, image: made_series.write_struct(f, image, _MASKS)), lambda f: replace(_source(f), wanted=("spleen",)), inputs=("mask",)),
-    "several": _Kind(_with_image(lambda f, image: made_series.write_struct(f, image, _MASKS)), _source, inputs=("mask",), suffix=""),
-    "bundle": _Kind(_with_image(made_series.write_bundle), lambda f: replace(_source(f), wanted=("bone",)), inputs=("mask",)),
-    "burned-in": _Kind(_burned, lambda f: Request(clean=[f / "clean"], export=ExportDescription(inside=(Named("drawn", 4000),), kind="burned")), inputs=("burned",)),
-}  # fmt: skip
+    "merged": _Kind(_with_image(_series), _merge, inputs=_ON),
+    "resampled": _Kind(_resampled, _source, Policy(resample="nearest"), inputs=_ON),
+    "seg": _Kind(_SEG, _source, inputs=_ON),
+    "rtstruct": _Kind(_STRUCT, _of("spleen"), inputs=_ON),
+    "several": _Kind(_STRUCT, _source, inputs=_ON, suffix=""),
+    "bundle": _Kind(_with_image(made_series.write_bundle), _of("bone"), inputs=_ON),
+    "burned-in": _Kind(_burned, _drawn, inputs=("burned",)),
+}
 
 
 def make(name: str, root: Path = RECORDS) -> Path:
