@@ -20,7 +20,7 @@ from ..core.unexpected import as_refusal
 from .verify_file import check_contents, check_hashes
 from .verify_find import FoundResult, find_results, is_ours, read_record_text
 from .verify_record import DIGEST, check_digest, check_numbers
-from .verify_replay import REPLAY, Asking, Replays
+from .verify_replay import REPLAY, WITNESSES, Asking, Replays
 from .verify_result import Broken, NotChecked, Note, Values, VerifiedResult, VerifyStatus
 from .verify_schema import RECORD_SCHEMA, check_schema
 from .verify_source import PLANES, SourceFolders, check_planes
@@ -81,7 +81,7 @@ def _verify_one(found: FoundResult, sources: _Given) -> VerifiedResult:
     if record.get("Schema") != SCHEMA:
         why = f"{path.name} has the schema {record.get('Schema')!r:.80}; this version ({__version__}) knows {SCHEMA!r}"
         return _odd(name, "NEWER", "record", why)
-    notes: list[Note] = [*check_digest(text.data, record)]
+    notes: list[Note] = [*check_digest(path.name, text.data, record)]
     wrong = check_schema(record)
     if wrong:
         return _result(name, _OF_RECORD[:2], [*notes, *wrong], "")
@@ -119,7 +119,8 @@ def _verify_file(found: FoundResult, record: Values, notes: list[Note], given: _
         notes += given.replays.check(file, record, inputs, around)
     else:
         notes.append(NotChecked(REPLAY, "not all of its inputs were found"))
-    return _result(name, [*checked, PLANES, REPLAY], notes, record["Verdict"])
+    checked += [PLANES, REPLAY, *([WITNESSES] if given.replays.asks_witnesses else [])]
+    return _result(name, checked, notes, record["Verdict"])
 
 
 def _labels(record: Values) -> list[str]:

@@ -27,10 +27,11 @@ _PRINTED_MM = 1.1e-6  # offsets are printed with six decimals
 _HEADER_MM = 1e-3  # a grid taken over from another file (`like`) is in float32
 
 
-def check_digest(data: bytes, record: Values) -> Iterator[Note]:
+def check_digest(name: str, data: bytes, record: Values) -> Iterator[Note]:
     """Check the record's own digest.
 
     Args:
+        name: of the record's file.
         data: the bytes of the record's file.
         record: what they hold.
 
@@ -38,9 +39,9 @@ def check_digest(data: bytes, record: Values) -> Iterator[Note]:
     """
     sealed = read_seal(data)
     if sealed is not None:
-        yield from same(DIGEST, KEY, *sealed)
+        yield from same(DIGEST, f"{name} {KEY}", *sealed)
     elif KEY in record:
-        yield Broken(DIGEST, KEY, "the last key, in the form it is written", "elsewhere or otherwise")
+        yield Broken(DIGEST, f"{name} {KEY}", "the last key, in the form it is written", "elsewhere or otherwise")
     else:
         yield NotChecked(DIGEST, "records of its version have none")
 

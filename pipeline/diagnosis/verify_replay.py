@@ -18,11 +18,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from ..conversion.convert import convert, convert_all
+from ..conversion.option_effects import RULES
 from ..conversion.record import Outcome, as_text
 from ..conversion.request import ExportDescription, Request
-from ..core.findings import PipelineError
+from ..core.findings import Code, PipelineError
 from ..core.policy import Policy
 from ..decode.embedded.labelled import Named
+from ..dicom.files import archive_of
 from ..dicom.scan import Scan
 from ..nifti.file import read_planes
 from ..nifti.streams import open_unpacked
@@ -30,7 +32,7 @@ from .verify_result import Broken, NotChecked, Note, Values, near, show
 from .verify_source import FoundInputs
 
 Asking = Literal["affine", "voxels"]
-REPLAY = "conversion made again"
+REPLAY, WITNESSES = "conversion made again", "witnesses"
 _HEADER_BYTES = 352
 # Of the record: what a conversion made again has to have too. Names of files may have been changed since.
 _COMPARED = (
@@ -56,6 +58,11 @@ class Replays:
     def __exit__(self, *_: object) -> None:
         if self._folder is not None:
             self._folder.cleanup()
+
+    @property
+    def asks_witnesses(self) -> bool:
+        """Whether the witnesses are asked about what is made again."""
+        return self._crosscheck is not None
 
     def check(self, file: Path, record: Values, found: FoundInputs, around: Scan | None) -> Iterator[Note]:
         """Make the conversion of a result again and compare it.
@@ -91,7 +98,7 @@ class Replays:
                 REPLAY, own or f"{len(alike)} of the {len(made)} results that come of its inputs are like it"
             )
             if self._crosscheck:
-                yield NotChecked("witnesses", "they are asked where a conversion can be made again")
+                yield NotChecked(WITNESSES, "they are asked where a conversion can be made again")
 
     def _convert(
         self, record: Values, found: FoundInputs, around: Scan | None, policy: Policy, request: Request
@@ -105,10 +112,7 @@ class Replays:
             self._folder.cleanup()
         self._key, self._folder = key, TemporaryDirectory()
         policy = _without_witnesses(policy) if self._crosscheck is None else self._with_witnesses(policy)
-        try:
-            self._made = _run(inputs, Path(self._folder.name) / "again", request, policy, single=single)
-        except PipelineError as error:
-            self._made = error
+        self._made = _run(inputs, Path(self._folder.name) / "again", request, policy, single=single)
         return self._made
 
     def _with_witnesses(self, policy: Policy) -> Policy:
@@ -120,7 +124,7 @@ class Replays:
             return
         now = {answer.witness: answer for answer in outcome.agreements}
         if not now:
-            yield NotChecked("witnesses", "no witness can be shown what was made")
+            yield NotChecked(WITNESSES, "no witness can be shown what was made")
         for was in record["CrossCheck"]:
             answer = now.pop(was["Witness"], None)
             if answer is None or answer.status in ("ABSENT", "FAILED"):
@@ -153,13 +157,13 @@ def request_of(record: Values, found: FoundInputs) -> Request:
     )
     return Request(
         part=values.get("Part"),
-        source=paths.get("source", ()),
+        source=_as_given(paths.get("source", ())),
         like=next(iter(paths.get("like", ())), None),
         wanted=values.get("Rois"),
         export=ExportDescription(
             inside, values.get("Outside"), values.get("Kind"), values.get("Undecided", "surrounded")
         ),
-        clean=paths.get("clean", ()),
+        clean=_as_given(paths.get("clean", ())),
         merge=values.get("Merge", False),
         order=values.get("Order", ()),
     )
@@ -181,7 +185,10 @@ def _without_witnesses(policy: Policy) -> Policy:
 
 
 def _inputs_in_order(record: Values, found: FoundInputs, around: Scan | None) -> list[Path]:
-    """The inputs of the mask or image itself: a bundle by its folder, a merge in the order of its labels."""
+    """The inputs of the mask or image itself: a bundle by its folder, a merge in the order of its labels.
+
+    A member of an archive is given by the archive: what else comes of it is no counterpart.
+    """
     own = found.paths.get("", [])
     bundles = {path.parent for path in own if path.name == "bundle.json"}
     rest = [path for path in own if path.parent not in bundles]
@@ -189,18 +196,45 @@ def _inputs_in_order(record: Values, found: FoundInputs, around: Scan | None) ->
     if order and around is not None:
         uids = {header.path: series.uid for series in around.series for header in series.headers}
         rest.sort(key=lambda path: order.index(uids[path]) if uids.get(path) in order else len(order))
-    return [*sorted(bundles), *rest]
+    return [*sorted(bundles), *_as_given(rest)]
+
+
+def _as_given(paths: Sequence[Path]) -> list[Path]:
+    """Files, and archives instead of their members, each once."""
+    return list(dict.fromkeys(archive_of(path) or path for path in paths))
 
 
 def _run(
     inputs: Sequence[Path], folder: Path, request: Request, policy: Policy, *, single: bool
 ) -> tuple[Outcome, ...] | PipelineError:
-    """Convert the inputs: to one file where only that can give it, else to a folder of them."""
-    if single:
-        folder.mkdir()
-        return (convert(inputs, folder / "again.nii", request=request, policy=policy),)
-    done, refused = convert_all(inputs, folder, request=request, policy=policy)
-    return tuple(done) if done or not refused else refused[0]
+    """Convert the inputs: to one file where only that can give it, else to a folder of them.
+
+    Of a run over many inputs, an option may have acted on others only: it is left out where it has no effect here.
+    """
+    folder.mkdir()
+    for _ in RULES:
+        try:
+            if single:
+                return (convert(inputs, folder / "again.nii", request=request, policy=policy),)
+            done, refused = convert_all(inputs, folder, request=request, policy=policy)
+            return tuple(done) if done or not refused else refused[0]
+        except PipelineError as error:
+            if error.finding.code is not Code.IDLE_OPTION:
+                return error
+            request, policy = _without_option(error.finding.where, request, policy)
+    return ()
+
+
+def _without_option(named: Sequence[str], request: Request, policy: Policy) -> tuple[Request, Policy]:
+    """Put the options named at their defaults."""
+    for rule in RULES:
+        what, _, field = rule.field.partition(".")
+        if rule.option in named and what == "policy":
+            policy = replace(policy, **{field: getattr(Policy(), field)})
+        elif rule.option in named:
+            field = field.partition(".")[0]
+            request = replace(request, **{field: getattr(Request(), field)})
+    return request, policy
 
 
 def _is_counterpart(outcome: Outcome, record: Values) -> bool:
@@ -220,7 +254,7 @@ def _compare(file: Path, record: Values, outcome: Outcome, *, with_names: bool) 
     """Compare the file and its record with those that were made again."""
     difference = _first_difference(file, outcome.output)
     if difference:
-        yield Broken(REPLAY, f"{file.name}: {difference}", "as in the file", "other bytes")
+        yield Broken(REPLAY, f"{file.name}: {difference}", "as in the file", "otherwise")
     again = json.loads(as_text(outcome.record))
     for key in _COMPARED:
         yield from _compare_values(key, record.get(key), again.get(key), with_names=with_names)

@@ -69,17 +69,17 @@ class SourceFolders:
         if not self._all_hashed and any(entry["SHA256"] not in self._paths for entry in entries):
             self._hash(path for paths in self._by_name.values() for path in paths)
             self._all_hashed = True
+        held = Counter(path.parent for digest in {e["SHA256"] for e in entries} for path in self._paths.get(digest, ()))
         paths: dict[str, list[Path]] = defaultdict(list)
         missing: list[dict[str, str]] = []
         for entry in entries:
-            there = self._paths.get(entry["SHA256"], [])
-            chosen = next(
-                (path for path in there if escape_bytes(path.name) == entry["File"]), there[0] if there else None
-            )
-            if chosen is None:
-                missing.append(entry)
+            there = self._paths.get(entry["SHA256"], ())
+            # Of several copies the one by its name, in the folder that holds most of the others: that of a bundle, or series.
+            ranked = [((escape_bytes(path.name) == entry["File"], held[path.parent]), path) for path in there]
+            if ranked:
+                paths[entry.get("Role", "")].append(max(ranked, key=lambda one: one[0])[1])
             else:
-                paths[entry.get("Role", "")].append(chosen)
+                missing.append(entry)
         return self._with_missing(paths, missing, {entry["SHA256"] for entry in entries})
 
     def _with_missing(
@@ -186,7 +186,7 @@ def _check_planes(found: FoundInputs, around: Scan, record: Values) -> Iterator[
         where = f"{entry['File']} (plane {n})"
         yield from near(PLANES, where, entry["PositionLPS"], chosen.position)
         read.append((n, chosen))
-    yield from (NotChecked(f"{count} planes in the files", why) for why, count in unread.items())
+    yield from (NotChecked(f"{count} of the planes in the files", why) for why, count in unread.items())
     if read:
         yield from _check_residual(read, record)
 
