@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import struct
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,12 +33,17 @@ from pipeline.diagnosis import verify_find, verify_schema
 from pipeline.diagnosis.verify import verify
 from pipeline.diagnosis.verify_result import VerifiedResult
 from tests.helpers import record_schema, verify_changes
+from tests.helpers.made_cohort import make_cohort
 from tests.helpers.record_corpus import KINDS, RECORDS
 from tests.test_commands import said
 
+ROOT = Path(__file__).parents[1]
 VERSIONS = sorted(path.name for path in RECORDS.iterdir() if path.name != "dicom")
 NEWEST = "0.1.0-digest"
 FILE_ONLY = "inputs, and the conversion made again"
+
+
+_STEP = re.compile(r"<!-- run: (\w+) -->\n```sh\n(.*?)```\n", re.S)
 
 
 @pytest.fixture
@@ -46,8 +54,8 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[verify_changes.Result]]:
-    yield verify_changes.make_results(tmp_path_factory.mktemp("made"))
+def results(tmp_path_factory: pytest.TempPathFactory) -> list[verify_changes.Result]:
+    return verify_changes.make_results(tmp_path_factory.mktemp("made"))
 
 
 def one(file: Path, *dicom: Path, **more: Any) -> VerifiedResult:
@@ -144,7 +152,7 @@ def test_a_byte_is_missed_where_nothing_holds_it(results: list[verify_changes.Re
 
 @pytest.mark.parametrize("part", ["file", "record"])
 def test_a_byte_is_named_beside_the_dicom_too(results: list[verify_changes.Result], part: str) -> None:
-    for change in list(c for c in verify_changes.changes(results, 60, seed=2) if c.part == part)[:8]:
+    for change in [c for c in verify_changes.changes(results, 60, seed=2) if c.part == part][:8]:
         assert verify_changes.is_named(change, dicom=True)
 
 
@@ -153,7 +161,7 @@ def test_every_byte_of_a_small_record_counts(tmp_path: Path) -> None:
     for name in ("mask.json", "mask.nii.gz"):
         shutil.copy(RECORDS / NEWEST / name, tmp_path)
     data = (tmp_path / "mask.json").read_bytes()
-    for at in range(0, len(data), 7):
+    for at in range(0, len(data), 23):
         for value in (1, 32):
             changed = bytearray(data)
             changed[at] ^= value
@@ -439,7 +447,9 @@ def _keywords(rule: Any) -> set[str]:
 
 
 def test_every_keyword_of_the_schema_is_known() -> None:
-    parts = {k: v for k, v in record_schema.schema()["$defs"].items() if k not in ("one", "refusal", "skipped", "unwritten")}
+    parts = {
+        k: v for k, v in record_schema.schema()["$defs"].items() if k not in ("one", "refusal", "skipped", "unwritten")
+    }
     used = set().union(*map(_keywords, parts.values()))
     assert used - verify_schema.KNOWN == set()
 
@@ -475,6 +485,20 @@ def test_a_record_ends_with_its_own_digest(tmp_path: Path) -> None:
     assert sha256(data.replace(record["RecordSHA256"].encode(), b"0" * 64)).hexdigest() == record["RecordSHA256"]
 
 
+# --- of a cohort --------------------------------------------------------------------------------------------------
+
+
+def test_the_tree_of_a_cohort(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Records are written again without what names a patient, and hold; images and single masks can be made again."""
+    make_cohort(tmp_path / "in", count=4)
+    said(capsys, "cohort", tmp_path / "in", "-o", tmp_path / "bids")
+    found = list(verify([tmp_path / "bids"], [tmp_path / "in"]))
+    assert len(found) > 4
+    assert {(r.status, r.broken) for r in found} == {("HOLDS", ())}
+    assert all("digest of the record" in r.checked for r in found)
+    assert sum("conversion made again" in r.checked for r in found) > len(found) / 2
+
+
 # --- the command --------------------------------------------------------------------------------------------------
 
 
@@ -506,3 +530,22 @@ def test_the_command_refuses_what_can_have_no_effect(
     assert (code != 0, "NOT_AN_OUTCOME" in err) == (True, True)
     with pytest.raises(SystemExit):
         main(["verify"])
+
+
+def test_the_page_runs(tmp_path: Path) -> None:
+    """The commands of docs/verify.md, as they stand there."""
+    steps = _STEP.findall((ROOT / "docs" / "verify.md").read_text("utf-8"))
+    assert [name for name, _ in steps] == ["convert", "dicom", "witnesses"]
+    shutil.copytree(RECORDS / "dicom" / "mask", tmp_path / "EXPORT")
+    program = tmp_path / "bin" / "verimask"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W ignore -m pipeline "$@"\n', "utf-8")
+    program.chmod(0o755)
+    python_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": python_path}
+    for name, words in steps:
+        done = subprocess.run(
+            ["sh", "-ec", words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, "BROKEN" in done.stdout) == (0, False), f"{name}: {done.stdout}{done.stderr}"

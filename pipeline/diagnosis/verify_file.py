@@ -19,13 +19,14 @@ from ..core.findings import PipelineError
 from ..dicom.source_file import sha256
 from ..geometry.affine import LPS_TO_RAS, corner_distance, right_handed
 from ..geometry.grid import Grid
+from ..geometry.index_map import find_index_map
 from ..nifti.file import GeometryBits, pack_header, read_geometry, read_planes
 from ..nifti.header import FIELDS, FIRST_VOXEL, SIZE, NiftiHeader, parse_header
 from ..nifti.streams import open_unpacked
 from ..volume.colour import RGB24
 from ..volume.label_table import Counter
 from ..volume.mask import Mask, Segment, Voxels
-from .verify_record import affine_of, takes_over_grid
+from .verify_record import affine_of, grid_of, takes_over_grid
 from .verify_result import Broken, NotChecked, Note, Values, computed, near, same, show
 
 _HEADER = "header"
@@ -147,11 +148,13 @@ def _check_stated(header: NiftiHeader, record: Values, deviation: float, *, skip
 
 
 def _check_labels(file: Path, header: NiftiHeader, record: Values) -> Iterator[Note]:
-    """Count the labels of the file anew, in the order of its own indices."""
+    """Count the labels of the file anew, in the order of its own indices; places are those of the grid as acquired."""
     rows = record["Labels"]
     numbers = [row["Value"] for row in rows]
     yield from same("labels", "Labels.Value", sorted(set(numbers)), sorted(numbers))
-    affine = LPS_TO_RAS @ affine_of(record)
+    acquired, affine = grid_of(record), affine_of(record)
+    fit = find_index_map(acquired.ras, acquired.shape, affine, header.space)
+    affine = LPS_TO_RAS @ affine if fit is None else acquired.lps @ fit.inverse
     is_turned = bool(np.linalg.det(affine[:3, :3]) < 0)
     grid = Grid(header.space, right_handed(affine, header.space[0]))
     voxels = Voxels(header.space, header.dtype, _no_plane)

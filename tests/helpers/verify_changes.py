@@ -130,7 +130,9 @@ def main() -> int:
         for kind in sorted({kind for kind, _ in done}):
             cells = "".join(f"{done[kind, part]:>8}" for part in ("file", "record", "source"))
             print(f"{kind:<18}{cells}{sum(n for (k, _), n in lost.items() if k == kind):>8}")
-        cells = "".join(f"{sum(n for (_, p), n in done.items() if p == part):>8}" for part in ("file", "record", "source"))
+        cells = "".join(
+            f"{sum(n for (_, p), n in done.items() if p == part):>8}" for part in ("file", "record", "source")
+        )
         print(f"{'all':<18}{cells}{len(missed):>8}")
         for change in missed:
             print("missed:", change.part, change.path.name, "byte", change.at, "by", change.value)
