@@ -116,6 +116,7 @@ def _resample(product: Product, mask: Mask, header: NiftiHeader, name: str) -> P
         findings=(*product.findings, *nearest.findings),
         witnessed=None,
         mask_job=None,
+        made_of=(),
     )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from ..core.findings import Code, Finding, PipelineError, Severity
 from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
+from ..crosscheck.mask_panel import WrittenMask
 from ..crosscheck.panel import Panel
 from ..geometry.grid import Grid
 from ..geometry.index_map import find_index_map
@@ -52,13 +53,22 @@ def ask_witnesses(product: Product, layout: Layout, panel: Panel, path: Path, po
 
 
 def _ask_mask_readers(product: Product, layout: Layout, panel: Panel, path: Path) -> tuple[Agreement, ...]:
-    """Hold the labels that were written against what readers of the mask itself give."""
-    if product.mask_job is None:
-        return ()
-    voxels, grid = product.volume.voxels, product.grid
-    # What was written in our order was read back bit for bit (proof 2), so that its planes need not be read once more.
-    planes = voxels.planes if layout.voxels is voxels else partial(_planes_on, grid, path, layout)
-    return panel.masks.verdicts(grid, product.proof.residual_mm + 2 * product.proof.kept_skew_mm, planes)
+    """Hold the labels that were written against what readers of the mask itself give; mask by mask, where there are several."""
+    masks = product.masks
+    shown = [mask for mask in masks if mask.mask_job is not None]
+    found = panel.masks.verdicts([_written_mask(mask, layout, path) for mask in shown])
+    if len(masks) == 1:
+        return tuple(agreements[0] for agreements in found)
+    counted = [(len(agreements), _worst(agreements)) for agreements in found]
+    return tuple(replace(worst, words=f"{worst.words}; {n} of {len(masks)} masks were held") for n, worst in counted)
+
+
+def _written_mask(mask: Product, layout: Layout, path: Path) -> WrittenMask:
+    voxels, grid = mask.volume.voxels, mask.grid
+    # What was written in our order was read back bit for bit (proof 2), and what is only a part of it is not in the file.
+    in_memory = layout.voxels is voxels or mask is not layout.product
+    planes = voxels.planes if in_memory else partial(_planes_on, grid, path, layout)
+    return WrittenMask(grid, mask.proof.residual_mm + 2 * mask.proof.kept_skew_mm, planes)
 
 
 def _ask_about_planes(

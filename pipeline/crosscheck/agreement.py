@@ -253,7 +253,15 @@ def _expect_values(physical: Physical, planes: Callable[[], Iterable[Array]]) ->
 
 
 def take_our_step(lps: Matrix, shape: Sequence[int], grid: Grid) -> Matrix:
-    """Return their affine with our step along an axis of one voxel, where it points the same way or back."""
+    """Return their affine with our step along an axis of one voxel, where it points the same way or back.
+
+    Args:
+        lps: 4 x 4, their index to LPS mm.
+        shape: of their block, three numbers.
+        grid: ours.
+
+    Returns: 4 x 4, of the same block.
+    """
     lps = lps.copy()
     theirs = [axis for axis in range(3) if shape[axis] == 1]
     for axis, ours in product(theirs, (a for a in range(3) if grid.shape[a] == 1)):
