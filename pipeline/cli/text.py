@@ -277,4 +277,5 @@ def _wrap(text: str, hang: str, width: int) -> list[str]:
 
 
 def paint(word: str, colour: bool) -> str:
+    """Write a word of the verdict. colour: whether it is painted, by the codes of a terminal."""
     return f"\033[1;{_COLOUR.get(word, '0')}m{word}\033[0m" if colour else word

@@ -21,7 +21,7 @@ from .verify_file import check_contents, check_hashes
 from .verify_find import FoundResult, find_results, is_ours, read_record_text
 from .verify_record import DIGEST, check_digest, check_numbers
 from .verify_replay import REPLAY, WITNESSES, Asking, Replays
-from .verify_result import Broken, NotChecked, Note, Values, VerifiedResult, VerifyStatus
+from .verify_result import Broken, NotChecked, Note, RecordValues, VerifiedResult, VerifyStatus
 from .verify_schema import RECORD_SCHEMA, check_schema
 from .verify_source import PLANES, SourceFolders, check_planes
 
@@ -98,7 +98,7 @@ def _verify_one(found: FoundResult, sources: _Given) -> VerifiedResult:
     return _verify_file(found, record, notes, sources)
 
 
-def _verify_file(found: FoundResult, record: Values, notes: list[Note], given: _Given) -> VerifiedResult:
+def _verify_file(found: FoundResult, record: RecordValues, notes: list[Note], given: _Given) -> VerifiedResult:
     """Verify the file of a record, and its inputs where DICOM is given."""
     file, name = found.file, found.name
     notes += check_hashes(file, record)
@@ -123,7 +123,7 @@ def _verify_file(found: FoundResult, record: Values, notes: list[Note], given: _
     return _result(name, checked, notes, record["Verdict"])
 
 
-def _labels(record: Values) -> list[str]:
+def _labels(record: RecordValues) -> list[str]:
     count = len(record.get("Labels", []))
     return [f"{count} label{'' if count == 1 else 's'}"] if "Labels" in record else []
 

@@ -27,7 +27,7 @@ from ..volume.colour import RGB24
 from ..volume.label_table import Counter
 from ..volume.mask import Mask, Segment, Voxels
 from .verify_record import affine_of, grid_of, takes_over_grid
-from .verify_result import Broken, NotChecked, Note, Values, computed, near, same, show
+from .verify_result import Broken, NotChecked, Note, RecordValues, computed, near, same, show
 
 _HEADER = "header"
 _NAMES = (
@@ -43,7 +43,7 @@ _TURN_LIMIT = 2.0**-22  # two of the last bits of a float32 near 1
 _TAKEN_OVER = tuple(f"pixdim[{n}]" for n in range(4)) + tuple(_NAMES[_NAMES.index("qform_code") : -2])
 
 
-def check_hashes(file: Path, record: Values) -> Iterator[Note]:
+def check_hashes(file: Path, record: RecordValues) -> Iterator[Note]:
     """Check the bytes of the file, and of the file of label names beside it.
 
     Args:
@@ -69,7 +69,7 @@ def _check_hash(what: str, path: Path, was: str) -> Iterator[Broken]:
     yield from same(what, path.name, was, found)
 
 
-def check_contents(file: Path, record: Values, like: Path | None) -> Iterator[Note]:
+def check_contents(file: Path, record: RecordValues, like: Path | None) -> Iterator[Note]:
     """Check the header and the labels.
 
     Args:
@@ -100,7 +100,7 @@ def check_contents(file: Path, record: Values, like: Path | None) -> Iterator[No
         yield Broken("labels", file.name, "planes that can be read", error.finding.message)
 
 
-def _check_header(raw: bytes, header: NiftiHeader, record: Values, bits: GeometryBits | None) -> Iterator[Note]:
+def _check_header(raw: bytes, header: NiftiHeader, record: RecordValues, bits: GeometryBits | None) -> Iterator[Note]:
     """Compare every field with the header that the record makes."""
     is_mask, affine, shape = "Labels" in record, affine_of(record), tuple(record["Shape"])
     dtype = RGB24 if record["DataType"] == "RGB24" else np.dtype(record["DataType"])
@@ -136,7 +136,7 @@ def _is_same_bit(name: str, was: Any, found: Any) -> bool:
     return bool(was == found) or (was != was and found != found)
 
 
-def _check_stated(header: NiftiHeader, record: Values, deviation: float, *, skip_qform: bool) -> Iterator[Broken]:
+def _check_stated(header: NiftiHeader, record: RecordValues, deviation: float, *, skip_qform: bool) -> Iterator[Broken]:
     """What the record says of the header: codes, and how far it lies from the affine."""
     geometry, shape = record["Geometry"], record["Shape"]
     yield from same(_HEADER, "Geometry.SformCode", geometry["SformCode"], header.sform_code)
@@ -147,7 +147,7 @@ def _check_stated(header: NiftiHeader, record: Values, deviation: float, *, skip
         yield from near(_HEADER, "Geometry.QformDeviationMm", geometry["QformDeviationMm"], deviation, 1e-4)
 
 
-def _check_labels(file: Path, header: NiftiHeader, record: Values) -> Iterator[Note]:
+def _check_labels(file: Path, header: NiftiHeader, record: RecordValues) -> Iterator[Note]:
     """Count the labels of the file anew, in the order of its own indices; places are those of the grid as acquired."""
     rows = record["Labels"]
     numbers = [row["Value"] for row in rows]
@@ -170,7 +170,7 @@ def _check_labels(file: Path, header: NiftiHeader, record: Values) -> Iterator[N
         yield Broken("labels", "voxels of a value without a label", "none", show(more))
 
 
-def _check_row(row: Values, now: Values) -> Iterator[Broken]:
+def _check_row(row: RecordValues, now: RecordValues) -> Iterator[Broken]:
     where = f"“{row['Name']}” ({row['Value']})"
     yield from same("label", f"{where} Voxels", row["Voxels"], now["Voxels"])
     yield from near("label", f"{where} VolumeMl", row["VolumeMl"], now["VolumeMl"])

@@ -105,18 +105,18 @@ def _result_of(path: Path) -> FoundResult:
 def _file_of(record: Path) -> Path:
     """The NIfTI file of a record, there or not: the one beside it that it names, else any beside it of its name."""
     stem = record.name.removesuffix(".json")
-    beside = [path for suffix in _SUFFIXES if (path := record.with_name(stem + suffix)).exists()]
-    if len(beside) == 1:
-        return beside[0]
+    niftis = [path for suffix in _SUFFIXES if (path := record.with_name(stem + suffix)).exists()]
+    if len(niftis) == 1:
+        return niftis[0]
     named = ""
     try:
         values = read_record_text(record).values
         named = str(values.get("Output", "")) if values else ""
     except OSError:
         pass
-    there = [path for path in beside if escape_bytes(path.name) == named]
+    there = [path for path in niftis if escape_bytes(path.name) == named]
     missing = named if named and named == Path(named).name and "\0" not in named else f"{stem}{_SUFFIXES[0]}"
-    return there[0] if there else beside[0] if beside else record.with_name(missing)
+    return there[0] if there else niftis[0] if niftis else record.with_name(missing)
 
 
 def _find_below(folder: Path) -> Iterator[FoundResult]:

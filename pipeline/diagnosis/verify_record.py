@@ -20,14 +20,14 @@ from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..geometry.grid import Grid, Plane
 from ..geometry.index_map import find_index_map
 from ..geometry.stack import residuals_mm
-from .verify_result import Broken, NotChecked, Note, Values, computed, near, same
+from .verify_result import Broken, NotChecked, Note, RecordValues, computed, near, same
 
 DIGEST = "digest of the record"
 _PRINTED_MM = 1.1e-6  # offsets are printed with six decimals
 _HEADER_MM = 1e-3  # a grid taken over from another file (`like`) is in float32
 
 
-def check_digest(name: str, data: bytes, record: Values) -> Iterator[Note]:
+def check_digest(name: str, data: bytes, record: RecordValues) -> Iterator[Note]:
     """Check the record's own digest.
 
     Args:
@@ -46,7 +46,7 @@ def check_digest(name: str, data: bytes, record: Values) -> Iterator[Note]:
         yield NotChecked(DIGEST, "records of its version have none")
 
 
-def check_numbers(record: Values) -> Iterator[Note]:
+def check_numbers(record: RecordValues) -> Iterator[Note]:
     """Check that the numbers of a record follow from each other.
 
     Args:
@@ -61,24 +61,24 @@ def check_numbers(record: Values) -> Iterator[Note]:
     yield from _check_verdict(record)
 
 
-def grid_of(record: Values) -> Grid:
+def grid_of(record: RecordValues) -> Grid:
     """The grid as acquired. Raises GeometryError for numbers that are none."""
     geometry = record["Geometry"]
     i, j, k = geometry["GridShape"]
     return Grid((i, j, k), np.array(geometry["GridAffineLPS"], np.float64))
 
 
-def affine_of(record: Values) -> Matrix:
+def affine_of(record: RecordValues) -> Matrix:
     """(4, 4) from the index in the file to RAS mm."""
     return np.array(record["Geometry"]["Affine"], np.float64)
 
 
-def takes_over_grid(record: Values) -> bool:
+def takes_over_grid(record: RecordValues) -> bool:
     """Whether the file has the grid and header of another one (`--like`)."""
     return any(entry.get("Role") == "like" for entry in record["Provenance"]["Inputs"])
 
 
-def first_plane(record: Values) -> Plane | None:
+def first_plane(record: RecordValues) -> Plane | None:
     """The first plane by its own header, where the record has it. Raises GeometryError for numbers that are none."""
     values = record["Geometry"].get("FirstPlane")
     if values is None:
@@ -87,12 +87,12 @@ def first_plane(record: Values) -> Plane | None:
     return Plane(x, y, z, values["RowSpacing"], values["ColumnSpacing"], values["Rows"], values["Columns"])
 
 
-def volumes_of(record: Values) -> int:
+def volumes_of(record: RecordValues) -> int:
     """How many 3-D volumes follow each other in the file."""
     return int(record["Shape"][3]) if len(record["Shape"]) > 3 else 1
 
 
-def _check_geometry(record: Values) -> Iterator[Broken]:
+def _check_geometry(record: RecordValues) -> Iterator[Broken]:
     what, geometry, affine, grid = "geometry", record["Geometry"], affine_of(record), grid_of(record)
     shear, turn = grid.shear_degrees, float(np.linalg.det(affine[:3, :3]))
     yield from near(what, "Geometry.AffineLPS", geometry["AffineLPS"], LPS_TO_RAS @ affine)
@@ -105,7 +105,7 @@ def _check_geometry(record: Values) -> Iterator[Broken]:
     yield from same(what, "Geometry.Handedness", geometry["Handedness"], "right" if turn > 0 else "left")
 
 
-def _check_shape(record: Values) -> Iterator[Broken]:
+def _check_shape(record: RecordValues) -> Iterator[Broken]:
     """The file's grid is that of the planes in one of the 48 orders, or that of the file whose grid it took over."""
     grid, shape, what = grid_of(record), record["Shape"], "affine against the grid of the planes"
     if len(shape) > 4 or (len(shape) == 4) != ("Volumes" in record):
@@ -123,7 +123,7 @@ def _check_shape(record: Values) -> Iterator[Broken]:
         yield Broken(what, "Geometry.Affine", f"at most {limit:g} mm apart", f"{fit.moved_mm:.6g} mm apart")
 
 
-def _check_slices(record: Values) -> Iterator[Note]:
+def _check_slices(record: RecordValues) -> Iterator[Note]:
     """Every plane of the grid once, and the places of `Planes` as they follow from the positions of `Slices`."""
     slices, count = record["Slices"], record["Geometry"]["GridShape"][2]
     yield from same("planes", "Slices", len(slices), count * volumes_of(record))
@@ -144,7 +144,7 @@ def _check_slices(record: Values) -> Iterator[Note]:
         yield from near("planes", f"Planes.{key}", planes[key], along[:, column], _PRINTED_MM)
 
 
-def _check_positions(record: Values) -> Iterator[Note]:
+def _check_positions(record: RecordValues) -> Iterator[Note]:
     """No plane lies farther from the affine than the proof says."""
     grid, geometry, count = grid_of(record), record["Geometry"], record["Geometry"]["GridShape"][2]
     stated = geometry["CornerResidualMm"]
@@ -173,7 +173,7 @@ def _check_first(first: Plane, grid: Grid, stated: float) -> Iterator[Broken]:
         )
 
 
-def _check_verdict(record: Values) -> Iterator[Broken]:
+def _check_verdict(record: RecordValues) -> Iterator[Broken]:
     """The verdict is what the witnesses' answers and the findings allow."""
     verdict, statuses = record["Verdict"], [answer["Status"] for answer in record["CrossCheck"]]
     doubts = {code.name for code in DOUBTS}
@@ -189,6 +189,6 @@ def _check_verdict(record: Values) -> Iterator[Broken]:
         yield Broken("verdict", "Findings", verdict, "a finding that leaves a doubt")
 
 
-def inputs_of(record: Values, role: str = "") -> list[dict[str, Any]]:
+def inputs_of(record: RecordValues, role: str = "") -> list[dict[str, Any]]:
     """The inputs of one role, "" for those of the mask or image itself."""
     return [entry for entry in record["Provenance"]["Inputs"] if entry.get("Role", "") == role]

@@ -28,7 +28,7 @@ from ..dicom.files import archive_of
 from ..dicom.scan import Scan
 from ..nifti.file import read_planes
 from ..nifti.streams import open_unpacked
-from .verify_result import Broken, NotChecked, Note, Values, near, show
+from .verify_result import Broken, NotChecked, Note, RecordValues, near, show
 from .verify_source import FoundInputs
 
 Asking = Literal["affine", "voxels"]
@@ -64,7 +64,7 @@ class Replays:
         """Whether the witnesses are asked about what is made again."""
         return self._crosscheck is not None
 
-    def check(self, file: Path, record: Values, found: FoundInputs, around: Scan | None) -> Iterator[Note]:
+    def check(self, file: Path, record: RecordValues, found: FoundInputs, around: Scan | None) -> Iterator[Note]:
         """Make the conversion of a result again and compare it.
 
         Args:
@@ -101,7 +101,7 @@ class Replays:
                 yield NotChecked(WITNESSES, "they are asked where a conversion can be made again")
 
     def _convert(
-        self, record: Values, found: FoundInputs, around: Scan | None, policy: Policy, request: Request
+        self, record: RecordValues, found: FoundInputs, around: Scan | None, policy: Policy, request: Request
     ) -> tuple[Outcome, ...] | PipelineError:
         inputs = _inputs_in_order(record, found, around)
         single = record["Output"].endswith(".nii")
@@ -118,7 +118,7 @@ class Replays:
     def _with_witnesses(self, policy: Policy) -> Policy:
         return replace(policy, crosscheck=self._crosscheck or "off", keep_disputed=True, write="refuse")
 
-    def _compare_answers(self, record: Values, outcome: Outcome) -> Iterator[Note]:
+    def _compare_answers(self, record: RecordValues, outcome: Outcome) -> Iterator[Note]:
         """Hold what the witnesses answer now against what is recorded of them."""
         if self._crosscheck is None:
             return
@@ -142,14 +142,14 @@ class Replays:
                 yield Broken(f"witness {name}", "CrossCheck", "not asked", f"DIFFERS: {show(answer.words)}")
 
 
-def policy_of(record: Values) -> Policy:
+def policy_of(record: RecordValues) -> Policy:
     """The policy of a record; what did not exist when it was written is at its default. Raises PipelineError."""
     values = record["Policy"]
     names = {_camel(field.name): field.name for field in fields(Policy)}
     return Policy(**{names[key]: value for key, value in values.items() if key in names})
 
 
-def request_of(record: Values, found: FoundInputs) -> Request:
+def request_of(record: RecordValues, found: FoundInputs) -> Request:
     """The request of a record, with the inputs of its roles. Raises PipelineError."""
     values, paths = record["Request"], found.paths
     inside = tuple(
@@ -184,7 +184,7 @@ def _without_witnesses(policy: Policy) -> Policy:
     )
 
 
-def _inputs_in_order(record: Values, found: FoundInputs, around: Scan | None) -> list[Path]:
+def _inputs_in_order(record: RecordValues, found: FoundInputs, around: Scan | None) -> list[Path]:
     """The inputs of the mask or image itself: a bundle by its folder, a merge in the order of its labels.
 
     A member of an archive is given by the archive: what else comes of it is no counterpart.
@@ -237,7 +237,7 @@ def _without_option(named: Sequence[str], request: Request, policy: Policy) -> t
     return request, policy
 
 
-def _is_counterpart(outcome: Outcome, record: Values) -> bool:
+def _is_counterpart(outcome: Outcome, record: RecordValues) -> bool:
     """Whether a result made again is meant to be this one: the same kind, shape and labels."""
     labels = [[label["Value"], label["Name"]] for label in record.get("Labels", [])]
     named = [[row.value, row.name] for row in outcome.labels or ()]
@@ -250,7 +250,7 @@ def _is_counterpart(outcome: Outcome, record: Values) -> bool:
     )
 
 
-def _compare(file: Path, record: Values, outcome: Outcome, *, with_names: bool) -> Iterator[Broken]:
+def _compare(file: Path, record: RecordValues, outcome: Outcome, *, with_names: bool) -> Iterator[Broken]:
     """Compare the file and its record with those that were made again."""
     difference = _first_difference(file, outcome.output)
     if difference:

@@ -35,7 +35,7 @@ class NotChecked(NamedTuple):
 
 
 Note = Broken | NotChecked
-Values = dict[str, Any]
+RecordValues = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class VerifiedResult:
     not_checked: tuple[NotChecked, ...] = ()
     verdict: str = ""
 
-    def as_json(self) -> Values:
+    def as_json(self) -> RecordValues:
         """The result as the command prints it."""
         return {
             "File": self.name,
@@ -71,7 +71,16 @@ def show(value: object) -> str:
 
 
 def same(what: str, where: str, was: object, found: object) -> Iterator[Broken]:
-    """Yield what is broken where two values are not equal."""
+    """Yield what is broken where two values are not equal.
+
+    Args:
+        what: was checked.
+        where: key, file or label.
+        was: recorded.
+        found: now.
+
+    Returns: nothing, or the one thing that is broken.
+    """
     if was != found:
         yield Broken(what, where, show(was), show(found))
 
@@ -85,6 +94,8 @@ def near(what: str, where: str, was: object, found: object, limit: float = 0.0) 
         was: recorded, a number or lists of them.
         found: computed, of the same shape.
         limit: how far apart they may be beyond rounding.
+
+    Returns: nothing, or the first number that differs, with the count of the others.
     """
     old, new = np.asarray(was, np.float64), np.asarray(found, np.float64)
     if old.shape != new.shape:

@@ -34,7 +34,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "null": (type(None),),
 }
-Rule = dict[str, Any]
+SchemaRule = dict[str, Any]
 
 
 def check_schema(record: Any) -> list[Broken]:
@@ -49,7 +49,7 @@ def check_schema(record: Any) -> list[Broken]:
 
 
 @cache
-def _schema() -> Rule:
+def _schema() -> SchemaRule:
     path = Path(record_module.__file__).with_name("record_schema.json")
     return dict(json.loads(path.read_text("utf-8")))
 
@@ -58,7 +58,7 @@ def _is_type(value: object, name: str) -> bool:
     return isinstance(value, _TYPES[name]) and (name == "boolean" or not isinstance(value, bool))
 
 
-def _check(value: Any, rule: Rule, at: str) -> Iterator[Broken]:
+def _check(value: Any, rule: SchemaRule, at: str) -> Iterator[Broken]:
     """Yield what in a value is not as a rule says."""
     if "$ref" in rule:
         yield from _check(value, _schema()["$defs"][rule["$ref"].rpartition("/")[2]], at)
@@ -82,7 +82,7 @@ def _check(value: Any, rule: Rule, at: str) -> Iterator[Broken]:
         yield from _check_items(value, rule, at)
 
 
-def _check_members(value: dict[str, Any], rule: Rule, at: str) -> Iterator[Broken]:
+def _check_members(value: dict[str, Any], rule: SchemaRule, at: str) -> Iterator[Broken]:
     known, more = rule.get("properties", {}), rule.get("additionalProperties", True)
     for key in rule.get("required", ()):
         if key not in value and at not in _GROWING:
@@ -101,7 +101,7 @@ def _check_members(value: dict[str, Any], rule: Rule, at: str) -> Iterator[Broke
             yield from _check(member, more, place)
 
 
-def _check_items(value: list[Any], rule: Rule, at: str) -> Iterator[Broken]:
+def _check_items(value: list[Any], rule: SchemaRule, at: str) -> Iterator[Broken]:
     first = rule.get("prefixItems", [])
     for n, entry in enumerate(value):
         own = first[n] if n < len(first) else rule.get("items", {})

@@ -27,7 +27,7 @@ from ..dicom.source_file import sha256
 from ..geometry.grid import Plane
 from ..geometry.stack import residuals_mm
 from .verify_record import first_plane, grid_of
-from .verify_result import Broken, NotChecked, Note, Values, computed, near, same
+from .verify_result import Broken, NotChecked, Note, RecordValues, computed, near, same
 
 PLANES = "planes in the files"
 _RESIDUAL_MM = 1e-6
@@ -62,7 +62,7 @@ class SourceFolders:
         for path in _files_below(folders):
             self._by_name[escape_bytes(path.name)].append(path)
 
-    def find(self, record: Values) -> FoundInputs:
+    def find(self, record: RecordValues) -> FoundInputs:
         """Find every input of a record, and name those that are changed or missing."""
         entries = record["Provenance"]["Inputs"]
         self._hash(path for name in dict.fromkeys(e["File"] for e in entries) for path in self._by_name.get(name, ()))
@@ -113,8 +113,16 @@ class SourceFolders:
                 self._scan = files, Scan(())
         return self._scan[1] if self._scan[1].series else None
 
-    def check_extra(self, found: FoundInputs, around: Scan, record: Values) -> Iterator[Broken]:
-        """Name every file that belongs to the series of an input and is none."""
+    def check_extra(self, found: FoundInputs, around: Scan, record: RecordValues) -> Iterator[Broken]:
+        """Name every file that belongs to the series of an input and is none.
+
+        Args:
+            found: the inputs.
+            around: a scan that holds them.
+            record: as its schema says.
+
+        Returns: every such file, as broken.
+        """
         own, known = set(found.all_paths()), {entry["SHA256"] for entry in record["Provenance"]["Inputs"]}
         for series in around.series:
             if own.isdisjoint(header.path for header in series.headers):
@@ -149,7 +157,7 @@ def _files_below(folders: Iterable[Path]) -> Iterator[Path]:
                 yield from (member.path for member in list_members(found.path) if not member.why_unreadable)
 
 
-def check_planes(found: FoundInputs, around: Scan, record: Values) -> Iterator[Note]:
+def check_planes(found: FoundInputs, around: Scan, record: RecordValues) -> Iterator[Note]:
     """Hold the planes of the inputs against the recorded ones, and against the affine.
 
     Args:
@@ -162,7 +170,7 @@ def check_planes(found: FoundInputs, around: Scan, record: Values) -> Iterator[N
     yield from computed(PLANES, "Slices", lambda: _check_planes(found, around, record))
 
 
-def _check_planes(found: FoundInputs, around: Scan, record: Values) -> Iterator[Note]:
+def _check_planes(found: FoundInputs, around: Scan, record: RecordValues) -> Iterator[Note]:
     own = set(found.all_paths())
     frames: dict[str, list[Frame]] = defaultdict(list)
     for series in around.series:
@@ -191,7 +199,7 @@ def _check_planes(found: FoundInputs, around: Scan, record: Values) -> Iterator[
         yield from _check_residual(read, record)
 
 
-def _check_residual(read: Sequence[tuple[int, Plane]], record: Values) -> Iterator[Broken]:
+def _check_residual(read: Sequence[tuple[int, Plane]], record: RecordValues) -> Iterator[Broken]:
     """No corner of any plane lies farther from the affine than the proof says; and the first plane is the recorded one."""
     grid, count = grid_of(record), record["Geometry"]["GridShape"][2]
     residuals = residuals_mm(grid.lps, [plane for _, plane in read], np.array([n % count for n, _ in read]))
