@@ -86,19 +86,17 @@ class Replays:
             why = f"{made.finding.code.name}: {made.finding.message}"
             yield NotChecked(REPLAY, f"its options or inputs cannot be given again as they were ({why})")
             return
-        alike = [outcome for outcome in made if _is_counterpart(outcome, record)]
-        same = [outcome for outcome in alike if not _first_difference(file, outcome.output)]
-        if same or (len(alike) == 1 and not is_cohort):
-            outcome = (same or alike)[0]
+        outcome = _find_counterpart(file, record, made)
+        if outcome is not None and (not is_cohort or not _first_difference(file, outcome.output)):
             yield from _compare(file, record, outcome, with_names=not is_cohort)
             yield from self._compare_answers(record, outcome)
+            return
+        if is_cohort:
+            yield NotChecked(REPLAY, "a cohort joined and named it by its label map, which is not in the record")
         else:
-            own = "a cohort joined and named it by its label map, which is not in the record" if is_cohort else ""
-            yield NotChecked(
-                REPLAY, own or f"{len(alike)} of the {len(made)} results that come of its inputs are like it"
-            )
-            if self._crosscheck:
-                yield NotChecked(WITNESSES, "they are asked where a conversion can be made again")
+            yield Broken(REPLAY, file.name, "what comes of its inputs", f"none of the {len(made)} results that do")
+        if self._crosscheck:
+            yield NotChecked(WITNESSES, "they are asked where a conversion can be made again")
 
     def _convert(
         self, record: RecordValues, found: FoundInputs, around: Scan | None, policy: Policy, request: Request
@@ -237,8 +235,18 @@ def _without_option(named: Sequence[str], request: Request, policy: Policy) -> t
     return request, policy
 
 
-def _is_counterpart(outcome: Outcome, record: RecordValues) -> bool:
-    """Whether a result made again is meant to be this one: the same kind, shape and labels."""
+def _find_counterpart(file: Path, record: RecordValues, made: Sequence[Outcome]) -> Outcome | None:
+    """Which of the results made again is meant to be a file: the one of the same content, else the one of the same labels."""
+    alike = [outcome for outcome in made if _is_alike(outcome, record)]
+    others = [outcome for outcome in made if outcome not in alike]
+    same = next((outcome for outcome in (*alike, *others) if not _first_difference(file, outcome.output)), None)
+    if same is not None or len(alike) == 1:
+        return same or alike[0]
+    return made[0] if len(made) == 1 else None
+
+
+def _is_alike(outcome: Outcome, record: RecordValues) -> bool:
+    """Whether a result made again has the kind, shape and labels of a record."""
     labels = [[label["Value"], label["Name"]] for label in record.get("Labels", [])]
     named = [[row.value, row.name] for row in outcome.labels or ()]
     volume = (record.get("Part"), record.get("Volumes"))
