@@ -170,6 +170,16 @@ def test_every_byte_of_a_small_record_counts(tmp_path: Path) -> None:
             assert one(tmp_path / "mask.nii.gz").status != "HOLDS", at
 
 
+def test_a_byte_of_the_key_of_the_digest_is_named(results: list[verify_changes.Result]) -> None:
+    """Without its key a record looks like one of before there were digests: then its schema has to say so."""
+    result = results[0]
+    record = sidecar_of(result.file)
+    size = record.stat().st_size
+    for at in range(size - 90, size):
+        for value in (1, 32, 63, 117, 119):
+            assert verify_changes.is_named(verify_changes.Change(result, "record", record, at, value)), (at, value)
+
+
 # --- what does not hold, with the right digest ---------------------------------------------------------------------
 
 
@@ -486,7 +496,7 @@ def test_a_policy_of_before_an_option(corpus: Path) -> None:
     rewritten(corpus / "mask.json", lambda record: record["Policy"].pop("Palette"))
     assert one(corpus / "mask.json", RECORDS / "dicom" / "mask").status == "HOLDS"
     rewritten(corpus / "mask.json", lambda record: record["Policy"].update(Surprise=1))
-    assert [b.where for b in one(corpus / "mask.json").broken] == ["Policy.Surprise"]
+    assert [b.where for b in one(corpus / "mask.json").broken] == ["mask.json Policy.Surprise"]
 
 
 # --- the digest ---------------------------------------------------------------------------------------------------

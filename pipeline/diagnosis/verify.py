@@ -82,7 +82,7 @@ def _verify_one(found: FoundResult, sources: _Given) -> VerifiedResult:
         why = f"{path.name} has the schema {record.get('Schema')!r:.80}; this version ({__version__}) knows {SCHEMA!r}"
         return _odd(name, "NEWER", "record", why)
     notes: list[Note] = [*check_digest(path.name, text.data, record)]
-    wrong = check_schema(record)
+    wrong = [note._replace(where=f"{path.name} {note.where}") for note in check_schema(record)]
     if wrong:
         return _result(name, _OF_RECORD[:2], [*notes, *wrong], "")
     named = record["Output"]
