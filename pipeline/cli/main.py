@@ -18,13 +18,27 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ..core.plain_text import prepare_streams
-from . import check, cohort, convert, diagnose, explain, export, mimics, output, regress, report, selftest, series
+from . import (
+    check,
+    cohort,
+    convert,
+    diagnose,
+    explain,
+    export,
+    mimics,
+    output,
+    regress,
+    report,
+    selftest,
+    series,
+    verify,
+)
 
 _EPILOG = """\
 exit codes
   0 verified or done      5 no such input      10 refused by a rule of geometry or values
   1 unexpected error      6 output path        11 disputed by a witness
-  2 nothing to convert    7 cannot write       12 mask and source do not match
+  2 nothing to convert    7 cannot write       12 does not match, or not hold
   4 corrupt input         8 partly done        13 unconfirmed, under --strict     64 wrong command line
 
 examples
@@ -117,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     convert.add(commands, _EPILOG)
-    for command in (cohort, series, report, explain, diagnose, check, regress, export, selftest, mimics):
+    for command in (cohort, series, report, verify, explain, diagnose, check, regress, export, selftest, mimics):
         command.add(commands)
     return parser
 

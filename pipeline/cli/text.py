@@ -31,6 +31,7 @@ _COLOUR = {
     "NEW": "33",
     "FAILED": "31",
     "LEFT OUT": "36",
+    "BROKEN": "31",
 }
 _HANG = 2
 _DEEP = 8  # columns: what is further in hangs under a verdict, and is no entry of a list
@@ -280,5 +281,5 @@ def _wrap(text: str, hang: str, width: int) -> list[str]:
 
 
 def paint(word: str, colour: bool) -> str:
-    """Paint a verdict or a status by the codes of a terminal, where colour is wanted."""
+    """Write a word of the verdict. colour: whether it is painted, by the codes of a terminal."""
     return f"\033[1;{_COLOUR.get(word, '0')}m{word}\033[0m" if colour else word

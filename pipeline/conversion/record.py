@@ -34,6 +34,7 @@ from ..dicom.source_file import sha256
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import Mask, Segment
+from . import record_digest
 from .input_folder import clean_folder
 from .looks import Looks
 from .product import Product, Proof
@@ -193,9 +194,12 @@ def _inputs(files: Sequence[tuple[str, Path]], digests: Sequence[str]) -> Shared
     return SharedList(sorted(entries, key=lambda entry: (entry.get("Role", ""), entry["File"], entry["SHA256"])))
 
 
-def write_record(path: Path, record: dict[str, Any]) -> None:
-    """The record as a JSON file, UTF-8."""
-    path.write_text(as_text(record) + "\n", encoding="utf-8")
+def write_record(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Write a record as a JSON file, UTF-8, with the digest of its own bytes; return it with that digest."""
+    own = {key: value for key, value in record.items() if key != record_digest.KEY}
+    data, digest = record_digest.seal(as_text({**own, record_digest.KEY: record_digest.ZEROS}) + "\n")
+    path.write_bytes(data)
+    return {**own, record_digest.KEY: digest}
 
 
 def as_text(record: Any) -> str:

@@ -106,7 +106,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
         hashing.result()
         hashes = details.looks.digests(paths) | {place.path: proven.sha256}  # still those of what was read
         record = build_record(outcome, product, layout.affine, policy, details, files, hashes, labels_file)
-        write_record(record_part, record)
+        record = write_record(record_part, record)
     return replace(outcome, record=record)
 
 

@@ -136,6 +136,12 @@ class Counter:
         voxel_ml = abs(float(np.linalg.det(mask.grid.lps[:3, :3]))) / 1000
         return tuple(_row(mask, segment, self._sums.get(segment.number), voxel_ml, pieces) for segment in mask.segments)
 
+    def values(self) -> set[int]:
+        """Return the values that have voxels, those of no segment too; 0 is background."""
+        if self._held:
+            self._count()
+        return set(self._sums)
+
 
 def label_table(mask: Mask, *, components: bool = True) -> tuple[LabelRow, ...]:
     """Return a row for every segment of a mask, in their order, empty ones too. Every plane is asked for once."""

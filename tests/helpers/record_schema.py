@@ -47,9 +47,10 @@ def watch(patch: pytest.MonkeyPatch) -> None:
 
     write_record, print_json, refusal_record = write.write_record, output.print_json, output.refusal_as_json
 
-    def writing(path: Path, record: dict[str, Any]) -> None:
-        violations.extend(errors_of(record))
-        write_record(path, record)
+    def writing(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+        written = write_record(path, record)
+        violations.extend(errors_of(written))
+        return written
 
     def printing(document: Any) -> None:
         if is_record(document):

@@ -15,6 +15,7 @@ from pathlib import Path
 from ...conversion.product import Product
 from ...conversion.prov import digest_of_set
 from ...conversion.record import Outcome, sidecar_of, write_record
+from ...core.atomic_file import in_place
 from ...core.codes import Code
 from ...core.findings import Finding, PipelineError, Severity
 from ...crosscheck.panel import Panel
@@ -162,7 +163,8 @@ class CaseWriter:
         """Clean the record of what was written, and return what its rows say of it."""
         record = self._cleaner.clean_record(outcome.record)
         if record != outcome.record:
-            write_record(sidecar_of(outcome.output), record)
+            with in_place(sidecar_of(outcome.output), overwrite=True) as part:
+                write_record(part, record)
         digests = {str(file): digest for file, digest in made.looks.digests(file for _, file in product.files).items()}
         self._inputs |= digests
         self._is_whole &= not any(finding.code in _PART_LOST for finding in outcome.findings)
