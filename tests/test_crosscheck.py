@@ -385,7 +385,7 @@ STAND_INS = {
                "ended with exit status 3; its last words: a.py is odd"),
     "was robbed": (
         "import json, time\nprint(json.dumps(dict(version='1', affine_ras=[[1,0,0,0],[0,1,0,0],[0,0,1,0],[0,0,0,1]],"
-        " shape=[2,2,2], array='/nowhere/0.npy', refusal='', note='')), flush=True)\ntime.sleep(1000)",
+        " shape=[2,2,2], array='/nowhere/0.npy', box=[0,0,0], refusal='', note='')), flush=True)\ntime.sleep(1000)",
         "its array file is gone",
     ),
 }  # fmt: skip

@@ -111,10 +111,17 @@ def test_a_doubt_that_a_reader_who_agrees_cannot_settle_is_said(tmp_path: Path) 
 def test_what_witnesses_were_not_shown_is_said(tmp_path: Path, verified: Path) -> None:
     path = _copied(verified, tmp_path)
     assert "source images" not in _text(make_page(path))
-    text = _text(make_page(_edited(path, lambda r: r.update(MaskSource="RTSTRUCT"))))
+    of_source = [w | {"Saw": "source"} for w in json.loads(path.read_text("utf-8"))["CrossCheck"]]
+    text = _text(make_page(_edited(path, lambda r: r.update(MaskSource="RTSTRUCT", CrossCheck=of_source))))
     assert "its source images in the same place." in text
     assert "read the source images by itself" in text
     assert "The RTSTRUCT itself was read by verimask alone; no other reader was shown it." in text
+    of_source[0]["Saw"] = "voxels"
+    text = _text(make_page(_edited(path, lambda r: r.update(CrossCheck=of_source))))
+    assert (
+        "an independent reader, dicom2nifti, reads the same mask from the RTSTRUCT, voxel for voxel. SimpleITK" in text
+    )
+    assert "read by verimask alone" not in text
 
 
 def test_a_disputed_result_warns_first(tmp_path: Path, verified: Path) -> None:

@@ -100,7 +100,9 @@ def _describe_witnesses(outcome: Outcome) -> list[str]:
     """Describe every witness, or why there is none."""
     policy, voxels = outcome.record.get("Policy", {}), prod(outcome.shape)
     if outcome.agreements:
-        return [describe_agreement(agreement, voxels, policy) for agreement in outcome.agreements]
+        lines = [describe_agreement(agreement, voxels, policy) for agreement in outcome.agreements]
+        is_alone = all(a.saw == "source" for a in outcome.agreements if a.confirms)
+        return [*lines, "no other reader saw the mask itself"] if is_alone and "MaskSource" in outcome.record else lines
     if policy.get("Crosscheck") == "off":
         return ["no other reader was asked (--crosscheck off)"]
     idle = ", and --crosscheck voxels changes nothing" * (policy.get("Crosscheck") == "voxels")
@@ -163,6 +165,8 @@ def describe_agreement(agreement: Agreement, voxels: int, policy: Mapping[str, A
         One line.
     """
     who = f"{agreement.witness} {agreement.version}".strip()
+    if agreement.confirms and agreement.saw == "source":
+        return f"{who} agrees on the images it lies on ({agreement.words}): {agreement.max_corner_mm:.4f} mm"
     if agreement.confirms:
         compared = _describe_comparison(agreement.voxels_differing, voxels, policy)
         return f"{who} agrees ({agreement.words}): {agreement.max_corner_mm:.4f} mm, {compared}"

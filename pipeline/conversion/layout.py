@@ -115,6 +115,8 @@ def _resample(product: Product, mask: Mask, header: NiftiHeader, name: str) -> P
         frames=(None,) * header.space[2],
         findings=(*product.findings, *nearest.findings),
         witnessed=None,
+        mask_job=None,
+        made_of=(),
     )
 
 

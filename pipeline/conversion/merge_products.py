@@ -114,6 +114,8 @@ def combine_products(
         findings=tuple(dict.fromkeys([*(f for p in products for f in p.findings), *findings])),
         # The pixels of one export cannot confirm the labels of all; the grid they share can be.
         witnessed=None if first.witnessed is None else replace(first.witnessed, physical=None),
+        mask_job=None,
+        made_of=tuple(products),
         inputs=tuple(dict.fromkeys(path for p in products for path in p.inputs or (h.path for h in p.series.headers))),
         assumed=next((p.assumed for p in products if p.assumed), ""),
         further=tuple(dict.fromkeys(file for p in products for file in p.further)),

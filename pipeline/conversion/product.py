@@ -4,7 +4,8 @@ Rules:
 - A product carries its proof: how far the planes it came from lie from the grid it is on, by their own equations.
 - `witnessed` is what other readers may be shown to judge it: DICOM planes and the grid they make. None where no other
   reader can see what was done (planes filled, voxels resampled); then the result stays unconfirmed.
-- `mask_job` is what readers of masks are shown, where a mask is not simply the values of planes.
+- `mask_job` is what readers of masks are shown, where a mask is not simply the values of planes. What was put together of
+  several masks is shown to them mask by mask.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Product:
     places are assumed, "" where they are given. form: what it was made of, one of `representations.FORMS`. further:
     files of images that had a part in it, each with its role ("source", "clean"). extra: further blocks of the record.
     late(): findings of the voxels, once they have all been read. evidence: what shows that it was made on its source, whatever
-    Frame of Reference it names, as a clause. folder: see `Entry`.
+    Frame of Reference it names, as a clause. folder: see `Entry`. made_of: products whose masks were put together.
     """
 
     volume: Mask | Image
@@ -115,6 +116,12 @@ class Product:
     evidence: str = ""
     folder: str = ""
     mask_job: MaskJob | None = None
+    made_of: tuple[Product, ...] = ()
+
+    @property
+    def masks(self) -> tuple[Product, ...]:
+        """Every mask that it was put together of, itself where it is one."""
+        return tuple(mask for product in self.made_of for mask in product.masks) or (self,)
 
     @property
     def grid(self) -> Grid:

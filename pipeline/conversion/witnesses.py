@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from ..core.findings import Code, Finding, PipelineError, Severity
 from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
+from ..crosscheck.mask_panel import WrittenMask
 from ..crosscheck.panel import Panel
 from ..geometry.grid import Grid
 from ..geometry.index_map import find_index_map
@@ -25,7 +27,7 @@ from ..nifti import file as nifti
 from ..volume import regrid
 from ..volume.mask import Array, Physical, Voxels
 from .layout import Layout
-from .product import Product
+from .product import Product, Witnessed
 
 
 def ask_witnesses(product: Product, layout: Layout, panel: Panel, path: Path, policy: Policy) -> tuple[Agreement, ...]:
@@ -40,9 +42,39 @@ def ask_witnesses(product: Product, layout: Layout, panel: Panel, path: Path, po
 
     Returns: one agreement per witness.
     """
-    witnessed = product.witnessed
-    if witnessed is None or policy.crosscheck == "off":
+    if policy.crosscheck == "off":
         return ()
+    masks = _ask_mask_readers(product, layout, panel, path)
+    witnessed = product.witnessed
+    if witnessed is None:
+        return masks
+    on_planes = _ask_about_planes(witnessed, product, layout, panel, path)
+    return (*masks, *(replace(a, saw="source") if witnessed.of_source else a for a in on_planes))
+
+
+def _ask_mask_readers(product: Product, layout: Layout, panel: Panel, path: Path) -> tuple[Agreement, ...]:
+    """Hold the labels that were written against what readers of the mask itself give; mask by mask, where there are several."""
+    masks = product.masks
+    shown = [mask for mask in masks if mask.mask_job is not None]
+    found = panel.masks.verdicts([_written_mask(mask, layout, path) for mask in shown])
+    if len(masks) == 1:
+        return tuple(agreements[0] for agreements in found)
+    counted = [(len(agreements), _worst(agreements)) for agreements in found]
+    return tuple(replace(worst, words=f"{worst.words}; {n} of {len(masks)} masks were held") for n, worst in counted)
+
+
+def _written_mask(mask: Product, layout: Layout, path: Path) -> WrittenMask:
+    voxels, grid = mask.volume.voxels, mask.grid
+    # What was written in our order was read back bit for bit (proof 2), and what is only a part of it is not in the file.
+    in_memory = layout.voxels is voxels or mask is not layout.product
+    planes = voxels.planes if in_memory else partial(_planes_on, grid, path, layout)
+    return WrittenMask(grid, mask.proof.residual_mm + 2 * mask.proof.kept_skew_mm, planes)
+
+
+def _ask_about_planes(
+    witnessed: Witnessed, product: Product, layout: Layout, panel: Panel, path: Path
+) -> tuple[Agreement, ...]:
+    """Hold the file against what every witness reads of the planes, volume by volume."""
     grid = witnessed.stack.grid
     if product.volumes == 1:
         read_back = partial(_planes_on, grid, path, layout)

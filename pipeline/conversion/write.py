@@ -81,6 +81,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     product = layout.product
     if (seen := product.witnessed) is not None:
         panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
+    panel.masks.begin([mask.mask_job for mask in product.masks if mask.mask_job is not None])
     with _both_in_place(place.path, overwrite=place.overwrite) as (image_part, record_part):
         hashing = BackgroundCall(partial(details.looks.digests, paths))
         proven = _write_proven(image_part, product, layout, policy, details.progress)

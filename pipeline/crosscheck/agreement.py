@@ -34,6 +34,7 @@ _SAME_DIRECTION = 1e-6  # how far the cosine may be from 1: 0.08 degrees, more t
 _ROUNDING = (
     1e-6  # of the largest number a value is computed from: float32 rounds by 6e-8, and a rescale does so repeatedly
 )
+Saw = Literal["voxels", "grid", "source"]
 Status = Literal["AGREES", "REORDERED", "REFUSED", "KNOWN_WRONG", "DIFFERS", "ABSENT", "FAILED"]
 
 
@@ -42,7 +43,8 @@ class Agreement:
     """How one witness compares with us. voxels_differing: None where voxels were not compared.
 
     index_map: their index to ours. affine_ras: their index to RAS mm, as they gave it. leaves_doubt: whether it refused the
-    voxels that it was asked for, for a reason that is not on the list of understood ones (see `refusals`).
+    voxels that it was asked for, for a reason that is not on the list of understood ones (see `refusals`). saw: what it was
+    shown: the voxels of what was written and their place, the place of its planes alone, or only the images a mask lies on.
     """
 
     witness: str
@@ -54,6 +56,7 @@ class Agreement:
     index_map: tuple[tuple[int, ...], ...] | None = None
     affine_ras: tuple[tuple[float, ...], ...] | None = None
     leaves_doubt: bool = False
+    saw: Saw = "grid"
 
     @property
     def confirms(self) -> bool:
@@ -64,6 +67,7 @@ class Agreement:
             "Witness": self.witness,
             "Version": self.version,
             "Status": self.status,
+            "Saw": self.saw,
             "MaxCornerMm": self.max_corner_mm,
             "VoxelsDiffering": self.voxels_differing,
             "IndexMap": {"Matrix": self.index_map, "Words": self.words} if self.index_map else None,
@@ -72,11 +76,21 @@ class Agreement:
         }
 
 
-def report_absent(witness: str) -> Agreement:
-    """State that a witness is not installed, and what installs it."""
-    if witness == "dicom2nifti":
+def report_absent(witness: str, extra: str) -> Agreement:
+    """State that a witness is not installed, and what installs it. extra: of our package, "" for a part of it."""
+    if not extra:
         return Agreement(witness, "", "ABSENT", "not installed, though verimask requires it; install verimask again")
-    return Agreement(witness, "", "ABSENT", "not installed; pip install 'verimask[witnesses]' adds it")
+    return Agreement(witness, "", "ABSENT", f"not installed; pip install 'verimask[{extra}]' adds it")
+
+
+def answer_without_voxels(testimony: Testimony) -> Agreement | None:
+    """State how a witness failed or refused; None where it gave an array."""
+    witness, version = testimony.witness, testimony.version
+    if testimony.failure:
+        return Agreement(witness, version, "FAILED", testimony.failure)
+    if testimony.refusal or testimony.affine_ras is None:
+        return Agreement(witness, version, "REFUSED", f"refuses: {testimony.refusal}")
+    return None
 
 
 def judge(
@@ -103,10 +117,9 @@ def judge(
     Returns: the agreement. It is AGREES, REORDERED, REFUSED, KNOWN_WRONG, DIFFERS or FAILED.
     """
     witness, version = testimony.witness, testimony.version
-    if testimony.failure:
-        return Agreement(witness, version, "FAILED", testimony.failure)
-    if testimony.refusal or testimony.affine_ras is None:
-        return Agreement(witness, version, "REFUSED", f"refuses: {testimony.refusal}")
+    answer = answer_without_voxels(testimony)
+    if answer is not None or testimony.affine_ras is None:
+        return answer or Agreement(witness, version, "FAILED", "gave no affine")
     block = _Block(LPS_TO_RAS @ testimony.affine_ras, testimony.shape, testimony.array)
     expected = None if block.array is None or physical is None else _expect_values(physical, planes)
     found = _compare(block, grid, limit_mm + slack_mm, expected)
@@ -177,7 +190,7 @@ def _compare(
     Returns: how far the block is from that.
     """
     shape = (*block.shape, 1, 1)[:3]
-    lps = _take_our_step(block.lps, shape, grid)
+    lps = take_our_step(block.lps, shape, grid)
     mapped = find_index_map(lps, shape, grid.lps, grid.shape) if len(block.shape) <= 3 else None
     if mapped is None or not mapped.is_onto:
         return _Comparison(f"gives a block of {' × '.join(map(str, block.shape))} voxels at another place")
@@ -239,8 +252,16 @@ def _expect_values(physical: Physical, planes: Callable[[], Iterable[Array]]) ->
         yield values, max(find_largest(values), find_largest(offset))
 
 
-def _take_our_step(lps: Matrix, shape: Sequence[int], grid: Grid) -> Matrix:
-    """Return their affine with our step along an axis of one voxel, where it points the same way or back."""
+def take_our_step(lps: Matrix, shape: Sequence[int], grid: Grid) -> Matrix:
+    """Return their affine with our step along an axis of one voxel, where it points the same way or back.
+
+    Args:
+        lps: 4 x 4, their index to LPS mm.
+        shape: of their block, three numbers.
+        grid: ours.
+
+    Returns: 4 x 4, of the same block.
+    """
     lps = lps.copy()
     theirs = [axis for axis in range(3) if shape[axis] == 1]
     for axis, ours in product(theirs, (a for a in range(3) if grid.shape[a] == 1)):

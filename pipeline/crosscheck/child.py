@@ -259,7 +259,7 @@ def serve(witness: str, version: Callable[[], str], answer: Callable[[Job], Test
     from .testimony import Job, Testimony
 
     def answer_job(values: dict[str, Any]) -> Testimony:
-        asked = Job(tuple(values["files"]), tuple(values["frame_numbers"]), values["voxels"], values["whole"])
+        asked = Job.of(values)
         return answer(asked) if asked.whole else Testimony(witness, version(), refusal=ONLY_WHOLE)
 
     _serve(witness, version, answer_job)
@@ -275,12 +275,7 @@ def serve_masks(witness: str, version: Callable[[], str], answer: Callable[[Mask
     """
     from .testimony import MaskJob
 
-    def answer_job(values: dict[str, Any]) -> Testimony:
-        lists = {name: tuple(values[name]) for name in ("mask_files", "mask_frames", "files", "frame_numbers")}
-        labels = tuple((int(number), int(value)) for number, value in values["labels"])
-        return answer(MaskJob(values["form"], labels=labels, options=values["options"], **lists))
-
-    _serve(witness, version, answer_job)
+    _serve(witness, version, lambda values: answer(MaskJob.of(values)))
 
 
 def _serve(witness: str, version: Callable[[], str], answer: Callable[[dict[str, Any]], Testimony]) -> None:

@@ -222,7 +222,10 @@ def _interpolate(
         ends, step = each[n : n + 2], layers[n + 1].position - layers[n].position
         differ = np.nonzero((ends[0] != ends[1]) | (ends[0] == _OPEN))
         pixels_mm = (np.stack([differ[1], differ[0]], axis=1) + window.low) * pixel_mm
-        signed = [_measure_signed(layer, end[differ], pixels_mm, pixel_mm) for layer, end in zip(layers[n:], ends)]
+        signed = [
+            _measure_signed(layer, end[differ], pixels_mm, pixel_mm)
+            for layer, end in zip(layers[n : n + 2], ends, strict=True)
+        ]
         level = (1 - share) * signed[0] + share * signed[1]
         open_mm = reach_mm + (abs(signed[0]) + abs(signed[1])) * along / step
         filled[plane - first] = ends[0]

@@ -25,6 +25,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from .child import Child
+from .mask_panel import MaskPanel
 
 # Little is imported before the processes are started, since they take longer to start than we do.
 if TYPE_CHECKING:
@@ -35,19 +36,21 @@ if TYPE_CHECKING:
     from ..geometry.grid import Grid
     from ..geometry.stack import Stack
     from ..volume.mask import Array, Physical
-    from .agreement import Agreement
+    from .agreement import Agreement, Saw
     from .testimony import Job, Testimony
 
 
 _SIZE_OF_LIMIT = 1 << 30  # bytes that one time limit is for: the slowest witness decodes some 2 MB a second
+_EXTRAS = {"dicom2nifti": ""}
 _PROCESSES = {"dicom2nifti": f"{__package__}.dicom2nifti", "SimpleITK": f"{__package__}.simpleitk"}
 
 
 class Panel:
-    """Witness processes, started on entering and ended on leaving."""
+    """Witness processes, started on entering and ended on leaving. masks: the readers of masks among them."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self.masks = MaskPanel(policy)
         self._children: dict[str, Child] = {}
         self._absent: list[str] = []
         self._failures: dict[str, Testimony] = {}  # of witnesses, about the series they were last asked about
@@ -71,6 +74,7 @@ class Panel:
         """End the processes, where they have not ended yet. The next `begin` starts them anew."""
         for child in self._children.values():
             child.close()
+        self.masks.close()
 
     def begin(self, frames: Sequence[Frame], *, voxels: bool, volumes: int = 1) -> None:
         """Give every witness the files, in our order; they work while we write.
@@ -131,8 +135,9 @@ class Panel:
             known = predict(testimony.witness, stack, frames, physical)
             agreement = judge(testimony, grid, limit, physical, planes, known, slack)
             doubtful = agreement.status == "REFUSED" and job.voxels and not is_understood(testimony, frames[0])
-            agreements.append(replace(agreement, leaves_doubt=doubtful))
-        return (*agreements, *map(report_absent, self._absent))
+            saw: Saw = "grid" if agreement.voxels_differing is None else "voxels"
+            agreements.append(replace(agreement, leaves_doubt=doubtful, saw=saw))
+        return (*agreements, *(report_absent(name, _EXTRAS.get(name, "witnesses")) for name in self._absent))
 
     def _testimonies(self, job: Job, frames: Sequence[Frame]) -> list[Testimony]:
         """Collect the answer of every witness, one after the other, and keep which of them failed."""

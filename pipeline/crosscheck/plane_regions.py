@@ -74,9 +74,13 @@ def _are_apart(contours: Sequence[Points]) -> bool:
 
 
 def _to_region(ring: Any) -> Any:
-    """The even-odd inside of a ring that may cross itself, or run along itself."""
+    """The even-odd inside of a ring that may cross itself, or run along itself. (`make_valid` is another rule.)"""
     polygon = shapely.Polygon(ring)
-    return polygon if polygon.is_valid else shapely.MultiPolygon(_list_polygons(shapely.make_valid(polygon)))
+    if polygon.is_valid:
+        return polygon
+    faces = shapely.get_parts(shapely.polygonize(shapely.get_parts(shapely.node(ring))))
+    within = shapely.get_coordinates(shapely.point_on_surface(faces))
+    return shapely.union_all(faces[shapely.contains_xy(polygon, within)])
 
 
 def _list_polygons(region: Any) -> list[Any]:

@@ -172,3 +172,9 @@ def is_understood(testimony: Testimony, frame: Frame) -> bool:
     patterns = [pattern for pattern, _ in _UNDERSTOOD.get(testimony.witness, ())]
     patterns += [p for is_kind, witness, p, _ in _UNREAD if witness == testimony.witness and is_kind(frame)]
     return any(re.fullmatch(pattern, testimony.refusal) for pattern in patterns)
+
+
+def is_understood_of_mask(testimony: Testimony) -> bool:
+    """Whether a reader of masks refused for a reason that has nothing to do with how the mask was read."""
+    patterns = (pattern for pattern, _ in _UNDERSTOOD.get(testimony.witness, ()))
+    return any(re.fullmatch(pattern, testimony.refusal) for pattern in patterns)

@@ -29,6 +29,11 @@ class Job:
     voxels: bool
     whole: bool = True
 
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Job:
+        """Make a job of the JSON object that it was sent as."""
+        return cls(tuple(values["files"]), tuple(values["frame_numbers"]), values["voxels"], values["whole"])
+
 
 @dataclass(frozen=True, slots=True)
 class MaskJob:
@@ -47,6 +52,13 @@ class MaskJob:
     frame_numbers: tuple[int, ...] = ()
     labels: tuple[tuple[int, int], ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> MaskJob:
+        """Make a job of the JSON object that it was sent as."""
+        lists = {name: tuple(values[name]) for name in ("mask_files", "mask_frames", "files", "frame_numbers")}
+        labels = tuple((int(number), int(value)) for number, value in values["labels"])
+        return cls(values["form"], labels=labels, options=values["options"], **lists)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

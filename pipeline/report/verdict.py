@@ -61,9 +61,8 @@ def _describe_place(record: Record) -> tuple[str, str]:
 def _describe_witnesses(record: Record) -> list[tuple[bool, str]]:
     """Describe what every witness gave, and what none of them saw: (holds, sentence) each."""
     witnesses, mask_source = _witnesses(record), _mask_source(record)
-    what = "the source images" if mask_source else "the same DICOM files"
-    sentences = [(_agrees(w), _describe_witness(w, what)) for w in witnesses]
-    if mask_source:
+    sentences = [(_agrees(w), _describe_witness(w, _name_what_it_saw(w, mask_source))) for w in witnesses]
+    if mask_source and not any(_saw_mask(w) and w["VoxelsDiffering"] is not None for w in witnesses):
         alone = f"The {mask_source} itself was read by verimask alone; no other reader was shown it."
         sentences.append((False, alone))
     if not witnesses:
@@ -106,7 +105,22 @@ def _add_doubt(record: Record, agreeing: Sequence[str], *, has_but: bool) -> str
 
 def _add_confirmation(record: Record, agreeing: Sequence[str]) -> str:
     """End the answer of a verified result."""
-    it = "its source images" if _mask_source(record) else "it"
+    mask_source = _mask_source(record)
+    saw_mask = [w["Witness"] for w in _witnesses(record) if _agrees(w) and _saw_mask(w)]
+    if mask_source and saw_mask:
+        others = [name for name in agreeing if name not in saw_mask]
+        read = (
+            f", and an independent reader, {saw_mask[0]}, reads"
+            if len(saw_mask) == 1
+            else f", and {_listed(saw_mask)} read"
+        )
+        rest = (
+            f" {_listed(others)} {'put' if len(others) > 1 else 'puts'} its source images in the same place."
+            if others
+            else ""
+        )
+        return f"{read} the same mask from the {mask_source}, voxel for voxel.{rest}"
+    it = "its source images" if mask_source else "it"
     if len(agreeing) == 1:
         return f", and an independent reader, {_listed(agreeing)}, puts {it} in the same place."
     return f", and {len(agreeing)} independent readers, {_listed(agreeing)}, put {it} in the same place."
@@ -120,6 +134,17 @@ def _first_doubt(record: Record) -> str:
 
 def _witnesses(record: Record) -> list[dict[str, Any]]:
     return list(record.values.get("CrossCheck", []))
+
+
+def _saw_mask(witness: dict[str, Any]) -> bool:
+    """Whether a witness was shown the mask itself, not only its source. Older records do not say it of any."""
+    return bool(witness.get("Saw", "source") == "voxels")
+
+
+def _name_what_it_saw(witness: dict[str, Any], mask_source: str) -> str:
+    if not mask_source:
+        return "the same DICOM files"
+    return f"the {mask_source} itself" if _saw_mask(witness) else "the source images"
 
 
 def _assumption(record: Record) -> str:

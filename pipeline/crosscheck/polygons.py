@@ -55,30 +55,26 @@ def answer(job: MaskJob) -> Testimony:
     items = _open_structure_set(job.mask_files[0], _find_states(job.mask_files))
     drawn = read_drawn_contours(items, number)
     filled = fill_contours(drawn, grid, limit_mm, interpolate=bool(job.options.get("interpolate")))
-    array = filled.voxels
     values = np.array([0, value, either(np.uint8)], np.uint8)
-    count = int(np.count_nonzero(array == _OPEN))
     return Testimony(
         NAME,
         find_version(NAME),
         _LPS_TO_RAS @ grid.lps,
         grid.shape,
-        values[array],
-        note="; ".join(_describe(grid, filled.united, count)),
+        values[filled.voxels],
+        note=_describe(grid, filled.united, has_open=bool((filled.voxels == _OPEN).any())),
         box=filled.box,
     )
 
 
-def _describe(grid: PrintedGrid, united: int, left_open: int) -> Sequence[str]:
+def _describe(grid: PrintedGrid, united: int, *, has_open: bool) -> str:
     """What the reader of the result is to know."""
     notes = []
     if united:
-        notes.append(f"contours that overlap in part united in {united} planes, of which the standard says nothing")
-    if left_open:
-        wider = max(grid.slack)
-        within = EDGE + wider
-        notes.append(f"{left_open} voxels left open, whose centres lie within {within:.1g} of a voxel of an edge")
-    return notes
+        notes.append(f"it unites contours that overlap in part, in {united} planes, of which the standard says nothing")
+    if has_open:
+        notes.append(f"their centres lie within {EDGE + max(grid.slack):.1g} of a voxel of an edge")
+    return "; ".join(notes)
 
 
 @lru_cache(maxsize=4)

@@ -1,0 +1,138 @@
+"""Ask the readers of masks about what was read from a segmentation, a structure set or an export, and judge each.
+
+Rules:
+- A reader is started when the first mask of its kind is there, reads while we write, and is asked about one mask after the
+  other. One that failed is not asked about the same files again.
+- Where voxels were not asked for, only those readers are that cost little beside the conversion (`MaskReader.by_default`).
+- One that refuses for a reason that is not understood (`refusals`) leaves doubt where voxels were asked for; else the result
+  is as good as without it, and says that nobody else saw the mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from .child import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ..core.policy import Policy
+    from ..geometry.grid import Grid
+    from ..volume.mask import Array
+    from .agreement import Agreement
+    from .testimony import MaskJob, Testimony
+
+
+@dataclass(frozen=True, slots=True)
+class MaskReader:
+    """One reader of masks. package: that it is imported from. module: of this folder. extra: that installs it."""
+
+    name: str
+    package: str
+    module: str
+    extra: str
+    forms: frozenset[str]
+    by_default: bool
+
+
+READERS = (
+    MaskReader("highdicom", "highdicom", "highdicom", "seg", frozenset({"seg", "fractional"}), True),
+    MaskReader("dcmqi", "dcmqi", "dcmqi", "witnesses", frozenset({"seg", "fractional"}), False),
+    MaskReader("Shapely", "shapely", "polygons", "witnesses", frozenset({"rtstruct"}), True),
+    MaskReader("GDCM", "gdcm", "gdcm", "", frozenset({"overlay", "burned", "masked", "colour", "labels"}), True),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WrittenMask:
+    """What a reader's mask is held against. grid: of our labels (LPS, mm). slack_mm: how much farther than the limit of
+    witnesses a corner may lie. planes(): our labels in the order of k, None for an empty plane, anew at every call."""
+
+    grid: Grid
+    slack_mm: float
+    planes: Callable[[], Iterable[Array | None]]
+
+
+class MaskPanel:
+    """Readers of masks, each a process of its own, started when it is needed and ended by `close`."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._children: dict[str, Child] = {}
+        self._failures: dict[str, Testimony] = {}  # of readers, about the files they were last asked about
+        self._jobs: Sequence[MaskJob] = ()
+
+    def begin(self, jobs: Sequence[MaskJob]) -> None:
+        """Give the readers the masks that one result was made of, one after the other; they read the first while we write."""
+        if {job.mask_files for job in jobs} != {job.mask_files for job in self._jobs}:
+            self._failures.clear()
+        self._jobs = jobs
+        for reader in self._readers():
+            if find_spec(reader.package):
+                self._send(reader, self._jobs_of(reader)[0])
+
+    def verdicts(self, masks: Sequence[WrittenMask]) -> list[list[Agreement]]:
+        """Judge every reader's answers about the masks of the last `begin`.
+
+        Args:
+            masks: ours, in the order of the jobs.
+
+        Returns: for each reader of their forms, installed or not, an agreement for each mask it was asked about.
+        """
+        return [self._verdicts(reader, masks) for reader in self._readers()]
+
+    def close(self) -> None:
+        """End the processes. The next `begin` starts them anew."""
+        for child in self._children.values():
+            child.close()
+
+    def _readers(self) -> list[MaskReader]:
+        """Those that are asked about the jobs."""
+        deep, forms = self._policy.crosscheck == "voxels", {job.form for job in self._jobs}
+        if self._policy.crosscheck == "off":
+            return []
+        return [reader for reader in READERS if reader.forms & forms and (deep or reader.by_default)]
+
+    def _jobs_of(self, reader: MaskReader) -> list[int]:
+        return [number for number, job in enumerate(self._jobs) if job.form in reader.forms]
+
+    def _verdicts(self, reader: MaskReader, masks: Sequence[WrittenMask]) -> list[Agreement]:
+        from .agreement import report_absent
+
+        numbers = self._jobs_of(reader)
+        if not find_spec(reader.package):
+            return [replace(report_absent(reader.name, reader.extra), saw="voxels")] * len(numbers)
+        agreements = []
+        for number, following in zip(numbers, [*numbers[1:], None], strict=True):
+            testimony = self._failures.get(reader.name) or self._children[reader.name].receive(
+                self._policy.witness_limit_s
+            )
+            agreements.append(self._judge(testimony, masks[number]))
+            if following is not None:
+                self._send(reader, following)
+        return agreements
+
+    def _judge(self, testimony: Testimony, mask: WrittenMask) -> Agreement:
+        from .mask_agreement import judge_mask
+        from .refusals import is_understood_of_mask
+
+        if testimony.failure:
+            self._failures[testimony.witness] = testimony
+        agreement = judge_mask(testimony, mask.grid, self._policy.witness_limit_mm + mask.slack_mm, mask.planes())
+        deep = self._policy.crosscheck == "voxels"
+        doubtful = deep and agreement.status == "REFUSED" and not is_understood_of_mask(testimony)
+        return replace(agreement, saw="voxels", leaves_doubt=doubtful)
+
+    def _send(self, reader: MaskReader, number: int) -> None:
+        """Ask a reader about a job, unless it failed with the same files."""
+        if reader.name not in self._failures:
+            self._child_of(reader).send(self._jobs[number])
+
+    def _child_of(self, reader: MaskReader) -> Child:
+        child = self._children.get(reader.name)
+        if child is None or child.ended:
+            self._children[reader.name] = child = Child(f"{__package__}.{reader.module}", reader.name)
+        return child
