@@ -111,14 +111,15 @@ def _group(
     """Group the contours that have an area by position, ascending. Returns how many layers have united ones too."""
     u, v = [n for n in range(3) if n != axis]
     pixel_mm = grid.steps_mm[[u, v]]
-    contours = np.split(points, np.cumsum(drawn.counts)[:-1])
-    wide = [n for n, contour in enumerate(contours) if _is_wide(contour[:, [u, v]] * pixel_mm)]
-    positions = np.array([contours[n][:, axis].mean() for n in wide])
+    start = np.cumsum(drawn.counts) - drawn.counts
+    wide = np.flatnonzero(_are_wide(points[:, [u, v]] * pixel_mm, drawn.counts)).tolist()
+    positions = (np.add.reduceat(points[:, axis], start) / drawn.counts)[wide]
+    contours = np.split(points[:, [u, v]], start[1:])
     order = np.argsort(positions, kind="stable")
     cuts = np.flatnonzero(np.diff(positions[order]) * grid.steps_mm[axis] > limit_mm) + 1
     layers, united = [], 0
     for members in np.split(order, cuts) if wide else ():
-        own = [contours[wide[n]][:, [u, v]] for n in members]
+        own = [contours[wide[n]] for n in members]
         is_xor = drawn.xor[[wide[n] for n in members]].any()
         combined = CombinedContours(own, own, united=False) if is_xor else combine(own, pixel_mm)
         united += combined.united
@@ -127,9 +128,14 @@ def _group(
     return layers, united
 
 
-def _is_wide(points_mm: Points) -> bool:
-    """Whether points span an area, and are no speck or line."""
-    return bool(np.linalg.eigvalsh(np.cov(points_mm.T, bias=True))[0] > _THIN_MM**2)
+def _are_wide(points_mm: Points, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the points of each contour span an area, and are no speck or line: by the smaller of their two variances."""
+    start = np.cumsum(counts) - counts
+    across = points_mm - np.repeat(np.add.reduceat(points_mm, start) / counts[:, None], counts, axis=0)
+    products = np.stack([across[:, 0] ** 2, across[:, 1] ** 2, across[:, 0] * across[:, 1]], axis=1)
+    one, other, both = (np.add.reduceat(products, start) / counts[:, None]).T
+    smaller = (one + other) / 2 - np.hypot((one - other) / 2, both)
+    return np.asarray(smaller > _THIN_MM**2)
 
 
 def _reaches(layer: ContourLayer, shape: tuple[int, int, int], axis: int) -> bool:
@@ -247,4 +253,4 @@ def _measure_signed(layer: ContourLayer, held: NDArray[np.uint8], pixels_mm: Poi
     edges = shapely.MultiLineString([np.concatenate([c, c[:1]]) * pixel_mm for c in layer.contours])
     shapely.prepare(edges)
     distance = shapely.distance(edges, shapely.points(pixels_mm))
-    return np.where(held == 1, distance, -distance)
+    return np.asarray(np.where(held == 1, distance, -distance))

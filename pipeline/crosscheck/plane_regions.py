@@ -69,8 +69,8 @@ def combine(contours: Sequence[Points], pixel_mm: Points) -> CombinedContours:
 def _are_apart(contours: Sequence[Points]) -> bool:
     """Whether the boxes of all contours lie apart."""
     low, high = (np.array([end(c, axis=0) for c in contours]) for end in (np.min, np.max))
-    apart = ((low[:, None] > high[None]) | (high[:, None] < low[None])).any(axis=2)
-    return bool(apart[~np.eye(len(contours), dtype=bool)].all())
+    apart = np.asarray((low[:, None] > high[None]) | (high[:, None] < low[None])).any(axis=2)
+    return bool((apart | np.eye(len(contours), dtype=bool)).all())
 
 
 def _to_region(ring: Any) -> Any:

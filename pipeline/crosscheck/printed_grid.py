@@ -62,11 +62,11 @@ def read_printed_grid(files: Sequence[str], frame_numbers: Sequence[int], limit_
     position, cosines, spacing = (printed[name] for name in _GROUPS)
     # Pixel Spacing is that between rows first; a column is one step along the row's cosines.
     along_i, along_j = cosines[:, :3] * spacing[:, 1:], cosines[:, 3:] * spacing[:, :1]
-    lps = np.eye(4)
+    lps: NDArray[np.float64] = np.eye(4)
     lps[:3, 0], lps[:3, 1] = along_i.mean(axis=0), along_j.mean(axis=0)
     lps[:3, 2] = _fit_step(position, lps, headers[files[0]])
     lps[:3, 3] = position.mean(axis=0) - (len(files) - 1) / 2 * lps[:3, 2]
-    to_index = np.linalg.inv(lps)
+    to_index = np.asarray(np.linalg.inv(lps), np.float64)
     shape = (columns, rows, len(files))
     return PrintedGrid(
         lps,
@@ -108,7 +108,8 @@ def _fit_step(position: NDArray[np.float64], lps: NDArray[np.float64], header: A
         tags = (header.get("SpacingBetweenSlices"), header.get("SliceThickness"))
         step: NDArray[np.float64] = normal * next((abs(float(tag)) for tag in tags if tag), 1.0)
     else:
-        step = np.polyfit(np.arange(len(position)), position, 1)[0]
+        k = np.arange(len(position)) - (len(position) - 1) / 2
+        step = k @ position / (k @ k)
     if not abs(float(step @ normal)) > 0:
         raise ValueError("the planes of the source stand at one position")
     return step
