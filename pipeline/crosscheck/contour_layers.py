@@ -121,7 +121,7 @@ def _group(
     for members in np.split(order, cuts) if wide else ():
         own = [contours[wide[n]] for n in members]
         is_xor = drawn.xor[[wide[n] for n in members]].any()
-        combined = CombinedContours(own, own, united=False) if is_xor else combine(own, pixel_mm)
+        combined = CombinedContours(own, own, is_plain=True) if is_xor else combine(own, pixel_mm)
         united += combined.united
         position = float(np.round(positions[members].mean(), _DECIMALS))
         layers.append(ContourLayer(position, tuple(own), combined))
@@ -185,10 +185,13 @@ def _fill_planes(
     def fill(of: Callable[[ContourLayer], Sequence[Points]]) -> NDArray[np.uint8]:
         return fill_rings(*_list_rings(layers, on, of), window)
 
+    drawn = _list_rings(layers, on, lambda layer: layer.contours)
+    if all(layer.combined.is_plain for layer in layers):
+        return fill_rings(*drawn, window, margin)
     filled = fill(lambda layer: layer.combined.rings)
     if any(layer.combined.others is not layer.combined.rings for layer in layers):
         filled[filled != fill(lambda layer: layer.combined.others)] = _OPEN
-    open_edges(filled, *_list_rings(layers, on, lambda layer: layer.contours), window, margin)
+    open_edges(filled, *drawn, window, margin)
     return filled
 
 

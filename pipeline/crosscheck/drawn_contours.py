@@ -15,7 +15,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 
 _DATA, _TYPE = 0x30060050, 0x30060042
@@ -34,6 +33,8 @@ class DrawnContours:
 
 def open_structure_set(path: str) -> dict[int, list[Any]]:
     """Read the items of the ROI Contour Sequence of a file, by the ROI number they refer to."""
+    import pydicom
+
     found: dict[int, list[Any]] = {}
     for item in pydicom.dcmread(path, specific_tags=["ROIContourSequence"], force=True).get("ROIContourSequence") or ():
         try:

@@ -36,11 +36,13 @@ class _Nesting(NamedTuple):
 
 class CombinedContours(NamedTuple):
     """rings: (n, 2) each in pixels, which exclusive or combines. others: those of the other reading, where contours lie
-    so near each other that they may touch or overlap; else the same. united: whether contours that overlap were united."""
+    so near each other that they may touch or overlap; else the same. united: whether contours that overlap were united.
+    is_plain: whether the rings are the contours as they are."""
 
     rings: list[Points]
     others: list[Points]
-    united: bool
+    united: bool = False
+    is_plain: bool = False
 
 
 def combine(contours: Sequence[Points], pixel_mm: Points) -> CombinedContours:
@@ -52,7 +54,7 @@ def combine(contours: Sequence[Points], pixel_mm: Points) -> CombinedContours:
 
     Returns: rings.
     """
-    plain = CombinedContours(rings := list(contours), rings, united=False)
+    plain = CombinedContours(rings := list(contours), rings, is_plain=True)
     if len(contours) == 1 or _are_apart(contours):
         return plain
     scaled = [shapely.LinearRing(contour * pixel_mm) for contour in contours]

@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,9 +29,14 @@ from .testimony import MaskJob, Testimony, either
 NAME = "Shapely"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _OPEN = 2
+# pydicom imports these with itself, to decode pixels and to download examples: most of the time that its import takes.
+_NOT_NEEDED = ("gdcm", "pylibjpeg", "openjpeg", "jpeg_ls", "PIL", "requests", "tqdm")
 
 
 def main() -> None:
+    sys.modules.update(dict.fromkeys(_NOT_NEEDED))  # as if they were not installed
+    import pydicom  # noqa: F401  (paid while the parent reads headers)
+
     serve_masks(NAME, lambda: find_version(NAME), answer)
 
 
@@ -55,14 +61,16 @@ def answer(job: MaskJob) -> Testimony:
     items = _open_structure_set(job.mask_files[0], _find_states(job.mask_files))
     drawn = read_drawn_contours(items, number)
     filled = fill_contours(drawn, grid, limit_mm, interpolate=bool(job.options.get("interpolate")))
-    values = np.array([0, value, either(np.uint8)], np.uint8)
+    array, has_open = filled.voxels, bool((filled.voxels == _OPEN).any())
+    if has_open or value != 1:
+        array = np.array([0, value, either(np.uint8)], np.uint8)[array]
     return Testimony(
         NAME,
         find_version(NAME),
         _LPS_TO_RAS @ grid.lps,
         grid.shape,
-        values[filled.voxels],
-        note=_describe(grid, filled.united, has_open=bool((filled.voxels == _OPEN).any())),
+        np.asfortranarray(array),  # so that a plane of it lies together in the file
+        note=_describe(grid, filled.united, has_open=has_open),
         box=filled.box,
     )
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 
 _TAGS = [
@@ -53,6 +52,8 @@ def read_printed_grid(files: Sequence[str], frame_numbers: Sequence[int], limit_
 
     Raises: ValueError where planes print no place, are of several sizes, or stand at one position.
     """
+    import pydicom
+
     headers = {file: pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS) for file in set(files)}
     sizes = {(int(header.Columns), int(header.Rows)) for header in headers.values()}
     if len(sizes) != 1:

@@ -46,27 +46,36 @@ class Rows:
     right: Points
 
 
-def fill_rings(rings: Sequence[Points], planes: Numbers, window: Window) -> NDArray[np.uint8]:
+def fill_rings(
+    rings: Sequence[Points], planes: Numbers, window: Window, margin: Points | None = None
+) -> NDArray[np.uint8]:
     """Fill rings, each in its plane.
 
     Args:
         rings: (n, 2) each.
         planes: (rings,) the plane of each, from 0.
         window: what is filled; what lies beyond it is clipped.
+        margin: (2,) along u and v, within which of an edge a centre is left open; None leaves none open.
 
     Returns:
-        (planes, rows, columns), 0 outside and 1 inside.
+        (planes, rows, columns), 0 outside, 1 inside, and 2 for what is left open.
     """
     columns, rows = window.size
     inside = np.zeros((window.planes, rows, columns + 1), np.uint8)
-    if rings:
-        ring, row, first, end = _find_inner_runs([ring - window.low for ring in rings], rows, columns)
-        start = (planes[ring] * rows + row) * (columns + 1)
-        # Each run turns inside to outside and back, so that rings of one plane are combined by exclusive or.
-        np.add.at(inside.reshape(-1), np.concatenate([start + first, start + end]), 1)
-        np.add.accumulate(inside, axis=2, out=inside)
-        inside &= 1
-    return inside[:, :, :-1]
+    filled = inside[:, :, :-1]
+    if not rings:
+        return filled
+    shifted = [ring - window.low for ring in rings]
+    near = _find_rows(shifted, rows, np.zeros(2) if margin is None else margin)
+    ring, row, first, end = _find_inner_runs(shifted, near, columns)
+    start = (planes[ring] * rows + row) * (columns + 1)
+    # Each run turns inside to outside and back, so that rings of one plane are combined by exclusive or.
+    np.add.at(inside.reshape(-1), np.concatenate([start + first, start + end]), 1)
+    np.add.accumulate(inside, axis=2, out=inside)
+    inside &= 1
+    if margin is not None:
+        _leave_open(filled, near, planes, margin)
+    return filled
 
 
 def open_edges(
@@ -81,10 +90,13 @@ def open_edges(
         window: what was filled.
         margin: (2,) along u and v, within which of an edge a centre is left open.
     """
-    columns, rows = window.size
-    near = _find_rows([ring - window.low for ring in rings], rows, margin)
+    near = _find_rows([ring - window.low for ring in rings], window.size[1], margin)
+    _leave_open(filled, near, planes, margin)
+
+
+def _leave_open(filled: NDArray[np.uint8], near: Rows, planes: Numbers, margin: Points) -> None:
     first = np.maximum(np.ceil(near.left - margin[0]), 0).astype(np.int64)
-    end = np.minimum(np.floor(near.right + margin[0]) + 1, columns).astype(np.int64)
+    end = np.minimum(np.floor(near.right + margin[0]) + 1, filled.shape[2]).astype(np.int64)
     close = np.flatnonzero(end > first)
     n, column = _list_from(first[close], (end - first)[close])
     filled[planes[near.ring[close]][n], near.row[close][n], column] = 2
@@ -113,9 +125,8 @@ def _find_rows(rings: Sequence[Points], rows: int, margin: Points) -> Rows:
     return Rows(ring, row, u, meets & ~flat, ends.min(axis=0), ends.max(axis=0))
 
 
-def _find_inner_runs(rings: Sequence[Points], rows: int, columns: int) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+def _find_inner_runs(rings: Sequence[Points], near: Rows, columns: int) -> tuple[Numbers, Numbers, Numbers, Numbers]:
     """Find the runs of centres inside a ring: ring, row, first column, and the column after the last."""
-    near = _find_rows(rings, rows, np.zeros(2))
     ring, row, u = near.ring[near.meets], near.row[near.meets], near.u[near.meets]
     order = np.lexsort((u, row, ring))
     ring, row, u = ring[order], row[order], u[order]
