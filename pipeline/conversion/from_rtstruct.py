@@ -9,10 +9,14 @@ Rules:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.policy import Policy
+from ..crosscheck.testimony import MaskJob
 from ..decode.rtstruct import decode as rtstruct
 from ..decode.rtstruct import structure_set
 from ..decode.rtstruct.decode import DecodedRois
@@ -59,7 +63,7 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
         decoded = rtstruct.fill_rois(rois, source.grid, policy, image_uids=source.image_uids, relations=relations)
         filled.append(_Filled(source, decoded, names.get(source.series, "")))
     findings = [*chosen.findings, *sources.findings]
-    return _as_products(series, filled, findings)
+    return _as_products(series, filled, findings, policy)
 
 
 def names(series: Series) -> list[tuple[int, str]]:
@@ -67,12 +71,15 @@ def names(series: Series) -> list[tuple[int, str]]:
     return [(roi.number, roi.name) for roi in structure_set.rois(series)]
 
 
-def _as_products(series: Series, filled: Sequence[_Filled], findings: Sequence[Finding]) -> list[Product]:
+def _as_products(
+    series: Series, filled: Sequence[_Filled], findings: Sequence[Finding], policy: Policy
+) -> list[Product]:
     """Make a product of each mask. findings: of all ROIs; what refuses one stands in the records of the others."""
     errors = [f for one in filled for f in one.decoded.findings if f.severity is Severity.ERROR]
     count = sum(len(one.decoded.masks) for one in filled)
     made: list[Product] = []
     for source, decoded, name in filled:
+        job = _mask_job(series, source, policy)
         of_all = [*findings, *errors, *decoded.of_all]
         for mask, report, own in zip(decoded.masks, decoded.reports, decoded.own, strict=True):
             suffix = mask_suffix(mask.name, len(made) + 1, count)
@@ -86,11 +93,27 @@ def _as_products(series: Series, filled: Sequence[_Filled], findings: Sequence[F
                 witnessed=source.witnessed,
                 suffix=f"{suffix}_on-{name}" if name else suffix,
                 extra={**origin_of_mask("RTSTRUCT", source.series.uid), "Roi": report.as_json()},
+                mask_job=job and replace(job, labels=((report.number, 1),)),
             )
             made.append(add_image_files(product, "source", source))
     if not made:
         raise rtstruct.no_mask(series, [*findings, *(f for one in filled for f in one.decoded.findings)])
     return made
+
+
+def _mask_job(series: Series, source: Source, policy: Policy) -> MaskJob | None:
+    """Say what a reader of masks is shown, but for the ROI; None where the grid is not that of the source's planes alone."""
+    witnessed = source.witnessed
+    if witnessed is None or source.laid_frames.assumed:
+        return None
+    limit_mm = policy.corner_limit(min(source.grid.spacing))
+    return MaskJob(
+        form="rtstruct",
+        mask_files=tuple(os.path.abspath(header.path) for header in series.headers),
+        files=tuple(os.path.abspath(frame.path) for frame in witnessed.frames),
+        frame_numbers=tuple(frame.number for frame in witnessed.frames),
+        options={"limit_mm": limit_mm, "interpolate": policy.interpolate},
+    )
 
 
 def _no_source(series: Series, structure: StructureSet, findings: Sequence[Finding]) -> PipelineError:
