@@ -46,13 +46,13 @@ class MaskReader:
 
 
 _SEG, _RTSTRUCT = frozenset({"seg", "fractional"}), frozenset({"rtstruct"})
-# A label series is cheap to convert: to read it once more nearly doubles the time, and other witnesses see its place.
-_EXPORTS, _LABELS = frozenset({"overlay", "burned", "masked", "colour"}), frozenset({"labels"})
+# What is cheap to convert (labels, grey values) takes half as long again, or more, where it is read once more.
+_OVERLAYS, _VALUES = frozenset({"overlay"}), frozenset({"burned", "masked", "colour", "labels"})
 READERS = (
     MaskReader("highdicom", "highdicom", "highdicom", "seg", _SEG, _SEG),
     MaskReader("dcmqi", "dcmqi", "dcmqi", "witnesses", _SEG, frozenset()),
     MaskReader("Shapely", "shapely", "polygons", "witnesses", _RTSTRUCT, _RTSTRUCT),
-    MaskReader("GDCM", "gdcm", "gdcm", "", _EXPORTS | _LABELS, _EXPORTS),
+    MaskReader("GDCM", "gdcm", "gdcm", "", _OVERLAYS | _VALUES, _OVERLAYS),
 )
 
 
