@@ -44,12 +44,11 @@ def ask_witnesses(product: Product, layout: Layout, panel: Panel, path: Path, po
     """
     if policy.crosscheck == "off":
         return ()
-    masks = _ask_mask_readers(product, layout, panel, path)
     witnessed = product.witnessed
-    if witnessed is None:
-        return masks
-    on_planes = _ask_about_planes(witnessed, product, layout, panel, path)
-    return (*masks, *(replace(a, saw="source") if witnessed.of_source else a for a in on_planes))
+    on_planes = () if witnessed is None else _ask_about_planes(witnessed, product, layout, panel, path)
+    if witnessed is not None and witnessed.of_source:
+        on_planes = tuple(replace(agreement, saw="source") for agreement in on_planes)
+    return (*on_planes, *_ask_mask_readers(product, layout, panel, path))
 
 
 def _ask_mask_readers(product: Product, layout: Layout, panel: Panel, path: Path) -> tuple[Agreement, ...]:
