@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ..conversion.prov import build_prov
 from ..conversion.record_digest import KEY, read_seal
 from ..core.codes import DOUBTS
+from ..core.version import __version__
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..geometry.grid import Grid, Plane
 from ..geometry.index_map import find_index_map
@@ -58,6 +60,8 @@ def check_numbers(record: RecordValues) -> Iterator[Note]:
     yield from computed("shape", "Shape", lambda: _check_shape(record))
     yield from computed("planes", "Slices", lambda: _check_slices(record))
     yield from computed("planes against the affine", "Slices", lambda: _check_positions(record))
+    if "Prov" in record and record["ConversionSoftwareVersion"] == __version__:  # another version may put it otherwise
+        yield from computed("provenance", "Prov", lambda: same("provenance", "Prov", record["Prov"], build_prov(record)))
     yield from _check_verdict(record)
 
 

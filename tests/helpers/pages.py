@@ -41,6 +41,7 @@ STAGES = {
     "CHECK": ("Check", "Witnesses, and files that are there already."),
     "COHORT": ("Cohort", "Data sets of many patients."),
     "REPORT": ("Report", "Pages made of records."),
+    "REGRESSION": ("Regression", "Cases, and their golden records."),
 }
 
 
