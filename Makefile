@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress compare golden bench data pages docs check lowest convert clean viewer coverage
+.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer coverage
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,16 +30,25 @@ coverage: $(READY) ## the tests, and how much of the code they run, held against
 	$(MAKE) test PYTEST="--cov --cov-report=json"
 	$(RUN)/python -m tests.helpers.coverage_floor build/coverage.json
 
-regress: $(READY) ## every case of data/cases.toml against data/golden, with every witness; and the hard cases
-	$(RUN)/python -m tests.helpers.regress
-	$(RUN)/python -m pytest tests/test_hard_cases.py tests/test_mask_cases.py tests/test_irregular_samples.py tests/test_known_wrong.py \
+regress: $(READY) ## every case of data/ and tests/real/ against its golden record, with every witness; and the hard cases
+	$(RUN)/verimask regress data/cases.toml
+	$(RUN)/verimask regress tests/real/cases.toml $(if $(CI),,--allow-left-out)
+	$(RUN)/python -m pytest tests/test_cases.py tests/test_hard_cases.py tests/test_mask_cases.py tests/test_irregular_samples.py tests/test_known_wrong.py \
 		tests/test_seg_sources.py tests/test_explain_masks.py tests/test_mimics_bundle.py
 
 compare: $(READY) ## every hard case through four readers, against the truth; writes docs/compare.md
 	$(RUN)/python -m tests.helpers.compare docs/compare.md
 
-golden: $(READY) ## rewrite data/golden; review the difference
-	$(RUN)/python -m tests.helpers.regress --update
+golden: $(READY) ## show what differs, and rewrite the golden records of data/ and tests/real/
+	$(RUN)/verimask regress data/cases.toml --update --all
+	$(RUN)/verimask regress tests/real/cases.toml --update --all --allow-left-out
+
+CASES ?= data/cases.toml
+case: ## add a case: make case SERIES=folder ID=liver FROM='where from' LICENCE=MIT WHY='what for' OPTIONS='--as image' CASES=my/cases.toml
+	@test -n "$(SERIES)" -a -n "$(ID)" || { echo "say what to add, and how to call it: make case SERIES=folder ID=liver" >&2; exit 64; }
+	@$(MAKE) --no-print-directory $(READY)
+	$(RUN)/verimask regress "$(CASES)" --add "$(SERIES)" --id "$(ID)" $(if $(FROM),--from "$(FROM)") \
+		$(if $(LICENCE),--licence "$(LICENCE)") $(if $(WHY),--why "$(WHY)") $(OPTIONS)
 
 bench: $(READY) ## measure beside other tools into docs/benchmarks.md (an hour, 4 GB in ~/.cache); FAST=1: ten minutes, 0.6 GB, prints only
 	$(RUN)/python -m tests.helpers.bench $(if $(FAST),--fast,--write)
@@ -71,7 +80,9 @@ viewer: pipeline/report/viewer/niivue.js ## the live viewer of the report page, 
 pipeline/report/viewer/niivue.js: pipeline/report/viewer/package-lock.json pipeline/report/viewer/bundle.mjs
 	cd pipeline/report/viewer && npm ci --omit=optional --ignore-scripts --no-audit --no-fund && npm run --silent build
 
-convert: $(READY) ## convert one: make convert SERIES=folder OUT=liver.nii.gz
+convert: ## convert one: make convert SERIES=folder OUT=liver.nii.gz
+	@test -n "$(SERIES)" -a -n "$(OUT)" || { echo "say what to convert, and to which file: make convert SERIES=folder OUT=liver.nii.gz" >&2; exit 64; }
+	@$(MAKE) --no-print-directory $(READY)
 	$(RUN)/verimask convert "$(SERIES)" -o "$(OUT)"
 
 clean: ## remove what was made here

@@ -3,54 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from pipeline.cohort.case import COLUMNS
 from pipeline.cohort.labels.label_map_file import _CHANNEL_KEYS, _LABEL_KEYS, parse_label_map
-from pipeline.core.findings import Exit
-from tests.helpers import nnunet_checks
+from tests.helpers import doc_steps, nnunet_checks
 from tests.helpers.cases import samples_folder
 from tests.helpers.cohort_run import rows_of, stamps_of, tree_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "cohort.md"
-_STEP = re.compile(r"<!-- (run|file): ([\w.]+) -->\n```\w+\n(.*?)```\n", re.S)
-
-
-def steps() -> dict[str, tuple[str, str]]:
-    """What the tutorial does, in its order: kind and content, by name."""
-    return {name: (kind, content) for kind, name, content in _STEP.findall(PAGE.read_text("utf-8"))}
-
-
-def do(name: str, folder: Path) -> str:
-    """Do one step in a folder as it stands in the page; what it printed."""
-    kind, content = steps()[name]
-    if kind == "file":
-        (folder / name).write_text(content, "utf-8")
-        return ""
-    program = folder / "bin" / "verimask"
-    if not program.exists():
-        program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W ignore -m pipeline "$@"\n', "utf-8")
-        program.chmod(0o755)
-        (folder / "tmp").mkdir()
-    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
-    python_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": python_path, "TMPDIR": str(folder / "tmp")}
-    done = subprocess.run(
-        ["sh", "-ec", content], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == Exit.VERIFIED, f"{name}: {done.stdout}{done.stderr}"
-    return done.stdout
+do = partial(doc_steps.do, PAGE.name)
 
 
 def test_the_tutorial_runs(samples: Path, tmp_path: Path) -> None:
     (tmp_path / "DICOM").symlink_to(samples_folder() / "theibsi+data_sets" / "ibsi_validation" / "dicom")
-    assert list(steps()) == ["plan", "convert", "draft", "labels.toml", "nnunet", "again"]
+    assert list(doc_steps.steps(PAGE.name)) == ["plan", "convert", "draft", "labels.toml", "nnunet", "again"]
 
     do("plan", tmp_path)
     assert tree_of(tmp_path / "OUT") == {}

@@ -141,10 +141,29 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         ),
         (),
     ),
+    # Those of regress have tests of their own, tests/test_regress.py; a case has the options that convert has.
+    "regress": dict.fromkeys(
+        (
+            "add",
+            "all",
+            "allow_left_out",
+            "fetch",
+            "junit",
+            "jobs",
+            "licence",
+            "name",
+            "only",
+            "origin",
+            "update",
+            "why",
+        ),
+        (),
+    ),
     "selftest": {},
     "mimics-script": {"back": [Try()]},
     "to-mimics": {"output": [], "image": [Try(("no such",))], "mm_per_unit": [Try(("2",))]},
 }
+OF_CASES = set(VALUES["convert"]) - {"output", "list_values", "report", "jobs", "strict", "write"}
 COMMON = {"json": [Try()], "quiet": [Try()]}  # of every command that has them
 # What is asked for is what happens anyway.
 HAPPENS_ANYWAY = {("image", "as_", "image"), ("seg", "combine", "merge")}
@@ -164,6 +183,7 @@ def options() -> Iterator[tuple[str, argparse.Action]]:
 
 def test_every_option_is_tried() -> None:
     known = {(command, name) for command, tries in VALUES.items() for name in tries}
+    known |= {("regress", name) for name in OF_CASES}
     found = {(command, action.dest) for command, action in options()}
     assert known <= found
     assert {(command, name) for command, name in found - known if name not in COMMON} == set()

@@ -13,11 +13,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from . import output
+from .convert_request import read_policy, read_request
 
 if TYPE_CHECKING:
     from ..conversion.convert_entry import Result
     from ..conversion.record import Outcome
-    from ..conversion.request import ExportDescription, Request
     from ..core.findings import PipelineError
     from ..core.policy import Policy
     from ..crosscheck.panel import Panel
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
         output.refuse_idle(
             options, only=["jobs"], why="one file is made by one process; -o a folder (ending in /) is for many"
         )
-    policy = _read_policy(options)
+    policy = read_policy(options)
     if several:  # They have witnesses of their own.
         return _convert(options, given, policy, None)
     with Panel(policy) as panel:  # Comes first: its processes start while the rest is imported.
@@ -76,7 +76,7 @@ def _convert(options: argparse.Namespace, given: list[str], policy: Policy, pane
 
     progress = output.ProgressLine(options)
     common: dict[str, Any] = {
-        "request": _read_request(options),
+        "request": read_request(options),
         "policy": policy,
         "progress": progress,
         "command": ["verimask", *_without_jobs(given)],
@@ -145,39 +145,6 @@ def _write_page(made: Outcome, options: argparse.Namespace) -> None:
     write_page(page, make_page(sidecar_of(made.output), source=source))
 
 
-def _read_request(options: argparse.Namespace) -> Request:
-    from ..conversion.request import Request
-
-    return Request(
-        series=options.series,
-        part=options.part,
-        source=options.source,
-        like=options.like,
-        wanted=_split_names(options.rois),
-        export=_read_export_facts(options),
-        clean=options.clean,
-        merge=options.merge,
-        order=_split_names(options.order) or (),
-        images=options.images,
-    )
-
-
-def _read_export_facts(options: argparse.Namespace) -> ExportDescription:
-    """Read what the user says of an export that holds a mask in its image."""
-    from ..conversion.request import ExportDescription
-    from ..decode.embedded.labelled import Named, parse_labels
-
-    named = () if options.labels is None else parse_labels(options.labels)
-    if options.inside is not None:
-        named = (*named, Named("", options.inside))
-    return ExportDescription(named, options.outside, options.kind, options.undecided)
-
-
-def _split_names(text: str | None) -> tuple[str, ...] | None:
-    """Split NAME,NAME. None where the option was not given; an empty name, which is refused, where it names nothing."""
-    return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip()) or ("",)
-
-
 def _list_values(options: argparse.Namespace) -> int:
     from dataclasses import asdict
     from pathlib import Path
@@ -188,7 +155,7 @@ def _list_values(options: argparse.Namespace) -> int:
 
     output.refuse_idle(options, but=_LISTING, why="--list-values shows values and writes nothing")
     _, laid_frames = read_laid_series(
-        [Path(p) for p in options.inputs], options.series, options.part, _read_policy(options)
+        [Path(p) for p in options.inputs], options.series, options.part, read_policy(options)
     )
     voxels = stored_voxels(laid_frames.frames)
     require_small_integers(voxels, tuple(f.name for f in laid_frames.frames[:1]))
@@ -198,15 +165,6 @@ def _list_values(options: argparse.Namespace) -> int:
     else:
         output.print_lines([as_table(rows)], options)
     return 0
-
-
-def _read_policy(options: argparse.Namespace) -> Policy:
-    from dataclasses import fields
-
-    from ..core.policy import Policy
-
-    names = {f.name for f in fields(Policy)}
-    return Policy(**{name: value for name, value in vars(options).items() if name in names})
 
 
 def _report_many(results: Iterable[Result], progress: output.ProgressLine, options: argparse.Namespace) -> int:

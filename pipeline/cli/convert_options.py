@@ -29,8 +29,21 @@ def add_options(p: argparse.ArgumentParser) -> None:
     _add_export(p)
     _add_where(p)
     _add_irregular(p)
-    _add_checks(p)
+    g = p.add_argument_group("proof and output")
+    _add_checks(g)
+    _add_output(g)
     output.add_common(p)
+
+
+def add_case_options(p: argparse.ArgumentParser) -> None:
+    """Add those that decide what a conversion gives, for cases that are converted and thrown away."""
+    _add_which(p)
+    _add_export(p, lists=False)
+    _add_where(p)
+    _add_irregular(p)
+    _add_checks(
+        p.add_argument_group("proof"), "every voxel and every other reader installed (default), its affine, nothing"
+    )
 
 
 def add_policy_options(p: argparse.ArgumentParser) -> None:
@@ -128,7 +141,7 @@ def _add_segments(g: argparse._ArgumentGroup) -> None:
     _add_interpolate(g)
 
 
-def _add_export(p: argparse.ArgumentParser) -> None:
+def _add_export(p: argparse.ArgumentParser, *, lists: bool = True) -> None:
     from ..core.policy import EXPORT_KINDS, UNDECIDED
 
     g = p.add_argument_group("an export with the mask in its image (burned in, masked, colour, overlay)")
@@ -143,7 +156,8 @@ def _add_export(p: argparse.ArgumentParser) -> None:
         default=UNDECIDED[0],
         help="voxels whose image has the mask's own value: mask where mask is all around (default), always, never",
     )
-    g.add_argument("--list-values", action="store_true", help="show the values that stand out, and write nothing")
+    if lists:
+        g.add_argument("--list-values", action="store_true", help="show the values that stand out, and write nothing")
 
 
 def _add_where(p: argparse.ArgumentParser) -> None:
@@ -214,14 +228,16 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_checks(p: argparse.ArgumentParser) -> None:
+_ASKED = "its affine (default), every voxel (and every other reader installed), nothing"
+
+
+def _add_checks(g: argparse._ArgumentGroup, asked: str = _ASKED) -> None:
     from ..core.policy import default
 
-    g = p.add_argument_group("proof and output")
     _add_choice(
         g,
         "--crosscheck",
-        help="what dicom2nifti is asked: its affine (default), every voxel (and every other reader installed), nothing",
+        help=f"what dicom2nifti is asked: {asked}",
     )
     g.add_argument(
         "--witness-limit",
@@ -243,6 +259,9 @@ def _add_checks(p: argparse.ArgumentParser) -> None:
         help="of .nii.gz: 0 to 3 fast (ISA-L), 4 to 9 small (zlib-ng); by default 2 for images, runs for masks",
     )
     g.add_argument("--keep-disputed", action="store_true", help="keep a file that a witness disputes")
+
+
+def _add_output(g: argparse._ArgumentGroup) -> None:
     g.add_argument(
         "--report", action="store_true", help="also write a page (liver.html) that shows it, see verimask report"
     )

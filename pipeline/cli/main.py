@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ..core.plain_text import prepare_streams
-from . import check, cohort, convert, diagnose, explain, export, mimics, output, report, selftest, series
+from . import check, cohort, convert, diagnose, explain, export, mimics, output, regress, report, selftest, series
 
 _EPILOG = """\
 exit codes
@@ -33,6 +33,7 @@ examples
   verimask convert MASK_DIR --source CT_DIR -o m.nii.gz    on the grid of the images it was drawn on
   verimask convert STUDY_DIR -o nifti/                everything in a study
   verimask cohort PATIENTS_DIR -o dataset/            everything of all patients, as pairs of image and masks
+  verimask regress cases.toml --add EXPORT_DIR        a regression case of it; without --add, run all cases
 """
 _GARBAGE_AFTER = (
     50_000  # new objects: modules and headers are kept, and looking through them at every 700 finds nothing
@@ -116,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     convert.add(commands, _EPILOG)
-    for command in (cohort, series, report, explain, diagnose, check, export, selftest, mimics):
+    for command in (cohort, series, report, explain, diagnose, check, regress, export, selftest, mimics):
         command.add(commands)
     return parser
 

@@ -26,6 +26,11 @@ _COLOUR = {
     "SKIPPED": "36",
     "PARTNER": "36",
     "PASSED": "36",
+    "HOLDS": "32",
+    "DIFFERS": "31",
+    "NEW": "33",
+    "FAILED": "31",
+    "LEFT OUT": "36",
 }
 _HANG = 2
 _DEEP = 8  # columns: what is further in hangs under a verdict, and is no entry of a list
@@ -48,7 +53,7 @@ def describe_outcome(outcome: Outcome, *, colour: bool = False, width: int = 100
     if outcome.verdict == "SKIPPED":
         disputed = ", and is DISPUTED" if outcome.exit is Exit.DISPUTED else ""
         return [
-            _paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there{disputed}{_from(outcome.folder)}"
+            paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there{disputed}{_from(outcome.folder)}"
         ]
     hang = " " * (len(outcome.verdict) + _HANG)
     findings = [f for f in outcome.findings if not _is_left_out_file(f)]
@@ -66,7 +71,7 @@ def _head(outcome: Outcome, colour: bool) -> str:
     """The verdict, and what the file is."""
     size = " × ".join(map(str, outcome.shape))
     labels = "" if outcome.labels is None else "  labels " + _range([0, *(row.value for row in outcome.labels)])
-    return f"{_paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}{_from(outcome.folder)}"
+    return f"{paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}{_from(outcome.folder)}"
 
 
 def _from(folder: str) -> str:
@@ -84,7 +89,7 @@ def describe_unwritten(image: UnwrittenImage, *, colour: bool = False) -> str:
     Returns:
         The line.
     """
-    return f"{_paint(image.verdict, colour)}  {image.series}{_from(image.folder)}  {image.message}; {image.hint}"
+    return f"{paint(image.verdict, colour)}  {image.series}{_from(image.folder)}  {image.message}; {image.hint}"
 
 
 def _describe_proof(outcome: Outcome) -> list[str]:
@@ -197,7 +202,7 @@ def describe_refusal(error: PipelineError, *, colour: bool = False, width: int =
         Lines without line ends.
     """
     finding = error.finding
-    lines = [f"{_paint('REFUSED', colour)}  {finding.code.name}{_from(error.folder)}"]
+    lines = [f"{paint('REFUSED', colour)}  {finding.code.name}{_from(error.folder)}"]
     hang = " " * len("REFUSED  ")
     lines += _wrap(_sentence(finding), hang, width)
     if finding.measured is not None:
@@ -274,5 +279,6 @@ def _wrap(text: str, hang: str, width: int) -> list[str]:
     )
 
 
-def _paint(word: str, colour: bool) -> str:
+def paint(word: str, colour: bool) -> str:
+    """Paint a verdict or a status by the codes of a terminal, where colour is wanted."""
     return f"\033[1;{_COLOUR.get(word, '0')}m{word}\033[0m" if colour else word

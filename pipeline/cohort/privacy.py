@@ -30,11 +30,12 @@ _COMPONENT, _WORD = re.compile(r"[^/\\]+"), re.compile(r"[^/\\_-]+")
 _OUR_PATHS = frozenset(["Output"])
 _SEPARATORS = re.compile(r"[\s_^,-]+")
 _KEPT = re.compile(r"(?<![0-9A-Za-z.])(?:[0-2](?:\.\d+){4,}|[0-9a-f]{40}|[0-9a-f]{64})(?![0-9A-Za-z])")
-# Members of a record whose texts are words of our own, as its schema lists them: a patient called Mask changes none.
+# Members of a record whose texts are words of our own, as its schema lists them: a patient called Mask changes none. Prov as a
+# whole holds no others (`conversion.prov`).
 OWN_WORDS = frozenset(
     "As AxisCodes Code Combine ConversionSoftware Crosscheck DataType Direction Exit FoundBy Fractional Frame Handedness Kind LabelsFile "
-    "OnDuplicate OnGap OnLossy OnTilt OnUnread Overlap Palette Recorded Resample Role Schema Severity SourceFrame Stage Status Type "
-    "Undecided Verdict Witness Write".split()
+    "OnDuplicate OnGap OnLossy OnTilt OnUnread Overlap Palette Prov Recorded Resample Role Saw Schema Severity SourceFrame Stage Status "
+    "Type Undecided Verdict Witness Write".split()
 )
 
 

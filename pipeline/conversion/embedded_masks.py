@@ -26,6 +26,7 @@ from ..dicom.split_volumes import Part
 from ..stacking.laid_frames import LaidFrames
 from ..stacking.stack_frames import lay_frames
 from ..volume.mask import Voxels
+from .export_job import Compared, describe_export
 from .file_names import safe
 from .option_effects import Asked
 from .product import Product, product_of_frames
@@ -38,20 +39,28 @@ if TYPE_CHECKING:
 
 
 class _Volume(NamedTuple):
-    """One volume of a series on its grid, and what its masks are called."""
+    """One volume of a series on its grid, what its masks are called, and what the user says of it."""
 
     series: Series
     part: Part
     laid_frames: LaidFrames
     name: str
+    given: ExportDescription
 
-    def products(self, masks: Sequence[tuple[str, Decoded]], form: str) -> list[Product]:
-        """Make a product each of masks with their own names, or "" for the name of the series."""
+    def products(
+        self, masks: Sequence[tuple[str, Decoded]], form: str, compared: Compared | None = None
+    ) -> list[Product]:
+        """Make a product each of masks with their own names, or "" for the name of the series.
+
+        compared: the image that decided which voxels of an export are its mask, None where none did.
+        """
         made = []
         for number, (own, decoded) in enumerate(masks, 1):
             product = product_of_frames(self.series, self.laid_frames, decoded, own or self.name, self.part)
             suffixes = [product.suffix, f"seg-{safe(own) or number}" if len(masks) > 1 else ""]
-            made.append(replace(product, form=form, suffix="_".join(suffix for suffix in suffixes if suffix)))
+            job = describe_export(form, self.laid_frames, decoded.stored_labels, self.given, compared)
+            suffix = "_".join(suffix for suffix in suffixes if suffix)
+            made.append(replace(product, form=form, suffix=suffix, mask_job=job))
         return made
 
 
@@ -77,7 +86,7 @@ def read_masks(
     Raises: PipelineError NO_SUCH_SEGMENT for a label that is not there, and whatever a decoder refuses.
     """
     export, policy = asked.request.export, asked.policy
-    volume = _on_grid(series, part, policy, source)
+    volume = _on_grid(series, part, asked, source)
     no_mask: Finding | None = None
     if not export.is_given and clean is None:
         try:
@@ -101,19 +110,31 @@ def read_masks(
         source is not None and clean is None and shared_values > FEW_VALUES
     )  # few may agree by chance, as air does
     evidence = f"its grey values are those of the source ({shared_values:,} different ones)" if shows_source else ""
-    return [replace(product, evidence=evidence) for product in volume.products(masks, seen.kind)]
+    compared = _compared_with(seen, export, source, clean)
+    return [replace(product, evidence=evidence) for product in volume.products(masks, seen.kind, compared)]
 
 
-def _on_grid(series: Series, part: Part, policy: Policy, source: Source | None) -> _Volume:
+def _compared_with(
+    seen: Seen, export: ExportDescription, source: Source | None, clean: Source | None
+) -> Compared | None:
+    """The image that the decoder compared an export with; None where it compared none."""
+    image = source if clean is None else clean
+    if image is None or seen.kind not in ("burned", "masked"):
+        return None
+    return Compared(image, export.undecided, is_clean=clean is not None)
+
+
+def _on_grid(series: Series, part: Part, asked: Asked, source: Source | None) -> _Volume:
     """Lay a volume on its grid, or on that of its source where its planes have no place; and name it."""
+    policy, given = asked.policy, asked.request.export
     frames, assumed = _with_source_planes(part.frames, source)
     laid_frames = lay_frames(frames, policy, series.title, None if source is None else source.laid_frames)
     if assumed is not None:
         laid_frames = replace(laid_frames, assumed=assumed.message, findings=(*laid_frames.findings, assumed))
     if part.name.startswith("folder "):
         name = part.name.removeprefix("folder ")
-        return _Volume(series, replace(part, name=name), laid_frames, name)
-    return _Volume(series, part, laid_frames, " ".join(p for p in (series.mask_name, part.name) if p))
+        return _Volume(series, replace(part, name=name), laid_frames, name, given)
+    return _Volume(series, part, laid_frames, " ".join(p for p in (series.mask_name, part.name) if p), given)
 
 
 def _is_label_series(decoded: Decoded, frames: Sequence[Frame]) -> bool:

@@ -8,13 +8,16 @@ Rules:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..crosscheck.testimony import MaskJob
 from ..decode.seg import decode as seg
-from ..decode.seg.decode import DecodedSeg
+from ..decode.seg.decode import DecodedSeg, ShownSegments
 from ..decode.seg.segment_table import SegmentTable, read_table
 from ..decode.seg.source_images import SourceImages
 from ..dicom.scan import Scan, Series
@@ -102,9 +105,9 @@ def _products_of_part(part: SegPart, asked: Asked) -> list[Product]:
     """Decode one part on the grid of its source; where its frames do not lie on it, as the policy and the user say."""
     source = part.source
     if source is None:
-        return _as_products(part, _decode(part, asked, None), None)
+        return _as_products(part, asked, _decode(part, asked, None), None)
     try:
-        return _as_products(part, _decode(part, asked, source, on_source=True), source)
+        return _as_products(part, asked, _decode(part, asked, source, on_source=True), source)
     except PipelineError as error:
         if error.finding.code is not Code.OFF_SOURCE_GRID:
             raise
@@ -119,7 +122,7 @@ def _off_source(part: SegPart, source: Source, asked: Asked, why: PipelineError)
     ):  # that is for the images; frames that lean are taken from where they lie
         asked = asked._replace(policy=replace(asked.policy, on_tilt="shear"))
     try:
-        own = _as_products(part, _decode(part, asked, source), None)
+        own = _as_products(part, asked, _decode(part, asked, source), None)
         moved = [move_product(product, source, asked.policy) for product in own]
     except PipelineError as error:
         if resamples or (asked.request.source and error.finding.code is Code.OUTSIDE_SOURCE):
@@ -127,8 +130,37 @@ def _off_source(part: SegPart, source: Source, asked: Asked, why: PipelineError)
         if asked.request.source or error.finding.code not in (Code.OFF_SOURCE_GRID, Code.OUTSIDE_SOURCE):
             raise why from error
         return [replace(product, findings=(*product.findings, _stays(why))) for product in own]
-    moved = [replace(product, findings=_without_tilt(product.findings)) for product in moved]
+    moved = [_on_planes_of(source, replace(product, findings=_without_tilt(product.findings))) for product in moved]
     return [add_image_files(product, "source", source) for product in moved]
+
+
+def _on_planes_of(source: Source, product: Product) -> Product:
+    """Show the readers of masks the planes that a mask was taken to in whole voxels."""
+    job = product.mask_job
+    if job is None:
+        return product
+    files, frame_numbers = _planes_of(source)
+    return replace(product, mask_job=replace(job, files=files, frame_numbers=frame_numbers))
+
+
+def _planes_of(source: Source | None) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the files and frame numbers of the planes of a source; none where a mask spans its own grid."""
+    frames = () if source is None else source.laid_frames.frames
+    return tuple(os.path.abspath(f.path) for f in frames), tuple(f.number for f in frames)
+
+
+def _make_mask_job(
+    part: SegPart, asked: Asked, shown: ShownSegments | None, source: Source | None, form: str
+) -> MaskJob | None:
+    """Make what readers of masks are given of a part.
+
+    Returns: None for what no reader can be asked about: an instance without frames, and some frames of one on their own grid.
+    """
+    if shown is None or (source is None and part.numbers is not None):
+        return None
+    files, frame_numbers = _planes_of(source)
+    options = {"fractional": asked.policy.fractional}
+    return MaskJob(form, (os.path.abspath(shown.path),), (), files, frame_numbers, shown.numbers, options)
 
 
 def _without_tilt(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -157,22 +189,24 @@ def _decode(part: SegPart, asked: Asked, source: Source | None, *, on_source: bo
     )
 
 
-def _as_products(part: SegPart, decoded: DecodedSeg, source: Source | None) -> list[Product]:
+def _as_products(part: SegPart, asked: Asked, decoded: DecodedSeg, source: Source | None) -> list[Product]:
     """Make products of decoded masks. source: whose grid they lie on."""
     volumes: Sequence[Mask | Image] = [*decoded.masks, *decoded.images]
+    form = "fractional" if decoded.fractional else "seg"
     residual_mm = max(decoded.residual_mm, 0.0 if source is None else source.laid_frames.stack.residual_mm)
     made = [
         Product(
             volume=volume,
             series=part.series,
-            form="fractional" if decoded.fractional else "seg",
+            form=form,
             proof=Proof(residual_mm),
             frames=(None,) * volume.grid.shape[2] if source is None else source.laid_frames.at_k,
             findings=(*part.findings, *decoded.findings),
             witnessed=None if source is None else source.witnessed,
             extra=origin_of_mask("SEG", None if source is None else source.series.uid),
             evidence=decoded.evidence,
+            mask_job=_make_mask_job(part, asked, shown, source, form),
         )
-        for volume in volumes
+        for volume, shown in zip_longest(volumes, decoded.shown)
     ]
     return [add_image_files(product, "source", source) for product in made]

@@ -2,8 +2,8 @@
 
 Rules:
 - Everything a report, a person or another program needs is in it; nothing else is asked later.
-- Keys known from BIDS and dcm2niix keep their names; our own blocks are Verdict, Geometry, Slices, Planes,
-  CrossCheck, Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
+- Keys known from BIDS and dcm2niix keep their names, and Prov those of BEP028; our own blocks are Verdict, Geometry,
+  Slices, Planes, CrossCheck, Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
 - Affine and Shape are of the file; GridShape, GridAffineLPS, CornersLPS, Slices and Planes of the order as acquired.
 - What the records of one run share (slices, planes, inputs, versions) is made once, and so is its text.
 - No patient name, id or birth date, and no path: files appear by name, and their folder relative to the input that was
@@ -37,6 +37,7 @@ from ..volume.mask import Mask, Segment
 from .input_folder import clean_folder
 from .looks import Looks
 from .product import Product, Proof
+from .prov import build_prov
 from .request import RunDetails
 
 SCHEMA = "verimask outcome 1"
@@ -168,6 +169,7 @@ def build_record(
     }
     if labels_file is not None:
         record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": sha256(labels_file)}
+    record["Prov"] = build_prov(record)
     return record
 
 

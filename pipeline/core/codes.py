@@ -9,25 +9,9 @@ Rules:
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import Enum
 
-
-class Exit(IntEnum):
-    """Exit codes of the command line; the name is printed with the number."""
-
-    VERIFIED = 0
-    INTERNAL_ERROR = 1
-    NOTHING_TO_CONVERT = 2
-    CORRUPT_INPUT = 4
-    NO_SUCH_INPUT = 5
-    OUTPUT_PATH = 6
-    CANNOT_WRITE = 7
-    PARTLY_DONE = 8
-    REFUSED = 10
-    DISPUTED = 11
-    MISMATCH = 12
-    UNCONFIRMED = 13
-    USAGE = 64
+from .exits import Exit
 
 
 class Code(str, Enum):
@@ -242,6 +226,11 @@ class Code(str, Enum):
     NO_CLUSTER = "COHORT.NO_CLUSTER"
     UNFIT_WORKER = "COHORT.UNFIT_WORKER"
     CASES_NOT_RUN = "COHORT.CASES_NOT_RUN"
+    # REGRESSION: cases and their golden records
+    BAD_CASES = "REGRESSION.BAD_CASES"
+    NO_SUCH_CASE = "REGRESSION.NO_SUCH_CASE"
+    CASE_EXISTS = "REGRESSION.CASE_EXISTS"
+    CASE_INPUT = "REGRESSION.CASE_INPUT"
 
     @property
     def stage(self) -> str:
@@ -347,4 +336,8 @@ EXIT_BY_CODE = {
     Code.NO_CLUSTER: Exit.NO_SUCH_INPUT,
     Code.UNFIT_WORKER: Exit.MISMATCH,
     Code.CASES_NOT_RUN: Exit.NO_SUCH_INPUT,
+    Code.BAD_CASES: Exit.USAGE,
+    Code.NO_SUCH_CASE: Exit.USAGE,
+    Code.CASE_EXISTS: Exit.OUTPUT_PATH,
+    Code.CASE_INPUT: Exit.NO_SUCH_INPUT,
 }

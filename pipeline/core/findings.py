@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from .codes import DOUBTS, EXIT_BY_CODE, Code, Exit
+from .codes import DOUBTS, EXIT_BY_CODE, Code
+from .exits import Exit
 
 
 class Severity(str, Enum):

@@ -241,4 +241,12 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Start every worker in the same environment, with the same folders at the same paths."),
     "CASES_NOT_RUN": ("Cases of a plan have not been made by any of its parts.",
         "Run the parts that the message names, and merge again."),
+    "BAD_CASES": ("The list of cases of a regression run cannot be followed.",
+        "Correct the case and the key that the message names."),
+    "NO_SUCH_CASE": ("A case was asked for that the list of cases does not have.",
+        "Choose one of those that the message lists."),
+    "CASE_EXISTS": ("A case to be added is there already, or its golden record is.",
+        "Give the new one another name with --id, or rewrite the golden record of the old one with --update."),
+    "CASE_INPUT": ("The input of a case cannot be had: its archive is damaged, or what its command fetched is another file.",
+        "Put the file right that the message names, or correct its sha256."),
 }  # fmt: skip

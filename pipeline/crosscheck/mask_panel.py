@@ -28,21 +28,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MaskReader:
-    """One reader of masks. package: that it is imported from. module: of this folder. extra: that installs it."""
+    """One reader of masks. package: that it is imported from. module: of this folder. extra: that installs it.
+
+    forms: of masks that it reads. by_default: those that it is asked about though voxels were not asked for.
+    """
 
     name: str
     package: str
     module: str
     extra: str
     forms: frozenset[str]
-    by_default: bool
+    by_default: frozenset[str]
+
+    def asked_about(self, deep: bool) -> frozenset[str]:
+        """The forms that it is asked about. deep: whether voxels were asked for."""
+        return self.forms if deep else self.by_default
 
 
+_SEG, _RTSTRUCT = frozenset({"seg", "fractional"}), frozenset({"rtstruct"})
+# A label series is cheap to convert: to read it once more nearly doubles the time, and other witnesses see its place.
+_EXPORTS, _LABELS = frozenset({"overlay", "burned", "masked", "colour"}), frozenset({"labels"})
 READERS = (
-    MaskReader("highdicom", "highdicom", "highdicom", "seg", frozenset({"seg", "fractional"}), True),
-    MaskReader("dcmqi", "dcmqi", "dcmqi", "witnesses", frozenset({"seg", "fractional"}), False),
-    MaskReader("Shapely", "shapely", "polygons", "witnesses", frozenset({"rtstruct"}), True),
-    MaskReader("GDCM", "gdcm", "gdcm", "", frozenset({"overlay", "burned", "masked", "colour", "labels"}), True),
+    MaskReader("highdicom", "highdicom", "highdicom", "seg", _SEG, _SEG),
+    MaskReader("dcmqi", "dcmqi", "dcmqi", "witnesses", _SEG, frozenset()),
+    MaskReader("Shapely", "shapely", "polygons", "witnesses", _RTSTRUCT, _RTSTRUCT),
+    MaskReader("GDCM", "gdcm", "gdcm", "", _EXPORTS | _LABELS, _EXPORTS),
 )
 
 
@@ -89,15 +99,20 @@ class MaskPanel:
         for child in self._children.values():
             child.close()
 
+    @property
+    def _is_deep(self) -> bool:
+        return self._policy.crosscheck == "voxels"
+
     def _readers(self) -> list[MaskReader]:
         """Those that are asked about the jobs."""
-        deep, forms = self._policy.crosscheck == "voxels", {job.form for job in self._jobs}
+        forms = {job.form for job in self._jobs}
         if self._policy.crosscheck == "off":
             return []
-        return [reader for reader in READERS if reader.forms & forms and (deep or reader.by_default)]
+        return [reader for reader in READERS if reader.asked_about(self._is_deep) & forms]
 
     def _jobs_of(self, reader: MaskReader) -> list[int]:
-        return [number for number, job in enumerate(self._jobs) if job.form in reader.forms]
+        forms = reader.asked_about(self._is_deep)
+        return [number for number, job in enumerate(self._jobs) if job.form in forms]
 
     def _verdicts(self, reader: MaskReader, masks: Sequence[WrittenMask]) -> list[Agreement]:
         from .agreement import report_absent
@@ -122,8 +137,7 @@ class MaskPanel:
         if testimony.failure:
             self._failures[testimony.witness] = testimony
         agreement = judge_mask(testimony, mask.grid, self._policy.witness_limit_mm + mask.slack_mm, mask.planes())
-        deep = self._policy.crosscheck == "voxels"
-        doubtful = deep and agreement.status == "REFUSED" and not is_understood_of_mask(testimony)
+        doubtful = self._is_deep and agreement.status == "REFUSED" and not is_understood_of_mask(testimony)
         return replace(agreement, saw="voxels", leaves_doubt=doubtful)
 
     def _send(self, reader: MaskReader, number: int) -> None:

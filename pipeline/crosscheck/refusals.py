@@ -71,6 +71,65 @@ _UNDERSTOOD: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         (r"wrote ([2-9]|\d\d+) files for one series.*", "it splits by its own rules what lies on one grid"),
     ),
+    "GDCM": (
+        (r"GDCM reads no floating-point pixels, .*", "it has integers alone"),
+        (r".* has pixels of 64 bits", "it has at most 32"),
+        (r".* has several frames and no functional groups", "it is shown the place that every frame states, no other"),
+        (r"frame \d+ of .* has no position, orientation or spacing of its own", "the same"),
+        (r".* every reader rounds its way to red, green and blue", "exact colours of YBR are a matter of rounding"),
+        (
+            r".* with entries below 256, whose brightness is not clear",
+            "8 or 16 bits, which nothing in the file decides",
+        ),
+        (r"a plane is missing, and nothing can be compared there", "it compares whole volumes"),
+    ),
+    "highdicom": (
+        (
+            r"RuntimeError: Frame positions do not form a regularly-spaced volume\.",
+            "it wants the frames of all segments on one grid along their normal, closer than a hundredth of the step",
+        ),
+        (r"ValueError: Argument 'spacing_hint' cannot be 0\.", "it takes no step of 0; the positions decide here"),
+        (
+            r"AttributeError: Sequence does not have the required attributes for a Pixel Measures Sequence\.",
+            "it wants spacing and thickness in one sequence",
+        ),
+        (
+            r"AttributeError: 'Segmentation' object has no attribute '(SharedFunctionalGroups|Segment)Sequence'.*",
+            "it wants the shared groups, and every segment described",
+        ),
+        (r"ValueError: Segment numbers array contains invalid values\.", "it wants every segment described"),
+        (r"KeyError: \(0062,000A\)", "it wants every frame to name its segment; that it does not is said here"),
+        (r"ValueError: None is not a valid CoordinateSystemNames", "it wants a Frame of Reference"),
+    ),
+    "dcmqi": (
+        (
+            r"ERROR: Frame \d+ origin \[.*\] is outside image geometry!.*",
+            "it wants the frames of all segments on one grid",
+        ),
+        (
+            r"ERROR: No sufficient information to derive slice spacing! Unable to interpret the data\.",
+            "it takes the step from a tag",
+        ),
+        (r"puts planes [\d.e+-]+ mm apart that are [\d.e+-]+ mm apart", "it takes the step from a tag"),
+        (
+            r"E: getSegmentsByPosition\(\): Referenced Segment Number is 0 \(not permitted\), cannot add segment",
+            "it counts segments from 1",
+        ),
+        (
+            r"E: getSegmentsByPosition\(\): Found Referenced Segment Number \d+ but only \d+ segments are present.*",
+            "it wants the numbers of segments without a gap, and every segment described",
+        ),
+        (r"E: Could not find Shared Functional Group Sequence", "it wants the shared groups"),
+        (
+            r"E: ensureFramesAreParallel\(\): Image Orientation Patient is per-frame, .*",
+            "it wants the orientation shared",
+        ),
+        (
+            r"E: Transfer syntax .* uses lossy compression, not supported for Segmentation objects!",
+            "it takes JPEG 2000 for lossy, lossless or not",
+        ),
+        (r"takes the \d+ bits of a binary segment for single ones", "the standard knows no such binary segment"),
+    ),
 }
 
 

@@ -75,6 +75,7 @@ def _keep_only(decoded: Decoded, kept: Sequence[Segment]) -> Decoded:
         voxels=Voxels(decoded.voxels.shape, decoded.voxels.dtype, plane, decoded.voxels.is_empty),
         segments=tuple(kept),
         physical=None if decoded.physical is None else _with_the_rest(decoded.physical, decoded.voxels, numbers),
+        stored_labels=tuple((stored, n if n in numbers else 0) for stored, n in decoded.stored_labels),
     )
 
 

@@ -53,6 +53,8 @@ class Decoded:
         slope, intercept: from stored to physical values, of an image.
         padding: value of a voxel that was not acquired.
         late: gives the findings that are complete only when all voxels have been read, which is once they are written.
+        stored_labels: pairs of what the files have for a label (a value, an overlay group, a colour) and its number here, 0
+            where it is left out; what another reader of the files needs to know. Empty where they do not show the labels.
     """
 
     voxels: Voxels
@@ -63,6 +65,7 @@ class Decoded:
     intercept: float = 0.0
     padding: float = 0.0
     late: Callable[[], list[Finding]] = list
+    stored_labels: tuple[tuple[int, int], ...] = ()
 
     def on(self, grid: Grid, voxels: Voxels, name: str) -> Mask | Image:
         """Return the volume on the grid of the file.
@@ -113,13 +116,15 @@ def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Deco
     else:
         _refuse_no_labels(values, frames, policy)
         voxels, segments = _keep_labels(stored, values), _name_segments(values, name)
+    is_cut = bool(notes) and policy.on_lossy == "threshold"
+    stored_labels = () if is_cut else tuple((int(s.source_value or s.number), s.number) for s in segments)
     physical = None
-    if slopes is not None and not (notes and policy.on_lossy == "threshold"):
+    if slopes is not None and not is_cut:
 
         def physical(n: int, plane: Array) -> Array:
             return (plane if two is None else two.stored(plane)) * slopes[n][0] + slopes[n][1]
 
-    return Decoded(voxels, tuple(findings), physical, segments=segments)
+    return Decoded(voxels, tuple(findings), physical, segments=segments, stored_labels=stored_labels)
 
 
 def _name_segments(values: Sequence[int], name: str) -> tuple[Segment, ...]:

@@ -1,60 +1,57 @@
-"""The cases of data/cases.toml: which series there are, where from, and what a conversion of each is to give.
+"""The cases of data/cases.toml and tests/real/cases.toml, and where the real samples are.
 
 Rules:
-- A case is a folder whose files have the digest that is written down; a changed sample is not the same case.
 - Real samples are not part of the project. Where their folder is absent a test is skipped, by name, and never in CI.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pytest brings it where Python does not
-    import tomli as tomllib
+from pipeline.regression.case_list import CaseList, RegressionCase, read_case_list
 
 DATA = Path(__file__).parents[2] / "data"
+REAL = Path(__file__).parents[1] / "real"
 NO_SAMPLES = "no real samples"
 needs_samples = pytest.mark.usefixtures("samples")  # skipped by name where they are absent
 
 
-@dataclass(frozen=True)
-class Case:
-    """One folder with one image series. expected: "verified" or the name of a Code, `or_else` of others as true."""
+class ProjectCase(NamedTuple):
+    """A case of the project, with the list that holds it."""
 
-    id: str
-    root: str
-    path: str
-    series_uid: str
-    source: str
-    licence: str
-    sha256: str
-    as_: str
-    expected: str
-    why: str
-    or_else: tuple[str, ...] = ()
+    cases: CaseList
+    case: RegressionCase
+
+    @property
+    def id(self) -> str:
+        return self.case.id
 
     def folder(self) -> Path:
         """Where the files are; skips the test where a real sample is absent."""
-        return (DATA if self.root == "sample" else real_samples()) / self.path
+        if self.case.root:
+            real_samples()
+        return self.cases.base_of(self.case) / self.case.path[0]
 
-    @property
-    def outcomes(self) -> tuple[str, ...]:
-        return (self.expected, *self.or_else)
+    def golden(self) -> dict[str, Any]:
+        """The golden record."""
+        return dict(json.loads(self.cases.golden_path(self.id).read_text("utf-8")))
 
 
-def cases(root: str | None = None) -> list[Case]:
-    """All cases, or those of one root ("sample" or "real")."""
-    listed = tomllib.loads((DATA / "cases.toml").read_text("utf-8"))["case"]
-    made = [Case(as_=c.pop("as"), or_else=tuple(c.pop("or_else", ())), **c) for c in listed]
-    return [c for c in made if root in (None, c.root)]
+def cases(*, real: bool | None = None) -> list[ProjectCase]:
+    """All cases, or only those that are on real samples, or on none."""
+    lists = [read_case_list(folder / "cases.toml") for folder in (DATA, REAL)]
+    return [ProjectCase(found, case) for found in lists for case in found.cases if real in (None, bool(case.root))]
+
+
+def series_cases() -> list[ProjectCase]:
+    """The cases that are one folder with one image series."""
+    return [one for one in cases() if one.case.root or (one.case.path[:1] and one.case.path[0].startswith("samples/"))]
 
 
 def samples_folder() -> Path:
@@ -75,6 +72,6 @@ def real_samples() -> Path:
 
 
 def digest(folder: Path) -> str:
-    """SHA-256 over the sorted SHA-256 digests (hex, joined) of the files of a folder, not of those below it."""
-    files = [hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir() if p.is_file()]
-    return hashlib.sha256("".join(sorted(files)).encode()).hexdigest()
+    """SHA-256 of the one file of a folder, or over the sorted SHA-256 digests (hex, joined) of all files in it."""
+    files = [hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()]
+    return files[0] if len(files) == 1 else hashlib.sha256("".join(sorted(files)).encode()).hexdigest()

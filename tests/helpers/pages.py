@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that are made from code: findings, record and command line.
+"""Write the pages of docs/ that are made from code: findings, record and command line; and the recipes of regression.
 
 `python -m tests.helpers.pages` rewrites them; a test holds each against what the code gives.
 """
@@ -20,6 +20,7 @@ from pipeline.core.finding_help import HELP
 from pipeline.core.findings import DOUBTS, Code, Severity, refuse
 from tests.helpers.finding_examples import Example, examples
 from tests.helpers.record_schema import schema
+from tests.helpers.regression_page import regression_page
 
 ROOT = Path(__file__).parents[2]
 _MADE = "<!-- Made by `python -m tests.helpers.pages`. Do not edit. -->"
@@ -252,7 +253,12 @@ def help_of(arguments: list[str]) -> str:
     return printed.getvalue()
 
 
-MADE: dict[str, Callable[[], str]] = {"findings": findings_page, "record": record_page, "cli": cli_page}
+MADE: dict[str, Callable[[], str]] = {
+    "findings": findings_page,
+    "record": record_page,
+    "cli": cli_page,
+    "regression": regression_page,
+}
 
 
 def path_of(name: str) -> Path:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256 as new_digest
 from pathlib import Path
 
 from ...conversion.product import Product
+from ...conversion.prov import digest_of_set
 from ...conversion.record import Outcome, sidecar_of, write_record
 from ...core.codes import Code
 from ...core.findings import Finding, PipelineError, Severity
@@ -166,7 +166,7 @@ class CaseWriter:
         digests = {str(file): digest for file, digest in made.looks.digests(file for _, file in product.files).items()}
         self._inputs |= digests
         self._is_whole &= not any(finding.code in _PART_LOST for finding in outcome.findings)
-        together = new_digest("\n".join(sorted(digests.values())).encode()).hexdigest()
+        together = digest_of_set(digests.values())
         return written_cells(outcome, path, together, self._cleaner.clean)
 
     def _lack(self, member: CaseSeries, finding: Finding, name: str = "") -> None:

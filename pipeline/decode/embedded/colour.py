@@ -62,7 +62,8 @@ def decode(frames: Sequence[Frame], *, inside: Sequence[Named] = (), name: str =
     taken = Finding(Code.VALUES_TAKEN, f"exact colours are the labels: {listed}", severity=Severity.INFO)
     left_out = _left_out({c: n for c, n in counts.items() if c not in names})
     findings = (taken, *left_out, *assumed.findings())
-    return Labelled(_label(frames, list(segments)), tuple(segments.values()), findings, name)
+    pairs = tuple((code, s.number) for code, s in segments.items())
+    return Labelled(_label(frames, list(segments)), tuple(segments.values()), findings, name, stored_labels=pairs)
 
 
 def _count_colours(frames: Sequence[Frame], assumed: Assumptions, *, limited: bool) -> dict[int, int]:

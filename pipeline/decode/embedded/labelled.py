@@ -54,6 +54,7 @@ class Labelled:
         expected: (n, plane) -> the stored values that a reader of the export sees in frame n if `plane` are its labels;
             None where the pixels do not show them (overlays, colours).
         shared_values: how many different grey values it was found to share with the image it was compared with.
+        stored_labels: see `Decoded`; by default the source value of each segment.
     """
 
     voxels: Voxels
@@ -62,6 +63,13 @@ class Labelled:
     name: str = ""
     expected: Physical | None = None
     shared_values: int = 0
+    stored_labels: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Pairs of what is stored for a label and its number."""
+        own = tuple((s.source_value, s.number) for s in self.segments if s.source_value is not None)
+        return self.stored_labels or own
 
     def decoded(self, frames: Sequence[Frame]) -> Decoded:
         """Return it in the form every decoder of frames gives; `expected` with the modality rescale of the frames."""
@@ -72,7 +80,7 @@ class Labelled:
             def physical(n: int, plane: Array) -> Array:
                 return expected(n, plane) * slopes[n][0] + slopes[n][1]
 
-        return Decoded(self.voxels, self.findings, physical, segments=self.segments)
+        return Decoded(self.voxels, self.findings, physical, segments=self.segments, stored_labels=self.pairs)
 
 
 def number_segments(values: Sequence[int], named: Sequence[Named], only: str) -> tuple[Segment, ...]:
@@ -150,6 +158,7 @@ def _extract(labelled: Labelled, segment: Segment) -> Labelled:
         segment.name,
         # What is stored holds the other labels already, so only this one is put in.
         None if expected is None else lambda n, plane: expected(n, np.where(plane > 0, number, 0)),
+        stored_labels=tuple((stored, int(n == number)) for stored, n in labelled.pairs),
     )
 
 

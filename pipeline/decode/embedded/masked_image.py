@@ -92,6 +92,7 @@ def masked(
         name,
         lambda n, labels: np.where(labels > 0, shown.plane(n), outside),
         0 if split is None else split.same_values,
+        ((outside, 0),),
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,19 @@ from .segment_table import SegmentTable, read_table
 from .source_images import NamedSources, SourceImages, evidence_of, refuse_contradiction
 
 
+class ShownSegments(NamedTuple):
+    """The segments that a mask or image shows. path: of their instance. numbers: in it, each with its voxel value."""
+
+    path: Path
+    numbers: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, instance: Instance, segments: Sequence[Segment]) -> ShownSegments:
+        stored = [(s.number if s.source_value is None else s.source_value, s.number) for s in segments]
+        unseen = instance.table.background if instance.is_labelmap else ()
+        return cls(instance.header.path, tuple(pair for pair in stored if pair[0] not in unseen))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedSeg:
     """What one SEG series holds.
@@ -40,6 +54,7 @@ class DecodedSeg:
             equation (proof 1).
         fractional: whether one of the instances holds fractional values.
         evidence: what shows that every instance was made on the images given, whatever Frame of Reference it names.
+        shown: what each mask, then each image, shows; none for the mask of instances without frames.
     """
 
     masks: tuple[Mask, ...]
@@ -48,6 +63,7 @@ class DecodedSeg:
     residuals_mm: tuple[float, ...]
     fractional: bool = False
     evidence: str = ""
+    shown: tuple[ShownSegments, ...] = ()
 
     @property
     def residual_mm(self) -> float:
@@ -99,20 +115,22 @@ def decode(
     refuse_unknown(wanted, series, [segment for table in tables for segment in table.segments])
     instances = _read_instances(series, tables, source_grid, policy, fractional, images)
     findings = _note_instances_without_frames(series, tables, instances)
-    masks, kept = [], []
+    masks, kept = dict[Mask, ShownSegments](), dict[Image, ShownSegments]()  # in their order
     for instance in instances:
         chosen = instance.select(wanted)
         findings += [*instance.findings, *instance.findings_of(chosen)]
-        masks += instance.masks(chosen, combine, series.description)
-        kept += instance.images(chosen)
+        own = instance.masks(chosen, combine, series.description)
+        masks |= {mask: ShownSegments.of(instance, mask.segments) for mask in own}
+        kept |= {image: ShownSegments.of(instance, [segment]) for segment, image in instance.images(chosen)}
     if not instances and policy.allow_empty and source_grid is not None:
-        masks = [_empty_mask(series, tables, source_grid, wanted)]
+        return DecodedSeg((_empty_mask(series, tables, source_grid, wanted),), (), tuple(findings), ())
     if not masks and not kept:
         raise _no_frames(series, has_some=bool(instances))
     residuals = tuple(float(r) for instance in instances for r in instance.layout.residuals)
     has_fractions = any(table.kind == "FRACTIONAL" for table in tables)
     evidence = min((instance.evidence for instance in instances), key=len, default="")  # "" if one has none
-    return DecodedSeg(tuple(masks), tuple(kept), tuple(findings), residuals, has_fractions, evidence)
+    shown = (*masks.values(), *kept.values())
+    return DecodedSeg(tuple(masks), tuple(kept), tuple(findings), residuals, has_fractions, evidence, shown)
 
 
 def _note_instances_without_frames(

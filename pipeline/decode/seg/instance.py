@@ -181,9 +181,13 @@ class Instance:
             return [self._mask(chosen, named)]
         return [self._mask([segment], segment.name) for segment in present]
 
-    def images(self, chosen: Sequence[Segment]) -> list[Image]:
+    def images(self, chosen: Sequence[Segment]) -> list[tuple[Segment, Image]]:
         """Make an image of the fractions of each of the chosen segments that has any; none unless they are kept."""
-        return [self._image(segment) for segment in chosen if self.keeps_values and segment.number in self.numbers]
+        return [
+            (segment, self._image(segment))
+            for segment in chosen
+            if self.keeps_values and segment.number in self.numbers
+        ]
 
     def _image(self, segment: Segment) -> Image:
         """Make an image of the stored fractions of one segment; its slope makes them parts of one."""
