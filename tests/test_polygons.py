@@ -36,7 +36,7 @@ from tests.helpers.rtphantom import PhantomRoi, grid, on, rectangle, write_image
 IBSI = samples_folder() / "theibsi+data_sets" / "ibsi_validation" / "dicom"
 RT_UTILS = samples_folder() / "qurit+rt-utils" / "tests" / "mock_data"
 G = grid()
-SQUARE, HOLE = rectangle(4.3, 30.3, 6.4, 29.4), rectangle(10.3, 18.3, 12.4, 20.4)
+SQUARE, HOLE = rectangle(4.7, 30.7, 6.7, 29.7), rectangle(10.7, 18.7, 12.7, 20.7)
 
 
 def products(struct: Path, source: list[Path], policy: Policy) -> Iterator[Product]:
@@ -130,7 +130,7 @@ def test_odd_numbers_and_types_are_read(tmp_path: Path) -> None:
     texts = {"spaces": text, "backslash": text + "\\", "commas": text.replace(".", ",")}
     rois = [PhantomRoi(name, [data], n) for n, (name, data) in enumerate(texts.items(), 1)]
     rois.append(PhantomRoi("spelt", [on(G, SQUARE, 2), on(G, HOLE, 2)], 9, kinds=["closed planar", "POINT"]))
-    rois.append(PhantomRoi("beyond", [on(G, SQUARE + (25, 10), 2), on(G, SQUARE, 99)], 10))
+    rois.append(PhantomRoi("beyond", [on(G, rectangle(29.3, 55.3, 16.4, 39.4), 2), on(G, SQUARE, 99)], 10))
     found = agreements(*written(tmp_path, *rois), Policy())
     assert [status for status, _, _ in found.values()] == ["AGREES"] * len(rois)
 

@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 from .drawn_contours import DrawnContours
 from .plane_regions import CombinedContours, combine
 from .printed_grid import PrintedGrid
-from .row_runs import Window, fill_rings, open_edges
-
-Points = NDArray[np.float64]
+from .row_runs import RingPoints, Window, fill_rings, open_edges
 
 EDGE = 1e-6  # of a voxel: a centre that is no farther from an edge is left open
 _DECIMALS = 6  # of a position, so that a layer half-way goes the same way on every grid
@@ -46,7 +44,7 @@ class ContourLayer:
     """The contours at one position along the stack, in pixels of the plane, and how they combine."""
 
     position: float
-    contours: tuple[Points, ...]
+    contours: tuple[RingPoints, ...]
     combined: CombinedContours
 
     @property
@@ -93,7 +91,7 @@ def fill_contours(drawn: DrawnContours, grid: PrintedGrid, limit_mm: float, *, i
     return FilledContours(turned, (low[0], low[1], low[2]), united)
 
 
-def _find_axis(points: Points, drawn: DrawnContours, grid: PrintedGrid, limit_mm: float) -> int:
+def _find_axis(points: RingPoints, drawn: DrawnContours, grid: PrintedGrid, limit_mm: float) -> int:
     """Find the direction of the grid along which the contours are stacked."""
     start = np.cumsum(drawn.counts) - drawn.counts
     extent_mm = (np.maximum.reduceat(points, start) - np.minimum.reduceat(points, start)) * grid.steps_mm
@@ -106,7 +104,7 @@ def _find_axis(points: Points, drawn: DrawnContours, grid: PrintedGrid, limit_mm
 
 
 def _group(
-    points: Points, drawn: DrawnContours, axis: int, grid: PrintedGrid, limit_mm: float
+    points: RingPoints, drawn: DrawnContours, axis: int, grid: PrintedGrid, limit_mm: float
 ) -> tuple[list[ContourLayer], int]:
     """Group the contours that have an area by position, ascending. Returns how many layers have united ones too."""
     u, v = [n for n in range(3) if n != axis]
@@ -128,7 +126,7 @@ def _group(
     return layers, united
 
 
-def _are_wide(points_mm: Points, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _are_wide(points_mm: RingPoints, counts: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether the points of each contour span an area, and are no speck or line: by the smaller of their two variances."""
     start = np.cumsum(counts) - counts
     across = points_mm - np.repeat(np.add.reduceat(points_mm, start) / counts[:, None], counts, axis=0)
@@ -164,7 +162,7 @@ def _keep_on_planes(layers: Sequence[ContourLayer], step_mm: float, limit_mm: fl
     return [n for n in layers if n in on or (n.plane not in shared and abs(n.position - n.plane) < reach)]
 
 
-def _find_window(layers: Sequence[ContourLayer], size: tuple[int, int], margin: Points) -> Window:
+def _find_window(layers: Sequence[ContourLayer], size: tuple[int, int], margin: RingPoints) -> Window:
     """Find the part of the planes that the contours reach. size: of a plane, along u and v."""
     every = np.concatenate([contour for layer in layers for contour in layer.contours])
     last = np.array(size) - 1
@@ -176,13 +174,13 @@ def _find_window(layers: Sequence[ContourLayer], size: tuple[int, int], margin: 
 
 
 def _fill_planes(
-    layers: Sequence[ContourLayer], window: Window, margin: Points, numbers: Sequence[int] | None = None
+    layers: Sequence[ContourLayer], window: Window, margin: RingPoints, numbers: Sequence[int] | None = None
 ) -> NDArray[np.uint8]:
     """Fill layers on their planes, or on the planes of these numbers, from 0."""
     first = min(layer.plane for layer in layers)
     on = [layer.plane - first for layer in layers] if numbers is None else numbers
 
-    def fill(of: Callable[[ContourLayer], Sequence[Points]]) -> NDArray[np.uint8]:
+    def fill(of: Callable[[ContourLayer], Sequence[RingPoints]]) -> NDArray[np.uint8]:
         return fill_rings(*_list_rings(layers, on, of), window)
 
     drawn = _list_rings(layers, on, lambda layer: layer.contours)
@@ -196,15 +194,15 @@ def _fill_planes(
 
 
 def _list_rings(
-    layers: Sequence[ContourLayer], planes: Sequence[int], of: Callable[[ContourLayer], Sequence[Points]]
-) -> tuple[list[Points], NDArray[np.int64]]:
+    layers: Sequence[ContourLayer], planes: Sequence[int], of: Callable[[ContourLayer], Sequence[RingPoints]]
+) -> tuple[list[RingPoints], NDArray[np.int64]]:
     """List some rings of every layer, and the plane of each."""
     rings = [ring for layer in layers for ring in of(layer)]
     return rings, np.repeat(np.array(planes, np.int64), [len(of(layer)) for layer in layers])
 
 
 def _open_halfway(
-    filled: NDArray[np.uint8], layers: Sequence[ContourLayer], window: Window, margin: Points, along: float
+    filled: NDArray[np.uint8], layers: Sequence[ContourLayer], window: Window, margin: RingPoints, along: float
 ) -> None:
     """Leave open, in both planes, what belongs to a layer that lies half-way between two. along: margin in planes."""
     first = min(layer.plane for layer in layers)
@@ -218,7 +216,7 @@ def _open_halfway(
 
 
 def _interpolate(
-    layers: Sequence[ContourLayer], window: Window, margin: Points, along: float, pixel_mm: Points
+    layers: Sequence[ContourLayer], window: Window, margin: RingPoints, along: float, pixel_mm: RingPoints
 ) -> NDArray[np.uint8]:
     """Fill every plane from one layer to the next; those beyond the ends and in a gap by their nearest layer."""
     first = min(layer.plane for layer in layers)
@@ -251,7 +249,9 @@ def _list_between(layers: Sequence[ContourLayer]) -> Iterator[tuple[int, int, fl
             yield n, plane, (plane - below.position) / step
 
 
-def _measure_signed(layer: ContourLayer, held: NDArray[np.uint8], pixels_mm: Points, pixel_mm: Points) -> Points:
+def _measure_signed(
+    layer: ContourLayer, held: NDArray[np.uint8], pixels_mm: RingPoints, pixel_mm: RingPoints
+) -> RingPoints:
     """Measure the distance of pixels to the nearest contour of a layer, in mm, positive inside."""
     edges = shapely.MultiLineString([np.concatenate([c, c[:1]]) * pixel_mm for c in layer.contours])
     shapely.prepare(edges)

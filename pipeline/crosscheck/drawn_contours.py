@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -82,9 +83,8 @@ def _raw(contour: Any, tag: int) -> bytes:
     value = contour.get_item(tag).value
     if isinstance(value, bytes):
         return value
-    return (
-        "\\".join(map(str, value)) if isinstance(value, (list, pydicom.multival.MultiValue)) else str(value)
-    ).encode()
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    return ("\\".join(map(str, value)) if several else str(value)).encode()
 
 
 @lru_cache(maxsize=64)

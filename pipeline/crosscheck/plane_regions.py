@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
+from .row_runs import RingPoints
 
 TOUCH_MM = 0.02
 _JUST_LESS, _JUST_MORE = 0.9, 1.1
@@ -39,13 +38,13 @@ class CombinedContours(NamedTuple):
     so near each other that they may touch or overlap; else the same. united: whether contours that overlap were united.
     is_plain: whether the rings are the contours as they are."""
 
-    rings: list[Points]
-    others: list[Points]
+    rings: list[RingPoints]
+    others: list[RingPoints]
     united: bool = False
     is_plain: bool = False
 
 
-def combine(contours: Sequence[Points], pixel_mm: Points) -> CombinedContours:
+def combine(contours: Sequence[RingPoints], pixel_mm: RingPoints) -> CombinedContours:
     """Combine the contours of one plane.
 
     Args:
@@ -68,7 +67,7 @@ def combine(contours: Sequence[Points], pixel_mm: Points) -> CombinedContours:
     return CombinedContours(rings, others, one.united or other.united)
 
 
-def _are_apart(contours: Sequence[Points]) -> bool:
+def _are_apart(contours: Sequence[RingPoints]) -> bool:
     """Whether the boxes of all contours lie apart."""
     low, high = (np.array([end(c, axis=0) for c in contours]) for end in (np.min, np.max))
     apart = np.asarray((low[:, None] > high[None]) | (high[:, None] < low[None])).any(axis=2)
@@ -111,10 +110,17 @@ def _nest(rings: Sequence[Any], regions: Sequence[Any], pairs: Sequence[tuple[in
             around[a].add(b)
         elif relation == "overlapping":
             group = [group[a] if g == group[b] else g for g in group]
-    kept = [n for n in range(len(rings)) if n not in repeated]
-    outer = {g: {group[a] for n in kept if group[n] == g for a in around[n] - repeated} - {g} for g in group}
-    depths = tuple(None if n in repeated else len(outer[group[n]]) for n in range(len(rings)))
-    return _Nesting(depths, len({group[n] for n in kept}) < len(kept))
+    return _find_depths(around, group, repeated)
+
+
+def _find_depths(around: Sequence[set[int]], group: Sequence[int], repeated: set[int]) -> _Nesting:
+    """Count the groups around each contour's group. around: of each contour. group: those of one number are united."""
+    kept = [n for n in range(len(group)) if n not in repeated]
+    outer: dict[int, set[int]] = {group[n]: set() for n in kept}
+    for n in kept:
+        outer[group[n]] |= {group[a] for a in around[n] - repeated} - {group[n]}
+    depths = tuple(None if n in repeated else len(outer[g]) for n, g in enumerate(group))
+    return _Nesting(depths, len(outer) < len(kept))
 
 
 def _compose(regions: Sequence[Any], nesting: _Nesting) -> Any:
@@ -126,7 +132,7 @@ def _compose(regions: Sequence[Any], nesting: _Nesting) -> Any:
     return region
 
 
-def _to_rings(region: Any, pixel_mm: Points) -> list[Points]:
+def _to_rings(region: Any, pixel_mm: RingPoints) -> list[RingPoints]:
     rings = [ring for part in _list_polygons(region) for ring in (part.exterior, *part.interiors)]
     return [shapely.get_coordinates(ring)[:-1] / pixel_mm for ring in rings]
 

@@ -34,7 +34,8 @@ _NOT_NEEDED = ("gdcm", "pylibjpeg", "openjpeg", "jpeg_ls", "PIL", "requests", "t
 
 
 def main() -> None:
-    sys.modules.update(dict.fromkeys(_NOT_NEEDED))  # as if they were not installed
+    for name in _NOT_NEEDED:
+        sys.modules[name] = None  # type: ignore[assignment]  # as if it were not installed
     import pydicom  # noqa: F401  (paid while the parent reads headers)
 
     serve_masks(NAME, lambda: find_version(NAME), answer)

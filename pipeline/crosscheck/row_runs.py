@@ -17,8 +17,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-Points = NDArray[np.float64]
-Numbers = NDArray[np.int64]
+RingPoints = NDArray[np.float64]
+WholeNumbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,16 +38,16 @@ class Rows:
     within the margin of the row.
     """
 
-    ring: Numbers
-    row: Numbers
-    u: Points
+    ring: WholeNumbers
+    row: WholeNumbers
+    u: RingPoints
     meets: NDArray[np.bool_]
-    left: Points
-    right: Points
+    left: RingPoints
+    right: RingPoints
 
 
 def fill_rings(
-    rings: Sequence[Points], planes: Numbers, window: Window, margin: Points | None = None
+    rings: Sequence[RingPoints], planes: WholeNumbers, window: Window, margin: RingPoints | None = None
 ) -> NDArray[np.uint8]:
     """Fill rings, each in its plane.
 
@@ -79,7 +79,7 @@ def fill_rings(
 
 
 def open_edges(
-    filled: NDArray[np.uint8], rings: Sequence[Points], planes: Numbers, window: Window, margin: Points
+    filled: NDArray[np.uint8], rings: Sequence[RingPoints], planes: WholeNumbers, window: Window, margin: RingPoints
 ) -> None:
     """Leave open, as 2, the centres that lie near an edge of a ring.
 
@@ -94,7 +94,7 @@ def open_edges(
     _leave_open(filled, near, planes, margin)
 
 
-def _leave_open(filled: NDArray[np.uint8], near: Rows, planes: Numbers, margin: Points) -> None:
+def _leave_open(filled: NDArray[np.uint8], near: Rows, planes: WholeNumbers, margin: RingPoints) -> None:
     first = np.maximum(np.ceil(near.left - margin[0]), 0).astype(np.int64)
     end = np.minimum(np.floor(near.right + margin[0]) + 1, filled.shape[2]).astype(np.int64)
     close = np.flatnonzero(end > first)
@@ -102,7 +102,7 @@ def _leave_open(filled: NDArray[np.uint8], near: Rows, planes: Numbers, margin: 
     filled[planes[near.ring[close]][n], near.row[close][n], column] = 2
 
 
-def _find_rows(rings: Sequence[Points], rows: int, margin: Points) -> Rows:
+def _find_rows(rings: Sequence[RingPoints], rows: int, margin: RingPoints) -> Rows:
     """Find the rows that each edge meets, or comes within the margin of."""
     counts = np.array([len(ring) for ring in rings])
     one = np.concatenate(rings)
@@ -125,7 +125,9 @@ def _find_rows(rings: Sequence[Points], rows: int, margin: Points) -> Rows:
     return Rows(ring, row, u, meets & ~flat, ends.min(axis=0), ends.max(axis=0))
 
 
-def _find_inner_runs(rings: Sequence[Points], near: Rows, columns: int) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+def _find_inner_runs(
+    rings: Sequence[RingPoints], near: Rows, columns: int
+) -> tuple[WholeNumbers, WholeNumbers, WholeNumbers, WholeNumbers]:
     """Find the runs of centres inside a ring: ring, row, first column, and the column after the last."""
     ring, row, u = near.ring[near.meets], near.row[near.meets], near.u[near.meets]
     order = np.lexsort((u, row, ring))
@@ -140,7 +142,7 @@ def _find_inner_runs(rings: Sequence[Points], near: Rows, columns: int) -> tuple
     return ring[inside], row[inside], first[run][inside], end[run][inside]
 
 
-def _list_from(first: Numbers, count: Numbers) -> tuple[Numbers, Numbers]:
+def _list_from(first: WholeNumbers, count: WholeNumbers) -> tuple[WholeNumbers, WholeNumbers]:
     """List count[n] numbers from first[n] on, for each n: n itself, repeated, and the numbers."""
     n = np.repeat(np.arange(len(first)), count)
     return n, np.arange(len(n)) - (np.cumsum(count) - count)[n] + first[n]

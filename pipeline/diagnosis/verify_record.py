@@ -61,7 +61,9 @@ def check_numbers(record: RecordValues) -> Iterator[Note]:
     yield from computed("planes", "Slices", lambda: _check_slices(record))
     yield from computed("planes against the affine", "Slices", lambda: _check_positions(record))
     if "Prov" in record and record["ConversionSoftwareVersion"] == __version__:  # another version may put it otherwise
-        yield from computed("provenance", "Prov", lambda: same("provenance", "Prov", record["Prov"], build_prov(record)))
+        yield from computed(
+            "provenance", "Prov", lambda: same("provenance", "Prov", record["Prov"], build_prov(record))
+        )
     yield from _check_verdict(record)
 
 
