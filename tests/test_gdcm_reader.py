@@ -49,7 +49,7 @@ def panel() -> Iterator[Panel]:
 
 @pytest.fixture(scope="module")
 def gdcm() -> Iterator[Child]:
-    with Child("pipeline.crosscheck.gdcm", "GDCM") as child:
+    with Child("pipeline.crosscheck.mask_readers.gdcm", "GDCM") as child:
         yield child
 
 
@@ -404,7 +404,7 @@ def test_an_undecided_patch_filled_by_mistake_is_disputed(
 
 
 def test_the_reader_shares_no_decoder_and_no_geometry_with_us() -> None:
-    script = "import sys, pipeline.crosscheck.gdcm; print(*(m for m in sys.modules if m.startswith('pipeline.')))"
+    script = "import sys, pipeline.crosscheck.mask_readers.gdcm; print(*(m for m in sys.modules if m.startswith('pipeline.')))"
     found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     own = {"gdcm", "gdcm_instance", "plane_places", "child", "testimony", "job_files"}
     rooms = {name.split(".")[1] for name in found.stdout.split()}

@@ -19,11 +19,11 @@ from pipeline.conversion.products import each_product
 from pipeline.conversion.record import Outcome
 from pipeline.conversion.request import Request, silent
 from pipeline.core.policy import Policy
-from pipeline.crosscheck import polygons
 from pipeline.crosscheck.mask_agreement import judge_mask
-from pipeline.crosscheck.plane_regions import combine
-from pipeline.crosscheck.printed_grid import read_printed_grid
-from pipeline.crosscheck.row_runs import Window, fill_rings, open_edges
+from pipeline.crosscheck.mask_readers import polygons
+from pipeline.crosscheck.mask_readers.plane_regions import combine
+from pipeline.crosscheck.mask_readers.printed_grid import read_printed_grid
+from pipeline.crosscheck.mask_readers.row_runs import Window, fill_rings, open_edges
 from pipeline.decode.rtstruct import contours as flat
 from pipeline.decode.rtstruct import layers
 from pipeline.decode.rtstruct.filling import Filling

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MaskReader:
-    """One reader of masks. package: that it is imported from. module: of this folder. extra: that installs it.
+    """One reader of masks. package: that it is imported from. module: of `mask_readers`. extra: that installs it.
 
     forms: of masks that it reads. by_default: those that it is asked about though voxels were not asked for.
     """
@@ -148,5 +148,5 @@ class MaskPanel:
     def _child_of(self, reader: MaskReader) -> Child:
         child = self._children.get(reader.name)
         if child is None or child.ended:
-            self._children[reader.name] = child = Child(f"{__package__}.{reader.module}", reader.name)
+            self._children[reader.name] = child = Child(f"{__package__}.mask_readers.{reader.module}", reader.name)
         return child

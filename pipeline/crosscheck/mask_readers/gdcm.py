@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .child import find_version, serve_masks
+from ..child import find_version, serve_masks
+from ..job_files import put_files
+from ..testimony import MaskJob, Testimony, either
 from .gdcm_instance import GdcmInstance, GdcmRefusal, read_bytes
-from .job_files import put_files
 from .plane_places import PlaneGrid, PlaneSeen, find_place, find_places, find_step, take_part
-from .testimony import MaskJob, Testimony, either
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

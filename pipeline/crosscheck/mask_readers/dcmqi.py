@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .child import find_version, serve_masks
-from .job_files import put_files
-from .testimony import MaskJob, Testimony
+from ..child import find_version, serve_masks
+from ..job_files import put_files
+from ..testimony import MaskJob, Testimony
 
 NAME = "dcmqi"
 _PROGRAM = "segimage2itkimage"

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from .child import find_version, serve_masks
+from ..child import find_version, serve_masks
+from ..job_files import put_files
+from ..testimony import MaskJob, Testimony, either
 from .contour_layers import EDGE, fill_contours
 from .drawn_contours import open_structure_set, read_drawn_contours
-from .job_files import put_files
 from .printed_grid import PrintedGrid, read_printed_grid
-from .testimony import MaskJob, Testimony, either
 
 NAME = "Shapely"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
