@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -401,21 +399,6 @@ def test_an_undecided_patch_filled_by_mistake_is_disputed(
     true = burned_in.settle
     monkeypatch.setattr(burned_in, "settle", lambda open_, mask, choice: (open_, true(open_, mask, choice)[1]))
     assert is_disputed(panel, tmp_path, clean=tmp_path / "image")
-
-
-def test_the_reader_shares_no_decoder_and_no_geometry_with_us() -> None:
-    script = "import sys, pipeline.crosscheck.mask_readers.gdcm; print(*(m for m in sys.modules if m.startswith('pipeline.')))"
-    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    own = {"gdcm", "gdcm_instance", "plane_places", "child", "testimony", "job_files"}
-    rooms = {name.split(".")[1] for name in found.stdout.split()}
-    assert rooms <= {"core", "crosscheck", "dicom"}
-    for name in found.stdout.split():
-        _, room, *rest = name.split(".")
-        assert (
-            room == "core"
-            or not rest
-            or rest[0] in (own if room == "crosscheck" else {"source_file", "archive", "files"})
-        )
 
 
 def test_what_it_does_not_read_is_refused_for_an_understood_reason(tmp_path: Path, gdcm: Child) -> None:

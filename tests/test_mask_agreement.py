@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import permutations, product
 
 import numpy as np
 import pytest
 
 from pipeline.crosscheck.mask_agreement import judge_mask
+from pipeline.crosscheck.mask_panel import READERS
 from pipeline.crosscheck.testimony import Testimony as Answer
 from pipeline.crosscheck.testimony import either
 from pipeline.geometry.grid import Grid
@@ -111,3 +114,14 @@ def test_a_refusal_is_quoted_and_an_answer_without_labels_has_failed() -> None:
     assert _judge(mask, Answer("X", "1", failure="died"))[::2] == ("FAILED", "died")
     assert _judge(mask, Answer("X", "1", LPS_TO_RAS @ LPS, SHAPE))[0] == "FAILED"
     assert _judge(mask, Answer("X", "1", LPS_TO_RAS @ LPS, SHAPE, mask.astype(float)))[0] == "FAILED"
+
+
+@pytest.mark.parametrize("name", [reader.module for reader in READERS])
+def test_a_reader_imports_nothing_of_ours_that_reads(name: str) -> None:
+    """Beside what runs it: only what opens a file, which may be a member of an archive."""
+    code = f"import sys, pipeline.crosscheck.mask_readers.{name}; print(*(m for m in sys.modules if m.startswith('pipeline.')))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    rooms = {
+        module for module in printed if module.split(".")[1] in ("decode", "geometry", "dicom", "volume", "stacking")
+    }
+    assert rooms <= {"pipeline.dicom", "pipeline.dicom.source_file", "pipeline.dicom.archive", "pipeline.dicom.files"}

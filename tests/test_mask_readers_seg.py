@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -305,14 +303,3 @@ def test_frames_padded_to_bytes_are_no_reason_to_dispute(tmp_path: Path) -> None
 
 
 # --- what they are made of -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", READERS)
-def test_a_reader_imports_nothing_of_ours_that_reads(name: str) -> None:
-    """Beside what runs it: only what opens a file, which may be a member of an archive."""
-    code = f"import sys, pipeline.crosscheck.{name}; print(*(m for m in sys.modules if m.startswith('pipeline.')))"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    rooms = {
-        module for module in printed if module.split(".")[1] in ("decode", "geometry", "dicom", "volume", "stacking")
-    }
-    assert rooms <= {"pipeline.dicom", "pipeline.dicom.source_file", "pipeline.dicom.archive", "pipeline.dicom.files"}

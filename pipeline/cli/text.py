@@ -103,16 +103,22 @@ def _describe_proof(outcome: Outcome) -> list[str]:
 
 
 def _describe_witnesses(outcome: Outcome) -> list[str]:
-    """Describe every witness, or why there is none."""
+    """Describe every witness, or why there is none, and whether one of them saw a mask that is no image."""
     policy, voxels = outcome.record.get("Policy", {}), prod(outcome.shape)
-    if outcome.agreements:
-        lines = [describe_agreement(agreement, voxels, policy) for agreement in outcome.agreements]
-        is_alone = all(a.saw == "source" for a in outcome.agreements if a.confirms)
-        return [*lines, "no other reader saw the mask itself"] if is_alone and "MaskSource" in outcome.record else lines
     if policy.get("Crosscheck") == "off":
         return ["no other reader was asked (--crosscheck off)"]
+    lines = [describe_agreement(agreement, voxels, policy) for agreement in outcome.agreements]
+    source = str(outcome.record.get("MaskSource", ""))
+    if source and not any(a.confirms and a.saw == "voxels" for a in outcome.agreements):
+        return [*lines, _describe_unseen(source, deep=policy.get("Crosscheck") == "voxels")]
     idle = ", and --crosscheck voxels changes nothing" * (policy.get("Crosscheck") == "voxels")
-    return [f"no other reader here can judge this{idle}"]
+    return lines or [f"no other reader here can judge this{idle}"]
+
+
+def _describe_unseen(source: str, *, deep: bool) -> str:
+    """Say that nobody else saw the mask itself. deep: whether every reader was asked."""
+    more = "; with --crosscheck voxels highdicom reads it too" if source == "SEG" and not deep else ""
+    return f"no other reader saw the mask itself{more}"
 
 
 def _is_left_out_file(finding: Finding) -> bool:

@@ -7,7 +7,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain
@@ -72,7 +72,7 @@ def convert(
     asked = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True, looks=Looks())
     details = _details(asked, command, progress, page=page)
     with nullcontext(panel) if panel else Panel(policy) as witnesses:
-        product = (_merged if request.merge else _only_product)(given, asked, progress)
+        product = (_merged if request.merge else _only_product)(given, asked, progress, witnesses.masks.start)
         target = with_suffix(target, "resampled" if is_resampled(product) else "")
         return finish(product, target, policy, witnesses, details)
 
@@ -171,7 +171,7 @@ def convert_each(
     details = _details(asked, command, progress, page=page)
     if request.merge:
         with nullcontext(panel) if panel else Panel(policy) as witnesses:
-            product = _merged(given, asked, progress)
+            product = _merged(given, asked, progress, witnesses.masks.start)
             _make_folder(target)
             suffix = "resampled" if is_resampled(product) else ""
             path = with_suffix(target / f"{merged_name(given)}.nii.gz", suffix)
@@ -208,6 +208,7 @@ def _convert_plan(
             yield from convert_in_processes(plan, tasks, batch, processes, progress)
             return
     with nullcontext(panel) if panel else Panel(batch.asked.policy) as witnesses:
+        witnesses.masks.start(entry.series.kind for entry in plan.entries)
         made: Iterable[list[Item]] = ([*items_of(entry, plan.found, batch.asked)] for entry in plan.entries)
         if not plan.is_settled:
             made = list(made)
@@ -238,9 +239,11 @@ def _details(asked: Asked, command: Sequence[str], progress: Progress, *, page: 
     return RunDetails(asked.looks, asked.request.like, page, asked.request.as_json(), command, progress)
 
 
-def _only_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:
+def _only_product(
+    inputs: Sequence[Path], asked: Asked, progress: Progress, start: Callable[[Iterable[str]], None]
+) -> Product:
     """Make the one product there is. Raises SEVERAL_MASKS, and what refuses it."""
-    items = list(each_product(inputs, asked, progress))
+    items = list(each_product(inputs, asked, progress, start))
     first = items[0].result
     if isinstance(first, PipelineError):
         raise first
@@ -250,10 +253,12 @@ def _only_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> P
     return finish_product(first, items[0].found, asked)
 
 
-def _merged(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:
+def _merged(
+    inputs: Sequence[Path], asked: Asked, progress: Progress, start: Callable[[Iterable[str]], None]
+) -> Product:
     from .merge_products import merged_product
 
-    return merged_product(inputs, asked, progress)
+    return merged_product(inputs, asked, progress, start)
 
 
 def _make_folder(folder: Path) -> None:

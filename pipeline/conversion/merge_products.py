@@ -7,7 +7,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,23 @@ from .products import each_product, finish_product
 from .request import Progress
 
 
-def merged_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Product:
+def merged_product(
+    inputs: Sequence[Path], asked: Asked, progress: Progress, start: Callable[[Iterable[str]], None]
+) -> Product:
     """Merge every mask among the inputs into one of several labels.
 
     Args:
         inputs: folders or files; their order is that of the labels.
         asked: what is wanted of them; `request.order` says who lies on top.
         progress: called with the stage and how much is done.
+        start: as of `each_product`.
 
     Returns: the merged mask, on the grid they share.
 
     Raises: PipelineError NOT_CONVERTIBLE without a mask, SEGMENTS_OVERLAP, GRID_DIFFERS, NOT_A_MASK, BAD_LABELS, and
     whatever refuses any of them.
     """
-    items = list(each_product(inputs, asked._replace(in_one=False), progress))  # many become one only here
+    items = list(each_product(inputs, asked._replace(in_one=False), progress, start))  # many become one only here
     pairs: list[tuple[Product, Product]] = []  # as made, for its place among the others; and as it is merged
     for item in items:
         if isinstance(item.result, PipelineError):

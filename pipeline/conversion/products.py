@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from itertools import chain, count
@@ -62,19 +62,23 @@ class _Maker(Protocol):
         """Return number and name of the masks that a series declares."""
 
 
-def each_product(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Iterable[Item]:
+def each_product(
+    inputs: Sequence[Path], asked: Asked, progress: Progress, start: Callable[[Iterable[str]], None]
+) -> Iterable[Item]:
     """Make every product of the inputs, or those of the one input that `asked.in_one` allows.
 
     Args:
         inputs: folders or files.
         asked: what is wanted of them.
         progress: called with the stage and how much is done.
+        start: called with the kinds of the inputs, as soon as they are known.
 
     Returns: product or refusal of everything, in order; made as they are asked for, where nothing hinders it.
 
     Raises: PipelineError IDLE_OPTION before the first; SEVERAL_SERIES where one file is wanted; what the scan refuses.
     """
     plan = find_entries(inputs, asked, progress)
+    start(entry.series.kind for entry in plan.entries)
     items = (item for entry in plan.entries for item in items_of(entry, plan.found, asked))
     if plan.is_settled:
         return items
