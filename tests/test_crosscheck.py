@@ -444,7 +444,7 @@ def test_what_lies_in_the_current_folder_is_never_run(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(here), "PYTHONSTARTUP": str(here / "random" / "__init__.py")},
     )  # fmt: skip
     assert (done.returncode, done.stderr, done.stdout.split()[0]) == (0, "", "VERIFIED")
-    assert done.stdout.count(" agrees (") == 3
+    assert done.stdout.count(" agrees (") == 4
     assert sorted(here.rglob("*")) == before
 
 
@@ -457,7 +457,12 @@ def test_only_an_understood_refusal_of_voxels_leaves_no_doubt(
         if understood
         else "ValueError: the pixel data is too short"
     )
-    monkeypatch.setattr(Child, "receive", lambda child, limit_s: Told(child.witness, "1", refusal=words))
+    answer = Child.receive
+
+    def refuse(child: Child, limit_s: float) -> Told:
+        return Told(child.witness, "1", refusal=words) if child.witness == "dicom2nifti" else answer(child, limit_s)
+
+    monkeypatch.setattr(Child, "receive", refuse)
     truth = write(tmp_path / "in", SPEC, content="mask", radius_mm=4)
     monkeypatch.delitem(panel._PROCESSES, "SimpleITK")
     outcome = convert([truth.folder], tmp_path / "out.nii", policy=Policy(crosscheck="voxels"))

@@ -16,6 +16,7 @@ from pipeline.conversion.convert import Request, convert_all
 from pipeline.conversion.record import Outcome
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
+from pipeline.crosscheck import mask_panel
 from pipeline.crosscheck.refusals import is_understood_of_mask
 from pipeline.crosscheck.testimony import Testimony as Answer  # a class called Test… would be collected
 from pipeline.decode.seg import instance
@@ -66,6 +67,13 @@ def both(words: str = "agrees") -> dict[str, str]:
 
 
 # --- what is right ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def highdicom_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody but highdicom is asked about the mask, though voxels are not asked for."""
+    (reader,) = (reader for reader in mask_panel.READERS if reader.name == "highdicom")
+    monkeypatch.setattr(mask_panel, "READERS", (replace(reader, by_default=reader.forms),))
 
 
 @pytest.mark.parametrize("combine", ["auto", "separate"])
@@ -151,6 +159,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", [c for c in cases_seg.CASES if c.expected == "right"], ids=lambda c: c.name)
+@pytest.mark.usefixtures("highdicom_alone")
 def test_what_goes_wrong_in_the_field_is_read_alike_or_refused(tmp_path: Path, case: cases_seg.MaskCase) -> None:
     case.make(tmp_path)
     outcomes, refusals = convert(tmp_path, case.request, **{"crosscheck": "affine", **case.options})
@@ -219,7 +228,8 @@ def test_a_planted_misreading_is_disputed_by_both(
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_planted_misreading_is_disputed_without_asking_for_voxels(
+@pytest.mark.usefixtures("highdicom_alone")
+def test_a_planted_misreading_is_disputed_by_highdicom_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: str
 ) -> None:
     truth = blobs(2, overlap=False)
@@ -289,6 +299,7 @@ def test_frames_of_every_second_plane_lie_on_it_whatever_the_tag(
     assert statuses(outcomes[0])["highdicom"] == "agrees"
 
 
+@pytest.mark.usefixtures("highdicom_alone")
 def test_frames_padded_to_bytes_are_no_reason_to_dispute(tmp_path: Path) -> None:
     """Their bits begin anew with every frame; highdicom would read them from the wrong places."""
     truth = blobs(2, overlap=False)

@@ -41,7 +41,7 @@ SQUARE, HOLE = rectangle(4.7, 30.7, 6.7, 29.7), rectangle(10.7, 18.7, 12.7, 20.7
 
 def products(struct: Path, source: list[Path], policy: Policy) -> Iterator[Product]:
     asked = Asked(Request(source=source), policy, gzipped=False, in_one=False, looks=Looks())
-    for item in each_product([struct], asked, silent):
+    for item in each_product([struct], asked, silent, list):
         assert isinstance(item.result, Product), item.result
         yield item.result
 
