@@ -26,6 +26,7 @@ from pydicom import dcmread
 
 from pipeline.cli.main import main
 from pipeline.conversion.convert import convert
+from pipeline.conversion.prov import build_prov
 from pipeline.conversion.record import as_text, sidecar_of, write_record
 from pipeline.conversion.request import Request
 from pipeline.core.findings import Code, Exit, PipelineError
@@ -228,6 +229,7 @@ def _set(*path: Any) -> Callable[[dict[str, Any]], None]:
         (_set("CrossCheck", []), "CrossCheck"),
         (_set("Provenance", "OutputSHA256", "0" * 64), "mask.nii.gz"),
         (_set("Output", "other.nii.gz"), "mask.json"),
+        (_set("Prov", "Records", "Activities", 0, "Command", "verimask other"), "Prov"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -307,7 +309,12 @@ def test_other_voxels_with_right_digests_are_no_result_of_the_dicom(corpus: Path
     raw = bytearray(gzip.decompress(path.read_bytes()))
     raw[-1] ^= 1
     path.write_bytes(gzip.compress(bytes(raw)))
-    rewritten(corpus / "image.json", _set("Provenance", "OutputSHA256", sha256(path.read_bytes()).hexdigest()))
+
+    def say_so(record: dict[str, Any]) -> None:
+        record["Provenance"]["OutputSHA256"] = sha256(path.read_bytes()).hexdigest()
+        record["Prov"] = build_prov(record)
+
+    rewritten(corpus / "image.json", say_so)
     assert one(path).status == "HOLDS"
     found = one(path, RECORDS / "dicom" / kind)
     assert [(b.what, b.where) for b in found.broken] == [("conversion made again", "image.nii.gz: plane 4")]

@@ -62,6 +62,9 @@ class Child:
             self._start(module)
         except OSError as error:
             self._fail(f"its process cannot be started: {error.strerror or error}")
+        except BaseException:  # broken off before there is a process that would remove the folder
+            self.close()
+            raise
 
     def send(self, *jobs: Job | MaskJob) -> None:
         """Hand over jobs, in place of those that were not answered yet; `receive` reads their answers one by one."""
