@@ -85,7 +85,7 @@ def case(folder: Path, **boxes: Box) -> list[Product]:
 def products_of(*inputs: Path, policy: Policy = POLICY) -> list[Product]:
     """Every mask of the inputs, on its grid."""
     asked = Asked(Request(), policy, True, False, Looks())
-    items = [*each_product(inputs, asked, lambda *_: None)]
+    items = [*each_product(inputs, asked, lambda *_: None, list)]
     return [finish_product(i.result, i.found, asked) for i in items if isinstance(i.result, Product)]
 
 

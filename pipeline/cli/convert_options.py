@@ -63,7 +63,11 @@ def add_policy_options(p: argparse.ArgumentParser) -> None:
     _add_fractional(g)
     _add_interpolate(g)
     g.add_argument("--allow-empty", action="store_true", help="write a mask that holds one value only")
-    _add_choice(g, "--crosscheck", help="what dicom2nifti is asked: its affine (default), every voxel, nothing")
+    _add_choice(
+        g,
+        "--crosscheck",
+        help="what other readers are asked: dicom2nifti for its affine and cheap ones for the mask itself (default), all of them for every voxel, nothing",
+    )
     g.add_argument(
         "--gzip-level",
         type=int,

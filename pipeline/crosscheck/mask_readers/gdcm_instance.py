@@ -180,6 +180,8 @@ def _why_unread(path: str) -> str:
     data = reader.GetFile().GetDataSet() if reader.ReadUpToTag(gdcm.Tag(*_PIXEL_DATA)) else None
     if data is not None and any(data.FindDataElement(gdcm.Tag(0x7FE0, element)) for element in (0x0008, 0x0009)):
         return f"GDCM reads no floating-point pixels, as {basename(path)} has"
+    if data is not None and read_bytes(data, 0x0028, 0x0100) == (64).to_bytes(2, "little"):
+        return f"{basename(path)} has pixels of 64 bits"
     return f"GDCM cannot read {basename(path)}"
 
 
