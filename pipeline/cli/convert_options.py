@@ -66,7 +66,7 @@ def add_policy_options(p: argparse.ArgumentParser) -> None:
     _add_choice(
         g,
         "--crosscheck",
-        help="what other readers are asked: dicom2nifti for its affine and cheap ones for the mask itself (default), all of them for every voxel, nothing",
+        help="what other readers are asked: dicom2nifti its affine, and a cheap one the mask (default); all, every voxel; nothing",
     )
     g.add_argument(
         "--gzip-level",
