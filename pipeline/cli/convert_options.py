@@ -42,7 +42,8 @@ def add_case_options(p: argparse.ArgumentParser) -> None:
     _add_where(p)
     _add_irregular(p)
     _add_checks(
-        p.add_argument_group("proof"), "every voxel and every other reader installed (default), its affine, nothing"
+        p.add_argument_group("proof"),
+        "every voxel, of all that are installed (default); the place, and the mask itself where that costs little; nothing",
     )
 
 
@@ -66,7 +67,7 @@ def add_policy_options(p: argparse.ArgumentParser) -> None:
     _add_choice(
         g,
         "--crosscheck",
-        help="what other readers are asked: dicom2nifti its affine, and a cheap one the mask (default); all, every voxel; nothing",
+        help=f"what other readers are asked: {_ASKED}",
     )
     g.add_argument(
         "--gzip-level",
@@ -232,7 +233,9 @@ def _add_irregular(p: argparse.ArgumentParser) -> None:
     )
 
 
-_ASKED = "its affine (default), every voxel (and every other reader installed), nothing"
+_ASKED = (
+    "the place, and the mask itself where that costs little (default); every voxel, of all that are installed; nothing"
+)
 
 
 def _add_checks(g: argparse._ArgumentGroup, asked: str = _ASKED) -> None:
@@ -241,7 +244,7 @@ def _add_checks(g: argparse._ArgumentGroup, asked: str = _ASKED) -> None:
     _add_choice(
         g,
         "--crosscheck",
-        help=f"what dicom2nifti is asked: {asked}",
+        help=f"what other readers are asked: {asked}",
     )
     g.add_argument(
         "--witness-limit",

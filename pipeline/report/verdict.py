@@ -144,7 +144,7 @@ def _saw_mask(witness: dict[str, Any]) -> bool:
 def _name_what_it_saw(witness: dict[str, Any], mask_source: str) -> str:
     if not mask_source:
         return "the same DICOM files"
-    return f"the {mask_source} itself" if _saw_mask(witness) else "the source images"
+    return f"the {mask_source}" if _saw_mask(witness) else "the source images"
 
 
 def _assumption(record: Record) -> str:
