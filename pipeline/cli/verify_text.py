@@ -45,8 +45,8 @@ def describe_result(result: VerifiedResult, shared: Shared, *, colour: bool) -> 
     hang = " " * (len(result.status) + 2)
     recorded = f"  recorded {result.verdict}" if result.verdict else ""
     own = [word for word in result.checked if word not in shared.checked and not result.broken]
-    checked = f": {', '.join(own)}" if own else ""
-    lines = [f"{paint(result.status, colour)}  {result.name}{recorded}{checked}"]
+    lines = [f"{paint(result.status, colour)}  {result.name}{recorded}"]
+    lines += [f"{hang}checked: {', '.join(own)}"] if own else []
     for broken in result.broken[:_MOST]:
         lines += [
             f"{hang}{broken.what}: {broken.where}",
