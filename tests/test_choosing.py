@@ -18,6 +18,7 @@ from pipeline.decode.chosen_labels import chosen
 from pipeline.decode.embedded.labelled import Named
 from pipeline.decode.image import decode_mask
 from pipeline.dicom.scan import scan
+from pipeline.regression.recipes import make_inputs
 from tests.helpers import rtphantom
 from tests.helpers.phantom import Spec, Truth, write
 from tests.test_cli import Said
@@ -164,3 +165,20 @@ def test_a_bundle_with_anything_else_is_not_one_file(
     said = Said(capsys, "convert", made, truth.folder, "--crosscheck", "off", "-o", f"{tmp_path / 'all'}/")
     assert (said.exit, said.err) == (0, "")
     assert len(list((tmp_path / "all").glob("*.nii.gz"))) == 2
+
+
+@pytest.mark.parametrize("option", [("--clean",), ("--inside", "3000", "--source")])
+@pytest.mark.parametrize("output", ["one.nii.gz", "all/"])
+def test_an_image_that_an_option_names_is_not_what_is_to_be_converted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: tuple[str, ...], output: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    make_inputs({"kind": "burned-in"}, tmp_path / "in")  # both series, in two folders
+    said = Said(capsys, "convert", tmp_path / "in", *option, tmp_path / "in" / "clean", "-o", f"{tmp_path}/{output}")
+    assert (said.exit, said.err, said.out.split()[0]) == (0, "", "VERIFIED")
+    alone = Said(capsys, "convert", tmp_path / "in" / "clean", "--as", "image", "-o", tmp_path / "image.nii.gz")
+    assert alone.exit == 0
+    wrong = Said(
+        capsys, "convert", tmp_path / "in" / "clean", "--clean", tmp_path / "in" / "clean", "-o", f"{tmp_path}/x/"
+    )
+    assert "EMPTY" in wrong.err

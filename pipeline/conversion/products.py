@@ -226,14 +226,30 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
     convertible = [series for series in found.series if series.kind != "other"]
     if not convertible and not asked.in_one:
         raise nothing_convertible(found)
+    convertible = _without_given_images(convertible, asked)
     if asked.in_one or asked.request.series is not None:
-        convertible = [choose(found, asked.request.series)]
+        convertible = [choose(replace(found, series=tuple(convertible or found.series)), asked.request.series)]
     names = file_names(convertible)
     entries = [
         Entry(name, series, folder=folders.folder_of(header.path for header in series.headers))
         for name, series in zip(names, convertible, strict=True)
     ]
     return [*_bundle_entries(bundles, names, folders), *entries], found
+
+
+def _without_given_images(convertible: list[Series], asked: Asked) -> list[Series]:
+    """Leave out images that --clean or --source names: what they go with is to be converted.
+
+    Not where nothing else is there, nor where the user chose a series. Among many inputs of which nothing is said,
+    `images_of_masks` says what becomes of a source.
+    """
+    request = asked.request
+    is_described = asked.in_one or request.export.is_given or bool(request.clean)
+    if request.series is not None or asked.policy.as_ == "image" or len(convertible) < 2:
+        return convertible
+    given = [paths for paths in (request.clean, request.source if is_described else ()) if paths]
+    files = files_of_series(image for paths in given for image in images_in(Scan(()), paths, asked.looks)[1])
+    return [s for s in convertible if s.kind != "image" or not files_of_series([s]) <= files] or convertible
 
 
 def _bundle_entries(bundles: Sequence[Path], names: Sequence[str], folders: InputFolders) -> list[Entry]:
