@@ -6,11 +6,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline.conversion import layout
 from pipeline.conversion.convert import convert
 from pipeline.conversion.looks import Looks
 from pipeline.conversion.option_effects import Asked
@@ -19,6 +21,7 @@ from pipeline.conversion.products import each_product
 from pipeline.conversion.record import Outcome
 from pipeline.conversion.request import Request, silent
 from pipeline.core.policy import Policy
+from pipeline.crosscheck import mask_panel
 from pipeline.crosscheck.mask_agreement import judge_mask
 from pipeline.crosscheck.mask_readers import polygons
 from pipeline.crosscheck.mask_readers.plane_regions import combine
@@ -27,6 +30,8 @@ from pipeline.crosscheck.mask_readers.row_runs import Window, fill_rings, open_e
 from pipeline.decode.rtstruct import contours as flat
 from pipeline.decode.rtstruct import layers
 from pipeline.decode.rtstruct.filling import Filling
+from pipeline.volume import regrid
+from pipeline.volume.mask import Voxels
 from tests.helpers import phantom, slow_contours
 from tests.helpers.cases import needs_samples, samples_folder
 from tests.helpers.contour_shapes import KINDS
@@ -221,3 +226,59 @@ def test_a_misreading_is_disputed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (reader,) = (a for a in outcome.agreements if a.status == "DIFFERS")
     assert reader.witness == polygons.NAME
     assert reader.voxels_differing
+
+
+def merged(folder: Path, policy: Policy) -> Outcome:
+    """Two ROIs in one file of two labels."""
+    beside = rectangle(33.7, 40.7, 6.7, 20.7)
+    rois = [
+        PhantomRoi(name, [on(G, c, k) for k in (2, 3)], n)
+        for n, (name, c) in enumerate((("a", HOLE), ("b", beside)), 1)
+    ]
+    struct, source = written(folder, *rois)
+    return convert(struct, folder / "out.nii.gz", request=Request(source=source, merge=True), policy=policy)
+
+
+@pytest.mark.parametrize("orient", ["source", "RAS"])
+def test_masks_of_one_file_are_held_one_by_one_in_any_order_of_axes(tmp_path: Path, orient: str) -> None:
+    outcome = merged(tmp_path, Policy(orient=orient))
+    (reader,) = (a for a in outcome.agreements if a.witness == polygons.NAME)
+    assert (reader.status, reader.voxels_differing, reader.saw) == ("AGREES", 0, "voxels")
+    assert reader.words == "the mask itself, same order; 2 of 2 masks"
+
+
+def test_one_misread_mask_of_a_merge_is_disputed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill, is_first = layers.fill, iter([True])
+
+    def lose_a_voxel(*given: Any) -> Any:
+        filled = fill(*given)
+        filled[0, 0] &= not next(is_first, False)
+        return filled
+
+    monkeypatch.setattr(layers, "fill", lose_a_voxel)
+    outcome = merged(tmp_path, Policy(keep_disputed=True))
+    assert outcome.verdict == "DISPUTED"
+    (reader,) = (a for a in outcome.agreements if a.status == "DIFFERS")
+    assert (reader.witness, reader.voxels_differing) == (polygons.NAME, 1)
+
+
+def shifted_by_a_column(voxels: Voxels) -> Voxels:
+    return Voxels.of(np.roll(voxels.array(), 1, 0))
+
+
+def test_a_file_in_another_order_of_axes_is_read_back_for_its_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    struct, source = written(tmp_path, PhantomRoi("liver", [on(G, SQUARE, k) for k in (2, 3)]))
+    request, policy = Request(source=source), Policy(orient="RAS", keep_disputed=True)
+    assert convert(struct, tmp_path / "a.nii.gz", request=request, policy=policy).verdict == "VERIFIED"
+    wrong_order = SimpleNamespace(put_onto=lambda voxels, *given: regrid.put_onto(shifted_by_a_column(voxels), *given))
+    monkeypatch.setattr(layout, "regrid", wrong_order)
+    wrong = convert(struct, tmp_path / "b.nii.gz", request=request, policy=policy)
+    assert {a.witness: a.status for a in wrong.agreements}[polygons.NAME] == "DIFFERS"
+
+
+def test_a_reader_that_is_not_there_held_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mask_panel, "READERS", tuple(replace(r, package="no_such") for r in mask_panel.READERS))
+    (reader,) = (a for a in merged(tmp_path, Policy()).agreements if a.witness == polygons.NAME)
+    assert (reader.status, reader.words) == ("ABSENT", "not installed; pip install 'verimask[witnesses]' adds it")

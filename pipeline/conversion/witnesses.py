@@ -58,8 +58,13 @@ def _ask_mask_readers(product: Product, layout: Layout, panel: Panel, path: Path
     found = panel.masks.verdicts([_written_mask(mask, layout, path) for mask in shown])
     if len(masks) == 1:
         return tuple(agreements[0] for agreements in found)
-    counted = [(len(agreements), _worst(agreements)) for agreements in found]
-    return tuple(replace(worst, words=f"{worst.words}; {n} of {len(masks)} masks were held") for n, worst in counted)
+    return tuple(_of_all(agreements, len(masks)) for agreements in found)
+
+
+def _of_all(agreements: Sequence[Agreement], masks: int) -> Agreement:
+    """The worst of what a reader gave of several masks; where it agrees, with how many of all it was shown."""
+    worst = _worst(agreements)
+    return replace(worst, words=f"{worst.words}; {len(agreements)} of {masks} masks") if worst.confirms else worst
 
 
 def _written_mask(mask: Product, layout: Layout, path: Path) -> WrittenMask:

@@ -108,7 +108,7 @@ class Replays:
             return self._made
         if self._folder is not None:
             self._folder.cleanup()
-        self._key, self._folder = key, TemporaryDirectory()
+        self._key, self._folder = key, TemporaryDirectory(prefix="verimask-")
         policy = _without_witnesses(policy) if self._crosscheck is None else self._with_witnesses(policy)
         self._made = _run(inputs, Path(self._folder.name) / "again", request, policy, single=single)
         return self._made
