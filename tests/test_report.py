@@ -133,6 +133,10 @@ def test_a_disputed_result_warns_first(tmp_path: Path, verified: Path) -> None:
 
     text = _text(make_page(_edited(path, dispute)))
     assert "DISPUTED Do not rely on this mask yet: dicom2nifti puts it elsewhere" in text
+    text = _text(make_page(_edited(path, lambda r: r.update(MaskSource="RTSTRUCT"))))
+    assert (
+        "DISPUTED Do not rely on this mask yet: dicom2nifti reads it otherwise" in text
+    )  # it saw the voxels of this record
 
 
 def test_a_refusal_has_a_page_without_pictures(tmp_path: Path) -> None:

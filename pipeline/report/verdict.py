@@ -74,8 +74,10 @@ def _answer(record: Record, place: str) -> str:
     """Answer in one sentence: does it lie where it should? place: how well the planes fit."""
     noun, codes = record.noun, {f.get("Code") for f in record.findings}
     if record.verdict == "DISPUTED":
-        who = _listed([w["Witness"] for w in _witnesses(record) if w["Status"] == "DIFFERS"])
-        return f"Do not rely on this {noun} yet: {who} puts it elsewhere, and no known reason explains why."
+        differing = [w for w in _witnesses(record) if w["Status"] == "DIFFERS"]
+        verb = "reads it otherwise" if _mask_source(record) and all(map(_saw_mask, differing)) else "puts it elsewhere"
+        who = _listed([w["Witness"] for w in differing])
+        return f"Do not rely on this {noun} yet: {who} {verb}, and no known reason explains why."
     if _assumption(record):
         return f"This {noun} may lie right, but its place was partly assumed and not given: {_assumption(record)}."
     if "RESAMPLED" in codes:
