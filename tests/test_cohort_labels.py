@@ -36,7 +36,7 @@ from pipeline.core.findings import Code, Exit, Finding, PipelineError, Severity
 from pipeline.core.policy import Policy
 from pipeline.crosscheck.panel import Panel
 from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Mask, Segment, Voxels
+from pipeline.volume.mask import MaskVolume, Segment, Voxels
 from pipeline.volume.merge import find_overlaps, paint
 from tests.helpers import segs
 from tests.helpers.record_schema import errors_of
@@ -439,7 +439,7 @@ def test_painted_labels_and_their_overlaps_are_those_of_numpy(data: st.DataObjec
         np.array(data.draw(st.lists(st.integers(0, 2), min_size=24, max_size=24)), np.uint8).reshape(shape)
         for _ in range(count)
     ]
-    masks = [Mask(Voxels.of(b), Grid(shape, lps), (Segment(1, "a"), Segment(2, "b"))) for b in blocks]
+    masks = [MaskVolume(Voxels.of(b), Grid(shape, lps), (Segment(1, "a"), Segment(2, "b"))) for b in blocks]
     segments = [Segment(v, f"label {v}") for v in (3, 300, 7)]
     labels = {
         (n, old): data.draw(st.sampled_from(segments))

@@ -25,7 +25,7 @@ from pipeline.nifti.gzip_writer import Deflated, GzipWriter, Zeros
 from pipeline.nifti.proof import prove, start_read_back
 from pipeline.nifti.streams import open_stream
 from pipeline.volume import label_table as tables
-from pipeline.volume.mask import Mask, Segment, Voxels
+from pipeline.volume.mask import MaskVolume, Segment, Voxels
 from pipeline.volume.merge import merge
 from pipeline.volume.regrid import put_onto
 from tests.helpers.phantom import Spec
@@ -144,7 +144,7 @@ def test_an_empty_plane_is_counted_as_nothing_and_ends_pieces(monkeypatch: pytes
     monkeypatch.setattr(tables, "runs_of", lambda planes: (looked_at.append(len(planes)), inner(planes))[1])
     array = ARRAY.copy()
     array[10:30, 20:40, 22:24] = 1
-    mask = Mask(Voxels.of(array), Grid(array.shape, np.eye(4)), (Segment(1, "one"),))
+    mask = MaskVolume(Voxels.of(array), Grid(array.shape, np.eye(4)), (Segment(1, "one"),))
     (row,) = tables.label_table(mask)
     assert looked_at == [5, 2]
     assert (row.voxels, row.components, row.extent) == (20 * 20 * 7, 2, ((10, 29), (20, 39), (15, 23)))
@@ -154,7 +154,7 @@ def test_emptiness_goes_through_merges_and_other_grids() -> None:
     g = Grid(ARRAY.shape, np.eye(4))
     one = Voxels(ARRAY.shape, ARRAY.dtype, Voxels.of(ARRAY).plane, lambda k: not 15 <= k < 20)
     other = Voxels(ARRAY.shape, ARRAY.dtype, Voxels.of(ARRAY[:, :, ::-1]).plane, lambda k: not 20 <= k < 25)
-    merged = merge([Mask(v, g, (Segment(1, name),), name) for name, v in (("a", one), ("b", other))]).mask.voxels
+    merged = merge([MaskVolume(v, g, (Segment(1, name),), name) for name, v in (("a", one), ("b", other))]).mask.voxels
     assert [k for k in range(PLANES) if not merged.is_empty(k)] == list(range(15, 25))
     turned = np.diag([1, 1, -1, 1])
     turned[2, 3] = PLANES + 1

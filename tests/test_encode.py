@@ -25,7 +25,7 @@ from pipeline.encode.series import write_series
 from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.index_map import find_index_map, reorder
-from pipeline.volume.mask import Concept, Mask, Segment, Voxels, smallest_unsigned
+from pipeline.volume.mask import Concept, MaskVolume, Segment, Voxels, smallest_unsigned
 from tests.helpers.cases import needs_samples, samples_folder
 from tests.helpers.segs import AXIAL, CT, MR, Place, source_files, source_grid
 
@@ -46,13 +46,13 @@ SEGMENTS = (
 )  # fmt: skip
 
 
-def mask_on(grid: Grid, *, top: int = 2, seed: int = 5) -> Mask:
+def mask_on(grid: Grid, *, top: int = 2, seed: int = 5) -> MaskVolume:
     """Labels in blocks of random size, no two planes alike, none of them symmetric."""
     labels = np.random.default_rng(seed).choice([0, 1, 2], grid.shape, p=[0.6, 0.25, 0.15])
     labels[0, 0, 0], labels[-1, 0, 0], labels[0, -1, 0] = 1, 2, 0
     labels = np.where(labels == 2, top, labels).astype(smallest_unsigned(top))
     segments = (SEGMENTS[0], replace(SEGMENTS[1], number=top), replace(SEGMENTS[2], number=top + 1))
-    return Mask(Voxels.of(labels), grid, segments, "belly")
+    return MaskVolume(Voxels.of(labels), grid, segments, "belly")
 
 
 @pytest.fixture(params=["ct", "mr"])
@@ -66,7 +66,7 @@ def ours_again(folder: Path) -> tuple[Any, Grid]:
     return np.stack([read_plane(frame) for frame in frames]).T, grid
 
 
-def check_place(array: Any, lps: Any, mask: Mask, limit_mm: float = 1e-3) -> None:
+def check_place(array: Any, lps: Any, mask: MaskVolume, limit_mm: float = 1e-3) -> None:
     """A reader's array (i, j, k) and affine hold the mask's voxels at the mask's place."""
     found = find_index_map(lps, array.shape, mask.grid.lps, mask.grid.shape)
     assert found is not None
@@ -348,7 +348,7 @@ def test_a_seg_comes_back_voxel_for_voxel(source: tuple[Grid, list[Frame]], tmp_
     check_part(volume, mask)
 
 
-def check_part(volume: Any, mask: Mask) -> None:
+def check_part(volume: Any, mask: MaskVolume) -> None:
     """highdicom's volume, (plane, row, column) with its own affine: where it has voxels they are ours, elsewhere 0."""
     mapping = np.linalg.inv(mask.grid.lps) @ np.array(volume.affine)
     whole = np.rint(mapping)
@@ -416,7 +416,7 @@ def test_masks_that_overlap_keep_every_voxel_in_one_seg(source: tuple[Grid, list
     grid, frames = source
     rng = np.random.default_rng(8)
     arrays = {n: (rng.random(grid.shape) < 0.3).astype(np.uint8) * np.uint8(n) for n in (2, 5)}
-    masks = [Mask(Voxels.of(a), grid, (Segment(n, f"m{n}"),), f"m{n}") for n, a in arrays.items()]
+    masks = [MaskVolume(Voxels.of(a), grid, (Segment(n, f"m{n}"),), f"m{n}") for n, a in arrays.items()]
     assert (arrays[2].astype(bool) & arrays[5].astype(bool)).any()
     written = write_seg(masks, frames, tmp_path / "mask.dcm")
     assert written.labels == ((1, 2), (2, 5))
@@ -432,7 +432,7 @@ def test_masks_that_overlap_keep_every_voxel_in_one_seg(source: tuple[Grid, list
 def test_a_seg_of_nothing_or_over_something_is_refused(source: tuple[Grid, list[Frame]], tmp_path: Path) -> None:
     pytest.importorskip("highdicom")
     grid, frames = source
-    empty = Mask(Voxels.of(np.zeros(grid.shape, np.uint8)), grid, SEGMENTS[:1])
+    empty = MaskVolume(Voxels.of(np.zeros(grid.shape, np.uint8)), grid, SEGMENTS[:1])
     assert refusal(write_seg, [empty], frames, tmp_path / "a.dcm").finding.code is Code.EMPTY
     (tmp_path / "a.dcm").write_text("mine")
     assert refusal(write_seg, [mask_on(grid)], frames, tmp_path / "a.dcm").finding.code is Code.OUTPUT_EXISTS

@@ -8,14 +8,14 @@ import numpy as np
 
 from pipeline.geometry.grid import Grid
 from pipeline.volume.label_table import colour_of, dseg_tsv, itksnap_labels, label_table, slicer_colour_table
-from pipeline.volume.mask import Mask, Segment, Voxels
+from pipeline.volume.mask import MaskVolume, Segment, Voxels
 
 LPS = np.array([[0.7, -0.3, 0.2, -40.0], [0.1, 1.4, -0.5, 25.0], [0.0, 0.2, 2.5, -110.0], [0, 0, 0, 1]])  # sheared
 SEGMENTS = (Segment(1, "left kidney", (10, 200, 30)), Segment(4, "spleen"), Segment(9, "nothing here"))
 
 
-def mask_of(array: Any) -> Mask:
-    return Mask(Voxels.of(array), Grid(array.shape, LPS), SEGMENTS)
+def mask_of(array: Any) -> MaskVolume:
+    return MaskVolume(Voxels.of(array), Grid(array.shape, LPS), SEGMENTS)
 
 
 def test_an_empty_segment_is_in_the_table() -> None:
@@ -44,7 +44,7 @@ def test_planes_are_asked_for_one_at_a_time() -> None:
         asked.append(k)
         return inner.plane(k)
 
-    label_table(Mask(Voxels(inner.shape, inner.dtype, plane), Grid(array.shape, LPS), SEGMENTS))
+    label_table(MaskVolume(Voxels(inner.shape, inner.dtype, plane), Grid(array.shape, LPS), SEGMENTS))
     assert asked == [0, 1, 2, 3]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.findings import Code, PipelineError
 from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Mask, Segment, Voxels
+from pipeline.volume.mask import MaskVolume, Segment, Voxels
 from pipeline.volume.merge import Origin, merge
 from pipeline.volume.mirror_check import compare_mirror_images
 from tests.helpers.phantom import Spec
@@ -19,7 +19,7 @@ def mask(block, name, *names, step=2.0):
     """A mask on a common grid, its labels 1, 2, ... named."""
     lps = np.diag([1.1, 1.3, step, 1.0])
     segments = tuple(Segment(n, title) for n, title in enumerate(names or (name,), 1))
-    return Mask(Voxels.of(np.asarray(block, np.uint8)), Grid(block.shape, lps), segments, name)
+    return MaskVolume(Voxels.of(np.asarray(block, np.uint8)), Grid(block.shape, lps), segments, name)
 
 
 def box(i, j, k, value=1):

@@ -15,7 +15,7 @@ from pipeline.geometry.grid import Grid
 from pipeline.mimics.bundle import Bundle, read_bundle
 from pipeline.mimics.grid import make_masks
 from pipeline.mimics.to_mimics import write_for_mimics
-from pipeline.volume.mask import Mask, Segment, Voxels
+from pipeline.volume.mask import MaskVolume, Segment, Voxels
 from tests.helpers.fake_mimics import run_inside
 
 SCRIPTS = Path(__file__).parent.parent / "pipeline" / "mimics" / "scripts"
@@ -32,7 +32,7 @@ def imported(folder: Path, *arguments: str, **knobs: Any) -> dict[str, Any]:
     return state
 
 
-def two_labels(bundle: Bundle) -> tuple[Mask, np.ndarray]:
+def two_labels(bundle: Bundle) -> tuple[MaskVolume, np.ndarray]:
     """Labels 3 and 7 on the grid of the bundle, and where they are in the order of Mimics' buffer."""
     grid = make_masks(bundle)[0][0].grid
     labels = np.zeros(grid.shape, np.uint8)
@@ -40,7 +40,7 @@ def two_labels(bundle: Bundle) -> tuple[Mask, np.ndarray]:
     labels[5, 1:4, 2:5] = 7
     segments = (Segment(3, "spleen", (255, 0, 51)), Segment(7, "bone"))
     in_mimics = labels[:, :, ::-1] if Code.PLANES_FLIPPED in {f.code for f in make_masks(bundle)[1]} else labels
-    return Mask(Voxels.of(labels), grid, segments, "labels"), in_mimics
+    return MaskVolume(Voxels.of(labels), grid, segments, "labels"), in_mimics
 
 
 @pytest.mark.parametrize("knobs", [{}, {"version": "21", "noise": 1e-5}, DOWNWARDS, {"contiguous": False}])
@@ -69,7 +69,7 @@ def test_a_mask_stored_in_another_order_arrives_the_same(tmp_path: Path) -> None
         turned, flip = turned[:, ::-1], np.diag([1.0, -1.0, 1.0, 1.0])
         flip[1, 3] = turned.shape[1] - 1
         lps = lps @ flip
-    other = Mask(Voxels.of(turned), Grid(turned.shape, lps), mask.segments)
+    other = MaskVolume(Voxels.of(turned), Grid(turned.shape, lps), mask.segments)
     write_for_mimics(other, bundle.images[0], tmp_path / "import")
     state = imported(tmp_path / "import", **DOWNWARDS)
     assert bytes.fromhex(state["masks"][-1]["data"]) == (expected == 7).tobytes()
@@ -176,7 +176,7 @@ def test_a_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
     lps[2, 3] += 0.3
     with pytest.raises(PipelineError) as caught:
         write_for_mimics(
-            Mask(mask.voxels, Grid(mask.grid.shape, lps), mask.segments), bundle.images[0], tmp_path / "import"
+            MaskVolume(mask.voxels, Grid(mask.grid.shape, lps), mask.segments), bundle.images[0], tmp_path / "import"
         )
     assert caught.value.finding.code is Code.OTHER_GRID
     assert caught.value.finding.measured == pytest.approx(0.3)

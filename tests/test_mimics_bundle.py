@@ -18,7 +18,7 @@ from pipeline.geometry.grid import Grid
 from pipeline.mimics import grid, is_bundle
 from pipeline.mimics.bundle import Bundle, read_bundle
 from pipeline.mimics.grid import fit_grid, make_masks
-from pipeline.volume.mask import Mask
+from pipeline.volume.mask import MaskVolume
 from tests.helpers.fake_mimics import KNOBS, inside, run_inside
 
 HERE = Path(__file__).parent
@@ -56,7 +56,7 @@ def _micrometres(point: Any) -> tuple[int, int, int]:
     return x, y, z
 
 
-def places(mask: Mask) -> set[tuple[int, int, int]]:
+def places(mask: MaskVolume) -> set[tuple[int, int, int]]:
     return {_micrometres(p) for p in mask.grid.points(np.argwhere(mask.voxels.array()))}
 
 

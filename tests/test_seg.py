@@ -19,7 +19,7 @@ from pipeline.decode.seg import decode as seg
 from pipeline.decode.seg.segment_table import rgb_of_cielab
 from pipeline.dicom.scan import Series, scan
 from pipeline.geometry.grid import Grid
-from pipeline.volume.mask import Mask
+from pipeline.volume.mask import MaskVolume
 from tests.helpers import segs
 from tests.helpers.cases import needs_samples, samples_folder
 from tests.helpers.segs import (
@@ -59,7 +59,7 @@ def only(path: Path) -> Series:
     return series
 
 
-def by_number(masks: tuple[Mask, ...]) -> dict[int, Any]:
+def by_number(masks: tuple[MaskVolume, ...]) -> dict[int, Any]:
     """Segment number to its (i, j, k) boolean array."""
     found = {}
     for mask in masks:

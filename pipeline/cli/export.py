@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..core.findings import Finding
     from ..core.policy import Policy
     from ..dicom.frame import Frame
-    from ..volume.mask import Mask
+    from ..volume.mask import MaskVolume
 
 
 def add(commands: Any) -> None:
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
-def _read_mask(path: Path, name: str | None, policy: Policy) -> Mask:
+def _read_mask(path: Path, name: str | None, policy: Policy) -> MaskVolume:
     """Read the mask to export: a NIfTI file, or one mask of a bundle. Raises IDLE_OPTION, SEVERAL_MASKS."""
     from ..conversion.nifti_mask import read_mask
     from ..core.findings import Code, refuse
@@ -83,7 +83,9 @@ def _read_mask(path: Path, name: str | None, policy: Policy) -> Mask:
     return products[0].volume  # type: ignore[return-value]  # a bundle holds masks only
 
 
-def _move_to_source(mask: Mask, folders: Sequence[str], policy: Policy) -> tuple[Mask, Sequence[Frame] | None]:
+def _move_to_source(
+    mask: MaskVolume, folders: Sequence[str], policy: Policy
+) -> tuple[MaskVolume, Sequence[Frame] | None]:
     """Move a mask onto the grid of its source images. Returns it with their frames; None for no frames without a source."""
     from ..conversion.looks import Looks
     from ..conversion.source import find_source, move_mask
@@ -94,7 +96,7 @@ def _move_to_source(mask: Mask, folders: Sequence[str], policy: Policy) -> tuple
 
 
 def _write_series(
-    mask: Mask, frames: Sequence[Frame] | None, options: argparse.Namespace, policy: Policy
+    mask: MaskVolume, frames: Sequence[Frame] | None, options: argparse.Namespace, policy: Policy
 ) -> tuple[str, Sequence[Finding]]:
     """Write one instance per plane. Returns what was written in words, and what was found."""
     from ..encode.series import write_series
@@ -104,7 +106,7 @@ def _write_series(
 
 
 def _write_seg(
-    mask: Mask, frames: Sequence[Frame] | None, options: argparse.Namespace, policy: Policy
+    mask: MaskVolume, frames: Sequence[Frame] | None, options: argparse.Namespace, policy: Policy
 ) -> tuple[str, Sequence[Finding]]:
     """Write one SEG. Returns what was written in words, and what was found. Raises NO_SOURCE without frames."""
     from ..core.findings import Code, refuse

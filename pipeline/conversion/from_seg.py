@@ -21,7 +21,7 @@ from ..decode.seg.decode import DecodedSeg, ShownSegments
 from ..decode.seg.segment_table import SegmentTable, read_table
 from ..decode.seg.source_images import SourceImages
 from ..dicom.scan import Scan, Series
-from ..volume.mask import Image, Mask
+from ..volume.mask import ImageVolume, MaskVolume
 from .option_effects import Asked
 from .product import Entry, Product, Proof, mask_suffix, origin_of_mask
 from .seg_sources import SegPart, parts_by_source
@@ -191,7 +191,7 @@ def _decode(part: SegPart, asked: Asked, source: Source | None, *, on_source: bo
 
 def _as_products(part: SegPart, asked: Asked, decoded: DecodedSeg, source: Source | None) -> list[Product]:
     """Make products of decoded masks. source: whose grid they lie on."""
-    volumes: Sequence[Mask | Image] = [*decoded.masks, *decoded.images]
+    volumes: Sequence[MaskVolume | ImageVolume] = [*decoded.masks, *decoded.images]
     form = "fractional" if decoded.fractional else "seg"
     residual_mm = max(decoded.residual_mm, 0.0 if source is None else source.laid_frames.stack.residual_mm)
     made = [

@@ -22,7 +22,7 @@ from ..geometry.index_map import IndexMap, find_index_map
 from ..nifti import file as nifti
 from ..nifti.header import NiftiHeader
 from ..volume import regrid
-from ..volume.mask import Mask, Voxels
+from ..volume.mask import MaskVolume, Voxels
 from ..volume.nearest import take_nearest
 from .product import Product
 
@@ -74,7 +74,7 @@ def lay_out(product: Product, policy: Policy, like: Path | None = None) -> Layou
 def _like(product: Product, policy: Policy, path: Path) -> Layout:
     header, bits = nifti.read_geometry(path)
     mask, grid = product.volume, product.grid
-    if not isinstance(mask, Mask) or len(header.shape) < 3:
+    if not isinstance(mask, MaskVolume) or len(header.shape) < 3:
         words = "--like lays a mask on the grid of a 3-D image; this is not such a pair"
         raise refuse(Code.OFF_IMAGE_GRID, words, "Leave --like out, or name a 3-D image.", where=(path.name,))
     shape = header.space
@@ -104,7 +104,7 @@ def _like(product: Product, policy: Policy, path: Path) -> Layout:
     return Layout(product, voxels, header.affine, shape, bits)
 
 
-def _resample(product: Product, mask: Mask, header: NiftiHeader, name: str) -> Product:
+def _resample(product: Product, mask: MaskVolume, header: NiftiHeader, name: str) -> Product:
     """The product with its labels on the image's grid. No plane of the series lies there, and no witness can be shown it."""
     lps = LPS_TO_RAS @ right_handed(header.affine, header.space[0])
     nearest = take_nearest(mask, Grid(header.space, lps, mask.grid.frame_of_reference_uid), name)

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.findings import Code, Finding, PipelineError, refuse
 from ..dicom.unread_files import folder_name, place_among
-from ..volume.mask import Mask
+from ..volume.mask import MaskVolume
 from ..volume.merge import Merged, Origin, merge
 from .input_folder import common_folder
 from .option_effects import Asked
@@ -83,21 +83,21 @@ def _merge(products: Sequence[Product], origins: Sequence[Origin], order: Sequen
     return combine_products(products, together.mask, together.findings, {"MergedFrom": _merged_from(together, origins)})
 
 
-def masks_of(products: Sequence[Product]) -> list[Mask]:
+def masks_of(products: Sequence[Product]) -> list[MaskVolume]:
     """Return the mask of every product. Raises PipelineError NOT_A_MASK where one is an image."""
-    masks = [p.volume for p in products if isinstance(p.volume, Mask)]
+    masks = [p.volume for p in products if isinstance(p.volume, MaskVolume)]
     if len(masks) < len(products):
         raise refuse(
             Code.NOT_A_MASK,
             "an image cannot be merged with masks",
             "Leave --as image out.",
-            where=tuple(p.series.title for p in products if not isinstance(p.volume, Mask)),
+            where=tuple(p.series.title for p in products if not isinstance(p.volume, MaskVolume)),
         )
     return masks
 
 
 def combine_products(
-    products: Sequence[Product], mask: Mask, findings: Sequence[Finding], extra: Mapping[str, Any]
+    products: Sequence[Product], mask: MaskVolume, findings: Sequence[Finding], extra: Mapping[str, Any]
 ) -> Product:
     """Make the product of a mask that was made of the masks of several.
 

@@ -25,7 +25,7 @@ from ..nifti import file as nifti
 from ..nifti.header import NiftiHeader, require_affine, require_numbers
 from ..nifti.proof import prove
 from ..nifti.streams import open_stream
-from ..volume.mask import LARGEST_LABEL, Array, Mask, Segment, Voxels, smallest_unsigned
+from ..volume.mask import LARGEST_LABEL, Array, MaskVolume, Segment, Voxels, smallest_unsigned
 from .output_path import checked_target, free_target
 from .record import sidecar_of
 
@@ -79,7 +79,7 @@ def labels_of(header: NiftiHeader, array: Array, name: str) -> Array:
     return labels
 
 
-def read_mask(path: Path) -> Mask:
+def read_mask(path: Path) -> MaskVolume:
     """A label file as a mask. Raises as `read_array` and `labels_of`."""
     header, array = read_array(path)
     labels = labels_of(header, array, path.name)
@@ -96,7 +96,9 @@ def read_mask(path: Path) -> Mask:
         ) from error
     names = _names(path)
     values = [int(v) for v in np.unique(labels) if v]
-    return Mask(Voxels.of(labels), grid, tuple(names.get(v) or Segment(v, f"label {v}") for v in values), _stem(path))
+    return MaskVolume(
+        Voxels.of(labels), grid, tuple(names.get(v) or Segment(v, f"label {v}") for v in values), _stem(path)
+    )
 
 
 def write_fixed(target: Path, array: Array, grid: Grid, like: NiftiHeader, policy: Policy) -> None:

@@ -27,7 +27,7 @@ from ..geometry.grid import Grid
 from ..geometry.stack import Stack
 from ..stacking.laid_frames import LaidFrames
 from ..stacking.stack_frames import lay_frames
-from ..volume.mask import Image, Mask, Physical, Voxels
+from ..volume.mask import ImageVolume, MaskVolume, Physical, Voxels
 from .file_names import safe
 
 
@@ -99,7 +99,7 @@ class Product:
     Frame of Reference it names, as a clause. folder: see `Entry`. made_of: products whose masks were put together.
     """
 
-    volume: Mask | Image
+    volume: MaskVolume | ImageVolume
     series: Series
     proof: Proof
     frames: tuple[Frame | None, ...]
@@ -222,7 +222,7 @@ def product_over_time(series: Series, parts: Sequence[Part], policy: Policy) -> 
     voxels = Voxels((columns, rows, len(frames)), decoded.voxels.dtype, decoded.voxels.plane)
     worst = max((p.stack for p in laid_frames), key=lambda s: s.residual_mm)
     return Product(
-        volume=Image(voxels, first.grid, decoded.slope, decoded.intercept, series.description),
+        volume=ImageVolume(voxels, first.grid, decoded.slope, decoded.intercept, series.description),
         series=series,
         form="image",
         proof=Proof.of(worst),

@@ -25,7 +25,7 @@ from ..dicom.pixels import about_files
 from ..dicom.scan import Scan, Series, choose, left_out_beside, nothing_convertible, scan
 from ..mimics import find_bundles
 from ..stacking.defects import keep_tilt, tilt_of_grid
-from ..volume.mask import Mask
+from ..volume.mask import MaskVolume
 from ..volume.representations import BY_KIND, FORMS, Trait
 from .file_names import file_names
 from .input_folder import InputFolders
@@ -176,7 +176,7 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
         product = moved
     if not request.source:  # frames of a series were laid by the policy; a grid that came ready may lean still
         return product if Trait.SERIES in traits else _keep_tilt(product, policy)
-    if not isinstance(product.volume, Mask) and Trait.ON_SOURCE not in traits:
+    if not isinstance(product.volume, MaskVolume) and Trait.ON_SOURCE not in traits:
         raise refuse(
             Code.NOT_A_MASK,
             "--source is for masks; an image has a grid of its own",
@@ -200,8 +200,8 @@ def finish_product(product: Product, found: Scan, asked: Asked) -> Product:
     product = add_image_files(product, "source", source)
     if Trait.MOVABLE in traits:
         product = move_product(product, source, policy)
-    compares = policy.grey_values and isinstance(product.volume, Mask)  # kept fractions have no seven mirror images
-    return add_grey_values(product, source) if compares else product
+    is_mask = isinstance(product.volume, MaskVolume)  # kept fractions have no seven mirror images
+    return add_grey_values(product, source) if policy.grey_values and is_mask else product
 
 
 def name_input(entry: Entry, error: PipelineError) -> PipelineError:

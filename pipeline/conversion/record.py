@@ -33,7 +33,7 @@ from ..dicom.scan import Series
 from ..dicom.source_file import sha256
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
-from ..volume.mask import Mask, Segment
+from ..volume.mask import MaskVolume, Segment
 from . import record_digest
 from .input_folder import clean_folder
 from .looks import Looks
@@ -149,7 +149,7 @@ def build_record(
     if outcome.proofs is None:
         raise ValueError("what was passed over keeps the record it has")
     record = {"Schema": SCHEMA, "Verdict": outcome.verdict, **_head(outcome, product.series, details.looks)}
-    if isinstance(product.volume, Mask):
+    if isinstance(product.volume, MaskVolume):
         record["Type"] = "ROI"  # of the four types that BIDS has of a mask, the one that is true of any
         same = bool((affine_ras == product.grid.ras).all())
         rows = zip(outcome.labels or (), product.volume.segments, strict=True)

@@ -25,7 +25,7 @@ from ..geometry.index_map import IndexMap, find_index_map
 from ..stacking.laid_frames import LaidFrames
 from ..stacking.stack_frames import lay_frames
 from ..volume import regrid
-from ..volume.mask import Image, Mask
+from ..volume.mask import ImageVolume, MaskVolume
 from ..volume.nearest import take_nearest
 from .looks import Looks
 from .product import Product, Witnessed
@@ -157,7 +157,7 @@ def _no_images(given: Sequence[Path], scanned: Scan) -> PipelineError:
     )
 
 
-def move_mask(mask: Mask, source: Source, policy: Policy) -> Mask:
+def move_mask(mask: MaskVolume, source: Source, policy: Policy) -> MaskVolume:
     """Lay a mask on the grid of its source, and in the source's Frame of Reference where it names none.
 
     Args:
@@ -238,17 +238,17 @@ def add_grey_values(product: Product, source: Source) -> Product:
     return replace(product, findings=(*product.findings, *hint), extra={**product.extra, "GreyValues": rows})
 
 
-def _mask_in(product: Product) -> Mask:
+def _mask_in(product: Product) -> MaskVolume:
     """Return a product's mask. Raises NOT_A_MASK for an image."""
-    if isinstance(product.volume, Mask):
+    if isinstance(product.volume, MaskVolume):
         return product.volume
     words = f"{product.series.title} is an image, and only a mask lies on a source"
     raise refuse(Code.NOT_A_MASK, words, "Leave --source and --as image out.", where=(product.series.title,))
 
 
 def _moved(
-    mask: Mask | Image, source: Source, policy: Policy, evidence: str
-) -> tuple[Mask | Image, float, list[Finding]]:
+    mask: MaskVolume | ImageVolume, source: Source, policy: Policy, evidence: str
+) -> tuple[MaskVolume | ImageVolume, float, list[Finding]]:
     grid = source.grid
     uids = (mask.grid.frame_of_reference_uid, grid.frame_of_reference_uid)
     where = (source.series.title,)

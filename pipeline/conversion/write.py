@@ -28,7 +28,7 @@ from ..nifti.streams import open_stream
 from ..volume.colour import name_type
 from ..volume.label_files import label_file, label_text
 from ..volume.label_table import Counter, LabelRow, label_table
-from ..volume.mask import Mask
+from ..volume.mask import MaskVolume
 from .existing_output import Standing, judge
 from .layout import Layout, lay_out
 from .output_path import free_target
@@ -127,8 +127,8 @@ def _find_place(
 def _write_proven(path: Path, product: Product, layout: Layout, policy: Policy, progress: Progress) -> _Proven:
     """Write the file, read it back as it grows (proof 2), and count its labels as they pass."""
     volume, voxels = product.volume, layout.voxels
-    mask = volume if isinstance(volume, Mask) else None
-    slope, intercept = (1.0, 0.0) if isinstance(volume, Mask) else (volume.slope, volume.intercept)
+    mask = volume if isinstance(volume, MaskVolume) else None
+    slope, intercept = (1.0, 0.0) if isinstance(volume, MaskVolume) else (volume.slope, volume.intercept)
     header, deviation_mm = nifti.pack_header(
         layout.affine,
         layout.shape,
@@ -204,7 +204,7 @@ def _both_in_place(target: Path, *, overwrite: bool) -> Iterator[tuple[Path, Pat
 
 def _write_labels(product: Product, place: _Place, policy: Policy) -> Path | None:
     """Write the file of names and colours, where one was asked for."""
-    if policy.labels_file == "none" or not isinstance(product.volume, Mask):
+    if policy.labels_file == "none" or not isinstance(product.volume, MaskVolume):
         return None
     path = label_file(place.path, policy.labels_file)
     with in_place(path, overwrite=place.overwrite) as part:

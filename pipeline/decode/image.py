@@ -29,8 +29,8 @@ from ..geometry.grid import Grid
 from ..volume.mask import (
     LARGEST_LABEL,
     Array,
-    Image,
-    Mask,
+    ImageVolume,
+    MaskVolume,
     Physical,
     Segment,
     Voxels,
@@ -67,7 +67,7 @@ class Decoded:
     late: Callable[[], list[Finding]] = list
     stored_labels: tuple[tuple[int, int], ...] = ()
 
-    def on(self, grid: Grid, voxels: Voxels, name: str) -> Mask | Image:
+    def on(self, grid: Grid, voxels: Voxels, name: str) -> MaskVolume | ImageVolume:
         """Return the volume on the grid of the file.
 
         Args:
@@ -79,8 +79,8 @@ class Decoded:
             A mask where there are segments, else an image.
         """
         if self.segments is None:
-            return Image(voxels, grid, self.slope, self.intercept, name)
-        return Mask(voxels, grid, self.segments, name)
+            return ImageVolume(voxels, grid, self.slope, self.intercept, name)
+        return MaskVolume(voxels, grid, self.segments, name)
 
 
 def decode_mask(frames: Sequence[Frame], policy: Policy, name: str = "") -> Decoded:

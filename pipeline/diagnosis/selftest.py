@@ -23,7 +23,7 @@ from ..encode.seg import write_seg
 from ..encode.series import write_series
 from ..geometry.grid import Grid
 from ..nifti import file as nifti
-from ..volume.mask import Array, Mask, Segment, Voxels
+from ..volume.mask import Array, MaskVolume, Segment, Voxels
 
 _ORIENTATIONS = {
     "axial": (1, 0, 0, 0, 1, 0),
@@ -55,7 +55,7 @@ def run_selftest() -> Iterator[Check]:
             yield from _run_routes(name, mask, working)
 
 
-def _run_routes(name: str, mask: Mask, folder: Path) -> Iterator[Check]:
+def _run_routes(name: str, mask: MaskVolume, folder: Path) -> Iterator[Check]:
     series = folder / "series"
     write_series(mask, None, series)
     yield _try_route(
@@ -81,7 +81,7 @@ def _run_routes(name: str, mask: Mask, folder: Path) -> Iterator[Check]:
 
 
 def _try_route(
-    name: str, route: str, mask: Mask, given: Path, target: Path, policy: Policy, request: Request | None = None
+    name: str, route: str, mask: MaskVolume, given: Path, target: Path, policy: Policy, request: Request | None = None
 ) -> Check:
     try:
         outcome = convert([given], target, policy=policy, request=request)
@@ -98,7 +98,7 @@ def _try_route(
     return Check(name, route, wrong == 0 and off_mm <= _CORNER_MM and sound, words)
 
 
-def _compare(mask: Mask, block: Array, affine_ras: Array) -> tuple[int, float]:
+def _compare(mask: MaskVolume, block: Array, affine_ras: Array) -> tuple[int, float]:
     """Count the voxels that differ at one place in the patient, and measure how far (mm) centres lie from each other."""
     indices = np.stack(np.meshgrid(*map(np.arange, mask.grid.shape), indexing="ij"), -1).reshape(-1, 3)
     world = mask.grid.points(indices) * (-1, -1, 1)
@@ -112,7 +112,7 @@ def _compare(mask: Mask, block: Array, affine_ras: Array) -> tuple[int, float]:
     return int(np.count_nonzero(differing)), float(np.linalg.norm(off, axis=1).max())
 
 
-def _make_mask(name: str, cosines: tuple[float, ...]) -> Mask:
+def _make_mask(name: str, cosines: tuple[float, ...]) -> MaskVolume:
     """Make a mask of two labels: a body whose every side looks different, and a marker towards its first corner."""
     shape, spacing, step = (24, 18, 11), (0.9, 1.3), 2.5
     row, column = np.array(cosines[:3], float), np.array(cosines[3:], float)
@@ -127,4 +127,6 @@ def _make_mask(name: str, cosines: tuple[float, ...]) -> Mask:
     labels[14:23, 9:12, 6:8] = 1
     labels[2:4, 3:5, 1:3] = 2
     segments = (Segment(1, f"body {name}"), Segment(2, "marker"))
-    return Mask(Voxels.of(labels), Grid(shape, lps, "2.25.20000000000000000000000000000000000001"), segments, name)
+    return MaskVolume(
+        Voxels.of(labels), Grid(shape, lps, "2.25.20000000000000000000000000000000000001"), segments, name
+    )

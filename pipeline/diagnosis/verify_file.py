@@ -25,7 +25,7 @@ from ..nifti.header import FIELDS, FIRST_VOXEL, SIZE, NiftiHeader, parse_header
 from ..nifti.streams import open_unpacked
 from ..volume.colour import RGB24
 from ..volume.label_table import Counter
-from ..volume.mask import Mask, Segment, Voxels
+from ..volume.mask import MaskVolume, Segment, Voxels
 from .verify_record import affine_of, grid_of, takes_over_grid
 from .verify_result import Broken, NotChecked, Note, RecordValues, computed, near, same, show
 
@@ -158,7 +158,7 @@ def _check_labels(file: Path, header: NiftiHeader, record: RecordValues) -> Iter
     is_turned = bool(np.linalg.det(affine[:3, :3]) < 0)
     grid = Grid(header.space, right_handed(affine, header.space[0]))
     voxels = Voxels(header.space, header.dtype, _no_plane)
-    mask = Mask(voxels, grid, tuple(Segment(n, "") for n in dict.fromkeys(numbers)))
+    mask = MaskVolume(voxels, grid, tuple(Segment(n, "") for n in dict.fromkeys(numbers)))
     counter = Counter(mask, components=any(row["Components"] is not None for row in rows))
     for plane in read_planes(file):
         counter.add((plane[:, ::-1] if is_turned else plane) if plane.any() else None)

@@ -24,7 +24,7 @@ from ..core.findings import Code, Finding, Severity, refuse
 from ..core.policy import Policy
 from ..dicom.encoding import load
 from ..dicom.frame import Frame
-from ..volume.mask import Array, Concept, Mask, Segment, smallest_unsigned
+from ..volume.mask import Array, Concept, MaskVolume, Segment, smallest_unsigned
 from .segments import LONGEST_TEXT, TISSUE, describe_segments
 from .source import TYPE_2, check_source, next_series_number
 from .uids import content_digest, content_uid
@@ -47,7 +47,7 @@ class WrittenSeg:
 
 
 def write_seg(
-    masks: Sequence[Mask],
+    masks: Sequence[MaskVolume],
     source: Sequence[Frame],
     path: Path,
     *,
@@ -109,7 +109,7 @@ def write_seg(
     )
 
 
-def _segments_by_label(masks: Sequence[Mask]) -> list[Segment]:
+def _segments_by_label(masks: Sequence[MaskVolume]) -> list[Segment]:
     """The segments of all masks, ordered by their labels. Raises SEGMENTS_OVERLAP where two have one label."""
     ordered = sorted((s for mask in masks for s in mask.segments), key=lambda s: s.number)
     labels = [segment.number for segment in ordered]
@@ -176,7 +176,7 @@ def _read_complete(path: Path) -> Dataset:
     return dataset
 
 
-def _fill_thickness(images: list[Dataset], mask: Mask) -> list[Finding]:
+def _fill_thickness(images: list[Dataset], mask: MaskVolume) -> list[Finding]:
     """Give images without Slice Thickness, which a SEG has to repeat, the distance between planes, and say so.
 
     The images are changed in place: they were read for this export, and nobody else has them.
@@ -199,7 +199,7 @@ def _fill_thickness(images: list[Dataset], mask: Mask) -> list[Finding]:
     ]
 
 
-def _merge_pixels(masks: Sequence[Mask], numbers: dict[int, int], kind: str, source: Sequence[Frame]) -> Array:
+def _merge_pixels(masks: Sequence[MaskVolume], numbers: dict[int, int], kind: str, source: Sequence[Frame]) -> Array:
     """Merge masks into (frames, rows, columns) of segment numbers.
 
     Overlapping masks give (frames, rows, columns, segments) of 0 and 1. Raises EMPTY, and SEGMENTS_OVERLAP where a

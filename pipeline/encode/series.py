@@ -25,7 +25,7 @@ from ..core.findings import Code, refuse
 from ..core.policy import Policy
 from ..dicom.frame import Frame
 from ..geometry.grid import Grid
-from ..volume.mask import Array, Mask, Segment
+from ..volume.mask import Array, MaskVolume, Segment
 from .segments import LONGEST_TEXT
 from .source import check_source, copy_identity, next_series_number, read_source, refer_to
 from .uids import content_digest, content_uid
@@ -51,7 +51,7 @@ class WrittenSeries:
 
 
 def write_series(
-    mask: Mask,
+    mask: MaskVolume,
     source: Sequence[Frame] | None,
     folder: Path,
     *,
@@ -114,7 +114,7 @@ class _Common:
         return np.dtype("<u1" if self.sop_class_uid == SECONDARY and self.largest < 256 else "<u2")
 
 
-def _largest_label(mask: Mask) -> int:
+def _largest_label(mask: MaskVolume) -> int:
     """The largest label of a mask. Raises TOO_LARGE where an instance cannot hold it."""
     largest = max(mask.segments, key=lambda s: s.number, default=Segment(1, ""))
     if largest.number > _LARGEST:
@@ -131,7 +131,7 @@ def _largest_label(mask: Mask) -> int:
     return largest.number
 
 
-def _make_instance(mask: Mask, frame: Frame | None, k: int, plane: Array, common: _Common) -> Dataset:
+def _make_instance(mask: MaskVolume, frame: Frame | None, k: int, plane: Array, common: _Common) -> Dataset:
     """Make the instance of plane k; `frame` is that of the source, where there is one."""
     made = copy_identity(frame) if frame is not None else _invent_identity(mask.grid, k, common.digest)
     made.SOPClassUID, made.SOPInstanceUID = common.sop_class_uid, content_uid(common.digest, "instance", str(k))
@@ -177,7 +177,7 @@ def _fill_class(made: Dataset, frame: Frame | None) -> None:
         made.setdefault(keyword, "")
 
 
-def _fill_derivation(made: Dataset, mask: Mask, frame: Frame | None) -> None:
+def _fill_derivation(made: Dataset, mask: MaskVolume, frame: Frame | None) -> None:
     """Fill in what the labels mean, and which frame they were drawn on."""
     named = ", ".join(f"{s.number} = {s.name}" for s in mask.segments)
     made.DerivationDescription = f"Label mask; 0 = background, {named}"[:_LONGEST_DESCRIPTION]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..volume.mask import Mask
+from ..volume.mask import MaskVolume
 
 _NAMESPACE = uuid.UUID("5e1d7a52-8f0c-5b0e-9b57-0d6a3b1f2c44")
 
@@ -26,7 +26,7 @@ def content_uid(*parts: str | bytes) -> str:
     return f"2.25.{uuid.uuid5(_NAMESPACE, digest.hexdigest()).int}"
 
 
-def content_digest(masks: Iterable[Mask], references: Iterable[str]) -> str:
+def content_digest(masks: Iterable[MaskVolume], references: Iterable[str]) -> str:
     """Hash what decides the UIDs of an export: every voxel, the grids, the segments and the instances referred to."""
     digest = hashlib.sha256()
     for mask in masks:

@@ -24,7 +24,7 @@ from ..core.policy import Policy
 from ..geometry.affine import Matrix
 from ..geometry.grid import GeometryError, Grid, Plane
 from ..geometry.stack import fit_stack
-from ..volume.mask import Mask, Segment, Voxels
+from ..volume.mask import MaskVolume, Segment, Voxels
 from .bundle import Bundle, BundleImage, BundleMask, as_vector, format_shape
 from .tags import compare_with_tags
 
@@ -97,7 +97,7 @@ def make_masks(
     units_mm_per_unit: float | None = None,
     policy: Policy | None = None,
     fitted: Mapping[int, ImageSetGrid] | None = None,
-) -> tuple[tuple[Mask, ...], tuple[Finding, ...]]:
+) -> tuple[tuple[MaskVolume, ...], tuple[Finding, ...]]:
     """Make one Mask (label 1) of each mask of the bundle, on the grid of its own image set.
 
     Args:
@@ -132,7 +132,7 @@ def make_masks(
         findings += _check_mask(mask)
         voxels = Voxels(mask.image.shape, np.dtype(np.uint8), _make_plane_reader(labels, number))
         segment = Segment(1, mask.name or f"mask {number + 1}", mask.colour)
-        masks.append(Mask(voxels, grids[mask.image.number].grid, (segment,), mask.name))
+        masks.append(MaskVolume(voxels, grids[mask.image.number].grid, (segment,), mask.name))
     return tuple(masks), tuple(findings)
 
 

@@ -26,7 +26,7 @@ from ..core.findings import Code, Finding, refuse
 from ..core.policy import Policy
 from ..geometry.affine import corner_indices
 from ..geometry.index_map import find_index_map, reorder
-from ..volume.mask import Mask
+from ..volume.mask import MaskVolume
 from .bundle import BundleImage, format_shape
 from .grid import fit_grid
 
@@ -37,7 +37,7 @@ _COLOURS = ((1.0, 0.84, 0.0), (0.0, 0.6, 1.0), (1.0, 0.3, 0.3), (0.3, 0.85, 0.4)
 
 
 def write_for_mimics(
-    mask: Mask,
+    mask: MaskVolume,
     image: BundleImage,
     folder: Path,
     *,

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..geometry.affine import Vector
 from .components import Pieces, runs_of
-from .mask import Array, Mask, Segment
+from .mask import Array, MaskVolume, Segment
 
 Colour = tuple[int, int, int]
 _AT_A_TIME = (
@@ -77,7 +77,7 @@ class _LabelSum:
 class Counter:
     """A counter of the labels of a mask, to which its planes are given one by one in their order."""
 
-    def __init__(self, mask: Mask, *, components: bool = True) -> None:
+    def __init__(self, mask: MaskVolume, *, components: bool = True) -> None:
         self._mask = mask
         self._sums: dict[int, _LabelSum] = {}
         self._pieces = Pieces() if components else None
@@ -143,7 +143,7 @@ class Counter:
         return set(self._sums)
 
 
-def label_table(mask: Mask, *, components: bool = True) -> tuple[LabelRow, ...]:
+def label_table(mask: MaskVolume, *, components: bool = True) -> tuple[LabelRow, ...]:
     """Return a row for every segment of a mask, in their order, empty ones too. Every plane is asked for once."""
     counter = Counter(mask, components=components)
     for plane in mask.voxels.planes():
@@ -152,7 +152,7 @@ def label_table(mask: Mask, *, components: bool = True) -> tuple[LabelRow, ...]:
 
 
 def _row(
-    mask: Mask, segment: Segment, total: _LabelSum | None, voxel_ml: float, pieces: Mapping[int, int] | None
+    mask: MaskVolume, segment: Segment, total: _LabelSum | None, voxel_ml: float, pieces: Mapping[int, int] | None
 ) -> LabelRow:
     count = None if pieces is None else pieces.get(segment.number, 0)
     if total is None:

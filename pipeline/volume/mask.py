@@ -101,7 +101,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mask:
+class MaskVolume:
     """Labels on a grid. The values are 0 and the numbers of the segments, nothing else. name: for the output file."""
 
     voxels: Voxels
@@ -120,7 +120,7 @@ class Mask:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Image:
+class ImageVolume:
     """Values on a grid: stored integers with their slope and intercept, or computed float32."""
 
     voxels: Voxels

@@ -22,7 +22,7 @@ import numpy as np
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.limits import SAME_PLACE_MM
 from ..geometry.affine import corner_distance
-from .mask import Array, Mask, Segment, Voxels, has_bits, smallest_unsigned
+from .mask import Array, MaskVolume, Segment, Voxels, has_bits, smallest_unsigned
 
 # What a segment becomes, by the index of its mask and its number there.
 SegmentLabels = Mapping[tuple[int, int], Segment]
@@ -69,14 +69,14 @@ class Merged:
     source: for each label, the index of the mask it comes from.
     """
 
-    mask: Mask
+    mask: MaskVolume
     overlaps: tuple[Overlap, ...]
     findings: tuple[Finding, ...]
     source: tuple[int, ...]
 
 
 def merge(
-    masks: Sequence[Mask],
+    masks: Sequence[MaskVolume],
     *,
     origins: Sequence[Origin] = (),
     order: Sequence[str] = (),
@@ -116,11 +116,11 @@ def merge(
     # They are painted from the bottom: labels without a rank first, the first of the order last.
     painted = sorted(merged, key=lambda s: -ranks.get(s.number, len(merged)))
     findings = tuple(note_overlap(o, ranks) for o in overlaps)
-    made = Mask(paint(masks, labels, painted), masks[0].grid, tuple(merged), name)
+    made = MaskVolume(paint(masks, labels, painted), masks[0].grid, tuple(merged), name)
     return Merged(made, tuple(overlaps), findings, source)
 
 
-def paint(masks: Sequence[Mask], labels: SegmentLabels, painted: Sequence[Segment]) -> Voxels:
+def paint(masks: Sequence[MaskVolume], labels: SegmentLabels, painted: Sequence[Segment]) -> Voxels:
     """Paint labels one over the other, plane by plane, when the planes are read.
 
     Args:
@@ -146,7 +146,7 @@ def paint(masks: Sequence[Mask], labels: SegmentLabels, painted: Sequence[Segmen
     return Voxels(masks[0].voxels.shape, dtype, plane, lambda k: all(masks[n].voxels.is_empty(k) for n in used))
 
 
-def _renumber(masks: Sequence[Mask]) -> dict[tuple[int, int], Segment]:
+def _renumber(masks: Sequence[MaskVolume]) -> dict[tuple[int, int], Segment]:
     """Number the segments of all masks anew, in the order of the masks."""
     merged: dict[tuple[int, int], Segment] = {}
     for n, mask in enumerate(masks):
@@ -155,7 +155,7 @@ def _renumber(masks: Sequence[Mask]) -> dict[tuple[int, int], Segment]:
     return merged
 
 
-def name_of(mask: Mask, segment: Segment) -> str:
+def name_of(mask: MaskVolume, segment: Segment) -> str:
     """The name of a segment: a lone one is called as its mask is, if that has a name."""
     return mask.name if len(mask.segments) == 1 and mask.name else segment.name
 
@@ -213,7 +213,7 @@ def _labels_called(name: str, merged: Sequence[Segment], origins: Sequence[Origi
     return labels if labels and labels <= series else labels | series
 
 
-def find_overlaps(masks: Sequence[Mask], labels: SegmentLabels) -> list[Overlap]:
+def find_overlaps(masks: Sequence[MaskVolume], labels: SegmentLabels) -> list[Overlap]:
     """Find every pair of labels that share voxels. Only voxels that two masks claim are looked at.
 
     Args:
@@ -287,7 +287,7 @@ def _overlap_refusal(overlaps: Sequence[Overlap], ordered: bool) -> PipelineErro
     )
 
 
-def refuse_other_grids(masks: Sequence[Mask], limit_mm: float = SAME_PLACE_MM) -> None:
+def refuse_other_grids(masks: Sequence[MaskVolume], limit_mm: float = SAME_PLACE_MM) -> None:
     """Refuse masks that do not lie on the grid of the first one, at the corners. Raises GRID_DIFFERS."""
     first = masks[0].grid
     for mask in masks[1:]:

@@ -15,9 +15,9 @@ import numpy as np
 from ..core.findings import Code, Finding, Severity
 from ..geometry.grid import Grid
 from . import regrid
-from .mask import Image, Mask, Voxels
+from .mask import ImageVolume, MaskVolume, Voxels
 
-AnyVolume = TypeVar("AnyVolume", bound=Mask | Image)
+AnyVolume = TypeVar("AnyVolume", bound=MaskVolume | ImageVolume)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ from pipeline.geometry.grid import Grid
 from pipeline.nifti import gzip_writer
 from pipeline.nifti.readback import read_back
 from pipeline.volume.label_table import label_table
-from pipeline.volume.mask import Mask, Segment, Voxels
+from pipeline.volume.mask import MaskVolume, Segment, Voxels
 from tests.test_empty_planes import write
 
 LABELS = (1, 3)
@@ -65,7 +65,7 @@ def test_any_sequence_of_empty_planes_is_one_member_that_all_read_and_is_counted
     for labels in (False, True):
         back = read_back(path, 352, plane_bytes, whole, gzipped=True, labels=labels)
         assert (back.broken, back.rest, back.checksums) == ("", 0, sums[1:])
-    mask = Mask(voxels, Grid(array.shape, np.eye(4)), tuple(Segment(n, str(n)) for n in LABELS))
+    mask = MaskVolume(voxels, Grid(array.shape, np.eye(4)), tuple(Segment(n, str(n)) for n in LABELS))
     for row in label_table(mask):
         here = array == row.value
         assert row.voxels == here.sum()

@@ -20,7 +20,7 @@ import numpy as np
 from ...conversion.merge_products import combine_products, masks_of, origin_of
 from ...conversion.product import Product
 from ...core.findings import Code, Finding
-from ...volume.mask import Array, Mask, Segment, Voxels
+from ...volume.mask import Array, MaskVolume, Segment, Voxels
 from ...volume.merge import SegmentLabels, find_overlaps, name_of, note_overlap, paint, refuse_other_grids
 from .label_findings import (
     note_doubled,
@@ -84,7 +84,7 @@ def apply(products: Sequence[Product], label_map: LabelMap, clean: Callable[[str
     pending = _PendingLabels(label_map, case)
     voxels = pending.watch(paint(case.volumes, case.labels, painted))
     segments = tuple(sorted(painted, key=lambda segment: segment.number))
-    mask = Mask(voxels, case.volumes[0].grid, segments, "labels")
+    mask = MaskVolume(voxels, case.volumes[0].grid, segments, "labels")
     made = combine_products([*case.used.values()], mask, findings, case.record(label_map.labels))
     return LabelledCase((replace(made, suffix="", late=pending.findings),), case.masks, tuple(findings))
 
@@ -145,7 +145,7 @@ class _CaseLabels:
     label_map: LabelMap
     masks: tuple[CaseMask, ...]
     used: Mapping[int, Product]
-    volumes: tuple[Mask, ...]
+    volumes: tuple[MaskVolume, ...]
     members: Mapping[int, list[tuple[int, int]]]
     segments: Mapping[int, Segment]
     counts: _Counts
@@ -213,7 +213,7 @@ class _CaseLabels:
         segment = replace(self.segments[label.value], number=1)
         members = self.members[label.value]
         voxels = paint(self.volumes, dict.fromkeys(members, segment), [segment])
-        mask = Mask(voxels, self.volumes[0].grid, (segment,), label.name)
+        mask = MaskVolume(voxels, self.volumes[0].grid, (segment,), label.name)
         every = [*self.used.values()]
         own = [every[n] for n in dict.fromkeys(n for n, _ in members)]
         extra = {**(own[0].extra if len(own) == 1 else {}), **self.record([label], value=1)}
@@ -254,7 +254,7 @@ class _Counts(NamedTuple):
 
 
 def _count(
-    volumes: Sequence[Mask], members: Mapping[int, Sequence[tuple[int, int]]], nested: Mapping[int, int]
+    volumes: Sequence[MaskVolume], members: Mapping[int, Sequence[tuple[int, int]]], nested: Mapping[int, int]
 ) -> _Counts:
     """Count, in one walk through the planes, what is to be known of doubled labels and of regions. nested: inner to outer."""
     doubled = [value for value, at in members.items() if len(at) > 1]
@@ -308,7 +308,9 @@ class _PendingLabels:
         ]
 
 
-def _segment(label_map: LabelMap, value: int, volumes: Sequence[Mask], members: Sequence[tuple[int, int]]) -> Segment:
+def _segment(
+    label_map: LabelMap, value: int, volumes: Sequence[MaskVolume], members: Sequence[tuple[int, int]]
+) -> Segment:
     """The segment of a label: its own name and colour, and what its mask says of it where there is just one."""
     label = next(label for label in label_map.labels if label.value == value)
     if len(members) > 1:

@@ -31,7 +31,7 @@ from ...dicom.files import archive_of
 from ...dicom.scan import Scan, Series
 from ...dicom.split_volumes import split
 from ...nifti.streams import open_stream
-from ...volume.mask import Mask
+from ...volume.mask import MaskVolume
 from ..case import Case, CaseSeries
 from ..links import SETTLED
 
@@ -231,7 +231,7 @@ def _lacking(reader: _CaseReader, masks: Sequence[MemberMask], refused: Sequence
         made = {
             s.name
             for m in masks
-            if m.member == member and isinstance(m.product.volume, Mask)
+            if m.member == member and isinstance(m.product.volume, MaskVolume)
             for s in m.product.volume.segments
         }
         names = names_in(reader.read(member)[0])

@@ -22,7 +22,7 @@ from ...core.unexpected import as_refusal
 from ...dicom.scan import Series
 from ...geometry.frame_of_reference import FrameDoubt, doubt_same_frame, warn_of_frame
 from ...geometry.grid import Grid
-from ...volume.mask import Mask, Segment
+from ...volume.mask import MaskVolume, Segment
 from .contour import CLAUSE, Contour
 from .contour_items import read_contours
 from .roi import place
@@ -36,7 +36,7 @@ class _FilledRoi(NamedTuple):
     """doubt: why it is not known to lie in the source's Frame of Reference; None where it is known."""
 
     name: str
-    mask: Mask
+    mask: MaskVolume
     report: RoiReport
     findings: tuple[Finding, ...]
     doubt: FrameDoubt | None
@@ -48,7 +48,7 @@ class DecodedRois(NamedTuple):
     own: for each mask, the findings that are about its ROI alone.
     """
 
-    masks: list[Mask]
+    masks: list[MaskVolume]
     findings: list[Finding]
     reports: list[RoiReport]
     own: list[tuple[Finding, ...]]
@@ -165,7 +165,7 @@ def fill_rois(
             # What is odd about an ROI that is refused leaves no doubt about the others.
             findings.extend((*(replace(f, severity=Severity.INFO) for f in odd), *refusal.others, refusal.finding))
             continue
-        mask = Mask(voxels, source, (Segment(1, roi.name, roi.colour, algorithm=roi.algorithm),), roi.name)
+        mask = MaskVolume(voxels, source, (Segment(1, roi.name, roi.colour, algorithm=roi.algorithm),), roi.name)
         filled.append(_FilledRoi(roi.name, mask, report, (*odd, *found), doubt))
         findings.extend(filled[-1].findings)
     findings.extend(_doubtful_frames(filled))

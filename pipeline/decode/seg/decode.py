@@ -23,7 +23,7 @@ from ...dicom.frame import Frame
 from ...dicom.header import Header
 from ...dicom.scan import Series
 from ...geometry.grid import Grid
-from ...volume.mask import Image, Mask, Segment, Voxels, smallest_unsigned
+from ...volume.mask import ImageVolume, MaskVolume, Segment, Voxels, smallest_unsigned
 from .instance import Combine, Fractional, Instance
 from .segment_findings import without_pixels
 from .segment_table import SegmentTable, read_table
@@ -57,8 +57,8 @@ class DecodedSeg:
         shown: what each mask, then each image, shows; none for the mask of instances without frames.
     """
 
-    masks: tuple[Mask, ...]
-    images: tuple[Image, ...]
+    masks: tuple[MaskVolume, ...]
+    images: tuple[ImageVolume, ...]
     findings: tuple[Finding, ...]
     residuals_mm: tuple[float, ...]
     fractional: bool = False
@@ -115,7 +115,7 @@ def decode(
     refuse_unknown(wanted, series, [segment for table in tables for segment in table.segments])
     instances = _read_instances(series, tables, source_grid, policy, fractional, images)
     findings = _note_instances_without_frames(series, tables, instances)
-    masks, kept = dict[Mask, ShownSegments](), dict[Image, ShownSegments]()  # in their order
+    masks, kept = dict[MaskVolume, ShownSegments](), dict[ImageVolume, ShownSegments]()  # in their order
     for instance in instances:
         chosen = instance.select(wanted)
         findings += [*instance.findings, *instance.findings_of(chosen)]
@@ -172,7 +172,9 @@ def _read_instances(
     return instances
 
 
-def _empty_mask(series: Series, tables: Sequence[SegmentTable], grid: Grid, wanted: Sequence[str | int] | None) -> Mask:
+def _empty_mask(
+    series: Series, tables: Sequence[SegmentTable], grid: Grid, wanted: Sequence[str | int] | None
+) -> MaskVolume:
     """Make the mask of a SEG without frames. Where several instances use a number, the first names it."""
     segments = {
         s.number: s for t in reversed(tables) for s in t.segments if wanted is None or {s.number, s.name} & {*wanted}
@@ -181,7 +183,7 @@ def _empty_mask(series: Series, tables: Sequence[SegmentTable], grid: Grid, want
     dtype = smallest_unsigned(max(segments, default=1))
     voxels = Voxels(grid.shape, dtype, lambda k: np.zeros((rows, columns), dtype), lambda k: True)
     chosen = tuple(segments[number] for number in sorted(segments))
-    return Mask(voxels, grid, chosen, chosen[0].name if len(chosen) == 1 else series.description)
+    return MaskVolume(voxels, grid, chosen, chosen[0].name if len(chosen) == 1 else series.description)
 
 
 def _no_frames(series: Series, *, has_some: bool) -> PipelineError:

@@ -23,7 +23,7 @@ from ...dicom.header import Header
 from ...dicom.pixel_layout import layout_of
 from ...dicom.pixels import read_plane
 from ...geometry.grid import Grid
-from ...volume.mask import Array, Image, Mask, Segment, Voxels, smallest_unsigned
+from ...volume.mask import Array, ImageVolume, MaskVolume, Segment, Voxels, smallest_unsigned
 from .grid import FrameLayout, place_frames
 from .segment_findings import (
     assumed_segment,
@@ -153,7 +153,7 @@ class Instance:
         """The stored value that stands for 1. One bit holds no other than 1."""
         return 1 if self._bits == 1 else self.table.maximum
 
-    def masks(self, chosen: Sequence[Segment], combine: Combine, name: str) -> list[Mask]:
+    def masks(self, chosen: Sequence[Segment], combine: Combine, name: str) -> list[MaskVolume]:
         """Make one mask of the chosen segments, or one each where they may not share one.
 
         Args:
@@ -181,7 +181,7 @@ class Instance:
             return [self._mask(chosen, named)]
         return [self._mask([segment], segment.name) for segment in present]
 
-    def images(self, chosen: Sequence[Segment]) -> list[tuple[Segment, Image]]:
+    def images(self, chosen: Sequence[Segment]) -> list[tuple[Segment, ImageVolume]]:
         """Make an image of the fractions of each of the chosen segments that has any; none unless they are kept."""
         return [
             (segment, self._image(segment))
@@ -189,14 +189,14 @@ class Instance:
             if self.keeps_values and segment.number in self.numbers
         ]
 
-    def _image(self, segment: Segment) -> Image:
+    def _image(self, segment: Segment) -> ImageVolume:
         """Make an image of the stored fractions of one segment; its slope makes them parts of one."""
         mine = [n for n, frame in enumerate(self.frames) if self._number_of(frame) == segment.number]
         dtype = np.dtype(np.uint8 if self._bits <= 8 else np.uint16)
         voxels = self._voxels(mine, dtype, lambda frame: read_stored_values(frame))
-        return Image(voxels, self.layout.grid, slope=1 / self._full, name=segment.name)
+        return ImageVolume(voxels, self.layout.grid, slope=1 / self._full, name=segment.name)
 
-    def _mask(self, segments: Sequence[Segment], name: str) -> Mask:
+    def _mask(self, segments: Sequence[Segment], name: str) -> MaskVolume:
         numbers = {s.number for s in segments}
         dtype = smallest_unsigned(max(numbers))
         if self.is_labelmap:
@@ -212,7 +212,7 @@ class Instance:
             voxels = self._voxels(
                 mine, dtype, lambda frame: self._inside(frame).view(np.uint8) * dtype.type(self._number_of(frame))
             )
-        return Mask(voxels, self.layout.grid, tuple(segments), name)
+        return MaskVolume(voxels, self.layout.grid, tuple(segments), name)
 
     def _lookup(self, segments: Sequence[Segment], dtype: np.dtype[Any]) -> Array:
         """Return a table from stored value to label; 0 for everything that was not asked for."""
