@@ -30,7 +30,9 @@ from pipeline.report.words import split_blocks
 from pipeline.volume.mask import Segment
 from tests.helpers import phantom
 
-_SECTIONS = "verdict views montage rating planes corners labels affine findings methods slices header provenance".split()
+_SECTIONS = (
+    "verdict views montage rating planes corners labels affine findings methods slices header provenance".split()
+)
 _SPEC = phantom.Spec(shape=(40, 34, 26), row_spacing=1.5, column_spacing=1.25, step=2.0, labels=(1, 2, 3))
 
 

@@ -22,7 +22,7 @@ _PACKAGES = {"python": "Python", "pydicom": "pydicom", "numpy": "NumPy"}  # thos
 # Options that change nothing of the voxels or their place, and the choice between image and mask, which the text names.
 _NOT_SAID = frozenset(("As", "Crosscheck", "GzipLevel", "KeepDisputed", "LabelsFile", "WitnessLimitS", "Write"))
 _DEFAULT_REQUEST = {"Undecided": "surrounded"}
-_NOTHING = (None, False, [])
+_NOTHING: tuple[object, ...] = (None, False, [])
 
 
 def describe_methods(record: Record) -> str:
@@ -106,7 +106,7 @@ def _describe_readers(record: Record) -> Iterator[str]:
         if w not in agreeing:
             yield f"{w['Witness']} {w['Version']} did not confirm it ({w['Words']})."
     if not agreeing:
-        yield "No independent reader confirmed the result."
+        yield "No other program confirmed the result."
     yield f"The verdict was {record.verdict}."
 
 

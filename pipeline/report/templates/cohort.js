@@ -164,7 +164,7 @@ function showCase(n) {
   if (!cuts[n] && rowOf[n].querySelector("img")) pictures.replaceWith(make("p", "This page has no room for larger pictures of this case."));
   const columns = data.columns.map((name, at) => [name, at]).filter(([, at]) => one.rows.some((row) => row[at]));
   const list = make("table"), head = make("tr"), wide = make("div", "", { className: "wide" });
-  head.append(make("th"), make("th", "open"), ...columns.map(([name]) => make("th", name)));
+  head.append(make("td"), ...["open", ...columns.map(([name]) => name)].map((name) => make("th", name, { scope: "col" })));
   list.append(head);
   one.rows.forEach((row, at) => {
     const line = make("tr"), colour = make("td"), open = make("td");
