@@ -13,7 +13,7 @@ import pytest
 from pipeline.core.findings import Code, Exit, PipelineError
 from pipeline.crosscheck.dicom2nifti import stored_order
 from pipeline.diagnosis.diagnose import Diagnosis, diagnose, fix
-from pipeline.diagnosis.mistakes import Context
+from pipeline.diagnosis.recipe import Context
 from pipeline.geometry.axis_order import ORDERS, Order
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.rigid_motion import measure_motion
@@ -165,8 +165,8 @@ def test_one_mistake_by_hand_is_named(kind: str) -> None:
     ("change", "words"),
     [
         (lambda a: a[:, :, ::-1], "k reversed"),
-        (lambda a: a.transpose(1, 0, 2), "axes in the order j, i, k"),
-        (lambda a: a.transpose(2, 1, 0), "axes in the order k, j, i"),
+        (lambda a: a.transpose(1, 0, 2), "the affine is for i, j, k"),
+        (lambda a: a.transpose(2, 1, 0), "the affine is for i, j, k"),
         (lambda a: a[::-1, ::-1], "i and j reversed"),
     ],
 )

@@ -119,7 +119,8 @@ def _as_labels(header: NiftiHeader, array: Array, name: str) -> tuple[NiftiHeade
 def _diagnose(header: NiftiHeader, array: Array, truth: _Truth) -> Diagnosis:
     """Find the mistakes. Where the images explain nothing, the file may be a mask, and the affine alone is judged."""
     from ..diagnosis.diagnose import diagnose
-    from ..diagnosis.mistakes import Context
+    from ..diagnosis.plane_order import list_plane_orders
+    from ..diagnosis.recipe import Context
     from ..volume.colour import is_rgb
 
     stack, series = truth.laid_frames.stack, truth.series
@@ -127,6 +128,7 @@ def _diagnose(header: NiftiHeader, array: Array, truth: _Truth) -> Diagnosis:
         slice_thickness_mm=series.get("SliceThickness"),
         spacing_between_slices_mm=series.get("SpacingBetweenSlices"),
         irregularity_mm=stack.residual_mm + stack.straightened_mm,
+        plane_orders=list_plane_orders(truth.laid_frames.at_k),
     )
     if is_rgb(truth.array.dtype) and not is_rgb(array.dtype):  # it may be a mask on images of colours
         return diagnose(header.affine, header.shape, truth.grid, context=context)
