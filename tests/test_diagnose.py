@@ -164,7 +164,7 @@ def test_one_mistake_by_hand_is_named(kind: str) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda a: a[:, :, ::-1], "k reversed"),
+        (lambda a: a[:, :, ::-1], "and the affine at the first"),
         (lambda a: a.transpose(1, 0, 2), "the affine is for i, j, k"),
         (lambda a: a.transpose(2, 1, 0), "the affine is for i, j, k"),
         (lambda a: a[::-1, ::-1], "i and j reversed"),

@@ -17,13 +17,14 @@ import numpy as np
 
 from ..core.findings import Code, refuse
 from ..geometry.affine import Matrix, axis_codes
-from ..geometry.axis_order import AS_IS, Order
+from ..geometry.axis_order import Order
 from ..geometry.grid import Grid
 from ..geometry.index_map import reorder
 from ..geometry.rigid_motion import Motion, measure_motion
 from ..volume.colour import is_rgb, name_type, to_codes
 from ..volume.mask import Array
 from .array_match import ArrayMatch, find_matches, find_nearest_order, is_uniform, list_orders, match_labels
+from .missing_planes import cut_grid, list_parts, list_planes
 from .mistakes import Mistake, list_mistakes
 from .plane_order import find_reordered, name_order
 from .recipe import Context, build
@@ -34,7 +35,6 @@ TOLERANCE_MM = 1e-3  # what float32 leaves of an affine, and far less than any m
 _ROUNDING = 1e-6  # of the tolerance: two computations of one distance
 _TURNED_DEGREES = 1e-3  # a smaller rotation is what rounding leaves of none
 _MOST_PLACES = 6  # where the planes of a file may lie in a series of equal planes; more are not tried, which is noted
-_LISTED = 8  # runs of planes that are listed in a message
 _NUMBERS = "biuf"  # kinds of NumPy types whose values are single numbers
 
 
@@ -140,12 +140,12 @@ def fix(diagnosis: Diagnosis, array: Array, grid: Grid) -> tuple[Array, Grid]:
             where=(f"{_size(array.shape)} voxels",),
         )
     if diagnosis.places:
-        listed = "; or ".join(_listed(planes) for planes in diagnosis.places)
+        listed = "; or ".join(list_planes(planes) for planes in diagnosis.places)
         raise refuse(
             Code.CANNOT_FIX,
             f"the {len(fit.planes)} planes of this file are found in several places of the series, and nothing says which is meant",
             f"They are {listed}. Convert the mask series again; its planes are all in their places.",
-            where=tuple(_listed(planes) for planes in diagnosis.places),
+            where=tuple(list_planes(planes) for planes in diagnosis.places),
         )
     if fit.is_reordered:
         return reorder(array, fit.order.matrix(grid.shape))[:, :, np.argsort(fit.planes)], grid
@@ -159,15 +159,6 @@ def fix(diagnosis: Diagnosis, array: Array, grid: Grid) -> tuple[Array, Grid]:
         )
     part = cut_grid(grid, fit.planes)
     return reorder(array, fit.order.matrix(part.shape)), part
-
-
-def cut_grid(grid: Grid, planes: Sequence[int]) -> Grid:
-    """Cut the grid of some evenly spread planes out of a grid. planes: their k, ascending."""
-    step = planes[1] - planes[0] if len(planes) > 1 else 1
-    lps = grid.lps.copy()
-    lps[:3, 3] += lps[:3, 2] * planes[0]
-    lps[:3, 2] *= step
-    return Grid((grid.shape[0], grid.shape[1], len(planes)), lps, grid.frame_of_reference_uid)
 
 
 def measure_displacement(affine: Matrix, fit: ArrayMatch, grid: Grid) -> float:
@@ -284,7 +275,7 @@ def _judge_other_voxels(case: _Case, array: Array, truth: Array) -> Diagnosis:
 
 def _explain(case: _Case, orders: Sequence[Order], planes: tuple[int, ...]) -> Iterator[_Candidate]:
     """Find the best explanations for an array that holds these planes in one of these orders."""
-    for part, cut in _list_parts(case, planes):
+    for part, cut in list_parts(case.grid, planes, case.context.plane_orders):
         found = search(case.affine, orders, part, case.context, case.tolerance_mm)
         if not found:
             continue
@@ -298,57 +289,6 @@ def _explain(case: _Case, orders: Sequence[Order], planes: tuple[int, ...]) -> I
         first = found[0]
         level = 0 if first.residual is None else 1 + (first.residual.rotation_degrees > _TURNED_DEGREES)
         yield _Candidate((level, len(sets[0])), sets[0], ArrayMatch(first.array, planes), first.residual, others)
-
-
-def _list_parts(case: _Case, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
-    """List the grids an affine may be meant for when planes are missing or in another order, and that in words."""
-    grid = case.grid
-    columns, rows, count = grid.shape
-    fit = ArrayMatch(AS_IS, planes)
-    if fit.is_reordered:
-        yield from _list_reordered(case, planes)
-        return
-    if len(planes) == count:
-        yield grid, ""
-        return
-    missing = _listed(sorted(set(range(count)) - set(planes)))
-    gone = f"the array has {len(planes)} of {count} planes (missing: {missing})"
-    if fit.stride is not None:
-        yield cut_grid(grid, planes), f"{gone}, and the affine allows for it"
-    shape, first, step = (columns, rows, len(planes)), grid.lps[:3, 2] * planes[0], grid.lps[:3, 2]
-    if fit.stride != 1 or planes[0] != 0:
-        yield Grid(shape, grid.lps), f"{gone}, and the affine is that of the whole series"
-    if fit.stride != 1 and planes[0] != 0:
-        lps = _move(grid.lps, first, step)
-        yield Grid(shape, lps), f"{gone}, and the affine steps from the first as if none were"
-    if fit.stride is None:
-        even = (planes[-1] - planes[0]) / (len(planes) - 1)
-        yield Grid(shape, _move(grid.lps, first, step * even)), f"{gone}, and the affine spreads the others evenly"
-
-
-def _list_reordered(case: _Case, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
-    """List the grids an affine may be meant for when the planes are in another order, and that in words."""
-    grid = case.grid
-    by = name_order(planes, case.context.plane_orders)
-    stacked = f"the planes were stacked by {by}, not by position" if by else "the planes are not stacked by position"
-    words = f"{stacked}: k = {', '.join(map(str, planes[:_LISTED]))}{', …' if len(planes) > _LISTED else ''}"
-    yield grid, words
-    step = grid.lps[:3, 2]
-    first = step * planes[0]
-    yield Grid(grid.shape, _move(grid.lps, first, step)), f"{words}, and the affine begins at the first of these"
-    apart = step * (planes[1] - planes[0])
-    yield (
-        Grid(grid.shape, _move(grid.lps, first, apart)),
-        f"{words}, and the affine goes on as from the first to the second",
-    )
-
-
-def _move(lps: Matrix, shift: Matrix, step: Matrix) -> Matrix:
-    """Return an affine with its origin shifted and another step from plane to plane."""
-    moved = lps.copy()
-    moved[:3, 3] += shift
-    moved[:3, 2] = step
-    return moved
 
 
 def _describe_mistakes(found: FoundRecipe, grid: Grid, context: Context) -> tuple[Mistake, ...]:
@@ -372,20 +312,6 @@ def _list_open_questions(
         several = f"The planes of the file are found in {len(places)} places of the series"
         questions.append(f"{several}; it may be any of them.")
     return tuple(questions)
-
-
-def _listed(planes: Sequence[int]) -> str:
-    """Write plane numbers with runs drawn together: k = 0 to 4, 9."""
-    runs: list[list[int]] = []
-    for k in planes:
-        if runs and runs[-1][-1] == k - 1:
-            runs[-1].append(k)
-        else:
-            runs.append([k])
-    shown = [f"{r[0]} to {r[-1]}" if len(r) > 1 else str(r[0]) for r in runs]
-    return (
-        "k = " + ", ".join(shown[:_LISTED]) + (f" and {len(shown) - _LISTED} more runs" if len(shown) > _LISTED else "")
-    )
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -31,18 +31,17 @@ _LEFT_OUT = {  # by whether the spacing, and the origin, were left out too
     ),
     (True, True): ("identity", "the affine is the identity: neither directions, spacing nor origin were written"),
 }
-# Arrays as NumPy has them where the affine is for i, j, k.
-_NUMPY = {
-    (
-        2,
-        1,
-        0,
-    ): "the array has its axes in the order k, j, i, as SimpleITK and pydicom give it, and the affine is for i, j, k",
-    (
-        1,
-        0,
-        2,
-    ): "the array has its rows first, j, i, k, as stacked pixel arrays of pydicom have, and the affine is for i, j, k",
+_FORWARDS = (False, False, False)
+_USUAL = {  # orders in which arrays often are where the affine is that of the array as DICOM stores it
+    ((2, 1, 0), _FORWARDS): (
+        "the array has its axes in the order k, j, i, as SimpleITK and pydicom give it, and the affine is for i, j, k"
+    ),
+    ((1, 0, 2), _FORWARDS): (
+        "the array has its rows first, j, i, k, as stacked pixel arrays of pydicom have, and the affine is for i, j, k"
+    ),
+    ((0, 1, 2), (False, False, True)): (
+        "the planes are in reverse order: the array begins at the last plane, and the affine at the first"
+    ),
 }
 _END = re.compile(r"[:;(]|, (?:and|as) ")  # of what a mistake is; the reason follows
 
@@ -88,8 +87,8 @@ def list_order_mistakes(array: Order, meant: Order, grid: Grid) -> list[tuple[Mi
         return []
     has, stated = (axis_codes(grid.ras @ o.matrix(grid.shape)) for o in (array, meant))
     change = meant.after(array.inverse)
-    if meant == AS_IS and array.axes in _NUMPY and not array.flips:
-        return [(Mistake("array order", _NUMPY[array.axes]), meant)]
+    if meant == AS_IS and (array.axes, array.flipped) in _USUAL:
+        return [(Mistake("array order", _USUAL[array.axes, array.flipped]), meant)]
     who = list_named_orders(grid).get(meant)
     if who:
         words = f"the affine belongs to {who} ({stated}), and this array is stored {has}: {describe_difference(array, meant)}"

@@ -150,9 +150,9 @@ def _search_left_out(target: _Target, arrays: Sequence[Order]) -> Iterator[Found
     lengths = [("unit", RIGHT), *product((RIGHT, *SPACINGS), (RIGHT, *list_tag_lengths(target.context)))]
     origins = [(base, world) for base in _ALL_BASES for world in (RIGHT, "kept") if base != "zero" or world == RIGHT]
     for array in arrays:
-        right = (grid.ras @ array.matrix(grid.shape))[:3, :3]
-        if np.abs(right / axis_lengths(right) - np.diag(np.sign(steps))).max() < _SAME_DIRECTION:
-            continue  # nothing was left out
+        rights = (grid.ras[:3, :3], (grid.ras @ array.matrix(grid.shape))[:3, :3])
+        if any(np.abs(r / axis_lengths(r) - np.diag(np.sign(steps))).max() < _SAME_DIRECTION for r in rights):
+            continue  # nothing was left out: these are the directions of the series, or of the array
         for spacing, step in dict.fromkeys(("unit", RIGHT) if s == "unit" else (s, n) for s, n in lengths):
             recipe = Recipe(left_out=True, order=array, negated=negated, spacing=spacing, step=step)
             count = 1 + (spacing not in (RIGHT, "unit")) + (step != RIGHT)
@@ -296,8 +296,9 @@ def rank_unlikeliness(recipe: Recipe, array: Order) -> int:
     """Rank recipes with as many mistakes roughly: the ways people really go wrong come first, with the lowest number."""
     rank = {"kept": 0, "after": 1, "directions": 2, "origin": 2}.get(recipe.world, 4) if recipe.world != RIGHT else 0
     rank += 3 * sum(recipe.negated) + 2 * (recipe.cosines != RIGHT) + 2 * (recipe.product != RIGHT)
-    rank += (recipe.spacing not in (RIGHT, "unit", "102")) * 3 + (recipe.step == "straightened long")
+    rank += (recipe.spacing not in (RIGHT, "unit", "102") and not recipe.left_out) * 3
+    rank += recipe.step == "straightened long"
     rank += {RIGHT: 0, "zero": 0, (0, 0, 1): 1}.get(recipe.base, 3)
     rank += {0: 0, 1: 2, 2: 2, 3: 3}[sum(s != 0 for s in recipe.shift)]
-    rank += 2 * recipe.transposed + (recipe.left_out and recipe.order != AS_IS)
+    rank += 2 * recipe.transposed
     return rank + (recipe.order != array and recipe.order.flips > 1)
