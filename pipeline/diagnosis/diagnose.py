@@ -225,11 +225,11 @@ def _find_best(
 
 
 def _list_causes(case: _Case, mistakes: Sequence[Mistake], fit: ArrayMatch) -> Iterator[str]:
-    """Say what may have reversed the planes, where the order of the series' files or numbers is the reverse."""
-    names = {mistake.name for mistake in mistakes}
+    """Say what may have turned the planes round, where the order of the series' files or numbers is the reverse."""
     backwards = name_order(range(case.grid.shape[2])[::-1], case.context.plane_orders)
-    if backwards and names & {"array order", "k flipped", "k negated", "origin (0, 0, 1)"} and not fit.is_reordered:
-        yield f"In this series {backwards} run against the positions, so that a script that stacks by them reverses the planes."
+    turned = {"planes reversed", "k flipped", "k negated", "origin (0, 0, 1)"}
+    if backwards and turned & {mistake.name for mistake in mistakes} and not fit.is_reordered:
+        yield f"Sorted by {backwards}, this series begins at its last plane (k = {case.grid.shape[2] - 1})."
 
 
 def _require_correct(case: _Case, fit: ArrayMatch, total_mm: float) -> None:

@@ -1,8 +1,9 @@
-"""Judge the two places that one NIfTI header gives, the sform and the qform: software reads the one or the other.
+"""Judge the places that one NIfTI header gives: software reads the sform or the qform, and heeds its unit or does not.
 
 Rules:
 - What nibabel and most software read is judged first (`diagnose`). What ITK reads is judged where it is another place.
-- A file is correct only where both are. What ITK takes is measured (`check.find_itk_affine`).
+- A file is correct only where both are. What ITK takes is measured: the form (`check.find_itk_affine`), and the unit,
+  by which ITK 5.4 multiplies steps and origin, while nibabel, FSL and dcm2niix take all numbers as mm.
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..core.findings import Code
+import numpy as np
+
 from ..geometry.affine import Matrix, corner_distance
 from .check import LIMIT_MM, PlacedBlock, check_header, find_itk_affine
 from .mistakes import Mistake
 from .result import Diagnosis
+
+_ITK = "software built on ITK (ITK-SNAP, 3D Slicer)"
+_UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # by the lowest three bits of xyzt_units: mm in each
+_SPACE = 7
 
 
 def judge_forms(found: Diagnosis, block: PlacedBlock, judge: Callable[[Matrix], Diagnosis]) -> Diagnosis:
@@ -27,19 +33,29 @@ def judge_forms(found: Diagnosis, block: PlacedBlock, judge: Callable[[Matrix], 
 
     Returns: the diagnosis; where ITK reads a wrong place, that is a mistake of the file.
     """
-    notes = [f.message for f in check_header(block) if f.code in (Code.FORMS_DISAGREE, Code.NOT_ORTHONORMAL)]
-    found = replace(found, notes=(*found.notes, *(f"In the header of {note}." for note in notes)))
-    itk = find_itk_affine(block)
-    if itk is None or corner_distance(itk, block.ras, block.shape) <= LIMIT_MM:
+    notes = (f"{finding.message}." for finding in check_header(block))
+    found = replace(found, notes=(*found.notes, *notes))
+    affine = find_itk_affine(block)
+    if affine is None or block.header is None:
+        return found
+    unit, mm = _UNITS.get(block.header.units & _SPACE, ("", 1.0))
+    itk = affine * np.array([[mm], [mm], [mm], [1.0]])
+    apart = corner_distance(itk, block.ras, block.shape)
+    if apart <= LIMIT_MM:
         return found
     other = judge(itk)
-    words = "; ".join(mistake.short for mistake in other.mistakes) or "it is not explained"
-    if other.status in ("correct", "undecided"):
-        right = "The qform, which software built on ITK reads (ITK-SNAP, 3D Slicer), has none of these mistakes."
-        return replace(found, notes=(*found.notes, right)) if found.status not in ("correct", "undecided") else found
-    if found.status not in ("correct", "undecided"):
-        more = f"The qform, which software built on ITK reads (ITK-SNAP, 3D Slicer), is wrong as well: {words}."
-        return replace(found, notes=(*found.notes, more))
-    words = f"sform and qform disagree, and software built on ITK (ITK-SNAP, 3D Slicer) reads the qform, which is wrong: {words}"
-    apart = corner_distance(itk, block.ras, block.shape)
+    is_wrong, itk_is_wrong = (d.status not in ("correct", "undecided") for d in (found, other))
+    shorts = "; ".join(mistake.short for mistake in other.mistakes) or "it is not explained"
+    reads = f"{unit}, as the header says" if unit else "the qform"
+    if is_wrong and itk_is_wrong:
+        note = f"For {_ITK}, which reads {reads}, the place is wrong as well: {shorts}."
+        return replace(found, notes=(*found.notes, note))
+    if is_wrong:
+        note = f"For {_ITK}, which reads {reads}, the place is right."
+        return replace(found, notes=(*found.notes, note))
+    if not itk_is_wrong:
+        return found
+    words = f"sform and qform disagree, and {_ITK} reads the qform, which is wrong: {shorts}"
+    if unit:
+        words = f"the header says that its numbers are {unit}, and they are mm: {_ITK} heeds the unit"
     return replace(found, status="mistakes", mistakes=(Mistake("forms", words, apart),), total_mm=apart)

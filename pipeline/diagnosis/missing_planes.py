@@ -64,16 +64,15 @@ def _list_reordered(grid: Grid, planes: tuple[int, ...], known: PlaneOrders) -> 
     """List the grids an affine may be meant for when the planes are in another order, and that in words."""
     by = name_order(planes, known)
     stacked = f"the planes were stacked by {by}, not by position" if by else "the planes are not stacked by position"
-    words = f"{stacked}: k = {', '.join(map(str, planes[:_LISTED]))}{', …' if len(planes) > _LISTED else ''}"
+    words = f"{stacked}: k = {', '.join(map(str, planes[:_LISTED]))}{' and so on' if len(planes) > _LISTED else ''}"
     yield grid, words
     step = grid.lps[:3, 2]
     first = step * planes[0]
     yield Grid(grid.shape, _move(grid.lps, first, step)), f"{words}, and the affine begins at the first of these"
-    apart = step * (planes[1] - planes[0])
-    yield (
-        Grid(grid.shape, _move(grid.lps, first, apart)),
-        f"{words}, and the affine goes on as from the first to the second",
-    )
+    apart = abs(planes[1] - planes[0])  # where the step runs backwards, that is another mistake
+    if apart != 1:
+        went_on = f"{words}, and the affine goes on with the distance from the first to the second of these"
+        yield Grid(grid.shape, _move(grid.lps, first, step * apart)), went_on
 
 
 def _move(lps: Matrix, shift: Matrix, step: Matrix) -> Matrix:

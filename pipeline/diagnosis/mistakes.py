@@ -31,18 +31,6 @@ _LEFT_OUT = {  # by whether the spacing, and the origin, were left out too
     ),
     (True, True): ("identity", "the affine is the identity: neither directions, spacing nor origin were written"),
 }
-_FORWARDS = (False, False, False)
-_USUAL = {  # orders in which arrays often are where the affine is that of the array as DICOM stores it
-    ((2, 1, 0), _FORWARDS): (
-        "the array has its axes in the order k, j, i, as SimpleITK and pydicom give it, and the affine is for i, j, k"
-    ),
-    ((1, 0, 2), _FORWARDS): (
-        "the array has its rows first, j, i, k, as stacked pixel arrays of pydicom have, and the affine is for i, j, k"
-    ),
-    ((0, 1, 2), (False, False, True)): (
-        "the planes are in reverse order: the array begins at the last plane, and the affine at the first"
-    ),
-}
 _END = re.compile(r"[:;(]|, (?:and|as) ")  # of what a mistake is; the reason follows
 
 
@@ -61,6 +49,22 @@ class Mistake:
     def short(self) -> str:
         """The words without their reason."""
         return _END.split(self.words)[0].strip()
+
+
+_USUAL = {  # orders in which arrays often are where the affine is that of the array as DICOM stores it
+    Order((2, 1, 0)): Mistake(
+        "array order",
+        "the array has its axes in the order k, j, i, as SimpleITK and pydicom give it, and the affine is for i, j, k",
+    ),
+    Order((1, 0, 2)): Mistake(
+        "array order",
+        "the array has its rows first, j, i, k, as stacked pixel arrays of pydicom have, and the affine is for i, j, k",
+    ),
+    Order(flipped=(False, False, True)): Mistake(
+        "planes reversed",
+        "the planes are in reverse order: the array begins at the last plane, and the affine at the first",
+    ),
+}
 
 
 def list_named_orders(grid: Grid) -> dict[Order, str]:
@@ -87,8 +91,8 @@ def list_order_mistakes(array: Order, meant: Order, grid: Grid) -> list[tuple[Mi
         return []
     has, stated = (axis_codes(grid.ras @ o.matrix(grid.shape)) for o in (array, meant))
     change = meant.after(array.inverse)
-    if meant == AS_IS and (array.axes, array.flipped) in _USUAL:
-        return [(Mistake("array order", _USUAL[array.axes, array.flipped]), meant)]
+    if meant == AS_IS and array in _USUAL:
+        return [(_USUAL[array], meant)]
     who = list_named_orders(grid).get(meant)
     if who:
         words = f"the affine belongs to {who} ({stated}), and this array is stored {has}: {describe_difference(array, meant)}"
@@ -141,7 +145,12 @@ def list_mistakes(recipe: Recipe, array: Order, grid: Grid) -> Iterator[tuple[Mi
     for mistake, order in list_order_mistakes(array, recipe.order, grid):
         yield mistake, replace(right, order=order)
     for a in np.flatnonzero(recipe.negated):
-        words = f"the sign of column {AXES[a]} of the affine is turned, and the origin is still that of the other end"
+        end = (
+            "the planes are stacked from the origin the wrong way"
+            if a == 2
+            else "the origin is still that of the other end"
+        )
+        words = f"the sign of column {AXES[a]} of the affine is turned, and {end}"
         negated = (bool(a == 0), bool(a == 1), bool(a == 2))
         yield Mistake(f"{AXES[a]} negated", words), replace(right, negated=negated)
 
