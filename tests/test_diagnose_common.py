@@ -43,10 +43,11 @@ def diagnosed(image: nibabel.Nifti1Image, series: Series, folder: Path) -> dict:
     """What the command says of a file; and that what `--fix` writes is the series itself."""
     wrong, right = folder / "wrong.nii.gz", folder / "right.nii.gz"
     nibabel.save(image, wrong)
-    code, out = run("diagnose", wrong, "--source", series.folder, "--json")
+    right.unlink(missing_ok=True)
+    code, out = run("diagnose", wrong, *series.arguments, "--json")
     found = json.loads(out)
     assert code == (0 if found["Status"] == "correct" else 12)
-    assert run("diagnose", wrong, "--source", series.folder, "--fix", right, "--json")[0] == 0
+    assert run("diagnose", wrong, *series.arguments, "--fix", right, "--json")[0] == 0
     mended = nibabel.load(right)
     assert np.array_equal(np.asarray(mended.dataobj), series.array)
     for affine in (mended.get_sform(), mended.get_qform()):

@@ -25,6 +25,12 @@ class Series:
     names: tuple[str, ...]
     numbers: tuple[int, ...]
     thickness: float
+    slopes: int = 1
+
+    @property
+    def arguments(self) -> tuple[str | Path, ...]:
+        """How `diagnose` is given the series. Stored values with a slope for each plane are no image: they are compared as labels."""
+        return ("--source", self.folder, *(("--mask-series", self.folder) if self.slopes > 1 else ()))
 
     @property
     def ras(self) -> np.ndarray:
@@ -52,6 +58,7 @@ def read_series(folder: Path) -> Series:
         tuple(Path(str(plane.filename)).name for plane in planes),
         tuple(int(plane.InstanceNumber) for plane in planes),
         float(planes[0].get("SliceThickness") or 0),
+        len({plane.get("RescaleSlope") for plane in planes}),
     )
 
 
@@ -154,7 +161,7 @@ COMMON = (
     ),
     Common(
         "directions, spacing or origin left out",
-        "in 3D Slicer far from the image and turned; with the identity of another size too. As a segmentation in ITK-SNAP it may look right",
+        "in 3D Slicer far from the image and turned, with the identity of another size too; ITK-SNAP may hide it",
         {
             "identity": lambda s: _image(s.array, np.eye(4)),
             "directions and origin left out": lambda s: _image(s.array, np.diag([*s.spacing, 1])),

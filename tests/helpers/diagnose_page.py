@@ -55,7 +55,7 @@ def sentences(common: Common, folder: Path) -> list[str]:
     for name, make in common.make.items():
         series = series_for(name.strip(), folder)
         nibabel.save(make(series), folder / "wrong.nii.gz")
-        _, out = run("diagnose", folder / "wrong.nii.gz", "--source", series.folder, "--json")
+        _, out = run("diagnose", folder / "wrong.nii.gz", *series.arguments, "--json")
         said += [mistake["Words"] for mistake in json.loads(out)["Mistakes"]]
     return list(dict.fromkeys(said))
 
