@@ -201,7 +201,8 @@ def _judge_voxels(case: _Case, array: Array, truth: Array) -> Diagnosis:
     if best.residual or mistakes:
         status: DiagnosisStatus = "moved" if best.residual else "mistakes"
         notes = tuple(_list_causes(case, best.mistakes, best.fit))
-        return Diagnosis(status, mistakes, total, best.fit, best.residual, best.others, unknown, notes, undecided)
+        others = tuple((*other, *values) for other in best.others)
+        return Diagnosis(status, mistakes, total, best.fit, best.residual, others, unknown, notes, undecided)
     _require_correct(case, best.fit, total)
     # In whatever order it was stored, every voxel of the file lies where the series has the same value: nothing is open.
     return Diagnosis("correct", (), total, best.fit, None, best.others)

@@ -31,7 +31,7 @@ _LEFT_OUT = {  # by whether the spacing, and the origin, were left out too
     ),
     (True, True): ("identity", "the affine is the identity: neither directions, spacing nor origin were written"),
 }
-_END = re.compile(r"[:;(]|, (?:and|as) ")  # of what a mistake is; the reason follows
+_END = re.compile(r"[:;(]|, (?:and|as) | of the array's axes")  # of what a mistake is; the reason follows
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from .mistakes import Mistake
 
 DiagnosisStatus = Literal["correct", "mistakes", "moved", "unexplained", "undecided"]
 _LISTED = 2  # other explanations that are written out; the JSON has all
+_PLACES = ("first", "second", "third", "fourth", "fifth", "sixth")  # of the mistakes as they are listed
 _DO_NOT_ADD_UP = "Each number is what that mistake alone would move the worst corner by; they do not add up, as they point different ways."
 
 _VERDICTS: dict[DiagnosisStatus, str] = {
@@ -82,9 +83,13 @@ class Diagnosis:
 
 def _describe_other(first: Sequence[Mistake], other: Sequence[Mistake]) -> str:
     """Say in one line in what another explanation differs from the first."""
-    new = [m.short for m in other if m.words not in {f.words for f in first}]
-    instead = [m.short for m in first if m.words not in {o.words for o in other}]
-    return f"Or: {'; '.join(new)} (instead of: {'; '.join(instead)})."
+    shared = {m.short for m in first} & {m.short for m in other}
+    if len(shared) == len(other):  # they differ in more than what a short form says
+        shared = {m.short for m in first if m.words in {o.words for o in other}}
+    new = "; ".join(m.short for m in other if m.short not in shared)
+    places = [_PLACES[n] for n, m in enumerate(first) if m.short not in shared]
+    instead = f", instead of the {' and '.join(places)}" if places and shared else ""
+    return f"Or{instead}: {new}."
 
 
 def _mm(length: float) -> str:

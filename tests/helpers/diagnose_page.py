@@ -55,7 +55,8 @@ def sentences(common: Common, folder: Path) -> list[str]:
     for name, make in common.make.items():
         series = series_for(name.strip(), folder)
         nibabel.save(make(series), folder / "wrong.nii.gz")
-        _, out = run("diagnose", folder / "wrong.nii.gz", *series.arguments, "--json")
+        code, out = run("diagnose", folder / "wrong.nii.gz", *series.arguments, "--json")
+        assert code == 12, out
         said += [mistake["Words"] for mistake in json.loads(out)["Mistakes"]]
     return list(dict.fromkeys(said))
 
@@ -88,7 +89,8 @@ def _example(folder: Path) -> str:
     nibabel.save(
         nibabel.Nifti1Image(series.array, series.lps * [1, 1, 1, 0] + np.diag([0, 0, 0, 1])), folder / "wrong.nii.gz"
     )
-    _, out = run("diagnose", folder / "wrong.nii.gz", "--source", series.folder)
+    code, out = run("diagnose", folder / "wrong.nii.gz", "--source", series.folder)
+    assert code == 12, out
     return f"```\n$ verimask diagnose wrong.nii.gz --source DICOM/\n{out}```\n"
 
 
