@@ -13,11 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "ArrayAffine",
+    "ArrayProof",
     "Code",
     "ExportDescription",
     "Finding",
     "Grid",
     "Image",
+    "Label",
     "Mask",
     "Outcome",
     "PipelineError",
@@ -25,16 +28,20 @@ __all__ = [
     "Policy",
     "Request",
     "__version__",
+    "affine",
     "convert",
     "convert_all",
     "read",
     "read_all",
     "scan",
+    "write",
 ]
 
 if TYPE_CHECKING:
-    from .arrays.labelled_array import Image, Mask
+    from .arrays.affine import ArrayAffine, affine
+    from .arrays.labelled_array import ArrayProof, Image, Label, Mask
     from .arrays.read import read, read_all
+    from .arrays.write import write
     from .conversion.convert import convert, convert_all
     from .conversion.record import Outcome
     from .conversion.request import ExportDescription, Request
@@ -50,6 +57,11 @@ _HOME = {
     "read_all": "arrays.read",
     "Mask": "arrays.labelled_array",
     "Image": "arrays.labelled_array",
+    "Label": "arrays.labelled_array",
+    "ArrayProof": "arrays.labelled_array",
+    "affine": "arrays.affine",
+    "ArrayAffine": "arrays.affine",
+    "write": "arrays.write",
     "convert": "conversion.convert",
     "convert_all": "conversion.convert",
     "Request": "conversion.request",
