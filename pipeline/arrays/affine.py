@@ -246,7 +246,14 @@ def _shown(values: Array | None, laid: LaidFrames | None, policy: Policy) -> lis
     if not found and (decoded.slope, decoded.intercept) != (1.0, 0.0):
         rescaled = stored.astype(np.float64) * decoded.slope + decoded.intercept
         found = find_matches(values, rescaled.astype(values.dtype) if values.dtype.kind == "f" else rescaled)
-    return [match.order for match in found if match.is_complete(stored.shape[2])]
+    complete = [match.order for match in found if match.is_complete(stored.shape[2])]
+    return list({_ways(order, values.shape): order for order in reversed(complete)}.values())[::-1]
+
+
+def _ways(order: Order, shape: tuple[int, ...]) -> tuple[tuple[int, bool] | None, ...]:
+    """How an order runs along the axes that have more than one voxel; others have no direction, nor a number of their own."""
+    runs = zip(order.axes, order.flipped, shape, strict=True)
+    return tuple((axis, flip) if size > 1 else None for axis, flip, size in runs)
 
 
 def _only(shown: list[Order], shape: tuple[int, ...] | None, origin: Origin) -> Order:

@@ -21,7 +21,7 @@ import numpy as np
 from ..conversion.looks import Looks
 from ..conversion.nifti_mask import whole_labels
 from ..conversion.output_path import checked_target
-from ..conversion.product import Product, Proof
+from ..conversion.product import Proof
 from ..conversion.record import Outcome
 from ..conversion.request import Progress, Request, RunDetails, silent
 from ..conversion.write import finish
@@ -103,19 +103,33 @@ def write(
     values = checked_array(array)
     if name != "":
         arguments.check_text("name", name)
-    place = _find_place(values, affine_or_source, request, policy, axes=axes, planes=planes)
-    volume = _volume(values, place, labels, name, policy)
-    product = _product(volume, place)
-    if policy.orient == "source" and place.codes != "source":
-        policy = replace(policy, orient=place.codes)
-    details = RunDetails(Looks(), request=(request or Request()).as_json(), progress=progress)
-    with Panel(policy) if panel is None and product.witnessed else nullcontext(panel or Panel(policy)) as witnesses:
+    source = _checked_source(affine_or_source)
+    begun = panel is not None or isinstance(source, np.ndarray)  # nobody is asked about an affine
+    with nullcontext(panel or Panel(policy)) if begun else Panel(policy) as witnesses:
+        place = _find_place(values, source, request, policy, axes=axes, planes=planes)
+        volume = _volume(values, place, labels, name, policy)
+        extra = {"Array": {"Axes": word_of(place.order), "OrderBy": place.order_by}}
+        product = place.origin.product(volume, extra, () if place.finding is None else (place.finding,))
+        if policy.orient == "source" and place.codes != "source":
+            policy = replace(policy, orient=place.codes)
+        details = RunDetails(Looks(), request=(request or Request()).as_json(), progress=progress)
         return finish(product, target, policy, witnesses, details)
+
+
+def _checked_source(source: Any) -> tuple[Path, ...] | ArrayAffine | ArrayOnGrid | Matrix:
+    """Tell paths, what was read or computed here, and an affine from each other. Raises BAD_OPTION."""
+    if isinstance(source, ArrayAffine | ArrayOnGrid):
+        return source
+    if isinstance(source, str | Path) or (
+        isinstance(source, list | tuple) and source and isinstance(source[0], str | Path)
+    ):
+        return arguments.inputs(source)
+    return _matrix(source)
 
 
 def _find_place(
     values: Array,
-    source: Any,
+    source: tuple[Path, ...] | ArrayAffine | ArrayOnGrid | Matrix,
     request: Request | None,
     policy: Policy,
     *,
@@ -131,8 +145,8 @@ def _find_place(
             words = f"{idle[0]} has no effect here: the {type(source).__name__} says it"
             raise refuse(Code.IDLE_OPTION, words, "Leave it out.", where=(idle[0],))
         return _on_affine(values, source) if isinstance(source, ArrayAffine) else _on_array(values, source, policy)
-    if isinstance(source, str | Path) or _is_paths(source):
-        origin, laid = find_origin(arguments.inputs(source), request or Request(), policy)
+    if isinstance(source, tuple):
+        origin, laid = find_origin(source, request or Request(), policy)
         pixels = laid if policy.as_ == "image" else None
         order, by = find_order(values, values.shape, origin, pixels, policy, axes=axes or "ijk", planes=planes)
         return _Target(origin, order, by, "source", _stated(order, origin.title) if by == "stated" else None)
@@ -140,11 +154,7 @@ def _find_place(
         where = "request" if request is not None else "planes"
         words = f"{where} has no effect here: there is an affine, and no series"
         raise refuse(Code.IDLE_OPTION, words, "Leave it out, or give the DICOM images.", where=(where,))
-    return _by_matrix(values, _matrix(source), axes or "ijk")
-
-
-def _is_paths(source: Any) -> bool:
-    return isinstance(source, list | tuple) and bool(source) and all(isinstance(one, str | Path) for one in source)
+    return _by_matrix(values, source, axes or "ijk")
 
 
 def _on_affine(values: Array, source: ArrayAffine) -> _Target:
@@ -244,7 +254,8 @@ def _values_in(labels: Array) -> list[int]:
     """The values of a mask but 0, ascending; found plane by plane, so that little is sorted at a time."""
     found: set[int] = set()
     for plane in np.moveaxis(labels, int(np.argmax(labels.strides)), 0):
-        found.update(np.unique(plane).tolist())
+        few = plane.dtype.itemsize <= 2  # counted in a table, which costs less than to sort them
+        found.update((np.flatnonzero(np.bincount(plane.ravel("K"))) if few else np.unique(plane)).tolist())
     return sorted(found - {0})
 
 
@@ -261,12 +272,6 @@ def _segments(labels: Mapping[int, str | Label] | None) -> dict[int, Segment]:
         arguments.check_text(f"labels[{value}]", meant.name)
         made[int(value)] = Segment(int(value), meant.name, meant.colour, meant.category, meant.type, meant.algorithm)
     return made
-
-
-def _product(volume: MaskVolume | ImageVolume, place: _Target) -> Product:
-    """What is written."""
-    extra = {"Array": {"Axes": word_of(place.order), "OrderBy": place.order_by}}
-    return place.origin.product(volume, extra, () if place.finding is None else (place.finding,))
 
 
 def _stated(order: Order, title: str) -> Finding:

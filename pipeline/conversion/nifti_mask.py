@@ -81,7 +81,8 @@ def whole_labels(values: Array, name: str, note: str = "") -> Array:
 
     Raises: PipelineError NOT_A_MASK where they are not whole, negative or too large.
     """
-    if not np.isfinite(values).all():
+    is_whole = values.dtype.kind in "iu"
+    if not is_whole and not np.isfinite(values).all():
         raise _no_labels(name, "some values are no finite numbers", note)
     low, high = values.min(), values.max()
     if low < 0 or high > LARGEST_LABEL:
@@ -89,7 +90,7 @@ def whole_labels(values: Array, name: str, note: str = "") -> Array:
         limit = 0 if low < 0 else LARGEST_LABEL
         raise _no_labels(name, f"there is the value {odd}", note, measured=float(odd), limit=limit)
     labels = values.astype(smallest_unsigned(int(high)))
-    apart = values[labels != values]
+    apart = values[:0] if is_whole else values[labels != values]
     if apart.size:
         raise _no_labels(name, f"{apart.size} values are not whole, such as {float(apart[0])!r}", note)
     return labels
