@@ -13,15 +13,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "AgreementRecord",
     "Code",
     "ExportDescription",
     "Finding",
+    "FindingRecord",
+    "GeometryRecord",
     "Grid",
+    "LabelRecord",
     "Outcome",
     "PipelineError",
     "Plane",
     "Policy",
+    "Record",
     "Request",
+    "SkippedRecord",
+    "SliceRecord",
     "__version__",
     "convert",
     "convert_all",
@@ -34,6 +41,15 @@ if TYPE_CHECKING:
     from .conversion.request import ExportDescription, Request
     from .core.findings import Code, Finding, PipelineError
     from .core.policy import Policy
+    from .core.record_types import (
+        AgreementRecord,
+        FindingRecord,
+        GeometryRecord,
+        LabelRecord,
+        Record,
+        SkippedRecord,
+        SliceRecord,
+    )
     from .core.version import __version__
     from .dicom.scan import scan
     from .geometry.grid import Grid, Plane
@@ -52,6 +68,13 @@ _HOME = {
     "Outcome": "conversion.record",
     "Policy": "core.policy",
     "scan": "dicom.scan",
+    "AgreementRecord": "core.record_types",
+    "FindingRecord": "core.record_types",
+    "GeometryRecord": "core.record_types",
+    "LabelRecord": "core.record_types",
+    "Record": "core.record_types",
+    "SkippedRecord": "core.record_types",
+    "SliceRecord": "core.record_types",
 }
 
 

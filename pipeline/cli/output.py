@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..conversion.record import Outcome
     from ..conversion.unwritten_images import UnwrittenImage
     from ..core.findings import Finding, PipelineError
+    from ..core.record_types import FindingRecord
 
 _COLOURS = re.compile("(\033\\[(?:1;3[0-9]|0)m)")  # of `text`
 _NARROW, _WIDE = 100, 120  # columns: without a terminal, and at most, since longer lines are hard to read
@@ -178,7 +179,7 @@ def print_unwritten(image: UnwrittenImage, options: argparse.Namespace) -> None:
 
 def outcome_as_json(made: Outcome) -> dict[str, Any]:
     """Make the JSON of a conversion: its record, with the folder as whoever gave the inputs knows it."""
-    return made.record | ({"Folder": made.folder} if made.folder else {})
+    return {**made.record, **({"Folder": made.folder} if made.folder else {})}
 
 
 def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[s
     }
 
 
-def findings_as_json(findings: Iterable[Finding], options: argparse.Namespace) -> list[dict[str, Any]]:
+def findings_as_json(findings: Iterable[Finding], options: argparse.Namespace) -> list[FindingRecord]:
     """Make the JSON of findings, with the hints that the command has options for."""
     from dataclasses import replace
 
