@@ -20,7 +20,9 @@ __all__ = [
     "FindingRecord",
     "GeometryRecord",
     "Grid",
+    "Image",
     "LabelRecord",
+    "Mask",
     "Outcome",
     "PipelineError",
     "Plane",
@@ -32,10 +34,14 @@ __all__ = [
     "__version__",
     "convert",
     "convert_all",
+    "read",
+    "read_all",
     "scan",
 ]
 
 if TYPE_CHECKING:
+    from .arrays.labelled_array import Image, Mask
+    from .arrays.read import read, read_all
     from .conversion.convert import convert, convert_all
     from .conversion.record import Outcome
     from .conversion.request import ExportDescription, Request
@@ -56,6 +62,10 @@ if TYPE_CHECKING:
 
 _HOME = {
     "__version__": "core.version",
+    "read": "arrays.read",
+    "read_all": "arrays.read",
+    "Mask": "arrays.labelled_array",
+    "Image": "arrays.labelled_array",
     "convert": "conversion.convert",
     "convert_all": "conversion.convert",
     "Request": "conversion.request",
