@@ -29,6 +29,7 @@ __all__ = [
     "Policy",
     "Record",
     "Request",
+    "Session",
     "SkippedRecord",
     "SliceRecord",
     "__version__",
@@ -42,6 +43,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .arrays.labelled_array import Image, Mask
     from .arrays.read import read, read_all
+    from .arrays.session import Session
     from .conversion.convert import convert, convert_all
     from .conversion.record import Outcome
     from .conversion.request import ExportDescription, Request
@@ -64,6 +66,7 @@ _HOME = {
     "__version__": "core.version",
     "read": "arrays.read",
     "read_all": "arrays.read",
+    "Session": "arrays.session",
     "Mask": "arrays.labelled_array",
     "Image": "arrays.labelled_array",
     "convert": "conversion.convert",

@@ -23,6 +23,7 @@ class Code(str, Enum):
     # OPTIONS: what was asked for
     BAD_OPTION = "OPTIONS.BAD_OPTION"
     IDLE_OPTION = "OPTIONS.IDLE_OPTION"
+    SESSION_UNUSABLE = "OPTIONS.SESSION_UNUSABLE"
     # SCAN: reading folders and headers
     NO_SUCH_INPUT = "SCAN.NO_SUCH_INPUT"
     NO_DICOM = "SCAN.NO_DICOM"
@@ -271,6 +272,7 @@ DOUBTS = frozenset(
 EXIT_BY_CODE = {
     Code.BAD_OPTION: Exit.USAGE,
     Code.IDLE_OPTION: Exit.USAGE,
+    Code.SESSION_UNUSABLE: Exit.USAGE,
     Code.UNEXPECTED: Exit.INTERNAL_ERROR,
     Code.PROCESS_ENDED: Exit.INTERNAL_ERROR,
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,

@@ -15,6 +15,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Give one of the values that the message names."),
     "IDLE_OPTION": ("An option was given that can have no effect on anything that is converted.",
         "Leave it out."),
+    "SESSION_UNUSABLE": ("A session of Python is closed, belongs to another process, or is asked from within its own work.",
+        "Make a new one: `with verimask.Session() as session:`, in the process that uses it."),
     "NO_SUCH_INPUT": ("A file or folder is not there or cannot be read.",
         "Check the path and your permissions."),
     "NO_DICOM": ("Among the files there is no DICOM image, segmentation or structure set.",
