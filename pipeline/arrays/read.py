@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..conversion.request import Progress, Request, silent
 from ..core.findings import PipelineError
 from ..core.policy import Policy
-from ..conversion.request import Progress, Request, silent
 from ..crosscheck.panel import Panel
 from .labelled_array import Image, Mask
 

@@ -230,6 +230,21 @@ def measure_width() -> int:
     return min(shutil.get_terminal_size((_NARROW, 24)).columns, _WIDE)
 
 
+def show_log(verbose: int) -> None:
+    """Print what is logged on standard error: results and warnings; more than once, stages and witnesses too."""
+    import logging
+
+    class _Shown(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return _disarm(super().format(record))
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Shown("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("verimask")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+
+
 class ProgressLine:
     """One line on a terminal that rewrites itself, for work that takes over a second; nothing when piped."""
 
@@ -238,7 +253,8 @@ class ProgressLine:
 
         self._now = monotonic
         self._start = self._last = monotonic()
-        self._on = sys.stderr.isatty() and not (options.quiet or options.json)
+        verbose = getattr(options, "verbose", 0)  # lines of the log would break it
+        self._on = sys.stderr.isatty() and not (options.quiet or options.json or verbose)
         self._shown = False
 
     def __call__(self, stage: str, done: int, total: int) -> None:
