@@ -71,7 +71,7 @@ def test_a_refusal_of_one_is_raised_and_not_logged_and_one_of_many_is_an_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "in" / "whole", LABELS)
-    write(tmp_path / "in" / "gap", LABELS, seed=8)
+    write(tmp_path / "in" / "gap", LABELS, seed="8")
     (tmp_path / "in" / "gap").joinpath(sorted(p.name for p in (tmp_path / "in" / "gap").iterdir())[2]).unlink()
     with pytest.raises(PipelineError):
         convert(tmp_path / "in" / "gap", tmp_path / "a.nii.gz")
@@ -87,7 +87,7 @@ def test_nothing_of_the_patient_and_no_folder_is_logged(tmp_path: Path, caplog: 
     caplog.set_level(logging.DEBUG, "verimask")
     folder = tmp_path / "Doe^Jane"
     write(folder / "a", LABELS, edit=_identify)
-    write(folder / "b", LABELS, edit=_identify, seed=8)
+    write(folder / "b", LABELS, edit=_identify, seed="8")
     sorted((folder / "b").iterdir())[2].unlink()
     convert_all(folder, tmp_path / "out")
     logged = [r for r in caplog.records if r.name == "verimask"]
@@ -149,8 +149,8 @@ def test_verbose_prints_the_log_on_standard_error(tmp_path: Path) -> None:
 
 def test_verbose_prints_no_command_to_a_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What comes from files reaches no terminal as a command to it, in the log neither."""
-    for number, name in enumerate("ab", 7):
-        write(tmp_path / "in" / name, LABELS, seed=number, edit=_describe_evil)
+    for name in "ab":
+        write(tmp_path / "in" / name, LABELS, seed=name, edit=_describe_evil)
     sorted((tmp_path / "in" / "b").iterdir())[2].unlink()
     logger = logging.getLogger("verimask")
     handlers, level = list(logger.handlers), logger.level
