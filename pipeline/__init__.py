@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "AgreementRecord",
+    "ArrayAffine",
+    "ArrayProof",
     "Code",
     "ExportDescription",
     "Finding",
@@ -21,6 +23,7 @@ __all__ = [
     "GeometryRecord",
     "Grid",
     "Image",
+    "Label",
     "LabelRecord",
     "Mask",
     "Outcome",
@@ -33,17 +36,21 @@ __all__ = [
     "SkippedRecord",
     "SliceRecord",
     "__version__",
+    "affine",
     "convert",
     "convert_all",
     "read",
     "read_all",
     "scan",
+    "write",
 ]
 
 if TYPE_CHECKING:
-    from .arrays.labelled_array import Image, Mask
+    from .arrays.affine import ArrayAffine, affine
+    from .arrays.labelled_array import ArrayProof, Image, Label, Mask
     from .arrays.read import read, read_all
     from .arrays.session import Session
+    from .arrays.write import write
     from .conversion.convert import convert, convert_all
     from .conversion.record import Outcome
     from .conversion.request import ExportDescription, Request
@@ -69,6 +76,11 @@ _HOME = {
     "Session": "arrays.session",
     "Mask": "arrays.labelled_array",
     "Image": "arrays.labelled_array",
+    "Label": "arrays.labelled_array",
+    "ArrayProof": "arrays.labelled_array",
+    "affine": "arrays.affine",
+    "ArrayAffine": "arrays.affine",
+    "write": "arrays.write",
     "convert": "conversion.convert",
     "convert_all": "conversion.convert",
     "Request": "conversion.request",

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..dicom.scan import Scan
     from .labelled_array import Image, Mask
 
+_AT_WORK = "this session is at work: it was asked again by what shows its progress, or before its read_all had ended"
 _NEW_ONE = "Make a new one: with verimask.Session() as session:"
 
 
@@ -75,7 +76,7 @@ class Session:
             return  # a copy that a fork made: the witnesses are not its own
         with self._lock:
             if self._busy:
-                raise _unusable("this session cannot be closed by its own work")
+                raise _unusable(_AT_WORK)
             self._closed = True
             self._end()
 
@@ -176,22 +177,24 @@ class Session:
 
     def read_all(
         self, inputs: OneOrManyPaths, *, request: Request | None = None, policy: Policy | None = None
-    ) -> tuple[list[Mask | Image], list[PipelineError]]:
-        """Read every mask and image among the inputs, as `verimask.read_all` does.
+    ) -> Generator[Mask | Image | PipelineError, None, None]:
+        """Read every mask and image among the inputs, one after the other, as `verimask.read_all` does.
+
+        The session is at work until the last one was given: meanwhile it can be asked nothing else.
 
         Args:
             inputs: folders or files, one or several.
             request: which of them, and on which grid.
             policy: tolerances and choices; those of the session when None.
 
-        Returns: the arrays, and every refusal, named.
+        Returns: each array, or the refusal of one of many, as soon as it is there.
 
         Raises: PipelineError as `verimask.read_all` does, and SESSION_UNUSABLE.
         """
         with self._panel_for(policy) as panel:
             from .read import read_all
 
-            return read_all(inputs, request=request, policy=policy or self.policy, panel=panel)
+            yield from read_all(inputs, request=request, policy=policy or self.policy, panel=panel)
 
     def scan(self, inputs: OneOrManyPaths) -> Scan:
         """Find what is in folders or files, as `verimask.scan` does; no witness is asked."""
@@ -207,7 +210,7 @@ class Session:
         with self._lock:
             self._check_usable()
             if self._busy:  # in this very thread: the others wait for the lock
-                raise _unusable("this session is asked again from within its own work, as from what shows its progress")
+                raise _unusable(_AT_WORK)
             wanted = policy or self.policy
             if wanted != self._started_for:
                 self._end()

@@ -84,7 +84,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     if (seen := product.witnessed) is not None:
         panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
     panel.masks.begin([mask.mask_job for mask in product.masks if mask.mask_job is not None])
-    with _both_in_place(place.path, overwrite=place.overwrite) as (image_part, record_part):
+    with both_in_place(place.path, overwrite=place.overwrite) as (image_part, record_part):
         hashing = BackgroundCall(partial(details.looks.digests, paths))
         proven = _write_proven(image_part, product, layout, policy, details.progress)
         details.progress("cross-checking", 0, 0)
@@ -109,7 +109,9 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
         hashes = details.looks.digests(paths) | {place.path: proven.sha256}  # still those of what was read
         record = build_record(outcome, product, layout.affine, policy, details, files, hashes, labels_file)
         record = write_record(record_part, record)
-    return replace(outcome, record=record)
+    outcome = replace(outcome, record=record)
+    details.kept(product, outcome)
+    return outcome
 
 
 def _find_place(
@@ -196,7 +198,7 @@ def _refuse_empty(product: Product, outcome: Outcome, policy: Policy) -> None:
 
 
 @contextmanager
-def _both_in_place(target: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
+def both_in_place(target: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
     """Temporary paths for the image and its record; the record is moved first, so an image never lacks its proof."""
     moved = False
     try:

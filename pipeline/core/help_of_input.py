@@ -17,6 +17,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Leave it out."),
     "SESSION_UNUSABLE": ("A session of Python is closed, belongs to another process, or is asked from within its own work.",
         "Make a new one: `with verimask.Session() as session:`, in the process that uses it."),
+    "NO_ARRAY_PACKAGE": ("A package that an array is to be handed to is not installed.",
+        "Install verimask with the extra that the message names."),
     "NO_SUCH_INPUT": ("A file or folder is not there or cannot be read.",
         "Check the path and your permissions."),
     "NO_DICOM": ("Among the files there is no DICOM image, segmentation or structure set.",
@@ -150,4 +152,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Give --source the series the mask was drawn on."),
     "OFF_IMAGE_GRID": ("The mask does not fit the grid of the NIfTI file that --like names.",
         "Give an image made from the same series, or take the nearest voxels: --resample nearest."),
+    "ARRAY_ORDER": ("In which order an array from Python stores the voxels of a series is open, or no affine can describe it.",
+        "Say the order of its axes and planes, as the message shows."),
+    "PLACE_STATED": ("Where the voxels of an array from Python lie was stated by the caller, and nothing in it can show that.",
+        "Look at the mask over the image; the result is never verified."),
 }  # fmt: skip
