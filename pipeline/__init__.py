@@ -42,6 +42,7 @@ __all__ = [
     "read",
     "read_all",
     "scan",
+    "show",
     "write",
 ]
 
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from .arrays.labelled_array import ArrayProof, Image, Label, Mask
     from .arrays.read import read, read_all
     from .arrays.session import Session
+    from .arrays.show import show
     from .arrays.write import write
     from .conversion.convert import convert, convert_all
     from .conversion.record import Outcome
@@ -80,6 +82,7 @@ _HOME = {
     "ArrayProof": "arrays.labelled_array",
     "affine": "arrays.affine",
     "ArrayAffine": "arrays.affine",
+    "show": "arrays.show",
     "write": "arrays.write",
     "convert": "conversion.convert",
     "convert_all": "conversion.convert",

@@ -17,6 +17,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Leave it out."),
     "SESSION_UNUSABLE": ("A session of Python is closed, belongs to another process, or is asked from within its own work.",
         "Make a new one: `with verimask.Session() as session:`, in the process that uses it."),
+    "NO_NOTEBOOK_PACKAGE": ("A package that shows a mask in a notebook is not installed.",
+        "Install verimask with the extra notebook."),
     "NO_ARRAY_PACKAGE": ("A package that an array is to be handed to is not installed.",
         "Install verimask with the extra that the message names."),
     "NO_SUCH_INPUT": ("A file or folder is not there or cannot be read.",
