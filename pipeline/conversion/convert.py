@@ -8,7 +8,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -31,6 +31,7 @@ from .product import Product
 from .products import Item, RunPlan, each_product, find_entries, finish_product, items_of, refuse_idle_on
 from .record import Outcome
 from .request import Kept, Progress, Request, RunDetails, forget, silent
+from .run_log import RunLog
 from .write import finish
 
 if TYPE_CHECKING:
@@ -109,12 +110,13 @@ def convert_one(
     """
     given = arguments.inputs(inputs)
     target = checked_target(arguments.path("output", output))
+    log = RunLog(progress)
     asked = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True, looks=Looks())
-    details = _details(asked, command, progress, page=page)._replace(kept=kept)
+    details = _details(asked, command, log.progress, page=page)._replace(kept=kept)
     with nullcontext(panel) if panel else Panel(policy) as witnesses:
-        product = (_merged if request.merge else _only_product)(given, asked, progress, witnesses.masks.start)
+        product = (_merged if request.merge else _only_product)(given, asked, log.progress, witnesses.masks.start)
         target = with_suffix(target, "resampled" if is_resampled(product) else "")
-        return finish(product, target, policy, witnesses, details)
+        return log.note(finish(product, target, policy, witnesses, details))
 
 
 def convert_all(
@@ -210,20 +212,22 @@ def convert_each(
     target = arguments.path("folder", folder)
     _check_jobs(jobs, request)
     asked = Asked(request, policy, gzipped=True, in_one=False, looks=Looks())
-    details = _details(asked, command, progress, page=page)._replace(kept=kept)
+    log = RunLog(progress)
+    details = _details(asked, command, log.progress, page=page)._replace(kept=kept)
     if request.merge:
         with nullcontext(panel) if panel else Panel(policy) as witnesses:
-            product = _merged(given, asked, progress, witnesses.masks.start)
+            product = _merged(given, asked, log.progress, witnesses.masks.start)
             _make_folder(target)
             suffix = "resampled" if is_resampled(product) else ""
             path = with_suffix(target / f"{merged_name(given)}.nii.gz", suffix)
-            yield finish(product, path, policy, witnesses, details)
+            yield log.note(finish(product, path, policy, witnesses, details))
         return
-    plan = find_entries(given, asked, progress)
+    plan = find_entries(given, asked, log.progress)
     asked = asked._replace(aside=_sets_images_aside(plan, asked))
     batch = Batch(asked, details, target, tuple(sorted((e.name for e in plan.entries), key=str.casefold)))
     convert = partial(_convert_plan, progress=progress, panel=panel, jobs=jobs)
-    yield from convert_with_images(plan, batch, convert)
+    with closing(convert_with_images(plan, batch, convert)) as results:
+        yield from (log.note(result) for result in results)
 
 
 def _sets_images_aside(plan: RunPlan, asked: Asked) -> bool:

@@ -7,11 +7,16 @@ from verimask import (
     Code,
     ExportDescription,
     Finding,
+    FindingRecord,
+    GeometryRecord,
     Grid,
+    LabelRecord,
     Outcome,
     PipelineError,
     Policy,
+    Record,
     Request,
+    SliceRecord,
     __version__,
     convert,
     convert_all,
@@ -27,6 +32,25 @@ def one(folder: Path) -> str:
     assert_type(outcome.output, Path)
     assert_type(outcome.findings, tuple[Finding, ...])
     return outcome.verdict
+
+
+def what_the_record_says(outcome: Outcome) -> float:
+    assert_type(outcome.record, Record)
+    assert_type(outcome.record["Geometry"], GeometryRecord)
+    assert_type(outcome.record["Geometry"]["CornerResidualMm"], float)
+    assert_type(outcome.record["Geometry"]["QformDeviationMm"], float | None)
+    assert_type(outcome.record["Slices"][0], SliceRecord)
+    assert_type(outcome.record["Findings"], list[FindingRecord])
+    assert_type(outcome.findings[0].as_json(), FindingRecord)
+    for label in outcome.record.get("Labels", []):
+        assert_type(label, LabelRecord)
+    for witness in outcome.record["CrossCheck"]:
+        if witness["Status"] == "AGREE":  # error: comparison-overlap
+            print(witness["Words"])
+    print(outcome.record["Provenance"]["Inputs"][0]["SHA256"], outcome.record["Provenance"]["Versions"]["zlib-ng"])
+    print(outcome.record["Geometry"]["CornerResidual"])  # error: typeddict-item
+    print(outcome.record["Geometrie"]["CornerResidualMm"])  # error: typeddict-item
+    return outcome.record["Geometry"]["CornerResidualMm"]
 
 
 def many(folders: list[str]) -> list[Code]:
