@@ -39,7 +39,7 @@ from ..volume.mask import LARGEST_LABEL, Array, ImageVolume, MaskVolume, Segment
 from .affine import ArrayAffine, OrderBy, checked_array, find_order
 from .array_order import Planes, describe, order_of, word_of
 from .labelled_array import ArrayOnGrid, Label
-from .origin import Origin, find_origin
+from .origin import ArrayOrigin, find_origin
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     ArraySource = OneOrManyPaths | ArrayAffine | ArrayOnGrid | NDArray[Any] | Sequence[Sequence[float]]
 
 
-class _Target(NamedTuple):
+class _ArrayPlace(NamedTuple):
     """Where an array lies. order: of the array against the grid. codes: of the file's axes, "source" for as acquired."""
 
-    origin: Origin
+    origin: ArrayOrigin
     order: Order
     order_by: OrderBy
     codes: str
@@ -135,7 +135,7 @@ def _find_place(
     *,
     axes: str | None,
     planes: Planes | Sequence[str | Path],
-) -> _Target:
+) -> _ArrayPlace:
     """Find the grid of an array and its order on it."""
     if isinstance(source, ArrayAffine | ArrayOnGrid):
         idle = [
@@ -146,10 +146,10 @@ def _find_place(
             raise refuse(Code.IDLE_OPTION, words, "Leave it out.", where=(idle[0],))
         return _on_affine(values, source) if isinstance(source, ArrayAffine) else _on_array(values, source, policy)
     if isinstance(source, tuple):
-        origin, laid = find_origin(source, request or Request(), policy)
-        pixels = laid if policy.as_ == "image" else None
+        origin, laid_frames = find_origin(source, request or Request(), policy)
+        pixels = laid_frames if policy.as_ == "image" else None
         order, by = find_order(values, values.shape, origin, pixels, policy, axes=axes or "ijk", planes=planes)
-        return _Target(origin, order, by, "source", _stated(order, origin.title) if by == "stated" else None)
+        return _ArrayPlace(origin, order, by, "source", _stated(order, origin.title) if by == "stated" else None)
     if planes != "position" or request is not None:
         where = "request" if request is not None else "planes"
         words = f"{where} has no effect here: there is an affine, and no series"
@@ -157,31 +157,31 @@ def _find_place(
     return _by_matrix(values, source, axes or "ijk")
 
 
-def _on_affine(values: Array, source: ArrayAffine) -> _Target:
+def _on_affine(values: Array, source: ArrayAffine) -> _ArrayPlace:
     _refuse_other_shape(values, source.shape, "the array that the affine belongs to")
-    return _Target(source._origin, source._order, "stated", "source", _stated(source._order, source._origin.title))
+    return _ArrayPlace(source._origin, source._order, "stated", "source", _stated(source._order, source._origin.title))
 
 
-def _on_array(values: Array, source: ArrayOnGrid, policy: Policy) -> _Target:
+def _on_array(values: Array, source: ArrayOnGrid, policy: Policy) -> _ArrayPlace:
     """Lay an array on the grid of one that was read, in the same order."""
     _refuse_other_shape(values, source.shape[:3], f"the {type(source).__name__} it is to lie on")
     fit, origin = source._to_acquired, source._origin
     if fit is None or not fit.is_onto or fit.moved_mm > policy.header_limit_mm:
         raise refuse(
             Code.GRID_DIFFERS,
-            f"the {type(source).__name__} is not on the grid of the series: it was resampled, or laid on another image's",
+            f"the {type(source).__name__} is not on the grid of the series: it was resampled, or put on that of another image",
             "Give its affine (.affine) instead, or read the series without Request(like=…).",
             where=(type(source).__name__,),
         )
     order = next(order for order in ORDERS if (order.matrix(origin.grid.shape) == fit.matrix).all())
     same = any(np.array_equal(values, known) for known in (source.stored, source.array))
     finding = None if same else _stated(order, origin.title)
-    return _Target(
+    return _ArrayPlace(
         origin, order, "values" if same else "stated", "source" if order == AS_IS else source.axis_codes, finding
     )
 
 
-def _by_matrix(values: Array, matrix: Matrix, axes: str) -> _Target:
+def _by_matrix(values: Array, matrix: Matrix, axes: str) -> _ArrayPlace:
     """Lay an array by an affine, which nothing can be held against. The file has the order that the affine is for."""
     order = order_of(axes, matrix)
     shape = order.inverse.shape(values.shape)
@@ -200,8 +200,10 @@ def _by_matrix(values: Array, matrix: Matrix, axes: str) -> _Target:
         Severity.WARNING,
         where=("affine",),
     )
-    origin = Origin("the affine given", grid, Proof(0.0), (None,) * shape[2], assumed="the affine was given as numbers")
-    return _Target(origin, order, "stated", codes, finding)
+    origin = ArrayOrigin(
+        "the affine given", grid, Proof(0.0), (None,) * shape[2], assumed="the affine was given as numbers"
+    )
+    return _ArrayPlace(origin, order, "stated", codes, finding)
 
 
 def _matrix(source: Any) -> Matrix:
@@ -217,7 +219,7 @@ def _matrix(source: Any) -> Matrix:
 
 
 def _volume(
-    values: Array, place: _Target, labels: Mapping[int, str | Label] | None, name: str, policy: Policy
+    values: Array, place: _ArrayPlace, labels: Mapping[int, str | Label] | None, name: str, policy: Policy
 ) -> MaskVolume | ImageVolume:
     """The array on the grid, as labels or as values."""
     grid = place.origin.grid
