@@ -238,7 +238,7 @@ def test_an_open_order_is_refused_with_two_that_are_possible(ct: Truth) -> None:
     error = refusal(lambda: verimask.affine(ct.folder, array=np.zeros(shape, np.uint8)))
     assert error.finding.code is Code.ARRAY_ORDER
     assert "“kji”" in error.finding.message
-    assert "“-k-j-i”" in error.finding.message
+    assert "“-kji”" in error.finding.message
     assert refusal(lambda: verimask.affine(ct.folder, shape=shape)).finding.code is Code.ARRAY_ORDER
 
 

@@ -273,7 +273,10 @@ def _only(shown: list[Order], shape: tuple[int, ...] | None, origin: ArrayOrigin
         hint = "It is symmetrical, or of one value: say which with axes."
     else:
         possible = [o for o in list_orders(shape or (), origin.grid.shape) if not o.flips] or [AS_IS]
-        both = [possible[0], *(possible[1:2] or [Order(possible[0].axes, (True, True, True))])]
+        a, b, c = (
+            axis == 2 for axis in possible[0].axes
+        )  # planes the other way round: the order most often meant by mistake
+        both = [*possible[:2], Order(possible[0].axes, (a, b, c))][:2]
         words = (
             f"nothing shows in which order the array stores {origin.title}: its values are not the pixels of the series, and "
             f"its shape allows several orders, such as {_listed(both)}"
