@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     ArraySource = OneOrManyPaths | ArrayAffine | ArrayOnGrid | NDArray[Any] | Sequence[Sequence[float]]
 
 
+_IMAGE = 'Give whole numbers, or write it as an image: Policy(as_="image").'
+
+
 class _ArrayPlace(NamedTuple):
     """Where an array lies. order: of the array against the grid. codes: of the file's axes, "source" for as acquired."""
 
@@ -222,7 +225,7 @@ def _volume(
     values: Array, place: _ArrayPlace, labels: Mapping[int, str | Label] | None, name: str, policy: Policy
 ) -> MaskVolume | ImageVolume:
     """The array on the grid, as labels or as values."""
-    grid = place.origin.grid
+    grid, title = place.origin.grid, name or "the array"
     if policy.as_ == "image":
         if labels is not None:
             words = "labels has no effect here: an image is written"
@@ -231,16 +234,16 @@ def _volume(
         if kind.str[1:] not in TYPES:
             raise bad_option("array", str(values.dtype), "of whole numbers of 8 to 64 bits, float32 or float64")
         return ImageVolume(Voxels.of(place.order.inverse.of(values.astype(kind, copy=False))), grid, name=name)
-    whole = whole_labels(values.astype(np.uint8) if values.dtype.kind == "b" else values, name or "the array")
+    whole = whole_labels(values.astype(np.uint8) if values.dtype.kind == "b" else values, title, hint=_IMAGE)
     named = _segments(labels)
     there = _values_in(whole)
     unnamed = [value for value in there if value not in named]
     if unnamed and len(there) > MOST_LABELS:
         raise refuse(
             Code.NOT_A_MASK,
-            f"{name or 'the array'} has {len(there)} different values, which is an image rather than a mask",
+            f"{title} has {len(there)} different values, which is an image rather than a mask",
             'Name every value in labels, or write it as an image: Policy(as_="image").',
-            where=(name or "the array",),
+            where=(title,),
             measured=len(there),
             limit=MOST_LABELS,
             unit="labels",

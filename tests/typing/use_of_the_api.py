@@ -67,7 +67,7 @@ def what_the_record_says(outcome: Outcome) -> float:
 def arrays(folder: Path) -> Outcome:
     array = read(folder, policy=Policy(as_="image"), request=Request(series="3"))
     assert_type(array, Mask | Image)
-    array.labels  # error: union-attr
+    print(array.labels)  # error: union-attr
     assert isinstance(array, Mask)
     assert_type(array.labels, Mapping[int, Label])
     assert_type(array.labels[1].colour, tuple[int, int, int] | None)
