@@ -30,7 +30,7 @@ from ..stacking.laid_frames import LaidFrames
 from ..volume.colour import is_rgb
 from ..volume.mask import Array
 from .array_order import Planes, describe, is_by_index, order_of, with_planes, word_of
-from .origin import Origin, find_origin
+from .origin import ArrayOrigin, find_origin
 
 if TYPE_CHECKING:
     from ..core.arguments import OneOrManyPaths
@@ -53,7 +53,7 @@ class ArrayAffine:
     order_by: OrderBy
     findings: tuple[Finding, ...]
     _order: Order
-    _origin: Origin
+    _origin: ArrayOrigin
 
     @property
     def lps(self) -> Matrix:
@@ -124,15 +124,23 @@ def affine(
         raise bad_option("series", series, "a folder or file, or a list of them")
     values, size = _checked(array, shape)
     policy = policy or Policy()
-    origin, laid = find_origin(given, request or Request(), policy)
+    origin, laid_frames = find_origin(given, request or Request(), policy)
     if size is None:
         axes = "ijk" if axes is None else axes
-    order, order_by = find_order(values, size, origin, laid, policy, axes=axes, planes=planes)
+    order, order_by = find_order(values, size, origin, laid_frames, policy, axes=axes, planes=planes)
     return on_origin(origin, order, order_by)
 
 
-def on_origin(origin: Origin, order: Order, order_by: OrderBy) -> ArrayAffine:
-    """Make the affine of an array in this order on the grid of an origin."""
+def on_origin(origin: ArrayOrigin, order: Order, order_by: OrderBy) -> ArrayAffine:
+    """Make the affine of an array on the grid of what it comes from.
+
+    Args:
+        origin: what the array comes from.
+        order: of the array against that grid.
+        order_by: what shows the order.
+
+    Returns: the affine, with shape and order.
+    """
     grid = origin.grid
     matrix = grid.ras @ order.matrix(grid.shape)
     matrix.flags.writeable = False
@@ -142,8 +150,8 @@ def on_origin(origin: Origin, order: Order, order_by: OrderBy) -> ArrayAffine:
 def find_order(
     values: Array | None,
     shape: tuple[int, ...] | None,
-    origin: Origin,
-    laid: LaidFrames | None,
+    origin: ArrayOrigin,
+    laid_frames: LaidFrames | None,
     policy: Policy,
     *,
     axes: str | None,
@@ -155,7 +163,7 @@ def find_order(
         values: of the array; None where they are not at hand.
         shape: of the array; None where that is not known either.
         origin: the grid.
-        laid: the frames whose pixels the values may be; None where they are not to be compared.
+        laid_frames: the frames whose pixels the values may be; None where they are not to be compared.
         policy: how pixels are read.
         axes: the word for it; None for what the values show.
         planes: how the planes follow each other, where that is said.
@@ -173,7 +181,7 @@ def find_order(
         stated = with_planes(stated, planes, origin.frames, origin.title)
     if shape is not None:
         _refuse_shape(shape, grid, stated, origin.title)
-    shown = _shown(values, laid, policy)
+    shown = _shown(values, laid_frames, policy)
     if stated is None:
         return _only(shown, shape, origin), "values"
     if shown and stated not in shown:
@@ -234,22 +242,29 @@ def _refuse_shape(shape: tuple[int, ...], grid: Grid, stated: Order | None, titl
     )
 
 
-def _shown(values: Array | None, laid: LaidFrames | None, policy: Policy) -> list[Order]:
+def _shown(values: Array | None, laid_frames: LaidFrames | None, policy: Policy) -> list[Order]:
     """Every order in which the values are the pixels of the series, stored or rescaled; none where they are not."""
-    if values is None or laid is None or values.dtype.kind == "b":
+    if values is None or laid_frames is None or values.dtype.kind == "b":
         return []
-    decoded = decode_picture(laid.frames, policy, padded=not laid.whole)
+    decoded = decode_picture(laid_frames.frames, policy, padded=not laid_frames.whole)
     if is_rgb(decoded.voxels.dtype):
         return []
-    stored = laid.place(decoded.voxels, decoded.padding).array()
+    stored = laid_frames.place(decoded.voxels, decoded.padding).array()
     found = find_matches(values, stored)
     if not found and (decoded.slope, decoded.intercept) != (1.0, 0.0):
         rescaled = stored.astype(np.float64) * decoded.slope + decoded.intercept
         found = find_matches(values, rescaled.astype(values.dtype) if values.dtype.kind == "f" else rescaled)
-    return [match.order for match in found if match.is_complete(stored.shape[2])]
+    complete = [match.order for match in found if match.is_complete(stored.shape[2])]
+    return list({_ways(order, values.shape): order for order in reversed(complete)}.values())[::-1]
 
 
-def _only(shown: list[Order], shape: tuple[int, ...] | None, origin: Origin) -> Order:
+def _ways(order: Order, shape: tuple[int, ...]) -> tuple[tuple[int, bool] | None, ...]:
+    """How an order runs along the axes that have more than one voxel; others have no direction, nor a number of their own."""
+    runs = zip(order.axes, order.flipped, shape, strict=True)
+    return tuple((axis, flip) if size > 1 else None for axis, flip, size in runs)
+
+
+def _only(shown: list[Order], shape: tuple[int, ...] | None, origin: ArrayOrigin) -> Order:
     """The one order there is. Raises ARRAY_ORDER."""
     if len(shown) == 1:
         return shown[0]
@@ -258,7 +273,10 @@ def _only(shown: list[Order], shape: tuple[int, ...] | None, origin: Origin) -> 
         hint = "It is symmetrical, or of one value: say which with axes."
     else:
         possible = [o for o in list_orders(shape or (), origin.grid.shape) if not o.flips] or [AS_IS]
-        both = [possible[0], *(possible[1:2] or [Order(possible[0].axes, (True, True, True))])]
+        a, b, c = (
+            axis == 2 for axis in possible[0].axes
+        )  # planes the other way round: the order most often meant by mistake
+        both = [*possible[:2], Order(possible[0].axes, (a, b, c))][:2]
         words = (
             f"nothing shows in which order the array stores {origin.title}: its values are not the pixels of the series, and "
             f"its shape allows several orders, such as {_listed(both)}"

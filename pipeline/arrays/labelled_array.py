@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,7 +26,10 @@ from ..nifti.header import SIZE, NiftiHeader, parse_header
 from ..volume.colour import is_rgb, to_samples
 from ..volume.label_table import LabelRow
 from ..volume.mask import Array, Concept
-from .origin import Origin
+from .origin import ArrayOrigin
+
+if TYPE_CHECKING:
+    from ..core.record_types import Record
 
 _LISTED = 6  # labels that a repr names
 
@@ -57,7 +60,7 @@ class ArrayProof:
     verdict: Verdict
     findings: tuple[Finding, ...]
     witnesses: tuple[Agreement, ...]
-    record: Mapping[str, Any]
+    record: Record
     plane_mm: float
     sha256: str
 
@@ -72,7 +75,7 @@ class ArrayOnGrid:
 
     proof: ArrayProof
     _file: bytes
-    _origin: Origin
+    _origin: ArrayOrigin
 
     @property
     def stored(self) -> Array:
@@ -200,7 +203,7 @@ class Mask(ArrayOnGrid):
     @cached_property
     def labels(self) -> Mapping[int, Label]:
         """What each value means, empty labels too."""
-        rows = self.proof.record["Labels"]
+        rows = cast("list[dict[str, Any]]", self.proof.record["Labels"])
         return MappingProxyType({row["Value"]: _label_of(row) for row in rows})
 
     @property
@@ -276,21 +279,21 @@ def _scaled(stored: Array, slope: float, intercept: float) -> Array:
 
 def _label_of(row: Mapping[str, Any]) -> Label:
     """A label as the record has it."""
-    colour = row.get("Colour")
-    extent = row.get("Extent")
+    colour, extent = row.get("Colour"), row.get("Extent")
+    centroids = [row[key] and tuple(row[key]) for key in ("CentroidLpsMm", "CentroidRasMm")]
     numbers = LabelRow(
-        row["Name"],
-        row["Value"],
-        row["Voxels"],
-        row["VolumeMl"],
-        row["CentroidLpsMm"] and tuple(row["CentroidLpsMm"]),
-        row["CentroidRasMm"] and tuple(row["CentroidRasMm"]),
-        extent and tuple(tuple(pair) for pair in extent),
-        row["Components"],
+        name=row["Name"],
+        value=row["Value"],
+        voxels=row["Voxels"],
+        volume_ml=row["VolumeMl"],
+        centroid_lps_mm=centroids[0],
+        centroid_ras_mm=centroids[1],
+        extent=extent and tuple(tuple(pair) for pair in extent),
+        components=row["Components"],
     )
     return Label(
         name=row["Name"],
-        colour=None if colour is None else tuple(colour),
+        colour=colour and tuple(colour),
         category=_concept_of(row.get("Category")),
         type=_concept_of(row.get("SegmentType")),
         algorithm=row.get("Algorithm", ""),

@@ -28,7 +28,7 @@ _ABOUT_THE_GRID = ("SCAN", "SERIES", "GEOMETRY")  # stages whose findings hold f
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Origin:
+class ArrayOrigin:
     """What an array comes from. title: of the series, for messages. frames: the plane at each k of the grid, or None.
 
     series_uid: "" where no series is known. files: that had a part in the grid. assumed: why the places are assumed, or "".
@@ -50,7 +50,7 @@ class Origin:
         return tuple(None if frame is None else frame.sop_instance_uid for frame in self.frames)
 
     @classmethod
-    def of_product(cls, product: Product) -> Origin:
+    def of_product(cls, product: Product) -> ArrayOrigin:
         """The origin of what was converted; of several volumes, of the first."""
         planes, seen = product.grid.shape[2], product.witnessed
         return cls(
@@ -92,7 +92,7 @@ class Origin:
         )
 
 
-def find_origin(inputs: tuple[Path, ...], request: Request, policy: Policy) -> tuple[Origin, LaidFrames]:
+def find_origin(inputs: tuple[Path, ...], request: Request, policy: Policy) -> tuple[ArrayOrigin, LaidFrames]:
     """Find one image series among inputs, and lay it on its grid.
 
     Args:
@@ -119,20 +119,21 @@ def find_origin(inputs: tuple[Path, ...], request: Request, policy: Policy) -> t
         )
     doubts = tuple(f for f in left_out_beside(found, chosen, policy) if f.leaves_doubt)
     part = chosen_part(chosen, request.part)
-    laid = lay_frames(part.frames, policy, chosen.title)
-    seen = Witnessed(laid.frames, laid.stack, None, of_source=True) if laid.whole and not laid.assumed else None
-    origin = Origin(
+    laid_frames = lay_frames(part.frames, policy, chosen.title)
+    is_seen = laid_frames.whole and not laid_frames.assumed
+    seen = Witnessed(laid_frames.frames, laid_frames.stack, None, of_source=True) if is_seen else None
+    origin = ArrayOrigin(
         title=chosen.title,
-        grid=laid.grid,
-        proof=Proof.of(laid.stack),
-        frames=laid.at_k,
+        grid=laid_frames.grid,
+        proof=Proof.of(laid_frames.stack),
+        frames=laid_frames.at_k,
         series_uid=chosen.uid,
         witnessed=seen,
-        files=tuple(dict.fromkeys(frame.path for frame in laid.frames)),
-        findings=(*doubts, *part.findings, *laid.findings),
-        assumed=laid.assumed,
+        files=tuple(dict.fromkeys(frame.path for frame in laid_frames.frames)),
+        findings=(*doubts, *part.findings, *laid_frames.findings),
+        assumed=laid_frames.assumed,
     )
-    return origin, laid
+    return origin, laid_frames
 
 
 def _images_of(found: Scan) -> Scan:

@@ -23,7 +23,7 @@ from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
 from ..crosscheck.panel import Panel
 from .labelled_array import Image, Mask, proof_of
-from .origin import Origin
+from .origin import ArrayOrigin
 
 if TYPE_CHECKING:
     from ..core.arguments import OneOrManyPaths
@@ -140,4 +140,4 @@ def _read_file(outcome: Outcome, product: Product) -> Mask | Image:
 
         data = igzip.decompress(data)
     kind = Image if outcome.labels is None else Mask
-    return kind(proof, data, Origin.of_product(product))
+    return kind(proof, data, ArrayOrigin.of_product(product))

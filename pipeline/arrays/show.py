@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -66,7 +66,7 @@ def _look_at(shown: Mask | Image | str | Path) -> tuple[Volume, tuple[Segment, .
         stored = shown.stored if shown.stored.ndim == 3 else shown.stored[..., 0]
         slope, intercept = (shown.slope, shown.intercept) if isinstance(shown, Image) else (1.0, 0.0)
         block = Volume.of(stored, shown.affine, slope, intercept)
-        record = dict(shown.proof.record)
+        record = cast("dict[str, Any]", shown.proof.record)
     else:
         block, record = _read_file(Path(shown))
     segments = segments_of(record.get("Labels", [])) if record else _guess_labels(block)

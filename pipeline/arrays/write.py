@@ -21,7 +21,7 @@ import numpy as np
 from ..conversion.looks import Looks
 from ..conversion.nifti_mask import whole_labels
 from ..conversion.output_path import checked_target
-from ..conversion.product import Product, Proof
+from ..conversion.product import Proof
 from ..conversion.record import Outcome
 from ..conversion.request import Progress, Request, RunDetails, silent
 from ..conversion.write import finish
@@ -39,7 +39,7 @@ from ..volume.mask import LARGEST_LABEL, Array, ImageVolume, MaskVolume, Segment
 from .affine import ArrayAffine, OrderBy, checked_array, find_order
 from .array_order import Planes, describe, order_of, word_of
 from .labelled_array import ArrayOnGrid, Label
-from .origin import Origin, find_origin
+from .origin import ArrayOrigin, find_origin
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -49,10 +49,13 @@ if TYPE_CHECKING:
     ArraySource = OneOrManyPaths | ArrayAffine | ArrayOnGrid | NDArray[Any] | Sequence[Sequence[float]]
 
 
-class _Target(NamedTuple):
+_IMAGE = 'Give whole numbers, or write it as an image: Policy(as_="image").'
+
+
+class _ArrayPlace(NamedTuple):
     """Where an array lies. order: of the array against the grid. codes: of the file's axes, "source" for as acquired."""
 
-    origin: Origin
+    origin: ArrayOrigin
     order: Order
     order_by: OrderBy
     codes: str
@@ -103,25 +106,39 @@ def write(
     values = checked_array(array)
     if name != "":
         arguments.check_text("name", name)
-    place = _find_place(values, affine_or_source, request, policy, axes=axes, planes=planes)
-    volume = _volume(values, place, labels, name, policy)
-    product = _product(volume, place)
-    if policy.orient == "source" and place.codes != "source":
-        policy = replace(policy, orient=place.codes)
-    details = RunDetails(Looks(), request=(request or Request()).as_json(), progress=progress)
-    with Panel(policy) if panel is None and product.witnessed else nullcontext(panel or Panel(policy)) as witnesses:
+    source = _checked_source(affine_or_source)
+    begun = panel is not None or isinstance(source, np.ndarray)  # nobody is asked about an affine
+    with nullcontext(panel or Panel(policy)) if begun else Panel(policy) as witnesses:
+        place = _find_place(values, source, request, policy, axes=axes, planes=planes)
+        volume = _volume(values, place, labels, name, policy)
+        extra = {"Array": {"Axes": word_of(place.order), "OrderBy": place.order_by}}
+        product = place.origin.product(volume, extra, () if place.finding is None else (place.finding,))
+        if policy.orient == "source" and place.codes != "source":
+            policy = replace(policy, orient=place.codes)
+        details = RunDetails(Looks(), request=(request or Request()).as_json(), progress=progress)
         return finish(product, target, policy, witnesses, details)
+
+
+def _checked_source(source: Any) -> tuple[Path, ...] | ArrayAffine | ArrayOnGrid | Matrix:
+    """Tell paths, what was read or computed here, and an affine from each other. Raises BAD_OPTION."""
+    if isinstance(source, ArrayAffine | ArrayOnGrid):
+        return source
+    if isinstance(source, str | Path) or (
+        isinstance(source, list | tuple) and source and isinstance(source[0], str | Path)
+    ):
+        return arguments.inputs(source)
+    return _matrix(source)
 
 
 def _find_place(
     values: Array,
-    source: Any,
+    source: tuple[Path, ...] | ArrayAffine | ArrayOnGrid | Matrix,
     request: Request | None,
     policy: Policy,
     *,
     axes: str | None,
     planes: Planes | Sequence[str | Path],
-) -> _Target:
+) -> _ArrayPlace:
     """Find the grid of an array and its order on it."""
     if isinstance(source, ArrayAffine | ArrayOnGrid):
         idle = [
@@ -131,47 +148,43 @@ def _find_place(
             words = f"{idle[0]} has no effect here: the {type(source).__name__} says it"
             raise refuse(Code.IDLE_OPTION, words, "Leave it out.", where=(idle[0],))
         return _on_affine(values, source) if isinstance(source, ArrayAffine) else _on_array(values, source, policy)
-    if isinstance(source, str | Path) or _is_paths(source):
-        origin, laid = find_origin(arguments.inputs(source), request or Request(), policy)
-        pixels = laid if policy.as_ == "image" else None
+    if isinstance(source, tuple):
+        origin, laid_frames = find_origin(source, request or Request(), policy)
+        pixels = laid_frames if policy.as_ == "image" else None
         order, by = find_order(values, values.shape, origin, pixels, policy, axes=axes or "ijk", planes=planes)
-        return _Target(origin, order, by, "source", _stated(order, origin.title) if by == "stated" else None)
+        return _ArrayPlace(origin, order, by, "source", _stated(order, origin.title) if by == "stated" else None)
     if planes != "position" or request is not None:
         where = "request" if request is not None else "planes"
         words = f"{where} has no effect here: there is an affine, and no series"
         raise refuse(Code.IDLE_OPTION, words, "Leave it out, or give the DICOM images.", where=(where,))
-    return _by_matrix(values, _matrix(source), axes or "ijk")
+    return _by_matrix(values, source, axes or "ijk")
 
 
-def _is_paths(source: Any) -> bool:
-    return isinstance(source, list | tuple) and bool(source) and all(isinstance(one, str | Path) for one in source)
-
-
-def _on_affine(values: Array, source: ArrayAffine) -> _Target:
+def _on_affine(values: Array, source: ArrayAffine) -> _ArrayPlace:
     _refuse_other_shape(values, source.shape, "the array that the affine belongs to")
-    return _Target(source._origin, source._order, "stated", "source", _stated(source._order, source._origin.title))
+    return _ArrayPlace(source._origin, source._order, "stated", "source", _stated(source._order, source._origin.title))
 
 
-def _on_array(values: Array, source: ArrayOnGrid, policy: Policy) -> _Target:
+def _on_array(values: Array, source: ArrayOnGrid, policy: Policy) -> _ArrayPlace:
     """Lay an array on the grid of one that was read, in the same order."""
     _refuse_other_shape(values, source.shape[:3], f"the {type(source).__name__} it is to lie on")
     fit, origin = source._to_acquired, source._origin
     if fit is None or not fit.is_onto or fit.moved_mm > policy.header_limit_mm:
         raise refuse(
             Code.GRID_DIFFERS,
-            f"the {type(source).__name__} is not on the grid of the series: it was resampled, or laid on another image's",
+            f"the {type(source).__name__} is not on the grid of the series: it was resampled, or put on that of another image",
             "Give its affine (.affine) instead, or read the series without Request(like=…).",
             where=(type(source).__name__,),
         )
     order = next(order for order in ORDERS if (order.matrix(origin.grid.shape) == fit.matrix).all())
     same = any(np.array_equal(values, known) for known in (source.stored, source.array))
     finding = None if same else _stated(order, origin.title)
-    return _Target(
+    return _ArrayPlace(
         origin, order, "values" if same else "stated", "source" if order == AS_IS else source.axis_codes, finding
     )
 
 
-def _by_matrix(values: Array, matrix: Matrix, axes: str) -> _Target:
+def _by_matrix(values: Array, matrix: Matrix, axes: str) -> _ArrayPlace:
     """Lay an array by an affine, which nothing can be held against. The file has the order that the affine is for."""
     order = order_of(axes, matrix)
     shape = order.inverse.shape(values.shape)
@@ -190,8 +203,10 @@ def _by_matrix(values: Array, matrix: Matrix, axes: str) -> _Target:
         Severity.WARNING,
         where=("affine",),
     )
-    origin = Origin("the affine given", grid, Proof(0.0), (None,) * shape[2], assumed="the affine was given as numbers")
-    return _Target(origin, order, "stated", codes, finding)
+    origin = ArrayOrigin(
+        "the affine given", grid, Proof(0.0), (None,) * shape[2], assumed="the affine was given as numbers"
+    )
+    return _ArrayPlace(origin, order, "stated", codes, finding)
 
 
 def _matrix(source: Any) -> Matrix:
@@ -207,10 +222,10 @@ def _matrix(source: Any) -> Matrix:
 
 
 def _volume(
-    values: Array, place: _Target, labels: Mapping[int, str | Label] | None, name: str, policy: Policy
+    values: Array, place: _ArrayPlace, labels: Mapping[int, str | Label] | None, name: str, policy: Policy
 ) -> MaskVolume | ImageVolume:
     """The array on the grid, as labels or as values."""
-    grid = place.origin.grid
+    grid, title = place.origin.grid, name or "the array"
     if policy.as_ == "image":
         if labels is not None:
             words = "labels has no effect here: an image is written"
@@ -219,16 +234,16 @@ def _volume(
         if kind.str[1:] not in TYPES:
             raise bad_option("array", str(values.dtype), "of whole numbers of 8 to 64 bits, float32 or float64")
         return ImageVolume(Voxels.of(place.order.inverse.of(values.astype(kind, copy=False))), grid, name=name)
-    whole = whole_labels(values.astype(np.uint8) if values.dtype.kind == "b" else values, name or "the array")
+    whole = whole_labels(values.astype(np.uint8) if values.dtype.kind == "b" else values, title, hint=_IMAGE)
     named = _segments(labels)
     there = _values_in(whole)
     unnamed = [value for value in there if value not in named]
     if unnamed and len(there) > MOST_LABELS:
         raise refuse(
             Code.NOT_A_MASK,
-            f"{name or 'the array'} has {len(there)} different values, which is an image rather than a mask",
+            f"{title} has {len(there)} different values, which is an image rather than a mask",
             'Name every value in labels, or write it as an image: Policy(as_="image").',
-            where=(name or "the array",),
+            where=(title,),
             measured=len(there),
             limit=MOST_LABELS,
             unit="labels",
@@ -244,7 +259,8 @@ def _values_in(labels: Array) -> list[int]:
     """The values of a mask but 0, ascending; found plane by plane, so that little is sorted at a time."""
     found: set[int] = set()
     for plane in np.moveaxis(labels, int(np.argmax(labels.strides)), 0):
-        found.update(np.unique(plane).tolist())
+        few = plane.dtype.itemsize <= 2  # counted in a table, which costs less than to sort them
+        found.update((np.flatnonzero(np.bincount(plane.ravel("K"))) if few else np.unique(plane)).tolist())
     return sorted(found - {0})
 
 
@@ -261,12 +277,6 @@ def _segments(labels: Mapping[int, str | Label] | None) -> dict[int, Segment]:
         arguments.check_text(f"labels[{value}]", meant.name)
         made[int(value)] = Segment(int(value), meant.name, meant.colour, meant.category, meant.type, meant.algorithm)
     return made
-
-
-def _product(volume: MaskVolume | ImageVolume, place: _Target) -> Product:
-    """What is written."""
-    extra = {"Array": {"Axes": word_of(place.order), "OrderBy": place.order_by}}
-    return place.origin.product(volume, extra, () if place.finding is None else (place.finding,))
 
 
 def _stated(order: Order, title: str) -> Finding:

@@ -68,6 +68,7 @@ class Record(_RequiredRecord, total=False):
     Part: str
     Volumes: list[str]
     MaskSource: str
+    Array: ArrayRecord
     SourceSeriesInstanceUID: str
     MovedToSourceMm: float
     Roi: RoiRecord
@@ -156,6 +157,13 @@ class PlaneRecord(TypedDict):
     ColumnSpacing: float
     Rows: int
     Columns: int
+
+
+class ArrayRecord(TypedDict):
+    """The array from Python that was written."""
+
+    Axes: str
+    OrderBy: Literal["stated", "values"]
 
 
 class _RequiredSliceRecord(TypedDict):

@@ -1,16 +1,23 @@
 """A program of somebody else. Each `reveal_type` states what an editor shows; a line marked as an error must be one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from typing_extensions import assert_type
 from verimask import (
+    ArrayAffine,
+    ArrayProof,
     Code,
     ExportDescription,
     Finding,
     FindingRecord,
     GeometryRecord,
     Grid,
+    Image,
+    Label,
     LabelRecord,
+    Mask,
     Outcome,
     PipelineError,
     Policy,
@@ -18,9 +25,13 @@ from verimask import (
     Request,
     SliceRecord,
     __version__,
+    affine,
     convert,
     convert_all,
+    read,
+    read_all,
     scan,
+    write,
 )
 
 assert_type(__version__, str)
@@ -51,6 +62,29 @@ def what_the_record_says(outcome: Outcome) -> float:
     print(outcome.record["Geometry"]["CornerResidual"])  # error: typeddict-item
     print(outcome.record["Geometrie"]["CornerResidualMm"])  # error: typeddict-item
     return outcome.record["Geometry"]["CornerResidualMm"]
+
+
+def arrays(folder: Path) -> Outcome:
+    array = read(folder, policy=Policy(as_="image"), request=Request(series="3"))
+    assert_type(array, Mask | Image)
+    print(array.labels)  # error: union-attr
+    assert isinstance(array, Mask)
+    assert_type(array.labels, Mapping[int, Label])
+    assert_type(array.labels[1].colour, tuple[int, int, int] | None)
+    assert_type(array.spacing, tuple[float, float, float])
+    assert_type(array.proof, ArrayProof)
+    assert_type(array.proof.record, Record)
+    array.affine = np.eye(4)  # error: misc
+    for result in read_all([folder]):
+        assert_type(result, Mask | Image | PipelineError)
+    found = affine(folder, shape=array.shape, axes="kji", planes="instance-number")
+    assert_type(found, ArrayAffine)
+    assert_type(found.plane_uids, tuple[str | None, ...])
+    affine(folder, planes="acquisition")
+    write(array.array, np.eye(4), "a.nii", labels={1: "liver", 2: Label("tumour", (255, 0, 0))})
+    write(array.array, array, "a.nii", labels=array.labels)
+    write([[[1]]], [folder], "a.nii", labels={"liver": 1})  # error: dict-item
+    return write(array.array, found, folder / "a.nii")
 
 
 def many(folders: list[str]) -> list[Code]:
