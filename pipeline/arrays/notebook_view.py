@@ -97,9 +97,10 @@ class NotebookView:
 
 
 def describe_block(block: Volume) -> str:
-    """Describe the size of a block in words. The order of its axes is that of the picture, and is not named."""
-    spacing = " × ".join(f"{n:.4g}" for n in axis_lengths(block.ras))
-    return f"{' × '.join(map(str, block.voxels.shape))} voxels of {spacing} mm"
+    """Describe the size of a block in words, in the order of axes of the file or array that it shows."""
+    here = [block.order.axes.index(axis) for axis in range(3)]
+    size, spacing = block.voxels.shape, axis_lengths(block.ras)
+    return f"{' × '.join(str(size[a]) for a in here)} voxels of {' × '.join(f'{spacing[a]:.4g}' for a in here)} mm"
 
 
 def _pack(volume: Volume) -> bytes:
