@@ -331,6 +331,19 @@ def test_options_doubts_and_readers_that_differ_are_in_the_paragraph(records: Pa
     assert f"{first['Witness']} {first['Version']} did not confirm it (5 mm to the front)." in text
 
 
+def test_an_array_says_that_it_is_one(records: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    import pipeline
+
+    values = np.zeros((40, 34, 26), np.uint8)
+    values[3:9, 4:8, 5:7] = 1
+    pipeline.write(values, np.diag([-1.0, -1.5, 2.0, 1.0]), tmp_path / "array.nii.gz")
+    text = _methods(make_page(tmp_path / "array.json"))
+    assert "was written from an array and its affine to NIfTI with verimask" in text
+    assert "No DICOM was held against that affine." in text
+
+
 def test_the_reference_is_that_of_the_package(pages: dict[str, str]) -> None:
     root = Path(__file__).parents[1]
     project = dict(
