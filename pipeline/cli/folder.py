@@ -1,0 +1,267 @@
+"""Run `verimask FOLDER`: say what is there, convert what is plain, and write a page that shows it.
+
+Rules:
+- Nothing is asked and nothing is overwritten: results go to ./NAME-nifti/, and what is there and proven is passed over.
+- Plain is what `verimask convert` does without options, masks on the grids of their images and these with them; where there
+  is no mask at all, images are what is wanted. What is not plain is listed with its reason and the command to type.
+- The folder of several patients is left to `verimask cohort`.
+- Exit codes are those of convert.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..core.shell_words import join_words
+from . import output
+from .parser import CommandParser
+
+if TYPE_CHECKING:
+    from ..conversion.looks import Looks
+    from ..conversion.option_effects import Asked
+    from ..conversion.products import RunPlan
+    from ..conversion.record import Outcome
+    from ..conversion.unwritten_images import UnwrittenImage
+    from ..core.findings import PipelineError
+    from ..crosscheck.panel import Panel
+
+_DESCRIPTION = """\
+Say what is in a folder, convert what is plain into ./NAME-nifti/, and write a page that shows it.
+
+Plain is what needs no decision: masks, on the grids of their images, with these images; or the images alone. What is not
+plain is listed with its reason and the command to type. Nothing is asked, nothing is overwritten, and a second run passes
+over what is proven already."""
+
+
+def make_parser(given: Sequence[str]) -> CommandParser:
+    """Make the parser of a command line without a command. given: all that was typed."""
+    parser = CommandParser(
+        prog="verimask",
+        usage="verimask FOLDER [FOLDER ...] [-h] [--json] [-q]",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="FOLDER",
+        help="folder of DICOM files (any depth), the files, a ZIP archive of them, a DICOMDIR, or a bundle",
+    )
+    output.add_common(parser)
+    parser.set_defaults(run=run)
+    parser.advice = "with options of its own: " + join_words(["verimask", "convert", *given])
+    return parser
+
+
+class Results(NamedTuple):
+    """What came of a run. unwritten: images that are not plain. refused: what a rule kept from being written."""
+
+    done: list[Outcome]
+    unwritten: list[UnwrittenImage]
+    refused: list[PipelineError]
+
+
+def run(options: argparse.Namespace, given: list[str]) -> int:
+    """Run it and return its exit code."""
+    from ..conversion.looks import Looks
+    from ..conversion.option_effects import Asked
+    from ..conversion.request import Request
+    from ..core.policy import Policy
+    from ..crosscheck.panel import Panel
+
+    policy, looks = Policy(write="skip"), Looks()
+    with Panel(policy) as panel:  # Comes first: its processes start while the rest is imported.
+        asked = Asked(Request(images=True), policy, gzipped=True, in_one=False, looks=looks, lone_images=True)
+        return _run(options, given, asked, panel)
+
+
+def _run(options: argparse.Namespace, given: list[str], asked: Asked, panel: Panel) -> int:
+    from ..conversion.patients import group_by_patient
+    from ..conversion.products import find_entries
+    from ..core.findings import Exit, PipelineError
+    from . import folder_text
+
+    inputs = [Path(p) for p in options.inputs]
+    progress = output.ProgressLine(options)
+    try:
+        plan = find_entries(inputs, asked, progress)
+    except PipelineError as error:
+        progress.clear()
+        nifti = [] if options.json else _find_nifti(inputs)
+        if not nifti:
+            raise
+        output.print_prose(folder_text.describe_nifti(nifti), options)
+        return int(error.exit)
+    progress.clear()
+    patients = group_by_patient(plan.found.series)
+    name = name_of(inputs)
+    if not options.json:
+        output.print_prose(folder_text.describe_contents(options.inputs, plan, len(patients)), options)
+    if len(patients) > 1:
+        output.print_prose(folder_text.describe_cohort(options.inputs, name, patients), options)
+        return int(Exit.NOTHING_TO_CONVERT)
+    return _convert(options, given, asked.looks, panel, plan)
+
+
+def _convert(options: argparse.Namespace, given: list[str], looks: Looks, panel: Panel, plan: RunPlan) -> int:
+    """Convert what is plain, write its pages, and say what is not plain."""
+    from . import folder_text
+    from .folder_commands import Typed
+
+    inputs = [Path(p) for p in options.inputs]
+    out = Path(f"{name_of(inputs)}-nifti")
+    lack = _find_lack()
+    results = _convert_each(options, given, looks, panel, out, page=lack is None)
+    page = None
+    if results.done and lack is None:
+        page, refused = _write_pages(results.done, out)
+        results.refused.extend(refused)
+    if options.json:
+        output.print_json(_as_json(results, out, page, options))
+    else:
+        typed = Typed(tuple(options.inputs), out, plan)
+        output.print_prose(folder_text.describe_rest(results.unwritten, results.refused, typed), options)
+        output.print_prose(folder_text.describe_end(results.done, out, page, lack), options)
+    return output.exit_of_many([int(made.exit) for made in results.done], results.refused)
+
+
+def _convert_each(
+    options: argparse.Namespace, given: list[str], looks: Looks, panel: Panel, out: Path, *, page: bool
+) -> Results:
+    """Convert, and print a line for each result as it comes."""
+    from ..conversion.convert import convert_each
+    from ..conversion.record import Outcome
+    from ..conversion.request import Request
+    from ..conversion.unwritten_images import UnwrittenImage
+    from ..core.policy import Policy
+    from . import folder_text
+
+    progress = output.ProgressLine(options)
+    results = Results([], [], [])
+    made = convert_each(
+        options.inputs,
+        out,
+        request=Request(images=True),
+        policy=Policy(write="skip"),
+        progress=progress,
+        command=["verimask", *given],
+        panel=panel,
+        page=page,
+        jobs=None,
+        lone_images=True,
+        looks=looks,
+    )
+    with closing(made):
+        for result in made:
+            progress.clear()
+            if isinstance(result, UnwrittenImage):
+                results.unwritten.append(result)
+            elif isinstance(result, Outcome):
+                if not (results.done or options.json):
+                    output.print_prose(["", f"Converted, in {out}:"], options)
+                results.done.append(result)
+                if not options.json:
+                    output.print_prose(folder_text.describe_result(result, colour=output.wants_colour(sys.stdout)), options)
+            else:
+                results.refused.append(result)
+    progress.clear()
+    return results
+
+
+def name_of(inputs: Sequence[Path]) -> str:
+    """Find what the results of inputs are called: by the folder, the archive, or the folder that holds all of several."""
+    folders = [path.parent if path.is_file() and path.suffix.casefold() != ".zip" else path for path in inputs]
+    only = len({os.path.abspath(folder) for folder in folders}) == 1
+    path = Path(os.path.abspath(folders[0] if only else os.path.commonpath(map(os.path.abspath, folders))))
+    return (path.stem if path.is_file() else path.name) or "dicom"
+
+
+def _find_nifti(inputs: Sequence[Path]) -> list[Path]:
+    """Find the NIfTI files among the inputs, or the folders that hold some."""
+    from ..nifti.file import is_named_nifti
+
+    return [
+        path for path in inputs if is_named_nifti(path) or (path.is_dir() and any(map(is_named_nifti, path.rglob("*"))))
+    ]
+
+
+def _find_lack() -> PipelineError | None:
+    """What keeps a page from being made; None where nothing does."""
+    from ..core.extras import require_extra
+    from ..core.findings import PipelineError
+
+    try:
+        require_extra("report")
+    except PipelineError as error:
+        return error
+    return None
+
+
+def _write_pages(done: Sequence[Outcome], out: Path) -> tuple[Path | None, list[PipelineError]]:
+    """Write the page of every result, and one over all of several.
+
+    Returns: the page to open, None where there is none; and what keeps a page from being written.
+    """
+    from ..conversion.page_file import page_of, write_page
+    from ..conversion.record import sidecar_of
+    from ..core.unexpected import as_refusal
+    from ..report import make_group_page, make_page
+
+    refused = []
+    for made in done:
+        page = page_of(made.output)
+        try:
+            if made.verdict != "SKIPPED" or not page.exists():
+                write_page(page, make_page(sidecar_of(made.output), source=_image_under(made, done)))
+        except Exception as error:
+            refused.append(as_refusal(error))
+    if len(done) == 1:
+        return (None if refused else page_of(done[0].output)), refused
+    try:
+        over_all = _page_over_all(done, out)
+        write_page(over_all, make_group_page([sidecar_of(made.output) for made in done], folder=out, title=out.name))
+    except Exception as error:
+        return None, [*refused, as_refusal(error)]
+    return over_all, refused
+
+
+def _page_over_all(done: Sequence[Outcome], out: Path) -> Path:
+    """Where the page over all goes: index.html, unless that is the page of one of them."""
+    from ..conversion.page_file import page_of
+
+    taken = {page_of(made.output) for made in done}
+    names = ("index", "index_of_all", "index_of_all_results")
+    return next(path for name in names if (path := out / f"{name}.html") not in taken)
+
+
+def _image_under(made: Outcome, done: Sequence[Outcome]) -> Path | None:
+    """The image that a mask is shown over: the one it was drawn on, or else one on the same grid."""
+    if made.record.get("Type") != "ROI":
+        return None
+    images = [other for other in done if other.record.get("Type") != "ROI"]
+    source = made.record.get("SourceSeriesInstanceUID")
+    named = [image for image in images if source and image.record.get("SeriesInstanceUID") == source]
+    same = [image for image in images if _grid_of(image) == _grid_of(made)]
+    return next((image.output for image in [*(i for i in named if i in same), *named, *same]), None)
+
+
+def _grid_of(made: Outcome) -> tuple[Any, ...]:
+    return made.record.get("Shape"), made.record.get("Geometry", {}).get("Affine"), made.record.get("FrameOfReferenceUID")
+
+
+def _as_json(results: Results, out: Path, page: Path | None, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "Folder": str(out),
+        "Page": None if page is None else page.name,
+        "Results": [
+            *map(output.outcome_as_json, results.done),
+            *(image.as_json() for image in results.unwritten),
+            *(output.refusal_as_json(error, options) for error in results.refused),
+        ],
+    }
