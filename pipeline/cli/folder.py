@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..conversion.unwritten_images import UnwrittenImage
     from ..core.findings import PipelineError
     from ..crosscheck.panel import Panel
+    from .folder_text import Written
 
 _DESCRIPTION = """\
 Say what is in a folder, convert what is plain into ./NAME-nifti/, and write a page that shows it.
@@ -37,6 +38,8 @@ Say what is in a folder, convert what is plain into ./NAME-nifti/, and write a p
 Plain is what needs no decision: masks, on the grids of their images, with these images; or the images alone. What is not
 plain is listed with its reason and the command to type. Nothing is asked, nothing is overwritten, and a second run passes
 over what is proven already."""
+
+_PAGE_NAMES = ("index", "index_of_all", "index_of_all_results")  # of the page over all: none may be that of a result
 
 
 def make_parser(given: Sequence[str]) -> CommandParser:
@@ -62,7 +65,7 @@ def make_parser(given: Sequence[str]) -> CommandParser:
 class Results(NamedTuple):
     """What came of a run. unwritten: images that are not plain. refused: what a rule kept from being written."""
 
-    done: list[Outcome]
+    done: list[Written]
     unwritten: list[UnwrittenImage]
     refused: list[PipelineError]
 
@@ -127,8 +130,8 @@ def _convert(options: argparse.Namespace, given: list[str], looks: Looks, panel:
     else:
         typed = Typed(tuple(options.inputs), out, plan)
         output.print_prose(folder_text.describe_rest(results.unwritten, results.refused, typed), options)
-        output.print_prose(folder_text.describe_end(results.done, out, page, lack), options)
-    return output.exit_of_many([int(made.exit) for made in results.done], results.refused)
+        output.print_prose(folder_text.describe_end(results.done, page, lack), options)
+    return output.exit_of_many([int(written.made.exit) for written in results.done], results.refused)
 
 
 def _convert_each(
@@ -165,13 +168,25 @@ def _convert_each(
             elif isinstance(result, Outcome):
                 if not (results.done or options.json):
                     output.print_prose(["", f"Converted, in {out}:"], options)
-                results.done.append(result)
+                results.done.append(_with_record(result))
                 if not options.json:
-                    output.print_prose(folder_text.describe_result(result, colour=output.wants_colour(sys.stdout)), options)
+                    output.print_prose(
+                        folder_text.describe_result(results.done[-1], colour=output.wants_colour(sys.stdout)), options
+                    )
             else:
                 results.refused.append(result)
     progress.clear()
     return results
+
+
+def _with_record(made: Outcome) -> Written:
+    """An outcome with its record, which one that was passed over has beside its file only."""
+    from ..conversion.record import sidecar_of
+    from ..core.json_file import read_json
+    from .folder_text import Written
+
+    record = made.record if made.verdict != "SKIPPED" else read_json(sidecar_of(made.output))
+    return Written(made, record)
 
 
 def name_of(inputs: Sequence[Path]) -> str:
@@ -203,7 +218,7 @@ def _find_lack() -> PipelineError | None:
     return None
 
 
-def _write_pages(done: Sequence[Outcome], out: Path) -> tuple[Path | None, list[PipelineError]]:
+def _write_pages(done: Sequence[Written], out: Path) -> tuple[Path | None, list[PipelineError]]:
     """Write the page of every result, and one over all of several.
 
     Returns: the page to open, None where there is none; and what keeps a page from being written.
@@ -214,45 +229,38 @@ def _write_pages(done: Sequence[Outcome], out: Path) -> tuple[Path | None, list[
     from ..report import make_group_page, make_page
 
     refused = []
-    for made in done:
-        page = page_of(made.output)
+    for written in done:
+        page, record = page_of(written.made.output), sidecar_of(written.made.output)
         try:
-            if made.verdict != "SKIPPED" or not page.exists():
-                write_page(page, make_page(sidecar_of(made.output), source=_image_under(made, done)))
+            if written.made.verdict != "SKIPPED" or not page.exists():
+                write_page(page, make_page(record, source=_image_under(written, done)))
         except Exception as error:
             refused.append(as_refusal(error))
+    pages = [page_of(written.made.output) for written in done]
     if len(done) == 1:
-        return (None if refused else page_of(done[0].output)), refused
+        return (None if refused else pages[0]), refused
+    over_all = next(path for name in _PAGE_NAMES if (path := out / f"{name}.html") not in pages)
     try:
-        over_all = _page_over_all(done, out)
-        write_page(over_all, make_group_page([sidecar_of(made.output) for made in done], folder=out, title=out.name))
+        records = [sidecar_of(written.made.output) for written in done]
+        write_page(over_all, make_group_page(records, folder=out, title=out.name))
     except Exception as error:
         return None, [*refused, as_refusal(error)]
     return over_all, refused
 
 
-def _page_over_all(done: Sequence[Outcome], out: Path) -> Path:
-    """Where the page over all goes: index.html, unless that is the page of one of them."""
-    from ..conversion.page_file import page_of
-
-    taken = {page_of(made.output) for made in done}
-    names = ("index", "index_of_all", "index_of_all_results")
-    return next(path for name in names if (path := out / f"{name}.html") not in taken)
-
-
-def _image_under(made: Outcome, done: Sequence[Outcome]) -> Path | None:
-    """The image that a mask is shown over: the one it was drawn on, or else one on the same grid."""
-    if made.record.get("Type") != "ROI":
+def _image_under(mask: Written, done: Sequence[Written]) -> Path | None:
+    """The image that a mask is shown over: of those on its grid, the one it was drawn on before others."""
+    if not mask.is_mask:
         return None
-    images = [other for other in done if other.record.get("Type") != "ROI"]
-    source = made.record.get("SourceSeriesInstanceUID")
-    named = [image for image in images if source and image.record.get("SeriesInstanceUID") == source]
-    same = [image for image in images if _grid_of(image) == _grid_of(made)]
-    return next((image.output for image in [*(i for i in named if i in same), *named, *same]), None)
+    uid = mask.record.get("SourceSeriesInstanceUID")
+    same = [written for written in done if not written.is_mask and _grid_of(written) == _grid_of(mask)]
+    drawn_on = [written for written in same if uid and written.record.get("SeriesInstanceUID") == uid]
+    return next((image.made.output for image in [*drawn_on, *same]), None)
 
 
-def _grid_of(made: Outcome) -> tuple[Any, ...]:
-    return made.record.get("Shape"), made.record.get("Geometry", {}).get("Affine"), made.record.get("FrameOfReferenceUID")
+def _grid_of(written: Written) -> tuple[Any, ...]:
+    record = written.record
+    return record.get("Shape"), record["Geometry"]["Affine"], record.get("FrameOfReferenceUID")
 
 
 def _as_json(results: Results, out: Path, page: Path | None, options: argparse.Namespace) -> dict[str, Any]:
@@ -260,7 +268,7 @@ def _as_json(results: Results, out: Path, page: Path | None, options: argparse.N
         "Folder": str(out),
         "Page": None if page is None else page.name,
         "Results": [
-            *map(output.outcome_as_json, results.done),
+            *(output.outcome_as_json(written.made) for written in results.done),
             *(image.as_json() for image in results.unwritten),
             *(output.refusal_as_json(error, options) for error in results.refused),
         ],

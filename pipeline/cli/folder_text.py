@@ -12,7 +12,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.plain_text import escape_controls
 from ..core.shell_words import join_words
@@ -31,6 +31,21 @@ _MOST_NAMES = 6  # of structures or segments
 _LONGEST = 60  # characters of a description
 _LONGEST_REASON = 300
 _PLURALS = {"structure": "structures", "segment": "segments"}
+
+
+class Written(NamedTuple):
+    """A file that was written, or was there already, and its record as it lies beside it."""
+
+    made: Outcome
+    record: dict[str, Any]
+
+    @property
+    def verdict(self) -> str:
+        return str(self.record["Verdict"])
+
+    @property
+    def is_mask(self) -> bool:
+        return self.record.get("Type") == "ROI"
 
 
 def describe_contents(typed: Sequence[str], plan: RunPlan, patients: int) -> list[str]:
@@ -70,8 +85,8 @@ def _describe_series(series: Series) -> str:
         return f"{series.modality or 'unknown'}: {planes}{size} voxels{about}"
     if series.kind in ("seg", "rtstruct"):
         word = "segment" if series.kind == "seg" else "structure"
-        kind = "masks as voxels (DICOM SEG)" if series.kind == "seg" else "masks as contours (RTSTRUCT)"
-        return f"{kind}: {_list_names(series, word)}{about}"
+        kind = "DICOM SEG, masks as voxels" if series.kind == "seg" else "RTSTRUCT, masks as contours"
+        return f"{kind}, {_list_names(series, word)}{about}"
     return f"{series.modality or 'unknown'}: neither images nor masks, not converted{about}"
 
 
@@ -83,8 +98,7 @@ def _list_names(series: Series, word: str) -> str:
         names = [name or str(number) for number, name in names_in(series)]
     except PipelineError:  # the conversion says why
         return f"{word}s that cannot be listed"
-    shown = ", ".join(names[:_MOST_NAMES]) + ", …" * (len(names) > _MOST_NAMES)
-    return f"{_count(len(names), word, _PLURALS[word])}" + (f" ({shown})" if names else "")
+    return _count(len(names), word, _PLURALS[word]) + (f": {_few(names)}" if names else "")
 
 
 def describe_cohort(typed: Sequence[str], name: str, patients: Sequence[Sequence[Series]]) -> list[str]:
@@ -129,26 +143,27 @@ def describe_nifti(paths: Sequence[Path]) -> list[str]:
     return lines
 
 
-def describe_result(made: Outcome, *, colour: bool) -> list[str]:
+def describe_result(written: Written, *, colour: bool) -> list[str]:
     """Describe one file that was written, or is there already. colour: for a terminal. Returns lines."""
     from ..core.findings import Severity
 
-    what = "image"
-    if made.record.get("Type") == "ROI":
-        names = [str(row.get("Name", "")) or str(row.get("Value", "")) for row in made.record.get("Labels", [])]
-        shown = ", ".join(names[:_MOST_NAMES]) + ", …" * (len(names) > _MOST_NAMES)
-        what = f"mask of {shown}" if names else "mask"
-    verdict = str(made.record.get("Recorded") or made.verdict)
+    made = written.made
+    labels = [str(row.get("Name") or row.get("Value")) for row in written.record.get("Labels", [])]
+    what = f"mask: {_few(labels)}" if written.is_mask else "image"
     there = ", was there already" if made.verdict == "SKIPPED" else ""
-    lines = [f"  {paint(verdict, colour)}  {made.output.name}  {what}{there}"]
     stale = [f.message for f in made.findings if f.code.name == "STALE"]
     warnings = [f.message for f in made.findings if f.severity is Severity.WARNING]
-    return lines + [f"        note: {_short(message)}" for message in [*stale, *warnings]]
+    return [
+        f"  {paint(written.verdict, colour)}  {made.output.name}  {what}{there}",
+        *(f"        note: {_short(message)}" for message in [*stale, *warnings]),
+    ]
 
 
-def describe_rest(
-    unwritten: Iterable[UnwrittenImage], refused: Iterable[PipelineError], typed: Typed
-) -> Iterator[str]:
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMES]) + ", …" * (len(names) > _MOST_NAMES)
+
+
+def describe_rest(unwritten: Iterable[UnwrittenImage], refused: Iterable[PipelineError], typed: Typed) -> Iterator[str]:
     """Describe what was not converted: the reason and the command to type.
 
     Args:
@@ -178,14 +193,11 @@ def _short(text: str) -> str:
     return textwrap.shorten(text.split("\n")[0], _LONGEST_REASON, placeholder=" …")
 
 
-def describe_end(
-    done: Sequence[Outcome], out: Path, page: Path | None, lack: PipelineError | None
-) -> Iterator[str]:
+def describe_end(done: Sequence[Written], page: Path | None, lack: PipelineError | None) -> Iterator[str]:
     """Say why the results can be trusted, and name the page.
 
     Args:
         done: what was written, or was there already.
-        out: the folder of the results.
         page: to be opened; None where there is none.
         lack: what keeps pages from being made, None where nothing does.
 
@@ -195,31 +207,32 @@ def describe_end(
         yield from ("", "Nothing was converted.")
         return
     yield ""
-    verdicts = Counter(str(made.record.get("Recorded") or made.verdict) for made in done)
-    yield " ".join(_explain_verdicts(done, verdicts))
+    yield from _explain_verdicts(done)
     if lack is not None:
-        yield f"There is no page of it, since a package is missing. {lack.finding.hint.split('. ')[0]}"
+        yield f"There is no page that shows it, since a package is missing. {lack.finding.hint.split('. ')[0]}"
     if page is not None:
         yield f"The page that shows it: {page}"
 
 
-def _explain_verdicts(done: Sequence[Outcome], verdicts: Counter[str]) -> Iterator[str]:
-    worst = [made.proofs.planes.worst_mm for made in done if made.proofs is not None]
-    within = f" within {max(worst):.4f} mm" if worst else ""
-    if verdicts["VERIFIED"]:
-        who = sorted({a.witness for made in done for a in made.agreements if a.confirms})
-        others = " and ".join([", ".join(who[:-1]), who[-1]] if len(who) > 1 else who) or "another program"
+def _explain_verdicts(done: Sequence[Written]) -> Iterator[str]:
+    verdicts = {written.verdict for written in done}
+    if "VERIFIED" in verdicts:
+        proven = [written for written in done if written.verdict == "VERIFIED"]
+        worst = max(float(written.record["Geometry"]["CornerResidualMm"]) for written in proven)
+        checks = [check for written in proven for check in written.record["CrossCheck"]]
+        who = sorted({str(check["Witness"]) for check in checks if check["Status"] in ("AGREES", "REORDERED")}, key=str.casefold)
+        others = " and ".join([*([", ".join(who[:-1])] if who[1:] else []), *who[-1:]]) or "another program"
         yield (
-            f"VERIFIED: every plane lies where its own DICOM header puts it{within}, the file was read back bit for bit, and "
-            f"{others} came to the same place independently."
+            f"VERIFIED: every plane lies where its own DICOM header puts it ({worst:.4f} mm off at most), the file was read "
+            f"back bit for bit, and {others} came to the same result independently."
         )
-    if verdicts["UNCONFIRMED"]:
+    if "UNCONFIRMED" in verdicts:
         yield (
-            f"UNCONFIRMED: placed and read back in the same way{within}, but no other program could settle all of it; the notes "
-            "and the page say what is open."
+            "UNCONFIRMED: placed and read back in the same way, but no other program could settle all of it; the notes and "
+            "the page say what is open."
         )
-    if verdicts["DISPUTED"]:
-        yield "DISPUTED: another program comes to something else; do not use it before you know why."
+    if "DISPUTED" in verdicts:
+        yield "DISPUTED: another program comes to another result; do not use it before you know why."
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -142,7 +142,9 @@ def _parser() -> CommandParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", prog="verimask", parser_class=CommandParser)
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", prog="verimask", parser_class=CommandParser
+    )
     convert.add(commands, _EPILOG)
     for command in (cohort, series, report, verify, explain, diagnose, check, regress, export, selftest, mimics):
         command.add(commands)

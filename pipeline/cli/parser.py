@@ -52,7 +52,8 @@ class CommandParser(argparse.ArgumentParser):
         """What was probably meant by options, a choice, or the name of the command."""
         known = [option for option in self._option_string_actions if option.startswith("--")]
         for word in map(_name, self._words):
-            if word.startswith("-") and not any(option.startswith(word) for option in self._option_string_actions):
+            is_option = word.startswith("-") and len(word.lstrip("-")) > 1
+            if is_option and not any(option.startswith(word) for option in known):
                 yield from ask_whether(closest("--" + word.lstrip("-"), known))
         found = _CHOICE.search(message)
         if found:
