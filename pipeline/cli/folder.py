@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -99,15 +99,15 @@ def _run(options: argparse.Namespace, given: list[str], asked: Asked, panel: Pan
         nifti = [] if options.json else _find_nifti(inputs)
         if not nifti:
             raise
-        output.print_prose(folder_text.describe_nifti(nifti), options)
+        _print(folder_text.describe_nifti(nifti), options)
         return int(error.exit)
     progress.clear()
     patients = group_by_patient(plan.found.series)
     name = name_of(inputs)
     if not options.json:
-        output.print_prose(folder_text.describe_contents(options.inputs, plan, len(patients)), options)
+        _print(folder_text.describe_contents(options.inputs, plan, len(patients)), options)
     if len(patients) > 1:
-        output.print_prose(folder_text.describe_cohort(options.inputs, name, patients), options)
+        _print(folder_text.describe_cohort(options.inputs, name, patients), options)
         return int(Exit.NOTHING_TO_CONVERT)
     return _convert(options, given, asked.looks, panel, plan)
 
@@ -129,8 +129,13 @@ def _convert(options: argparse.Namespace, given: list[str], looks: Looks, panel:
         output.print_json(_as_json(results, out, page, options))
     else:
         typed = Typed(tuple(options.inputs), out, plan)
-        output.print_prose(folder_text.describe_rest(results.unwritten, results.refused, typed), options)
-        output.print_prose(folder_text.describe_end(results.done, page, lack), options)
+        if results.done and not any(written.is_mask for written in results.done):
+            from ..conversion.clean_images import find_drawn_mask
+
+            images = [entry.series for entry in plan.entries if entry.series.kind == "image"]
+            _print(folder_text.describe_lone_images(find_drawn_mask(images), typed), options)
+        _print(folder_text.describe_rest(results.unwritten, results.refused, typed), options)
+        _print(folder_text.describe_end(results.done, page, lack), options)
     return output.exit_of_many([int(written.made.exit) for written in results.done], results.refused)
 
 
@@ -167,7 +172,7 @@ def _convert_each(
                 results.unwritten.append(result)
             elif isinstance(result, Outcome):
                 if not (results.done or options.json):
-                    output.print_prose(["", f"Converted, in {out}:"], options)
+                    output.print_prose(["", f"Converted, in {os.path.join(out, '')}:"], options)
                 results.done.append(_with_record(result))
                 if not options.json:
                     output.print_prose(
@@ -177,6 +182,14 @@ def _convert_each(
                 results.refused.append(result)
     progress.clear()
     return results
+
+
+def _print(lines: Iterable[str], options: argparse.Namespace) -> None:
+    """Print lines, all wrapped but the commands among them."""
+    from .folder_text import COMMAND
+
+    for line in lines:
+        (output.print_lines if line.startswith(COMMAND) else output.print_prose)([line], options)
 
 
 def _with_record(made: Outcome) -> Written:

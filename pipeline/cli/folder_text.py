@@ -1,7 +1,7 @@
 """Describe what `verimask FOLDER` found and did, for a person who never saw DICOM, without printing it.
 
 Rules:
-- One line a thing. A command stands on a line of its own, so that it can be copied.
+- One line a thing. A command stands on a line of its own, further in than all else and never wrapped, so that it can be copied.
 - What a word of a verdict means is said where the word is used.
 """
 
@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.plain_text import escape_controls
 from ..core.shell_words import join_words
-from .folder_commands import Typed, command_after, command_for_image, entry_of
+from .folder_commands import (
+    Typed,
+    command_after,
+    command_for_drawn_mask,
+    command_for_image,
+    command_for_values,
+    entry_of,
+)
 from .text import paint
 
 if TYPE_CHECKING:
@@ -26,10 +33,18 @@ if TYPE_CHECKING:
     from ..core.findings import PipelineError
     from ..dicom.scan import Series
 
+COMMAND = " " * 8  # before a command to type
 _MOST_SERIES = 12  # that are listed one by one
 _MOST_NAMES = 6  # of structures or segments
 _LONGEST = 60  # characters of a description
 _LONGEST_REASON = 300
+_KINDS = {
+    "image": "images, or masks as images",
+    "seg": "DICOM SEG: masks as voxels",
+    "rtstruct": "RTSTRUCT: masks as contours",
+    "other": "neither images nor masks, and not converted",
+}
+_SCANNERS = {"PT": "PET", "US": "ultrasound", "OT": "images that another program made"}
 _PLURALS = {"structure": "structures", "segment": "segments"}
 
 
@@ -66,7 +81,11 @@ def describe_contents(typed: Sequence[str], plan: RunPlan, patients: int) -> lis
     where = escape_controls(typed[0]) if len(typed) == 1 else f"{len(typed)} inputs"
     verb = "holds" if len(typed) == 1 else "hold"
     lines = [f"{where} {verb} {' and '.join(counted)}{of}:"]
-    things = [*(_describe_series(one) for one in series), *(f"masks from Mimics: {e.title}" for e in bundles)]
+    if patients > 1:
+        kinds = Counter(_KINDS.get(one.kind, _KINDS["other"]) for one in series)
+        return [*lines, *(f"  {number} × {kind}" for kind, number in kinds.most_common())]
+    ordered = sorted(series, key=lambda one: (one.number is None, one.number or 0, one.folder))
+    things = [*(_number(one) + _describe_series(one) for one in ordered), *(f"masks written inside Mimics: {e.title}" for e in bundles)]
     lines += [f"  {thing}" for thing in things[:_MOST_SERIES]]
     if len(things) > _MOST_SERIES:
         more = join_words(["verimask", "series", *typed])
@@ -77,17 +96,22 @@ def describe_contents(typed: Sequence[str], plan: RunPlan, patients: int) -> lis
     return lines
 
 
+def _number(series: Series) -> str:
+    return "" if series.number is None else f"series {series.number}  "
+
+
 def _describe_series(series: Series) -> str:
-    about = f"  “{textwrap.shorten(series.description, _LONGEST, placeholder='…')}”" if series.description else ""
+    description = textwrap.shorten(escape_controls(series.description), _LONGEST, placeholder="…")
+    about = f"  “{description}”" if description else f"  in {escape_controls(series.folder)}"
     if series.kind == "image":
-        size = f" of {series.get('Columns', '?')} × {series.get('Rows', '?')}"
-        planes = _count(len(series.frames), "image", "images")
-        return f"{series.modality or 'unknown'}: {planes}{size} voxels{about}"
+        size = f"{series.get('Columns', '?')} × {series.get('Rows', '?')} pixels"
+        scanner = _SCANNERS.get(series.modality, series.modality or "unknown")
+        return f"{scanner}: {_count(len(series.frames), 'plane', 'planes')} of {size}{about}"
     if series.kind in ("seg", "rtstruct"):
-        word = "segment" if series.kind == "seg" else "structure"
-        kind = "DICOM SEG, masks as voxels" if series.kind == "seg" else "RTSTRUCT, masks as contours"
-        return f"{kind}, {_list_names(series, word)}{about}"
-    return f"{series.modality or 'unknown'}: neither images nor masks, not converted{about}"
+        return (
+            f"{_KINDS[series.kind]}, {_list_names(series, 'segment' if series.kind == 'seg' else 'structure')}{about}"
+        )
+    return f"{series.modality or 'unknown'}: {_KINDS['other']}{about}"
 
 
 def _list_names(series: Series, word: str) -> str:
@@ -108,11 +132,11 @@ def describe_cohort(typed: Sequence[str], name: str, patients: Sequence[Sequence
         "",
         "These are several patients, so nothing was converted here. All of them, as a data set of images and masks with one "
         "table and one page:",
-        f"        {cohort}",
+        f"{COMMAND}{cohort}",
     ]
     folder = os.path.commonpath([os.path.dirname(header.path) for one in patients[0] for header in one.headers])
     if os.path.isdir(folder) and folder not in {os.path.normpath(path) for path in typed}:
-        lines += ["One patient alone, the first:", f"        {join_words(['verimask', folder])}"]
+        lines += ["One patient alone, the first:", f"{COMMAND}{join_words(['verimask', folder])}"]
     return lines
 
 
@@ -139,7 +163,7 @@ def describe_nifti(paths: Sequence[Path]) -> list[str]:
     ]
     lines = [escape_controls(words)]
     for command, meaning in rows:
-        lines += [f"  {meaning}:", f"        {join_words(command)}"]
+        lines += [f"  {meaning}:", f"{COMMAND}{join_words(command)}"]
     return lines
 
 
@@ -155,7 +179,7 @@ def describe_result(written: Written, *, colour: bool) -> list[str]:
     warnings = [f.message for f in made.findings if f.severity is Severity.WARNING]
     return [
         f"  {paint(written.verdict, colour)}  {made.output.name}  {what}{there}",
-        *(f"        note: {_short(message)}" for message in [*stale, *warnings]),
+        *(f"      note: {_short(message)}" for message in [*stale, *warnings]),
     ]
 
 
@@ -179,7 +203,28 @@ def describe_rest(unwritten: Iterable[UnwrittenImage], refused: Iterable[Pipelin
         if number == 0:
             yield from ("", "Not converted, each with its reason and what to type next:")
         yield f"  {_short(reason)}"
-        yield f"        {command}"
+        yield f"{COMMAND}{command}"
+
+
+def describe_lone_images(drawn: tuple[Series, Series] | None, typed: Typed) -> Iterator[str]:
+    """Say that there is no mask, and how to have one that is drawn into the images.
+
+    Args:
+        drawn: the series that is another with a mask drawn into it, and that other; None where there are no such two.
+        typed: what the command line was.
+
+    Returns: lines.
+    """
+    yield ""
+    if drawn is None:
+        yield "No mask was found here, so the images were converted. If a mask is drawn into one, this shows its values:"
+        yield f"{COMMAND}{command_for_values(typed)}"
+        return
+    shown, clean = drawn
+    title = shown.title[0].upper() + shown.title[1:]
+    yield f"{title} is {clean.title} with a mask drawn into it. The mask as a file:"
+    command = command_for_drawn_mask(shown, clean, typed)
+    yield f"{COMMAND}{command}" if command else "  move one of the two into a folder of its own, and run this again"
 
 
 def _reason(error: PipelineError, typed: Typed) -> str:
@@ -220,7 +265,9 @@ def _explain_verdicts(done: Sequence[Written]) -> Iterator[str]:
         proven = [written for written in done if written.verdict == "VERIFIED"]
         worst = max(float(written.record["Geometry"]["CornerResidualMm"]) for written in proven)
         checks = [check for written in proven for check in written.record["CrossCheck"]]
-        who = sorted({str(check["Witness"]) for check in checks if check["Status"] in ("AGREES", "REORDERED")}, key=str.casefold)
+        who = sorted(
+            {str(check["Witness"]) for check in checks if check["Status"] in ("AGREES", "REORDERED")}, key=str.casefold
+        )
         others = " and ".join([*([", ".join(who[:-1])] if who[1:] else []), *who[-1:]]) or "another program"
         yield (
             f"VERIFIED: every plane lies where its own DICOM header puts it ({worst:.4f} mm off at most), the file was read "
