@@ -85,7 +85,10 @@ def describe_contents(typed: Sequence[str], plan: RunPlan, patients: int) -> lis
         kinds = Counter(_KINDS.get(one.kind, _KINDS["other"]) for one in series)
         return [*lines, *(f"  {number} × {kind}" for kind, number in kinds.most_common())]
     ordered = sorted(series, key=lambda one: (one.number is None, one.number or 0, one.folder))
-    things = [*(_number(one) + _describe_series(one) for one in ordered), *(f"masks written inside Mimics: {e.title}" for e in bundles)]
+    things = [
+        *(_number(one) + _describe_series(one) for one in ordered),
+        *(f"masks written inside Mimics: {e.title}" for e in bundles),
+    ]
     lines += [f"  {thing}" for thing in things[:_MOST_SERIES]]
     if len(things) > _MOST_SERIES:
         more = join_words(["verimask", "series", *typed])

@@ -21,6 +21,7 @@ from ..core.plain_text import prepare_streams
 from . import (
     check,
     cohort,
+    completion,
     convert,
     diagnose,
     explain,
@@ -148,6 +149,7 @@ def _parser() -> CommandParser:
     convert.add(commands, _EPILOG)
     for command in (cohort, series, report, verify, explain, diagnose, check, regress, export, selftest, mimics):
         command.add(commands)
+    completion.add(commands, parser)
     return parser
 
 

@@ -23,6 +23,7 @@ class Code(str, Enum):
     # OPTIONS: what was asked for
     BAD_OPTION = "OPTIONS.BAD_OPTION"
     IDLE_OPTION = "OPTIONS.IDLE_OPTION"
+    NO_COMPLETION_PACKAGE = "OPTIONS.NO_COMPLETION_PACKAGE"
     # SCAN: reading folders and headers
     NO_SUCH_INPUT = "SCAN.NO_SUCH_INPUT"
     NO_DICOM = "SCAN.NO_DICOM"
@@ -271,6 +272,7 @@ DOUBTS = frozenset(
 EXIT_BY_CODE = {
     Code.BAD_OPTION: Exit.USAGE,
     Code.IDLE_OPTION: Exit.USAGE,
+    Code.NO_COMPLETION_PACKAGE: Exit.USAGE,
     Code.UNEXPECTED: Exit.INTERNAL_ERROR,
     Code.PROCESS_ENDED: Exit.INTERNAL_ERROR,
     Code.NO_SUCH_INPUT: Exit.NO_SUCH_INPUT,

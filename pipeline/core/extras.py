@@ -35,6 +35,12 @@ _EXTRAS = {
         "A DICOM series (--to series) needs nothing more.",
         {"highdicom": "highdicom"},
     ),
+    "completion": _Extra(
+        Code.NO_COMPLETION_PACKAGE,
+        "the script for a shell is written by",
+        "All other commands need nothing more.",
+        {"shtab": "shtab"},
+    ),
     "cluster": _Extra(
         Code.NO_CLUSTER_PACKAGE,
         "the workers of a Dask cluster are reached by",

@@ -15,6 +15,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Give one of the values that the message names."),
     "IDLE_OPTION": ("An option was given that can have no effect on anything that is converted.",
         "Leave it out."),
+    "NO_COMPLETION_PACKAGE": ("The completion of a shell needs a package that is not installed.",
+        "Install it with pip install 'verimask[completion]'."),
     "NO_SUCH_INPUT": ("A file or folder is not there or cannot be read.",
         "Check the path and your permissions."),
     "NO_DICOM": ("Among the files there is no DICOM image, segmentation or structure set.",
