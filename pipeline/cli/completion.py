@@ -48,11 +48,11 @@ def add(commands: Any, root: argparse.ArgumentParser) -> None:
     )
     p.add_argument("shell", choices=_SHELLS, help="which shell it is for")
     # The script is all that is printed, so that neither --json nor --quiet could have an effect.
-    p.set_defaults(run=partial(run, commands=commands, root=root), json=False)
+    p.set_defaults(run=partial(_run, commands=commands, root=root), json=False)
 
 
-def run(options: argparse.Namespace, _: list[str], *, commands: Any, root: argparse.ArgumentParser) -> int:
-    """Print the script and return the exit code."""
+def _run(options: argparse.Namespace, _: list[str], *, commands: Any, root: argparse.ArgumentParser) -> int:
+    """Print the script and return the exit code. commands: the parsers of all commands. root: the parser they are of."""
     from ..core.extras import imported
 
     shtab = imported("completion", "shtab")

@@ -23,6 +23,7 @@ from . import output
 from .parser import CommandParser
 
 if TYPE_CHECKING:
+    from ..conversion.convert_entry import Result
     from ..conversion.looks import Looks
     from ..conversion.option_effects import Asked
     from ..conversion.products import RunPlan
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ..conversion.unwritten_images import UnwrittenImage
     from ..core.findings import PipelineError
     from ..crosscheck.panel import Panel
-    from .folder_text import Written
+    from .folder_text import ConvertedFile
 
 _DESCRIPTION = """\
 Say what is in a folder, convert what is plain into ./NAME-nifti/, and write a page that shows it.
@@ -65,7 +66,7 @@ def make_parser(given: Sequence[str]) -> CommandParser:
 class Results(NamedTuple):
     """What came of a run. unwritten: images that are not plain. refused: what a rule kept from being written."""
 
-    done: list[Written]
+    done: list[ConvertedFile]
     unwritten: list[UnwrittenImage]
     refused: list[PipelineError]
 
@@ -144,11 +145,8 @@ def _convert_each(
 ) -> Results:
     """Convert, and print a line for each result as it comes."""
     from ..conversion.convert import convert_each
-    from ..conversion.record import Outcome
     from ..conversion.request import Request
-    from ..conversion.unwritten_images import UnwrittenImage
     from ..core.policy import Policy
-    from . import folder_text
 
     progress = output.ProgressLine(options)
     results = Results([], [], [])
@@ -168,20 +166,27 @@ def _convert_each(
     with closing(made):
         for result in made:
             progress.clear()
-            if isinstance(result, UnwrittenImage):
-                results.unwritten.append(result)
-            elif isinstance(result, Outcome):
-                if not (results.done or options.json):
-                    output.print_prose(["", f"Converted, in {os.path.join(out, '')}:"], options)
-                results.done.append(_with_record(result))
-                if not options.json:
-                    output.print_prose(
-                        folder_text.describe_result(results.done[-1], colour=output.wants_colour(sys.stdout)), options
-                    )
-            else:
-                results.refused.append(result)
+            _add(results, result, out, options)
     progress.clear()
     return results
+
+
+def _add(results: Results, result: Result, out: Path, options: argparse.Namespace) -> None:
+    """Put a result to those of its kind, and print the line of a file."""
+    from ..conversion.record import Outcome
+    from ..conversion.unwritten_images import UnwrittenImage
+    from . import folder_text
+
+    if isinstance(result, UnwrittenImage):
+        results.unwritten.append(result)
+    elif isinstance(result, Outcome):
+        results.done.append(_with_record(result))
+        if not options.json:
+            head = ["", f"Converted, in {os.path.join(out, '')}:"] if len(results.done) == 1 else []
+            line = folder_text.describe_result(results.done[-1], colour=output.wants_colour(sys.stdout))
+            _print([*head, *line], options)
+    else:
+        results.refused.append(result)
 
 
 def _print(lines: Iterable[str], options: argparse.Namespace) -> None:
@@ -192,14 +197,14 @@ def _print(lines: Iterable[str], options: argparse.Namespace) -> None:
         (output.print_lines if line.startswith(COMMAND) else output.print_prose)([line], options)
 
 
-def _with_record(made: Outcome) -> Written:
+def _with_record(made: Outcome) -> ConvertedFile:
     """An outcome with its record, which one that was passed over has beside its file only."""
     from ..conversion.record import sidecar_of
     from ..core.json_file import read_json
-    from .folder_text import Written
+    from .folder_text import ConvertedFile
 
     record = made.record if made.verdict != "SKIPPED" else read_json(sidecar_of(made.output))
-    return Written(made, record)
+    return ConvertedFile(made, record)
 
 
 def name_of(inputs: Sequence[Path]) -> str:
@@ -231,7 +236,7 @@ def _find_lack() -> PipelineError | None:
     return None
 
 
-def _write_pages(done: Sequence[Written], out: Path) -> tuple[Path | None, list[PipelineError]]:
+def _write_pages(done: Sequence[ConvertedFile], out: Path) -> tuple[Path | None, list[PipelineError]]:
     """Write the page of every result, and one over all of several.
 
     Returns: the page to open, None where there is none; and what keeps a page from being written.
@@ -261,7 +266,7 @@ def _write_pages(done: Sequence[Written], out: Path) -> tuple[Path | None, list[
     return over_all, refused
 
 
-def _image_under(mask: Written, done: Sequence[Written]) -> Path | None:
+def _image_under(mask: ConvertedFile, done: Sequence[ConvertedFile]) -> Path | None:
     """The image that a mask is shown over: of those on its grid, the one it was drawn on before others."""
     if not mask.is_mask:
         return None
@@ -271,7 +276,7 @@ def _image_under(mask: Written, done: Sequence[Written]) -> Path | None:
     return next((image.made.output for image in [*drawn_on, *same]), None)
 
 
-def _grid_of(written: Written) -> tuple[Any, ...]:
+def _grid_of(written: ConvertedFile) -> tuple[Any, ...]:
     record = written.record
     return record.get("Shape"), record["Geometry"]["Affine"], record.get("FrameOfReferenceUID")
 

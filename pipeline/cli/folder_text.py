@@ -48,7 +48,7 @@ _SCANNERS = {"PT": "PET", "US": "ultrasound", "OT": "images that another program
 _PLURALS = {"structure": "structures", "segment": "segments"}
 
 
-class Written(NamedTuple):
+class ConvertedFile(NamedTuple):
     """A file that was written, or was there already, and its record as it lies beside it."""
 
     made: Outcome
@@ -129,7 +129,15 @@ def _list_names(series: Series, word: str) -> str:
 
 
 def describe_cohort(typed: Sequence[str], name: str, patients: Sequence[Sequence[Series]]) -> list[str]:
-    """Say that a folder of several patients is for another command. name: of the results. Returns lines."""
+    """Say that a folder of several patients is for another command.
+
+    Args:
+        typed: the inputs, as they were typed.
+        name: of the results.
+        patients: the series of each.
+
+    Returns: lines.
+    """
     cohort = join_words(["verimask", "cohort", *typed, "-o", os.path.join(f"{name}-dataset", "")])
     lines = [
         "",
@@ -170,7 +178,7 @@ def describe_nifti(paths: Sequence[Path]) -> list[str]:
     return lines
 
 
-def describe_result(written: Written, *, colour: bool) -> list[str]:
+def describe_result(written: ConvertedFile, *, colour: bool) -> list[str]:
     """Describe one file that was written, or is there already. colour: for a terminal. Returns lines."""
     from ..core.findings import Severity
 
@@ -241,7 +249,7 @@ def _short(text: str) -> str:
     return textwrap.shorten(text.split("\n")[0], _LONGEST_REASON, placeholder=" …")
 
 
-def describe_end(done: Sequence[Written], page: Path | None, lack: PipelineError | None) -> Iterator[str]:
+def describe_end(done: Sequence[ConvertedFile], page: Path | None, lack: PipelineError | None) -> Iterator[str]:
     """Say why the results can be trusted, and name the page.
 
     Args:
@@ -262,7 +270,7 @@ def describe_end(done: Sequence[Written], page: Path | None, lack: PipelineError
         yield f"The page that shows it: {page}"
 
 
-def _explain_verdicts(done: Sequence[Written]) -> Iterator[str]:
+def _explain_verdicts(done: Sequence[ConvertedFile]) -> Iterator[str]:
     verdicts = {written.verdict for written in done}
     if "VERIFIED" in verdicts:
         proven = [written for written in done if written.verdict == "VERIFIED"]
