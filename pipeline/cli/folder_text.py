@@ -87,7 +87,7 @@ def describe_contents(typed: Sequence[str], plan: RunPlan, patients: int) -> lis
     ordered = sorted(series, key=lambda one: (one.number is None, one.number or 0, one.folder))
     things = [
         *(_number(one) + _describe_series(one) for one in ordered),
-        *(f"masks written inside Mimics: {e.title}" for e in bundles),
+        *(f"masks written inside Mimics: {e.title.removeprefix('bundle ')}" for e in bundles),
     ]
     lines += [f"  {thing}" for thing in things[:_MOST_SERIES]]
     if len(things) > _MOST_SERIES:
