@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,7 +52,7 @@ class ConvertedFile(NamedTuple):
     """A file that was written, or was there already, and its record as it lies beside it."""
 
     made: Outcome
-    record: dict[str, Any]
+    record: Mapping[str, Any]
 
     @property
     def verdict(self) -> str:
