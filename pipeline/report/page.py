@@ -110,11 +110,13 @@ def _window_of(volume: Volume, modality: str) -> tuple[float, float] | None:
 
 def _picture_values(record: Record, scene: views.Scene) -> dict[str, Any]:
     """What the template shows of the voxels."""
-    drawn = views.draw_views(scene)
+    drawn, montage = views.draw_views(scene), views.draw_montage(scene)
     return {
         "views": drawn,
         "frame": views.frame_of(drawn),
-        "montage": views.draw_montage(scene),
+        "surface": views.draw_solid(scene),
+        "montage": montage,
+        "tiles": views.find_tiles(montage),
         "legend": _list_labels(record, scene),
         "seen": _describe_pictures(record, scene),
     }
