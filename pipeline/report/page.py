@@ -65,7 +65,7 @@ def make_page(
         source=given,
         source_findings=_describe_source(record, file, given),
         patient=_read_patient(given) if show_phi else None,
-        viewer=viewer.embed_viewer(file, scene) if interactive else None,
+        viewer=_embed_viewer(record, file, scene) if interactive else None,
         **_picture_values(record, scene),
         **_plane_values(record),
         **_header_values(record, file),
@@ -102,6 +102,12 @@ def _make_scene(record: Record, block: Volume, given: ShownImage | None, convent
         return views.Scene(block, segments, given.volume, window, convention)
     alone = None if record.is_mask else _window_of(block, str(record.values.get("Modality", "")))
     return views.Scene(block, segments, None, alone, convention)
+
+
+def _embed_viewer(record: Record, file: Path, scene: views.Scene) -> viewer.Embedded:
+    """Embed the live viewer. Raises NO_VIEWER where NiiVue was not installed."""
+    centroids = {int(row["Value"]): row["CentroidRasMm"] for row in record.values.get("Labels", [])}
+    return viewer.embed_viewer(file, scene, centroids)
 
 
 def _window_of(volume: Volume, modality: str) -> tuple[float, float] | None:

@@ -34,7 +34,7 @@ _PALETTE: tuple[Colour, ...] = (
 NAMES = ("sagittal", "coronal", "axial")  # by the axis that is cut across
 _BACKGROUND = 26  # grey behind a mask without an image: dark, but not the black of a picture without voxels
 _AIR_HU = -900.0  # a CT with values below holds air, so that its numbers are Hounsfield units
-_SOFT_TISSUE_HU = (-160.0, 240.0)  # the usual window of an abdomen: width 400, level 40
+SOFT_TISSUE_HU = (-160.0, 240.0)  # the usual window of an abdomen: width 400, level 40
 _OUTERMOST = (1, 99)  # percentiles that are drawn black and white: single bright voxels do not darken the rest
 _SAMPLES = 96  # voxels along each axis, about, that are looked at for the window, so that large volumes cost little
 _LEAST_RANGE = 1e-6  # between black and white: an image of one value divides by it
@@ -177,7 +177,7 @@ def window_of(volume: Volume, modality: str = "") -> tuple[float, float]:
     some = volume.voxels[steps].astype(np.float64) * volume.slope + volume.intercept
     some = some[np.isfinite(some)]
     if modality in ("CT", "") and some.size and some.min() <= _AIR_HU:
-        return _SOFT_TISSUE_HU
+        return SOFT_TISSUE_HU
     low, high = np.percentile(some, _OUTERMOST) if some.size else (0.0, 1.0)
     return float(low), float(max(high, low + _LEAST_RANGE))
 
