@@ -22,15 +22,17 @@ from pipeline import PipelineError, Policy, convert
 from pipeline.core.findings import Code
 from pipeline.geometry.grid import Grid
 from pipeline.report import find_outcomes, make_group_page, make_page, viewer
-from pipeline.report.page import _environment
 from pipeline.report.pictures import choose_cut, draw_cut
 from pipeline.report.record import check_file, read_record
+from pipeline.report.render import environment
 from pipeline.report.volume import Volume, count_filled, find_middle, read_volume
 from pipeline.report.words import split_blocks
 from pipeline.volume.mask import Segment
 from tests.helpers import phantom
 
-_SECTIONS = "verdict views montage planes corners labels affine findings slices header provenance".split()
+_SECTIONS = (
+    "verdict views montage rating planes corners labels affine findings methods slices header provenance".split()
+)
 _SPEC = phantom.Spec(shape=(40, 34, 26), row_spacing=1.5, column_spacing=1.25, step=2.0, labels=(1, 2, 3))
 
 
@@ -234,7 +236,7 @@ def test_text_that_is_no_json_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("package", ["PIL.Image", "jinja2"])
 def test_a_missing_package_is_named(verified: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    _environment.cache_clear()
+    environment.cache_clear()
     with pytest.raises(PipelineError, match="cannot be imported") as caught:
         make_page(verified)
     assert "verimask[report]" in caught.value.finding.hint

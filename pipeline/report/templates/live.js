@@ -4,7 +4,7 @@ const { Niivue, NVImage, SLICE_TYPE } = globalThis.niivue;
 const data = JSON.parse(document.getElementById("live-data").textContent);
 const byId = (id) => document.getElementById(id);
 const on = (id, event, act) => byId(id)?.addEventListener(event, act);
-const room = byId("live"), canvas = byId("live-canvas"), lines = byId("live-lines");
+const room = byId("live-room"), canvas = byId("live-canvas"), lines = byId("live-lines");
 const viewer = new Niivue({
   isRadiologicalConvention: data.radiological, sagittalNoseLeft: true, show3Dcrosshair: true, dragAndDropEnabled: false,
   backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.4], crosshairWidth: 0.25, crosshairWidthUnit: "percent",
@@ -343,5 +343,5 @@ try {
   await load();
 } catch (error) {
   byId("live-place").textContent = "This browser cannot draw the live view (it needs WebGL 2): " + error.message;
-  byId("live").hidden = true;
+  room.hidden = true;
 }
