@@ -69,7 +69,9 @@ def _mask() -> Array:
 def _eye(convention: str) -> tuple[Array, Array, Array]:
     """Right, up and towards the eye in RAS: 30 degrees to the patient's left of the front or the back, 20 degrees up."""
     turn = np.radians(90 + 30 if convention == "radiological" else 270 - 30)  # from R, by A, to L and P
-    towards = np.array([np.cos(turn) * np.cos(np.radians(20)), np.sin(turn) * np.cos(np.radians(20)), np.sin(np.radians(20))])
+    towards = np.array(
+        [np.cos(turn) * np.cos(np.radians(20)), np.sin(turn) * np.cos(np.radians(20)), np.sin(np.radians(20))]
+    )
     right = np.array([-np.sin(turn), np.cos(turn), 0.0])
     return right, np.cross(towards, right), towards
 
@@ -162,7 +164,9 @@ def _in_mm(cells: Any) -> Array:
 
 
 def _drawn(convention: Any, **changes: Any) -> tuple[Any, Array]:
-    spec = phantom.Spec(**{**{f: getattr(_SPEC, f) for f in ("shape", "row_spacing", "column_spacing", "step", "labels")}, **changes})
+    spec = phantom.Spec(
+        **{**{f: getattr(_SPEC, f) for f in ("shape", "row_spacing", "column_spacing", "step", "labels")}, **changes}
+    )
     block = Volume.of(spec.array(), np.diag([-1.0, -1.0, 1.0, 1.0]) @ spec.lps)
     segments = tuple(Segment(n, str(n), c) for n, c in ((1, (250, 0, 0)), (2, (0, 250, 0)), (3, (0, 0, 250))))
     surface = draw_solid(Scene(block, segments, None, None, convention))

@@ -45,12 +45,11 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Pat
 
 
 def _save(stored: Array, affine: Array, path: Path) -> None:
-    image = nibabel.Nifti1Image(stored, affine)
+    """Save integers with a slope and an intercept beside them."""
+    image = nibabel.Nifti1Image(stored.astype(np.float64) * _SLOPE + _INTERCEPT, affine)
+    image.set_data_dtype(np.int16)
     image.header.set_slope_inter(_SLOPE, _INTERCEPT)
     nibabel.save(image, path)
-    # nibabel scales on its own account when it saves: write the integers as they are
-    with_header = nibabel.load(path)
-    with_header.header.set_slope_inter(1, 0)
 
 
 def _open(show: Any, case: tuple[Path, Path | None], **options: Any) -> Opened:
@@ -68,7 +67,9 @@ def _text(one: Opened, what: str) -> str:
 def _place_of(text: str) -> Array:
     """RAS mm of a text such as "L 12.5  P 3.0  S 40.0 mm"."""
     words = text.split()
-    return np.array([float(n) * (1 if letter in "RAS" else -1) for letter, n in zip(words[0:6:2], words[1:6:2], strict=True)])
+    return np.array(
+        [float(n) * (1 if letter in "RAS" else -1) for letter, n in zip(words[0:6:2], words[1:6:2], strict=True)]
+    )
 
 
 def _at(one: Opened, tile: str, across: float = 0.0, down: float = 0.0) -> tuple[float, float]:
@@ -94,7 +95,11 @@ def test_places_voxels_values_and_labels_are_those_of_the_file(show: Any, cases:
         return voxel
 
     seen = {check("", 0.1)}
-    for tile, steps in (("axial", ("ArrowLeft", "ArrowUp")), ("sagittal", ("PageUp", "ArrowUp")), ("coronal", ("PageDown",))):
+    for tile, steps in (
+        ("axial", ("ArrowLeft", "ArrowUp")),
+        ("sagittal", ("PageUp", "ArrowUp")),
+        ("coronal", ("PageDown",)),
+    ):
         one.page.mouse.click(*_at(one, tile, 0.02, 0.03))
         seen.add(check("", 0.6))
         for key in steps:
@@ -127,7 +132,10 @@ def test_arrows_lead_where_they_point(show: Any, cases: Any, convention: Any) ->
 def _greys(one: Opened) -> Array:
     """The axial cut, away from cross, letters and labels: its grey levels."""
     pixels = one.pixels("#live-canvas")
-    part = pixels[int(0.06 * pixels.shape[0]) : int(0.1 * pixels.shape[0]), int(0.06 * pixels.shape[1]) : int(0.2 * pixels.shape[1])]
+    part = pixels[
+        int(0.06 * pixels.shape[0]) : int(0.1 * pixels.shape[0]),
+        int(0.06 * pixels.shape[1]) : int(0.2 * pixels.shape[1]),
+    ]
     return part.mean(axis=2)
 
 
@@ -205,12 +213,16 @@ def test_a_name_leads_to_its_label(show: Any, cases: Any) -> None:
     one.page.evaluate("() => window.scrollTo(0, 0)")
     one.page.click("ul.legend a[data-label='3']")
     assert _text(one, "label").split()[0] == "3"
-    assert one.page.evaluate("() => { const box = document.getElementById('live-room').getBoundingClientRect(); return box.top < innerHeight; }")
+    assert one.page.evaluate(
+        "() => { const box = document.getElementById('live-room').getBoundingClientRect(); return box.top < innerHeight; }"
+    )
 
 
 def test_outlines_follow_the_voxels(show: Any, cases: Any) -> None:
     one = _open(show, cases["chequered"])
-    drawn = "() => { const c = document.getElementById('live-lines'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; return d.some((v, n) => n % 4 === 3 && v); }"
+    drawn = """() => { const { width, height } = document.getElementById("live-lines");
+        const bytes = document.getElementById("live-lines").getContext("2d").getImageData(0, 0, width, height).data;
+        return bytes.some((value, n) => n % 4 === 3 && value); }"""
     assert one.page.evaluate(drawn)
 
     def box(pixels: Array) -> Array:
@@ -289,9 +301,12 @@ def test_a_finger_scrolls_the_page_and_finds_large_buttons(browser: Any, cases: 
     box = page.locator("#live-canvas").bounding_box()
     before = page.evaluate("scrollY"), page.locator("#live-place").text_content()
     session = context.new_cdp_session(page)
-    swipe = {"x": box["x"] + 100, "y": box["y"] + 200, "yDistance": 150, "gestureSourceType": "touch"}
-    session.send("Input.synthesizeScrollGesture", swipe)
-    assert abs(page.evaluate("scrollY") - before[0]) > 50
+    x, y = box["x"] + 100, box["y"] + 200
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for n in range(1, 16):
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - 10 * n}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function("was => Math.abs(scrollY - was) > 50", arg=before[0])
     assert page.locator("#live-place").text_content() == before[1]
     page.locator("#live-on").tap()
     after = page.locator("#live-place").text_content()
@@ -312,7 +327,8 @@ def test_without_webgl_the_page_says_so_and_keeps_its_pictures(browser: Any, cas
     page = context.new_page()
     page.add_init_script(
         "const get = HTMLCanvasElement.prototype.getContext;"
-        "HTMLCanvasElement.prototype.getContext = function (kind, ...more) { return /webgl/.test(kind) ? null : get.call(this, kind, ...more); };"
+        "HTMLCanvasElement.prototype.getContext = function (kind, ...more) { "
+        "return /webgl/.test(kind) ? null : get.call(this, kind, ...more); };"
     )
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -330,8 +346,8 @@ def test_an_image_on_another_grid_is_shown_at_the_masks_voxels(show: Any, cases:
     record, _ = cases["HFS"]
     mask = nibabel.load(record.with_suffix(".nii.gz"))
     affine = mask.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ [10, 5, 8]
-    affine = affine @ np.array([[0, 2.0, 0, 0], [2.0, 0, 0, 0], [0, 0, 1.5, 0], [0, 0, 0, 1]])
+    affine[:3, 3] += affine[:3, :3] @ [10.3, 5.2, 8.1]
+    affine = affine @ np.array([[0, 2.3, 0, 0], [1.9, 0, 0, 0], [0, 0, 1.6, 0], [0, 0, 0, 1]])
     values = np.random.default_rng(2).normal(50, 20, (14, 15, 12)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "other.nii.gz")
     one = _open(show, (record, tmp_path / "other.nii.gz"))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.extras import imported
-from ..geometry.affine import Matrix, at_corners
+from ..geometry.affine import Matrix
 from ..volume.mask import Array, Segment
 from .pictures import NAMES, Convention, colour_of
 from .ray_casting import Camera, Cells, Grid2D, Hits, camera_of, cast_rays, find_normals, sample_cells
@@ -182,7 +182,9 @@ def _outline(name: str, corners: Matrix, camera: Camera, grid: Grid2D, depth: Ar
     points = np.stack([np.interp(t, range(5), ring[:, n]) for n in range(3)], 1)
     x, y = points @ camera.right, points @ camera.up
     column, row = ((x - grid.left) / grid.pixel).astype(int), ((grid.top - y) / grid.pixel).astype(int)
-    inside = (row >= 0) & (row < grid.rows) & (column >= 0) & (column < grid.columns) & (x >= grid.left) & (y <= grid.top)
+    inside = (
+        (row >= 0) & (row < grid.rows) & (column >= 0) & (column < grid.columns) & (x >= grid.left) & (y <= grid.top)
+    )
     front = depth[np.where(inside, row, 0), np.where(inside, column, 0)]
     seen = ~inside | (points @ camera.towards > front)
     turns = np.flatnonzero(np.diff(seen.astype(np.int8))) + 1

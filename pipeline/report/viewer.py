@@ -76,7 +76,8 @@ def embed_viewer(file: Path, scene: Scene, centroids: Mapping[int, Sequence[floa
     script = _read_script()
     affine = require_affine(nifti.read_header(file), file.name).affine
     volumes: list[dict[str, Any]] = []
-    note, reach, presets = "", (0.0, 1.0), ()
+    note, reach = "", (0.0, 1.0)
+    presets: tuple[Preset, ...] = ()
     image = scene.source or (None if scene.segments else scene.block)
     if image is not None:
         entry, note, reach = _embed_image(image, scene.block)
@@ -147,7 +148,9 @@ def _embed_image(image: Volume, block: Volume) -> tuple[dict[str, Any], str, tup
         step += 1
     if step > 1:
         every = _ORDINAL.get(step, f"{step}th")
-        notes.append(f"Image and fill are drawn with every {every} voxel along each axis here, outlines with all of them.")
+        notes.append(
+            f"Image and fill are drawn with every {every} voxel along each axis here, outlines with all of them."
+        )
     ras = shown.ras @ np.diag([step, step, step, 1.0])
     values, slope, intercept = _as_16_bits(shown, shown.voxels[::step, ::step, ::step])
     entry: dict[str, Any] = {"name": "image.nii.gz", "affine": ras[:3].tolist(), "colour": image.is_colour}

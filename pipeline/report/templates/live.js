@@ -48,7 +48,7 @@ const fracOf = (mm) => voxelToFrac(volumes[0], apply(volumes[0].inverse, mm)).ma
 function storedAt(volume, mm) {
   const voxel = apply(volume.inverse, mm).map(Math.round);
   const isIn = (place, shape) => place.every((n, axis) => n >= 0 && n < shape[axis]);
-  if (!isIn(voxel, volume.shape) || (volume.within && !isIn(apply(volume.within.inverse, mm).map(Math.round), volume.within.shape))) return {};
+  if (!isIn(voxel, volume.shape) || (volume.within && !isIn(apply(volume.within.inverse, apply(volume.affine, voxel)).map(Math.round), volume.within.shape))) return {};
   const at = voxel[0] + volume.shape[0] * (voxel[1] + volume.shape[1] * voxel[2]);
   return { stored: volume.colour ? [...volume.voxels.slice(3 * at, 3 * at + 3)] : volume.voxels[at] };
 }
@@ -242,7 +242,9 @@ function drawLines() {
 // ---- labels
 function paintLabels() {
   const table = data.volumes.find((one) => one.labels).labels;
-  mask.nv.setColormapLabel({ ...table, A: table.A.map((alpha, n) => (hidden.has(table.I[n]) ? 0 : alpha)) });
+  const shown = { ...table };  // as a background, a mask has no opacity in the cuts: there, what is hidden is black
+  for (const channel of "RGBA") shown[channel] = table[channel].map((value, n) => (hidden.has(table.I[n]) ? 0 : value));
+  mask.nv.setColormapLabel(shown);
   viewer.updateGLVolume();
   smooth();
 }
