@@ -100,7 +100,7 @@ def _grown(inside: Array) -> Array:
     """One pixel more on every side."""
     padded = np.pad(inside, 1)
     rows, columns = inside.shape
-    return np.any([padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3)], axis=0)
+    return np.asarray(np.any([padded[y : y + rows, x : x + columns] for y in range(3) for x in range(3)], axis=0))
 
 
 @pytest.mark.parametrize("convention", ["radiological", "neurological"])

@@ -136,7 +136,7 @@ def _greys(one: Opened) -> Array:
         int(0.06 * pixels.shape[0]) : int(0.1 * pixels.shape[0]),
         int(0.06 * pixels.shape[1]) : int(0.2 * pixels.shape[1]),
     ]
-    return part.mean(axis=2)
+    return np.asarray(part.mean(axis=2))
 
 
 def test_voxels_are_drawn_as_they_are_and_smooth_where_asked(show: Any, cases: Any) -> None:
