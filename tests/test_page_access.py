@@ -18,7 +18,7 @@ from pipeline.cli.main import main
 from pipeline.report import make_cohort_page, make_group_page, make_page, viewer
 from pipeline.report.methods import TITLE
 from pipeline.report.ratings import read_ratings
-from tests.helpers import cohort_tree, phantom, segs
+from tests.helpers import cohort_tree, doc_steps, phantom, segs
 from tests.helpers.in_browser import CI
 
 _SPEC = phantom.Spec(shape=(40, 34, 26), row_spacing=1.5, column_spacing=1.25, step=2.0, labels=(1, 2, 3))
@@ -231,7 +231,7 @@ def test_ratings_of_many_are_saved_and_read_by_the_command(
     row.locator("[data-note]").click()
     page.keyboard.type("at the top")
     page.keyboard.press("Enter")
-    assert row.locator(".noted").text_content() == "at the top"
+    row.locator(".noted", has_text="at the top").wait_for()
     assert page.locator("#unsaved").text_content() == "1 not in ratings.tsv yet"
     page.select_option("#by-rating", "doubtful")
     assert page.locator("#count").text_content() == "1 of 2 shown"
@@ -422,3 +422,26 @@ def _runs(one: Any) -> list[Any]:
     one.errors.clear()  # the browser says what it refused
     one.requests[1:] = []
     return list(found)
+
+
+# Documented
+
+
+def test_the_page_in_docs_runs(tmp_path: Path) -> None:
+    phantom.write(tmp_path / "DICOM", _SPEC)
+    (tmp_path / "out").mkdir()
+    assert list(doc_steps.steps("page.md")) == ["pages", "rated"]
+    doc_steps.do("page.md", "pages", tmp_path)
+    assert 'id="methods-text"' in (tmp_path / "out" / "liver.html").read_text("utf-8")
+    doc_steps.do("page.md", "rated", tmp_path)
+    for name in ("liver.html", "index.html"):
+        assert "edges checked" in (tmp_path / "out" / name).read_text("utf-8")
+
+
+def test_every_part_of_a_page_is_named_in_docs(pages: dict[str, str]) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "page.md").read_text("utf-8")
+    bar = re.search(r'<nav class="contents.*?</nav>', pages["mask"], re.S)
+    assert bar
+    names = re.findall(r'<a href="#\w+">(.*?)</a>', bar[0])
+    rows = [name for row in re.findall(r"^\| ([A-Z][^|]*) \|", text, re.M) for name in row.split(", ")]
+    assert [name for name in rows if name != "Scroll"] == names

@@ -24,7 +24,7 @@ from .cohort_table import UNPROVEN, PageCase, TableLine, ml_of, read_cases
 from .file_memory import FileMemory
 from .label_plots import RULE, WIDTH, plot_labels
 from .pictures import hex_of
-from .ratings import RATINGS, Identity, Rating, ShownRating, describe_table, match_ratings, read_ratings
+from .ratings import RATINGS, RatedIdentity, Rating, ShownRating, describe_table, match_ratings, read_ratings
 from .render import render, script_of
 from .shown_files import CaseFiles, find_case_files
 
@@ -203,8 +203,8 @@ def _render(
     return page.replace(_NO_CUTS, _NO_CUTS.replace("{}", _dump_cuts(shown, _MOST_BYTES - len(page.encode()))))
 
 
-def _identify(case: PageCase) -> Identity:
-    return Identity(case.key, *case.name_parts, case.state)
+def _identify(case: PageCase) -> RatedIdentity:
+    return RatedIdentity(case.key, *case.name_parts, case.state)
 
 
 def _group_of(case: PageCase, has_outlier: bool) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from ..core.findings import Code, PipelineError
 from .pictures import Picture
-from .ratings import RATINGS, Identity, ShownRating, list_for_script, match_ratings, read_tables, table_of
+from .ratings import RATINGS, RatedIdentity, ShownRating, list_for_script, match_ratings, read_tables, table_of
 from .record import VERDICTS, Record, check_file, read_record, sort_odd_first
 from .render import render, script_of
 from .views import draw_thumbnail
@@ -58,7 +58,7 @@ def make_group_page(
     rows = sorted((_make_row(record, base) for record in records), key=lambda r: (r.verdict != UNPROVEN, r.rank))
     counts = {v: sum(r.verdict == v for r in rows) for v in (UNPROVEN, *VERDICTS)}
     codes = sorted({code for row in rows for code in row.codes})
-    identities = [Identity.of(row.record) for row in rows]
+    identities = [RatedIdentity.of(row.record) for row in rows]
     own = [base / RATINGS, *(table_of(row.record.path) for row in rows)]
     found, others = match_ratings(read_tables(rated, own), identities)
     ratings = [ShownRating.of(found.get(n), identity) for n, identity in enumerate(identities)]

@@ -88,7 +88,7 @@ def _list_scripts(live: viewer.Embedded | None) -> list[Script]:
 
 def _rating_values(record: Record, given: Sequence[Path]) -> dict[str, Any]:
     """What the template shows of the rating of a result. given: tables beside the one that its page saves."""
-    table, identity = ratings.table_of(record.path), ratings.Identity.of(record)
+    table, identity = ratings.table_of(record.path), ratings.RatedIdentity.of(record)
     found, _ = ratings.match_ratings(ratings.read_tables(given, [table]), [identity])
     shown = ratings.ShownRating.of(found.get(0), identity)
     return {"rating": shown, "data": ratings.list_for_script([identity], [shown], (), table.name)}

@@ -34,7 +34,7 @@ class Rating(NamedTuple):
     outputs: str = ""
 
 
-class Identity(NamedTuple):
+class RatedIdentity(NamedTuple):
     """What a page rates. state: of its files, "" where it has none."""
 
     key: str
@@ -44,7 +44,7 @@ class Identity(NamedTuple):
     state: str
 
     @classmethod
-    def of(cls, record: Record) -> Identity:
+    def of(cls, record: Record) -> RatedIdentity:
         """That of the result of a record."""
         return cls(record.name, "", "", "", str(record.values.get("Provenance", {}).get("OutputSHA256", "")))
 
@@ -57,7 +57,7 @@ class ShownRating(NamedTuple):
     old: str = ""
 
     @classmethod
-    def of(cls, rating: Rating | None, identity: Identity) -> ShownRating:
+    def of(cls, rating: Rating | None, identity: RatedIdentity) -> ShownRating:
         """Show a rating of the case that `identity` is of."""
         if rating is None:
             return cls()
@@ -121,7 +121,7 @@ def _read_line(path: Path, number: int, head: Sequence[str], line: Sequence[str]
 
 
 def match_ratings(
-    ratings: Sequence[Rating], identities: Sequence[Identity]
+    ratings: Sequence[Rating], identities: Sequence[RatedIdentity]
 ) -> tuple[dict[int, Rating], tuple[Rating, ...]]:
     """Find what every rating is of: the same name and state, or else the only one of its name, or else of its key.
 
@@ -150,7 +150,7 @@ def match_ratings(
 
 
 def list_for_script(
-    identities: Sequence[Identity], shown: Sequence[ShownRating], others: Sequence[Rating], name: str
+    identities: Sequence[RatedIdentity], shown: Sequence[ShownRating], others: Sequence[Rating], name: str
 ) -> dict[str, Any]:
     """List what the script of a page needs to rate, and to save the table.
 
