@@ -20,7 +20,7 @@ from .pictures import Convention
 from .volume import Box, Volume
 
 _TURN_DEGREES, _RAISE_DEGREES = 30.0, 20.0  # of the eye, so that each of the three cuts is seen from its face
-_CELLS = 240  # along the longest side of the mask, about: finer ones are smaller than a pixel of the picture
+_CELLS = 200  # along the longest side of the mask, about: finer ones are smaller than a pixel of the picture
 _FEWEST = 8  # along a short side, so that half a cell is little of it
 _REACH = 3  # cells, from which the side that a surface faces is told: fewer show the steps of the voxels as ripples
 # Every other cell of a ball: enough for the direction, and half the work.
