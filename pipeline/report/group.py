@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ..core.findings import Code, PipelineError
 from .pictures import Picture
 from .ratings import RATINGS, RatedIdentity, ShownRating, list_for_script, match_ratings, read_tables, table_of
-from .record import VERDICTS, Record, check_file, read_record, sort_odd_first
+from .record import VERDICTS, RecordFile, check_file, read_record, sort_odd_first
 from .render import render, script_of
 from .views import draw_thumbnail
 
@@ -27,7 +27,7 @@ UNPROVEN = "UNPROVEN"  # the record's file is not there, or not the one it prove
 class Row:
     """One line of the table. rank: its place by oddness. note: why there is no picture. link: relative, escaped for a URL."""
 
-    record: Record
+    record: RecordFile
     rank: int
     verdict: str
     codes: tuple[str, ...]
@@ -74,7 +74,7 @@ def make_group_page(
     )
 
 
-def _make_row(record: Record, base: Path) -> Row:
+def _make_row(record: RecordFile, base: Path) -> Row:
     rank = VERDICTS.index(record.verdict) * 2 + (not record.warnings)
     codes = tuple(dict.fromkeys(str(f.get("Code", "")) for f in record.warnings))
     link = _link_to(record, base)
@@ -89,7 +89,7 @@ def _make_row(record: Record, base: Path) -> Row:
         return Row(record, rank, UNPROVEN, (error.finding.code.name, *codes), None, error.finding.message, link)
 
 
-def _link_to(record: Record, base: Path) -> str:
+def _link_to(record: RecordFile, base: Path) -> str:
     page = record.path.with_suffix(".html")
     relative = os.path.relpath(page if page.exists() else record.path, base).replace(os.sep, "/")
     return quote(os.fsencode(relative))

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..core.policy import Policy
-from .record import Record
+from .record import RecordFile
 from .words import describe_bound, format_mm, join_names
 
 TITLE = "verimask: DICOM masks to NIfTI, with a proof of where every voxel lies"
@@ -25,7 +25,7 @@ _DEFAULT_REQUEST = {"Undecided": "surrounded"}
 _NOTHING: tuple[object, ...] = (None, False, [])
 
 
-def describe_methods(record: Record) -> str:
+def describe_methods(record: RecordFile) -> str:
     """Describe a conversion as the Methods section of a paper does."""
     sentences = [
         _describe_conversion(record),
@@ -36,7 +36,7 @@ def describe_methods(record: Record) -> str:
     return " ".join(sentences)
 
 
-def make_bibtex(record: Record) -> str:
+def make_bibtex(record: RecordFile) -> str:
     """Make the reference to the program, in the version that made the file, for BibTeX."""
     version = record.values["ConversionSoftwareVersion"]
     fields = {"author": f"{{{AUTHOR}}}", "title": TITLE, "version": version, "license": "MIT"}
@@ -44,7 +44,7 @@ def make_bibtex(record: Record) -> str:
     return f"@software{{verimask,\n{lines}}}"
 
 
-def _describe_conversion(record: Record) -> str:
+def _describe_conversion(record: RecordFile) -> str:
     values = record.values
     versions = values["Provenance"]["Versions"]
     packages = ", ".join(f"{name} {versions[key]}" for key, name in _PACKAGES.items() if key in versions)
@@ -53,14 +53,14 @@ def _describe_conversion(record: Record) -> str:
     return f"The {_name_result(record)} ({size}) was converted from {_name_source(record)} to NIfTI with {made_with}."
 
 
-def _name_result(record: Record) -> str:
+def _name_result(record: RecordFile) -> str:
     if not record.is_mask:
         return "image"
     count = len(record.values["Labels"])
     return f"mask of {count} label{'s' if count != 1 else ''}"
 
 
-def _name_source(record: Record) -> str:
+def _name_source(record: RecordFile) -> str:
     values = record.values
     source, count = str(values.get("MaskSource", "")), len(values["Provenance"]["Inputs"])
     series = f"a DICOM series of {len(values['Planes']['Index'])} planes"
@@ -69,7 +69,7 @@ def _name_source(record: Record) -> str:
     return f"{_SOURCES.get(source, f'a {source}') if source else series} ({', '.join(filter(None, parts))})"
 
 
-def _describe_proof(record: Record) -> Iterator[str]:
+def _describe_proof(record: RecordFile) -> Iterator[str]:
     """Describe how the place and the file were proven."""
     geometry, planes = record.values["Geometry"], len(record.values["Planes"]["Index"])
     fit = describe_bound(geometry["CornerResidualMm"])
@@ -89,7 +89,7 @@ def _describe_proof(record: Record) -> Iterator[str]:
     yield f"The file was read back after writing: its voxels were those meant, bit for bit, and its affine held {header}."
 
 
-def _describe_readers(record: Record) -> Iterator[str]:
+def _describe_readers(record: RecordFile) -> Iterator[str]:
     """Describe what other readers of the same files gave, those that agree in one sentence."""
     witnesses = list(record.values.get("CrossCheck", []))
     agreeing = [w for w in witnesses if w["Status"] in ("AGREES", "REORDERED")]
@@ -120,7 +120,7 @@ def _count_voxels(agreeing: Iterable[dict[str, Any]]) -> str:
     return f", and {max(compared) or 'no'} voxels differed{whose}"
 
 
-def _describe_choices(record: Record) -> Iterator[str]:
+def _describe_choices(record: RecordFile) -> Iterator[str]:
     """Describe the options that were not the defaults, and the warnings."""
     options = [*_list_policy(record.values.get("Policy", {})), *_list_request(record.values.get("Request", {}))]
     if options:

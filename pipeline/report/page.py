@@ -17,7 +17,7 @@ from ..diagnosis.check import PlacedBlock, compare
 from ..nifti.file import read_header
 from . import methods, ratings, tables, viewer, views, words
 from .pictures import Convention, colour_of, hex_of, segments_of, window_of
-from .record import Record, check_file, read_record
+from .record import RecordFile, check_file, read_record
 from .render import Script, render, script_of
 from .verdict import describe_verdict
 from .volume import ShownImage, Volume, read_source, read_volume
@@ -86,7 +86,7 @@ def _list_scripts(live: viewer.Embedded | None) -> list[Script]:
     return [own] if live is None else [own, Script(live.script), script_of("live.js", is_module=True)]
 
 
-def _rating_values(record: Record, given: Sequence[Path]) -> dict[str, Any]:
+def _rating_values(record: RecordFile, given: Sequence[Path]) -> dict[str, Any]:
     """What the template shows of the rating of a result. given: tables beside the one that its page saves."""
     table, identity = ratings.table_of(record.path), ratings.RatedIdentity.of(record)
     found, _ = ratings.match_ratings(ratings.read_tables(given, [table]), [identity])
@@ -94,7 +94,7 @@ def _rating_values(record: Record, given: Sequence[Path]) -> dict[str, Any]:
     return {"rating": shown, "data": ratings.list_for_script([identity], [shown], (), table.name)}
 
 
-def _make_scene(record: Record, block: Volume, given: ShownImage | None, convention: Convention) -> views.Scene:
+def _make_scene(record: RecordFile, block: Volume, given: ShownImage | None, convention: Convention) -> views.Scene:
     """Collect what the pictures show. A mask without a source has no window, and colours have none: nothing is grey."""
     segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()
     if given is not None:
@@ -104,7 +104,7 @@ def _make_scene(record: Record, block: Volume, given: ShownImage | None, convent
     return views.Scene(block, segments, None, alone, convention)
 
 
-def _embed_viewer(record: Record, file: Path, scene: views.Scene) -> viewer.Embedded:
+def _embed_viewer(record: RecordFile, file: Path, scene: views.Scene) -> viewer.Embedded:
     """Embed the live viewer. Raises NO_VIEWER where NiiVue was not installed."""
     centroids = {int(row["Value"]): row["CentroidRasMm"] for row in record.values.get("Labels", [])}
     return viewer.embed_viewer(file, scene, centroids)
@@ -114,7 +114,7 @@ def _window_of(volume: Volume, modality: str) -> tuple[float, float] | None:
     return None if volume.is_colour else window_of(volume, modality)
 
 
-def _picture_values(record: Record, scene: views.Scene) -> dict[str, Any]:
+def _picture_values(record: RecordFile, scene: views.Scene) -> dict[str, Any]:
     """What the template shows of the voxels."""
     drawn, montage = views.draw_views(scene), views.draw_montage(scene)
     return {
@@ -128,7 +128,7 @@ def _picture_values(record: Record, scene: views.Scene) -> dict[str, Any]:
     }
 
 
-def _plane_values(record: Record) -> dict[str, Any]:
+def _plane_values(record: RecordFile) -> dict[str, Any]:
     """What the template shows of the series' planes: the strip, the corners, and the derivation of the affine."""
     witnesses, corners = tables.find_corners(record)
     return {
@@ -142,7 +142,7 @@ def _plane_values(record: Record) -> dict[str, Any]:
     }
 
 
-def _header_values(record: Record, file: Path) -> dict[str, Any]:
+def _header_values(record: RecordFile, file: Path) -> dict[str, Any]:
     """What the template shows of the headers and the programs."""
     versions = record.values["Provenance"]["Versions"]
     return {
@@ -152,13 +152,13 @@ def _header_values(record: Record, file: Path) -> dict[str, Any]:
     }
 
 
-def _list_labels(record: Record, scene: views.Scene) -> list[tuple[str, dict[str, Any]]]:
+def _list_labels(record: RecordFile, scene: views.Scene) -> list[tuple[str, dict[str, Any]]]:
     """List colour and numbers of every label; empty for an image."""
     rows = record.values.get("Labels", [])
     return [(hex_of(colour_of(s)), row) for s, row in zip(scene.segments, rows, strict=True)]
 
 
-def _describe_pictures(record: Record, scene: views.Scene) -> list[str]:
+def _describe_pictures(record: RecordFile, scene: views.Scene) -> list[str]:
     """Describe what a reader has to know of the pictures, a sentence each."""
     sentences = words.describe_lean(scene.block, record)
     if len(record.values["Shape"]) > 3:
@@ -175,7 +175,7 @@ def _describe_pictures(record: Record, scene: views.Scene) -> list[str]:
     return sentences
 
 
-def _describe_source(record: Record, file: Path, given: ShownImage | None) -> list[tuple[str, str]]:
+def _describe_source(record: RecordFile, file: Path, given: ShownImage | None) -> list[tuple[str, str]]:
     """Describe how mask and source lie to each other: (severity, sentence) each, "same" where they share one grid."""
     if given is None:
         return []

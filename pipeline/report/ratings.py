@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
-from .record import Record
+from .record import RecordFile
 
 RATINGS = "ratings.tsv"
 VALUES = ("good", "doubtful", "bad")  # by the keys 1, 2 and 3
@@ -44,7 +44,7 @@ class RatedIdentity(NamedTuple):
     state: str
 
     @classmethod
-    def of(cls, record: Record) -> RatedIdentity:
+    def of(cls, record: RecordFile) -> RatedIdentity:
         """That of the result of a record."""
         return cls(record.name, "", "", "", str(record.values.get("Provenance", {}).get("OutputSHA256", "")))
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..geometry.affine import Matrix
 from ..volume.mask import Segment
 from .pictures import Convention, Cut, Picture, choose_cut, draw_cut, segments_of
-from .record import Record, check_file
+from .record import RecordFile, check_file
 from .surface import Surface, draw_surface
 from .volume import Box, Volume, count_filled, find_extent, find_middle, read_volume
 
@@ -124,7 +124,7 @@ def find_tiles(montage: Sequence[View]) -> dict[int, str]:
     return {number: plane for number, (_, plane) in best.items()}
 
 
-def draw_thumbnail(record: Record) -> Picture:
+def draw_thumbnail(record: RecordFile) -> Picture:
     """Draw the axial cut through the middle of a record's file. Raises as `check_file`."""
     block = read_volume(check_file(record))
     segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()
