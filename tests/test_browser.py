@@ -92,14 +92,14 @@ def test_aspect_and_scale_are_true(show: Any, records: dict[str, Path]) -> None:
 
 def test_views_lie_as_itk_snap_has_them(show: Any, records: dict[str, Path]) -> None:
     one = show(make_page(records["HFS"]))
-    axial, sagittal, coronal, legend = (
-        one.middle(f".quad .{name}") for name in ("axial", "sagittal", "coronal", "legend")
+    axial, sagittal, coronal, surface = (
+        one.middle(f".quad .{name}") for name in ("axial", "sagittal", "coronal", "surface")
     )
     assert axial[0] < sagittal[0]
     assert coronal[1] > sagittal[1]
     assert axial[1] == pytest.approx(sagittal[1], abs=2)
-    assert legend[0] == pytest.approx(axial[0], abs=2)
-    assert legend[1] == pytest.approx(coronal[1], abs=2)
+    assert surface[0] == pytest.approx(axial[0], abs=2)
+    assert surface[1] == pytest.approx(coronal[1], abs=2)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -163,9 +163,11 @@ def test_the_live_viewer_draws_and_scrolls(show: Any, records: dict[str, Path], 
     one.page.locator("#live-canvas").scroll_into_view_if_needed()
     box = one.page.locator("#live-canvas").bounding_box()
     one.page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
+    one.page.keyboard.down("Control")
     for _ in range(4):
         one.page.mouse.wheel(0, 120)
         one.wait_until_drawn()
+    one.page.keyboard.up("Control")
     one.page.wait_for_function(f"was => Math.abs(({_HEIGHT})() - was) > 1", arg=float(place.split()[5]))
     before, after = (
         np.array([float(n) for n in text.split()[1::2]])

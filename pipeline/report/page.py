@@ -59,10 +59,10 @@ def make_page(
     file = check_file(record)
     given = None if source is None else read_source(source, record.values, source_series)
     scene = _make_scene(record, read_volume(file), given, convention)
-    live = viewer.embed_viewer(file, scene) if interactive else None
+    live = _embed_viewer(record, file, scene) if interactive else None
     return render(
         "page.html",
-        styles=("record.css",),
+        styles=("record.css", "viewer.css"),
         scripts=_list_scripts(live),
         title=record.name,
         record=record,
@@ -104,17 +104,25 @@ def _make_scene(record: RecordFile, block: Volume, given: ShownImage | None, con
     return views.Scene(block, segments, None, alone, convention)
 
 
+def _embed_viewer(record: RecordFile, file: Path, scene: views.Scene) -> viewer.Embedded:
+    """Embed the live viewer. Raises NO_VIEWER where NiiVue was not installed."""
+    centroids = {int(row["Value"]): row["CentroidRasMm"] for row in record.values.get("Labels", [])}
+    return viewer.embed_viewer(file, scene, centroids)
+
+
 def _window_of(volume: Volume, modality: str) -> tuple[float, float] | None:
     return None if volume.is_colour else window_of(volume, modality)
 
 
 def _picture_values(record: RecordFile, scene: views.Scene) -> dict[str, Any]:
     """What the template shows of the voxels."""
-    drawn = views.draw_views(scene)
+    drawn, montage = views.draw_views(scene), views.draw_montage(scene)
     return {
         "views": drawn,
         "frame": views.frame_of(drawn),
-        "montage": views.draw_montage(scene),
+        "surface": views.draw_solid(scene),
+        "montage": montage,
+        "tiles": views.find_tiles(montage),
         "legend": _list_labels(record, scene),
         "seen": _describe_pictures(record, scene),
     }
