@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer coverage
+.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer wheel coverage
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ lowest: .ci/lowest.lock ## the tests with the lowest direct versions that are al
 viewer: pipeline/report/viewer/niivue.js ## the live viewer of the report page, from npm
 pipeline/report/viewer/niivue.js: pipeline/report/viewer/package-lock.json pipeline/report/viewer/bundle.mjs
 	cd pipeline/report/viewer && npm ci --omit=optional --ignore-scripts --no-audit --no-fund && npm run --silent build
+
+wheel: $(READY) viewer ## wheel and sdist, with the live viewer in them, in dist/
+	$(RUN)/python .ci/build_backend.py dist
 
 convert: ## convert one: make convert SERIES=folder OUT=liver.nii.gz
 	@test -n "$(SERIES)" -a -n "$(OUT)" || { echo "say what to convert, and to which file: make convert SERIES=folder OUT=liver.nii.gz" >&2; exit 64; }
