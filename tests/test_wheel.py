@@ -79,7 +79,13 @@ def test_without_viewer_and_npm_a_build_refuses_and_says_what_to_do(tree: Path, 
     done = source_tree.run_pip(*wheel_command(tree), folder=tmp_path, PATH=bin_of(tmp_path / "bin"))
     assert done.returncode != 0
     words = " ".join(done.stderr.split())
-    for part in ("niivue.js", "npm, which builds it, is not installed", "make viewer", source_tree.WITHOUT, "--interactive"):
+    for part in (
+        "niivue.js",
+        "npm, which builds it, is not installed",
+        "make viewer",
+        source_tree.WITHOUT,
+        "--interactive",
+    ):
         assert part in words, words
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
@@ -99,7 +105,9 @@ def test_where_there_is_npm_the_build_uses_it_as_make_does(tree: Path, tmp_path:
     assert VIEWER in names_in(wheel)
     recipe = re.search(r"^\tcd pipeline/report/viewer && (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.M)
     assert recipe
-    assert (tmp_path / "asked").read_text("utf-8").splitlines() == [c.removeprefix("npm ") for c in recipe[1].split(" && ")]
+    assert (tmp_path / "asked").read_text("utf-8").splitlines() == [
+        c.removeprefix("npm ") for c in recipe[1].split(" && ")
+    ]
 
 
 @pytest.mark.parametrize(

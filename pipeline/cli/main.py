@@ -23,6 +23,7 @@ from . import (
     cohort,
     convert,
     diagnose,
+    doctor,
     explain,
     export,
     mimics,
@@ -131,7 +132,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     convert.add(commands, _EPILOG)
-    for command in (cohort, series, report, verify, explain, diagnose, check, regress, export, selftest, mimics):
+    for command in (
+        cohort,
+        series,
+        report,
+        verify,
+        explain,
+        diagnose,
+        check,
+        regress,
+        export,
+        selftest,
+        doctor,
+        mimics,
+    ):
         command.add(commands)
     return parser
 
