@@ -126,11 +126,15 @@ def test_nothing_but_the_package_itself(installed: Path) -> None:
 def test_a_package_that_cannot_be_imported_is_broken_and_the_rest_is_still_said(
     installed: Path, bare: Path, tmp_path: Path
 ) -> None:
+    for part in installed.iterdir():  # beside the package is where its processes look first
+        (tmp_path / part.name).symlink_to(part)
     (tmp_path / "numpy.py").write_text("raise ImportError('/home/jane/lib/libblas.so.3: cannot open')\n", "utf-8")
-    code, out = doctor(tmp_path, installed, bare, site=False)
+    (tmp_path / "isal.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n", "utf-8")
+    code, out = doctor(tmp_path, bare, site=False)
     record = json.loads(out)
     assert code == Exit.REFUSED
-    assert {"numpy", "witnesses"} <= set(record["Broken"])
+    assert {"numpy", "isal", "witnesses"} <= set(record["Broken"])
+    assert record["Broken"]["isal"] == "it cannot be imported: its import killed by SIGILL"
     assert record["Broken"]["numpy"] == "it cannot be imported: libblas.so.3: cannot open"
     assert "jane" not in out
 

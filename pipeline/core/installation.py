@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from .import_packages import try_imports
 from .plain_text import strip_folders
 from .version import __version__
 
@@ -117,11 +118,13 @@ def inspect_installation(progress: Callable[[str, int, int], None]) -> Installat
     except (ImportError, metadata.PackageNotFoundError) as error:
         why = f"what it needs is not known: {strip_folders(str(error))} cannot be found"
         return Installation(*facts, (), (), VIEWER.is_file(), why)
-    each = sorted(set().union(*needed.values()))
-    packages: dict[tuple[str, str], Package] = {}
-    for number, one in enumerate(each):
-        progress("importing every package", number, len(each))
-        packages[one] = _look_at(*one)
+    packages = {one: _find(*one) for one in sorted(set().union(*needed.values()))}
+    there = [one for one, package in packages.items() if package.state == "there"]
+    failures = try_imports([_IMPORTED_AS.get(name.casefold(), name.replace("-", "_")) for name, _ in there])
+    for number, (one, words) in enumerate(zip(there, failures, strict=True)):
+        progress("importing every package", number, len(there))
+        if words:
+            packages[one] = packages[one]._replace(state="broken", words=f"it cannot be imported: {words}")
     looked_at = {
         group: tuple(packages[one] for one in sorted(ones, key=lambda one: one[0].casefold()))
         for group, ones in needed.items()
@@ -163,7 +166,8 @@ def _read_requirements() -> dict[str, set[tuple[str, str]]]:
     return found
 
 
-def _look_at(name: str, needs: str) -> Package:
+def _find(name: str, needs: str) -> Package:
+    """Look whether a package is installed, and new enough; it may be broken all the same."""
     from packaging.specifiers import SpecifierSet
 
     try:
@@ -172,12 +176,4 @@ def _look_at(name: str, needs: str) -> Package:
         return Package(name, "", needs, "absent")
     if not SpecifierSet(needs).contains(version, prereleases=True):
         return Package(name, version, needs, "too old", f"{version} is there, and {needs} is needed")
-    try:
-        import_module(_IMPORTED_AS.get(name.casefold(), name.replace("-", "_")))
-    except Exception as error:  # a library may raise whatever it likes, and the next one may be sound
-        return Package(name, version, needs, "broken", f"it cannot be imported: {_first_line(error)}")
     return Package(name, version, needs, "there")
-
-
-def _first_line(error: Exception) -> str:
-    return strip_folders(next(iter(str(error).strip().splitlines()), "")) or type(error).__name__
