@@ -44,7 +44,7 @@ COMMANDS = (
     ("npm", "run", "--silent", "build"),
 )
 WITHOUT = "VERIMASK_WITHOUT_VIEWER"
-_COST = "convert and report have no --interactive then, and everything else works"
+_COST = "verimask report has no --interactive then, and everything else works"
 _KNOWINGLY = f"to build without it knowingly, set {WITHOUT}=1 or give --config-settings viewer=none"
 
 Settings = dict[str, Any] | None

@@ -159,7 +159,9 @@ def _zip(folder: Path, target: Path) -> Path:
 def main(arguments: Sequence[str]) -> None:
     """Parse the command line, and make the folder or check the wheels."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--check", metavar="3.X", help="only hold that every package has a wheel for Windows and that Python")
+    parser.add_argument(
+        "--check", metavar="3.X", help="only hold that every package has a wheel for Windows and that Python"
+    )
     parser.add_argument("--embed", type=Path, help="zip of Python's embeddable build for Windows, 64 bit")
     parser.add_argument("--sha256", help="of that zip")
     parser.add_argument("--wheel", type=Path, help="of verimask")

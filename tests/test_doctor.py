@@ -15,14 +15,8 @@ from pipeline.core.findings import Exit
 from pipeline.crosscheck.mask_panel import READERS
 from pipeline.crosscheck.panel import WITNESSES
 from pipeline.report import viewer
-from tests.helpers.environments import closure, link_packages
+from tests.helpers.environments import PROJECT, closure, link_packages
 
-ROOT = Path(__file__).parents[1]
-try:
-    import tomllib
-except ImportError:
-    import tomli as tomllib
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 ALL_WITNESSES = [*WITNESSES, *(reader.name for reader in READERS)]
 RUN = "import sys; sys.path[:0] = {path!r}; from verimask.cli.main import main; main({arguments!r})"

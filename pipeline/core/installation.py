@@ -22,7 +22,7 @@ from .version import __version__
 
 NAME = "verimask"
 VIEWER = Path(__file__).parents[1] / "report" / "viewer" / "niivue.js"
-NO_VIEWER = "no --interactive: pages have their pictures, and no live viewer"
+NO_VIEWER = "verimask report has no --interactive: pages have pictures alone"
 State = Literal["there", "absent", "too old", "broken"]
 
 # How a package is imported where that is not its name.

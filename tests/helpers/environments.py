@@ -9,6 +9,13 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    import tomli as tomllib
+
+PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+
 
 def normal(name: str) -> str:
     """The name of a package as indexes compare it."""
