@@ -25,7 +25,11 @@ from runtime_lock import environment_of, select
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 180  # characters of a path within the folder; 80 are left for where it is unpacked
-_PLATFORM = ("--platform", "win_amd64", "--implementation", "cp", "--only-binary=:all:", "--no-deps")
+# pip would hold the Python that is needed against the one it runs on; the lock file has been asked for the right one.
+_PLATFORM = (
+    *("--platform", "win_amd64", "--implementation", "cp", "--only-binary=:all:", "--no-deps"),
+    "--ignore-requires-python",
+)
 _SINCE = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can hold
 
 COMMAND = r"""@echo off
