@@ -86,20 +86,24 @@ def _judge(case: str, image: Path, mask: Path, environment: dict[str, str], pict
         worst = max(worst, float(np.abs(said[:3] - place).max()))
         wrong += int(not np.isclose(said[3], values[0][tuple(voxel)], rtol=1e-4, atol=1e-3))
         wrong += int(round(said[4]) != values[1][tuple(voxel)])
+    middle = np.argwhere(values[1]).mean(axis=0).round().astype(int)
+    _go(environment, window, middle)
     picture = pictures / f"mricron-{case}.png"
     subprocess.run(["import", "-window", "root", picture], env=environment, check=True)
     # Whole millimetres: half of one is what they may be off.
-    return Judged(NAME, case, mask.name, 0.0 if worst <= 0.501 else worst, wrong, "8 places, whole mm")
+    return Judged(NAME, case, mask.name, 0.0 if worst <= 0.501 else worst, wrong, "at 8 places")
 
 
-def _places(mask: Any) -> Any:
-    """Eight voxels: four of the mask and four around it, the last one in its middle for the picture."""
+def _places(mask: Any) -> list[Any]:
+    """Eight voxels: the first and the last of the mask along each axis but one, and what lies before and behind them."""
     filled = np.argwhere(mask)
-    chance = np.random.default_rng(17)
-    inside = filled[chance.integers(0, len(filled), 3)]
-    around = np.clip(filled[chance.integers(0, len(filled), 4)] + [9, -7, 1], 0, np.array(mask.shape) - 1)
-    middle = filled[np.abs(filled - filled.mean(axis=0)).sum(axis=1).argmin()]
-    return [*inside, *around, middle]
+    places = []
+    for axis in (0, 1):
+        for end in (filled[filled[:, axis].argmin()], filled[filled[:, axis].argmax()]):
+            step = np.zeros(3, int)
+            step[axis] = 1 if end[axis] == filled[:, axis].max() else -1
+            places += [np.clip(end + step, 0, np.array(mask.shape) - 1), end]
+    return places
 
 
 def _go(environment: dict[str, str], window: str, voxel: Any) -> Any:

@@ -38,7 +38,7 @@ def write_page(
         mine = [one for one in judged if one.viewer == viewer]
         holding = [one for one in mine if one.holds]
         worst = max((one.corner_mm for one in holding), default=0.0)
-        exact = f"{worst:.0e} mm" if viewer != "MRIcron" else "0 (whole mm)"
+        exact = "0 (whole mm)" if viewer == "MRIcron" else f"{worst:.0e} mm" if worst else "0 mm"
         refused = Counter(known[one.viewer, one.case] for one in mine if one.refused)
         words = "; ".join(f"{n}, {why}" for why, n in refused.items())
         lines.append(f"| {viewer} | {len(mine)} | {len(holding)} | {exact} | {words or 'none'} |")
