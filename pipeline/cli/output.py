@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..conversion.record import Outcome
     from ..conversion.unwritten_images import UnwrittenImage
     from ..core.findings import Finding, PipelineError
+    from ..core.record_types import FindingRecord
 
 _COLOURS = re.compile("(\033\\[(?:1;3[0-9]|0)m)")  # of `text`
 _NARROW, _WIDE = 100, 120  # columns: without a terminal, and at most, since longer lines are hard to read
@@ -178,7 +179,7 @@ def print_unwritten(image: UnwrittenImage, options: argparse.Namespace) -> None:
 
 def outcome_as_json(made: Outcome) -> dict[str, Any]:
     """Make the JSON of a conversion: its record, with the folder as whoever gave the inputs knows it."""
-    return made.record | ({"Folder": made.folder} if made.folder else {})
+    return {**made.record, **({"Folder": made.folder} if made.folder else {})}
 
 
 def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[str, Any]:
@@ -191,7 +192,7 @@ def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[s
     }
 
 
-def findings_as_json(findings: Iterable[Finding], options: argparse.Namespace) -> list[dict[str, Any]]:
+def findings_as_json(findings: Iterable[Finding], options: argparse.Namespace) -> list[FindingRecord]:
     """Make the JSON of findings, with the hints that the command has options for."""
     from dataclasses import replace
 
@@ -229,6 +230,21 @@ def measure_width() -> int:
     return min(shutil.get_terminal_size((_NARROW, 24)).columns, _WIDE)
 
 
+def show_log(verbose: int) -> None:
+    """Print what is logged on standard error: results and warnings; more than once, stages and witnesses too."""
+    import logging
+
+    class _Shown(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return _disarm(super().format(record))
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Shown("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("verimask")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+
+
 class ProgressLine:
     """One line on a terminal that rewrites itself, for work that takes over a second; nothing when piped."""
 
@@ -237,7 +253,8 @@ class ProgressLine:
 
         self._now = monotonic
         self._start = self._last = monotonic()
-        self._on = sys.stderr.isatty() and not (options.quiet or options.json)
+        verbose = getattr(options, "verbose", 0)  # lines of the log would break it
+        self._on = sys.stderr.isatty() and not (options.quiet or options.json or verbose)
         self._shown = False
 
     def __call__(self, stage: str, done: int, total: int) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from .plain_text import strip_folders
-from .workers import describe_exit, kill, python_process
+from .workers import describe_end, kill, python_process
+
+_PATIENCE_S = 5.0  # for the end of a process whose output is closed
 
 
 def try_imports(modules: Sequence[str]) -> Iterator[str]:
@@ -34,7 +36,7 @@ def try_imports(modules: Sequence[str]) -> Iterator[str]:
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
             if left:
                 left.pop(0)
-                yield f"its import {describe_exit(process.wait())}"
+                yield f"its import {describe_end(process, _PATIENCE_S)}"
         finally:
             kill(process)
 
