@@ -24,6 +24,7 @@ from . import (
     completion,
     convert,
     diagnose,
+    doctor,
     explain,
     export,
     folder,
@@ -149,7 +150,20 @@ def _parser() -> CommandParser:
         title="commands", required=True, metavar="COMMAND", prog="verimask", parser_class=CommandParser
     )
     convert.add(commands, _EPILOG)
-    for command in (cohort, series, report, verify, explain, diagnose, check, regress, export, selftest, mimics):
+    for command in (
+        cohort,
+        series,
+        report,
+        verify,
+        explain,
+        diagnose,
+        check,
+        regress,
+        export,
+        selftest,
+        doctor,
+        mimics,
+    ):
         command.add(commands)
     completion.add(commands, parser)
     return parser

@@ -11,13 +11,13 @@ Rules:
 from __future__ import annotations
 
 import os
-import re
 import sys
 from contextlib import suppress
 from functools import lru_cache, partial
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
+from ..core.plain_text import strip_folders
 from ..core.workers import BackgroundCall, describe_end, kill, python_process
 
 if TYPE_CHECKING:
@@ -196,12 +196,6 @@ def read_last_line(printed: bytes) -> str:
     """Return the last line that is not blank, printable and without the folders of this machine."""
     lines = [line for line in printed.decode("utf-8", "replace").splitlines() if line.strip()]
     return strip_folders(lines[-1]) if lines else ""
-
-
-def strip_folders(text: str) -> str:
-    """Return a text from outside as it may be shown and recorded: no control characters, and files by their names."""
-    shown = "".join(c if c.isprintable() else " " for c in text).strip()
-    return re.sub(r"(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+", "", shown)
 
 
 def _read_testimony(witness: str, line: bytes) -> Testimony:
