@@ -33,6 +33,7 @@ from . import (
     series,
     verify,
 )
+from .shell_words import expand_patterns, mend_words
 
 _EPILOG = """\
 exit codes
@@ -73,13 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run_command(given: list[str]) -> int:
     """Run the command that was typed, and return its exit code."""
-    options, unknown = _parser().parse_known_args(given)
+    parser = _parser()
+    given = mend_words(given, parser)
+    options, unknown = parser.parse_known_args(given)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if any(value == "" or (isinstance(value, list) and "" in value) for value in vars(options).values()):
         # A variable of a script that was not set. An empty path would mean the current folder, and an empty name nothing.
         options.parser.error("an argument is empty")
     try:
+        expand_patterns(options)
         return int(options.run(options, given))
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)  # a command may say what is done
