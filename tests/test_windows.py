@@ -61,8 +61,8 @@ busy = False
 
 def watch(event, arguments):
     global busy
-    if event not in HELD or busy:
-        return
+    if event not in HELD or busy or (event in ("os.remove", "os.rmdir") and arguments[1] != -1):
+        return  # what is named within an open folder is part of a rmtree
     busy = True
     try:
         paths = [os.path.realpath(p) for p in arguments[:2 if event == "os.rename" else 1] if isinstance(p, (str, os.PathLike))]
@@ -279,11 +279,11 @@ def test_nothing_is_renamed_or_removed_while_it_is_open(made: Path, tmp_path: Pa
         ("convert", series, "-o", "a.nii.gz", "--report"),
         ("convert", series, "-o", "a.nii.gz", "-w", "overwrite", "--report"),
         ("convert", series, "-o", "plain.nii"),
-        ("convert", series, made / "rt", "-o", "many/", "--crosscheck", "require"),
+        ("convert", series, made / "rt", "-o", "many/", "--crosscheck", "voxels"),
         ("convert", series, "-o", "many/", "-w", "skip"),
         ("export", "a.nii.gz", "--source", series, "-o", "back"),
         ("diagnose", "a.nii.gz", "--source", series, "--mask-series", series, "--fix", "fixed.nii.gz"),
-        ("verify", "a.nii.gz", "--dicom", series, "--replay"),
+        ("verify", "a.nii.gz", "--dicom", series, "--crosscheck", "voxels"),
         ("cohort", series, "-o", "cohort", "--jobs", "1"),
         ("cohort", series, "-o", "cohort", "--jobs", "2"),
         ("regress", "cases.toml", "--add", series, "--id", "one"),
