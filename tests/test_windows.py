@@ -201,7 +201,10 @@ def test_a_literal_file_with_a_star_is_that_file(made: Path, tmp_path: Path) -> 
     (tmp_path / "ab").mkdir()
     assert run(["series", tmp_path / "a*", "--json"]).returncode == 0
     (tmp_path / "a*").rename(tmp_path / "other")
-    assert run(["convert", tmp_path / "other" / "*.dcm", "-o", tmp_path / "m.nii.gz", "--crosscheck", "off"]).returncode == 0
+    assert (
+        run(["convert", tmp_path / "other" / "*.dcm", "-o", tmp_path / "m.nii.gz", "--crosscheck", "off"]).returncode
+        == 0
+    )
 
 
 def test_a_pattern_that_matches_nothing_or_too_much_is_refused(made: Path, tmp_path: Path) -> None:

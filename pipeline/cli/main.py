@@ -22,6 +22,7 @@ from . import (
     check,
     cohort,
     convert,
+    describe,
     diagnose,
     explain,
     export,
@@ -135,7 +136,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
     convert.add(commands, _EPILOG)
-    for command in (cohort, series, report, verify, explain, diagnose, check, regress, export, selftest, mimics):
+    for command in (
+        cohort,
+        series,
+        report,
+        verify,
+        explain,
+        describe,
+        diagnose,
+        check,
+        regress,
+        export,
+        selftest,
+        mimics,
+    ):
         command.add(commands)
     return parser
 

@@ -36,7 +36,9 @@ def mend_words(words: Sequence[str], parser: argparse.ArgumentParser) -> list[st
     path, _, rest = words[found].partition('"')
     is_last = found == len(words) - 1  # else another quotation mark ended it: what stood between them cannot be known
     if '"' in rest or (rest and not is_last):
-        parser.error(f"{words[found]} is no path: {_WHY}; leave out the backslash at the end of a path in quotation marks")
+        parser.error(
+            f"{words[found]} is no path: {_WHY}; leave out the backslash at the end of a path in quotation marks"
+        )
     print(f"note: {_WHY}; the path is read as {path}", file=sys.stderr)
     return [*words[:found], f"{path}{os.sep}", *rest.split(), *words[found + 1 :]]
 
