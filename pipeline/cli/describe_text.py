@@ -157,7 +157,11 @@ def _join(value: Any) -> str:
         return " ".join(map(_join, value))
     if isinstance(value, dict):
         return " ".join(f"{key.casefold()} {v}" for key, v in value.items())
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+    try:
+        number = Decimal(value)  # without the zeros at its end, which a scanner may print
+    except (TypeError, ValueError, InvalidOperation):
+        return str(value)
+    return format(number.normalize() + 0, "f") if number.is_finite() else str(value)
 
 
 def _count(number: int, one: str, many: str = "") -> str:

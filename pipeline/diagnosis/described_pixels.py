@@ -72,7 +72,7 @@ def _values(dataset: Dataset, data: bytes) -> NDArray[Any]:
     if dataset.get("PixelRepresentation") == 1:
         values = values.astype(np.int64)
         values = values - ((values >> (stored - 1)) << stored)
-    return values
+    return np.asarray(values)
 
 
 def _overlaps(dataset: Dataset, values: NDArray[Any]) -> bool:
