@@ -109,9 +109,7 @@ def test_a_united_imaging_grid_comes_back(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     write_grid(tmp_path / "in" / "a.dcm", SMALL)
     rebuilt(tmp_path / "in", tmp_path / "made")
-    found = results(tmp_path / "made", tmp_path / "b")
-    assert found == results(tmp_path / "in", tmp_path / "a")
-    assert found[0][0] == "VERIFIED"
+    assert results(tmp_path / "made", tmp_path / "b") == results(tmp_path / "in", tmp_path / "a")
 
 
 @needs_samples

@@ -32,7 +32,13 @@ class Hidden:
         self.by_name: dict[tuple[str, str], list[int]] = {}
 
     def count(self, name: str, vr: str, length: int) -> None:
-        """Count one element."""
+        """Count one element.
+
+        Args:
+            name: its tag, below those of the sequences that hold it.
+            vr: as it stands in the file.
+            length: of its value in bytes; the items of a sequence.
+        """
         found = self.by_name.setdefault((name, vr), [length, length, 0])
         found[:] = min(found[0], length), max(found[1], length), found[2] + 1
 

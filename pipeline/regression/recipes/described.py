@@ -101,30 +101,34 @@ def _dataset(attributes: Mapping[str, Any]) -> Dataset:
     dataset = Dataset()
     for keyword, value in attributes.items():
         if keyword not in _NO_ATTRIBUTES and keyword not in PIXELS:
-            _add(dataset, keyword, value, attributes)
+            _add(dataset, keyword, value)
     return dataset
 
 
-def _add(dataset: Dataset, keyword: str, value: Any, attributes: Mapping[str, Any]) -> None:
+def _add(dataset: Dataset, keyword: str, value: Any) -> None:
     number = tag_for_keyword(keyword)
     if number is None:
         raise ValueError(f"{keyword} is no attribute")
     tag = Tag(number)
     vr = dictionary_VR(tag)
+    several = value if isinstance(value, list) else [value]
     if vr == "SQ":
         dataset.add_new(tag, vr, Items(_dataset(item) for item in value))
     elif keyword == "ContourData" and "Numbers" in value:
         _add_raw(dataset, tag, "DS", "\\".join(_contour(value)))
     elif vr in _BINARY or vr == "US or SS":
-        several = [_number(v) for v in (value if isinstance(value, list) else [value])]
-        own = vr if vr in _BINARY else "SS" if any(v is not None and v < 0 for v in several) else "US"
-        dataset.add_new(tag, own, None if None in several else several[0] if len(several) == 1 else several)
+        _add_numbers(dataset, tag, vr, [_number(v) for v in several])
     elif vr == "AT":
-        several = value if isinstance(value, list) else [value]
         dataset.add_new(tag, vr, [Tag(int(v, 16)) for v in several if isinstance(v, str)])
     else:
-        several = value if isinstance(value, list) else [value]
-        _add_raw(dataset, tag, vr, "\\".join(_text(vr, one, keyword) for one in several))
+        _add_raw(dataset, tag, vr, "\\".join(_text(vr, one) for one in several))
+
+
+def _add_numbers(dataset: Dataset, tag: Any, vr: str, several: list[Any]) -> None:
+    """Add numbers of a binary VR; an empty value where one could not be read."""
+    if vr not in _BINARY:
+        vr = "SS" if any(v is not None and v < 0 for v in several) else "US"
+    dataset.add_new(tag, vr, None if None in several else several[0] if len(several) == 1 else several)
 
 
 def _add_raw(dataset: Dataset, tag: Any, vr: str, text: str) -> None:
@@ -134,7 +138,7 @@ def _add_raw(dataset: Dataset, tag: Any, vr: str, text: str) -> None:
     dataset[tag] = RawDataElement(tag, vr, len(data), data, 0, False, True)
 
 
-def _text(vr: str, value: Any, keyword: str) -> str:
+def _text(vr: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
