@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer coverage
+.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer coverage clients
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,11 @@ lowest: .ci/lowest.lock ## the tests with the lowest direct versions that are al
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	.venv-lowest/bin/python -m pytest -n auto --ignore tests/test_browser.py --ignore tests/test_readme.py
 
+clients: $(READY) .ci/clients.lock ## open all our files in 3D Slicer's core, NiiVue and MRIcron; writes docs/clients.md (half a gigabyte)
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/clients.lock
+	$(RUN)/python -W ignore -m tests.clients.run --write
+
 viewer: pipeline/report/viewer/niivue.js ## the live viewer of the report page, from npm
 pipeline/report/viewer/niivue.js: pipeline/report/viewer/package-lock.json pipeline/report/viewer/bundle.mjs
 	cd pipeline/report/viewer && npm ci --omit=optional --ignore-scripts --no-audit --no-fund && npm run --silent build
@@ -87,5 +92,5 @@ convert: ## convert one: make convert SERIES=folder OUT=liver.nii.gz
 
 clean: ## remove what was made here
 	rm -rf pipeline/report/viewer/niivue.js pipeline/report/viewer/node_modules
-	rm -rf $(VENV) .venv-lowest demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-lowest .venv-clients demo-output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

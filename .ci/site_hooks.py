@@ -46,7 +46,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return f"]({PAGES[name]}{anchor})"
         return f"]({target.removeprefix('docs/')}{anchor})" if top else match[0]
 
-    return re.sub(r"\]\(([\w./-]+\.md)(#[\w-]*)?\)", link, markdown)
+    return re.sub(r"\]\(([\w./-]+\.(?:md|png))(#[\w-]*)?\)", link, markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -13,33 +13,77 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "AgreementRecord",
+    "ArrayAffine",
+    "ArrayProof",
     "Code",
     "ExportDescription",
     "Finding",
+    "FindingRecord",
+    "GeometryRecord",
     "Grid",
+    "Image",
+    "Label",
+    "LabelRecord",
+    "Mask",
     "Outcome",
     "PipelineError",
     "Plane",
     "Policy",
+    "Record",
     "Request",
+    "Session",
+    "SkippedRecord",
+    "SliceRecord",
     "__version__",
+    "affine",
     "convert",
     "convert_all",
+    "read",
+    "read_all",
     "scan",
+    "show",
+    "write",
 ]
 
 if TYPE_CHECKING:
+    from .arrays.affine import ArrayAffine, affine
+    from .arrays.labelled_array import ArrayProof, Image, Label, Mask
+    from .arrays.read import read, read_all
+    from .arrays.session import Session
+    from .arrays.show import show
+    from .arrays.write import write
     from .conversion.convert import convert, convert_all
     from .conversion.record import Outcome
     from .conversion.request import ExportDescription, Request
     from .core.findings import Code, Finding, PipelineError
     from .core.policy import Policy
+    from .core.record_types import (
+        AgreementRecord,
+        FindingRecord,
+        GeometryRecord,
+        LabelRecord,
+        Record,
+        SkippedRecord,
+        SliceRecord,
+    )
     from .core.version import __version__
     from .dicom.scan import scan
     from .geometry.grid import Grid, Plane
 
 _HOME = {
     "__version__": "core.version",
+    "read": "arrays.read",
+    "read_all": "arrays.read",
+    "Session": "arrays.session",
+    "Mask": "arrays.labelled_array",
+    "Image": "arrays.labelled_array",
+    "Label": "arrays.labelled_array",
+    "ArrayProof": "arrays.labelled_array",
+    "affine": "arrays.affine",
+    "ArrayAffine": "arrays.affine",
+    "show": "arrays.show",
+    "write": "arrays.write",
     "convert": "conversion.convert",
     "convert_all": "conversion.convert",
     "Request": "conversion.request",
@@ -52,6 +96,13 @@ _HOME = {
     "Outcome": "conversion.record",
     "Policy": "core.policy",
     "scan": "dicom.scan",
+    "AgreementRecord": "core.record_types",
+    "FindingRecord": "core.record_types",
+    "GeometryRecord": "core.record_types",
+    "LabelRecord": "core.record_types",
+    "Record": "core.record_types",
+    "SkippedRecord": "core.record_types",
+    "SliceRecord": "core.record_types",
 }
 
 

@@ -22,7 +22,10 @@ do = partial(doc_steps.do, PAGE.name)
 
 def test_the_tutorial_runs(samples: Path, tmp_path: Path) -> None:
     (tmp_path / "DICOM").symlink_to(samples_folder() / "theibsi+data_sets" / "ibsi_validation" / "dicom")
-    assert list(doc_steps.steps(PAGE.name)) == ["plan", "convert", "draft", "labels.toml", "nnunet", "again"]
+    assert list(doc_steps.steps(PAGE.name)) == ["install", "plan", "convert", "draft", "labels.toml", "nnunet", "again"]
+
+    do("install", tmp_path)
+    assert (tmp_path / "installed").read_text("utf-8") == "install verimask[all]\n"
 
     do("plan", tmp_path)
     assert tree_of(tmp_path / "OUT") == {}

@@ -40,7 +40,6 @@ SAMPLES = {
     "tilt": "icometrix+dicom2nifti/tests/data/failing/gantrytilting/001",
     "two orientations": "icometrix+dicom2nifti/tests/data/failing/sliceorientation/001",
     "enhanced": "icometrix+dicom2nifti/tests/data/siemens_multiframe/anatomical/001",
-    "colour": "icometrix+dicom2nifti/tests/data/generic/rgb/001",
     "mosaic": "neurolabusc+dcm_qa/In",
     "structure sets": "qurit+rt-utils/tests/mock_data",
     "segmentations": "ImagingDataCommons+highdicom",
@@ -121,8 +120,9 @@ def test_real_series_come_back(tmp_path: Path, name: str) -> None:
 
 
 @needs_samples
-def test_a_compressed_series_comes_back_uncompressed(tmp_path: Path) -> None:
-    folder = real_samples() / "icometrix+dicom2nifti/tests/data/generic/compressed/001"
+@pytest.mark.parametrize("name", ["compressed", "rgb"])
+def test_a_compressed_series_comes_back_uncompressed(tmp_path: Path, name: str) -> None:
+    folder = real_samples() / f"icometrix+dicom2nifti/tests/data/generic/{name}/001"
     made = describe([folder], names=False)
     assert "JPEG2000" in json.dumps(made)
     write_described(tmp_path / "made", made)

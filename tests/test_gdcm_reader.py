@@ -311,10 +311,10 @@ def test_an_overlay_misread_is_disputed(
     tmp_path: Path, panel: Panel, monkeypatch: pytest.MonkeyPatch, name: str, fault: Any
 ) -> None:
     overlaid(tmp_path)
-    overlay.overlays.cache_clear()
+    overlay._overlays_as_they_are.cache_clear()
     monkeypatch.setattr(overlay, name, partial(fault, getattr(overlay, name)))
     assert is_disputed(panel, tmp_path)
-    overlay.overlays.cache_clear()
+    overlay._overlays_as_they_are.cache_clear()
 
 
 def test_an_overlay_a_frame_late_is_disputed(tmp_path: Path, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
 
 
 # The options that may stand with --list-values. -o may, since the help of --list-values says that nothing is written.
-_LISTING = "inputs output list_values series part on_tilt on_gap on_duplicate assume_spacing json quiet".split()
+_LISTING = "inputs output list_values series part on_tilt on_gap on_duplicate assume_spacing json quiet verbose".split()
 
 
 def run(options: argparse.Namespace, given: list[str]) -> int:

@@ -33,6 +33,9 @@ def add_options(p: argparse.ArgumentParser) -> None:
     _add_checks(g)
     _add_output(g)
     output.add_common(p)
+    p.add_argument(
+        "-v", "--verbose", action="count", default=0, help="what is done, with times, on standard error; twice for more"
+    )
 
 
 def add_case_options(p: argparse.ArgumentParser) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..conversion.record import Outcome
     from ..conversion.unwritten_images import UnwrittenImage
     from ..core.findings import Finding, PipelineError
+    from ..core.record_types import FindingRecord
 
 _COLOURS = re.compile("(\033\\[(?:1;3[0-9]|0)m)")  # of `text`
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
@@ -186,7 +187,7 @@ def print_unwritten(image: UnwrittenImage, options: argparse.Namespace) -> None:
 
 def outcome_as_json(made: Outcome) -> dict[str, Any]:
     """Make the JSON of a conversion: its record, with the folder as whoever gave the inputs knows it."""
-    return made.record | ({"Folder": made.folder} if made.folder else {})
+    return {**made.record, **({"Folder": made.folder} if made.folder else {})}
 
 
 def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[str, Any]:
@@ -199,7 +200,7 @@ def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[s
     }
 
 
-def findings_as_json(findings: Iterable[Finding], options: argparse.Namespace) -> list[dict[str, Any]]:
+def findings_as_json(findings: Iterable[Finding], options: argparse.Namespace) -> list[FindingRecord]:
     """Make the JSON of findings, with the hints that the command has options for."""
     from dataclasses import replace
 
@@ -230,6 +231,21 @@ def measure_width() -> int:
     return min(shutil.get_terminal_size((_NARROW, 24)).columns, _WIDE)
 
 
+def show_log(verbose: int) -> None:
+    """Print what is logged on standard error: results and warnings; more than once, stages and witnesses too."""
+    import logging
+
+    class _Shown(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return _disarm(super().format(record))
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Shown("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("verimask")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+
+
 class ProgressLine:
     """One line on a terminal that rewrites itself, for work that takes over a second; nothing when piped."""
 
@@ -238,7 +254,8 @@ class ProgressLine:
 
         self._now = monotonic
         self._start = self._last = monotonic()
-        self._on = not (options.quiet or options.json) and obeys_escapes(sys.stderr)
+        verbose = getattr(options, "verbose", 0)  # lines of the log would break it
+        self._on = not (options.quiet or options.json or verbose) and obeys_escapes(sys.stderr)
         self._shown = False
 
     def __call__(self, stage: str, done: int, total: int) -> None:

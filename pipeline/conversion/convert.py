@@ -8,7 +8,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -30,7 +30,8 @@ from .output_path import checked_target, with_suffix
 from .product import Product
 from .products import Item, RunPlan, each_product, find_entries, finish_product, items_of, refuse_idle_on
 from .record import Outcome
-from .request import Progress, Request, RunDetails, silent
+from .request import Kept, Progress, Request, RunDetails, forget, silent
+from .run_log import RunLog
 from .write import finish
 
 if TYPE_CHECKING:
@@ -66,15 +67,56 @@ def convert(
     Raises:
         PipelineError: for every refusal, IDLE_OPTION for what was asked for and can have no effect; then no file is left.
     """
+    return convert_one(
+        inputs,
+        output,
+        request or Request(),
+        policy or Policy(),
+        progress=progress,
+        command=command,
+        panel=panel,
+        page=page,
+    )
+
+
+def convert_one(
+    inputs: OneOrManyPaths,
+    output: str | Path,
+    request: Request,
+    policy: Policy,
+    *,
+    progress: Progress = silent,
+    command: Sequence[str] = (),
+    panel: Panel | None = None,
+    page: bool = False,
+    kept: Kept = forget,
+) -> Outcome:
+    """Convert as `convert` does, for a caller that keeps what was written.
+
+    Args:
+        inputs: as of `convert`, and so are the arguments up to `page`.
+        output: a path ending in .nii or .nii.gz.
+        request: which, where there are several, and on which grid.
+        policy: tolerances and choices.
+        progress: called with the stage, how much is done, and of how much.
+        command: what the user typed, for the record.
+        panel: the witnesses, where the caller has started them.
+        page: whether the caller writes a page beside the output.
+        kept: called with the product and the outcome of the file.
+
+    Returns: what was done.
+
+    Raises: PipelineError as `convert` does.
+    """
     given = arguments.inputs(inputs)
-    policy, request = policy or Policy(), request or Request()
     target = checked_target(arguments.path("output", output))
+    log = RunLog(progress)
     asked = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True, looks=Looks())
-    details = _details(asked, command, progress, page=page)
+    details = _details(asked, command, log.progress, page=page)._replace(kept=kept)
     with nullcontext(panel) if panel else Panel(policy) as witnesses:
-        product = (_merged if request.merge else _only_product)(given, asked, progress, witnesses.masks.start)
+        product = (_merged if request.merge else _only_product)(given, asked, log.progress, witnesses.masks.start)
         target = with_suffix(target, "resampled" if is_resampled(product) else "")
-        return finish(product, target, policy, witnesses, details)
+        return log.note(finish(product, target, policy, witnesses, details))
 
 
 def convert_all(
@@ -143,6 +185,7 @@ def convert_each(
     panel: Panel | None = None,
     page: bool = False,
     jobs: int | None = 1,
+    kept: Kept = forget,
 ) -> Generator[Result, None, None]:
     """Convert as `convert_all` does, and yield each outcome or refusal, in the order of the inputs, as soon as it is there.
 
@@ -158,6 +201,7 @@ def convert_each(
         panel: the witnesses, where the caller has started them.
         page: whether the caller writes a page beside each output.
         jobs: how many processes work at the same time; None as of `convert_all`.
+        kept: called with the product and the outcome of each file that this process writes, before the outcome is yielded.
 
     Returns: the results.
 
@@ -168,20 +212,22 @@ def convert_each(
     target = arguments.path("folder", folder)
     _check_jobs(jobs, request)
     asked = Asked(request, policy, gzipped=True, in_one=False, looks=Looks())
-    details = _details(asked, command, progress, page=page)
+    log = RunLog(progress)
+    details = _details(asked, command, log.progress, page=page)._replace(kept=kept)
     if request.merge:
         with nullcontext(panel) if panel else Panel(policy) as witnesses:
-            product = _merged(given, asked, progress, witnesses.masks.start)
+            product = _merged(given, asked, log.progress, witnesses.masks.start)
             _make_folder(target)
             suffix = "resampled" if is_resampled(product) else ""
             path = with_suffix(target / f"{merged_name(given)}.nii.gz", suffix)
-            yield finish(product, path, policy, witnesses, details)
+            yield log.note(finish(product, path, policy, witnesses, details))
         return
-    plan = find_entries(given, asked, progress)
+    plan = find_entries(given, asked, log.progress)
     asked = asked._replace(aside=_sets_images_aside(plan, asked))
     batch = Batch(asked, details, target, tuple(sorted((e.name for e in plan.entries), key=str.casefold)))
     convert = partial(_convert_plan, progress=progress, panel=panel, jobs=jobs)
-    yield from convert_with_images(plan, batch, convert)
+    with closing(convert_with_images(plan, batch, convert)) as results:
+        yield from (log.note(result) for result in results)
 
 
 def _sets_images_aside(plan: RunPlan, asked: Asked) -> bool:

@@ -29,6 +29,8 @@ from ..volume.mask import LARGEST_LABEL, Array, MaskVolume, Segment, Voxels, sma
 from .output_path import checked_target, free_target
 from .record import sidecar_of
 
+_INTEGERS = "Give a file of labels, or write them as integers without a slope."
+
 
 def read_array(path: Path) -> tuple[NiftiHeader, Array]:
     """Header and stored values, (i, j, k), of a 3-D file whose affine places them.
@@ -60,22 +62,40 @@ def labels_of(header: NiftiHeader, array: Array, name: str) -> Array:
 
     Returns: (i, j, k) in the smallest unsigned type that holds them.
 
-    Raises: PipelineError UNSUPPORTED_NIFTI for colours, NOT_A_MASK where slope * stored + intercept is not whole, is negative or too large.
+    Raises: PipelineError UNSUPPORTED_NIFTI for colours, and as `whole_labels`.
     """
     slope, intercept = require_numbers(header, name).scaling
-    scaled = array if (slope, intercept) == (1.0, 0.0) else array.astype(np.float64) * slope + intercept
-    if not np.isfinite(scaled).all():
-        raise _no_labels(name, header, "some values are no finite numbers")
-    low, high = scaled.min(), scaled.max()
+    if (slope, intercept) == (1.0, 0.0):
+        return whole_labels(array, name)
+    note = f" (stored values times {slope:.9g} plus {intercept:.9g})"
+    return whole_labels(array.astype(np.float64) * slope + intercept, name, note)
+
+
+def whole_labels(values: Array, name: str, note: str = "", hint: str = _INTEGERS) -> Array:
+    """Turn numbers into labels.
+
+    Args:
+        values: numbers, of any shape.
+        name: of what holds them, for the refusal.
+        note: how they were computed, for the refusal.
+        hint: what to do, for the refusal.
+
+    Returns: the same in the smallest unsigned type that holds them.
+
+    Raises: PipelineError NOT_A_MASK where they are not whole, negative or too large.
+    """
+    is_whole = values.dtype.kind in "iu"
+    if not is_whole and not np.isfinite(values).all():
+        raise _no_labels(name, "some values are no finite numbers", note, hint)
+    low, high = values.min(), values.max()
     if low < 0 or high > LARGEST_LABEL:
         odd = low if low < 0 else high
-        raise _no_labels(
-            name, header, f"there is the value {odd}", measured=float(odd), limit=0 if low < 0 else LARGEST_LABEL
-        )
-    labels = scaled.astype(smallest_unsigned(int(high)))
-    apart = scaled[labels != scaled]
+        limit = 0 if low < 0 else LARGEST_LABEL
+        raise _no_labels(name, f"there is the value {odd}", note, hint, measured=float(odd), limit=limit)
+    labels = values.astype(smallest_unsigned(int(high)))
+    apart = values[:0] if is_whole else values[labels != values]
     if apart.size:
-        raise _no_labels(name, header, f"{apart.size} values are not whole, such as {float(apart[0])!r}")
+        raise _no_labels(name, f"{apart.size} values are not whole, such as {float(apart[0])!r}", note, hint)
     return labels
 
 
@@ -132,13 +152,11 @@ def write_fixed(target: Path, array: Array, grid: Grid, like: NiftiHeader, polic
         prove(part, grid.ras, grid.shape, voxels.dtype, checksums, policy.header_limit_mm)
 
 
-def _no_labels(name: str, header: NiftiHeader, words: str, **details: Any) -> PipelineError:
-    slope, intercept = header.scaling
-    scaled = "" if (slope, intercept) == (1.0, 0.0) else f" (stored values times {slope:.9g} plus {intercept:.9g})"
+def _no_labels(name: str, words: str, note: str, hint: str, **details: Any) -> PipelineError:
     return refuse(
         Code.NOT_A_MASK,
-        f"{name} is no mask: labels are whole numbers from 0 to {LARGEST_LABEL}, and {words}{scaled}",
-        "Give a file of labels, or write them as integers without a slope.",
+        f"{name} is no mask: labels are whole numbers from 0 to {LARGEST_LABEL}, and {words}{note}",
+        hint,
         where=(name,),
         **details,
     )

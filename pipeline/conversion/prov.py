@@ -55,7 +55,7 @@ def build_prov(record: Mapping[str, Any]) -> dict[str, Any]:
     activity = {
         "Id": _urn("conversion", software["Id"], *sources, *sorted(outputs.values())),
         "Label": "DICOM to NIfTI conversion",
-        "Command": _named(proof["Command"]),
+        "Command": _named(proof["Command"], "verimask.write" if "Array" in record else "verimask.convert"),
         "AssociatedWith": software["Id"],
         "Used": sources,
     }
@@ -100,10 +100,10 @@ def _once(entities: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(first.values())
 
 
-def _named(command: Sequence[str]) -> str:
+def _named(command: Sequence[str], function: str) -> str:
     """The program and its command. Null would be a conversion by hand; the further words may name a patient."""
     words = " ".join(command[:2])
-    return words if _COMMAND.fullmatch(words) else "verimask.convert"
+    return words if _COMMAND.fullmatch(words) else function
 
 
 def _urn(*attributes: str) -> str:

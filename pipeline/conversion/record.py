@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -41,7 +41,11 @@ from .product import Product, Proof
 from .prov import build_prov
 from .request import RunDetails
 
+if TYPE_CHECKING:
+    from ..core.record_types import Record
+
 SCHEMA = "verimask outcome 1"
+AnyRecord = TypeVar("AnyRecord", bound=Mapping[str, Any])
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
 
 _VERSIONED = ("verimask", "pydicom", "numpy", "isal", "zlib-ng", "dicom2nifti", "SimpleITK", "dcm2niix")
@@ -81,8 +85,9 @@ class Proofs:
 class Outcome:
     """The result of one conversion. output: the NIfTI file.
 
-    proofs: None for one that was passed over (SKIPPED). record: as it lies beside the file; for SKIPPED, "Recorded" is
-    the verdict it has there. folder: of the inputs, where what was converted lies, as on disk; see `input_folder`.
+    proofs: None for one that was passed over (SKIPPED). record: as it lies beside the file; for SKIPPED it has the keys of a
+    SkippedRecord, and "Recorded" is the verdict beside the file.
+    folder: of the inputs, where what was converted lies, as on disk; see `input_folder`.
     """
 
     verdict: Verdict
@@ -94,7 +99,7 @@ class Outcome:
     proofs: Proofs | None
     agreements: tuple[Agreement, ...]
     findings: tuple[Finding, ...]
-    record: dict[str, Any]
+    record: Record
     folder: str = ""
 
     @property
@@ -129,7 +134,7 @@ def build_record(
     files: Sequence[tuple[str, Path]],
     hashes: Mapping[Path, str],
     labels_file: Path | None,
-) -> dict[str, Any]:
+) -> Record:
     """Build the JSON of a conversion, in the order a person reads it.
 
     Args:
@@ -148,7 +153,11 @@ def build_record(
     """
     if outcome.proofs is None:
         raise ValueError("what was passed over keeps the record it has")
-    record = {"Schema": SCHEMA, "Verdict": outcome.verdict, **_head(outcome, product.series, details.looks)}
+    record: dict[str, Any] = {
+        "Schema": SCHEMA,
+        "Verdict": outcome.verdict,
+        **_head(outcome, product.series, details.looks),
+    }
     if isinstance(product.volume, MaskVolume):
         record["Type"] = "ROI"  # of the four types that BIDS has of a mask, the one that is true of any
         same = bool((affine_ras == product.grid.ras).all())
@@ -171,7 +180,7 @@ def build_record(
     if labels_file is not None:
         record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": sha256(labels_file)}
     record["Prov"] = build_prov(record)
-    return record
+    return cast("Record", record)  # of what the schema allows: the tests hold every record against it, and the type too
 
 
 def _head(outcome: Outcome, series: Series, looks: Looks) -> dict[str, Any]:
@@ -194,12 +203,12 @@ def _inputs(files: Sequence[tuple[str, Path]], digests: Sequence[str]) -> Shared
     return SharedList(sorted(entries, key=lambda entry: (entry.get("Role", ""), entry["File"], entry["SHA256"])))
 
 
-def write_record(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+def write_record(path: Path, record: AnyRecord) -> AnyRecord:
     """Write a record as a JSON file, UTF-8, with the digest of its own bytes; return it with that digest."""
     own = {key: value for key, value in record.items() if key != record_digest.KEY}
     data, digest = record_digest.seal(as_text({**own, record_digest.KEY: record_digest.ZEROS}) + "\n")
     path.write_bytes(data)
-    return {**own, record_digest.KEY: digest}
+    return cast("AnyRecord", {**own, record_digest.KEY: digest})
 
 
 def as_text(record: Any) -> str:

@@ -147,12 +147,24 @@ def silent(stage: str, done: int, total: int) -> None:
     """
 
 
+Kept = Callable[[Any, Any], None]
+
+
+def forget(product: Any, outcome: Any) -> None:
+    """Keep nothing of what was made but its file.
+
+    Args:
+        product: that was written.
+        outcome: of writing it.
+    """
+
+
 class RunDetails(NamedTuple):
     """What every file of a run is finished with.
 
     looks: what the run has looked at so far. like: a NIfTI file whose grid and header it is to have. page: whether the
     caller will write a page beside it, whose place is to be free. request: what was asked for, as recorded. command: what
-    the user typed. planned: see `free_target`.
+    the user typed. planned: see `free_target`. kept: called with product and outcome of every file that was written.
     """
 
     looks: Looks
@@ -162,3 +174,4 @@ class RunDetails(NamedTuple):
     command: Sequence[str] = ()
     progress: Progress = silent
     planned: Collection[Path] = ()
+    kept: Kept = forget

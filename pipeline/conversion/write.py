@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..core.atomic_file import cannot_write, in_place
 from ..core.findings import Code, Finding, PipelineError
@@ -37,6 +37,9 @@ from .product import Product
 from .record import Outcome, Proofs, Verdict, build_record, sidecar_of, verdict_of, write_record
 from .request import Progress, RunDetails
 from .witnesses import ask_witnesses, doubts, refuse_disputed
+
+if TYPE_CHECKING:
+    from ..core.record_types import Record
 
 _IMAGE_LEVEL = 2  # of ISA-L: 6 % larger than zlib's level 6 on CT, at many times its speed
 
@@ -75,14 +78,13 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     paths = [path for _, path in files]
     place = _find_place(target, policy, details, files)
     if isinstance(place, Standing):
-        record = {"Verdict": "SKIPPED", "Output": target.name, "Recorded": place.verdict}
-        return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), record, product.folder)
+        return _pass_over(product, target, place)
     layout = lay_out(product, policy, details.like)
     product = layout.product
     if (seen := product.witnessed) is not None:
         panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
     panel.masks.begin([mask.mask_job for mask in product.masks if mask.mask_job is not None])
-    with _both_in_place(place.path, overwrite=place.overwrite) as (image_part, record_part):
+    with both_in_place(place.path, overwrite=place.overwrite) as (image_part, record_part):
         hashing = BackgroundCall(partial(details.looks.digests, paths))
         proven = _write_proven(image_part, product, layout, policy, details.progress)
         details.progress("cross-checking", 0, 0)
@@ -98,7 +100,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
             proofs=proven.proofs,
             agreements=agreements,
             findings=findings,
-            record={},
+            record=cast("Record", {}),
             folder=product.folder,
         )
         _refuse_empty(product, outcome, policy)
@@ -107,7 +109,9 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
         hashes = details.looks.digests(paths) | {place.path: proven.sha256}  # still those of what was read
         record = build_record(outcome, product, layout.affine, policy, details, files, hashes, labels_file)
         record = write_record(record_part, record)
-    return replace(outcome, record=record)
+    outcome = replace(outcome, record=record)
+    details.kept(product, outcome)
+    return outcome
 
 
 def _find_place(
@@ -122,6 +126,12 @@ def _find_place(
     digests = details.looks.digests(path for _, path in files)
     standing = judge(target, policy, details.request, [(role, digests[path]) for role, path in files])
     return _Place(target, True, (standing.finding(),)) if standing.stale else standing
+
+
+def _pass_over(product: Product, target: Path, standing: Standing) -> Outcome:
+    skipped = {"Verdict": "SKIPPED", "Output": target.name, "Recorded": standing.verdict}
+    record = cast("Record", skipped)  # see `Outcome`: with a union of two types nobody could take a key without a check
+    return Outcome("SKIPPED", target, product.series.title, (), "", None, None, (), (), record, product.folder)
 
 
 def _write_proven(path: Path, product: Product, layout: Layout, policy: Policy, progress: Progress) -> _Proven:
@@ -188,7 +198,7 @@ def _refuse_empty(product: Product, outcome: Outcome, policy: Policy) -> None:
 
 
 @contextmanager
-def _both_in_place(target: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
+def both_in_place(target: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
     """Temporary paths for the image and its record; the record is moved first, so an image never lacks its proof."""
     moved = False
     try:

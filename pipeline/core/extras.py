@@ -35,6 +35,24 @@ _EXTRAS = {
         "A DICOM series (--to series) needs nothing more.",
         {"highdicom": "highdicom"},
     ),
+    "witnesses": _Extra(
+        Code.NO_ARRAY_PACKAGE,
+        "an image of ITK is made with",
+        "An array, its affine and nibabel's image need nothing more.",
+        {"SimpleITK": "SimpleITK"},
+    ),
+    "notebook": _Extra(
+        Code.NO_NOTEBOOK_PACKAGE,
+        "a notebook shows a mask with",
+        "Reading and converting need nothing more.",
+        {
+            "PIL.Image": "Pillow",
+            "PIL.ImageDraw": "Pillow",
+            "PIL.ImageFont": "Pillow",
+            "IPython.display": "IPython",
+            "ipyniivue": "ipyniivue",
+        },
+    ),
     "cluster": _Extra(
         Code.NO_CLUSTER_PACKAGE,
         "the workers of a Dask cluster are reached by",

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .codes import DOUBTS, EXIT_BY_CODE, Code
 from .exits import Exit
+
+if TYPE_CHECKING:
+    from .record_types import FindingRecord
 
 
 class Severity(str, Enum):
@@ -50,7 +53,8 @@ class Finding:
         """Whether a result with it stays UNCONFIRMED, whatever other readers say of its grid."""
         return self.code in DOUBTS and self.severity is not Severity.INFO
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> FindingRecord:
+        """What the record says of it."""
         record: dict[str, Any] = {
             "Code": self.code.name,
             "Stage": self.code.stage,
@@ -61,7 +65,7 @@ class Finding:
         record.update({key: value for key, value in extra.items() if value})
         if self.measured is not None:
             record.update({"Measured": self.measured, "Limit": self.limit, "Unit": self.unit})
-        return record
+        return cast("FindingRecord", record)
 
 
 class PipelineError(Exception):

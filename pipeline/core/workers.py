@@ -133,6 +133,16 @@ def describe_exit(code: int) -> str:
         return f"killed by signal {-code}"
 
 
+def describe_end(process: Popen[bytes], limit_s: float) -> str:
+    """Describe how a process ended whose output is closed; wait no longer than this for its end."""
+    from subprocess import TimeoutExpired
+
+    try:
+        return describe_exit(process.wait(timeout=limit_s))
+    except TimeoutExpired:
+        return "closed its output without an answer"
+
+
 def environment() -> dict[str, str]:
     """Our environment variables without those that change what a Python does."""
     return {name: value for name, value in os.environ.items() if not name.upper().startswith("PYTHON")}

@@ -18,7 +18,7 @@ from functools import lru_cache, partial
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
-from ..core.workers import BackgroundCall, describe_exit, kill, python_process
+from ..core.workers import BackgroundCall, describe_end, kill, python_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,6 +97,11 @@ class Child:
         self.send(job)
         return self.receive()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether its process runs and owes no answer, so that a new job is the only one it has."""
+        return not self.ended and self._sent == 0 and self._process is not None and self._process.poll() is None
+
     def close(self) -> None:
         """End the process, whatever it is doing, with all that it started; remove the files it left."""
         if self.ended:
@@ -145,7 +150,7 @@ class Child:
                 if left <= 0:
                     raise WitnessFailure(f"gave no answer within {limit_s:g} s") from None
             if not line:
-                raise WitnessFailure(_describe_end(process))
+                raise WitnessFailure(describe_end(process, _TURN_S))
             self._sent -= 1
             if not self._given_up:
                 return line
@@ -185,16 +190,6 @@ def _keep_last(stderr: IO[bytes], kept: bytearray) -> None:
         while read := os.read(stderr.fileno(), 1 << 16):
             kept += read
             del kept[:-_LAST_WORDS]
-
-
-def _describe_end(process: Popen[bytes]) -> str:
-    """Describe how a process ended whose output is closed."""
-    from subprocess import TimeoutExpired
-
-    try:
-        return describe_exit(process.wait(timeout=_TURN_S))
-    except TimeoutExpired:
-        return "closed its output without an answer"
 
 
 def read_last_line(printed: bytes) -> str:

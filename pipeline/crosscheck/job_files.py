@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..dicom.source_file import bytes_of, is_member
+from ..dicom.source_file import FileState, bytes_of, is_member, state_of
 
 
 def put_files(files: Iterable[str], folder: Path) -> list[str]:
@@ -36,6 +36,11 @@ def put_files(files: Iterable[str], folder: Path) -> list[str]:
             _link(path, target)
         made.append(str(target))
     return made
+
+
+def states_of(files: Iterable[str]) -> tuple[FileState, ...]:
+    """What shows that files are others than when they were read: a witness answers many jobs, and files may change between."""
+    return tuple(state_of(Path(file)) for file in files)
 
 
 def _link(path: str, target: Path) -> None:

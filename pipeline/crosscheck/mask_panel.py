@@ -108,6 +108,14 @@ class MaskPanel:
         """
         return [self._verdicts(reader, masks) for reader in self._readers(self._forms)]
 
+    def renew(self) -> None:
+        """Forget what was asked before, as `Panel.renew` does."""
+        for child in self._children.values():
+            if not child.is_idle:
+                child.close()
+        self._jobs = ()
+        self._failures.clear()
+
     def close(self) -> None:
         """End the processes. The next `begin` starts them anew."""
         for child in self._children.values():

@@ -75,6 +75,9 @@ class Replays:
 
         Returns: what is broken, and what could not be checked.
         """
+        if "Array" in record:
+            yield NotChecked(REPLAY, "it was an array from Python, which no input holds")
+            return
         try:
             policy, request = policy_of(record), request_of(record, found)
         except PipelineError as error:

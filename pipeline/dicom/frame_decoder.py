@@ -26,6 +26,7 @@ import numpy as np
 from ..core.workers import count_cores, kill, python_process
 from .encoding import load
 from .jpeg_extended import JPEG_EXTENDED, decode_extended
+from .source_file import FileState, state_of
 
 if TYPE_CHECKING:
     from ..volume.mask import Array
@@ -36,9 +37,13 @@ _MOST = 8  # processes: more would wait for the disk
 _FAST = "pyjpegls"  # where pydicom has the choice it takes GDCM, which needs twice the time
 
 
-@lru_cache(maxsize=1)  # the frames of one multi-frame instance follow each other
 def dataset(path: Path) -> Any:
-    """Read a file whole, with its pixel data."""
+    """Read a file whole, with its pixel data; once for the frames of one instance, which follow each other."""
+    return _dataset_as_it_is(path, state_of(path))
+
+
+@lru_cache(maxsize=1)
+def _dataset_as_it_is(path: Path, _: FileState) -> Any:
     return load(path)
 
 

@@ -19,6 +19,7 @@ from ..core.findings import Code, refuse
 from ..core.policy import Policy
 from ..dicom.encoding import load
 from ..dicom.frame import Frame
+from ..dicom.source_file import FileState, state_of
 from ..geometry.frame_of_reference import doubt_same_frame
 from ..geometry.grid import Grid
 from ..geometry.stack import residuals_mm
@@ -124,9 +125,13 @@ def refer_to(frame: Frame) -> Dataset:
     return item
 
 
-@lru_cache(maxsize=2)  # the frames of a multi-frame instance follow each other
 def read_source(path: Path) -> Dataset:
-    """Read all of a source file but its pixels."""
+    """Read all of a source file but its pixels; once for the frames of one instance, which follow each other."""
+    return _source_as_it_is(path, state_of(path))
+
+
+@lru_cache(maxsize=2)
+def _source_as_it_is(path: Path, _: FileState) -> Dataset:
     return load(path, stop_before_pixels=True)
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ..core.findings import Code, PipelineError
 from .page import render
 from .pictures import Picture
-from .record import VERDICTS, Record, check_file, read_record, sort_odd_first
+from .record import VERDICTS, RecordFile, check_file, read_record, sort_odd_first
 from .views import draw_thumbnail
 
 UNPROVEN = "UNPROVEN"  # the record's file is not there, or not the one it proves
@@ -26,7 +26,7 @@ UNPROVEN = "UNPROVEN"  # the record's file is not there, or not the one it prove
 class Row:
     """One line of the table. rank: its place by oddness. note: why there is no picture. link: relative, escaped for a URL."""
 
-    record: Record
+    record: RecordFile
     rank: int
     verdict: str
     codes: tuple[str, ...]
@@ -57,7 +57,7 @@ def make_group_page(outcomes: Sequence[Path], *, folder: Path | None = None, tit
     return render("group.html", title=title, rows=rows, counts={v: n for v, n in counts.items() if n}, codes=codes)
 
 
-def _make_row(record: Record, base: Path) -> Row:
+def _make_row(record: RecordFile, base: Path) -> Row:
     rank = VERDICTS.index(record.verdict) * 2 + (not record.warnings)
     codes = tuple(dict.fromkeys(str(f.get("Code", "")) for f in record.warnings))
     link = _link_to(record, base)
@@ -72,7 +72,7 @@ def _make_row(record: Record, base: Path) -> Row:
         return Row(record, rank, UNPROVEN, (error.finding.code.name, *codes), None, error.finding.message, link)
 
 
-def _link_to(record: Record, base: Path) -> str:
+def _link_to(record: RecordFile, base: Path) -> str:
     page = record.path.with_suffix(".html")
     relative = os.path.relpath(page if page.exists() else record.path, base).replace(os.sep, "/")
     return quote(os.fsencode(relative))

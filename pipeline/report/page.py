@@ -17,7 +17,7 @@ from ..diagnosis.check import PlacedBlock, compare
 from ..nifti.file import read_header
 from . import tables, viewer, views, words
 from .pictures import Convention, colour_of, hex_of, segments_of, window_of
-from .record import Record, check_file, read_record
+from .record import RecordFile, check_file, read_record
 from .verdict import describe_verdict
 from .volume import ShownImage, Volume, read_source, read_volume
 
@@ -94,7 +94,7 @@ def _environment() -> Any:
     return environment
 
 
-def _make_scene(record: Record, block: Volume, given: ShownImage | None, convention: Convention) -> views.Scene:
+def _make_scene(record: RecordFile, block: Volume, given: ShownImage | None, convention: Convention) -> views.Scene:
     """Collect what the pictures show. A mask without a source has no window, and colours have none: nothing is grey."""
     segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()
     if given is not None:
@@ -108,7 +108,7 @@ def _window_of(volume: Volume, modality: str) -> tuple[float, float] | None:
     return None if volume.is_colour else window_of(volume, modality)
 
 
-def _picture_values(record: Record, scene: views.Scene) -> dict[str, Any]:
+def _picture_values(record: RecordFile, scene: views.Scene) -> dict[str, Any]:
     """What the template shows of the voxels."""
     drawn = views.draw_views(scene)
     return {
@@ -120,7 +120,7 @@ def _picture_values(record: Record, scene: views.Scene) -> dict[str, Any]:
     }
 
 
-def _plane_values(record: Record) -> dict[str, Any]:
+def _plane_values(record: RecordFile) -> dict[str, Any]:
     """What the template shows of the series' planes: the strip, the corners, and the derivation of the affine."""
     witnesses, corners = tables.find_corners(record)
     return {
@@ -134,7 +134,7 @@ def _plane_values(record: Record) -> dict[str, Any]:
     }
 
 
-def _header_values(record: Record, file: Path) -> dict[str, Any]:
+def _header_values(record: RecordFile, file: Path) -> dict[str, Any]:
     """What the template shows of the headers and the programs."""
     versions = record.values["Provenance"]["Versions"]
     return {
@@ -144,13 +144,13 @@ def _header_values(record: Record, file: Path) -> dict[str, Any]:
     }
 
 
-def _list_labels(record: Record, scene: views.Scene) -> list[tuple[str, dict[str, Any]]]:
+def _list_labels(record: RecordFile, scene: views.Scene) -> list[tuple[str, dict[str, Any]]]:
     """List colour and numbers of every label; empty for an image."""
     rows = record.values.get("Labels", [])
     return [(hex_of(colour_of(s)), row) for s, row in zip(scene.segments, rows, strict=True)]
 
 
-def _describe_pictures(record: Record, scene: views.Scene) -> list[str]:
+def _describe_pictures(record: RecordFile, scene: views.Scene) -> list[str]:
     """Describe what a reader has to know of the pictures, a sentence each."""
     sentences = words.describe_lean(scene.block, record)
     if len(record.values["Shape"]) > 3:
@@ -167,7 +167,7 @@ def _describe_pictures(record: Record, scene: views.Scene) -> list[str]:
     return sentences
 
 
-def _describe_source(record: Record, file: Path, given: ShownImage | None) -> list[tuple[str, str]]:
+def _describe_source(record: RecordFile, file: Path, given: ShownImage | None) -> list[tuple[str, str]]:
     """Describe how mask and source lie to each other: (severity, sentence) each, "same" where they share one grid."""
     if given is None:
         return []

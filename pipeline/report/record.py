@@ -27,7 +27,7 @@ _CONVERT_AGAIN = "Convert the series again with this verimask."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class RecordFile:
     """One record. path: of the JSON file. file: the NIfTI file it proves; None for a refusal, which left none."""
 
     path: Path
@@ -64,7 +64,7 @@ class Record:
         return str(self.findings[0].get("Message", "")) if self.findings else ""
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> RecordFile:
     """Read the record of a conversion, without its NIfTI file. Raises NO_SUCH_INPUT, NOT_AN_OUTCOME, UNSUPPORTED_VERSION."""
     try:
         values = read_json(path)
@@ -80,7 +80,7 @@ def read_record(path: Path) -> Record:
     if not isinstance(values, dict) or values.get("Verdict") not in VERDICTS:
         raise _not_an_outcome(path, "it has no verdict")
     if values["Verdict"] == "REFUSED":
-        return Record(path, values, None)
+        return RecordFile(path, values, None)
     if values.get("Schema") != SCHEMA:
         raise _another_version(path, f"its schema is {values.get('Schema')}, not {SCHEMA}")
     if "Planes" not in values or "GridAffineLPS" not in values.get("Geometry", {}):
@@ -89,7 +89,7 @@ def read_record(path: Path) -> Record:
     name = str(values.get("Output", ""))
     if not name or name != Path(name).name:
         raise _not_an_outcome(path, f"it names no file beside itself: “{name}”")
-    return Record(path, values, path.with_name(_as_on_disk(name, path)))
+    return RecordFile(path, values, path.with_name(_as_on_disk(name, path)))
 
 
 def _as_on_disk(name: str, record: Path) -> str:
@@ -98,7 +98,7 @@ def _as_on_disk(name: str, record: Path) -> str:
     return next((stem + e for e in (".nii.gz", ".nii") if escape_bytes(stem + e) == name), name)
 
 
-def check_file(record: Record) -> Path:
+def check_file(record: RecordFile) -> Path:
     """Check that the NIfTI file of a record is there and is the one it proves; return its path.
 
     Raises NO_SUCH_INPUT where it is gone or the record is a refusal's, NOT_THE_PROVEN_FILE where it is another.
@@ -141,7 +141,7 @@ def find_outcomes(folder: Path) -> list[Path]:
     return sorted(path for path in found if _is_outcome(path))
 
 
-def sort_odd_first(records: Iterable[Record]) -> list[Record]:
+def sort_odd_first(records: Iterable[RecordFile]) -> list[RecordFile]:
     """Sort records: refused, disputed, unconfirmed, verified with warnings, verified; by name within each."""
     return sorted(records, key=lambda r: (VERDICTS.index(r.verdict), not r.warnings, r.name))
 

@@ -18,7 +18,7 @@ from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, corner_indices
 from ..nifti.file import INTENT_LABEL
 from ..nifti.header import NiftiHeader
 from ..volume.colour import name_type
-from .record import Record
+from .record import RecordFile
 
 SIDES = {"L": "left", "R": "right", "P": "back", "A": "front", "S": "head", "I": "feet"}
 DOUBLED = 0.25  # of the step; planes nearer than this lie at one place
@@ -53,7 +53,7 @@ class Tick:
     title: str
 
 
-def find_corners(record: Record) -> tuple[list[str], list[Corner]]:
+def find_corners(record: RecordFile) -> tuple[list[str], list[Corner]]:
     """Find the corners of the grid as acquired, with the names of the witnesses that gave an affine for them."""
     geometry = record.values["Geometry"]
     ras = LPS_TO_RAS @ np.array(geometry["GridAffineLPS"])
@@ -75,7 +75,7 @@ def _name_corner(codes: str, index: NDArray[np.int64]) -> str:
     return " ".join(SIDES[letter] for letter in sorted(ends, key="RLAPSI".index))
 
 
-def find_ticks(record: Record) -> list[Tick]:
+def find_ticks(record: RecordFile) -> list[Tick]:
     """Find where on the strip every plane lies, and every place of the grid that has none."""
     planes = record.values["Planes"]
     along, index = np.array(planes["AlongNormalMm"]), np.array(planes["Index"])
@@ -106,7 +106,7 @@ def _find_missing(along: Matrix, across: Matrix, index: NDArray[np.int64]) -> It
             yield Tick(x, y, "missing", f"plane {k} has no frame in the series")
 
 
-def name_ends(record: Record) -> tuple[str, str]:
+def name_ends(record: RecordFile) -> tuple[str, str]:
     """Name the two ends of the strip: the patient's directions the first and the last plane look to."""
     towards = axis_codes(LPS_TO_RAS @ np.array(record.values["Geometry"]["GridAffineLPS"]))[2]
     return f"first plane, towards the {SIDES[OPPOSITE[towards]]}", f"last plane, towards the {SIDES[towards]}"
@@ -134,7 +134,7 @@ def list_nifti_header(header: NiftiHeader) -> list[tuple[str, str]]:
     ]
 
 
-def list_dicom_header(record: Record) -> list[tuple[str, str]]:
+def list_dicom_header(record: RecordFile) -> list[tuple[str, str]]:
     """List what the record keeps of the DICOM header: everything plain but its own words."""
     return [
         (key, ", ".join(map(str, value)) if isinstance(value, list) else str(value))

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..core.findings import DOUBTS, Severity
 from ..core.policy import default
-from .record import Record
+from .record import RecordFile
 from .words import count_missing, describe_bound, format_mm
 
 _DOUBTFUL = {code.name for code in DOUBTS}
@@ -29,7 +29,7 @@ class VerdictWords:
     open: tuple[str, ...]
 
 
-def describe_verdict(record: Record) -> VerdictWords:
+def describe_verdict(record: RecordFile) -> VerdictWords:
     """Answer the question at the top of a page, and say what was proven and what was not."""
     if record.file is None:
         message = record.first_message or "no reason was recorded"
@@ -45,20 +45,22 @@ def describe_verdict(record: Record) -> VerdictWords:
     return VerdictWords(record.verdict, _answer(record, place), tuple(proven), _list_unproven(record))
 
 
-def _describe_place(record: Record) -> tuple[str, str]:
+def _describe_place(record: RecordFile) -> tuple[str, str]:
     """Describe how well the planes fit, and how well they had to."""
     fit = _bound_of(record, "CornerResidualMm")
     if "ResampledMm" in record.values["Geometry"]:
         return f"each label, taken to the nearest voxel, lies {fit} of where its own plane puts it", ""
     limit = f" (allowed: {format_mm(_limit_of(record))})"
     count = len(record.values["Planes"]["Index"])
+    if not count and not record.values["Provenance"]["Inputs"]:
+        return "its grid is the affine that was given, which no DICOM was held against", ""
     if not count:
         return f"its grid fits what its source says of every plane {fit}", limit
     planes = f"each of its {count} planes" if count > 1 else "its one plane"
     return f"{planes} lies {fit} of where its own DICOM header puts it", limit
 
 
-def _describe_witnesses(record: Record) -> list[tuple[bool, str]]:
+def _describe_witnesses(record: RecordFile) -> list[tuple[bool, str]]:
     """Describe what every witness gave, and what none of them saw: (holds, sentence) each."""
     witnesses, mask_source = _witnesses(record), _mask_source(record)
     sentences = [(_agrees(w), _describe_witness(w, _name_what_it_saw(w, mask_source))) for w in witnesses]
@@ -70,7 +72,7 @@ def _describe_witnesses(record: Record) -> list[tuple[bool, str]]:
     return sentences
 
 
-def _answer(record: Record, place: str) -> str:
+def _answer(record: RecordFile, place: str) -> str:
     """Answer in one sentence: does it lie where it should? place: how well the planes fit."""
     noun, codes = record.noun, {f.get("Code") for f in record.findings}
     if record.verdict == "DISPUTED":
@@ -96,7 +98,7 @@ def _answer(record: Record, place: str) -> str:
     return lies + _add_confirmation(record, agreeing)
 
 
-def _add_doubt(record: Record, agreeing: Sequence[str], *, has_but: bool) -> str:
+def _add_doubt(record: RecordFile, agreeing: Sequence[str], *, has_but: bool) -> str:
     """End the answer of an unconfirmed result. has_but: whether the answer already holds one."""
     doubt = _first_doubt(record)
     if agreeing and doubt:
@@ -105,7 +107,7 @@ def _add_doubt(record: Record, agreeing: Sequence[str], *, has_but: bool) -> str
     return ", and no other reader could confirm it." if has_but else ". But no other reader confirmed it."
 
 
-def _add_confirmation(record: Record, agreeing: Sequence[str]) -> str:
+def _add_confirmation(record: RecordFile, agreeing: Sequence[str]) -> str:
     """End the answer of a verified result."""
     mask_source = _mask_source(record)
     saw_mask = [w["Witness"] for w in _witnesses(record) if _agrees(w) and _saw_mask(w)]
@@ -128,13 +130,13 @@ def _add_confirmation(record: Record, agreeing: Sequence[str]) -> str:
     return f", and {len(agreeing)} independent readers, {_listed(agreeing)}, put {it} in the same place."
 
 
-def _first_doubt(record: Record) -> str:
+def _first_doubt(record: RecordFile) -> str:
     """Find the first finding that keeps a result from VERIFIED though its place is agreed on; "" for none."""
     doubts = (f for f in record.findings if f.get("Code") in _DOUBTFUL and f.get("Severity") == Severity.WARNING.value)
     return next((str(f.get("Message", "")).rstrip(".") for f in doubts), "")
 
 
-def _witnesses(record: Record) -> list[dict[str, Any]]:
+def _witnesses(record: RecordFile) -> list[dict[str, Any]]:
     return list(record.values.get("CrossCheck", []))
 
 
@@ -149,17 +151,17 @@ def _name_what_it_saw(witness: dict[str, Any], mask_source: str) -> str:
     return f"the {mask_source}" if _saw_mask(witness) else "the source images"
 
 
-def _assumption(record: Record) -> str:
+def _assumption(record: RecordFile) -> str:
     """Why places were assumed, or ""."""
     return str(record.values["Geometry"].get("Assumed", ""))
 
 
-def _mask_source(record: Record) -> str:
+def _mask_source(record: RecordFile) -> str:
     """What a mask was read from where that is no image series, such as a SEG, which the witnesses were not shown."""
     return str(record.values.get("MaskSource", ""))
 
 
-def _limit_of(record: Record) -> float:
+def _limit_of(record: RecordFile) -> float:
     """The limit of the corner proof in mm, by the policy of the record."""
     policy = record.values.get("Policy", {})
     most = float(policy.get("CornerLimitMm", default("corner_limit_mm")))
@@ -188,13 +190,13 @@ def _describe_witness(witness: dict[str, Any], what: str) -> str:
     return f"{who} read {what} by itself and agrees {bound}{order}{compared}."
 
 
-def _why_nobody(record: Record) -> str:
+def _why_nobody(record: RecordFile) -> str:
     if record.values.get("Policy", {}).get("Crosscheck") == "off":
         return "the cross-check was turned off"
     return "what was done here is something no other reader does (see the findings)"
 
 
-def _list_unproven(record: Record) -> tuple[str, ...]:
+def _list_unproven(record: RecordFile) -> tuple[str, ...]:
     """List what no program can prove of a file, a sentence each."""
     right = "Does the outline follow the right structure?" if record.is_mask else "Does it show the right thing?"
     always = (
@@ -205,7 +207,7 @@ def _list_unproven(record: Record) -> tuple[str, ...]:
     return (*always, other) if record.is_mask else always
 
 
-def _bound_of(record: Record, key: str) -> str:
+def _bound_of(record: RecordFile, key: str) -> str:
     return describe_bound(record.values["Geometry"][key])
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..volume.mask import Segment
 from .pictures import Box, Convention, Cut, Picture, choose_cut, draw_cut, segments_of
-from .record import Record, check_file
+from .record import RecordFile, check_file
 from .volume import Volume, find_middle, read_volume
 
 _MOST_TILES = 24  # pictures of a montage: they fill one screen, and a page stays small
@@ -92,7 +92,7 @@ def draw_montage(scene: Scene) -> list[View]:
     return [View(scene.draw(axis, int(n), box), None, f"{block.file_plane(int(n))}") for n in chosen]
 
 
-def draw_thumbnail(record: Record) -> Picture:
+def draw_thumbnail(record: RecordFile) -> Picture:
     """Draw the axial cut through the middle of a record's file. Raises as `check_file`."""
     block = read_volume(check_file(record))
     segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()

@@ -16,7 +16,7 @@ import numpy as np
 from ..diagnosis.explain import explain, explain_affine
 from ..geometry.affine import Matrix
 from ..geometry.grid import Grid, Plane
-from .record import Record
+from .record import RecordFile
 from .tables import DOUBLED
 from .volume import Volume
 
@@ -34,13 +34,13 @@ class Block:
     text: str
 
 
-def count_missing(record: Record) -> int:
+def count_missing(record: RecordFile) -> int:
     """Count the planes of the grid, between the first and the last, that have no frame of the series."""
     index = record.values["Planes"]["Index"]
     return int(index[-1]) + 1 - int(index[0]) - len(index) if index else 0
 
 
-def explain_record(record: Record) -> tuple[Block, ...]:
+def explain_record(record: RecordFile) -> tuple[Block, ...]:
     """Derive the affine from the series' own numbers, and, where the file has another order, say how that follows."""
     geometry = record.values["Geometry"]
     grid = Grid(tuple(geometry["GridShape"]), np.array(geometry["GridAffineLPS"]))
@@ -55,7 +55,7 @@ def explain_record(record: Record) -> tuple[Block, ...]:
     return (*derivation, Block("head", reordered), *_explain_file(record))
 
 
-def _explain_file(record: Record) -> tuple[Block, ...]:
+def _explain_file(record: RecordFile) -> tuple[Block, ...]:
     affine = np.array(record.values["Geometry"]["Affine"])
     return split_blocks(explain_affine(affine, record.values["Shape"], title="The file"))
 
@@ -82,7 +82,7 @@ def _kind_of(line: str, following: str) -> str:
     return "head" if line[0].isupper() and following.startswith("  ") and line[-1] not in ".:," else "text"
 
 
-def describe_lean(block: Volume, record: Record) -> list[str]:
+def describe_lean(block: Volume, record: RecordFile) -> list[str]:
     """Describe what a reader of the pictures has to know of a block that does not stand along the patient."""
     shear, lean = _shear_of(record), block.lean_degrees
     oblique = (
@@ -93,7 +93,7 @@ def describe_lean(block: Volume, record: Record) -> list[str]:
     return [text for text, angle in ((oblique, lean), (tilted, shear)) if angle > _CARE_DEGREES]
 
 
-def describe_planes(record: Record) -> str:
+def describe_planes(record: RecordFile) -> str:
     """Describe the strip in a sentence: how many planes, how far apart, what is missing or doubled, and the lean."""
     positions = np.array(record.values["Planes"]["AlongNormalMm"])
     if not len(positions):
@@ -116,7 +116,7 @@ def _describe_steps(steps: Matrix) -> str:
     return f"{count}, {format_mm(float(steps.min()))} to {format_mm(float(steps.max()))} apart"
 
 
-def _describe_missing(record: Record) -> str:
+def _describe_missing(record: RecordFile) -> str:
     missing = count_missing(record)
     if not missing:
         return "none missing"
@@ -124,7 +124,7 @@ def _describe_missing(record: Record) -> str:
     return f"{missing} missing" if filled else f"{missing} without a frame, empty"
 
 
-def _describe_doubled(record: Record, steps: Matrix) -> list[str]:
+def _describe_doubled(record: RecordFile, steps: Matrix) -> list[str]:
     """Describe the planes that lie at the place of another, and those that did and were dropped."""
     dropped = sum(f.get("Code") == "DUPLICATE_DROPPED" for f in record.findings)
     close = int((steps < DOUBLED * float(record.values["Geometry"]["StepMm"])).sum())
@@ -134,7 +134,7 @@ def _describe_doubled(record: Record, steps: Matrix) -> list[str]:
     return [*doubled, "none dropped" if close else "none doubled"]
 
 
-def _describe_stack(record: Record, length: float) -> str:
+def _describe_stack(record: RecordFile, length: float) -> str:
     """Describe how far the stack leans: by the shear of its grid, or by how far its planes wander over its length in mm."""
     planes = record.values["Planes"]
     across = max(float(np.ptp(planes["AlongRowMm"])), float(np.ptp(planes["AlongColumnMm"])))
@@ -142,7 +142,7 @@ def _describe_stack(record: Record, length: float) -> str:
     return f"the stack leans by {lean:.2f}°" if lean > _CARE_DEGREES else "the stack is upright"
 
 
-def _shear_of(record: Record) -> float:
+def _shear_of(record: RecordFile) -> float:
     return float(record.values["Geometry"].get("ShearDegrees", 0.0))
 
 

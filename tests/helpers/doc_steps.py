@@ -2,7 +2,8 @@
 
 Rules:
 - A block that is run or saved follows a comment: `<!-- run: name -->` or `<!-- file: name -->`.
-- `verimask` and `python` in a block are this checkout and this Python.
+- `verimask` and `python` in a block are this checkout and this Python. `pip` installs nothing: it writes down what it was
+  given, into the file `installed`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def do(page: str, name: str, folder: Path) -> str:
         for program, module in (("verimask", "-m pipeline "), ("python", "")):
             (programs / program).write_text(f'#!/bin/sh\nexec "{sys.executable}" -W ignore {module}"$@"\n', "utf-8")
             (programs / program).chmod(0o755)
+        (programs / "pip").write_text(f'#!/bin/sh\necho "$@" >> "{folder}/installed"\n', "utf-8")
+        (programs / "pip").chmod(0o755)
         (folder / "tmp").mkdir()
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     python_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,4 +1,5 @@
-"""Write the pages of docs/ that are made from code: findings, record and command line; and the recipes of regression.
+"""Write the pages of docs/ that are made from code (findings, record, command line, the recipes of regression), and the
+types of the record.
 
 `python -m tests.helpers.pages` rewrites them; a test holds each against what the code gives.
 """
@@ -18,6 +19,7 @@ from unittest import mock
 from pipeline.cli.main import main as verimask
 from pipeline.core.finding_help import HELP
 from pipeline.core.findings import DOUBTS, Code, Severity, refuse
+from tests.helpers import record_types
 from tests.helpers.finding_examples import Example, examples
 from tests.helpers.record_schema import schema
 from tests.helpers.regression_page import regression_page
@@ -270,4 +272,5 @@ def path_of(name: str) -> Path:
 if __name__ == "__main__":
     for _name, _page in MADE.items():
         path_of(_name).write_text(_page(), "utf-8")
+    record_types.write()
     sys.exit()

@@ -1,6 +1,6 @@
-"""What README.md shows, made anew: every block that follows a `made by` comment is the output of code.
+"""What README.md and docs/affine.md show, made anew: every block that follows a `made by` comment is the output of code.
 
-`python -m tests.helpers.readme` rewrites the blocks; a test holds the README against them.
+`python -m tests.helpers.readme` rewrites the blocks; a test holds the pages against them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from tests.helpers.forum import CORONAL, FLIPPED_ROWS, USERS_MATRIX, mimics_orde
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "affine.md")
 _BLOCK = re.compile(r"<!-- made by: (\w+) -->\n```(\w*)\n(.*?)```\n", re.S)
 
 
@@ -93,7 +94,7 @@ def blocks(text: str) -> dict[str, str]:
 
 
 def renewed(text: str) -> str:
-    """The README with every made block made anew."""
+    """A page with every made block made anew."""
 
     def block(match: re.Match[str]) -> str:
         name, language, content = match.groups()
@@ -104,5 +105,6 @@ def renewed(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text("utf-8")), "utf-8")
+    for page in PAGES:
+        page.write_text(renewed(page.read_text("utf-8")), "utf-8")
     sys.exit()

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..child import find_version, serve_masks
-from ..job_files import put_files
+from ..job_files import put_files, states_of
 from ..testimony import MaskJob, Testimony
 
 NAME = "dcmqi"
@@ -78,7 +78,7 @@ def main() -> None:
 def answer(job: MaskJob) -> Testimony:
     """Convert the one SEG instance of a job, and give the labels that are asked for on the grid of its files."""
     try:
-        header = _read_header(*job.mask_files)
+        header = _read_header(*job.mask_files, states_of(job.mask_files))
         written = _convert(header.file, is_fractional=header.is_fractional)
         _refuse_step(written, header, job.files)
         array = _take(written, dict(job.labels), _Inside.of(header, job.options))
@@ -88,7 +88,7 @@ def answer(job: MaskJob) -> Testimony:
 
 
 @lru_cache(1)  # overlapping segments are a file each, and each of them a job
-def _read_header(path: str) -> _Header:
+def _read_header(path: str, _states: Any) -> _Header:
     """Read what decides how it is asked. Raises Refused for binary segments of bytes, which it takes for single bits."""
     from pydicom import dcmread
 

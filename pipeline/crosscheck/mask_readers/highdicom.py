@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..child import find_version, serve_masks
-from ..job_files import put_files
+from ..job_files import put_files, states_of
 from ..testimony import MaskJob, Testimony
 
 NAME = "highdicom"
@@ -57,14 +57,14 @@ def main() -> None:
 
 def answer(job: MaskJob) -> Testimony:
     """Read the one SEG instance of a job, and put it onto the grid of its source, both as highdicom reads them."""
-    seg, note = _open(*job.mask_files)
+    seg, note = _open(*job.mask_files, states_of(job.mask_files))
     volume = _read_volume(seg, job)
     grid, part = volume.get_geometry(), _Part(volume.array, np.zeros(3, int))
     if job.files:
         with suppress(
             RuntimeError
         ):  # where it takes the images for no volume, the mask is given where its own frames lie
-            source = _read_geometry(tuple(dict.fromkeys(job.files)))
+            source = _read_geometry(tuple(dict.fromkeys(job.files)), states_of(job.files))
             moved = _put_onto(volume, source)
             grid, part = (grid, part) if moved is None else (source, moved)
     part = _cut_empty(part)
@@ -76,7 +76,7 @@ def answer(job: MaskJob) -> Testimony:
 
 
 @lru_cache(1)  # overlapping segments are a file each, and each of them a job
-def _open(path: str) -> tuple[Any, str]:
+def _open(path: str, _states: Any) -> tuple[Any, str]:
     """Read a SEG as `segread` does, and say what was added for it: whole, since of frames read one by one it lacks bits."""
     from highdicom.seg import DimensionIndexSequence, Segmentation
     from pydicom import Dataset, dcmread
@@ -151,7 +151,7 @@ def _dtype_for(largest: int) -> Any:
 
 
 @lru_cache(1)
-def _read_geometry(paths: tuple[str, ...]) -> Any:
+def _read_geometry(paths: tuple[str, ...], _states: Any) -> Any:
     """Read where the voxels of an image series lie. Raises what highdicom has against them."""
     from highdicom import imread
     from highdicom.spatial import get_series_volume_positions

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..child import find_version, serve_masks
-from ..job_files import put_files
+from ..job_files import put_files, states_of
 from ..testimony import MaskJob, Testimony, either
 from .contour_layers import EDGE, fill_contours
 from .drawn_contours import open_structure_set, read_drawn_contours
@@ -58,8 +58,8 @@ def answer(job: MaskJob) -> Testimony:
     if unknown:
         raise ValueError(f"it does not know the option {min(unknown)}")
     (number, value), limit_mm = job.labels[0], float(job.options["limit_mm"])
-    grid = _read_grid(job.files, job.frame_numbers, limit_mm, _find_states(job.files))
-    items = _open_structure_set(job.mask_files[0], _find_states(job.mask_files))
+    grid = _read_grid(job.files, job.frame_numbers, limit_mm, states_of(job.files))
+    items = _open_structure_set(job.mask_files[0], states_of(job.mask_files))
     drawn = read_drawn_contours(items, number)
     filled = fill_contours(drawn, grid, limit_mm, interpolate=bool(job.options.get("interpolate")))
     array, has_open = filled.voxels, bool((filled.voxels == _OPEN).any())
@@ -101,12 +101,6 @@ def _open_structure_set(file: str, _states: Any) -> dict[int, list[Any]]:
 def _as_files(files: tuple[str, ...], folder: str) -> Sequence[str]:
     """The files by their paths, and members of an archive unpacked."""
     return files if all(map(os.path.isfile, files)) else put_files(files, Path(folder))
-
-
-def _find_states(files: tuple[str, ...]) -> tuple[tuple[int, int] | None, ...]:
-    """What shows that a file is another one than when it was read; None for a member of an archive."""
-    found = [os.stat(file) if os.path.isfile(file) else None for file in files]
-    return tuple(state and (state.st_size, state.st_mtime_ns) for state in found)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from ...core.findings import Code, Finding, PipelineError, Severity, refuse
 from ...dicom.encoding import EXPLICIT_BIG, load
 from ...dicom.frame import Frame
 from ...dicom.pixels import read_allocated
+from ...dicom.source_file import FileState, state_of
 from ...volume.mask import Array, Segment, Voxels
 from ..image import first_and_last
 from .labelled import Labelled
@@ -238,10 +239,14 @@ def _may_have_overlays(frame: Frame) -> bool:
     return bool(frame.header.overlays) or int(frame.get("BitsStored", 0)) < int(frame.get("BitsAllocated", 0))
 
 
+def overlays(path: Path) -> dict[int, Overlay]:
+    """Read the overlays of one file, by group; once while it stays as it is. Raises CORRUPT_FILE."""
+    return _overlays_as_they_are(path, state_of(path))
+
+
 # Several passes go over one series, and bits take little memory.
 @lru_cache(maxsize=512)
-def overlays(path: Path) -> dict[int, Overlay]:
-    """Read the overlays of one file, by group. Raises CORRUPT_FILE."""
+def _overlays_as_they_are(path: Path, _: FileState) -> dict[int, Overlay]:
     dataset = load(path, stop_before_pixels=True)
     found = {}
     for group in GROUPS:
