@@ -246,7 +246,11 @@ def test_nothing_crashes_or_becomes_a_question_mark(made: Path, tmp_path: Path, 
     )  # fmt: skip
     for command in commands:
         done = run(command, PYTHONIOENCODING=encoding)
-        assert done.returncode == 0, (command, done.stderr)
+        # The mask has no image of its own, which is no case of a cohort.
+        assert done.returncode == (2 if command[0] == "cohort" and command[-1] == "--dry-run" else 0), (
+            command,
+            done.stderr,
+        )
         said = done.stdout.decode(encoding)
         assert "??" not in said
         assert "\\xd7" not in said, command  # × of our own, and of the name, has a plain form
