@@ -23,6 +23,7 @@ from . import (
     cohort,
     completion,
     convert,
+    describe,
     diagnose,
     doctor,
     explain,
@@ -37,6 +38,7 @@ from . import (
     verify,
 )
 from .parser import CommandParser, ask_whether, closest
+from .typed_words import expand_patterns, mend_words
 
 _USAGE = "verimask [-h] [--version] FOLDER\n       verimask [-h] [--version] COMMAND ..."
 _DESCRIPTION = """\
@@ -87,6 +89,7 @@ def _run_command(given: list[str]) -> int:
     if not given:
         parser.print_help()
         return 0
+    given = mend_words(given, parser)
     if not _names_command(given, parser):
         parser = folder.make_parser(given)
     options, unknown = parser.parse_known_args(given)
@@ -98,6 +101,7 @@ def _run_command(given: list[str]) -> int:
     if getattr(options, "verbose", 0):
         output.show_log(options.verbose)
     try:
+        expand_patterns(options)
         return int(options.run(options, given))
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)  # a command may say what is done
@@ -116,7 +120,7 @@ def _names_command(given: Sequence[str], parser: CommandParser) -> bool:
         return True
     if not word:
         parser.error("an argument is empty")
-    if os.path.lexists(word) or os.path.basename(word) != word:
+    if os.path.lexists(word) or os.path.basename(word) != word or set(word) & set("*?"):
         return False
     near = closest(word, commands)
     here = closest(word, os.listdir())
@@ -156,6 +160,7 @@ def _parser() -> CommandParser:
         report,
         verify,
         explain,
+        describe,
         diagnose,
         check,
         regress,

@@ -322,8 +322,8 @@ def _as_record(testimony: Testimony, folder: str, number: int) -> dict[str, Any]
     if testimony.array is not None:
         import numpy as np
 
-        for old in os.listdir(folder):
-            if old.endswith(".npy"):
+        for old in (name for name in os.listdir(folder) if name.endswith(".npy")):
+            with suppress(PermissionError):  # on Windows, while the parent has it mapped: it goes with the folder
                 os.unlink(os.path.join(folder, old))
         array = os.path.join(folder, f"{number}.npy")
         np.save(array, testimony.array)

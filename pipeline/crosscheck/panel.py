@@ -18,6 +18,7 @@ Rules:
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -79,6 +80,9 @@ class Panel:
 
     def close(self) -> None:
         """End the processes, where they have not ended yet. The next `begin` starts them anew."""
+        self._jobs, self._answers = [], []
+        if any(child.pixels and not child.ended for child in self._children.values()):
+            gc.collect()  # arrays mapped from their files, in cycles of libraries: Windows removes no file that is mapped
         for child in self._children.values():
             child.close()
         self.masks.close()
