@@ -517,3 +517,12 @@ def test_a_file_of_an_array_is_verified_but_not_made_again(ct: Truth, tmp_path: 
         assert "it was an array from Python" in str(result.not_checked)
     record = json.loads((tmp_path / "by_affine.json").read_text())
     assert record["Prov"]["Records"]["Activities"][0]["Command"] == "verimask.write"
+
+
+def test_the_page_of_an_affine_alone_claims_no_planes(tmp_path: Path) -> None:
+    from pipeline.report import make_page
+
+    verimask.write(np.ones((4, 5, 6)), np.eye(4), tmp_path / "m.nii")
+    page = make_page(tmp_path / "m.json")
+    assert "Its grid is the affine that was given, which no DICOM was held against." in page
+    assert "fits what its source says" not in page

@@ -10,8 +10,10 @@ from . import output
 
 if TYPE_CHECKING:
     from ..core.policy import Policy
-    from ..diagnosis.diagnose import Diagnosis
+    from ..diagnosis.recipe import Context
+    from ..diagnosis.result import Diagnosis
     from ..dicom.scan import Series
+    from ..geometry.affine import Matrix
     from ..geometry.grid import Grid
     from ..nifti.header import NiftiHeader
     from ..stacking.laid_frames import LaidFrames
@@ -49,7 +51,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     truth = _read_truth(options, policy)
     if options.mask_series and header.scaling != (1.0, 0.0):
         header, array = _as_labels(header, array, path.name)
-    found = _diagnose(header, array, truth)
+    found = _diagnose(path.name, header, array, truth)
     if options.json:
         output.print_json(found.as_json())
     else:
@@ -116,21 +118,33 @@ def _as_labels(header: NiftiHeader, array: Array, name: str) -> tuple[NiftiHeade
     return replace(header, slope=1.0, intercept=0.0), labels_of(header, array, name)
 
 
-def _diagnose(header: NiftiHeader, array: Array, truth: _Truth) -> Diagnosis:
-    """Find the mistakes. Where the images explain nothing, the file may be a mask, and the affine alone is judged."""
-    from ..diagnosis.diagnose import diagnose
-    from ..diagnosis.mistakes import Context
-    from ..volume.colour import is_rgb
+def _diagnose(name: str, header: NiftiHeader, array: Array, truth: _Truth) -> Diagnosis:
+    """Find the mistakes of the place that most software reads, and of the one ITK reads where that is another."""
+    from ..diagnosis.check import PlacedBlock
+    from ..diagnosis.forms import judge_forms
+    from ..diagnosis.plane_order import list_plane_orders
+    from ..diagnosis.recipe import Context
 
     stack, series = truth.laid_frames.stack, truth.series
     context = Context(
         slice_thickness_mm=series.get("SliceThickness"),
         spacing_between_slices_mm=series.get("SpacingBetweenSlices"),
         irregularity_mm=stack.residual_mm + stack.straightened_mm,
+        plane_orders=list_plane_orders(truth.laid_frames.at_k),
     )
+    block = PlacedBlock(name, header.shape, header.affine, header)
+    found = _judge(header.affine, array, truth, context)
+    return judge_forms(found, block, lambda affine: _judge(affine, array, truth, context))
+
+
+def _judge(affine: Matrix, array: Array, truth: _Truth, context: Context) -> Diagnosis:
+    """Judge one affine. Where the images explain nothing, the file may be a mask, and the affine alone is judged."""
+    from ..diagnosis.diagnose import diagnose
+    from ..volume.colour import is_rgb
+
     if is_rgb(truth.array.dtype) and not is_rgb(array.dtype):  # it may be a mask on images of colours
-        return diagnose(header.affine, header.shape, truth.grid, context=context)
-    found = diagnose(header.affine, header.shape, truth.grid, array=array, truth=truth.array, context=context)
+        return diagnose(affine, array.shape, truth.grid, context=context)
+    found = diagnose(affine, array.shape, truth.grid, array=array, truth=truth.array, context=context)
     if found.status == "unexplained" and not truth.is_mask:
-        return diagnose(header.affine, header.shape, truth.grid, context=context)
+        return diagnose(affine, array.shape, truth.grid, context=context)
     return found

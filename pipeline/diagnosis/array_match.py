@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -28,6 +29,11 @@ class ArrayMatch:
 
     def is_complete(self, truth_planes: int) -> bool:
         return len(self.planes) == truth_planes
+
+    @property
+    def is_reordered(self) -> bool:
+        """Whether the planes are in another order than in the truth."""
+        return any(after < before for before, after in pairwise(self.planes))
 
     @property
     def stride(self) -> int | None:

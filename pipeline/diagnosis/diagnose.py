@@ -17,14 +17,17 @@ import numpy as np
 
 from ..core.findings import Code, refuse
 from ..geometry.affine import Matrix, axis_codes
-from ..geometry.axis_order import AS_IS, Order
+from ..geometry.axis_order import Order
 from ..geometry.grid import Grid
 from ..geometry.index_map import reorder
 from ..geometry.rigid_motion import Motion, measure_motion
 from ..volume.colour import is_rgb, name_type, to_codes
 from ..volume.mask import Array
 from .array_match import ArrayMatch, find_matches, find_nearest_order, is_uniform, list_orders, match_labels
-from .mistakes import Context, Mistake, build, list_mistakes
+from .missing_planes import cut_grid, list_parts, list_planes
+from .mistakes import Mistake, list_mistakes
+from .plane_order import find_reordered, name_order
+from .recipe import Context, build
 from .result import Diagnosis, DiagnosisStatus
 from .search import FoundRecipe, search
 
@@ -32,7 +35,6 @@ TOLERANCE_MM = 1e-3  # what float32 leaves of an affine, and far less than any m
 _ROUNDING = 1e-6  # of the tolerance: two computations of one distance
 _TURNED_DEGREES = 1e-3  # a smaller rotation is what rounding leaves of none
 _MOST_PLACES = 6  # where the planes of a file may lie in a series of equal planes; more are not tried, which is noted
-_LISTED = 8  # runs of planes that are listed in a message
 _NUMBERS = "biuf"  # kinds of NumPy types whose values are single numbers
 
 
@@ -126,7 +128,8 @@ def fix(diagnosis: Diagnosis, array: Array, grid: Grid) -> tuple[Array, Grid]:
 
     Returns: the (i, j, k) array and its grid.
 
-    Raises: PipelineError CANNOT_FIX where the voxels were not found, or planes are missing in between.
+    Raises: PipelineError CANNOT_FIX where the voxels were not found, may lie in several places, or planes are missing in
+        between.
     """
     fit = diagnosis.fit
     if fit is None:
@@ -136,6 +139,16 @@ def fix(diagnosis: Diagnosis, array: Array, grid: Grid) -> tuple[Array, Grid]:
             "Give the series of the mask itself with --mask-series, or convert that series instead.",
             where=(f"{_size(array.shape)} voxels",),
         )
+    if diagnosis.places:
+        listed = "; or ".join(list_planes(planes) for planes in diagnosis.places)
+        raise refuse(
+            Code.CANNOT_FIX,
+            f"the {len(fit.planes)} planes of this file are found in several places of the series, and nothing says which is meant",
+            f"They are {listed}. Convert the mask series again; its planes are all in their places.",
+            where=tuple(list_planes(planes) for planes in diagnosis.places),
+        )
+    if fit.is_reordered:
+        return reorder(array, fit.order.matrix(grid.shape))[:, :, np.argsort(fit.planes)], grid
     if fit.stride is None:
         gone = sorted(set(range(fit.planes[0], fit.planes[-1])) - set(fit.planes))
         raise refuse(
@@ -146,15 +159,6 @@ def fix(diagnosis: Diagnosis, array: Array, grid: Grid) -> tuple[Array, Grid]:
         )
     part = cut_grid(grid, fit.planes)
     return reorder(array, fit.order.matrix(part.shape)), part
-
-
-def cut_grid(grid: Grid, planes: Sequence[int]) -> Grid:
-    """Cut the grid of some evenly spread planes out of a grid. planes: their k, ascending."""
-    step = planes[1] - planes[0] if len(planes) > 1 else 1
-    lps = grid.lps.copy()
-    lps[:3, 3] += lps[:3, 2] * planes[0]
-    lps[:3, 2] *= step
-    return Grid((grid.shape[0], grid.shape[1], len(planes)), lps, grid.frame_of_reference_uid)
 
 
 def measure_displacement(affine: Matrix, fit: ArrayMatch, grid: Grid) -> float:
@@ -180,35 +184,53 @@ def _judge_voxels(case: _Case, array: Array, truth: Array) -> Diagnosis:
     """Find where the voxels are in the series, then what was done to the affine."""
     array, truth, note = match_labels(array, truth)
     values = (Mistake("values", note),) if note else ()
-    matches = find_matches(array, truth)
+    matches = find_matches(array, truth) or find_reordered(array, truth, case.context.plane_orders)
     if not matches:
         return _judge_other_voxels(case, array, truth)
     places = list(dict.fromkeys(match.planes for match in matches))
     unknown = _list_open_questions(matches, places, truth)
-    best = _find_best(case, matches, places)
+    best, undecided = _find_best(case, matches, places)
     if best is None:
         first = matches[0]
         part = cut_grid(case.grid, first.planes) if first.stride is not None else case.grid
         left = measure_motion(case.affine, part.ras @ first.order.matrix(part.shape), array.shape)
         total = measure_displacement(case.affine, first, case.grid)
-        return Diagnosis("unexplained", values, total, first, left, (), unknown)
+        return Diagnosis("unexplained", values, total, first, left, (), unknown, places=undecided)
     total = measure_displacement(case.affine, best.fit, case.grid)
     mistakes = (*best.mistakes, *values)
     if best.residual or mistakes:
         status: DiagnosisStatus = "moved" if best.residual else "mistakes"
-        return Diagnosis(status, mistakes, total, best.fit, best.residual, best.others, unknown)
+        notes = tuple(_list_causes(case, best.mistakes, best.fit))
+        others = tuple((*other, *values) for other in best.others)
+        return Diagnosis(status, mistakes, total, best.fit, best.residual, others, unknown, notes, undecided)
     _require_correct(case, best.fit, total)
     # In whatever order it was stored, every voxel of the file lies where the series has the same value: nothing is open.
     return Diagnosis("correct", (), total, best.fit, None, best.others)
 
 
-def _find_best(case: _Case, matches: Sequence[ArrayMatch], places: Sequence[tuple[int, ...]]) -> _Candidate | None:
-    """Find the explanation of the lowest rank among all places where the planes may lie; the first of equals."""
+def _find_best(
+    case: _Case, matches: Sequence[ArrayMatch], places: Sequence[tuple[int, ...]]
+) -> tuple[_Candidate | None, tuple[tuple[int, ...], ...]]:
+    """Find the explanation of the lowest rank among all places where the planes may lie; and all places of that rank.
+
+    Returns: the first of equals, and the places of equals; no places where only one is left.
+    """
     candidates: list[_Candidate] = []
     for planes in places[:_MOST_PLACES]:
         orders = [match.order for match in matches if match.planes == planes]
         candidates += _explain(case, orders, planes)
-    return min(candidates, key=lambda candidate: candidate.rank, default=None)
+    best = min(candidates, key=lambda candidate: candidate.rank, default=None)
+    equal = [c.fit.planes for c in candidates if best is not None and c.rank == best.rank] or places
+    left = tuple(dict.fromkeys(equal))
+    return best, left if len(left) > 1 and not matches[0].is_complete(case.grid.shape[2]) else ()
+
+
+def _list_causes(case: _Case, mistakes: Sequence[Mistake], fit: ArrayMatch) -> Iterator[str]:
+    """Say what may have turned the planes round, where the order of the series' files or numbers is the reverse."""
+    backwards = name_order(range(case.grid.shape[2])[::-1], case.context.plane_orders)
+    turned = {"planes reversed", "k flipped", "k negated", "origin (0, 0, 1)"}
+    if backwards and turned & {mistake.name for mistake in mistakes} and not fit.is_reordered:
+        yield f"Sorted by {backwards}, this series begins at its last plane (k = {case.grid.shape[2] - 1})."
 
 
 def _require_correct(case: _Case, fit: ArrayMatch, total_mm: float) -> None:
@@ -254,7 +276,7 @@ def _judge_other_voxels(case: _Case, array: Array, truth: Array) -> Diagnosis:
 
 def _explain(case: _Case, orders: Sequence[Order], planes: tuple[int, ...]) -> Iterator[_Candidate]:
     """Find the best explanations for an array that holds these planes in one of these orders."""
-    for part, cut in _list_parts(case.grid, planes):
+    for part, cut in list_parts(case.grid, planes, case.context.plane_orders):
         found = search(case.affine, orders, part, case.context, case.tolerance_mm)
         if not found:
             continue
@@ -262,41 +284,12 @@ def _explain(case: _Case, orders: Sequence[Order], planes: tuple[int, ...]) -> I
         if cut:
             fit = ArrayMatch(found[0].array, planes)
             cost = measure_displacement(part.ras @ fit.order.matrix(part.shape), fit, case.grid)
-            sets = [(Mistake("planes missing", cut, cost), *s) for s in sets]
+            name = "planes reordered" if fit.is_reordered else "planes missing"
+            sets = [(Mistake(name, cut, cost), *s) for s in sets]
         others = tuple(dict.fromkeys(s for s in sets[1:] if s != sets[0]))
         first = found[0]
         level = 0 if first.residual is None else 1 + (first.residual.rotation_degrees > _TURNED_DEGREES)
         yield _Candidate((level, len(sets[0])), sets[0], ArrayMatch(first.array, planes), first.residual, others)
-
-
-def _list_parts(grid: Grid, planes: tuple[int, ...]) -> Iterator[tuple[Grid, str]]:
-    """List the grids an affine may be meant for when planes are missing, and what is missing in words."""
-    columns, rows, count = grid.shape
-    if len(planes) == count:
-        yield grid, ""
-        return
-    fit = ArrayMatch(AS_IS, planes)
-    missing = _listed(sorted(set(range(count)) - set(planes)))
-    gone = f"the array has {len(planes)} of {count} planes (missing: {missing})"
-    if fit.stride is not None:
-        yield cut_grid(grid, planes), f"{gone}, and the affine allows for it"
-    shape, first, step = (columns, rows, len(planes)), grid.lps[:3, 2] * planes[0], grid.lps[:3, 2]
-    if fit.stride != 1 or planes[0] != 0:
-        yield Grid(shape, grid.lps), f"{gone}, and the affine is that of the whole series"
-    if fit.stride != 1 and planes[0] != 0:
-        lps = _move(grid.lps, first, step)
-        yield Grid(shape, lps), f"{gone}, and the affine steps from the first as if none were"
-    if fit.stride is None:
-        even = (planes[-1] - planes[0]) / (len(planes) - 1)
-        yield Grid(shape, _move(grid.lps, first, step * even)), f"{gone}, and the affine spreads the others evenly"
-
-
-def _move(lps: Matrix, shift: Matrix, step: Matrix) -> Matrix:
-    """Return an affine with its origin shifted and another step from plane to plane."""
-    moved = lps.copy()
-    moved[:3, 3] += shift
-    moved[:3, 2] = step
-    return moved
 
 
 def _describe_mistakes(found: FoundRecipe, grid: Grid, context: Context) -> tuple[Mistake, ...]:
@@ -320,20 +313,6 @@ def _list_open_questions(
         several = f"The planes of the file are found in {len(places)} places of the series"
         questions.append(f"{several}; it may be any of them.")
     return tuple(questions)
-
-
-def _listed(planes: Sequence[int]) -> str:
-    """Write plane numbers with runs drawn together: k = 0 to 4, 9."""
-    runs: list[list[int]] = []
-    for k in planes:
-        if runs and runs[-1][-1] == k - 1:
-            runs[-1].append(k)
-        else:
-            runs.append([k])
-    shown = [f"{r[0]} to {r[-1]}" if len(r) > 1 else str(r[0]) for r in runs]
-    return (
-        "k = " + ", ".join(shown[:_LISTED]) + (f" and {len(shown) - _LISTED} more runs" if len(shown) > _LISTED else "")
-    )
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -12,6 +12,8 @@ from .mistakes import Mistake
 
 DiagnosisStatus = Literal["correct", "mistakes", "moved", "unexplained", "undecided"]
 _LISTED = 2  # other explanations that are written out; the JSON has all
+_PLACES = ("first", "second", "third", "fourth", "fifth", "sixth")  # of the mistakes as they are listed
+_DO_NOT_ADD_UP = "Each number is what that mistake alone would move the worst corner by; they do not add up, as they point different ways."
 
 _VERDICTS: dict[DiagnosisStatus, str] = {
     "correct": "Nothing is wrong: every voxel lies within {total:.4f} mm of its place.",
@@ -34,7 +36,7 @@ class Diagnosis:
     array by). mistakes: each in words with what it alone costs. total_mm: how far the worst corner lies from its place;
     None where that is not known. residual: the motion left over. fit: where the voxels are in the truth, or None.
     others: sets of as many mistakes that give the very same file. unknown: what cannot be known, a sentence each.
-    notes: what was found on the way, a sentence each.
+    notes: what was found on the way, a sentence each. places: where the planes may lie as well as not; none where that is known.
     """
 
     status: DiagnosisStatus
@@ -45,6 +47,7 @@ class Diagnosis:
     others: tuple[tuple[Mistake, ...], ...] = ()
     unknown: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    places: tuple[tuple[int, ...], ...] = ()
 
     def lines(self) -> list[str]:
         """Write the diagnosis as lines of text: verdict, mistakes, total, notes, what is unknown."""
@@ -57,8 +60,9 @@ class Diagnosis:
             lines.append(f"  left over: {self.residual.words}")
         if self.total_mm is not None and self.status != "correct":
             lines.append(f"The worst corner lies {_mm(self.total_mm)} mm from its place.")
-        for other in self.others[:_LISTED]:
-            lines.append(f"The same file also comes from: {'; '.join(m.words for m in other)}.")
+        if n > 1:
+            lines.append(_DO_NOT_ADD_UP)
+        lines += list(dict.fromkeys(_describe_other(self.mistakes, other) for other in self.others))[:_LISTED]
         return [*lines, *self.notes, *self.unknown]
 
     def as_json(self) -> dict[str, Any]:
@@ -75,6 +79,17 @@ class Diagnosis:
             "Notes": list(self.notes),
             "Unknown": list(self.unknown),
         }
+
+
+def _describe_other(first: Sequence[Mistake], other: Sequence[Mistake]) -> str:
+    """Say in one line in what another explanation differs from the first."""
+    shared = {m.short for m in first} & {m.short for m in other}
+    if len(shared) == len(other):  # they differ in more than what a short form says
+        shared = {m.short for m in first if m.words in {o.words for o in other}}
+    new = "; ".join(m.short for m in other if m.short not in shared)
+    places = [_PLACES[n] for n, m in enumerate(first) if m.short not in shared]
+    instead = f", instead of the {' and '.join(places)}" if places and shared else ""
+    return f"Or{instead}: {new}."
 
 
 def _mm(length: float) -> str:

@@ -19,23 +19,27 @@ from ..geometry.affine import Matrix, axis_lengths, corner_distance
 from ..geometry.axis_order import AS_IS, ORDERS, Order
 from ..geometry.grid import Grid
 from ..geometry.rigid_motion import Motion, measure_motion
-from .mistakes import (
+from .mistakes import list_named_orders
+from .recipe import (
     CORNERS,
     FIXED_BASES,
     RIGHT,
+    SCALES,
     SHIFTS,
+    SPACINGS,
     WORLDS,
     Context,
     Recipe,
     build,
     centre_origin,
     list_constructions,
-    list_named_orders,
+    list_tag_lengths,
     locate_base,
     turn_to_world,
 )
 
 MOST_MISTAKES = 4  # a longer list explains nearly any affine, and so explains nothing
+_SAME_DIRECTION = 1e-6  # of a cosine: two directions nearer than this are one
 _SIGNS = np.array(list(product((1.0, -1.0), repeat=3)))
 _TURNS = np.array([o.matrix((1, 1, 1))[:3, :3] for o in ORDERS], float)
 _PLACE_BASES: tuple[str | tuple[int, ...], ...] = (RIGHT, *CORNERS)
@@ -107,7 +111,71 @@ def search(
     target = _Target(wrong, arrays[0].shape(grid.shape), grid, context, tolerance_mm, _price_orders(arrays, grid))
     ways = list_constructions(grid, context, tolerance_mm)
     hits = _match_directions(target, ways)
-    return _search_exact(target, hits) or _search_shifted(target, hits) or _search_moved(target, ways)
+    exact = _search_all_exact(target, hits, ways, arrays) or _search_scaled(target, ways, arrays)
+    return exact or _search_shifted(target, hits) or _search_moved(target, ways)
+
+
+def _search_all_exact(
+    target: _Target, hits: Sequence[_Hit], ways: Sequence[tuple[int, Recipe, Matrix]], arrays: Sequence[Order]
+) -> list[FoundRecipe]:
+    """Search for the recipes that give the affine exactly: built in steps, without directions, or transposed."""
+    found = [*_search_exact(target, hits), *_search_left_out(target, arrays), *_search_transposed(target, ways)]
+    least = min((f.mistakes for f in found), default=0)
+    return sorted((f for f in found if f.mistakes == least), key=lambda f: rank_unlikeliness(f.recipe, f.array))
+
+
+def _search_scaled(
+    target: _Target, ways: Sequence[tuple[int, Recipe, Matrix]], arrays: Sequence[Order]
+) -> list[FoundRecipe]:
+    """Search for an affine whose numbers are of another unit than mm."""
+    found = []
+    for scale, factor in SCALES.items():
+        affine = target.affine.copy()
+        affine[:3] /= factor
+        as_mm = replace(target, affine=affine)
+        for f in _search_all_exact(as_mm, _match_directions(as_mm, ways), ways, arrays):
+            if f.mistakes < MOST_MISTAKES - 1:
+                found.append(replace(f, recipe=replace(f.recipe, scale=scale), mistakes=f.mistakes + 1))
+    least = min((f.mistakes for f in found), default=0)
+    return [f for f in found if f.mistakes == least]
+
+
+def _search_left_out(target: _Target, arrays: Sequence[Order]) -> Iterator[FoundRecipe]:
+    """Search for an affine without directions: its axes run along x, y and z, in whatever order the array is stored."""
+    axes, grid = target.affine[:3, :3], target.grid
+    steps = np.diag(axes)
+    if np.abs((axes - np.diag(steps)) * target.reach).max() >= 2 * target.tolerance_mm:
+        return
+    negated = (bool(steps[0] < 0), bool(steps[1] < 0), bool(steps[2] < 0))
+    lengths = [("unit", RIGHT), *product((RIGHT, *SPACINGS), (RIGHT, *list_tag_lengths(target.context)))]
+    origins = [(base, world) for base in _ALL_BASES for world in (RIGHT, "kept") if base != "zero" or world == RIGHT]
+    for array in arrays:
+        rights = (grid.ras[:3, :3], (grid.ras @ array.matrix(grid.shape))[:3, :3])
+        if any(np.abs(r / axis_lengths(r) - np.diag(np.sign(steps))).max() < _SAME_DIRECTION for r in rights):
+            continue  # nothing was left out: these are the directions of the series, or of the array
+        for spacing, step in dict.fromkeys(("unit", RIGHT) if s == "unit" else (s, n) for s, n in lengths):
+            recipe = Recipe(left_out=True, order=array, negated=negated, spacing=spacing, step=step)
+            count = 1 + (spacing not in (RIGHT, "unit")) + (step != RIGHT)
+            if np.abs((target.build(recipe)[:3, :3] - axes) * target.reach).max() >= 2 * target.tolerance_mm:
+                continue
+            for base, world in origins:
+                tried = replace(recipe, base=base, world=world)
+                if target.is_exact(tried):
+                    extra = (base not in (RIGHT, "zero")) + (world != RIGHT)
+                    yield FoundRecipe(tried, array, count + extra)
+
+
+def _search_transposed(target: _Target, ways: Sequence[tuple[int, Recipe, Matrix]]) -> Iterator[FoundRecipe]:
+    """Search for an affine that was written transposed, where that shows: else its origin is what was left out."""
+    affine = np.eye(4)
+    affine[:3, :3] = target.affine[:3, :3].T
+    if np.abs((affine - target.affine)[:3, :3] * target.reach).max() < 2 * target.tolerance_mm:
+        return
+    for hit in _match_directions(replace(target, affine=affine), ways):
+        price, array = target.prices[ORDERS[hit.turn]]
+        recipe = replace(hit.recipe, order=ORDERS[hit.turn], transposed=True)
+        if hit.mistakes + price < MOST_MISTAKES - 1 and target.is_exact(recipe):
+            yield FoundRecipe(recipe, array, hit.mistakes + price + 1)
 
 
 def _match_directions(target: _Target, ways: Sequence[tuple[int, Recipe, Matrix]]) -> list[_Hit]:
@@ -228,7 +296,9 @@ def rank_unlikeliness(recipe: Recipe, array: Order) -> int:
     """Rank recipes with as many mistakes roughly: the ways people really go wrong come first, with the lowest number."""
     rank = {"kept": 0, "after": 1, "directions": 2, "origin": 2}.get(recipe.world, 4) if recipe.world != RIGHT else 0
     rank += 3 * sum(recipe.negated) + 2 * (recipe.cosines != RIGHT) + 2 * (recipe.product != RIGHT)
-    rank += (recipe.spacing not in (RIGHT, "unit", "102")) * 3 + (recipe.step == "straightened long")
+    rank += (recipe.spacing not in (RIGHT, "unit", "102") and not recipe.left_out) * 3
+    rank += recipe.step == "straightened long"
     rank += {RIGHT: 0, "zero": 0, (0, 0, 1): 1}.get(recipe.base, 3)
     rank += {0: 0, 1: 2, 2: 2, 3: 3}[sum(s != 0 for s in recipe.shift)]
+    rank += 2 * recipe.transposed
     return rank + (recipe.order != array and recipe.order.flips > 1)

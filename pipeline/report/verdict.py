@@ -52,6 +52,8 @@ def _describe_place(record: RecordFile) -> tuple[str, str]:
         return f"each label, taken to the nearest voxel, lies {fit} of where its own plane puts it", ""
     limit = f" (allowed: {format_mm(_limit_of(record))})"
     count = len(record.values["Planes"]["Index"])
+    if not count and not record.values["Provenance"]["Inputs"]:
+        return "its grid is the affine that was given, which no DICOM was held against", ""
     if not count:
         return f"its grid fits what its source says of every plane {fit}", limit
     planes = f"each of its {count} planes" if count > 1 else "its one plane"

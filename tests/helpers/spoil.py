@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.crosscheck.dicom2nifti import stored_order
-from pipeline.diagnosis.mistakes import (
+from pipeline.diagnosis.recipe import (
     BASES,
     COSINES,
     PRODUCTS,
