@@ -78,6 +78,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "keep_disputed": [Try()],
         "report": [Try()],
         "jobs": [Try(("2",))],
+        "verbose": [],  # in tests/test_logging.py
         "strict": [Try()],
         "write": [Try(("suffix",)), Try(("skip",)), Try(("overwrite",))],
     },
@@ -165,7 +166,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
     "mimics-script": {"back": [Try()]},
     "to-mimics": {"output": [], "image": [Try(("no such",))], "mm_per_unit": [Try(("2",))]},
 }
-OF_CASES = set(VALUES["convert"]) - {"output", "list_values", "report", "jobs", "strict", "write"}
+OF_CASES = set(VALUES["convert"]) - {"output", "list_values", "report", "jobs", "strict", "verbose", "write"}
 COMMON = {"json": [Try()], "quiet": [Try()]}  # of every command that has them
 # What is asked for is what happens anyway.
 HAPPENS_ANYWAY = {("image", "as_", "image"), ("seg", "combine", "merge")}

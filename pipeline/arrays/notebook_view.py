@@ -29,6 +29,7 @@ from ..volume.mask import Segment, Voxels
 
 _LISTED = 30  # labels under the picture
 _LIMIT_MM = 1e-2  # of the headers of the live view, which is for the eye only
+_CROSS_VOXELS = 0.2  # thickness of the cross, so that it hides no voxel
 _OPACITY = 0.6  # of the labels over an image
 _SWATCH = "display:inline-block;width:.8em;height:.8em;margin-right:.35em;vertical-align:-.05em;background:"
 
@@ -73,6 +74,7 @@ class NotebookView:
             niivue.volumes[-1].set_colormap_label(_tabulate(self.scene.segments))
         niivue.set_interpolation(True)  # nearest
         niivue.opts.is_radiological_convention = self.scene.convention == "radiological"
+        niivue.opts.crosshair_width = _CROSS_VOXELS
         return niivue
 
     def __repr__(self) -> str:

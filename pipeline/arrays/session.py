@@ -49,7 +49,7 @@ class Session:
         """Start the witnesses.
 
         Args:
-            policy: of every call that gives none of its own. A call whose policy is another one starts its witnesses anew.
+            policy: of every call that gives none of its own. A call with another `crosscheck` starts its witnesses anew.
         """
         self.policy = policy or Policy()
         self._lock = RLock()
@@ -212,10 +212,10 @@ class Session:
             if self._busy:  # in this very thread: the others wait for the lock
                 raise _unusable(_AT_WORK)
             wanted = policy or self.policy
-            if wanted != self._started_for:
+            if wanted.crosscheck != self._asks:
                 self._end()
                 self._start(wanted)
-            self._panel.renew()
+            self._panel.renew(wanted)
             self._busy = True
             try:
                 yield self._panel
@@ -229,7 +229,7 @@ class Session:
             raise _unusable("this session is closed")
 
     def _start(self, policy: Policy) -> None:
-        self._started_for = policy
+        self._asks = policy.crosscheck
         self._panel = Panel(policy).__enter__()
         self._finalizer = finalize(self, _close, self._panel, os.getpid())
 

@@ -2,7 +2,7 @@
 
 Rules:
 - An array shows itself. A path is a NIfTI file, named and coloured by the record that lies beside it; without one its verdict
-  is not known, and whole numbers up to 255 are taken for labels.
+  is not known, and bytes are taken for labels.
 - An image under a mask is looked up voxel by voxel, nearest, by both affines. Nothing is resampled or registered.
 """
 
@@ -23,8 +23,6 @@ from ..report.volume import Volume, read_volume
 from ..volume.mask import Segment
 from .labelled_array import ArrayOnGrid, Image, Mask
 from .notebook_view import NotebookView, describe_block
-
-_MOST_LABELS = 255  # of a file without a record
 
 
 def show(
@@ -97,12 +95,10 @@ def _read_file(path: Path) -> tuple[Volume, dict[str, Any]]:
 
 
 def _guess_labels(block: Volume) -> tuple[Segment, ...]:
-    """The labels of a file without a record: its values, where they are whole numbers up to 255."""
-    if block.voxels.dtype.kind not in "iu" or block.slope not in (0.0, 1.0) or block.intercept:
+    """The labels of a file without a record: its values, where they are bytes without a scale."""
+    if block.voxels.dtype != np.uint8 or (block.slope, block.intercept) != (1.0, 0.0):
         return ()
     values = np.unique(block.voxels)
-    if values[0] < 0 or values[-1] > _MOST_LABELS or block.voxels.dtype.itemsize > 1:
-        return ()
     return tuple(Segment(int(value), f"label {value}") for value in values if value)
 
 

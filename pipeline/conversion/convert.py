@@ -31,7 +31,7 @@ from .product import Product
 from .products import Item, RunPlan, each_product, find_entries, finish_product, items_of, refuse_idle_on
 from .record import Outcome
 from .request import Kept, Progress, Request, RunDetails, forget, silent
-from .run_log import RunLog
+from .run_log import StageLog
 from .write import finish
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def convert_one(
     """
     given = arguments.inputs(inputs)
     target = checked_target(arguments.path("output", output))
-    log = RunLog(progress)
+    log = StageLog(progress)
     asked = Asked(request, policy, gzipped=target.name.endswith(".gz"), in_one=True, looks=Looks())
     details = _details(asked, command, log.progress, page=page)._replace(kept=kept)
     with nullcontext(panel) if panel else Panel(policy) as witnesses:
@@ -216,7 +216,7 @@ def convert_each(
     target = arguments.path("folder", folder)
     _check_jobs(jobs, request)
     asked = Asked(request, policy, gzipped=True, in_one=False, looks=looks or Looks(), lone_images=lone_images)
-    log = RunLog(progress)
+    log = StageLog(progress)
     details = _details(asked, command, log.progress, page=page)._replace(kept=kept)
     if request.merge:
         with nullcontext(panel) if panel else Panel(policy) as witnesses:

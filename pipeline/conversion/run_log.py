@@ -29,7 +29,7 @@ _FIRST = "reading headers"  # the stage that every run begins with
 _LEVELS = {"info": "DEBUG", "warning": "WARNING", "error": "ERROR"}  # of findings, by their severity
 
 
-class RunLog:
+class StageLog:
     """Logs the stages and results of one run. progress: shows what it was made with, and times its stages."""
 
     def __init__(self, progress: Progress) -> None:

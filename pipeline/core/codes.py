@@ -243,38 +243,6 @@ class Code(str, Enum):
         return self.value.split(".")[0]
 
 
-# What a witness that agrees cannot settle: not all of the input was seen, its bytes allow two readings, or what was
-# written lies where no voxel of the input did.
-DOUBTS = frozenset(
-    {
-        Code.CORRUPT_FILE,
-        Code.FILE_UNREAD,
-        Code.FRACTIONAL_MAXIMUM,
-        Code.FRAME_COUNT,
-        Code.PIXEL_LENGTH,
-        Code.BITS_ABOVE_STORED,
-        Code.FLAT_PLANES,
-        Code.COLOUR_ENCODING,
-        Code.INVERTED_DISPLAY,
-        Code.BACKGROUND_ASSUMED,
-        Code.REAL_WORLD_VALUES,
-        Code.DOSE_UNSCALED,
-        Code.REVERSED_ROWS,
-        Code.LOSSY_MASK,
-        Code.CONTOUR_DATA,
-        Code.CONTOUR_TYPE,
-        Code.CONTOURS_OVERLAP,
-        Code.MIXED_STUDY,
-        Code.OTHER_SPACING,
-        Code.PLACE_STATED,
-        Code.REPEATS_BY_NUMBER,
-        Code.RESAMPLED,
-        Code.SAME_FRAME_STATED,
-        Code.SEGMENT_IS_PADDING,
-        Code.WITNESS_REFUSED,
-    }
-)
-
 EXIT_BY_CODE = {
     Code.BAD_OPTION: Exit.USAGE,
     Code.IDLE_OPTION: Exit.USAGE,

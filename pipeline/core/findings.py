@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
-from .codes import DOUBTS, EXIT_BY_CODE, Code
+from .codes import EXIT_BY_CODE, Code
+from .doubts import DOUBTS
 from .exits import Exit
 
 if TYPE_CHECKING:

@@ -109,13 +109,14 @@ class MaskPanel:
         """
         return [self._verdicts(reader, masks) for reader in self._readers(self._forms)]
 
-    def renew(self) -> None:
+    def renew(self, policy: Policy) -> None:
         """Forget what was asked before, as `Panel.renew` does."""
         for child in self._children.values():
             if not child.is_idle:
                 child.close()
         self._jobs = ()
         self._failures.clear()
+        self._policy = policy
 
     def close(self) -> None:
         """End the processes. The next `begin` starts them anew."""

@@ -87,17 +87,19 @@ class Panel:
             child.close()
         self.masks.close()
 
-    def renew(self) -> None:
-        """Forget what was asked before: what comes next may be other files of the same names.
+    def renew(self, policy: Policy) -> None:
+        """Forget what was asked before: what comes next may be other files of the same names, judged by another policy.
 
         A witness that died, or still owes an answer that nobody waits for, is ended; the next `begin` starts it anew.
+        policy: the limits from now on. Its crosscheck, which decides who is asked, is to be that of the start.
         """
         for child in self._children.values():
             if not child.is_idle:
                 child.close()
         self._frames, self._jobs, self._answers = (), [], []
         self._failures.clear()
-        self.masks.renew()
+        self._policy = policy
+        self.masks.renew(policy)
 
     def begin(self, frames: Sequence[Frame], *, voxels: bool, volumes: int = 1) -> None:
         """Give every witness the files, in our order; they work while we write.

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..conversion.prov import build_prov
 from ..conversion.record_digest import KEY, read_seal
-from ..core.codes import DOUBTS
+from ..core.doubts import DOUBTS
 from ..core.version import __version__
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..geometry.grid import Grid, Plane
