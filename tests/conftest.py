@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.helpers import finding_examples, record_schema
 from tests.helpers.cases import NO_SAMPLES, real_samples, samples_folder
+from tests.helpers.in_browser import browser, show  # noqa: F401 (fixtures, for the tests of pages)
 
 _ROOT = Path(__file__).parents[1]
 

@@ -150,7 +150,6 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["turn"],
         ["convert"],
         ["convert", "in"],

@@ -22,15 +22,17 @@ from pipeline import PipelineError, Policy, convert
 from pipeline.core.findings import Code
 from pipeline.geometry.grid import Grid
 from pipeline.report import find_outcomes, make_group_page, make_page, viewer
-from pipeline.report.page import _environment
 from pipeline.report.pictures import choose_cut, draw_cut
 from pipeline.report.record import check_file, read_record
-from pipeline.report.volume import Volume, find_middle, read_volume
+from pipeline.report.render import environment
+from pipeline.report.volume import Volume, count_filled, find_middle, read_volume
 from pipeline.report.words import split_blocks
 from pipeline.volume.mask import Segment
 from tests.helpers import phantom
 
-_SECTIONS = "verdict views montage planes corners labels affine findings slices header provenance".split()
+_SECTIONS = (
+    "verdict views montage rating planes corners labels affine findings methods slices header provenance".split()
+)
 _SPEC = phantom.Spec(shape=(40, 34, 26), row_spacing=1.5, column_spacing=1.25, step=2.0, labels=(1, 2, 3))
 
 
@@ -234,7 +236,7 @@ def test_text_that_is_no_json_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("package", ["PIL.Image", "jinja2"])
 def test_a_missing_package_is_named(verified: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    _environment.cache_clear()
+    environment.cache_clear()
     with pytest.raises(PipelineError, match="cannot be imported") as caught:
         make_page(verified)
     assert "verimask[report]" in caught.value.finding.hint
@@ -263,7 +265,7 @@ def test_the_live_viewer_is_given_the_proven_bytes(verified: Path) -> None:
 def test_left_front_and_head_are_where_the_letters_say(name: str, convention: Any) -> None:
     spec = replace(_SPEC, iop=phantom.ORIENTATIONS[name])
     block = Volume.of(spec.array(), Grid(spec.shape, spec.lps).ras)
-    middle = find_middle(block, block.voxels.shape)
+    middle = find_middle(count_filled(block))
     for axis in range(3):
         where = choose_cut(block, axis, middle[axis], convention)
         points = where.ijk @ block.ras[:3, :3].T + block.ras[:3, 3]
@@ -284,7 +286,7 @@ def test_left_front_and_head_are_where_the_letters_say(name: str, convention: An
 def test_a_picture_is_the_cut(tmp_path: Path) -> None:
     block = read_volume(_made(tmp_path).with_name("mask.nii.gz"))
     segments = tuple(Segment(n, str(n), colour) for n, colour in ((1, (250, 0, 0)), (2, (0, 250, 0)), (3, (0, 0, 250))))
-    where = choose_cut(block, 1, find_middle(block, block.voxels.shape)[1], "radiological")
+    where = choose_cut(block, 1, find_middle(count_filled(block))[1], "radiological")
     picture = draw_cut(where, block, segments)
     pixels = np.array(Image.open(io.BytesIO(base64.b64decode(picture.png.split(",")[1]))))
     labels = block.at(where.ijk)
@@ -297,7 +299,7 @@ def test_a_hollow_mask_is_cut_where_it_has_voxels() -> None:
     ring = np.zeros((21, 17, 13), np.uint8)
     ring[[2, 18], 3:14, 2:11] = 1
     block = Volume.of(ring, np.diag([-1.0, -1.0, 2.0, 1.0]))
-    i, j, k = find_middle(block, block.voxels.shape)
+    i, j, k = find_middle(count_filled(block))
     assert block.voxels[i].any()
     assert (j, k) == (8, 6)
 
@@ -397,7 +399,7 @@ def test_the_outline_lies_over_the_source(tmp_path: Path) -> None:
     assert alone
     assert over
     block = read_volume(path.with_name("mask.nii.gz"))
-    where = choose_cut(block, 2, find_middle(block, block.voxels.shape)[2], "radiological")
+    where = choose_cut(block, 2, find_middle(count_filled(block))[2], "radiological")
     pixels = np.array(Image.open(io.BytesIO(base64.b64decode(over[1].split(",")[1])))).astype(int)
     assert pixels.shape == where.ijk.shape[:2]
     assert (np.diff(pixels, axis=1) >= 0).all()  # the source's values grow along i and j

@@ -14,17 +14,19 @@ import gc
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 from ..core.plain_text import prepare_streams
 from . import (
     check,
     cohort,
+    completion,
     convert,
     diagnose,
     explain,
     export,
+    folder,
     mimics,
     output,
     regress,
@@ -33,7 +35,13 @@ from . import (
     series,
     verify,
 )
+from .parser import CommandParser, ask_whether, closest
 
+_USAGE = "verimask [-h] [--version] FOLDER\n       verimask [-h] [--version] COMMAND ..."
+_DESCRIPTION = """\
+DICOM masks to NIfTI, with a proof of where every voxel lies.
+
+With a folder and no command: says what is there, converts what is plain into ./FOLDER-nifti/, and writes a page of it."""
 _EPILOG = """\
 exit codes
   0 verified or done      5 no such input      10 refused by a rule of geometry or values
@@ -42,6 +50,7 @@ exit codes
   4 corrupt input         8 partly done        13 unconfirmed, under --strict     64 wrong command line
 
 examples
+  verimask EXPORT_DIR                                 what is there, converted, with a page that shows it
   verimask series EXPORT_DIR                          what is in the folder
   verimask convert EXPORT_DIR -o liver.nii.gz         the mask in it, as NIfTI, proven
   verimask convert MASK_DIR --source CT_DIR -o m.nii.gz    on the grid of the images it was drawn on
@@ -73,7 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run_command(given: list[str]) -> int:
     """Run the command that was typed, and return its exit code."""
-    options, unknown = _parser().parse_known_args(given)
+    parser = _parser()
+    if not given:
+        parser.print_help()
+        return 0
+    if not _names_command(given, parser):
+        parser = folder.make_parser(given)
+    options, unknown = parser.parse_known_args(given)
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if any(value == "" or (isinstance(value, list) and "" in value) for value in vars(options).values()):
@@ -92,27 +107,25 @@ def _run_command(given: list[str]) -> int:
         return _report_failure(error, options)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose options are built when its command is the one that was typed."""
+def _names_command(given: Sequence[str], parser: CommandParser) -> bool:
+    """Whether a command was typed, and not a file or folder alone. A word that is neither is an error."""
+    word = next((word for word in given if not word.startswith("-")), None)
+    commands = _commands(parser)
+    if word is None or word in commands:
+        return True
+    if not word:
+        parser.error("an argument is empty")
+    if os.path.lexists(word) or os.path.basename(word) != word:
+        return False
+    near = closest(word, commands)
+    here = closest(word, os.listdir())
+    words = f"“{word}” is neither a command nor a file or folder that is here"
+    meant = ask_whether(near and f"the command {near}", here and f"{os.path.join('.', here)}")
+    return parser.error("\n".join([words, *meant]))
 
-    options: Callable[[argparse.ArgumentParser], None] | None = None
 
-    def parse_known_args(self, *given: Any, **more: Any) -> Any:
-        self.build()
-        return super().parse_known_args(*given, **more)
-
-    def build(self) -> None:
-        """Add the options, once."""
-        options, self.options = self.options, None
-        if options is not None:
-            options(self)
-        self.set_defaults(parser=self)
-
-    def error(self, message: str) -> NoReturn:
-        from ..core.findings import Exit
-
-        code = Exit.USAGE
-        self.exit(int(code), f"{self.prog}: {message}\nsee {self.prog} --help\nexit {int(code)} ({code.name})\n")
+def _commands(parser: argparse.ArgumentParser) -> Collection[str]:
+    return next(action.choices for action in parser._actions if isinstance(action.choices, dict))
 
 
 class _Version(argparse.Action):
@@ -123,18 +136,22 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="verimask",
-        description="DICOM masks to NIfTI, with a proof of where every voxel lies.",
+        usage=_USAGE,
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", prog="verimask", parser_class=CommandParser
+    )
     convert.add(commands, _EPILOG)
     for command in (cohort, series, report, verify, explain, diagnose, check, regress, export, selftest, mimics):
         command.add(commands)
+    completion.add(commands, parser)
     return parser
 
 

@@ -32,6 +32,13 @@ def add(commands: Any) -> None:
         default="radiological",
         help="which side the patient's left is shown on (radiological: on the right)",
     )
+    p.add_argument(
+        "--ratings",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a table of ratings that a page saved; those beside the records are found without",
+    )
     p.add_argument("--show-phi", action="store_true", help="do not hold back what may identify the patient")
     output.add_common(p)
     p.set_defaults(run=run)
@@ -79,7 +86,7 @@ def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[li
                 written.append(page_of(outcome))
         except Exception as error:
             refused.append(as_refusal(error))
-    write_page(out, make_group_page(readable, folder=out.resolve().parent))
+    write_page(out, make_group_page(readable, folder=out.resolve().parent, rated=_list_ratings(options)))
     return [*written, out], refused
 
 
@@ -119,7 +126,7 @@ def _refuse_idle(options: argparse.Namespace) -> None:
         )
     outcome = Path(options.outcome)
     if outcome.is_file() and read_record(outcome).file is None:
-        only = ("source", "source_series", "show_phi", "interactive", "convention")
+        only = ("source", "source_series", "show_phi", "interactive", "convention", "ratings")
         output.refuse_idle(options, only=only, why=f"{outcome.name} is the record of a refusal, which has no pictures")
 
 
@@ -133,4 +140,14 @@ def _make_page(outcome: Path, options: argparse.Namespace) -> str:
         convention=options.convention,
         show_phi=options.show_phi,
         interactive=options.interactive,
+        rated=_list_ratings(options),
     )
+
+
+def _list_ratings(options: argparse.Namespace) -> list[Path]:
+    """List the tables of ratings: those given, and for a folder the one that the page over all saved beside itself."""
+    from ..report.ratings import RATINGS
+
+    given = [Path(table) for table in options.ratings]
+    saved = Path(options.output).resolve().parent / RATINGS
+    return [*given, saved] if Path(options.outcome).is_dir() and saved.is_file() else given

@@ -185,6 +185,8 @@ def convert_each(
     panel: Panel | None = None,
     page: bool = False,
     jobs: int | None = 1,
+    lone_images: bool = False,
+    looks: Looks | None = None,
     kept: Kept = forget,
 ) -> Generator[Result, None, None]:
     """Convert as `convert_all` does, and yield each outcome or refusal, in the order of the inputs, as soon as it is there.
@@ -201,6 +203,8 @@ def convert_each(
         panel: the witnesses, where the caller has started them.
         page: whether the caller writes a page beside each output.
         jobs: how many processes work at the same time; None as of `convert_all`.
+        lone_images: whether images are written as images where there is no mask at all; else that is refused.
+        looks: what the caller has looked at already; nothing when None.
         kept: called with the product and the outcome of each file that this process writes, before the outcome is yielded.
 
     Returns: the results.
@@ -211,7 +215,7 @@ def convert_each(
     policy, request = policy or Policy(), request or Request()
     target = arguments.path("folder", folder)
     _check_jobs(jobs, request)
-    asked = Asked(request, policy, gzipped=True, in_one=False, looks=Looks())
+    asked = Asked(request, policy, gzipped=True, in_one=False, looks=looks or Looks(), lone_images=lone_images)
     log = StageLog(progress)
     details = _details(asked, command, log.progress, page=page)._replace(kept=kept)
     if request.merge:
@@ -231,10 +235,10 @@ def convert_each(
 
 
 def _sets_images_aside(plan: RunPlan, asked: Asked) -> bool:
-    """Whether images may lie among masks: there are several inputs, and nothing was said of what the images hold."""
+    """Whether images may lie among masks: nothing was said of what they hold, and there are several inputs, or images are wanted too."""
     request = asked.request
     described = request.export.is_given or bool(request.clean) or request.series is not None
-    return len(plan.entries) > 1 and asked.policy.as_ == "mask" and not described
+    return (len(plan.entries) > 1 or asked.lone_images) and asked.policy.as_ == "mask" and not described
 
 
 def _convert_plan(

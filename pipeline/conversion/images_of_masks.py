@@ -2,7 +2,8 @@
 
 Rules:
 - What an image is to the masks is known once all inputs were looked at, so images come after everything else, in order.
-- An image is a partner (see `partners`), or passed over; neither is a failure. Where there is no mask at all, that is one.
+- An image is a partner (see `partners`), or passed over; neither is a failure. Where there is no mask at all, that is one,
+  unless `Asked.lone_images`: then they are written.
 - With `Request.images` partners are written as images, with the same proofs. One that cannot be written is refused where a
   mask names it, and passed over where it only lies beside masks.
 """
@@ -68,7 +69,7 @@ def convert_with_images(plan: RunPlan, batch: Batch, convert: Convert) -> Genera
     if not (seen or labels_are_sources or batch.asked.request.images):
         return
     if seen and len(seen) == len(plan.entries):
-        yield from _without_masks(seen, plan)
+        yield from _lone_images(seen, plan, batch, convert) if batch.asked.lone_images else _without_masks(seen, plan)
         return
     images = [image for image in _images(plan, seen, batch.asked) if not _is_refused(image, refused)]
     if batch.asked.request.images:
@@ -174,6 +175,16 @@ def _without_masks(seen: Sequence[SeenImage], plan: RunPlan) -> Iterable[Result]
     )
     others = [error for image in seen if not image.certain for error in image.errors]
     return [*map(_passed, images), *others, none]
+
+
+def _lone_images(seen: Sequence[SeenImage], plan: RunPlan, batch: Batch, convert: Convert) -> Iterator[Result]:
+    """Write all that are images for certain; one that may be a mask stays refused."""
+    certain = {image.name for image in seen if image.certain}
+    for image in seen:
+        if not image.certain:
+            yield from image.errors
+    images = [_Image(e, None, None, plan.found, is_input=True) for e in plan.entries if e.name in certain]
+    yield from _convert_images(images, _of_images(batch, []), convert)
 
 
 def _written(images: Sequence[_Image], batch: Batch, convert: Convert) -> Iterator[Result]:

@@ -40,6 +40,7 @@ class Asked(NamedTuple):
     """All that was asked for. gzipped: whether the output is. in_one: whether one input is to become one file (not for a merge).
 
     looks: what the run has looked at so far. aside: whether an image among masks is set aside, and not shown value by value.
+    lone_images: whether images are written as images where there is no mask at all; else such inputs are refused.
     """
 
     request: Request
@@ -48,6 +49,7 @@ class Asked(NamedTuple):
     in_one: bool
     looks: Looks
     aside: bool = False
+    lone_images: bool = False
 
     @property
     def seeks_partners(self) -> bool:

@@ -102,7 +102,8 @@ def find_entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> Ru
     entries, found = _entries(inputs, asked, progress)
     kinds = [entry.series.kind for entry in entries]
     refuse_idle(asked, [subject for kind in kinds for subject in possible(kind, asked)])
-    return RunPlan(entries, found, is_settled(asked, kinds))
+    # With `lone_images` the options are the program's own, and none of them is refused for having no effect.
+    return RunPlan(entries, found, asked.lone_images or is_settled(asked, kinds))
 
 
 def refuse_idle_on(known: Iterable[Item], asked: Asked) -> None:

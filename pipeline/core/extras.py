@@ -35,6 +35,12 @@ _EXTRAS = {
         "A DICOM series (--to series) needs nothing more.",
         {"highdicom": "highdicom"},
     ),
+    "completion": _Extra(
+        Code.NO_COMPLETION_PACKAGE,
+        "the script for a shell is written by",
+        "All other commands need nothing more.",
+        {"shtab": "shtab"},
+    ),
     "witnesses": _Extra(
         Code.NO_ARRAY_PACKAGE,
         "an image of ITK is made with",

@@ -15,6 +15,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Give one of the values that the message names."),
     "IDLE_OPTION": ("An option was given that can have no effect on anything that is converted.",
         "Leave it out."),
+    "NO_COMPLETION_PACKAGE": ("The completion of a shell needs a package that is not installed.",
+        "Install it with pip install 'verimask[completion]'."),
     "SESSION_UNUSABLE": ("A session of Python is closed, belongs to another process, or is asked from within its own work.",
         "Make a new one: `with verimask.Session() as session:`, in the process that uses it."),
     "NO_NOTEBOOK_PACKAGE": ("A package that shows a mask in a notebook is not installed.",

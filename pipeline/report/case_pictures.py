@@ -29,8 +29,8 @@ from ..nifti.file import read_header, read_planes
 from ..nifti.header import require_affine
 from ..volume.label_table import Colour
 from ..volume.mask import Array
-from .pictures import Box, choose_cut, map_to_bytes, window_of
-from .volume import Volume, middle_plane, read_volume
+from .pictures import choose_cut, map_to_bytes, window_of
+from .volume import Box, Volume, middle_plane, read_volume
 
 _DRAWING = 1  # goes up when the same files are drawn in another way
 _SMALL, _LARGE = 144, 288  # pixels of the longer side: of the row's picture, and of each of the three cuts

@@ -13,7 +13,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +23,9 @@ from .case_pictures import CasePictures, MaskFile, draw_case
 from .cohort_table import UNPROVEN, PageCase, TableLine, ml_of, read_cases
 from .file_memory import FileMemory
 from .label_plots import RULE, WIDTH, plot_labels
-from .page import render
 from .pictures import hex_of
-from .ratings import COLUMNS, RATINGS, VALUES, Rating, match_ratings, read_ratings
+from .ratings import RATINGS, RatedIdentity, Rating, ShownRating, describe_table, match_ratings, read_ratings
+from .render import render, script_of
 from .shown_files import CaseFiles, find_case_files
 
 _REMEMBERED = "files.json"  # beside the kept pictures
@@ -88,7 +87,7 @@ class ShownCase(NamedTuple):
     masks: tuple[ShownMask, ...]
     links: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...]
-    rating: Rating | None
+    rating: ShownRating
 
     @property
     def odd_first(self) -> list[ShownMask]:
@@ -106,11 +105,6 @@ class ShownCase(NamedTuple):
         """The colour of each row, "" where it is not drawn as an outline."""
         masks = iter(self.masks)
         return [next(masks).colour if row["role"] == "mask" else "" for row in self.case.rows]
-
-    @property
-    def is_old_rating(self) -> bool:
-        """Whether its rating is of another state of its files."""
-        return self.rating is not None and self.rating.outputs not in ("", self.case.state)
 
 
 def make_cohort_page(
@@ -185,13 +179,15 @@ def _render(
     for plot in plots:
         for dot in plot.outliers:
             odd[dot.case].add((plot.name, dot.ml))
-    own, others = match_ratings(rated, cases)
+    own, others = match_ratings(rated, [_identify(case) for case in cases])
     shown = [_show_case(n, case, files[n], pictures[n], odd[n], own.get(n)) for n, case in enumerate(cases)]
     groups = list(_GROUPS)
     shown.sort(key=lambda s: groups.index(s.group))
     counts = Counter(s.group for s in shown)
     page = render(
         "cohort.html",
+        styles=("cohort.css",),
+        scripts=(script_of("shared.js", "cohort.js"),),
         title="Cohort",
         shown=shown,
         groups=[(name, counts[name], words) for name, words in _GROUPS.items() if counts[name]],
@@ -202,9 +198,13 @@ def _render(
         width=WIDTH,
         rule=RULE,
         choices=_list_choices(shown, plots),
-        data=_make_data(shown, plots, rated, others),
+        data=_make_data(shown, plots, others),
     )
     return page.replace(_NO_CUTS, _NO_CUTS.replace("{}", _dump_cuts(shown, _MOST_BYTES - len(page.encode()))))
+
+
+def _identify(case: PageCase) -> RatedIdentity:
+    return RatedIdentity(case.key, *case.name_parts, case.state)
 
 
 def _group_of(case: PageCase, has_outlier: bool) -> str:
@@ -235,7 +235,7 @@ def _show_case(
         masks,
         files.links,
         notes,
-        rating,
+        ShownRating.of(rating, _identify(case)),
     )
 
 
@@ -275,12 +275,7 @@ def _dump_cuts(shown: Sequence[ShownCase], most: int) -> str:
     return f"{{{','.join(parts)}}}"
 
 
-def _make_data(
-    shown: Sequence[ShownCase],
-    plots: Sequence[Any],
-    rated: Sequence[Rating],
-    others: Sequence[Rating],
-) -> dict[str, Any]:
+def _make_data(shown: Sequence[ShownCase], plots: Sequence[Any], others: Sequence[Rating]) -> dict[str, Any]:
     """What the script needs: of each case what filters and details show, and the ratings that were read."""
     columns = [c for c in (shown[0].case.rows[0] if shown else {}) if c not in _NOT_IN_DETAILS]
     found = []
@@ -288,23 +283,22 @@ def _make_data(
         case = one.case
         found.append(
             {
-                "id": [case.key, *case.name_parts, case.state],
+                "id": list(_identify(case)),
                 "status": case.status,
                 "codes": case.codes,
                 "labels": sorted({row["mask"] for row in case.masks if row["output"]}),
-                "rating": list(one.rating[4:6]) if one.rating and not one.is_old_rating else ["", ""],
+                "rating": list(one.rating[:2]),
                 "rows": [[row[column] for column in columns] for row in case.rows],
                 "links": [one.links.get(row["output"], {}) for row in case.rows],
                 "colours": one.colours,
                 "notes": one.notes,
             }
         )
-    digest = sha256(repr([tuple(rating) for rating in rated]).encode()).hexdigest()
     dots = [[[dot.case, dot.x] for dot in plot.dots] for plot in plots]
     return {
         "columns": columns,
         "cases": found,
         "dots": dots,
         "others": [list(rating) for rating in others],
-        "table": {"name": RATINGS, "columns": COLUMNS, "values": VALUES, "digest": digest},
+        "table": describe_table(RATINGS),
     }

@@ -14,9 +14,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ..core.findings import Code, PipelineError
-from .page import render
 from .pictures import Picture
+from .ratings import RATINGS, RatedIdentity, ShownRating, list_for_script, match_ratings, read_tables, table_of
 from .record import VERDICTS, RecordFile, check_file, read_record, sort_odd_first
+from .render import render, script_of
 from .views import draw_thumbnail
 
 UNPROVEN = "UNPROVEN"  # the record's file is not there, or not the one it proves
@@ -35,26 +36,42 @@ class Row:
     link: str
 
 
-def make_group_page(outcomes: Sequence[Path], *, folder: Path | None = None, title: str = "Conversions") -> str:
+def make_group_page(
+    outcomes: Sequence[Path], *, folder: Path | None = None, title: str = "Conversions", rated: Sequence[Path] = ()
+) -> str:
     """Make many records one page. Each row links to the record's own page (liver.html) if there is one, or else to it.
 
     Args:
         outcomes: the JSON files of the records.
         folder: where the page will lie, for its links; that of the first record when None.
         title: of the page.
+        rated: tables of ratings; those that this page and the pages of the records save are read too where they are there.
 
     Returns:
         The HTML text.
 
     Raises:
-        PipelineError: NO_SUCH_INPUT, NOT_AN_OUTCOME for a file that is no record, NO_REPORT_PACKAGE.
+        PipelineError: NO_SUCH_INPUT, NOT_AN_OUTCOME for a file that is no record, NO_REPORT_PACKAGE, BAD_RATINGS.
     """
     records = sort_odd_first(read_record(path) for path in outcomes)
     base = folder or (outcomes[0].parent if outcomes else Path())
     rows = sorted((_make_row(record, base) for record in records), key=lambda r: (r.verdict != UNPROVEN, r.rank))
     counts = {v: sum(r.verdict == v for r in rows) for v in (UNPROVEN, *VERDICTS)}
     codes = sorted({code for row in rows for code in row.codes})
-    return render("group.html", title=title, rows=rows, counts={v: n for v, n in counts.items() if n}, codes=codes)
+    identities = [RatedIdentity.of(row.record) for row in rows]
+    own = [base / RATINGS, *(table_of(row.record.path) for row in rows)]
+    found, others = match_ratings(read_tables(rated, own), identities)
+    ratings = [ShownRating.of(found.get(n), identity) for n, identity in enumerate(identities)]
+    return render(
+        "group.html",
+        styles=("group.css",),
+        scripts=(script_of("shared.js", "rate.js", "group.js"),),
+        title=title,
+        rows=list(zip(rows, ratings, strict=True)),
+        counts={v: n for v, n in counts.items() if n},
+        codes=codes,
+        data=list_for_script(identities, ratings, others, RATINGS),
+    )
 
 
 def _make_row(record: RecordFile, base: Path) -> Row:

@@ -1,23 +1,24 @@
 """Put one record together as one page: collect what its template shows, and render it.
 
 Rules:
-- The order never changes: verdict, views, montage, planes, corners, labels, affine, findings, slices, header, provenance.
-- Templates only lay out; sentences are made in `verdict` and `words`, tables in `tables`. Every value is escaped on its way in.
+- The order never changes: verdict, views, montage, rating, planes, corners, labels, affine, findings, methods,
+  slices, header, provenance.
+- Templates only lay out; sentences are made in `verdict`, `words` and `methods`, tables in `tables`.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.extras import imported
 from ..core.findings import Finding, Severity
 from ..diagnosis.check import PlacedBlock, compare
 from ..nifti.file import read_header
-from . import tables, viewer, views, words
+from . import methods, ratings, tables, viewer, views, words
 from .pictures import Convention, colour_of, hex_of, segments_of, window_of
 from .record import RecordFile, check_file, read_record
+from .render import Script, render, script_of
 from .verdict import describe_verdict
 from .volume import ShownImage, Volume, read_source, read_volume
 
@@ -32,6 +33,7 @@ def make_page(
     convention: Convention = "radiological",
     show_phi: bool = False,
     interactive: bool = False,
+    rated: Sequence[Path] = (),
 ) -> str:
     """Make the record of a conversion a self-contained HTML page.
 
@@ -42,13 +44,14 @@ def make_page(
         convention: which side of a picture the patient's left is on; radiological: on the right.
         show_phi: whether the page shows what the source series says of the patient.
         interactive: whether a live viewer is in the page.
+        rated: tables of ratings; the one that the page saves is read too where it lies beside the record.
 
     Returns:
         The HTML text.
 
     Raises:
-        PipelineError: NO_SUCH_INPUT, NOT_AN_OUTCOME, NOT_THE_PROVEN_FILE, NO_REPORT_PACKAGE, NO_VIEWER, and whatever
-            the source is refused for.
+        PipelineError: NO_SUCH_INPUT, NOT_AN_OUTCOME, NOT_THE_PROVEN_FILE, NO_REPORT_PACKAGE, NO_VIEWER,
+            BAD_RATINGS, and whatever the source is refused for.
     """
     record = read_record(outcome_json)
     if record.file is None:
@@ -56,8 +59,11 @@ def make_page(
     file = check_file(record)
     given = None if source is None else read_source(source, record.values, source_series)
     scene = _make_scene(record, read_volume(file), given, convention)
+    live = _embed_viewer(record, file, scene) if interactive else None
     return render(
         "page.html",
+        styles=("record.css", "viewer.css"),
+        scripts=_list_scripts(live),
         title=record.name,
         record=record,
         verdict=describe_verdict(record),
@@ -65,33 +71,27 @@ def make_page(
         source=given,
         source_findings=_describe_source(record, file, given),
         patient=_read_patient(given) if show_phi else None,
-        viewer=viewer.embed_viewer(file, scene) if interactive else None,
+        viewer=live,
+        methods=methods.describe_methods(record),
+        bibtex=methods.make_bibtex(record),
+        **_rating_values(record, rated),
         **_picture_values(record, scene),
         **_plane_values(record),
         **_header_values(record, file),
     )
 
 
-def render(template: str, **values: Any) -> str:
-    """Render a template of this package with values, all of them escaped."""
-    return str(_environment().get_template(template).render(**values))
+def _list_scripts(live: viewer.Embedded | None) -> list[Script]:
+    own = script_of("shared.js", "rate.js", "record.js")
+    return [own] if live is None else [own, Script(live.script), script_of("live.js", is_module=True)]
 
 
-@cache
-def _environment() -> Any:
-    jinja2 = imported("report", "jinja2")
-    folder = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Adding 0.0 makes a negative zero a plain one.
-    environment.filters["mm"] = lambda value, digits=3: f"{value + 0.0:.{digits}f}"
-    environment.filters["short"] = lambda value: f"{value + 0.0:.6g}"
-    return environment
+def _rating_values(record: RecordFile, given: Sequence[Path]) -> dict[str, Any]:
+    """What the template shows of the rating of a result. given: tables beside the one that its page saves."""
+    table, identity = ratings.table_of(record.path), ratings.RatedIdentity.of(record)
+    found, _ = ratings.match_ratings(ratings.read_tables(given, [table]), [identity])
+    shown = ratings.ShownRating.of(found.get(0), identity)
+    return {"rating": shown, "data": ratings.list_for_script([identity], [shown], (), table.name)}
 
 
 def _make_scene(record: RecordFile, block: Volume, given: ShownImage | None, convention: Convention) -> views.Scene:
@@ -104,17 +104,25 @@ def _make_scene(record: RecordFile, block: Volume, given: ShownImage | None, con
     return views.Scene(block, segments, None, alone, convention)
 
 
+def _embed_viewer(record: RecordFile, file: Path, scene: views.Scene) -> viewer.Embedded:
+    """Embed the live viewer. Raises NO_VIEWER where NiiVue was not installed."""
+    centroids = {int(row["Value"]): row["CentroidRasMm"] for row in record.values.get("Labels", [])}
+    return viewer.embed_viewer(file, scene, centroids)
+
+
 def _window_of(volume: Volume, modality: str) -> tuple[float, float] | None:
     return None if volume.is_colour else window_of(volume, modality)
 
 
 def _picture_values(record: RecordFile, scene: views.Scene) -> dict[str, Any]:
     """What the template shows of the voxels."""
-    drawn = views.draw_views(scene)
+    drawn, montage = views.draw_views(scene), views.draw_montage(scene)
     return {
         "views": drawn,
         "frame": views.frame_of(drawn),
-        "montage": views.draw_montage(scene),
+        "surface": views.draw_solid(scene),
+        "montage": montage,
+        "tiles": views.find_tiles(montage),
         "legend": _list_labels(record, scene),
         "seen": _describe_pictures(record, scene),
     }

@@ -23,10 +23,9 @@ from ..core.extras import imported
 from ..volume.colour import SAMPLES, to_samples
 from ..volume.label_table import Colour
 from ..volume.mask import Array, Segment
-from .volume import Volume
+from .volume import Box, Volume
 
 Convention = Literal["radiological", "neurological"]
-Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 # Okabe and Ito: colours that differ with every common kind of colour blindness. Without black, which is the background.
 _PALETTE: tuple[Colour, ...] = (
@@ -35,7 +34,7 @@ _PALETTE: tuple[Colour, ...] = (
 NAMES = ("sagittal", "coronal", "axial")  # by the axis that is cut across
 _BACKGROUND = 26  # grey behind a mask without an image: dark, but not the black of a picture without voxels
 _AIR_HU = -900.0  # a CT with values below holds air, so that its numbers are Hounsfield units
-_SOFT_TISSUE_HU = (-160.0, 240.0)  # the usual window of an abdomen: width 400, level 40
+SOFT_TISSUE_HU = (-160.0, 240.0)  # the usual window of an abdomen: width 400, level 40
 _OUTERMOST = (1, 99)  # percentiles that are drawn black and white: single bright voxels do not darken the rest
 _SAMPLES = 96  # voxels along each axis, about, that are looked at for the window, so that large volumes cost little
 _LEAST_RANGE = 1e-6  # between black and white: an image of one value divides by it
@@ -78,13 +77,17 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A cut, drawn. png: a data URI. outlines: (colour, path in voxels, label). filled: outlines were too long."""
+    """A cut, drawn. png: a data URI. outlines: (colour, path in voxels, label). filled: outlines were too long.
+
+    counts: how many voxels of it each label has, by its number.
+    """
 
     cut: Cut
     png: str
     outlines: tuple[tuple[str, str, str], ...]
     filled: bool
     smooth: bool
+    counts: Mapping[int, int]
 
 
 def choose_cut(volume: Volume, axis: int, index: int, convention: Convention, box: Box | None = None) -> Cut:
@@ -143,12 +146,13 @@ def draw_cut(
         values, inside = behind.seen_from(block, drawn)
         shown = map_to_bytes(behind, window, values)
         shown[~inside] = 0
-    outlines = () if labels is None else _trace_outlines(labels, segments)
+    counts = {} if labels is None else _count_labels(labels)
+    outlines = () if labels is None else _trace_outlines(labels, [s for s in segments if s.number in counts])
     filled = sum(len(path) for _, path, _ in outlines) > _LONGEST_OUTLINE
     pixels = shown
     if labels is not None and (behind is None or filled):
         pixels = _fill(shown, labels[::step, ::step], segments, _FILL if behind is None else _TINT)
-    return Picture(where, encode_png(pixels), () if filled else outlines, filled, behind is not None)
+    return Picture(where, encode_png(pixels), () if filled else outlines, filled, behind is not None, counts)
 
 
 def colour_of(segment: Segment) -> Colour:
@@ -173,7 +177,7 @@ def window_of(volume: Volume, modality: str = "") -> tuple[float, float]:
     some = volume.voxels[steps].astype(np.float64) * volume.slope + volume.intercept
     some = some[np.isfinite(some)]
     if modality in ("CT", "") and some.size and some.min() <= _AIR_HU:
-        return _SOFT_TISSUE_HU
+        return SOFT_TISSUE_HU
     low, high = np.percentile(some, _OUTERMOST) if some.size else (0.0, 1.0)
     return float(low), float(max(high, low + _LEAST_RANGE))
 
@@ -217,10 +221,12 @@ def _fill(shown: Array, labels: Array, segments: Sequence[Segment], strength: fl
 
 
 def _trace_outlines(labels: Array, segments: Sequence[Segment]) -> tuple[tuple[str, str, str], ...]:
-    present = set(np.unique(labels).tolist())
-    return tuple(
-        (hex_of(colour_of(s)), trace_edges(labels == s.number), s.name) for s in segments if s.number in present
-    )
+    return tuple((hex_of(colour_of(s)), trace_edges(labels == s.number), s.name) for s in segments)
+
+
+def _count_labels(labels: Array) -> dict[int, int]:
+    found, counts = np.unique(labels, return_counts=True)
+    return {int(number): int(count) for number, count in zip(found, counts, strict=True) if number}
 
 
 def trace_edges(inside: NDArray[np.bool_]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from ..core.findings import DOUBTS, Severity
 from ..core.policy import default
 from .record import RecordFile
-from .words import count_missing, describe_bound, format_mm
+from .words import count_missing, describe_bound, format_mm, join_names
 
 _DOUBTFUL = {code.name for code in DOUBTS}
 
@@ -78,7 +78,7 @@ def _answer(record: RecordFile, place: str) -> str:
     if record.verdict == "DISPUTED":
         differing = [w for w in _witnesses(record) if w["Status"] == "DIFFERS"]
         verb = "reads it otherwise" if _mask_source(record) and all(map(_saw_mask, differing)) else "puts it elsewhere"
-        who = _listed([w["Witness"] for w in differing])
+        who = join_names([w["Witness"] for w in differing])
         return f"Do not rely on this {noun} yet: {who} {verb}, and no known reason explains why."
     if _assumption(record):
         return f"This {noun} may lie right, but its place was partly assumed and not given: {_assumption(record)}."
@@ -103,7 +103,7 @@ def _add_doubt(record: RecordFile, agreeing: Sequence[str], *, has_but: bool) ->
     doubt = _first_doubt(record)
     if agreeing and doubt:
         agree = "agree" if len(agreeing) > 1 else "agrees"
-        return f", and {_listed(agreeing)} {agree} on the place. But it stays unconfirmed: {doubt}."
+        return f", and {join_names(agreeing)} {agree} on the place. But it stays unconfirmed: {doubt}."
     return ", and no other reader could confirm it." if has_but else ". But no other reader confirmed it."
 
 
@@ -116,18 +116,18 @@ def _add_confirmation(record: RecordFile, agreeing: Sequence[str]) -> str:
         read = (
             f", and an independent reader, {saw_mask[0]}, reads"
             if len(saw_mask) == 1
-            else f", and {_listed(saw_mask)} read"
+            else f", and {join_names(saw_mask)} read"
         )
         rest = (
-            f" {_listed(others)} {'put' if len(others) > 1 else 'puts'} its source images in the same place."
+            f" {join_names(others)} {'put' if len(others) > 1 else 'puts'} its source images in the same place."
             if others
             else ""
         )
         return f"{read} the same mask from the {mask_source}, voxel for voxel.{rest}"
     it = "its source images" if mask_source else "it"
     if len(agreeing) == 1:
-        return f", and an independent reader, {_listed(agreeing)}, puts {it} in the same place."
-    return f", and {len(agreeing)} independent readers, {_listed(agreeing)}, put {it} in the same place."
+        return f", and an independent reader, {join_names(agreeing)}, puts {it} in the same place."
+    return f", and {len(agreeing)} independent readers, {join_names(agreeing)}, put {it} in the same place."
 
 
 def _first_doubt(record: RecordFile) -> str:
@@ -213,7 +213,3 @@ def _bound_of(record: RecordFile, key: str) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

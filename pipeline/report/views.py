@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from ..geometry.affine import Matrix
 from ..volume.mask import Segment
-from .pictures import Box, Convention, Cut, Picture, choose_cut, draw_cut, segments_of
+from .pictures import Convention, Cut, Picture, choose_cut, draw_cut, segments_of
 from .record import RecordFile, check_file
-from .volume import Volume, find_middle, read_volume
+from .surface import Surface, draw_surface
+from .volume import Box, Volume, count_filled, find_extent, find_middle, read_volume
 
 _MOST_TILES = 24  # pictures of a montage: they fill one screen, and a page stays small
 _MARGIN_MM = 8.0  # around the mask, so that its outline can be judged against what surrounds it
@@ -24,7 +27,7 @@ _AXIAL = 2  # the axis of a Volume that is cut across
 _VIEWS = (_AXIAL, 0, 1)  # axial, sagittal, coronal, as ITK-SNAP shows them
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """What the pictures of a page show.
 
@@ -38,10 +41,23 @@ class Scene:
     window: tuple[float, float] | None
     convention: Convention
 
+    @cached_property
+    def filled(self) -> tuple[Matrix, Matrix, Matrix]:
+        """How many labelled voxels each plane of `block` has, for each axis; none where it is an image."""
+        if self.segments:
+            return count_filled(self.block)
+        columns, rows, planes = self.block.voxels.shape
+        return np.zeros(columns), np.zeros(rows), np.zeros(planes)
+
     @property
     def middle(self) -> tuple[int, int, int]:
         """The voxel of `block` that all three cuts go through."""
-        return find_middle(self.block if self.segments else None, self.block.voxels.shape)
+        return find_middle(self.filled)
+
+    @property
+    def extent(self) -> Box:
+        """What the labels fill of `block`; all of it where there are none."""
+        return find_extent(self.filled)
 
     def draw(self, axis: int, index: int, box: Box | None = None) -> Picture:
         """Draw the cut across an axis of `block`.
@@ -74,6 +90,13 @@ def draw_views(scene: Scene) -> list[View]:
     return [View(p, p.cut.place(middle), _describe_plane(scene.block, p.cut)) for p in pictures]
 
 
+def draw_solid(scene: Scene) -> Surface | None:
+    """Draw the surface of the mask; None for an image and for an empty mask."""
+    if not scene.filled[0].any():
+        return None
+    return draw_surface(scene.block, scene.segments, scene.extent, scene.middle, scene.convention)
+
+
 def frame_of(views: Sequence[View]) -> tuple[float, float]:
     """Find the (width, height) in mm that holds every view at one scale, with room for the ruler."""
     width, height = max(v.picture.cut.width for v in views), max(v.picture.cut.height for v in views)
@@ -83,13 +106,22 @@ def frame_of(views: Sequence[View]) -> tuple[float, float]:
 def draw_montage(scene: Scene) -> list[View]:
     """Draw planes as stored, evenly through the whole mask from its first to its last, cut down to what it fills."""
     block, axis = scene.block, scene.block.stacked_along
-    extent = _extent_of_labels(block) if scene.segments else _whole(block)
-    box = _with_margin(block, extent)
-    low, high = extent[axis]
+    box = _with_margin(block, scene.extent)
+    low, high = scene.extent[axis]
     chosen = np.unique(np.linspace(low, high, min(_MOST_TILES, high - low + 1)).round().astype(int))
     if block.order.flipped[axis]:
         chosen = chosen[::-1]
     return [View(scene.draw(axis, int(n), box), None, f"{block.file_plane(int(n))}") for n in chosen]
+
+
+def find_tiles(montage: Sequence[View]) -> dict[int, str]:
+    """Find the plane of a montage that shows most of each label, by the label's number; labels that none shows are left out."""
+    best: dict[int, tuple[int, str]] = {}
+    for view in montage:
+        for number, count in view.picture.counts.items():
+            if count > best.get(number, (0, ""))[0]:
+                best[number] = (count, view.plane)
+    return {number: plane for number, (_, plane) in best.items()}
 
 
 def draw_thumbnail(record: RecordFile) -> Picture:
@@ -97,24 +129,7 @@ def draw_thumbnail(record: RecordFile) -> Picture:
     block = read_volume(check_file(record))
     segments = segments_of(record.values.get("Labels", [])) if record.is_mask else ()
     scene = Scene(block, segments, None, None, "radiological")
-    return scene.draw(_AXIAL, scene.middle[_AXIAL], _with_margin(block, _extent_of_labels(block)) if segments else None)
-
-
-def _whole(block: Volume) -> Box:
-    i, j, k = block.voxels.shape
-    return (0, i - 1), (0, j - 1), (0, k - 1)
-
-
-def _extent_of_labels(block: Volume) -> Box:
-    """Find the first and last index of the voxels that are not 0 along each axis; of the whole block where none are."""
-    whole = _whole(block)
-    return _extent_along(block, 0, whole), _extent_along(block, 1, whole), _extent_along(block, 2, whole)
-
-
-def _extent_along(block: Volume, axis: int, whole: Box) -> tuple[int, int]:
-    others = tuple(a for a in range(3) if a != axis)
-    filled = np.flatnonzero((block.voxels != 0).any(axis=others))
-    return (int(filled[0]), int(filled[-1])) if filled.size else whole[axis]
+    return scene.draw(_AXIAL, scene.middle[_AXIAL], _with_margin(block, scene.extent) if segments else None)
 
 
 def _with_margin(block: Volume, extent: Box) -> Box:

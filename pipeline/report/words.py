@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -166,3 +167,8 @@ def describe_bound(length_mm: float) -> str:
 def format_mm(length: float) -> str:
     """Format a length in mm with four decimals at most."""
     return f"{length:.4f}".rstrip("0").rstrip(".") + " mm"
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Join names as a sentence does: "a, b and c"."""
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -1,5 +1,5 @@
-"""Write the pages of docs/ that are made from code (findings, record, command line, the recipes of regression), and the
-types of the record.
+"""Write the pages of docs/ that are made from code (findings, record, command line, the recipes of regression, the manual
+page), and the types of the record.
 
 `python -m tests.helpers.pages` rewrites them; a test holds each against what the code gives.
 """
@@ -19,7 +19,7 @@ from unittest import mock
 from pipeline.cli.main import main as verimask
 from pipeline.core.finding_help import HELP
 from pipeline.core.findings import DOUBTS, Code, Severity, refuse
-from tests.helpers import record_types
+from tests.helpers import man_page, record_types
 from tests.helpers.finding_examples import Example, examples
 from tests.helpers.record_schema import schema
 from tests.helpers.regression_page import regression_page
@@ -230,6 +230,9 @@ def cli_page() -> str:
         "What `verimask --help` and `verimask COMMAND --help` print.",
         "",
         *_block("verimask --help"),
+        "## verimask FOLDER",
+        "",
+        *_block("verimask ./FOLDER --help"),
     ]
     for command in commands():
         lines += [f"## verimask {command}", "", *_block(f"verimask {command} --help")]
@@ -272,5 +275,6 @@ def path_of(name: str) -> Path:
 if __name__ == "__main__":
     for _name, _page in MADE.items():
         path_of(_name).write_text(_page(), "utf-8")
+    man_page.PATH.write_text(man_page.man_page(), "utf-8")
     record_types.write()
     sys.exit()

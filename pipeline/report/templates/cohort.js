@@ -1,12 +1,9 @@
 // Filters, sorts and rates the cases of a cohort. Text is only ever set as text, never as HTML.
-document.documentElement.classList.add("scripted");
-const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent), { cases, table } = data;
 let cuts = null; // read when the first details are opened
 const body = document.querySelector("#rows tbody"), rows = [...body.rows], keysOn = byId("keys");
 const rowOf = []; rows.forEach((row, place) => { rowOf[row.dataset.n] = row; row.dataset.place = place; });
 document.querySelectorAll("button:disabled").forEach((button) => { button.disabled = false; });
-const make = (tag, text = "", more = {}) => Object.assign(document.createElement(tag), { textContent: text }, more);
 
 // Ratings: what this browser changed since ratings.tsv was read, kept where this page lies.
 const place = "verimask ratings " + location.pathname;
@@ -43,17 +40,14 @@ function askNote(n) {
   byId("noting-name").textContent = `Note on ${titleOf(n)}`;
   field.value = ratingOf(n)[1];
   box.returnValue = "";
-  box.onclose = () => { if (box.returnValue === "keep") rate(n, ratingOf(n)[0], field.value.replace(/\s+/g, " ").trim()); if (!byId("detail").open) rowOf[n].focus(); };
+  box.onclose = () => { if (box.returnValue === "keep") rate(n, ratingOf(n)[0], inOneLine(field.value)); if (!byId("detail").open) rowOf[n].focus(); };
   box.showModal();
   field.focus();
 }
-const cell = (text) => /["\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 function save() {
   const lines = [table.columns, ...data.others];
   cases.forEach(({ id }, n) => { const [rating, note] = ratingOf(n); if (rating || note) lines.push([...id.slice(0, 4), rating, note, id[4]]); });
-  const link = make("a", "", { href: URL.createObjectURL(new Blob([lines.map((line) => line.map(cell).join("\t") + "\n").join("")], { type: "text/tab-separated-values" })), download: table.name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  saveTable(table.name, lines);
 }
 byId("save").onclick = save;
 byId("discard").onclick = () => { if (confirm("Discard what this browser has and ratings.tsv has not?")) { changed = {}; keep(); cases.forEach((_, n) => showRating(n)); } };
@@ -170,7 +164,7 @@ function showCase(n) {
   if (!cuts[n] && rowOf[n].querySelector("img")) pictures.replaceWith(make("p", "This page has no room for larger pictures of this case."));
   const columns = data.columns.map((name, at) => [name, at]).filter(([, at]) => one.rows.some((row) => row[at]));
   const list = make("table"), head = make("tr"), wide = make("div", "", { className: "wide" });
-  head.append(make("th"), make("th", "open"), ...columns.map(([name]) => make("th", name)));
+  head.append(make("td"), ...["open", ...columns.map(([name]) => name)].map((name) => make("th", name, { scope: "col" })));
   list.append(head);
   one.rows.forEach((row, at) => {
     const line = make("tr"), colour = make("td"), open = make("td");
