@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer coverage clients
+.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer wheel windows sbom coverage clients
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,17 @@ clients: $(READY) .ci/clients.lock ## open all our files in 3D Slicer's core, Ni
 viewer: pipeline/report/viewer/niivue.js ## the live viewer of the report page, from npm
 pipeline/report/viewer/niivue.js: pipeline/report/viewer/package-lock.json pipeline/report/viewer/bundle.mjs
 	cd pipeline/report/viewer && npm ci --omit=optional --ignore-scripts --no-audit --no-fund && npm run --silent build
+
+wheel: $(READY) viewer ## wheel and sdist, with the live viewer in them, in dist/
+	$(RUN)/python .ci/build_backend.py dist
+
+windows: wheel ## folder and zip for Windows without Python: make windows PYTHON_EMBED=python-3.X.Y-embed-amd64.zip PYTHON_EMBED_SHA256=...
+	$(RUN)/python .ci/windows.py --embed "$(PYTHON_EMBED)" --sha256 "$(PYTHON_EMBED_SHA256)" --wheel dist/verimask-*.whl --out dist
+
+sbom: $(READY) ## the parts of a release, as CycloneDX, in build/sbom.json
+	mkdir -p build
+	$(RUN)/python .ci/runtime_lock.py linux > build/runtime.lock
+	$(RUN)/cyclonedx-py requirements build/runtime.lock --pyproject pyproject.toml --output-reproducible --validate -o build/sbom.json
 
 convert: ## convert one: make convert SERIES=folder OUT=liver.nii.gz
 	@test -n "$(SERIES)" -a -n "$(OUT)" || { echo "say what to convert, and to which file: make convert SERIES=folder OUT=liver.nii.gz" >&2; exit 64; }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import locale
 import os
-import subprocess
-import sys
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
@@ -13,11 +12,9 @@ from zipfile import ZipFile
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.helpers import finding_examples, record_schema
+from tests.helpers import finding_examples, record_schema, source_tree
 from tests.helpers.cases import NO_SAMPLES, real_samples, samples_folder
 from tests.helpers.in_browser import browser, show  # noqa: F401 (fixtures, for the tests of pages)
-
-_ROOT = Path(__file__).parents[1]
 
 # The same examples on every run, so that what passes here passes everywhere. VERIMASK_EXAMPLES=5000 looks for new ones.
 _WANTED = os.environ.get("VERIMASK_EXAMPLES")
@@ -113,24 +110,19 @@ def samples() -> Path:
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel's files, as pip puts them into site-packages."""
+def source_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git knows of the sources, and no more: what builds there has found all it needs."""
+    return source_tree.copy(tmp_path_factory.mktemp("source") / "verimask")
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory, source_copy: Path) -> Path:
+    """A folder with the wheel's files, as pip puts them into site-packages; with the viewer where it is built here."""
     folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "source"  # setuptools builds in the source folder
-    tree.mkdir()
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "pipeline", "pyproject.toml", "README.md", "LICENSE"],
-        cwd=_ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in filter(None, listing.stdout.split("\0")):
-        if (_ROOT / name).is_file():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            (tree / name).write_bytes((_ROOT / name).read_bytes())
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "-w", folder, tree],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    wheel = next(folder.glob("*.whl"))
+    shutil.copytree(source_copy, tree)
+    has_viewer = source_tree.add_viewer(tree)
+    wheel = source_tree.build_wheel(tree, folder, **({} if has_viewer else {source_tree.WITHOUT: "1"}))
     with ZipFile(wheel) as archive:
         archive.extractall(folder / "site")
     return folder / "site"

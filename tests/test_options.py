@@ -162,6 +162,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
     ),
     "verify": {"dicom": (), "crosscheck": ()},  # in tests/test_verify.py
     "selftest": {},
+    "doctor": {"verbose": ()},  # in tests/test_doctor.py
     "mimics-script": {"back": [Try()]},
     "to-mimics": {"output": [], "image": [Try(("no such",))], "mm_per_unit": [Try(("2",))]},
 }

@@ -57,7 +57,9 @@ def packages(names: set[str]) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("convert", "--help"), ("series", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--version",), ("--help",), ("convert", "--help"), ("series", "--help"), ("doctor", "--help")]
+)
 def test_help_and_version_import_no_package(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     imported = modules(tmp_path, *arguments)
     assert packages(imported).isdisjoint({*HEAVY, "numpy", "isal"})

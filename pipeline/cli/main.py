@@ -23,7 +23,9 @@ from . import (
     cohort,
     completion,
     convert,
+    describe,
     diagnose,
+    doctor,
     explain,
     export,
     folder,
@@ -36,6 +38,7 @@ from . import (
     verify,
 )
 from .parser import CommandParser, ask_whether, closest
+from .typed_words import expand_patterns, mend_words
 
 _USAGE = "verimask [-h] [--version] FOLDER\n       verimask [-h] [--version] COMMAND ..."
 _DESCRIPTION = """\
@@ -86,6 +89,7 @@ def _run_command(given: list[str]) -> int:
     if not given:
         parser.print_help()
         return 0
+    given = mend_words(given, parser)
     if not _names_command(given, parser):
         parser = folder.make_parser(given)
     options, unknown = parser.parse_known_args(given)
@@ -97,6 +101,7 @@ def _run_command(given: list[str]) -> int:
     if getattr(options, "verbose", 0):
         output.show_log(options.verbose)
     try:
+        expand_patterns(options)
         return int(options.run(options, given))
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)  # a command may say what is done
@@ -115,7 +120,7 @@ def _names_command(given: Sequence[str], parser: CommandParser) -> bool:
         return True
     if not word:
         parser.error("an argument is empty")
-    if os.path.lexists(word) or os.path.basename(word) != word:
+    if os.path.lexists(word) or os.path.basename(word) != word or set(word) & set("*?"):
         return False
     near = closest(word, commands)
     here = closest(word, os.listdir())
@@ -149,7 +154,21 @@ def _parser() -> CommandParser:
         title="commands", required=True, metavar="COMMAND", prog="verimask", parser_class=CommandParser
     )
     convert.add(commands, _EPILOG)
-    for command in (cohort, series, report, verify, explain, diagnose, check, regress, export, selftest, mimics):
+    for command in (
+        cohort,
+        series,
+        report,
+        verify,
+        explain,
+        describe,
+        diagnose,
+        check,
+        regress,
+        export,
+        selftest,
+        doctor,
+        mimics,
+    ):
         command.add(commands)
     completion.add(commands, parser)
     return parser

@@ -13,11 +13,15 @@ def add(commands: Any) -> None:
     """Add both commands with their options."""
     p = commands.add_parser(
         "mimics-script",
-        help="print the script to run inside Mimics",
-        description="Print the script that exports masks from Mimics (or, with --import, brings them back): "
-        "verimask mimics-script > export_masks.py",
+        help="the script to run inside Mimics",
+        description="Write the script that exports masks from Mimics (or, with --import, brings them back): "
+        "verimask mimics-script -o export_masks.py",
     )
     p.add_argument("--import", dest="back", action="store_true", help="the script that creates masks in Mimics instead")
+    p.add_argument("-o", "--output", metavar="FILE", help="write it to this file; by default it is printed")
+    p.add_argument(
+        "-w", "--write", choices=("refuse", "overwrite"), default="refuse", help="where FILE is there already: refuse"
+    )
     # The script is all that is printed, so that neither --json nor --quiet could have an effect.
     p.set_defaults(run=run_script, json=False)
     p = commands.add_parser(
@@ -35,9 +39,23 @@ def add(commands: Any) -> None:
 
 
 def run_script(options: argparse.Namespace, _: list[str]) -> int:
-    """Print the script and return the exit code."""
+    """Write or print the script, and return the exit code.
+
+    A file gets its bytes: what a shell redirects may be written in another encoding, as by PowerShell 5 in UTF-16.
+    """
     name = "import_masks.py" if options.back else "export_masks.py"
-    print((Path(__file__).parents[1] / "mimics" / "scripts" / name).read_text("utf-8"), end="")
+    script = Path(__file__).parents[1] / "mimics" / "scripts" / name
+    if options.output is None:
+        output.refuse_idle(options, only=("write",), why="it is about the file of -o")
+        print(script.read_text("utf-8"), end="")
+        return 0
+    from ..core.atomic_file import in_place
+
+    target = Path(options.output)
+    target = target / name if target.is_dir() else target
+    with in_place(target, overwrite=options.write == "overwrite") as temporary:
+        temporary.write_bytes(script.read_bytes())
+    print(f"wrote {target}")
     return 0
 
 

@@ -12,10 +12,11 @@ import argparse
 import re
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ..core.hints import keep_known_options
 from ..core.plain_text import escape_controls, silence_output
+from .console import obeys_escapes, wants_colour
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..core.record_types import FindingRecord
 
 _COLOURS = re.compile("(\033\\[(?:1;3[0-9]|0)m)")  # of `text`
+_BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 _NARROW, _WIDE = 100, 120  # columns: without a terminal, and at most, since longer lines are hard to read
 _PATIENCE_S = 1.0  # before a progress line appears: a quick command shows none
 _BETWEEN_S = 0.1  # from one rewriting of the progress line to the next, so that it does not flicker
@@ -102,10 +104,16 @@ def print_prose(text: Iterable[str], options: argparse.Namespace) -> None:
 
 
 def print_json(record: Any) -> None:
-    """Print one JSON document."""
+    """Print one JSON document. Where standard output is not UTF-8, signs beyond ASCII are escaped, as JSON has it."""
+    import codecs
+    import json
+
     from ..conversion.record import as_text
 
-    _write(as_text(record))
+    text = as_text(record)
+    if codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name != "utf-8":
+        text = _BEYOND_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)  # they occur within strings alone
+    _write(text)
 
 
 def print_aside(text: Iterable[str]) -> None:
@@ -216,13 +224,6 @@ def exit_of_many(done: Collection[int], refused: Sequence[PipelineError]) -> int
     return int(Exit.PARTLY_DONE if done else refused[0].exit)
 
 
-def wants_colour(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that wants colour (NO_COLOR is honoured)."""
-    import os
-
-    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-
-
 def measure_width() -> int:
     """Measure how many columns to wrap to."""
     import shutil
@@ -254,7 +255,7 @@ class ProgressLine:
         self._now = monotonic
         self._start = self._last = monotonic()
         verbose = getattr(options, "verbose", 0)  # lines of the log would break it
-        self._on = sys.stderr.isatty() and not (options.quiet or options.json or verbose)
+        self._on = not (options.quiet or options.json or verbose) and obeys_escapes(sys.stderr)
         self._shown = False
 
     def __call__(self, stage: str, done: int, total: int) -> None:

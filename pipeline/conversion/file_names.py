@@ -30,7 +30,26 @@ def safe(text: str, longest: int = 80) -> str:
     """A file-name part from free text; empty when nothing usable is left."""
     folded = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folded).strip("-. ")[:longest].rstrip("-. ")
-    return f"{name}_" if name.split(".")[0].upper() in _RESERVED else name
+    stem, *endings = name.split(".")
+    return ".".join([f"{stem}_", *endings]) if _is_reserved(name) else name  # an ending makes it no other name
+
+
+def why_no_windows_name(name: str) -> str:
+    """Say why Windows keeps no file of such a name; "" where it does.
+
+    A colon names a stream within a file, a reserved name a device, and dots and spaces at the end are taken off: what is
+    written there would be lost without an error.
+    """
+    odd = sorted(set('<>:"/\\|?*') & set(name))
+    if odd:
+        return f"a file name of Windows has no {' '.join(odd)}"
+    if _is_reserved(name):
+        return f"Windows reserves the name {name.split('.')[0]} for a device"
+    return "Windows takes off the dot or space at its end" if name.endswith((".", " ")) else ""
+
+
+def _is_reserved(name: str) -> bool:
+    return name.split(".")[0].rstrip().upper() in _RESERVED
 
 
 def file_names(series: Sequence[Series]) -> list[str]:

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import sys
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from hashlib import sha256
@@ -18,6 +19,7 @@ from pathlib import Path
 from ..core.findings import Code, refuse
 from ..core.policy import Policy
 from ..volume.label_files import label_file
+from .file_names import why_no_windows_name
 from .page_file import check_page_place, page_of
 from .record import sidecar_of
 
@@ -37,6 +39,14 @@ def checked_target(output: Path) -> Path:
             f"the folder {output.parent} is not there",
             "Make it first, or give another name.",
             where=(output.parent.name,),
+        )
+    odd = why_no_windows_name(output.name) if sys.platform == "win32" else ""
+    if odd:
+        raise refuse(
+            Code.OUTPUT_NAME,
+            f"{output.name} cannot be written: {odd}",
+            "Name it with letters, digits, hyphens and underscores.",
+            where=(output.name,),
         )
     return output
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -107,15 +108,22 @@ def _exists(target: Path, what: str) -> PipelineError:
     return refuse(Code.OUTPUT_EXISTS, f"{target.name} {what}", hint, where=(target.name,))
 
 
+_LONGEST_ON_WINDOWS = 248  # characters of a folder's path; a file's may have 259
+_TOO_LONG = (
+    "Its path is longer than Windows takes by default (259 characters): write to a shorter one, such as C:\\out, or have "
+    "long paths enabled (LongPathsEnabled in the registry)."
+)
 _LOOK = "Look at the folder and the disk, or write elsewhere."
 
 
 def cannot_write(name: str, error: OSError) -> PipelineError:
     """The refusal where a file cannot be written, and what to do about it."""
     words = f"{name} cannot be written: {error.strerror or error}"
-    return refuse(
-        Code.CANNOT_WRITE,
-        words,
-        _HINTS.get(error.errno or 0, _LOOK),
-        where=(name,),
-    )
+    hint = _TOO_LONG if _is_too_long(error) else _HINTS.get(error.errno or 0, _LOOK)
+    return refuse(Code.CANNOT_WRITE, words, hint, where=(name,))
+
+
+def _is_too_long(error: OSError) -> bool:
+    """Whether Windows says that a path is not there because it is longer than what it takes by default."""
+    paths = [os.path.abspath(path) for path in (error.filename, error.filename2) if isinstance(path, str)]
+    return sys.platform == "win32" and any(len(path) >= _LONGEST_ON_WINDOWS for path in paths)

@@ -33,6 +33,12 @@ def escape_controls(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+def strip_folders(text: str) -> str:
+    """Return a text from outside as it may be shown and recorded: no control characters, and files by their names."""
+    shown = "".join(c if c.isprintable() else " " for c in text).strip()
+    return re.sub(r"(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+", "", shown)
+
+
 def prepare_streams() -> None:
     """Make standard output and error hold everything that is printed, also where they are closed."""
     codecs.register_error(_ERRORS, _replaced)

@@ -11,13 +11,13 @@ Rules:
 from __future__ import annotations
 
 import os
-import re
 import sys
 from contextlib import suppress
 from functools import lru_cache, partial
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
+from ..core.plain_text import strip_folders
 from ..core.workers import BackgroundCall, describe_end, kill, python_process
 
 if TYPE_CHECKING:
@@ -198,12 +198,6 @@ def read_last_line(printed: bytes) -> str:
     return strip_folders(lines[-1]) if lines else ""
 
 
-def strip_folders(text: str) -> str:
-    """Return a text from outside as it may be shown and recorded: no control characters, and files by their names."""
-    shown = "".join(c if c.isprintable() else " " for c in text).strip()
-    return re.sub(r"(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"]+[/\\])+", "", shown)
-
-
 def _read_testimony(witness: str, line: bytes) -> Testimony:
     """Read the line that a child has answered with. Raises WitnessFailure for one that cannot be read."""
     import json
@@ -328,8 +322,8 @@ def _as_record(testimony: Testimony, folder: str, number: int) -> dict[str, Any]
     if testimony.array is not None:
         import numpy as np
 
-        for old in os.listdir(folder):
-            if old.endswith(".npy"):
+        for old in (name for name in os.listdir(folder) if name.endswith(".npy")):
+            with suppress(PermissionError):  # on Windows, while the parent has it mapped: it goes with the folder
                 os.unlink(os.path.join(folder, old))
         array = os.path.join(folder, f"{number}.npy")
         np.save(array, testimony.array)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.plain_text import strip_folders
 from ..core.workers import describe_exit, kill, own_group
 from ..volume.mask import Array
 from .child import (
@@ -15,7 +16,6 @@ from .child import (
     describe_error,
     find_version,
     read_last_line,
-    strip_folders,
 )
 from .job_files import put_files
 from .testimony import Job, Testimony

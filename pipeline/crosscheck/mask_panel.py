@@ -69,10 +69,11 @@ class WrittenMask:
 
 
 class MaskPanel:
-    """Readers of masks, each a process of its own, started when it is needed and ended by `close`."""
+    """Readers of masks, each a process of its own, started when it is needed and ended by `close`. only: see `Panel`."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, only: str = "") -> None:
         self._policy = policy
+        self._only = only
         self._children: dict[str, Child] = {}
         self._failures: dict[str, Testimony] = {}  # of readers, about the files they were last asked about
         self._jobs: Sequence[MaskJob] = ()
@@ -134,7 +135,8 @@ class MaskPanel:
         """Those that are asked about masks of these forms."""
         if self._policy.crosscheck == "off":
             return []
-        return [reader for reader in READERS if reader.asked_about(self._is_deep) & forms]
+        able = (reader for reader in READERS if reader.asked_about(self._is_deep) & forms)
+        return [reader for reader in able if self._only in ("", reader.name)]
 
     def _jobs_of(self, reader: MaskReader) -> list[int]:
         forms = reader.asked_about(self._is_deep)

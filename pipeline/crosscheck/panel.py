@@ -18,6 +18,7 @@ Rules:
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -41,16 +42,21 @@ if TYPE_CHECKING:
 
 
 _SIZE_OF_LIMIT = 1 << 30  # bytes that one time limit is for: the slowest witness decodes some 2 MB a second
+WITNESSES = ("dicom2nifti", "SimpleITK", "dcm2niix")  # of planes; each is the package that it is imported from
 _EXTRAS = {"dicom2nifti": ""}
 _PROCESSES = {"dicom2nifti": f"{__package__}.dicom2nifti", "SimpleITK": f"{__package__}.simpleitk"}
 
 
 class Panel:
-    """Witness processes, started on entering and ended on leaving. masks: the readers of masks among them."""
+    """Witness processes, started on entering and ended on leaving. masks: the readers of masks among them.
 
-    def __init__(self, policy: Policy) -> None:
+    only: the one that is asked and nobody else; "" for all that the policy wants.
+    """
+
+    def __init__(self, policy: Policy, only: str = "") -> None:
         self._policy = policy
-        self.masks = MaskPanel(policy)
+        self._only = only
+        self.masks = MaskPanel(policy, only)
         self._children: dict[str, Child] = {}
         self._absent: list[str] = []
         self._failures: dict[str, Testimony] = {}  # of witnesses, about the series they were last asked about
@@ -59,8 +65,10 @@ class Panel:
         self._answers: list[Testimony] = []  # about a single volume, once they were collected
 
     def __enter__(self) -> Panel:
-        wanted = {"off": (), "affine": ("dicom2nifti",), "voxels": ("dicom2nifti", "SimpleITK", "dcm2niix")}
+        wanted = {"off": (), "affine": WITNESSES[:1], "voxels": WITNESSES}
         for name in wanted[self._policy.crosscheck]:
+            if self._only not in ("", name):
+                continue
             if not find_spec(name):
                 self._absent.append(name)
             elif name in _PROCESSES:
@@ -72,6 +80,9 @@ class Panel:
 
     def close(self) -> None:
         """End the processes, where they have not ended yet. The next `begin` starts them anew."""
+        self._jobs, self._answers = [], []
+        if any(child.pixels and not child.ended for child in self._children.values()):
+            gc.collect()  # arrays mapped from their files, in cycles of libraries: Windows removes no file that is mapped
         for child in self._children.values():
             child.close()
         self.masks.close()
@@ -162,7 +173,7 @@ class Panel:
         jobs, self._jobs = self._jobs, []  # where anything breaks this off, the next `begin` asks anew
         limit_s = self._limit_s(job)
         testimonies = [self._failures.get(name) or child.receive(limit_s) for name, child in self._children.items()]
-        if job.voxels and find_spec(dcm2niix.NAME):
+        if job.voxels and self._only in ("", dcm2niix.NAME) and find_spec(dcm2niix.NAME):
             philips = "philips" in str(frames[0].get("Manufacturer", "")).casefold()
             failed = self._failures.get(dcm2niix.NAME)
             testimonies.append(failed or dcm2niix.ask(job, philips=philips, limit_s=limit_s, within=self._folder()))

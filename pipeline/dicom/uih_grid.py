@@ -30,6 +30,11 @@ def count_uih_tiles(header: Header) -> int:
     return len(_positions(load(header.path, stop_before_pixels=True)))
 
 
+def list_positions(header: Header) -> list[tuple[float, ...]]:
+    """List the position of every slice that the private header of a sheet gives, mm in LPS."""
+    return _positions(load(header.path, stop_before_pixels=True))
+
+
 def uih_planes(header: Header, sheet: Plane) -> list[Plane]:
     """Take a sheet apart into the planes of its tiles, in the order they lie on it.
 

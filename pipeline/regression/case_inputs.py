@@ -81,7 +81,8 @@ def find_inputs(cases: CaseList, case: RegressionCase, scratch: Path) -> CaseInp
 
         made = scratch / "inputs"
         made.mkdir()
-        make_inputs(case.recipe, made)
+        file = {"file": str(cases.folder / case.recipe["file"])} if "file" in case.recipe else {}
+        make_inputs({**case.recipe, **file}, made)
         files = _files_below(made, "")
         return CaseInputs((made,), made, files, _digest_of(files.values()))
     if case.archive:

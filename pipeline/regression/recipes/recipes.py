@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .described import DESCRIBED, read_description, write_described
 from .masks import BURNED_IN, IMAGE, MASK, OVERLAY, write_burned_in, write_image, write_mask, write_overlay
 from .mimics_bundle import BUNDLE, write_bundle
-from .parameters import Parameter, read_parameters, refuse_recipe, refuse_value
+from .parameters import Parameter, read_parameters, refuse_recipe, refuse_value, text
 from .segmentation import SEG, write_seg
 from .structure_set import RTSTRUCT, write_rtstruct
 
@@ -36,23 +37,28 @@ RECIPES: dict[str, RecipeKind] = {
     ),
     "overlay": RecipeKind("an image series with the mask in overlay planes", OVERLAY, write_overlay),
 }
+_DESCRIPTION = {"file": Parameter("", "the path of a file that verimask describe --json wrote", text)}
 
 
 def make_inputs(recipe: Mapping[str, Any], folder: Path) -> None:
     """Write the input files of a case, the same bytes at every call and on every machine.
 
     Args:
-        recipe: `kind`, a key of RECIPES, and the parameters of that kind; others have their defaults.
+        recipe: `kind`, a key of RECIPES, and the parameters of that kind; others have their defaults. Or the kind
+            "described" and its `file`, the path of what `verimask describe --json` wrote.
         folder: that gets the files; it is made where it is not there.
 
     Raises: PipelineError BAD_OPTION, which names an unknown kind or parameter, or a value that is not allowed.
     """
     kind = recipe.get("kind")
-    if not isinstance(kind, str) or kind not in RECIPES:
-        raise refuse_recipe("recipe.kind", f"a recipe has no kind {kind!r}", RECIPES)
+    if not isinstance(kind, str) or kind not in (*RECIPES, DESCRIBED):
+        raise refuse_recipe("recipe.kind", f"a recipe has no kind {kind!r}", {**RECIPES, DESCRIBED: None})
     given = {name: value for name, value in recipe.items() if name != "kind"}
-    parameters = read_parameters(kind, given, RECIPES[kind].parameters)
+    parameters = read_parameters(kind, given, _DESCRIPTION if kind == DESCRIBED else RECIPES[kind].parameters)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise refuse_value("folder", str(folder), "an empty folder")
-    RECIPES[kind].write(folder, parameters)
+    if kind == DESCRIBED:
+        write_described(folder, read_description(Path(parameters["file"])))
+    else:
+        RECIPES[kind].write(folder, parameters)
