@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -28,13 +30,17 @@ PAGES = (README, ROOT / "docs" / "affine.md")
 _BLOCK = re.compile(r"<!-- made by: (\w+) -->\n```(\w*)\n(.*?)```\n", re.S)
 
 
-def _convert() -> str:
+def _folder() -> str:
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "liver.nii.gz")
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            main(["convert", str(ROOT / "data/samples/axial"), "-o", str(target), "--crosscheck", "voxels"])
-    return f"$ verimask convert EXPORT_DIR -o liver.nii.gz --crosscheck voxels\n{printed.getvalue()}"
+        shutil.copytree(ROOT / "data/samples/axial", Path(folder, "EXPORT_DIR"))
+        printed, before = io.StringIO(), Path.cwd()
+        os.chdir(folder)
+        try:
+            with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+                main(["EXPORT_DIR"])
+        finally:
+            os.chdir(before)
+    return f"$ verimask EXPORT_DIR\n{printed.getvalue()}"
 
 
 def _explain() -> str:
@@ -79,7 +85,7 @@ def _diagnose() -> str:
 
 
 MADE: dict[str, Callable[[], str]] = {
-    "convert": _convert,
+    "folder": _folder,
     "explain": _explain,
     "flipped": _flipped,
     "coronal": _coronal,
