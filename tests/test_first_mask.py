@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -22,16 +21,14 @@ do = partial(doc_steps.do, PAGE)
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """What Mimics has left: the folder of the script, the two exports, and the images that the mask was drawn on."""
-    make_inputs({"kind": "bundle", "source_images": True}, tmp_path / "made")
-    shutil.move(tmp_path / "made" / "bundle", tmp_path / "spine")
-    shutil.move(tmp_path / "made" / "images", tmp_path / "images")
-    make_inputs({"kind": "burned-in"}, tmp_path / "export")
+    """What Mimics has left: the folder of the script beside the images, and the two exports."""
+    make_inputs({"kind": "bundle", "source_images": True}, tmp_path / "project")
+    make_inputs({"kind": "burned-in"}, tmp_path / "exported")
     return tmp_path
 
 
 def test_the_path_runs(desk: Path) -> None:
-    assert list(doc_steps.steps(PAGE)) == ["install", "doctor", "script", "folder", "burned", "source", "report"]
+    assert list(doc_steps.steps(PAGE)) == ["install", "doctor", "script", "folder", "exported", "check", "report"]
     for name in ("install", "doctor", "script"):
         do(name, desk)
     assert (desk / "installed").read_text("utf-8") == "install verimask[all]\n"
@@ -41,17 +38,14 @@ def test_the_path_runs(desk: Path) -> None:
     shown = re.search(r"<!-- printed by: folder -->\n```text\n(.*?)```", TEXT, re.S)
     assert shown
     assert shown[1].split() == printed.split(), printed
-    assert len(list((desk / "spine-nifti").glob("*.nii.gz"))) == 3
-    named = desk / printed.split()[-1]
-    assert named.suffix == ".html"
-    assert "VERIFIED" in named.read_text("utf-8") or "UNCONFIRMED" in named.read_text("utf-8")
+    assert len(list((desk / "project-nifti").glob("*_seg-*.nii.gz"))) == 3
+    assert "<title>" in (desk / printed.split()[-1]).read_text("utf-8")
 
-    assert "VERIFIED" in do("burned", desk)
-    assert len(list((desk / "export-nifti").glob("*.nii.gz"))) >= 1
+    printed = do("exported", desk)
+    typed = next(line for line in TEXT.splitlines() if line.startswith("verimask convert exported "))
+    assert f"        {typed}\n" in printed  # as it was named, so that it can be copied
+    mask = nibabel.nifti1.load(next((desk / "exported-nifti").glob("*_mask.nii.gz")))
+    assert 0 < np.count_nonzero(np.asarray(mask.dataobj)) < np.asarray(mask.dataobj).size / 2
 
-    do("source", desk)
-    masks = sorted((desk / "masks").glob("*.nii.gz"))
-    assert len(masks) == 3
-    assert all(np.asarray(nibabel.nifti1.load(path).dataobj).any() for path in masks)
-
+    do("check", desk)
     assert "Phantom" not in do("report", desk)

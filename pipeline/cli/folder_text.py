@@ -44,6 +44,8 @@ _KINDS = {
     "rtstruct": "RTSTRUCT: masks as contours",
     "other": "neither images nor masks, and not converted",
 }
+# What a reader that agrees saw, by the record's word for it.
+_AGREED_ON = {"voxels": "every voxel", "grid": "the place", "source": "the place of the images under the masks"}
 _SCANNERS = {"PT": "PET", "US": "ultrasound", "OT": "images that another program made"}
 _PLURALS = {"structure": "structures", "segment": "segments"}
 
@@ -275,14 +277,9 @@ def _explain_verdicts(done: Sequence[ConvertedFile]) -> Iterator[str]:
     if "VERIFIED" in verdicts:
         proven = [written for written in done if written.verdict == "VERIFIED"]
         worst = max(float(written.record["Geometry"]["CornerResidualMm"]) for written in proven)
-        checks = [check for written in proven for check in written.record["CrossCheck"]]
-        who = sorted(
-            {str(check["Witness"]) for check in checks if check["Status"] in ("AGREES", "REORDERED")}, key=str.casefold
-        )
-        others = " and ".join([*([", ".join(who[:-1])] if who[1:] else []), *who[-1:]]) or "another program"
         yield (
             f"VERIFIED: every plane lies where its own DICOM header puts it ({worst:.4f} mm off at most), the file was read "
-            f"back bit for bit, and {others} came to the same result independently."
+            f"back bit for bit, and {_name_readers(proven)}."
         )
     if "UNCONFIRMED" in verdicts:
         yield (
@@ -291,6 +288,21 @@ def _explain_verdicts(done: Sequence[ConvertedFile]) -> Iterator[str]:
         )
     if "DISPUTED" in verdicts:
         yield "DISPUTED: another program comes to another result; do not use it before you know why."
+
+
+def _name_readers(proven: Sequence[ConvertedFile]) -> str:
+    """Say who agrees, and on what: a reader that saw only the images has not seen the mask."""
+    seen: dict[str, set[str]] = {}
+    for written in proven:
+        for check in written.record["CrossCheck"]:
+            if check["Status"] in ("AGREES", "REORDERED"):
+                seen.setdefault(check["Witness"], set()).add(check["Saw"])
+    agreed = [
+        f"{name} on {' and on '.join(words for sight, words in _AGREED_ON.items() if sight in seen[name])}"
+        for name in sorted(seen, key=str.casefold)
+    ]
+    begin = "independent readers agree" if len(agreed) > 1 else "an independent reader agrees"
+    return f"{begin}: {', '.join(agreed)}"
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -50,6 +50,8 @@ COSTS = {
     "dcmqi": "dcmqi does not read segmentations beside verimask",
     "cluster": "no Dask cluster: --jobs and job arrays need nothing more",
     "distributed": "no Dask cluster",
+    "completion": "no completion of commands and options in a shell",
+    "shtab": "no completion of commands and options in a shell",
     "pacs": "nothing today: it is for reading from a PACS, which is still to come",
     "pynetdicom": "no DICOM network",
     "dicomweb-client": "no DICOMweb",
