@@ -16,7 +16,7 @@ import pytest
 from pipeline import Policy, convert
 from pipeline.cli.main import main
 from pipeline.report import make_cohort_page, make_group_page, make_page, viewer
-from pipeline.report.methods import TITLE
+from pipeline.report.methods import AUTHOR, TITLE
 from pipeline.report.ratings import read_ratings
 from tests.helpers import cohort_tree, doc_steps, phantom, segs
 from tests.helpers.in_browser import CI
@@ -356,9 +356,9 @@ def test_the_reference_is_that_of_the_package(pages: dict[str, str]) -> None:
     assert f"  title = {{{TITLE}}},\n" in bibtex
     assert f"  version = {{{project['version']}}},\n" in bibtex
     assert bibtex.count("{") == bibtex.count("}")
-    citation = root / "CITATION.cff"
-    if citation.exists():
-        assert TITLE in citation.read_text("utf-8")
+    citation = (root / "CITATION.cff").read_text("utf-8")
+    assert TITLE in citation
+    assert AUTHOR in citation
 
 
 def test_the_paragraph_is_copied(show: Any, pages: dict[str, str]) -> None:

@@ -44,8 +44,6 @@ _KINDS = {
     "rtstruct": "RTSTRUCT: masks as contours",
     "other": "neither images nor masks, and not converted",
 }
-# What a reader that agrees saw, by the record's word for it.
-_AGREED_ON = {"voxels": "every voxel", "grid": "the place", "source": "the place of the images under the masks"}
 _SCANNERS = {"PT": "PET", "US": "ultrasound", "OT": "images that another program made"}
 _PLURALS = {"structure": "structures", "segment": "segments"}
 
@@ -297,12 +295,19 @@ def _name_readers(proven: Sequence[ConvertedFile]) -> str:
         for check in written.record["CrossCheck"]:
             if check["Status"] in ("AGREES", "REORDERED"):
                 seen.setdefault(check["Witness"], set()).add(check["Saw"])
-    agreed = [
-        f"{name} on {' and on '.join(words for sight, words in _AGREED_ON.items() if sight in seen[name])}"
-        for name in sorted(seen, key=str.casefold)
-    ]
+    agreed = [f"{name} on {_name_sights(seen[name])}" for name in sorted(seen, key=str.casefold)]
     begin = "independent readers agree" if len(agreed) > 1 else "an independent reader agrees"
     return f"{begin}: {', '.join(agreed)}"
+
+
+def _name_sights(sights: set[str]) -> str:
+    """Name what a reader that agrees was shown, from the record's words for it."""
+    words = ["every voxel"] if "voxels" in sights else []
+    if sights >= {"grid", "source"}:
+        words.append("the place (of masks: that of the images they lie on)")
+    elif sights & {"grid", "source"}:
+        words.append("the place" if "grid" in sights else "the place of the images that the mask lies on")
+    return " and on ".join(words)
 
 
 def _count(number: int, one: str, many: str) -> str:
