@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     ArraySource = OneOrManyPaths | ArrayAffine | ArrayOnGrid | NDArray[Any] | Sequence[Sequence[float]]
 
 
+# Choices of a policy that concern what is decoded from DICOM masks, and those that concern planes or readers of a series.
+_OF_MASKS = (
+    *("palette", "on_lossy", "same_frame", "resample", "fractional", "combine", "interpolate", "mm_per_unit"),
+    *("grey_values", "keep_values"),
+)
+_OF_SERIES = ("on_tilt", "on_gap", "on_duplicate", "on_unread", "assume_spacing")
 _IMAGE = 'Give whole numbers, or write it as an image: Policy(as_="image").'
 
 
@@ -107,6 +113,7 @@ def write(
     if name != "":
         arguments.check_text("name", name)
     source = _checked_source(affine_or_source)
+    _refuse_idle(policy, source, is_gzipped=target.name.endswith(".gz"))
     begun = panel is not None or isinstance(source, np.ndarray)  # nobody is asked about an affine
     with nullcontext(panel or Panel(policy)) if begun else Panel(policy) as witnesses:
         place = _find_place(values, source, request, policy, axes=axes, planes=planes)
@@ -117,6 +124,24 @@ def write(
             policy = replace(policy, orient=place.codes)
         details = RunDetails(Looks(), request=(request or Request()).as_json(), progress=progress)
         return finish(product, target, policy, witnesses, details)
+
+
+def _refuse_idle(policy: Policy, source: Any, *, is_gzipped: bool) -> None:
+    """Refuse a choice that can do nothing for this array. Raises IDLE_OPTION."""
+    idle = list(_OF_MASKS)
+    if not isinstance(source, tuple):  # the planes of what was read or computed here lie already
+        idle += _OF_SERIES
+    if isinstance(source, np.ndarray):  # no reader is asked about it, which "off" says too
+        idle += ["keep_disputed"] if policy.crosscheck == "off" else ["keep_disputed", "crosscheck"]
+    if policy.as_ == "image":
+        idle += ["labels_file", "allow_empty"]
+    if not is_gzipped:
+        idle.append("gzip_level")
+    plain = Policy()
+    given = [f"Policy.{name}" for name in idle if getattr(policy, name) != getattr(plain, name)]
+    if given:
+        words = f"{' and '.join(given)} can do nothing for this array"
+        raise refuse(Code.IDLE_OPTION, words, "Leave it out.", where=tuple(given))
 
 
 def _checked_source(source: Any) -> tuple[Path, ...] | ArrayAffine | ArrayOnGrid | Matrix:
