@@ -29,7 +29,8 @@ def test_how_to_cite_it() -> None:
     assert done.returncode == 0, done.stdout
     project = parse_toml((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     values = dict(re.findall(r"^(\w[\w-]*): (.+)$", cff.read_text("utf-8"), re.M))
-    assert (values["version"], values["license"], values["title"]) == (__version__, project["license"], project["name"])
+    assert (values["version"], values["license"]) == (__version__, project["license"])
+    assert values["title"] == f'"{project["name"]}: {project["description"]}"'
     listed = re.findall(r"^  - ([\w ]+)$", cff.read_text("utf-8").partition("keywords:")[2], re.M)
     assert listed == project["keywords"]
 

@@ -90,6 +90,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "interactive": [Try()],
         "convention": [Try(("neurological",))],
         "show_phi": [Try()],
+        "ratings": (),  # in tests/test_page_access.py
     },
     "explain": {"source": [Try(("{source}",))], "series": [Try(("no such",))], "part": [Try(("no such",))]},
     "diagnose": {"source": [], "mask_series": [Try(("{image}",))], "fix": [Try(("{new}",))]},
@@ -163,7 +164,8 @@ VALUES: dict[str, dict[str, list[Try]]] = {
     "verify": {"dicom": (), "crosscheck": ()},  # in tests/test_verify.py
     "selftest": {},
     "doctor": {"verbose": ()},  # in tests/test_doctor.py
-    "mimics-script": {"back": [Try()]},
+    "describe": dict.fromkeys(("anonymous", "output", "rebuild"), ()),  # in tests/test_describe.py
+    "mimics-script": {"back": [Try()], "output": (), "write": ()},  # the last two in tests/test_windows.py
     "to-mimics": {"output": [], "image": [Try(("no such",))], "mm_per_unit": [Try(("2",))]},
 }
 OF_CASES = set(VALUES["convert"]) - {"output", "list_values", "report", "jobs", "strict", "verbose", "write"}

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import nibabel
 import numpy as np
@@ -29,7 +31,7 @@ OBLIQUE = "icometrix+dicom2nifti/tests/data/generic/anatomical/002_non_isotropic
 def run(*arguments: str | Path) -> tuple[int, str]:
     """Run the command; its exit code and what it printed."""
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with mock.patch.dict(os.environ, {"COLUMNS": "100"}), contextlib.redirect_stdout(printed):
         try:
             code = main([str(argument) for argument in arguments])
         except SystemExit as end:

@@ -41,7 +41,13 @@ def do(page: str, name: str, folder: Path) -> str:
         (folder / "tmp").mkdir()
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
     python_path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": python_path, "TMPDIR": str(folder / "tmp")}
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "PYTHONPATH": python_path,
+        "TMPDIR": str(folder / "tmp"),
+        "COLUMNS": "100",
+    }
     done = subprocess.run(
         ["sh", "-ec", content], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -36,7 +37,8 @@ def _folder() -> str:
         printed, before = io.StringIO(), Path.cwd()
         os.chdir(folder)
         try:
-            with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            wide = mock.patch.dict(os.environ, {"COLUMNS": "100"})
+            with wide, contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
                 main(["EXPORT_DIR"])
         finally:
             os.chdir(before)

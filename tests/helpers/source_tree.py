@@ -11,7 +11,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 VIEWER = Path("pipeline", "report", "viewer", "niivue.js")
 WITHOUT = "VERIMASK_WITHOUT_VIEWER"
-_NEEDED = ("pipeline", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "MANIFEST.in", ".ci")
+_NEEDED = (
+    "pipeline",
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "MANIFEST.in",
+    ".ci",
+    "docs/verimask.1",
+)
 
 
 def copy(folder: Path) -> Path:
