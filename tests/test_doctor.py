@@ -71,7 +71,7 @@ def test_it_names_no_user_and_no_folder_and_fits_a_plain_console(installed: Path
     assert not [words for words in ("jane", str(tmp_path), str(installed), sys.prefix, sys.base_prefix) if words in out]
     assert list(home.iterdir()) == []  # nothing is left
     assert "console: ascii, with signs such as x written plainly" in out
-    assert "To add what is absent: pip install 'verimask[cluster,notebook,pacs,report,seg,witnesses]'" in out
+    assert "To add what is absent: pip install 'verimask[cluster,completion,notebook,pacs,report,seg,witnesses]'" in out
     assert max(map(len, out.splitlines())) <= 100
 
 

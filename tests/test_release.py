@@ -145,7 +145,7 @@ def test_the_windows_folder_is_laid_out_as_its_python_wants_it(made: Path) -> No
     }
     assert (folder / "python" / "python312._pth").read_bytes() == b"python312.zip\r\n.\r\n..\\packages\r\n"
     assert (folder / "packages" / "verimask" / "cli" / "main.py").is_file()
-    assert {path.name.split("-")[0] for path in (folder / "packages").iterdir()} == {"verimask"}
+    assert {path.name.split("-")[0] for path in (folder / "packages").iterdir()} == {"share", "verimask"}
 
 
 def test_what_windows_reads_has_its_line_ends_and_plain_letters(made: Path) -> None:
