@@ -25,6 +25,7 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+settings.register_profile("few", settings.get_profile("tests"), max_examples=10)  # where all were tried already
 settings.load_profile("tests")
 
 
