@@ -310,7 +310,7 @@ def test_details_are_walked_and_rated_with_the_keyboard(show: Any, cohort: Path)
     assert title.text_content() == "P1 CT · DONE"
     assert page.locator('#detail [data-rate="doubtful"]').get_attribute("aria-pressed") == "false"
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement === current && current.dataset.n") == "0"
+    page.wait_for_function("() => document.activeElement === current && current.dataset.n === '0'")
     page.uncheck("#keys")
     page.locator("tr.current").focus()
     page.keyboard.press("3")
