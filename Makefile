@@ -74,7 +74,7 @@ lowest: .ci/lowest.lock ## the tests with the lowest direct versions that are al
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .ci/lowest.lock
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	.venv-lowest/bin/python -m pytest -n auto --hypothesis-profile few --ignore tests/test_browser.py --ignore tests/test_readme.py
+	.venv-lowest/bin/python -m pytest -n auto --hypothesis-profile few --ignore tests/test_browser.py --ignore tests/test_release.py --ignore tests/test_readme.py
 
 clients: $(READY) .ci/clients.lock ## open all our files in 3D Slicer's core, NiiVue and MRIcron; writes docs/clients.md (half a gigabyte)
 	$(PYTHON) -m venv .venv-clients

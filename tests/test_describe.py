@@ -16,6 +16,7 @@ from pydicom import Dataset, dcmread
 from pydicom.datadict import DicomDictionary, dictionary_VR, keyword_for_tag
 from pydicom.sequence import Sequence as Items
 
+from pipeline.cli.main import main
 from pipeline.core.findings import Code, PipelineError
 from pipeline.diagnosis.contour_outline import outline
 from pipeline.diagnosis.describe import describe
@@ -258,3 +259,21 @@ def test_the_commands_of_the_page_run(tmp_path: Path) -> None:
         words = command.partition("  #")[0].split()
         assert words[0] == "verimask"
         assert run(*words[1:], folder=tmp_path).returncode in (0, 10), command
+
+
+@pytest.mark.parametrize("kind", ["image", "rtstruct", "seg", "mask"])
+def test_in_this_process_the_text_says_what_the_description_has(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_inputs({"kind": kind}, tmp_path / "in")
+    with pytest.raises(SystemExit) as end:
+        main(["describe", str(tmp_path / "in"), "--anonymous"])
+    text = capsys.readouterr().out
+    with pytest.raises(SystemExit) as again:
+        main(["describe", str(tmp_path / "in"), "--anonymous", "--json"])
+    description = json.loads(capsys.readouterr().out)
+    assert (end.value.code, again.value.code) == (0, 0)
+    files = [file for series in description["Series"] for file in series["Files"]]
+    assert f"{len(description['Series'])} series, {len(files)} file" in text
+    classes = {file["SOPClassUID"] for file in files}
+    assert {name for name in classes if name not in text} == set()

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from pipeline.cli.main import main
 from pipeline.core import installation
 from pipeline.core.findings import Exit
 from pipeline.crosscheck.mask_panel import READERS
@@ -95,7 +97,7 @@ def test_a_package_that_is_too_old_is_named_and_folders_where_they_are_asked_for
     assert "too old    2.4.4 is there, and >=3.0.2 is needed" in out
     words = " ".join(out.split())  # a long path begins a line of its own
     assert f"Python: {sys.executable} " in words
-    assert f"temporary files: {home} " in words
+    assert f"temporary files: {home}" in words
 
 
 def test_a_witness_whose_program_cannot_be_run_is_broken(installed: Path, bare: Path, tmp_path: Path) -> None:
@@ -150,3 +152,17 @@ def test_every_extra_and_each_of_its_packages_has_its_cost() -> None:
 
 def test_the_viewer_is_looked_for_where_the_page_reads_it() -> None:
     assert installation.VIEWER.resolve() == viewer.SCRIPT.resolve()
+
+
+def test_in_this_process_it_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", "--verbose"])
+    text = capsys.readouterr().out
+    with pytest.raises(SystemExit) as again:
+        main(["doctor", "--json"])
+    record = json.loads(capsys.readouterr().out)
+    assert end.value.code == again.value.code
+    assert f"verimask {record['Version']} on {record['Python']}" in text
+    assert [w["Witness"] for w in record["Witnesses"] if w["Witness"] not in text] == []
+    for package in record["Needed"]:
+        assert package["Version"] == version(package["Name"])
