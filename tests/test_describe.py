@@ -273,7 +273,7 @@ def test_in_this_process_the_text_says_what_the_description_has(
         main(["describe", str(tmp_path / "in"), "--anonymous", "--json"])
     description = json.loads(capsys.readouterr().out)
     assert (end.value.code, again.value.code) == (0, 0)
-    files = [file for series in description["Series"] for file in series["Files"]]
+    files = [{**series["Common"], **file} for series in description["Series"] for file in series["Files"]]
     assert f"{len(description['Series'])} series, {len(files)} file" in text
     classes = {file["SOPClassUID"] for file in files}
     assert {name for name in classes if name not in text} == set()
