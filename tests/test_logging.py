@@ -16,6 +16,7 @@ from pydicom import Dataset
 
 from pipeline import PipelineError, Session, convert, convert_all
 from pipeline.cli.main import main
+from tests.helpers.cases import DATA
 from tests.helpers.phantom import Spec, write
 
 LABELS = Spec(shape=(9, 7, 6), content="mask", radius_mm=4)
@@ -176,3 +177,14 @@ def test_policy_of_the_log_is_documented() -> None:
     fields = set(re.findall(r'"(\w+)": ', text)) - {"info", "warning", "error"}
     assert fields == {"output", "verdict", "seconds", "stage", "code", "where", "witness", "status"}
     assert all(field in (run_log.__doc__ or "") for field in fields)
+
+
+def test_a_command_in_this_process_leaves_no_log_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = list(logging.getLogger("verimask").handlers)
+    with pytest.raises(SystemExit):
+        main(["convert", str(DATA / "samples" / "axial"), "-o", str(tmp_path / "a.nii"), "-v"])
+    assert "INFO" in capsys.readouterr().err
+    assert logging.getLogger("verimask").handlers == before
+    with pytest.raises(SystemExit):
+        main(["convert", str(DATA / "samples" / "axial"), "-o", str(tmp_path / "b.nii")])
+    assert "INFO" not in capsys.readouterr().err

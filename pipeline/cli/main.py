@@ -98,11 +98,10 @@ def _run_command(given: list[str]) -> int:
     if any(value == "" or (isinstance(value, list) and "" in value) for value in vars(options).values()):
         # A variable of a script that was not set. An empty path would mean the current folder, and an empty name nothing.
         options.parser.error("an argument is empty")
-    if getattr(options, "verbose", 0):
-        output.show_log(options.verbose)
     try:
-        expand_patterns(options)
-        return int(options.run(options, given))
+        with output.showing_log(getattr(options, "verbose", 0)):
+            expand_patterns(options)
+            return int(options.run(options, given))
     except KeyboardInterrupt as stop:
         print(str(stop) or "stopped", file=sys.stderr)  # a command may say what is done
         return _INTERRUPTED

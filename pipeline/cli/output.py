@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..core.hints import keep_known_options
@@ -231,8 +232,12 @@ def measure_width() -> int:
     return min(shutil.get_terminal_size((_NARROW, 24)).columns, _WIDE)
 
 
-def show_log(verbose: int) -> None:
-    """Print what is logged on standard error: results and warnings; more than once, stages and witnesses too."""
+@contextmanager
+def showing_log(verbose: int) -> Iterator[None]:
+    """Print what is logged meanwhile on standard error: results and warnings; more than once, stages and witnesses too."""
+    if not verbose:
+        yield
+        return
     import logging
 
     class _Shown(logging.Formatter):
@@ -243,7 +248,13 @@ def show_log(verbose: int) -> None:
     handler.setFormatter(_Shown("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     logger = logging.getLogger("verimask")
     logger.addHandler(handler)
+    before = logger.level
     logger.setLevel(logging.DEBUG if verbose > 1 else logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 class ProgressLine:
