@@ -167,7 +167,7 @@ needs_notebook = pytest.mark.skipif(
 @needs_notebook
 @pytest.mark.parametrize("live", [False, True])
 def test_an_exported_notebook_shows_the_overlay_without_kernel_and_network(
-    live: bool, session: Session, tmp_path: Path
+    browser: Any, live: bool, session: Session, tmp_path: Path
 ) -> None:
     import nbformat
     from nbclient import NotebookClient
@@ -185,22 +185,19 @@ def test_an_exported_notebook_shows_the_overlay_without_kernel_and_network(
     )
     page = tmp_path / "export.html"
     page.write_text(HTMLExporter().from_notebook_node(notebook)[0], "utf-8")
-    seen, expected = _screenshot(page), picture_of(show(made))
+    seen, expected = _screenshot(browser, page), picture_of(show(made))
     assert all(is_near(expected, colour).sum() > 100 for colour in (FIRST, SECOND))
     np.testing.assert_array_equal(seen, expected)
 
 
-def _screenshot(page: Path) -> NDArray[Any]:
+def _screenshot(browser: Any, page: Path) -> NDArray[Any]:
     """The picture as a browser draws it, at its own size; nothing but the page itself can be loaded."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        context = browser.new_context(offline=True, viewport={"width": 1400, "height": 1000})
-        tab = context.new_page()
-        tab.goto(page.as_uri())
-        tab.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth)")
-        shot = tab.locator("figure img").screenshot()
-        browser.close()
+    context = browser.new_context(offline=True, viewport={"width": 1400, "height": 1000})
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    tab.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth)")
+    shot = tab.locator("figure img").screenshot()
+    context.close()
     return np.asarray(PIL.open(BytesIO(shot)).convert("RGB"))
 
 
