@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -94,9 +95,9 @@ def test_a_lock_that_lacks_something_is_refused(tmp_path: Path) -> None:
 def test_the_list_of_parts_names_every_package_that_is_shipped(tmp_path: Path) -> None:
     pytest.importorskip("cyclonedx_py")
     recipe = re.findall(r"^sbom:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), re.M)[0]
-    commands = (
-        recipe.replace("\t", "").replace("$(RUN)/", f"{Path(sys.executable).parent}/").replace("build", str(tmp_path))
-    )
+    # a folder may have a space in its name
+    tools, build = shlex.quote(str(Path(sys.executable).parent)), shlex.quote(str(tmp_path))
+    commands = recipe.replace("\t", "").replace("$(RUN)/", f"{tools}/").replace("build", build)
     subprocess.run(["bash", "-ec", commands], cwd=ROOT, check=True, capture_output=True)
     made = json.loads((tmp_path / "sbom.json").read_text("utf-8"))
     shipped = dict(HEADING.findall((tmp_path / "runtime.lock").read_text("utf-8")))

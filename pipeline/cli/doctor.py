@@ -177,7 +177,9 @@ def _print_lines(lines: Sequence[str], options: argparse.Namespace) -> None:
     width, colour = output.measure_width(), output.wants_colour(sys.stdout)
     for line in lines:
         hang = " " * (_NAME + _STATE + 6 if line.startswith("  ") else 2)
-        wrapped = textwrap.wrap(line, width, subsequent_indent=hang, break_on_hyphens=False) or [""]
+        wrapped = textwrap.wrap(  # a path is to be copied: it is longer than a line rather than in two
+            line, width, subsequent_indent=hang, break_on_hyphens=False, break_long_words=False
+        ) or [""]
         state = line[_NAME + 4 : _NAME + 4 + _STATE].strip()
         if colour and line.startswith("  ") and state in _COLOUR:
             head, tail = wrapped[0][: _NAME + 4], wrapped[0][_NAME + 4 :]
