@@ -131,7 +131,7 @@ def test_help_names_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", ["convert", "series"])
 def test_every_option_has_a_word_of_help(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    from pipeline.cli.main import _parser
+    from pipeline.cli.run_command import _parser
 
     said = Said(capsys, name, "--help")
     (commands,) = [a for a in _parser()._actions if a.choices and name in a.choices]

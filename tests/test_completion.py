@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from pipeline.cli.completion import _NO_PATHS
-from pipeline.cli.main import _parser, main
+from pipeline.cli.main import main
+from pipeline.cli.run_command import _parser
 from pipeline.core import extras
 from pipeline.core.codes import Code
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from pipeline.cli.main import _parser
+from pipeline.cli.run_command import _parser
 from tests.helpers.man_page import PATH, man_page
 
 try:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
-from pipeline.cli.main import _parser, main
+from pipeline.cli.main import main
+from pipeline.cli.run_command import _parser
 from pipeline.conversion.option_effects import RULES
 from pipeline.conversion.request import Request
 from pipeline.core.policy import Policy

@@ -49,7 +49,7 @@ def test_every_document_it_names_is_there() -> None:
 
 
 def test_every_command_is_named() -> None:
-    from pipeline.cli.main import _parser
+    from pipeline.cli.run_command import _parser
 
     actions = [a for a in _parser()._actions if a.choices]
     assert actions

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
-from pipeline.cli.main import _parser, main
+from pipeline.cli.main import main
+from pipeline.cli.run_command import _parser
 from pipeline.conversion import product
 from pipeline.conversion.convert import convert, convert_all
 from pipeline.conversion.request import Request

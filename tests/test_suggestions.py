@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.main import _parser, main
+from pipeline.cli.main import main
+from pipeline.cli.run_command import _parser
 
 COMMANDS = next(action.choices for action in _parser()._actions if isinstance(action.choices, dict))
 

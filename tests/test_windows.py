@@ -180,7 +180,7 @@ def test_a_file_whose_name_has_a_quotation_mark_is_that_file(tmp_path: Path, mon
 def test_patterns_are_expanded_in_natural_order(made: Path, tmp_path: Path) -> None:
     from argparse import Namespace
 
-    from pipeline.cli.main import _parser
+    from pipeline.cli.run_command import _parser
     from pipeline.cli.typed_words import expand_patterns
 
     for name in ("P2", "P10", "P1", "b[1]"):

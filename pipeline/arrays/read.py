@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 from hashlib import sha256
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from ..conversion.convert import convert_each, convert_one
@@ -21,6 +19,8 @@ from ..conversion.record import Outcome
 from ..conversion.request import Progress, Request, silent
 from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
+from ..core.regular_file import read_bytes
+from ..core.temporary_folder import temporary_folder
 from ..crosscheck.panel import Panel
 from .labelled_array import Image, Mask, proof_of
 from .origin import ArrayOrigin
@@ -55,11 +55,11 @@ def read(
         PipelineError: for every refusal, as `convert`; SEVERAL_MASKS where there are several: `read_all` reads them.
     """
     kept: list[Product] = []
-    with TemporaryDirectory(prefix="verimask-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         try:
             outcome = convert_one(
                 inputs,
-                Path(folder) / "array.nii",
+                folder / "array.nii",
                 request or Request(),
                 policy or Policy(),
                 progress=progress,
@@ -97,7 +97,7 @@ def read_all(
     """
     kept: list[Product] = []
     stored = replace(policy or Policy(), gzip_level=0)
-    with TemporaryDirectory(prefix="verimask-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         for result in convert_each(
             inputs,
             folder,
@@ -126,7 +126,7 @@ def _for_python(error: PipelineError) -> PipelineError:
 
 def _read_file(outcome: Outcome, product: Product) -> Mask | Image:
     """Take the bytes of a file that was proven. Raises READ_BACK_DIFFERS where they are others now."""
-    data = outcome.output.read_bytes()
+    data = read_bytes(outcome.output)
     proof = proof_of(outcome)
     if sha256(data).hexdigest() != proof.sha256:
         raise refuse(

@@ -14,7 +14,7 @@ from typing import Any
 from ..conversion.output_path import checked_target, free_target
 from ..conversion.prov import build_prov
 from ..conversion.record import write_record
-from ..conversion.write import both_in_place
+from ..conversion.write import parts_in_place
 from ..core import arguments
 from ..core.findings import Code, refuse
 from ..core.policy import Policy
@@ -39,7 +39,7 @@ def save_file(data: bytes, record: Mapping[str, Any], path: str | Path, *, overw
     target = checked_target(arguments.path("path", path))
     free_target(target, Policy(write="overwrite" if overwrite else "refuse"))
     gzipped = target.name.endswith(".gz")
-    with both_in_place(target, overwrite=overwrite) as (image_part, record_part):
+    with parts_in_place(target, None, overwrite=overwrite) as (image_part, record_part, _):
         with open_stream(image_part, "wb", gzipped=gzipped) as file:
             file.write(data)
         with open_stream(image_part, "rb", gzipped=gzipped) as file:

@@ -96,11 +96,12 @@ def notes_of(options: argparse.Namespace) -> list[str]:
 def _read_salt(options: argparse.Namespace) -> bytes:
     """Read the salt of hashes. Raises NO_SUCH_INPUT, BAD_OPTION for one that is too short to be one."""
     from ..core.findings import Code, refuse
+    from ..core.regular_file import read_bytes
 
     if not options.salt:
         return b""
     try:
-        salt = Path(options.salt).read_bytes().strip()
+        salt = read_bytes(options.salt).strip()
     except OSError as error:
         words = f"the salt {options.salt} cannot be read: {error.strerror}"
         raise refuse(Code.NO_SUCH_INPUT, words, "Check the path.", where=(options.salt,)) from error

@@ -1,193 +1,50 @@
-"""Parse the command line, run its command, and exit with its code.
+"""Start the command line: let signals stop it in order, from here to its last moment; run the command; exit with its code.
 
 Rules:
-- Results go to standard output, progress and refusals to standard error; --json prints one JSON document and no more.
-- Nothing is imported, and no option built, before it is known to be needed: --help costs no more than argparse.
-- What the standard streams cannot hold is written plainly; no warning of a library reaches them.
-- Exit codes are those of `findings.Exit`; a wrong command line is 64.
+- Signals are taken over before anything else is imported: until then nothing is written, and nothing started.
+- A command that is stopped exits with 128 and the signal (130 for Ctrl-C), with one line on standard error.
+- At the end no process of ours is left, and nothing that is not finished.
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
-import os
 import sys
-import warnings
-from collections.abc import Collection, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import NoReturn
 
-from ..core.plain_text import prepare_streams
-from . import (
-    check,
-    cohort,
-    completion,
-    convert,
-    describe,
-    diagnose,
-    doctor,
-    explain,
-    export,
-    folder,
-    mimics,
-    output,
-    regress,
-    report,
-    selftest,
-    series,
-    verify,
-)
-from .parser import CommandParser, ask_whether, closest
-from .typed_words import expand_patterns, mend_words
-
-_USAGE = "verimask [-h] [--version] FOLDER\n       verimask [-h] [--version] COMMAND ..."
-_DESCRIPTION = """\
-DICOM masks to NIfTI, with a proof of where every voxel lies.
-
-With a folder and no command: says what is there, converts what is plain into ./FOLDER-nifti/, and writes a page of it."""
-_EPILOG = """\
-exit codes
-  0 verified or done      5 no such input      10 refused by a rule of geometry or values
-  1 unexpected error      6 output path        11 disputed by a witness
-  2 nothing to convert    7 cannot write       12 does not match, or not hold
-  4 corrupt input         8 partly done        13 unconfirmed, under --strict     64 wrong command line
-
-examples
-  verimask EXPORT_DIR                                 what is there, converted, with a page that shows it
-  verimask series EXPORT_DIR                          what is in the folder
-  verimask convert EXPORT_DIR -o liver.nii.gz         the mask in it, as NIfTI, proven
-  verimask convert MASK_DIR --source CT_DIR -o m.nii.gz    on the grid of the images it was drawn on
-  verimask convert STUDY_DIR -o nifti/                everything in a study
-  verimask cohort PATIENTS_DIR -o dataset/            everything of all patients, as pairs of image and masks
-  verimask regress cases.toml --add EXPORT_DIR        a regression case of it; without --add, run all cases
-"""
-_GARBAGE_AFTER = (
-    50_000  # new objects: modules and headers are kept, and looking through them at every 700 finds nothing
-)
-_INTERRUPTED = 130  # what shells expect of a program that Ctrl-C ended: 128 + SIGINT
+from ..core import stop_signals
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line: the entry point of `verimask` and `python -m verimask`."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    # Keeps numpy from starting threads, which costs 0.1 s: no large matrix is multiplied here.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # What libraries warn of becomes a finding where it matters; their own words are not for the user. The variable
-    # reaches the processes that are started, which the filter below does not.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    gc.set_threshold(_GARBAGE_AFTER)
-    prepare_streams()
-    with warnings.catch_warnings():
-        if not sys.warnoptions:
-            warnings.simplefilter("ignore")
-        sys.exit(_run_command(given))
+    """Run the command line: the entry point of `verimask` and `python -m verimask`.
+
+    Args:
+        arguments: instead of those this process was started with; then it goes on afterwards, with the signals it had.
+    """
+    if arguments is None:
+        stop_signals.install(_end_all)
+        sys.exit(_run(sys.argv[1:], stop_signals.begin_to_end))
+    with stop_signals.handled(_end_all):
+        sys.exit(_run(list(arguments), lambda: None))
 
 
-def _run_command(given: list[str]) -> int:
-    """Run the command that was typed, and return its exit code."""
-    parser = _parser()
-    if not given:
-        parser.print_help()
-        return 0
-    given = mend_words(given, parser)
-    if not _names_command(given, parser):
-        parser = folder.make_parser(given)
-    options, unknown = parser.parse_known_args(given)
-    if unknown:
-        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    if any(value == "" or (isinstance(value, list) and "" in value) for value in vars(options).values()):
-        # A variable of a script that was not set. An empty path would mean the current folder, and an empty name nothing.
-        options.parser.error("an argument is empty")
+def _run(given: list[str], begin_to_end: Callable[[], None]) -> int:
     try:
-        with output.showing_log(getattr(options, "verbose", 0)):
-            expand_patterns(options)
-            return int(options.run(options, given))
+        from .run_command import run_command
+
+        code = run_command(given)
+        begin_to_end()
     except KeyboardInterrupt as stop:
-        print(str(stop) or "stopped", file=sys.stderr)  # a command may say what is done
-        return _INTERRUPTED
-    except BrokenPipeError:
-        return 0  # The reader of a pipe had enough, which is no failure.
-    except Exception as error:
-        return _report_failure(error, options)
+        begin_to_end()
+        _end_all()
+        with suppress(OSError, ValueError):  # there may be nobody to read it
+            print(stop_signals.describe_stop(stop), file=sys.stderr, flush=True)
+        code = stop_signals.exit_code()
+    return code
 
 
-def _names_command(given: Sequence[str], parser: CommandParser) -> bool:
-    """Whether a command was typed, and not a file or folder alone. A word that is neither is an error."""
-    word = next((word for word in given if not word.startswith("-")), None)
-    commands = _commands(parser)
-    if word is None or word in commands:
-        return True
-    if not word:
-        parser.error("an argument is empty")
-    if os.path.lexists(word) or os.path.basename(word) != word or set(word) & set("*?"):
-        return False
-    near = closest(word, commands)
-    here = closest(word, os.listdir())
-    words = f"“{word}” is neither a command nor a file or folder that is here"
-    meant = ask_whether(near and f"the command {near}", here and f"{os.path.join('.', here)}")
-    return parser.error("\n".join([words, *meant]))
-
-
-def _commands(parser: argparse.ArgumentParser) -> Collection[str]:
-    return next(action.choices for action in parser._actions if isinstance(action.choices, dict))
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        from .. import __version__
-
-        print(f"verimask {__version__}")
-        parser.exit()
-
-
-def _parser() -> CommandParser:
-    parser = CommandParser(
-        prog="verimask",
-        usage=_USAGE,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    commands = parser.add_subparsers(
-        title="commands", required=True, metavar="COMMAND", prog="verimask", parser_class=CommandParser
-    )
-    convert.add(commands, _EPILOG)
-    for command in (
-        cohort,
-        series,
-        report,
-        verify,
-        explain,
-        describe,
-        diagnose,
-        check,
-        regress,
-        export,
-        selftest,
-        doctor,
-        mimics,
-    ):
-        command.add(commands)
-    completion.add(commands, parser)
-    return parser
-
-
-def _report_failure(error: Exception, options: argparse.Namespace) -> int:
-    """Print a refusal in words, or an unexpected error with its trace, since that is our bug; return the exit code."""
-    from ..core.findings import Exit, PipelineError
-
-    if isinstance(error, PipelineError):
-        if options.json:
-            output.print_json(output.refusal_as_json(error, options))
-        else:
-            output.print_refusal(error, options)
-        return int(error.exit)
-    import traceback
-
-    traceback.print_exception(error)
-    print(
-        f"exit {int(Exit.INTERNAL_ERROR)} ({Exit.INTERNAL_ERROR.name}): this is a bug of verimask, not of your data; please report it",
-        file=sys.stderr,
-    )
-    return int(Exit.INTERNAL_ERROR)
+def _end_all() -> None:
+    """What is loaded already: where nothing was started or written, there is nothing to end."""
+    if ours := sys.modules.get(f"{__package__.rpartition('.')[0]}.core.temporary_folder"):
+        ours.end_all()

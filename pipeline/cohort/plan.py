@@ -10,15 +10,16 @@ Rules:
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
+from ..core.atomic_file import drop_partial, new_partial, note_on_disk, reach_disk
 from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
+from ..core.regular_file import read_bytes
 from ..core.version import __version__
 from .case import Case, CaseSeries, Place, TableRow
 from .facts import InputFile
@@ -107,7 +108,7 @@ def write_plan(folder: Path, options: CohortOptions, cases: Iterable[Case], rest
     """
     head = {"Schema": SCHEMA, "Version": __version__, "Options": options.as_json(), "Rest": list(rest)}
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{os.getpid()}-{os.urandom(4).hex()}.partial"
+    temporary = new_partial(folder / "plan.jsonl")
     digest = sha256()
     try:
         with temporary.open("wb") as file:
@@ -115,9 +116,11 @@ def write_plan(folder: Path, options: CohortOptions, cases: Iterable[Case], rest
                 digest.update(line + b"\n")
                 file.write(line + b"\n")
         path = folder / f"{digest.hexdigest()}.jsonl"
+        reach_disk(temporary)
         temporary.replace(path)  # with the same bytes, where it is there
+        note_on_disk(folder)
     finally:
-        temporary.unlink(missing_ok=True)
+        drop_partial(temporary)
     return path
 
 
@@ -133,7 +136,7 @@ def read_plan(path: Path) -> CohortPlan:
         another version of this program, whose results would be others.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise refuse(
             Code.NO_SUCH_INPUT,

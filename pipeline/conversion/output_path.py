@@ -17,6 +17,7 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from ..core.findings import Code, refuse
+from ..core.leftovers import remove_dead
 from ..core.policy import Policy
 from ..volume.label_files import label_file
 from .file_names import why_no_windows_name
@@ -48,6 +49,7 @@ def checked_target(output: Path) -> Path:
             "Name it with letters, digits, hyphens and underscores.",
             where=(output.name,),
         )
+    remove_dead(output.parent)
     return output
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..core.atomic_file import in_place
 from ..core.findings import Code, refuse
 from ..core.plain_text import escape_bytes
+from ..core.regular_file import open_regular
 
 _START = b"<!doctype html>"
 _MARK = b'<meta name="generator" content="verimask">'
@@ -28,9 +29,7 @@ def page_of(output: Path) -> Path:
 def is_page(path: Path) -> bool:
     """Whether a file is a page that this program wrote."""
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(_HEAD)
     except OSError:
         return False

@@ -15,8 +15,8 @@ from contextlib import suppress
 from functools import partial
 from threading import Lock
 
-from ..core.atomic_file import remove_partial_files
 from ..core.findings import Code, PipelineError, refuse
+from ..core.leftovers import remove_of
 from ..core.policy import Policy
 from ..core.team import ENDED, Member, Team, pickled
 from ..core.team_worker import DONE
@@ -146,7 +146,7 @@ class _ConversionTasks:
 
     def clear_up(self, mark: str) -> None:
         """Remove the half-written files of a process that has ended."""
-        remove_partial_files(self._folder, mark)
+        remove_of(self._folder, mark)
 
     def _pickled_study(self) -> bytes:
         with self._lock:

@@ -30,7 +30,6 @@ from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
 from ..dicom.frame import Frame
 from ..dicom.scan import Series
-from ..dicom.source_file import sha256
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import MaskVolume, Segment
@@ -133,7 +132,7 @@ def build_record(
     details: RunDetails,
     files: Sequence[tuple[str, Path]],
     hashes: Mapping[Path, str],
-    labels_file: Path | None,
+    labels_file: tuple[str, str] | None,
 ) -> Record:
     """Build the JSON of a conversion, in the order a person reads it.
 
@@ -145,7 +144,7 @@ def build_record(
         details: what was asked for and typed.
         files: every input with its role, "" for those of the mask or image itself.
         hashes: SHA-256 of the files and of the output.
-        labels_file: the file of label names that was written beside it.
+        labels_file: the name and the SHA-256 of the file of label names beside it.
 
     Returns: the record, of values that JSON has.
 
@@ -178,7 +177,7 @@ def build_record(
         "Versions": details.looks.once(versions),
     }
     if labels_file is not None:
-        record["Provenance"]["LabelsFile"] = {"File": labels_file.name, "SHA256": sha256(labels_file)}
+        record["Provenance"]["LabelsFile"] = {"File": labels_file[0], "SHA256": labels_file[1]}
     record["Prov"] = build_prov(record)
     return cast("Record", record)  # of what the schema allows: the tests hold every record against it, and the type too
 

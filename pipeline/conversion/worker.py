@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from time import monotonic
 
-from ..core.atomic_file import remove_partial_files
 from ..core.findings import PipelineError
+from ..core.leftovers import remove_of
 from ..core.team_worker import DONE, RESULT, Answers, Inbox, serve
 from ..core.unexpected import as_refusal
 from ..core.workers import share_cores
@@ -88,7 +88,7 @@ def _named(task: Task, study: Study | None, error: PipelineError) -> PipelineErr
 
 
 def _clear_up(first: tuple[Batch, int], mark: str) -> None:
-    remove_partial_files(first[0].folder, mark)
+    remove_of(first[0].folder, mark)
 
 
 if __name__ == "__main__":

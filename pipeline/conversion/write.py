@@ -15,12 +15,14 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ..core.atomic_file import cannot_write, in_place
+from ..core.atomic_file import all_in_place, cannot_write
 from ..core.findings import Code, Finding, PipelineError
+from ..core.leftovers import remove_dead
 from ..core.policy import Policy
 from ..core.workers import BackgroundCall
 from ..crosscheck.agreement import Agreement
 from ..crosscheck.panel import Panel
+from ..dicom.source_file import sha256
 from ..nifti import file as nifti
 from ..nifti.header import parse_header
 from ..nifti.proof import prove, start_read_back
@@ -84,7 +86,8 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     if (seen := product.witnessed) is not None:
         panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
     panel.masks.begin([mask.mask_job for mask in product.masks if mask.mask_job is not None])
-    with both_in_place(place.path, overwrite=place.overwrite) as (image_part, record_part):
+    labels = _labels_path(product, place, policy)
+    with parts_in_place(place.path, labels, overwrite=place.overwrite) as (image_part, record_part, labels_part):
         hashing = BackgroundCall(partial(details.looks.digests, paths))
         proven = _write_proven(image_part, product, layout, policy, details.progress)
         details.progress("cross-checking", 0, 0)
@@ -104,7 +107,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
             folder=product.folder,
         )
         _refuse_empty(product, outcome, policy)
-        labels_file = _write_labels(product, place, policy)
+        labels_file = _write_labels(product, labels, labels_part, policy)
         hashing.result()
         hashes = details.looks.digests(paths) | {place.path: proven.sha256}  # still those of what was read
         record = build_record(outcome, product, layout.affine, policy, details, files, hashes, labels_file)
@@ -119,6 +122,7 @@ def _find_place(
 ) -> Standing | _Place:
     """Find where to write, or what is there already and proven to be the same."""
     page = details.page
+    remove_dead(target.parent)
     if policy.write != "skip" or not (target.exists() or sidecar_of(target).exists()):
         return _Place(free_target(target, policy, page=page, planned=details.planned), policy.write == "overwrite")
     if page:
@@ -198,25 +202,26 @@ def _refuse_empty(product: Product, outcome: Outcome, policy: Policy) -> None:
 
 
 @contextmanager
-def both_in_place(target: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
-    """Temporary paths for the image and its record; the record is moved first, so an image never lacks its proof."""
-    moved = False
-    try:
-        with in_place(target, overwrite=overwrite) as image:
-            with in_place(sidecar_of(target), overwrite=overwrite) as record:
-                yield image, record
-            moved = True
-    except BaseException:
-        if moved:  # the image could not follow: a record of nothing would stay
-            sidecar_of(target).unlink(missing_ok=True)
-        raise
+def parts_in_place(target: Path, labels: Path | None, *, overwrite: bool) -> Iterator[tuple[Path, Path, Path | None]]:
+    """Temporary paths for an image, its record, and its file of labels if it has one.
+
+    The image is moved last, so that it never lacks its proof; where a kill comes before that, `leftovers` moves it.
+    """
+    targets = [sidecar_of(target), *([] if labels is None else [labels]), target]
+    with all_in_place(targets, overwrite=overwrite) as parts:
+        yield parts[-1], parts[0], None if labels is None else parts[1]
 
 
-def _write_labels(product: Product, place: _Place, policy: Policy) -> Path | None:
-    """Write the file of names and colours, where one was asked for."""
+def _labels_path(product: Product, place: _Place, policy: Policy) -> Path | None:
+    """Where names and colours go, if they are asked for."""
     if policy.labels_file == "none" or not isinstance(product.volume, MaskVolume):
         return None
-    path = label_file(place.path, policy.labels_file)
-    with in_place(path, overwrite=place.overwrite) as part:
-        part.write_text(label_text(product.volume.segments, policy.labels_file), "utf-8")
-    return path
+    return label_file(place.path, policy.labels_file)
+
+
+def _write_labels(product: Product, labels: Path | None, part: Path | None, policy: Policy) -> tuple[str, str] | None:
+    """Write names and colours to a temporary path; the name that the file gets, and the SHA-256 of its bytes."""
+    if labels is None or part is None or policy.labels_file == "none" or not isinstance(product.volume, MaskVolume):
+        return None
+    part.write_text(label_text(product.volume.segments, policy.labels_file), "utf-8")
+    return labels.name, sha256(part)

@@ -1,54 +1,114 @@
 """Put files and folders in their place whole: written beside it under another name, and moved there at the end.
 
 Rules:
-- What exists is never replaced unless the caller says so, not even where it appears during the writing.
+- What exists is never replaced unless the caller says so, not even where it appears during the writing. What is no regular
+  file, such as a pipe or a device, is never replaced.
 - Whatever fails leaves nothing behind, neither half a file nor its temporary name. What a process that was killed leaves
-  has the mark of that process, so that another one can remove it.
+  has the mark of that process, and the next one that writes there removes it: see `leftovers`.
+- A temporary file is made under a name nobody can foresee, and never through a link; a temporary folder is private until it
+  has its place.
+- What has its place has reached the disk before (fsync), and so has its name when the block is left: after a power cut it
+  is whole or absent. VERIMASK_NO_FSYNC=1 leaves that out, for scratch disks.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
+import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from . import leftovers
 from .findings import Code, PipelineError, refuse
+from .regular_file import kind_of
+from .stop_signals import not_now
 
-MARK = os.urandom(4).hex()  # of this process, in every temporary name it makes
 _HINTS = {
     errno.ENOSPC: "The disk is full: make room on it, or write elsewhere.",
     errno.EDQUOT: "Your share of the disk is full: make room, or write elsewhere.",
+    errno.EFBIG: "Files may not grow larger here (ulimit -f, or the kind of disk): raise the limit, or write elsewhere.",
     errno.EROFS: "The disk can only be read: write elsewhere.",
     errno.EACCES: "Write where you may, or ask for the right to write here.",
     errno.EPERM: "Write where you may, or ask for the right to write here.",
     errno.ENAMETOOLONG: "Give it a shorter name.",
 }
+_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # what fsync says where bytes are not on the disk; else it has no fsync
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextmanager
 def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary path beside `target` to write to, which becomes `target` when the block ends well.
+    """A temporary file beside `target` to write to, which becomes `target` when the block ends well.
 
     Raises OUTPUT_EXISTS, also where the target appears while the block runs, and CANNOT_WRITE.
     """
-    if not overwrite and os.path.lexists(target):
-        raise _exists(target, "is already there and was left alone")
-    temporary = _temporary_path(target)
-    try:
+    with all_in_place((target,), overwrite=overwrite) as (temporary,):
         yield temporary
-        try:
-            temporary.replace(target) if overwrite else _move(temporary, target)
-        except FileExistsError as error:
-            raise _exists(target, "appeared while it was being written; it was left alone") from error
+
+
+@contextmanager
+def all_in_place(targets: Sequence[Path], *, overwrite: bool) -> Iterator[tuple[Path, ...]]:
+    """Temporary files beside targets in one folder, which become these when the block ends well: all of them, or none.
+
+    They are moved in order, and nothing but a kill comes between. Raises as `in_place`.
+    """
+    for target in targets:
+        refuse_special(target)
+        if not overwrite and os.path.lexists(target):
+            raise _exists(target, "is already there and was left alone")
+    leftovers.remove_dead(targets[0].parent)
+    temporaries = tuple(map(leftovers.partial_path, targets))
+    try:
+        for temporary in temporaries:
+            _make_file(temporary)
+        yield temporaries
+        for temporary in temporaries:
+            reach_disk(temporary)
+        _move_all(temporaries, targets, overwrite=overwrite)
     except OSError as error:
-        raise cannot_write(target.name, error) from error
+        raise cannot_write(targets[-1].name, error) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        for temporary in temporaries:
+            drop_partial(temporary)
+
+
+def new_partial(target: Path) -> Path:
+    """Make an empty temporary file beside a target; the caller moves it, or removes it with `drop_partial`. Raises OSError."""
+    leftovers.remove_dead(target.parent)
+    temporary = leftovers.partial_path(target)
+    _make_file(temporary)
+    return temporary
+
+
+def drop_partial(temporary: Path) -> None:
+    """Remove a temporary file or folder, unless it has its place."""
+    leftovers.remove(temporary)
+    leftovers.let_go(temporary)
+
+
+def _make_file(temporary: Path) -> None:
+    with not_now():
+        os.close(os.open(temporary, _NEW, 0o666))
+        leftovers.hold(temporary)
+
+
+def _move_all(temporaries: Sequence[Path], targets: Sequence[Path], *, overwrite: bool) -> None:
+    moved: list[Path] = []
+    with not_now():
+        for temporary, target in zip(temporaries, targets, strict=True):
+            try:
+                temporary.replace(target) if overwrite else _move(temporary, target)
+            except OSError as error:
+                for path in moved:  # what belongs to it could not follow
+                    path.unlink(missing_ok=True)
+                if isinstance(error, FileExistsError):
+                    raise _exists(target, "appeared while it was being written; it was left alone") from error
+                raise cannot_write(target.name, error) from error
+            moved.append(target)
+    note_on_disk(targets[0].parent)
 
 
 @contextmanager
@@ -57,35 +117,67 @@ def folder_in_place(target: Path) -> Iterator[Path]:
 
     `target` may be an empty folder; its parents are made. Raises OUTPUT_EXISTS, CANNOT_WRITE.
     """
-    temporary = _temporary_path(target)
+    private = leftovers.partial_path(target)
     try:
         if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
             raise _exists(target, "is already there and not an empty folder; it was left alone")
         target.parent.mkdir(parents=True, exist_ok=True)
+        leftovers.remove_dead(target.parent)
+        with not_now():
+            private.mkdir(0o700)
+            leftovers.hold(private)
+        temporary = (
+            private / target.name
+        )  # has the rights that a folder gets here, and nobody reaches it until it is moved
         temporary.mkdir()
         yield temporary
+        _reach_disk_below(temporary)
         if target.is_dir():
             target.rmdir()  # Windows does not rename onto a folder
         temporary.rename(target)
+        note_on_disk(target.parent)
     except OSError as error:
         raise cannot_write(target.name, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        drop_partial(private)
 
 
-def _temporary_path(target: Path) -> Path:
-    """A name in the same folder that nobody else has; the ending tells what is being written."""
-    return target.parent / f".{MARK}{os.urandom(4).hex()}.{target.name}.partial"
-
-
-def remove_partial_files(folder: Path, mark: str) -> None:
-    """Remove what a process that is no more was writing into a folder. mark: the MARK of that process, "" before it had one."""
-    if not mark:  # every name would fit, those of others too
+def refuse_special(target: Path) -> None:
+    """Refuse to write where a pipe, a socket or a device is. Raises OUTPUT_EXISTS."""
+    try:
+        mode = os.stat(target).st_mode
+    except OSError:
         return
-    with suppress(OSError):  # the folder may be gone as well
-        for path in folder.glob(f".{mark}*.partial"):
-            with suppress(OSError):
-                path.unlink()
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise _exists(target, f"is {kind_of(mode)}, which is never replaced; it was left alone")
+
+
+def reach_disk(path: Path) -> None:
+    """Wait until the bytes of a file are on its disk. Raises OSError where they cannot be."""
+    if os.environ.get("VERIMASK_NO_FSYNC") == "1":
+        return
+    descriptor = os.open(path, (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY) | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in _LOST:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _reach_disk_below(folder: Path) -> None:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            reach_disk(Path(root, name))
+        note_on_disk(Path(root))
+
+
+def note_on_disk(folder: Path) -> None:
+    """Wait until the names in a folder are on its disk, where the system can: what has its place is whole in any case."""
+    if sys.platform != "win32":
+        with suppress(OSError):
+            reach_disk(folder)
 
 
 def _move(temporary: Path, target: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 from .import_packages import try_imports
 from .plain_text import strip_folders
+from .temporary_folder import temporary_folder
 from .version import __version__
 
 NAME = "verimask"
@@ -138,12 +139,9 @@ def inspect_installation(progress: Callable[[str, int, int], None]) -> Installat
 
 def describe_folder(folder: str) -> str:
     """Say why no file can be written into a folder, "" where one can. A file is written, and removed."""
-    import tempfile
-
     try:
-        with tempfile.NamedTemporaryFile(dir=folder or None, prefix="verimask-") as file:
-            file.write(os.urandom(1 << 12))
-            file.flush()
+        with temporary_folder(folder) as made:
+            (made / "written").write_bytes(os.urandom(1 << 12))
     except OSError as error:
         return error.strerror or type(error).__name__
     return ""

@@ -11,12 +11,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .regular_file import read_text
+
 
 def read_json(path: Path) -> Any:
     """Return what a JSON file in UTF-8 holds. Raises OSError where it cannot be read, ValueError where it is no JSON."""
-    if path.exists() and not path.is_file():
-        raise OSError("it is not a regular file")
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(read_text(path))
     except RecursionError as error:
         raise ValueError("it nests too deep") from error

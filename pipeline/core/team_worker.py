@@ -20,7 +20,8 @@ from threading import Event, Thread, main_thread
 from time import sleep
 from typing import IO, Any
 
-from .atomic_file import MARK
+from .leftovers import own_mark
+from .temporary_folder import end_all
 
 STARTED, RESULT, DONE = "started", "result", "done"
 _PATIENCE_S = 3.0  # for work that was broken off to clear up after itself
@@ -59,7 +60,7 @@ def serve(work: Callable[[Any, Inbox, Answers], None], clear_up: Callable[[Any, 
 
     Args:
         work: called with the first message, the inbox of all further ones, and where answers go.
-        clear_up: removes what work that was broken off left half written; called with the first message and the MARK
+        clear_up: removes what work that was broken off left half written; called with the first message and the mark
             of this process, where that process hangs outside of Python.
     """
     answers = Answers(os.fdopen(os.dup(1), "wb"))
@@ -67,7 +68,7 @@ def serve(work: Callable[[Any, Inbox, Answers], None], clear_up: Callable[[Any, 
     warnings.simplefilter("ignore")  # what libraries warn of becomes a finding where it matters
     signal.signal(signal.SIGINT, signal.default_int_handler)  # it may have come ignored, and `_listen` needs it
     inbox = Inbox()
-    answers.send(STARTED, MARK)
+    answers.send(STARTED, own_mark())
     Thread(target=_listen, args=(inbox, clear_up), daemon=True).start()
     with suppress(KeyboardInterrupt, BrokenPipeError):
         for first in inbox:
@@ -88,7 +89,8 @@ def _listen(inbox: Inbox, clear_up: Callable[[Any, str], None]) -> None:
         _interrupt()
     sleep(_PATIENCE_S)  # by now the process has ended, unless it hangs outside of Python
     if first is not None:
-        clear_up(first, MARK)
+        clear_up(first, own_mark())
+    end_all()
     os._exit(1)
 
 

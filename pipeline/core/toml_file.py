@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .regular_file import read_text
+
 
 def parse_toml(text: str) -> dict[str, Any]:
     """Return what a text in TOML holds. Raises ValueError where it is none."""
@@ -24,6 +26,6 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError("it nests too deep") from error
 
 
-def read_text(path: Path) -> str:
+def read_toml_text(path: Path) -> str:
     """Return the text of a file in UTF-8. Raises OSError where it cannot be read, ValueError where it is no text."""
-    return path.read_text("utf-8-sig")
+    return read_text(path, "utf-8-sig")

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from .stop_signals import not_now
 
 if TYPE_CHECKING:
     from subprocess import Popen
@@ -35,6 +37,7 @@ runpy.run_module({module!a}, run_name="__main__", alter_sys=True)
 """
 _PATIENCE_S = 5.0  # for a process to be gone once it was killed
 _CGROUPS = Path("/sys/fs/cgroup")  # of Linux, where containers are given a part of the cores
+_started: list[Popen[Any]] = []  # the processes of this one
 _sharing = [1]  # how many of our processes work at the same time, this one among them
 
 
@@ -78,20 +81,48 @@ def python_process(module: str, *arguments: str, folder: str = "", keep_errors: 
 
     Raises: OSError where no process can be started.
     """
-    import subprocess
+    from subprocess import DEVNULL, PIPE
 
     package = Path(__file__).parents[1]  # this very copy, whatever else is installed
     start = _START.format(root=str(package.parent), folder=package.name, more=_further_path(), module=module)
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder) if folder else {}
-    return subprocess.Popen(
+    return start_process(
         [sys.executable, "-I", "-S", *_flags(), "-c", start, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE if keep_errors else subprocess.DEVNULL,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE if keep_errors else DEVNULL,
         cwd=folder or None,
         env={**environment(), **places, "OPENBLAS_NUM_THREADS": "1"},
-        **own_group(),
     )
+
+
+def start_process(command: Sequence[str], **details: Any) -> Popen[bytes]:
+    """Start a process as the head of a group of its own, which ends with this process unless `kill` ends it before.
+
+    Args:
+        command: the program and its arguments.
+        details: further arguments of Popen.
+
+    Raises: OSError where it cannot be started.
+    """
+    import subprocess
+
+    if not _started:
+        import atexit
+
+        atexit.register(kill_all)
+    _started[:] = [process for process in _started if process.returncode is None] or _started[:1]
+    with not_now():  # a process that nobody knows of would be ended by nobody
+        process = subprocess.Popen(command, **details, **own_group())
+        _started.append(process)
+    return process
+
+
+def kill_all() -> None:
+    """End every process that was started here and not ended yet, each with its group."""
+    for process in list(_started):
+        if process.returncode is None:
+            kill(process)
 
 
 def share_cores(processes: int) -> None:

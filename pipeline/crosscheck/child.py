@@ -14,10 +14,12 @@ import os
 import sys
 from contextlib import suppress
 from functools import lru_cache, partial
+from pathlib import Path
 from threading import Thread
 from typing import IO, TYPE_CHECKING, Any
 
 from ..core.plain_text import strip_folders
+from ..core.temporary_folder import make_temporary_folder, remove_temporary_folder
 from ..core.workers import BackgroundCall, describe_end, kill, python_process
 
 if TYPE_CHECKING:
@@ -111,9 +113,7 @@ class Child:
         if self._process is not None:
             kill(self._process)
         if self.folder:
-            from shutil import rmtree
-
-            rmtree(self.folder, ignore_errors=True)
+            remove_temporary_folder(Path(self.folder))
 
     def __enter__(self) -> Child:
         return self
@@ -122,10 +122,8 @@ class Child:
         self.close()
 
     def _start(self, module: str) -> None:
-        if self.pixels:  # for headers alone no file is written, and to import tempfile costs time
-            from tempfile import mkdtemp
-
-            self.folder = mkdtemp(prefix="verimask-")
+        if self.pixels:  # for headers alone no file is written
+            self.folder = str(make_temporary_folder())
         arguments = ("pixels", self.folder) if self.pixels else ("headers",)
         self._process = python_process(module, *arguments, folder=self.folder, keep_errors=True)
         stdin, stdout, stderr = _get_pipes(self._process)

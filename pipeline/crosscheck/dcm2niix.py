@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..core.plain_text import strip_folders
-from ..core.workers import describe_exit, kill, own_group
+from ..core.temporary_folder import temporary_folder
+from ..core.workers import describe_exit, kill, start_process
 from ..volume.mask import Array
 from .child import (
     ONLY_WHOLE,
@@ -36,13 +37,11 @@ def ask(job: Job, *, philips: bool, limit_s: float = 600.0, within: str = "") ->
     Returns: what it gave. Several outputs are a refusal, since it split what is one grid; a program that cannot be run,
         was killed, or left no readable file has failed.
     """
-    import tempfile
-
     if not job.whole:
         return Testimony(NAME, find_version(NAME), refusal=ONLY_WHOLE)
     try:
-        with tempfile.TemporaryDirectory(dir=within or None, prefix="verimask-", ignore_cleanup_errors=True) as folder:
-            return _convert(job, Path(folder), philips, limit_s)
+        with temporary_folder(within) as folder:
+            return _convert(job, folder, philips, limit_s)
     except Exception as error:  # no folder, a program that cannot be run, or a file of it that cannot be read
         why = str(error) if isinstance(error, WitnessFailure) else describe_error(error)
         return Testimony(NAME, find_version(NAME), failure=strip_folders(why))
@@ -86,7 +85,7 @@ def _run(command: list[str], folder: Path, limit_s: float) -> str:
     import subprocess
 
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL, cwd=folder, **own_group())
+    process = start_process(command, stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL, cwd=folder)
     try:
         printed, errors = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:

@@ -7,11 +7,11 @@ Rules:
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..core.temporary_folder import temporary_folder
 from ..geometry.affine import LPS_TO_RAS
 from ..volume.colour import SAMPLES, from_samples
 from ..volume.mask import Array
@@ -58,13 +58,11 @@ def _read_colours(samples: Array) -> tuple[Array, str]:
 
 
 def _read(job: Job, sitk: Any) -> Any:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
-        files = put_files(job.files, Path(folder))
+    with temporary_folder() as folder:
+        files = put_files(job.files, folder)
         if len(files) == 1:
             return sitk.ReadImage(files[0])
-        return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(folder))
+        return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder)))
 
 
 if __name__ == "__main__":

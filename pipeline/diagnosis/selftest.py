@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..conversion.convert import Request, convert
 from ..conversion.one_series import read_laid_series
 from ..core.findings import Code, PipelineError
 from ..core.policy import Policy
+from ..core.temporary_folder import temporary_folder
 from ..encode.seg import write_seg
 from ..encode.series import write_series
 from ..geometry.grid import Grid
@@ -47,7 +47,7 @@ class Check:
 
 def run_selftest() -> Iterator[Check]:
     """Run every route on every grid, one check at a time."""
-    with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
+    with temporary_folder() as folder:
         for number, (name, cosines) in enumerate(_ORIENTATIONS.items()):
             mask = _make_mask(name, cosines)
             working = Path(folder, str(number))

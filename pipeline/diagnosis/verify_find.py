@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ..conversion.record import sidecar_of
 from ..core.findings import Code, refuse
 from ..core.plain_text import escape_bytes
+from ..core.regular_file import open_regular
 
 MOST_RECORD_BYTES = 1 << 28  # of a record that is read: one of 30 000 planes has 12 MB
 _MOST_DIGITS = 32  # of a whole number
@@ -60,9 +61,7 @@ def find_results(paths: Iterable[Path]) -> Iterator[FoundResult]:
 
 def read_record_text(path: Path) -> RecordText:
     """Read a JSON file that may hold anything. Raises OSError."""
-    if not path.is_file():
-        raise OSError("it is not a regular file")
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         data = file.read(MOST_RECORD_BYTES + 1)
     if len(data) > MOST_RECORD_BYTES:
         return RecordText(b"", None, f"it is longer than {MOST_RECORD_BYTES} bytes")

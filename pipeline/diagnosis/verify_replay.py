@@ -14,7 +14,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from ..conversion.convert import convert, convert_all
@@ -23,6 +22,7 @@ from ..conversion.record import Outcome, as_text
 from ..conversion.request import ExportDescription, Request
 from ..core.findings import Code, PipelineError
 from ..core.policy import Policy
+from ..core.temporary_folder import make_temporary_folder, remove_temporary_folder
 from ..decode.embedded.labelled import Named
 from ..dicom.files import archive_of
 from ..dicom.scan import Scan
@@ -49,7 +49,7 @@ class Replays:
     def __init__(self, crosscheck: Asking | None) -> None:
         self._crosscheck = crosscheck
         self._key = ""
-        self._folder: TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._made: tuple[Outcome, ...] | PipelineError = ()
 
     def __enter__(self) -> Replays:
@@ -57,7 +57,7 @@ class Replays:
 
     def __exit__(self, *_: object) -> None:
         if self._folder is not None:
-            self._folder.cleanup()
+            remove_temporary_folder(self._folder)
 
     @property
     def asks_witnesses(self) -> bool:
@@ -110,10 +110,10 @@ class Replays:
         if key == self._key:
             return self._made
         if self._folder is not None:
-            self._folder.cleanup()
-        self._key, self._folder = key, TemporaryDirectory(prefix="verimask-")
+            remove_temporary_folder(self._folder)
+        self._key, self._folder = key, make_temporary_folder()
         policy = _without_witnesses(policy) if self._crosscheck is None else self._with_witnesses(policy)
-        self._made = _run(inputs, Path(self._folder.name) / "again", request, policy, single=single)
+        self._made = _run(inputs, self._folder / "again", request, policy, single=single)
         return self._made
 
     def _with_witnesses(self, policy: Policy) -> Policy:

@@ -26,6 +26,7 @@ from typing import BinaryIO
 from ..core.findings import Code, refuse
 from ..core.limits import DEFLATE_MOST, MOST_MEMBER_BYTES, MOST_MEMBERS
 from ..core.plain_text import escape_controls
+from ..core.regular_file import open_regular
 from .files import FoundFile, MemberError
 
 _BEGINNING = 1 << 16  # bytes: it holds the header of most files, and shows what is not DICOM
@@ -90,7 +91,7 @@ class _Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._zip = zipfile.ZipFile(path)
+        self._zip = zipfile.ZipFile(open_regular(path))
         self._lock = RLock()
         self._kept: OrderedDict[PurePosixPath, bytes] = OrderedDict()
         self._kept_bytes = 0

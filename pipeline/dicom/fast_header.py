@@ -16,6 +16,7 @@ from pathlib import Path
 from struct import Struct, error
 from typing import Any, BinaryIO, NamedTuple
 
+from ..core.regular_file import descriptor_of
 from .fast_values import GiveUp, name_key, patient_key, plain_id, plain_value
 from .frame_vectors import vector_class
 from .source_file import open_source
@@ -122,7 +123,7 @@ class Reader:
         """Read the fields of `dicom.header.Header` but for the path. Raises GiveUp, and nothing else, where it cannot."""
         try:
             try:
-                descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                descriptor = descriptor_of(path)
             except (NotADirectoryError, FileNotFoundError):  # it may be a member of an archive
                 with open_source(Path(path)) as file:
                     return self._read_fields(_OpenFile(file))

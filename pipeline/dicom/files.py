@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.findings import Code, refuse
+from ..core.regular_file import kind_of
 
 _FolderId = tuple[int, int]  # device and inode: comparing paths would cost the depth of every folder
 
@@ -170,8 +171,7 @@ def why_unreadable(path: Path) -> str:
         return f"it cannot be reached: {error.strerror}"
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return ""
-    kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
-    return f"it is {kind}, which is never opened"
+    return f"it is {kind_of(mode)}, which is never opened"
 
 
 def folder_id(found: os.stat_result) -> _FolderId:

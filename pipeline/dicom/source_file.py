@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from ..core.regular_file import open_regular
 from .files import archive_of
 
 # Device, inode, size, and the times of the last write and the last change, in ns: what another state of a file differs in.
@@ -32,7 +33,7 @@ def open_source(path: Path, buffering: int = -1) -> BinaryIO:
         OSError: it is not there, or its bytes cannot be had.
     """
     try:
-        return path.open("rb", buffering=buffering)
+        return open_regular(path, buffering)
     except (NotADirectoryError, FileNotFoundError):
         archive = archive_of(path)
         if archive is None:

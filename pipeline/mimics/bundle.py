@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from ..core.findings import Code, refuse
 from ..core.json_file import read_json
+from ..core.regular_file import open_regular
 from ..geometry.affine import Matrix, Vector, corner_indices
 from ..geometry.grid import GeometryError, Plane
 from .bundle_fields import BundleFields, refuse_field
@@ -83,7 +84,7 @@ class Buffer:
         """
         expected = int(np.prod(self.shape)) * self.dtype.itemsize
         try:
-            with gzip.open(self.path) as file:
+            with open_regular(self.path) as packed, gzip.GzipFile(fileobj=packed) as file:
                 data = file.read(expected + 1)
         except (OSError, EOFError, zlib.error) as error:
             raise refuse_field(f"{self.where}.file", f"{self.path.name} cannot be unpacked: {error}") from error

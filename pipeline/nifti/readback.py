@@ -19,6 +19,8 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from ..core.regular_file import open_regular
+
 _CHUNK = 1 << 20
 _CHUNK_OF_LABELS = (
     1 << 16
@@ -100,10 +102,10 @@ def _chunks(path: Path, written: Event, digest: hashlib._Hash, most: int) -> Ite
     """Yield the bytes of a growing file, at most so many at a time. A chunk is overwritten by the next one."""
     buffer = bytearray(most)
     view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path, buffering=0) as file:
         while True:
             over = written.is_set()  # asked first, so that the read sees all that was written before
-            count = file.readinto(buffer)
+            count = file.readinto(buffer)  # type: ignore[attr-defined]
             if count:
                 digest.update(view[:count])
                 yield view[:count]

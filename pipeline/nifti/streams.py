@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from ..core.findings import Code, refuse
+from ..core.regular_file import open_regular
 from .gzip_writer import GzipWriter
 from .header import COPY_AGAIN
 
@@ -34,7 +35,7 @@ def open_stream(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: 
         CORRUPT_FILE: gzip that is read in the block is cut off or damaged.
     """
     if not gzipped:
-        with path.open(mode) as plain:
+        with open_regular(path) if mode == "rb" else path.open(mode) as plain:
             yield plain
         return
     if mode == "wb":
@@ -46,7 +47,7 @@ def open_stream(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: 
     from isal import igzip_threaded, isal_zlib
 
     try:
-        with igzip_threaded.open(path, mode) as stream:
+        with open_regular(path) as plain, igzip_threaded.open(plain, mode) as stream:
             yield stream
     except (EOFError, BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]
         words = f"{path.name} is damaged gzip: {error}"
@@ -55,7 +56,7 @@ def open_stream(path: Path, mode: Literal["rb", "wb"], *, gzipped: bool, level: 
 
 def is_gzip(path: Path) -> bool:
     """Whether a file is gzip, by its first two bytes."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(2) == b"\x1f\x8b"
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
 from ..conversion.convert import Request, convert
 from ..core.findings import PipelineError
 from ..core.policy import Policy
+from ..core.temporary_folder import temporary_folder
 from ..crosscheck.mask_panel import READERS
 from ..crosscheck.panel import WITNESSES, Panel
 from .recipes import make_inputs
@@ -41,12 +41,12 @@ class Answer(NamedTuple):
 
 def ask_witnesses() -> Iterator[Answer]:
     """Ask one after the other, and yield what came of it as soon as it is known."""
-    with TemporaryDirectory(prefix="verimask-") as folder:
+    with temporary_folder() as folder:
         for witness, recipe in _each_witness():
-            inputs = Path(folder, recipe)
+            inputs = folder / recipe
             if not inputs.exists():
                 make_inputs({"kind": recipe, **_RECIPES[recipe]}, inputs)
-            yield _ask(witness, recipe, inputs, Path(folder, f"{witness}.nii"))
+            yield _ask(witness, recipe, inputs, folder / f"{witness}.nii")
 
 
 def _each_witness() -> Iterator[tuple[str, str]]:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from ..core.atomic_file import folder_in_place
 from ..core.findings import Code, PipelineError, refuse
 from ..core.limits import MOST_MEMBERS
+from ..core.regular_file import open_regular
 from ..dicom.archive import list_members
 from ..dicom.files import begins_like_zip, find_files
 from ..dicom.source_file import sha256
@@ -117,15 +118,20 @@ def files_of_options(
 
 def is_tar(path: Path) -> bool:
     """Whether a file is a tar archive, compressed or not."""
-    return path.is_file() and tarfile.is_tarfile(path)
+    try:
+        with open_regular(path) as file:
+            return tarfile.is_tarfile(file)
+    except OSError:
+        return False
 
 
 def is_zip(path: Path) -> bool:
     """Whether a file begins like a ZIP archive."""
-    if not path.is_file():
+    try:
+        with open_regular(path) as file:
+            return begins_like_zip(file.read(4))
+    except OSError:
         return False
-    with path.open("rb") as file:
-        return begins_like_zip(file.read(4))
 
 
 def digest_of_files(path: Path) -> str:
@@ -174,7 +180,7 @@ def _of_archive(path: Path, name: str, scratch: Path) -> CaseInputs:
 def _unpack_tar(path: Path, folder: Path) -> None:
     """Write the regular files of a tar archive. Raises CASE_INPUT for a damaged one, and for a name that leads out of it."""
     try:
-        with tarfile.open(path) as archive:
+        with open_regular(path) as file, tarfile.open(fileobj=file) as archive:
             for count, member in enumerate(archive, 1):
                 inside = PurePosixPath(member.name.replace("\\", "/"))
                 target = folder / inside
@@ -184,8 +190,8 @@ def _unpack_tar(path: Path, folder: Path) -> None:
                 if content is None:
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with content, target.open("xb") as file:
-                    shutil.copyfileobj(content, file)
+                with content, target.open("xb") as unpacked:
+                    shutil.copyfileobj(content, unpacked)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise _no_input(path.name, f"cannot be unpacked: {error}") from error
 

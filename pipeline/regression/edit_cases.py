@@ -14,12 +14,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from ..core.atomic_file import in_place
 from ..core.codes import Code
 from ..core.findings import PipelineError, refuse
+from ..core.regular_file import read_bytes
+from ..core.temporary_folder import temporary_folder
 from ..dicom.files import refuse_unreachable
 from .case_inputs import is_tar, is_zip
 from .case_list import VERIFIED, CaseList, RegressionCase, bad_cases, check_id, parse_case_list
@@ -68,8 +69,8 @@ def add_case(path: Path, new: NewCase, read_options: ReadOptions) -> tuple[Regre
     case = _made_of(path, new)
     golden = old.golden_path(case.id)
     _refuse_present(old, case.id)
-    with TemporaryDirectory(prefix="verimask-") as folder:
-        run = run_case(old, case, read_options, Path(folder))
+    with temporary_folder() as folder:
+        run = run_case(old, case, read_options, folder)
     if run.golden is None:
         raise run.refusal or bad_cases(path, f"cannot run {case.id}")
     _refuse_faults(run)
@@ -123,7 +124,7 @@ def _text_of(path: Path) -> str:
     if not path.exists():
         return _HEAD.format(name=path.name)
     try:
-        return path.read_bytes().decode()
+        return read_bytes(path).decode()
     except (OSError, ValueError) as error:
         raise bad_cases(path, f"cannot be read: {error}") from error
 

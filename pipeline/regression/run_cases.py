@@ -8,12 +8,11 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ..core.findings import Code, refuse
 from ..core.team import ENDED, Member, Team, pickled
 from ..core.team_worker import DONE
+from ..core.temporary_folder import temporary_folder
 from .case_list import CaseList, RegressionCase
 from .run_case import CaseRun, ReadOptions, run_case
 
@@ -40,12 +39,12 @@ def run_cases(
     Yields: what came of each, as it ends: with one process in the order of `chosen`.
     """
     processes = min(jobs, len(chosen))
-    with TemporaryDirectory(prefix="verimask-") as folder:
+    with temporary_folder() as folder:
         if processes <= 1:
             for case in chosen:
-                yield run_case(cases, case, read_options, Path(folder), fetch=fetch)
+                yield run_case(cases, case, read_options, folder, fetch=fetch)
             return
-        tasks = _RegressionTasks(pickled((cases, chosen, read_options, Path(folder), fetch, processes)), len(chosen))
+        tasks = _RegressionTasks(pickled((cases, chosen, read_options, folder, fetch, processes)), len(chosen))
         team = Team(f"{__package__}.worker", tasks, processes, _AHEAD)
         try:
             for _ in chosen:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from ..core.findings import Code, PipelineError, refuse
 from ..core.natural_order import natural_order
+from ..core.regular_file import read_text
 from ..dicom.source_file import sha256
 from .file_memory import FileMemory
 from .record import VERDICTS
@@ -135,7 +136,7 @@ def read_cases(out: Path, memory: FileMemory) -> tuple[PageCase, ...]:
 def read_rows(path: Path) -> list[TableLine]:
     """Read the rows of cohort.tsv. Raises NO_SUCH_INPUT, NOT_A_COHORT."""
     try:
-        lines = path.read_text("utf-8-sig").split("\n")
+        lines = read_text(path, "utf-8-sig").split("\n")
     except OSError as error:
         raise refuse(
             Code.NO_SUCH_INPUT,

@@ -9,11 +9,13 @@ Rules:
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
+from ..core.regular_file import read_bytes
 from .record import RecordFile
 
 RATINGS = "ratings.tsv"
@@ -93,8 +95,8 @@ def read_tables(given: Sequence[Path], own: Iterable[Path]) -> tuple[Rating, ...
 def read_ratings(path: Path) -> tuple[Rating, ...]:
     """Read a table of ratings. Raises NO_SUCH_INPUT, BAD_RATINGS."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = [line for line in csv.reader(file, delimiter="\t", strict=True) if any(line)]
+        text = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")
+        lines = [line for line in csv.reader(text, delimiter="\t", strict=True) if any(line)]
     except OSError as error:
         raise refuse(
             Code.NO_SUCH_INPUT,

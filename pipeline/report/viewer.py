@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.findings import Code, refuse
+from ..core.regular_file import read_bytes
 from ..geometry.affine import Matrix, corner_distance
 from ..nifti import file as nifti
 from ..nifti.header import require_affine
@@ -209,7 +210,7 @@ def _pack(values: Array, ras: Matrix, slope: float, intercept: float) -> bytes:
 
 
 def _read_gzipped(file: Path) -> bytes:
-    raw = file.read_bytes()
+    raw = read_bytes(file)
     return raw if nifti.is_gzip(file) else gzip.compress(raw, 6, mtime=0)
 
 

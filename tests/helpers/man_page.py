@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.cli import folder
-from pipeline.cli.main import _parser
+from pipeline.cli.run_command import _parser
 
 PATH = Path(__file__).parents[2] / "docs" / "verimask.1"
 _WIDTH = 78  # columns of the source, which mandoc wants below 80

@@ -241,7 +241,7 @@ def cli_page() -> str:
 
 def commands() -> list[str]:
     """The names of all commands, in the order of the help."""
-    from pipeline.cli.main import _parser
+    from pipeline.cli.run_command import _parser
 
     return [name for action in _parser()._actions if action.choices for name in action.choices]
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ...core.atomic_file import cannot_write
 from ...core.findings import Code, PipelineError, refuse
+from ...core.regular_file import read_text
 
 SCHEMA = 1  # of the tables below
 _COMMIT_S = 1.0  # a commit costs some milliseconds, on a network file system far more
@@ -137,7 +138,7 @@ def _open(path: Path, holder: Path) -> sqlite3.Connection:
 def _refusal(path: Path, holder: Path, error: sqlite3.Error) -> PipelineError:
     if "locked" in str(error):
         try:
-            name = holder.read_text("utf-8")
+            name = read_text(holder)
         except OSError:
             name = "another process"
         return refuse(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.findings import Code, PipelineError, Severity
+from ...core.regular_file import read_text
 from ...dicom.archive import list_members
 from ...dicom.files import FoundFile
 from ...dicom.header import Header
@@ -157,7 +158,7 @@ def _bundle_in(listing: Listing) -> Bundle | PipelineError | None:
         if error.finding.code is Code.NOT_THIS_KIND:
             return None
         try:
-            is_one = FORMAT in (folder / _LIST).read_text("utf-8", "replace")
+            is_one = FORMAT in read_text(folder / _LIST, errors="replace")
         except OSError:
             is_one = False
         return error if is_one else None

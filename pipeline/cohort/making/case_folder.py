@@ -11,6 +11,7 @@ import json
 import shutil
 from pathlib import Path
 
+from ...core.atomic_file import note_on_disk, reach_disk
 from ...core.findings import Code, PipelineError, refuse
 from ...core.json_file import read_json
 from ..case import Case, CaseResult
@@ -37,7 +38,7 @@ def remove_work(out: Path, mark: str) -> None:
 
     Args:
         out: the output folder.
-        mark: the MARK of that process, with which its folders begin; "" where it died before it named it.
+        mark: the mark of that process, with which its folders begin; "" where it died before it named it.
     """
     if mark:  # without it every name would fit, those of others too
         for folder in (private_folder(out) / _WORK).glob(f"*/{mark}*"):
@@ -57,6 +58,7 @@ def keep_result(result: CaseResult, work: Path, done: Path) -> CaseResult:
     Raises: OSError where it cannot be written.
     """
     (work / RESULT).write_text(json.dumps(result.as_json(), indent=1), "utf-8")
+    reach_disk(work / RESULT)
     done.parent.mkdir(parents=True, exist_ok=True)
     try:
         work.rename(done)
@@ -64,6 +66,7 @@ def keep_result(result: CaseResult, work: Path, done: Path) -> CaseResult:
         if not done.exists():
             raise
         return read_result(done)
+    note_on_disk(done.parent)
     return result
 
 

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from ...core.atomic_file import MARK, cannot_write
+from ...core.atomic_file import cannot_write
 from ...core.findings import Code, PipelineError, refuse
+from ...core.leftovers import own_mark, remove_dead
 from ...core.unexpected import as_refusal
 from ...crosscheck.panel import Panel
 from ...dicom.files import archive_of
@@ -56,7 +57,8 @@ class CaseMaker:
         done = done_folder(self._out, key)
         if done.exists():
             return read_result(done)
-        work = work_folder(self._out, self._scope) / f"{MARK}{os.urandom(4).hex()}"
+        work = work_folder(self._out, self._scope) / f"{own_mark()}{os.urandom(4).hex()}"
+        remove_dead(work.parent)
         try:
             (work / TREE).mkdir(parents=True)
             result = self._made(self._plan.case(number), key, work / TREE)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from ...core.atomic_file import note_on_disk
 from ...core.findings import Code, PipelineError, refuse
 from ...dicom.source_file import sha256
 from ..case import CaseOutput, CaseResult
@@ -50,6 +51,8 @@ def collect(out: Path, key: str, known: Mapping[str, CaseOutput], *, overwrite: 
         _make_folder(out, target.parent)
     for source, target in waiting:
         source.replace(target)
+    for folder in {target.parent for _, target in waiting}:  # before the index says so
+        note_on_disk(folder)
     paths = {output.path for output in result.outputs}
     remove(out, (output for path, output in known.items() if path not in paths))
     return result

@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +19,10 @@ from threading import Lock
 from typing import Any
 
 from ...conversion.record import versions
+from ...core.atomic_file import drop_partial, new_partial
 from ...core.extras import imported
 from ...core.findings import PipelineError
+from ...core.regular_file import read_bytes
 from ...core.team import Member, ProcessEnd, pickled
 from ...core.team_worker import RESULT
 from ...core.version import __version__
@@ -144,11 +145,9 @@ def look_at_worker(run: ClusterRun) -> str:
         if run.versions.get(name) != here.get(name):
             return f"{name} is {here.get(name, 'missing')} there and {run.versions.get(name, 'missing')} here"
     try:
-        if sha256(run.plan.read_bytes()).hexdigest() != run.plan.stem:
+        if sha256(read_bytes(run.plan)).hexdigest() != run.plan.stem:
             return f"the plan {run.plan.name} has other bytes there"
-        probe = run.plan.parent / f".{os.urandom(8).hex()}.partial"
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        drop_partial(new_partial(run.plan))
     except OSError as error:
         return f"it cannot read and write the output folder {run.out}: {error.strerror}"
     try:

@@ -23,9 +23,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...core.atomic_file import MARK
 from ...core.findings import Code, Finding, PipelineError, refuse
 from ...core.json_file import read_json
+from ...core.leftovers import own_mark, remove_dead
+from ...core.regular_file import read_text
 from ...core.workers import count_cores
 from ...dicom.source_file import sha256
 from ..case import CaseOutput, CaseResult
@@ -167,8 +168,9 @@ def _kept(plan: CohortPlan, number: int, error: PipelineError, out: Path) -> Cas
     """Make a result of a case that was refused as a whole; what cannot be written stays missing, for the next run."""
     if error.finding.code is Code.CANNOT_WRITE:
         return error
-    work = work_folder(out, SCOPE) / f"{MARK}{os.urandom(4).hex()}"
+    work = work_folder(out, SCOPE) / f"{own_mark()}{os.urandom(4).hex()}"
     key = plan.key(number)
+    remove_dead(work.parent)
     try:
         (work / TREE).mkdir(parents=True)
         return keep_result(refused_result(plan.case(number), key, error), work, done_folder(out, key))
@@ -247,7 +249,7 @@ def _parts_begun(plan: CohortPlan, out: Path) -> tuple[int, dict[PlanPart, str]]
     found: dict[PlanPart, str] = {}
     for path in _parts_folder(plan, out).glob("*-of-*"):
         number, _, count = path.name.partition("-of-")
-        found[PlanPart(int(number), int(count))] = path.read_text("utf-8")
+        found[PlanPart(int(number), int(count))] = read_text(path)
     counts = Counter(part.of for part in found)
     return max(counts, key=lambda count: (counts[count], count), default=1), found
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from ...conversion.file_names import safe
 from ...core.findings import Code, PipelineError, refuse
 from ...core.plain_text import escape_controls
+from ...core.regular_file import read_bytes
 from ..case import COLUMNS
 from ..facts import Role, SeriesFacts
 from ..links import ON_SEVERAL
@@ -68,7 +69,7 @@ def read_table(path: Path, facts: Sequence[SeriesFacts]) -> TableGiven:
 def read_table_text(path: Path) -> str:
     """Read the text of a table, unchecked. Raises PipelineError NO_SUCH_INPUT, and BAD_TABLE where it is no text."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig")
     except OSError as error:
         words = f"the table {escape_controls(path.name)} cannot be read: {error.strerror}"
         raise refuse(Code.NO_SUCH_INPUT, words, "Check the path.", where=(path.name,)) from error

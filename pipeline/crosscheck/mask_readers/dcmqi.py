@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core.temporary_folder import make_temporary_folder
 from ..child import find_version, serve_masks
 from ..job_files import put_files, states_of
 from ..testimony import MaskJob, Testimony
@@ -92,7 +92,7 @@ def _read_header(path: str, _states: Any) -> _Header:
     """Read what decides how it is asked. Raises Refused for binary segments of bytes, which it takes for single bits."""
     from pydicom import dcmread
 
-    (file,) = put_files([path], Path(mkdtemp()))
+    (file,) = put_files([path], make_temporary_folder())
     dataset = dcmread(file, stop_before_pixels=True)
     kind, bits = str(dataset.get("SegmentationType", "")), int(dataset.get("BitsAllocated", 1))
     if kind == "BINARY" and bits > 1:
@@ -105,7 +105,7 @@ def _convert(file: str, *, is_fractional: bool) -> _Written:
     """Run the program and read its files: those of single segments of fractions, else with all that do not overlap."""
     import nibabel
 
-    out = Path(mkdtemp())
+    out = make_temporary_folder()
     options = ["--inputDICOM", file, "--outputDirectory", str(out), "-t", "nifti"]
     command = [_find_program(), *options, *([] if is_fractional else ["--mergeSegments"])]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
@@ -131,7 +131,7 @@ def _refuse_step(written: _Written, header: _Header, files: tuple[str, ...]) -> 
     gap = _find_step(header.dataset.get("PerFrameFunctionalGroupsSequence") or ())
     steps = [gap]
     if len(set(files)) > 1:
-        planes = [dcmread(f, stop_before_pixels=True) for f in put_files(files[:2], Path(mkdtemp()))]
+        planes = [dcmread(f, stop_before_pixels=True) for f in put_files(files[:2], make_temporary_folder())]
         steps = [_find_step(planes), *map(float, planes[0].get("PixelSpacing") or ())]
     elif (
         abs(gap / step - round(gap / step)) < _SAME_STEP

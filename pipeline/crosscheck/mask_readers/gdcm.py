@@ -13,12 +13,12 @@ Rules:
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...core.temporary_folder import temporary_folder
 from ..child import find_version, serve_masks
 from ..job_files import put_files
 from ..testimony import MaskJob, Testimony, either
@@ -54,14 +54,11 @@ class _Planes(NamedTuple):
 
 
 def _answer(job: MaskJob) -> Testimony:
-    import tempfile
-
     import gdcm
 
     for silence in (gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff, gdcm.Trace.DebugOff):
         silence()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=next(iter(sys.argv[2:]), None))))
+    with temporary_folder(next(iter(sys.argv[2:]), "")) as folder:
         try:
             planes = _read_mask(job, folder)
         except GdcmRefusal as refusal:

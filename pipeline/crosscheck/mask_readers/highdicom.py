@@ -15,12 +15,11 @@ import sys
 from contextlib import suppress
 from functools import lru_cache
 from itertools import product
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...core.temporary_folder import make_temporary_folder
 from ..child import find_version, serve_masks
 from ..job_files import put_files, states_of
 from ..testimony import MaskJob, Testimony
@@ -81,7 +80,7 @@ def _open(path: str, _states: Any) -> tuple[Any, str]:
     from highdicom.seg import DimensionIndexSequence, Segmentation
     from pydicom import Dataset, dcmread
 
-    (file,) = put_files([path], Path(mkdtemp()))
+    (file,) = put_files([path], make_temporary_folder())
     dataset = dcmread(file)
     _refuse_padding(dataset)
     dimensions = [item.get("DimensionIndexPointer") for item in dataset.get("DimensionIndexSequence") or ()]
@@ -158,7 +157,7 @@ def _read_geometry(paths: tuple[str, ...], _states: Any) -> Any:
     from highdicom.volume import VolumeGeometry
     from pydicom import dcmread
 
-    files = put_files(paths, Path(mkdtemp()))
+    files = put_files(paths, make_temporary_folder())
     if len(files) == 1 and "NumberOfFrames" in dcmread(files[0], specific_tags=["NumberOfFrames"]):
         geometry = imread(files[0], lazy_frame_retrieval=True).get_volume_geometry()
         if geometry is None:

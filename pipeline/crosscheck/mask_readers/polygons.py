@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.temporary_folder import temporary_folder
 from ..child import find_version, serve_masks
 from ..job_files import put_files, states_of
 from ..testimony import MaskJob, Testimony, either
@@ -88,19 +88,19 @@ def _describe(grid: PrintedGrid, united: int, *, has_open: bool) -> str:
 
 @lru_cache(maxsize=4)
 def _read_grid(files: tuple[str, ...], numbers: tuple[int, ...], limit_mm: float, _states: Any) -> PrintedGrid:
-    with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
+    with temporary_folder() as folder:
         return read_printed_grid(_as_files(files, folder), numbers, limit_mm)
 
 
 @lru_cache(maxsize=1)
 def _open_structure_set(file: str, _states: Any) -> dict[int, list[Any]]:
-    with tempfile.TemporaryDirectory(prefix="verimask-") as folder:
+    with temporary_folder() as folder:
         return open_structure_set(_as_files((file,), folder)[0])
 
 
-def _as_files(files: tuple[str, ...], folder: str) -> Sequence[str]:
+def _as_files(files: tuple[str, ...], folder: Path) -> Sequence[str]:
     """The files by their paths, and members of an archive unpacked."""
-    return files if all(map(os.path.isfile, files)) else put_files(files, Path(folder))
+    return files if all(map(os.path.isfile, files)) else put_files(files, folder)
 
 
 if __name__ == "__main__":
