@@ -389,8 +389,7 @@ def test_bytes_of_inputs_are_read_in_one_place() -> None:
     reads = re.compile(r"\.open\(|\bopen\(|\.read_bytes\(|dcmread\(|memmap\(|fromfile\(")
     written_elsewhere = {
         "crosscheck/child.py",
-        "dicom/frame_decoder.py",
-        "dicom/jpeg_extended.py",
+        "dicom/decoder_worker.py",
         "encode/segments.py",
         *(f"crosscheck/mask_readers/{name}.py" for name in ("dcmqi", "drawn_contours", "highdicom", "printed_grid")),
     }  # pipes, the null device, TOML; files that `job_files` laid out for a reader

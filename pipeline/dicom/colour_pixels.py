@@ -20,9 +20,9 @@ from ..core.findings import Code, Finding, Severity, refuse
 from ..volume.colour import RGB24, SAMPLES, from_samples
 from ..volume.mask import Array, Voxels
 from .code_stream import find_colour_model
+from .decoding import read_code_stream
 from .frame import Frame
 from .frame_count import has_fixed_size
-from .frame_decoder import read_code_stream
 from .palette import read_palette
 from .pixel_bits import check_bits, is_in_swapped_words
 from .pixels import decode_frame, read_native, read_plane, refuse_vanished

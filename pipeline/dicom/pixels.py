@@ -20,17 +20,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.findings import Code, Finding, Severity, refuse
+from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..volume.mask import Array, Voxels
+from .decoding import FrameFailure, Question
 from .encoding import EXPLICIT_BIG
 from .frame import Frame
-from .frame_decoder import WORTH_IT, Ahead, decode
+from .frame_decoder import decode, decode_ahead
 from .header import Header
 from .one_bit import check_decoded, is_one_bit, is_packed, read_packed
 from .pixel_bits import check_bits, frame_type, is_in_swapped_words, mask_to_stored
 from .pixel_layout import layout_of
 from .source_file import open_source
 
+_COMPRESSED = "PS3.5 8.2"
 _SHOWN = 6  # values that a message lists
 _NAMED = 5  # files that a message names; the others are counted
 
@@ -61,12 +63,15 @@ def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array, Array], 
         check_bits(frame)
         layout_of(frame.header)
     columns, rows = frames[0].whole("Columns", 0), frames[0].whole("Rows", 0)
-    ahead: Ahead | None = None
-    if len(frames) >= WORTH_IT and not any(f.header.native or f.tile or is_one_bit(f) for f in frames):
-        ahead = Ahead([(f.path, f.header.transfer_syntax, f.number) for f in frames])
+    ahead = None
+    if not any(f.header.native or f.tile or is_one_bit(f) for f in frames):
+        ahead = decode_ahead([Question(f.path, f.header.transfer_syntax, f.number) for f in frames])
 
     def plane(n: int) -> Array:
-        decoded = None if ahead is None else ahead.frame(n)
+        decoded = None
+        if ahead is not None:
+            with refuse_vanished(frames[n]), _refuse_undecoded(frames[n]):
+                decoded = ahead.frame(n)
         if above is None or frames[n].tile:
             return read_plane(frames[n], decoded).astype(dtype, copy=False)
         allocated = read_allocated(frames[n], decoded)
@@ -242,25 +247,56 @@ def read_native(frame: Frame, dtype: np.dtype[Any], samples: int = 1) -> Array:
 
 
 def decode_frame(frame: Frame, *, raw: bool = True, **options: Any) -> Array:
-    """Read through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB). options: of theirs."""
+    """Read through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB). options: of theirs.
+
+    Raises CODE_STREAM, CORRUPT_FILE, DECODER_FAILED, UNSUPPORTED_PIXELS.
+    """
+    with _refuse_undecoded(frame):
+        return decode(Question(frame.path, frame.header.transfer_syntax, frame.number, raw, tuple(options.items())))
+
+
+@contextmanager
+def _refuse_undecoded(frame: Frame) -> Iterator[None]:
+    """Turn why a frame was not decoded into a refusal."""
     try:
-        return decode(frame.path, frame.header.transfer_syntax, frame.number, raw=raw, **options)
-    except NotImplementedError as error:
-        raise refuse(
+        yield
+    except FrameFailure as failure:
+        raise _undecoded(frame, failure) from failure
+
+
+def _undecoded(frame: Frame, failure: FrameFailure) -> PipelineError:
+    numbers = dict(zip(("measured", "limit", "unit"), failure.numbers or (), strict=False))
+    if failure.kind == "unsupported":
+        return refuse(
             Code.UNSUPPORTED_PIXELS,
             f"{frame.name} has transfer syntax {frame.header.transfer_syntax}, which no decoder here reads",
             "Re-export it uncompressed (Explicit VR Little Endian).",
             where=(frame.name,),
-        ) from error
-    except OSError:
-        raise
-    except Exception as error:  # plugins raise what they like; every failure to decode is the same news to a user
-        raise refuse(
+        )
+    if failure.kind == "contradiction":
+        return refuse(
+            Code.CODE_STREAM,
+            f"the code stream of {frame.name} {failure.words}",
+            "The header was changed after the frame was compressed, or the frame is damaged; export it again.",
+            where=(frame.name,),
+            clause=_COMPRESSED,
+            **numbers,
+        )
+    if failure.kind == "damaged":
+        return refuse(
             Code.CORRUPT_FILE,
-            f"the pixels of {frame.name} cannot be decoded: {str(error).strip().splitlines()[0] if str(error) else error!r}",
+            f"the pixels of {frame.name} cannot be decoded: {failure.words}",
             "The file is damaged, or its compression is not what its header says; re-export it uncompressed.",
             where=(frame.name,),
-        ) from error
+            **numbers,
+        )
+    tried = f"{failure.decoder}, a process of its own," if failure.decoder else "a process of its own, which"
+    return refuse(
+        Code.DECODER_FAILED,
+        f"the pixels of {frame.name} cannot be decoded: {tried} {failure.words}",
+        "The frame is damaged in a way that its decoder does not notice, or larger than it copes with; re-export it uncompressed.",
+        where=(frame.name,),
+    )
 
 
 def _refuse_mixed_photometric(frames: Sequence[Frame]) -> None:

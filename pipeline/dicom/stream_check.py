@@ -1,0 +1,175 @@
+"""Hold what a compressed frame says of itself against what its file says of it, before a decoder sees it.
+
+Rules:
+- Read are the headers alone: the frame header of JPEG and JPEG-LS, SIZ of JPEG 2000, the 64 bytes of RLE. A stream without
+  one, or one that leaves a number open, is left to its decoder.
+- Another size or number of samples is refused, also where the count of pixels is the same: decoders hand out what the stream
+  has, and its rows would be cut in other places. So is a sample of more bits than are allocated to it.
+- Fewer bits than are stored are refused of signed samples in JPEG alone, which knows no sign: where it lies nobody can tell.
+- A claim is held against the bytes there are, wherever the format knows a bound. JPEG-LS and JPEG 2000 know none: a plane of
+  one value takes some bytes, however large it is.
+- JPEG 2000 that ends early is refused, because a decoder makes up what is missing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .code_stream import find_jpeg_2000, read_jpeg_frame, segments
+
+RLE = "1.2.840.10008.1.2.5"
+_JPEG_LS, _LOSSLESS = 0xF7, 0xC3
+_DCT = {0xC0, 0xC1, 0xC2}
+_SIZ, _TILE, _END = 0x51, b"\xff\x90", b"\xff\xd9"
+_RLE_HEADER, _MOST_SEGMENTS = 64, 15
+_RLE_RUN = 128  # pixels that two bytes of RLE can become (PS3.5 G.3.1)
+# Pixels that one byte can become: lossless JPEG has a bit of code for each sample, the others one for each 8 x 8 samples.
+_MOST_PIXELS = {_LOSSLESS: 8, **dict.fromkeys(_DCT, 8 * 64)}
+_NAMES = ("Rows (0028,0010)", "Columns (0028,0011)", "Samples per Pixel (0028,0002)")
+
+
+class DescribedFrame(NamedTuple):
+    """What a file says of a frame; 0 where it says nothing."""
+
+    rows: int
+    columns: int
+    samples: int
+    allocated: int
+    stored: int
+    is_signed: bool
+
+
+class StreamFault(NamedTuple):
+    """What is wrong with a code stream. words: follow its name. measured, limit: in the unit. is_damage: it lacks bytes."""
+
+    words: str
+    measured: float
+    limit: float
+    unit: str
+    is_damage: bool = False
+
+
+class _StreamFrame(NamedTuple):
+    """What a code stream says of its samples; 0 where it says nothing. most: pixels that a byte can become, 0 for no bound."""
+
+    bits: int
+    rows: int
+    columns: int
+    samples: int
+    knows_sign: bool
+    most: int = 0
+
+
+def find_fault(stream: bytes, syntax: str, described: DescribedFrame) -> StreamFault | None:
+    """Find what contradicts the description of a frame.
+
+    Args:
+        stream: the compressed bytes of the frame.
+        syntax: its transfer syntax.
+        described: what its file says of it.
+
+    Returns:
+        The first contradiction, None where there is none.
+    """
+    if syntax == RLE:
+        return _fault_of_rle(stream, described)
+    found = _read_jpeg_2000(stream) or _read_jpeg(stream)
+    if found is None:
+        return None
+    return (
+        _other_size(found, described)
+        or _other_bits(found, described)
+        or _too_short(found, described, len(stream))
+        or _cut_jpeg_2000(stream)
+    )
+
+
+def _read_jpeg(stream: bytes) -> _StreamFrame | None:
+    frame = read_jpeg_frame(stream)
+    if frame is None:
+        return None
+    return _StreamFrame(*frame[1:], frame.marker == _JPEG_LS, _MOST_PIXELS.get(frame.marker, 0))
+
+
+def _read_jpeg_2000(stream: bytes) -> _StreamFrame | None:
+    """Read SIZ of JPEG 2000 (ITU-T T.800 A.5.1)."""
+    start = find_jpeg_2000(stream)
+    marker, body = next(segments(stream, start + 2), (0, b"")) if start >= 0 else (0, b"")
+    if marker != _SIZ or len(body) < 39:
+        return None
+    right, bottom, left, top = (int.from_bytes(body[n : n + 4], "big") for n in (2, 6, 10, 14))
+    bits = max(size & 0x7F for size in body[36::3]) + 1  # the highest bit says whether samples are signed
+    return _StreamFrame(bits, bottom - top, right - left, int.from_bytes(body[34:36], "big"), True)
+
+
+def _other_size(found: _StreamFrame, described: DescribedFrame) -> StreamFault | None:
+    ours = (described.rows, described.columns, described.samples)
+    theirs = (found.rows, found.columns, found.samples)
+    differing = [n for n in range(3) if ours[n] and theirs[n] and ours[n] != theirs[n]]
+    if not differing:
+        return None
+    words = ", ".join(f"{_NAMES[n]} of {ours[n]}, where it has {theirs[n]} itself" for n in differing)
+    first = differing[0]
+    return StreamFault(f"is described by {words}", theirs[first], ours[first], ("rows", "columns", "samples")[first])
+
+
+def _other_bits(found: _StreamFrame, described: DescribedFrame) -> StreamFault | None:
+    if described.allocated > 1 and found.bits > described.allocated:
+        words = f"has {found.bits} bits a sample, and Bits Allocated (0028,0100) says {described.allocated}"
+        return StreamFault(words, found.bits, described.allocated, "bits")
+    if described.is_signed and not found.knows_sign and found.bits < described.stored:
+        words = (
+            f"has {found.bits} bits a sample, and Bits Stored (0028,0101) says {described.stored} of signed samples: JPEG "
+            "keeps no sign, so which bit it is cannot be told"
+        )
+        return StreamFault(words, found.bits, described.stored, "bits")
+    return None
+
+
+def _too_short(found: _StreamFrame, described: DescribedFrame, length: int) -> StreamFault | None:
+    pixels = (found.rows or described.rows) * (found.columns or described.columns)
+    if not found.most or pixels <= length * found.most:
+        return None
+    needed = -(-pixels // found.most)
+    return StreamFault(
+        f"has {length} bytes, and its {pixels} pixels take {needed} at least", length, needed, "bytes", True
+    )
+
+
+def _cut_jpeg_2000(stream: bytes) -> StreamFault | None:
+    """Tell that a stream ends before its end marker: it is neither the last that is there, nor behind the last tile-part."""
+    if find_jpeg_2000(stream) != 0 or stream.rstrip(b"\0").endswith(_END):
+        return None
+    position = stream.find(_TILE)
+    while position >= 0 and stream[position : position + 2] == _TILE:
+        length = int.from_bytes(stream[position + 6 : position + 10], "big")
+        if not length:
+            break
+        position += length
+    if position >= 0 and stream[position : position + 2] == _END:
+        return None
+    there = len(stream.rstrip(b"\0"))
+    return StreamFault(
+        f"ends early: behind its {there} bytes there is no end marker", there, max(position, there) + 2, "bytes", True
+    )
+
+
+def _fault_of_rle(stream: bytes, described: DescribedFrame) -> StreamFault | None:
+    """Hold the segments of RLE, one for each byte of a pixel, against what a pixel has and their bytes can become (PS3.5 G)."""
+    if len(stream) < _RLE_HEADER:
+        return StreamFault(
+            f"has {len(stream)} bytes, and its header alone takes 64", len(stream), _RLE_HEADER, "bytes", True
+        )
+    count, *offsets = (int.from_bytes(stream[n : n + 4], "little") for n in range(0, _RLE_HEADER, 4))
+    wanted = described.samples * -(-described.allocated // 8)
+    if wanted and count != wanted:
+        words = f"has {count} segments, and its pixels have {wanted} bytes each"
+        return StreamFault(words, count, wanted, "segments", not 0 < count <= _MOST_SEGMENTS)
+    ends = [*offsets[1 : min(count, _MOST_SEGMENTS)], len(stream)]
+    needed = 2 * -(-described.rows * described.columns // _RLE_RUN)
+    for start, end in zip(offsets, ends, strict=False):
+        there = min(end, len(stream)) - start
+        if there < needed or start < _RLE_HEADER:
+            words = f"has a segment of {max(there, 0)} bytes from byte {start}, and {needed} are what its pixels take at least"
+            return StreamFault(words, max(there, 0), needed, "bytes", True)
+    return None
