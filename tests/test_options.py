@@ -79,6 +79,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "keep_disputed": [Try()],
         "report": [Try()],
         "jobs": [Try(("2",))],
+        "max_memory": [],  # in tests/test_sizes.py
         "verbose": [],  # in tests/test_logging.py
         "strict": [Try()],
         "write": [Try(("suffix",)), Try(("skip",)), Try(("overwrite",))],
@@ -169,7 +170,16 @@ VALUES: dict[str, dict[str, list[Try]]] = {
     "mimics-script": {"back": [Try()], "output": (), "write": ()},  # the last two in tests/test_windows.py
     "to-mimics": {"output": [], "image": [Try(("no such",))], "mm_per_unit": [Try(("2",))]},
 }
-OF_CASES = set(VALUES["convert"]) - {"output", "list_values", "report", "jobs", "strict", "verbose", "write"}
+OF_CASES = set(VALUES["convert"]) - {
+    "output",
+    "list_values",
+    "report",
+    "jobs",
+    "max_memory",
+    "strict",
+    "verbose",
+    "write",
+}
 COMMON = {"json": [Try()], "quiet": [Try()]}  # of every command that has them
 # What is asked for is what happens anyway.
 HAPPENS_ANYWAY = {("image", "as_", "image"), ("seg", "combine", "merge")}

@@ -117,6 +117,7 @@ def test_a_broken_bundle_does_not_take_the_series_beside_it(tmp_path: Path) -> N
 def test_lack_of_memory_is_no_bug() -> None:
     finding = as_refusal(MemoryError()).finding
     assert "memory" in finding.message
+    assert finding.code is Code.MEMORY_LIMIT
     assert "bug" not in finding.hint
 
 

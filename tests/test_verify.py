@@ -456,7 +456,7 @@ def test_no_value_anywhere_brings_it_down(path: tuple[Any, ...], value: Any) -> 
 
 
 def test_a_huge_record_is_not_read(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_find, "MOST_RECORD_BYTES", 1000)
+    monkeypatch.setattr(verify_find, "MOST_TEXT_BYTES", 1000)
     assert "longer than 1000 bytes" in broken(one(corpus / "mask.nii.gz"))[0]
 
 

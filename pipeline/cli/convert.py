@@ -45,11 +45,15 @@ def _add_options(p: argparse.ArgumentParser) -> None:
 
 
 # The options that may stand with --list-values. -o may, since the help of --list-values says that nothing is written.
-_LISTING = "inputs output list_values series part on_tilt on_gap on_duplicate assume_spacing json quiet verbose".split()
+_LISTING = "inputs output list_values series part on_tilt on_gap on_duplicate assume_spacing max_memory json quiet verbose".split()
 
 
 def run(options: argparse.Namespace, given: list[str]) -> int:
     """Run the command and return its exit code."""
+    if options.max_memory:
+        from ..core.memory import set_limit
+
+        set_limit(options.max_memory)
     if options.list_values:
         return _list_values(options)
     if not options.output:

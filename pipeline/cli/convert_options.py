@@ -283,6 +283,12 @@ def _add_output(g: argparse._ArgumentGroup) -> None:
         help="where the output exists: refuse (default), write beside it, pass over what is proven the same, replace",
     )
     _add_jobs(g)
+    g.add_argument(
+        "--max-memory",
+        metavar="SIZE",
+        help="refuse what needs more memory at once, such as 4GiB; by default three quarters of what this machine, or its "
+        "control group, has. VERIMASK_MAX_MEMORY says so for every command",
+    )
 
 
 def _add_jobs(g: argparse._ArgumentGroup) -> None:

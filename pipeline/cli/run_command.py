@@ -171,6 +171,10 @@ def _report_failure(error: Exception, options: argparse.Namespace) -> int:
     """Print a refusal in words, or an unexpected error with its trace, since that is our bug; return the exit code."""
     from ..core.findings import Exit, PipelineError
 
+    if isinstance(error, MemoryError):
+        from ..core.unexpected import as_refusal
+
+        error = as_refusal(error, "what was asked for")
     if isinstance(error, PipelineError):
         if options.json:
             output.print_json(output.refusal_as_json(error, options))

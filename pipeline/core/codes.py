@@ -20,6 +20,7 @@ class Code(str, Enum):
     # PROGRAM: bugs of ours, and of what we run on
     UNEXPECTED = "PROGRAM.UNEXPECTED"
     PROCESS_ENDED = "PROGRAM.PROCESS_ENDED"
+    MEMORY_LIMIT = "PROGRAM.MEMORY_LIMIT"
     # OPTIONS: what was asked for
     BAD_OPTION = "OPTIONS.BAD_OPTION"
     IDLE_OPTION = "OPTIONS.IDLE_OPTION"

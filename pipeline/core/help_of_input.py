@@ -11,6 +11,8 @@ ROWS: dict[str, tuple[str, ...]] = {
         "Please report it with the message; other items of the same run are converted all the same."),
     "PROCESS_ENDED": ("A process that converted one of many inputs died: a library crashed, or memory ran out.",
         "Convert that input alone, or with a smaller --jobs; the others were converted all the same."),
+    "MEMORY_LIMIT": ("What is to be read or made needs more memory at once than may be taken; nothing was written for it.",
+        "Raise --max-memory where the size is right and there is memory for it, or convert on a larger machine."),
     "BAD_OPTION": ("An option, or a field of a request or policy, has a value that is not allowed.",
         "Give one of the values that the message names."),
     "IDLE_OPTION": ("An option was given that can have no effect on anything that is converted.",

@@ -9,4 +9,5 @@ MOST_LABELS = 255  # different values of a mask; more are an image
 DEFLATE_MOST = 1032  # bytes that one byte of deflate can become: a match of 258 in two bits
 MOST_MEMBERS = 100_000  # files of one ZIP archive that are looked at: a study has some thousands
 MOST_MEMBER_BYTES = 1 << 31  # of one file in an archive, which is held in memory whole
+MOST_TEXT_BYTES = 1 << 26  # of JSON, TOML or a table: the record of 30 000 planes has 12 MB
 FEW_VALUES = 16  # so many are labels, or constants of an export, whatever they look like

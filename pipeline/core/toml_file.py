@@ -1,17 +1,14 @@
-"""Read TOML that anybody may have written: descriptions of segments, label maps.
+"""Parse TOML that anybody may have written: descriptions of segments, label maps.
 
 Rules:
-- Whatever is wrong with the text is a ValueError whose words name the line; a file that cannot be read is an OSError.
+- Whatever is wrong with the text is a ValueError whose words name the line.
 - Python before 3.11 has no reader of its own; tomli is the same one.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
-
-from .regular_file import read_text
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -24,8 +21,3 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("it nests too deep") from error
-
-
-def read_toml_text(path: Path) -> str:
-    """Return the text of a file in UTF-8. Raises OSError where it cannot be read, ValueError where it is no text."""
-    return read_text(path, "utf-8-sig")

@@ -12,19 +12,22 @@ from traceback import extract_tb
 
 from .findings import Code, Finding, PipelineError
 
+_ALONE = "Convert it alone, with a smaller --jobs, or on a larger machine."
+
 
 def as_refusal(error: Exception, what: str = "it") -> PipelineError:
-    """Return a refusal as it is, and anything else as UNEXPECTED. what: was worked on, unless the caller names it."""
+    """Make a refusal: itself, MemoryError as MEMORY_LIMIT, anything else as UNEXPECTED. what: was worked on."""
     if isinstance(error, PipelineError):
         return error
     if isinstance(error, MemoryError):
-        words, hint = f"there is not enough memory for {what}", "Convert it alone, or on a larger machine."
+        words, hint, code = f"there is not enough memory for {what}", _ALONE, Code.MEMORY_LIMIT
     else:
+        code = Code.UNEXPECTED
         words = f"an unexpected error stopped {what}: {type(error).__name__}: {error} ({_place(error)})"
         hint = (
             "This is a bug of verimask, not of your data; please report it with this line. Nothing was written for it."
         )
-    refusal = PipelineError(Finding(Code.UNEXPECTED, words, hint, where=(_place(error),)))
+    refusal = PipelineError(Finding(code, words, hint, where=(_place(error),)))
     refusal.__cause__ = error
     return refusal
 

@@ -7,7 +7,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any, NamedTuple
 
 from ..conversion.record import sidecar_of
 from ..core.findings import Code, refuse
+from ..core.json_file import parse_json
+from ..core.limits import MOST_TEXT_BYTES
 from ..core.plain_text import escape_bytes
-from ..core.regular_file import open_regular
+from ..core.text_file import TooLong, read_bytes
 
-MOST_RECORD_BYTES = 1 << 28  # of a record that is read: one of 30 000 planes has 12 MB
 _MOST_DIGITS = 32  # of a whole number
 _OURS = "verimask outcome"
 _SUFFIXES = (".nii.gz", ".nii")
@@ -61,15 +61,13 @@ def find_results(paths: Iterable[Path]) -> Iterator[FoundResult]:
 
 def read_record_text(path: Path) -> RecordText:
     """Read a JSON file that may hold anything. Raises OSError."""
-    with open_regular(path) as file:
-        data = file.read(MOST_RECORD_BYTES + 1)
-    if len(data) > MOST_RECORD_BYTES:
-        return RecordText(b"", None, f"it is longer than {MOST_RECORD_BYTES} bytes")
+    try:
+        data = read_bytes(path, MOST_TEXT_BYTES)
+    except TooLong:
+        return RecordText(b"", None, f"it is longer than {MOST_TEXT_BYTES} bytes")
     try:
         hooks: Any = {"parse_constant": _refuse_constant, "parse_int": _whole, "object_pairs_hook": _once}
-        values = json.loads(data.decode("utf-8"), **hooks)
-    except RecursionError:
-        return RecordText(data, None, "it is no JSON that can be read: it nests too deep")
+        values = parse_json(data.decode("utf-8"), **hooks)
     except ValueError as error:
         return RecordText(data, None, f"it is no JSON: {error}")
     return RecordText(data, values) if isinstance(values, dict) else RecordText(data, None, "it is no JSON object")

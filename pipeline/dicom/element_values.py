@@ -21,7 +21,7 @@ _REALS, _INTEGERS = ("DS", "FD", "FL"), ("IS", "US", "SS", "UL", "SL")
 
 def read_values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
     """The values of attributes by keyword, and why others cannot be read."""
-    from pydicom.errors import BytesLengthException
+    from .guarded_dataset import plain_element
 
     values: dict[str, Any] = {}
     unreadable: dict[str, str] = {}
@@ -29,11 +29,15 @@ def read_values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, 
         if keyword not in dataset:
             continue
         try:
-            element = dataset[keyword]
+            element = plain_element(dataset, keyword)
+            if element.VR == "SQ":
+                raise ValueError("it is written as a sequence")
             value = _join_uids(element.value) if element.VR == "UI" else plain(element.value)
             value = _as_numbers(keyword, element.VR, value)
-        except (ValueError, TypeError, OverflowError, BytesLengthException) as error:
-            unreadable[keyword] = str(error)
+        except MemoryError:
+            raise
+        except Exception as error:  # a damaged value makes a parser stumble in more ways than can be listed
+            unreadable[keyword] = str(error) or type(error).__name__
             continue
         if element.VR in ("DS", "IS") and (_has_text(value) or "_" in str(element.value)):
             # pydicom hands on what it could not make a number, and lets Python read 1_0 as 10

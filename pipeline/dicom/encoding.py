@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import warnings
 from functools import lru_cache
 from io import BytesIO
@@ -17,6 +18,10 @@ from pathlib import Path
 from struct import unpack
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+from ..core.findings import PipelineError
+from ..core.memory import require
+from .bounded_file import BoundedFile
+from .inflate import inflate
 from .source_file import open_source
 
 if TYPE_CHECKING:
@@ -50,10 +55,32 @@ class Opened(NamedTuple):
 
 
 def load(path: Path, **options: Any) -> FileDataset:
-    """Read the data set of one file with pydicom. options: of `pydicom.dcmread`. Raises what pydicom raises."""
+    """Read the data set of one file with pydicom.
+
+    Args:
+        path: of the file.
+        options: of `pydicom.dcmread`.
+
+    Returns:
+        The data set, guarded: see `guarded_dataset`.
+
+    Raises:
+        OSError: the file cannot be had.
+        PipelineError: MEMORY_LIMIT; UnreadableValue, a ValueError too, where there is no data set in it.
+    """
+    from .guarded_dataset import unreadable
+
     with open_source(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of attributes that nothing here reads
-        return open_dataset(file, **options).dataset
+        try:
+            return open_dataset(file, path.name, **options).dataset
+        except (PipelineError, MemoryError):
+            raise
+        except Exception as error:  # a broken file makes a parser stumble in more ways than can be listed
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            why = "its sequences nest too deep" if isinstance(error, RecursionError) else str(error)
+            raise unreadable(path.name, f"{path.name} cannot be read: {why}") from error
 
 
 @lru_cache(maxsize=1)  # the frames of one instance follow each other
@@ -63,20 +90,62 @@ def inflated(path: Path, written_ns: int) -> bytes:
     return bytes(next((dataset[tag].value for tag in FLOAT_BITS if tag in dataset), None) or dataset.PixelData)
 
 
-def open_dataset(file: BinaryIO, **options: Any) -> Opened:
-    """Read the data set of an open file, and find out its encoding. options: of `pydicom.dcmread`. Raises what pydicom raises."""
-    from pydicom import dcmread
+def open_dataset(file: BinaryIO, name: str, **options: Any) -> Opened:
+    """Read the data set of an open file, and find out its encoding.
+
+    Args:
+        file: open for reading, which can be sought in.
+        name: of the file.
+        options: of `pydicom.dcmread`.
+
+    Returns:
+        The data set, guarded, and how it was found.
+
+    Raises:
+        PipelineError: MEMORY_LIMIT.
+        Exception: what else pydicom raises.
+    """
+    from .guarded_dataset import guard
 
     start, declared, value = _read_file_meta(file)
     found = _detect_syntax(file, start, declared) if declared else ""
     file.seek(0)
-    if not found or found == declared:
-        dataset = dcmread(file, force=True, **options)
+    if declared == DEFLATED == found:
+        opened = _open_deflated(file, name, start, value, options)
+    elif not found or found == declared:
+        dataset = _parse(file, name, options)
         syntax = declared or str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guess_syntax(dataset)
-        return Opened(dataset, declared, syntax, None if syntax == DEFLATED else file.tell())
-    corrected, grown = _replace_syntax(file.read(), value, found)
-    dataset = dcmread(corrected, force=True, **options)
-    return Opened(dataset, declared, found, corrected.tell() - grown)
+        opened = Opened(dataset, declared, syntax, None if syntax == DEFLATED else file.tell())
+    else:
+        corrected, grown = _replace_syntax(_read_all(file, name), value, found)
+        opened = Opened(_parse(corrected, name, options), declared, found, corrected.tell() - grown)
+    guard(opened.dataset, name)
+    return opened
+
+
+def _parse(file: BinaryIO, name: str, options: dict[str, Any]) -> FileDataset:
+    from pydicom import dcmread
+
+    bounded: Any = BoundedFile(file, getattr(file, "name", name))
+    dataset = dcmread(bounded, force=True, **options)
+    dataset.buffer = None  # nothing is read from it later, and a copy of the data set would take it along
+    return dataset
+
+
+def _open_deflated(file: BinaryIO, name: str, start: int, value: slice, options: dict[str, Any]) -> Opened:
+    """Read a deflated data set from what it inflates to, since pydicom inflates without a bound."""
+    content = _read_all(file, name)
+    inflated, _ = _replace_syntax(content[:start] + inflate(content[start:], name), value, EXPLICIT_LITTLE)
+    dataset = _parse(inflated, name, options)
+    dataset.file_meta.TransferSyntaxUID = DEFLATED  # as the file says
+    return Opened(dataset, DEFLATED, DEFLATED, None)
+
+
+def _read_all(file: BinaryIO, name: str) -> bytes:
+    size = file.seek(0, os.SEEK_END)
+    require(size, name, (name,))
+    file.seek(0)
+    return file.read()
 
 
 def _read_file_meta(file: BinaryIO) -> tuple[int, str, slice]:

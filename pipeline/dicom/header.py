@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ..core.findings import Code, refuse
+from ..core.findings import Code, PipelineError, refuse
+from ..core.unexpected import as_refusal
 from .element_values import read_values
 from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, FLOAT_BITS, IMPLICIT_LITTLE, NATIVE, load, open_dataset
 from .fast_header import SEQUENCES_OF_VALUES, Reader
@@ -146,20 +147,29 @@ def _read_with_pydicom(path: Path) -> Header:
             raise NotDicom
         try:
             return _parse_header(path, file)
+        except MemoryError as e:
+            raise as_refusal(e, f"the header of {path.name}") from e
         except Exception as e:  # a broken file makes a parser stumble in more ways than can be listed
             if isinstance(e, OSError) and e.errno is not None:
                 raise
+            if isinstance(e, PipelineError) and not isinstance(e, ValueError):
+                raise
+            why = "its sequences nest too deep" if isinstance(e, RecursionError) else _words(e)
             raise refuse(
                 Code.CORRUPT_FILE,
-                f"{path.name} begins like DICOM but its header cannot be read: {e}",
+                f"{path.name} begins like DICOM but its header cannot be read: {why}",
                 "The file was probably cut off or changed in transfer; export or copy it again.",
                 where=(path.name,),
                 clause="PS3.10 section 7",
             ) from e
 
 
+def _words(error: Exception) -> str:
+    return error.finding.message if isinstance(error, PipelineError) else str(error) or type(error).__name__
+
+
 def _parse_header(path: Path, file: BinaryIO) -> Header:
-    opened = open_dataset(file, stop_before_pixels=True)
+    opened = open_dataset(file, path.name, stop_before_pixels=True)
     dataset, syntax = opened.dataset, opened.syntax
     values, unreadable = read_values(dataset, KEYWORDS)
     read_vectors(dataset, values, unreadable, read_values)

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
-from ..core.toml_file import parse_toml, read_toml_text
+from ..core.text_file import read_text
+from ..core.toml_file import parse_toml
 from ..volume.mask import Concept, Segment
 
 ALGORITHMS = ("MANUAL", "SEMIAUTOMATIC", "AUTOMATIC")
@@ -75,7 +76,7 @@ def describe_segments(
 def _entries(path: Path) -> dict[int, dict[str, Any]]:
     """The entries of a file: label to the fields of its segment. Raises as `describe_segments`."""
     try:
-        given = parse_toml(read_toml_text(path))
+        given = parse_toml(read_text(path))
     except OSError as error:
         problem = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         words = f"{path} {problem}"

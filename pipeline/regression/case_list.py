@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.findings import Code, PipelineError, refuse
-from ..core.toml_file import parse_toml, read_toml_text
+from ..core.text_file import read_text
+from ..core.toml_file import parse_toml
 
 KINDS = ("path", "archive", "recipe")  # of inputs: a case has one of them
 VERIFIED = "verified"
@@ -106,7 +107,7 @@ class CaseList:
 def read_case_list(path: Path) -> CaseList:
     """Read a CASES.toml. Raises NO_SUCH_INPUT where it is not there, BAD_CASES where it cannot be followed."""
     try:
-        text = read_toml_text(path)
+        text = read_text(path)
     except FileNotFoundError as error:
         raise refuse(
             Code.NO_SUCH_INPUT,

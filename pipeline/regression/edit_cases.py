@@ -19,8 +19,8 @@ from typing import NamedTuple
 from ..core.atomic_file import in_place
 from ..core.codes import Code
 from ..core.findings import PipelineError, refuse
-from ..core.regular_file import read_bytes
 from ..core.temporary_folder import temporary_folder
+from ..core.text_file import read_bytes
 from ..dicom.files import refuse_unreachable
 from .case_inputs import is_tar, is_zip
 from .case_list import VERIFIED, CaseList, RegressionCase, bad_cases, check_id, parse_case_list

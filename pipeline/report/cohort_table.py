@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from ..core.findings import Code, PipelineError, refuse
 from ..core.natural_order import natural_order
-from ..core.regular_file import read_text
+from ..core.text_file import read_text
 from ..dicom.source_file import sha256
 from .file_memory import FileMemory
 from .record import VERDICTS
@@ -136,7 +136,7 @@ def read_cases(out: Path, memory: FileMemory) -> tuple[PageCase, ...]:
 def read_rows(path: Path) -> list[TableLine]:
     """Read the rows of cohort.tsv. Raises NO_SUCH_INPUT, NOT_A_COHORT."""
     try:
-        lines = read_text(path, "utf-8-sig").split("\n")
+        lines = read_text(path).replace("\r\n", "\n").split("\n")
     except OSError as error:
         raise refuse(
             Code.NO_SUCH_INPUT,
@@ -146,6 +146,8 @@ def read_rows(path: Path) -> list[TableLine]:
         ) from error
     except UnicodeDecodeError as error:
         raise _not_a_cohort(path, "it is not UTF-8") from error
+    except ValueError as error:
+        raise _not_a_cohort(path, str(error)) from error
     head = lines[0].rstrip("\r").split("\t")
     missing = [column for column in _NEEDED if column not in head]
     if missing:

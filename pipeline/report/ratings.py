@@ -9,13 +9,13 @@ Rules:
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
-from ..core.regular_file import read_bytes
+from ..core.text_file import read_text
 from .record import RecordFile
 
 RATINGS = "ratings.tsv"
@@ -95,7 +95,7 @@ def read_tables(given: Sequence[Path], own: Iterable[Path]) -> tuple[Rating, ...
 def read_ratings(path: Path) -> tuple[Rating, ...]:
     """Read a table of ratings. Raises NO_SUCH_INPUT, BAD_RATINGS."""
     try:
-        text = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline="")
+        text = StringIO(read_text(path), newline="")
         lines = [line for line in csv.reader(text, delimiter="\t", strict=True) if any(line)]
     except OSError as error:
         raise refuse(
@@ -104,7 +104,7 @@ def read_ratings(path: Path) -> tuple[Rating, ...]:
             f"Give the {RATINGS} that a page saved.",
             where=(path.name,),
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise _bad_ratings(path, f"it is no table in UTF-8 ({error})") from error
     head = lines[0] if lines else []
     missing = [column for column in _NEEDED if column not in head]

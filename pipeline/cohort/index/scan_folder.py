@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core.findings import Code, PipelineError, Severity
-from ...core.regular_file import read_text
+from ...core.text_file import read_bytes
 from ...dicom.archive import list_members
 from ...dicom.files import FoundFile
 from ...dicom.header import Header
@@ -158,8 +158,8 @@ def _bundle_in(listing: Listing) -> Bundle | PipelineError | None:
         if error.finding.code is Code.NOT_THIS_KIND:
             return None
         try:
-            is_one = FORMAT in read_text(folder / _LIST, errors="replace")
-        except OSError:
+            is_one = FORMAT in read_bytes(folder / _LIST).decode("utf-8", "replace")
+        except (OSError, ValueError):
             is_one = False
         return error if is_one else None
 

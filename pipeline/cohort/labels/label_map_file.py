@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ...core.findings import Code, PipelineError, refuse
-from ...core.toml_file import parse_toml, read_toml_text
+from ...core.text_file import read_text
+from ...core.toml_file import parse_toml
 from .label_map import (
     BACKGROUND,
     CODE,
@@ -49,7 +50,7 @@ def read_label_text(path: Path) -> str:
     Raises: PipelineError NO_SUCH_INPUT where it cannot be read, BAD_LABELS where it is no UTF-8.
     """
     try:
-        return read_toml_text(path)
+        return read_text(path)
     except OSError as error:
         why = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         hint = "Check the path of --labels; nothing was written."

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from ...core.findings import Code, Finding, PipelineError, refuse
 from ...core.json_file import read_json
 from ...core.leftovers import own_mark, remove_dead
-from ...core.regular_file import read_text
+from ...core.text_file import read_text
 from ...core.workers import count_cores
 from ...dicom.source_file import sha256
 from ..case import CaseOutput, CaseResult

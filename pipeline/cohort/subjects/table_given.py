@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ...conversion.file_names import safe
 from ...core.findings import Code, PipelineError, refuse
 from ...core.plain_text import escape_controls
-from ...core.regular_file import read_bytes
+from ...core.text_file import read_text
 from ..case import COLUMNS
 from ..facts import Role, SeriesFacts
 from ..links import ON_SEVERAL
@@ -69,12 +69,13 @@ def read_table(path: Path, facts: Sequence[SeriesFacts]) -> TableGiven:
 def read_table_text(path: Path) -> str:
     """Read the text of a table, unchecked. Raises PipelineError NO_SUCH_INPUT, and BAD_TABLE where it is no text."""
     try:
-        return read_bytes(path).decode("utf-8-sig")
+        return read_text(path)
     except OSError as error:
         words = f"the table {escape_controls(path.name)} cannot be read: {error.strerror}"
         raise refuse(Code.NO_SUCH_INPUT, words, "Check the path.", where=(path.name,)) from error
-    except UnicodeDecodeError as error:
-        words = f"the table {escape_controls(path.name)} is no text in UTF-8"
+    except ValueError as error:
+        why = "is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error}"
+        words = f"the table {escape_controls(path.name)} {why}"
         raise refuse(Code.BAD_TABLE, words, "Save it as text with tabs, in UTF-8.", where=(path.name,)) from error
 
 

@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.tag import Tag
 from pydicom.uid import UID, UID_dictionary, generate_uid
 
+from ...core.json_file import read_json
 from .described_pixels import PIXELS, add_pixels
 from .described_sheets import add_mosaic, add_uih_frames
 from .dicom_file import SYNTAXES, file_meta, save
@@ -37,7 +37,7 @@ _NO_ATTRIBUTES = ("File", "Folder", "TransferSyntaxUID", "DeclaredTransferSyntax
 def read_description(path: Path) -> dict[str, Any]:
     """Read a description. Raises PipelineError BAD_OPTION for a file that is none."""
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = read_json(path)
     except (OSError, ValueError) as error:
         raise refuse_value("file", str(path), f"a file that verimask describe --json wrote ({error})") from error
     if not isinstance(found, dict) or found.get("Description") != _FORMAT:
