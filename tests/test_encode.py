@@ -22,11 +22,13 @@ from pipeline.dicom.scan import scan
 from pipeline.encode.seg import write_seg
 from pipeline.encode.segments import describe_segments
 from pipeline.encode.series import write_series
+from pipeline.encode.source import ON_REQUEST
 from pipeline.geometry.affine import LPS_TO_RAS
 from pipeline.geometry.grid import Grid
 from pipeline.geometry.index_map import find_index_map, reorder
 from pipeline.volume.mask import Concept, MaskVolume, Segment, Voxels, smallest_unsigned
 from tests.helpers.cases import needs_samples, samples_folder
+from tests.helpers.marks import Marks
 from tests.helpers.segs import AXIAL, CT, MR, Place, source_files, source_grid
 
 SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
@@ -125,6 +127,45 @@ def test_what_is_copied_and_what_is_new(source: tuple[Grid, list[Frame]], tmp_pa
         uids.add(ours.SOPInstanceUID)
     assert len(uids) == len(frames)
     assert all(uid.startswith("2.25.") and uid.is_valid for uid in uids)
+
+
+# What an export has of its source: the only names, dates and UIDs that the standard demands of patient, study and place.
+DEMANDED = set(
+    """PatientName PatientID PatientBirthDate StudyInstanceUID StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber
+    FrameOfReferenceUID PositionReferenceIndicator PatientSpeciesDescription DeidentificationMethod""".split()
+)
+
+
+@pytest.mark.parametrize("keep_names", [False, True])
+@pytest.mark.parametrize("to", ["series", "seg"])
+def test_no_more_of_patient_and_study_is_copied_than_the_standard_demands(
+    source: tuple[Grid, list[Frame]], tmp_path: Path, to: str, keep_names: bool
+) -> None:
+    """Every text, date and UID of the source is marked."""
+    marks = Marks()
+    marked = marks.mark(pydicom.Dataset())
+    for frame in source[1]:
+        ds = pydicom.dcmread(frame.path)
+        ds.update(
+            {**marked, **{tag: ds[tag] for tag in ds.keys() & marked.keys() if ds[tag].keyword == "SOPInstanceUID"}}
+        )
+        ds.file_meta.ImplementationVersionName = "X"
+        ds.save_as(frame.path)
+    grid, frames, _ = source_grid(tmp_path / "source")
+    inherited = set(dciodvfy(frames[0].path)) if shutil.which("dciodvfy") else set()
+    if to == "seg":
+        pytest.importorskip("highdicom")
+        files = [write_seg([mask_on(grid)], frames, tmp_path / "mask.dcm", keep_names=keep_names).path]
+    else:
+        files = list(write_series(mask_on(grid), frames, tmp_path / "out", keep_names=keep_names).files)
+    found = set.union(*(marks.found(path.read_bytes()) for path in files))
+    references = {"SeriesInstanceUID"} if to == "seg" else set()  # of the images that a SEG refers to
+    asked = (
+        {keyword for keyword in ON_REQUEST if keyword not in ("PatientSize", "PatientWeight")} if keep_names else set()
+    )
+    assert found == DEMANDED | references | asked
+    if shutil.which("dciodvfy"):
+        assert [line for line in dciodvfy(files[0]) if line not in inherited] == []
 
 
 def test_the_same_input_gives_the_same_bytes_and_another_mask_other_uids(

@@ -103,6 +103,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "to": [Try(("seg",))],
         "segments": [Try(("{toml}",))],
         "mask_name": [Try(("no such",))],
+        "keep_names": [Try()],
     },
     # Those of a cohort have tests of their own: tests/test_cohort_cli.py, test_cohort_again.py and others.
     "cohort": dict.fromkeys(

@@ -31,6 +31,11 @@ def add(commands: Any) -> None:
     p.add_argument("-o", "--output", required=True, metavar="DIR", help="new folder")
     p.add_argument("--segments", metavar="TOML", help="names, codes and colours of the segments, for --to seg")
     p.add_argument("--mask-name", metavar="NAME", help="which mask of the bundle, where it holds several")
+    p.add_argument(
+        "--keep-names",
+        action="store_true",
+        help="also copy the Study Description, and the patient's age, size, weight and issuer of the ID, from --source",
+    )
     output.add_common(p)
     p.set_defaults(run=run)
 
@@ -44,6 +49,8 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         require_extra("seg")
     else:
         output.refuse_idle(options, only=("segments",), why="it describes the segments of --to seg")
+    if not options.source:
+        output.refuse_idle(options, only=("keep_names",), why="without --source there is nothing to copy")
     policy = Policy()
     mask = _read_mask(Path(options.mask), options.mask_name, policy)
     mask, frames = _move_to_source(mask, options.source, policy)
@@ -101,7 +108,7 @@ def _write_series(
     """Write one instance per plane. Returns what was written in words, and what was found."""
     from ..encode.series import write_series
 
-    series = write_series(mask, frames, Path(options.output), policy=policy)
+    series = write_series(mask, frames, Path(options.output), policy=policy, keep_names=options.keep_names)
     return f"wrote {len(series.files)} instances to {Path(options.output)}", ()
 
 
@@ -121,5 +128,5 @@ def _write_seg(
         )
     path = Path(options.output) / "segmentation.dcm"
     toml = Path(options.segments) if options.segments else None
-    seg = write_seg([mask], frames, path, toml=toml, policy=policy)
+    seg = write_seg([mask], frames, path, toml=toml, policy=policy, keep_names=options.keep_names)
     return f"wrote {path}", seg.findings

@@ -22,11 +22,10 @@ from ..core.atomic_file import in_place
 from ..core.extras import imported
 from ..core.findings import Code, Finding, Severity, refuse
 from ..core.policy import Policy
-from ..dicom.encoding import load
 from ..dicom.frame import Frame
 from ..volume.mask import Array, Concept, MaskVolume, Segment, smallest_unsigned
 from .segments import LONGEST_TEXT, TISSUE, describe_segments
-from .source import TYPE_2, check_source, next_series_number
+from .source import check_source, next_series_number, read_for_seg
 from .uids import content_digest, content_uid
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ def write_seg(
     kind: Literal["BINARY", "LABELMAP"] = "BINARY",
     description: str = "",
     series_number: int | None = None,
+    keep_names: bool = False,
 ) -> WrittenSeg:
     """Write masks on one grid as a SEG.
 
@@ -68,6 +68,7 @@ def write_seg(
         kind: a LABELMAP holds no overlap, and fewer programs read it.
         description: of the series, cut to 64 characters.
         series_number: of the new series; made from that of the source when None.
+        keep_names: whether what the standard does not demand of patient and study is copied too, see `encode.source`.
 
     Returns:
         The segments as written, the numbers they got, and what was filled in or changed.
@@ -87,7 +88,7 @@ def write_seg(
     segments, findings = describe_segments(ordered, toml)
     numbers = {segment.number: n + 1 for n, segment in enumerate(ordered)}
     digest = content_digest(masks, [frame.sop_instance_uid for frame in source])
-    images = _read_images(source)
+    images = _read_images(source, keep_names=keep_names)
     findings = (*findings, *_fill_thickness(images, masks[0]))
     made = _make_seg(
         highdicom,
@@ -150,7 +151,7 @@ def _make_seg(highdicom: Any, source: Sequence[Frame], images: list[Dataset], **
         ) from error
 
 
-def _read_images(source: Sequence[Frame]) -> list[Dataset]:
+def _read_images(source: Sequence[Frame], *, keep_names: bool) -> list[Dataset]:
     """Read what highdicom copies patient, study and places from: a data set a plane, or the multi-frame instance."""
     first = source[0].header
     if first.number_of_frames > 1:
@@ -162,18 +163,8 @@ def _read_images(source: Sequence[Frame]) -> list[Dataset]:
                 "A SEG can refer to a multi-frame image only as a whole; export a DICOM series instead.",
                 where=(first.path.name,),
             )
-        return [_read_complete(first.path)]
-    return [_read_complete(frame.path) for frame in source]
-
-
-def _read_complete(path: Path) -> Dataset:
-    """Read a source data set, with the Type 2 attributes an anonymiser may have taken out, empty."""
-    dataset = load(path, stop_before_pixels=True)
-    for keyword in TYPE_2:
-        dataset.setdefault(keyword, "")
-    if not dataset.get("SpecificCharacterSet", "absent"):
-        del dataset.SpecificCharacterSet
-    return dataset
+        return [read_for_seg(first.path, keep_names=keep_names)]
+    return [read_for_seg(frame.path, keep_names=keep_names) for frame in source]
 
 
 def _fill_thickness(images: list[Dataset], mask: MaskVolume) -> list[Finding]:

@@ -37,7 +37,7 @@ CT, MR, SECONDARY = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4", "1
 _LONGEST_DESCRIPTION = 1024  # characters of a Derivation Description (ST)
 _LARGEST = int(np.iinfo(np.uint16).max)
 _MR_NEEDS = ("ScanningSequence", "SequenceVariant", "RepetitionTime", "EchoTime")
-_MR_KEPT = (*_MR_NEEDS, "ScanOptions", "MRAcquisitionType", "EchoTrainLength", "InversionTime", "SpacingBetweenSlices")
+_MR_KEPT = (*_MR_NEEDS, "MRAcquisitionType", "EchoTrainLength", "InversionTime", "SpacingBetweenSlices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ def write_series(
     policy: Policy | None = None,
     description: str = "",
     series_number: int | None = None,
+    keep_names: bool = False,
 ) -> WrittenSeries:
     """Write a mask as one instance a plane.
 
@@ -69,6 +70,7 @@ def write_series(
         policy: has the limit in mm for the place of the planes.
         description: of the series, cut to 64 characters.
         series_number: of the new series; made from that of the source when None.
+        keep_names: whether what the standard does not demand of patient and study is copied too, see `encode.source`.
 
     Returns:
         The files, by plane, and the UIDs they got.
@@ -89,6 +91,7 @@ def write_series(
         description=(description or f"mask {mask.name}".strip())[:LONGEST_TEXT],
         number=series_number if series_number is not None else next_series_number(source, 1),
         largest=largest,
+        keep_names=keep_names,
     )
     names = [f"IM{k + 1:04d}.dcm" for k in range(mask.grid.shape[2])]
     with folder_in_place(folder) as working:
@@ -99,7 +102,10 @@ def write_series(
 
 @dataclass(frozen=True, slots=True)
 class _Common:
-    """What all instances of a series share. digest: of its content, for UIDs. largest: the largest label."""
+    """What all instances of a series share. digest: of its content, for UIDs. largest: the largest label.
+
+    keep_names: whether more of patient and study is copied than the standard demands.
+    """
 
     digest: str
     sop_class_uid: str
@@ -107,6 +113,7 @@ class _Common:
     description: str
     number: int
     largest: int
+    keep_names: bool
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -133,7 +140,10 @@ def _largest_label(mask: MaskVolume) -> int:
 
 def _make_instance(mask: MaskVolume, frame: Frame | None, k: int, plane: Array, common: _Common) -> Dataset:
     """Make the instance of plane k; `frame` is that of the source, where there is one."""
-    made = copy_identity(frame) if frame is not None else _invent_identity(mask.grid, k, common.digest)
+    if frame is None:
+        made = _invent_identity(mask.grid, k, common.digest)
+    else:
+        made = copy_identity(frame, keep_names=common.keep_names)
     made.SOPClassUID, made.SOPInstanceUID = common.sop_class_uid, content_uid(common.digest, "instance", str(k))
     made.SeriesInstanceUID = common.series_uid
     made.SeriesDescription, made.SeriesNumber, made.InstanceNumber = common.description, common.number, k + 1
@@ -155,19 +165,21 @@ def _fill_class(made: Dataset, frame: Frame | None) -> None:
     """Fill in what the class asks for beyond study, plane and pixels (PS3.3 A.3, A.4, A.8)."""
     made.Manufacturer, made.ManufacturerModelName, made.BurnedInAnnotation = "verimask", "verimask", "NO"
     given: Any = read_source(frame.path) if frame is not None else {}
-    third = [str(v) for v in given.get("ImageType") or ()][2:3]
-    made.ImageType = ["DERIVED", "SECONDARY", *third]
+    made.ImageType = ["DERIVED", "SECONDARY"]
     if made.SOPClassUID == SECONDARY:
         made.Modality, made.ConversionType, made.PatientOrientation = "OT", "WSD", ""
         return
     made.AcquisitionNumber = given.get("AcquisitionNumber", "")
     if made.SOPClassUID == CT:
         made.Modality, made.KVP = "CT", given.get("KVP", "")
-        made.ImageType = ["DERIVED", "SECONDARY", *(third or ["AXIAL"])]
+        third = (
+            "LOCALIZER" if "LOCALIZER" in (given.get("ImageType") or ()) else "AXIAL"
+        )  # and no other (PS3.3 C.8.2.1.1.1)
+        made.ImageType = ["DERIVED", "SECONDARY", third]
         made.RescaleIntercept, made.RescaleSlope, made.RescaleType = 0, 1, "US"
         return
     made.Modality = "MR"
-    made.ImageType = ["DERIVED", "SECONDARY", *(third or ["OTHER"])]
+    made.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     for keyword in _MR_KEPT:
         if keyword in given:
             made[keyword] = given[keyword]

@@ -1,9 +1,10 @@
 """Check that a mask lies on the planes of its source, and copy from the source what an export must share with it.
 
 Rules:
-- Patient, study, Frame of Reference and geometry are copied as they are written, decimal strings included: an export
-  must lie in the same study and at the very same place.
-- Nothing else is copied: what the source says of its acquisition is not true of a mask.
+- Of patient, study and Frame of Reference, what the standard demands is copied (type 1 and 2, and what those make necessary), and
+  the geometry: as they are written, decimal strings included. An export must lie in the same study and at the very same place.
+- What else names the patient or describes the study (`ON_REQUEST`) is copied where the user asks for it, and nothing beyond that:
+  comments, addresses and other names have no part in a mask, and what the source says of its acquisition is not true of one.
 """
 
 from __future__ import annotations
@@ -27,18 +28,33 @@ from ..geometry.stack import residuals_mm
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_KEPT = """
-    SpecificCharacterSet PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientIdentityRemoved
-    DeidentificationMethod DeidentificationMethodCodeSequence StudyInstanceUID StudyDate StudyTime
-    ReferringPhysicianName StudyID AccessionNumber StudyDescription PatientAge PatientSize PatientWeight
-    FrameOfReferenceUID PositionReferenceIndicator PatientPosition BodyPartExamined Laterality
+# Patient, General Study and Frame of Reference: types 1 and 2, and those of type 1C whose condition may hold (PS3.3 C.7.1.1,
+# C.7.2.1, C.7.4.1): the species of an animal, and how what says that it is de-identified was made so.
+_REQUIRED = """
+    SpecificCharacterSet PatientName PatientID PatientBirthDate PatientSex PatientSpeciesDescription PatientSpeciesCodeSequence
+    PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence
+    StudyInstanceUID StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber
+    FrameOfReferenceUID PositionReferenceIndicator
+""".split()
+_OF_SERIES = ("PatientPosition", "Laterality")  # type 2C of CT, MR and Secondary Capture (PS3.3 C.7.3.1)
+ON_REQUEST = """
+    IssuerOfPatientID PatientAge PatientSize PatientWeight StudyDescription
+""".split()
+# What a SEG is made from beside them: which images these are, and where their planes lie.
+_IMAGE = """
+    SOPClassUID SOPInstanceUID SeriesInstanceUID Modality Rows Columns NumberOfFrames ImagePositionPatient
+    ImageOrientationPatient PixelSpacing SliceThickness SpacingBetweenSlices SharedFunctionalGroupsSequence
+    PerFrameFunctionalGroupsSequence LossyImageCompression LossyImageCompressionRatio LossyImageCompressionMethod
 """.split()
 # Type 2: present, and empty where the source has none (PS3.3 C.7.1.1, C.7.2.1, C.7.4.1).
-TYPE_2 = """
+_TYPE_2 = """
     PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName StudyID AccessionNumber
     PositionReferenceIndicator
 """.split()
-_NEVER_ABSENT = {*TYPE_2, "Laterality"}  # the latter of type 2C (PS3.3 C.7.3.1)
+# Type 2C: of an animal (PS3.3 C.7.1.1). They stay empty: breed and owner say who it is.
+_OF_ANIMALS = """
+    PatientBreedDescription PatientBreedCodeSequence BreedRegistrationSequence ResponsiblePerson ResponsibleOrganization
+""".split()
 _GIVE_SOURCE = "Give the series the mask was made on, or put the mask on its grid first (convert --source)."
 _GEOMETRY = {
     "ImagePositionPatient": "PlanePositionSequence",
@@ -94,23 +110,60 @@ def next_series_number(source: Sequence[Frame] | None, step: int) -> int:
     return 100 * int(source[0].rank("SeriesNumber") or 0) + step if source else step
 
 
-def copy_identity(frame: Frame) -> Dataset:
-    """Make a new data set with the patient, the study, the Frame of Reference and the plane of a source frame."""
+def copy_identity(frame: Frame, *, keep_names: bool = False) -> Dataset:
+    """Make a new data set with the patient, the study, the Frame of Reference and the plane of a source frame.
+
+    Args:
+        frame: of the source.
+        keep_names: whether what the standard does not demand of patient and study is copied too.
+
+    Returns: the data set, with every attribute of type 2, empty where the source has none.
+    """
     from pydicom.dataset import Dataset
 
     given = read_source(frame.path)
     made = Dataset()
-    for keyword in _KEPT:
-        if keyword in given and (given[keyword].value or keyword != "SpecificCharacterSet"):
+    for keyword in (*_REQUIRED, *_OF_SERIES, *(ON_REQUEST if keep_names else ())):
+        if keyword in given:
             made[keyword] = given[keyword]
-        elif keyword in _NEVER_ABSENT:
-            setattr(made, keyword, "")
+    _complete(made)
+    made.setdefault("Laterality", "")  # of type 2C (PS3.3 C.7.3.1)
     for keyword, group in _GEOMETRY.items():
         holder = _find_holder(given, frame.number, group, keyword)
         if holder is not None:
             made[keyword] = holder[keyword]
     made.setdefault("SliceThickness", "")
     return made
+
+
+def read_for_seg(path: Path, *, keep_names: bool = False) -> Dataset:
+    """Read of a source file what a SEG repeats, with the attributes of type 2 that an anonymiser may have taken out, empty.
+
+    What is not read cannot be copied: highdicom takes over every attribute of the patient, the study, the specimen and the
+    equipment that it finds.
+
+    Args:
+        path: of the source file.
+        keep_names: whether what the standard does not demand of patient and study is read too.
+
+    Returns: a data set without pixels.
+    """
+    dataset = load(path, stop_before_pixels=True)
+    kept = {*_REQUIRED, *_IMAGE, *(ON_REQUEST if keep_names else ())}
+    for element in [element for element in dataset if element.keyword not in kept]:
+        del dataset[element.tag]
+    _complete(dataset)
+    return dataset
+
+
+def _complete(dataset: Dataset) -> None:
+    """Give a data set of a patient and study what must not be absent, empty, and take out a character set that is empty."""
+    is_animal = "PatientSpeciesDescription" in dataset or "PatientSpeciesCodeSequence" in dataset
+    for keyword in (*_TYPE_2, *(_OF_ANIMALS if is_animal else ())):
+        if keyword not in dataset:
+            setattr(dataset, keyword, [] if keyword.endswith("Sequence") else "")
+    if not dataset.get("SpecificCharacterSet", "absent"):
+        del dataset.SpecificCharacterSet
 
 
 def refer_to(frame: Frame) -> Dataset:
