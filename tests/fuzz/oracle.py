@@ -1,0 +1,239 @@
+"""Judge the files that were written of an input: every voxel at its place in the world with its value, and none lost.
+
+Rules:
+- The truth is `oracle_reading`, and the file is read by nibabel; nothing of the package is used.
+- Both ways: what is in the file is in the input at that place with that value, and every plane of the series is in a file, or its
+  file is named in the record.
+- Values of an image are the physical ones. Those of a mask are a one-to-one naming of the stored ones, 0 for 0; of a SEG, each label is
+  one segment; of an overlay, 1 is where its bits are.
+- What cannot be said is said to be unjudged: contours and their filling, bundles, mosaics, masks burned into images, colours, lossy
+  frames, files with two readings. Of those that lie on planes, the places are judged all the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.fuzz.oracle_reading import SEGMENTATIONS, STRUCTURE_SET, Reading, ReadPlane, read_folder
+
+Array = NDArray[Any]
+_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_WITHIN_MM, _WITHIN_PART = 0.1, 0.1  # of the smallest spacing: what the package promises of every plane
+
+
+class Judgement(NamedTuple):
+    """Of one file. verdict: "right", "wrong" or "unjudged". kind: of a wrong one. words: why."""
+
+    verdict: str
+    kind: str = ""
+    words: str = ""
+
+
+class Written(NamedTuple):
+    """A file that was written. lps: index to LPS mm. values: as the file says them, scaled. record: beside it."""
+
+    name: str
+    lps: Array
+    values: Array
+    record: dict[str, Any]
+
+    @property
+    def limit_mm(self) -> float:
+        return min(_WITHIN_MM, _WITHIN_PART * float(np.linalg.norm(self.lps[:3, :3], axis=0).min())) + 2e-3
+
+
+def judge(inputs: Path, outputs: Path, words: Sequence[str] = ()) -> list[Judgement]:
+    """Judge every NIfTI file below a folder against the files it was made of.
+
+    Args:
+        inputs: the folder that was read.
+        outputs: the folder that was written.
+        words: of the command; an option that it does not know makes a file unjudged.
+    """
+    files = [_open(path) for path in sorted(outputs.rglob("*.nii.gz"))]
+    try:
+        reading = read_folder(inputs)
+    except Exception as error:
+        return [Judgement("unjudged", words=f"the input: {error}")]
+    found = [_judge_file(file, reading) for file in files]
+    if all(one.verdict == "right" for one in found):
+        found += list(_lost(files, reading))
+    return found
+
+
+def _open(path: Path) -> Written:
+    image = nibabel.load(path)
+    record = json.loads(path.with_name(path.name[:-7] + ".json").read_text("utf-8"))
+    values = np.asanyarray(image.dataobj)  # scaled where the header says so
+    return Written(path.name, _TO_LPS @ image.affine, values, record)
+
+
+def _judge_file(file: Written, reading: Reading) -> Judgement:
+    if reading.doubt:
+        return Judgement("unjudged", words=reading.doubt)
+    if file.values.ndim != 3 or file.values.dtype.kind not in "iuf":
+        return Judgement("unjudged", words="more than three dimensions, or colours")
+    source = str(file.record.get("MaskSource", ""))
+    if source.startswith("Mimics") or "Assumed" in file.record["Geometry"]:
+        return Judgement("unjudged", words="a bundle" if source else "assumed places")
+    if source == "RTSTRUCT" or (STRUCTURE_SET in reading.kinds and source):
+        return Judgement("unjudged", words="contours")
+    if source == "SEG":
+        return _judge_seg(file, [p for p in reading.planes if p.segment is not None or _is_seg(reading)])
+    series = str(file.record.get("SeriesInstanceUID", ""))
+    planes = [p for p in reading.planes if _same_uid(p.series, series)]
+    if not planes:
+        return Judgement("unjudged", words="its series was not read")
+    if len({id(p) for p in planes}) == 1 and planes[0].stored.shape[::-1] != file.values.shape[:2]:
+        return Judgement("unjudged", words="a sheet of many planes")
+    return _judge_planes(file, planes)
+
+
+def _is_seg(reading: Reading) -> bool:
+    return bool(reading.kinds & set(SEGMENTATIONS))
+
+
+def _same_uid(one: str, other: str) -> bool:
+    return one.replace("\\", "").strip(" \0[]'") == other.replace("\\", "").strip(" \0[]'")
+
+
+def index_of(file: Written, plane: ReadPlane) -> Array | None:
+    """(rows, columns, 3) indices of the file that the pixels of a plane lie on; None where they lie on none or outside."""
+    rows, columns = plane.stored.shape
+    j, i = np.mgrid[0:rows, 0:columns]
+    places = np.stack([i, j, np.ones_like(i)], axis=-1) @ plane.lps.T
+    back = np.linalg.inv(file.lps)
+    index = places @ back[:3, :3].T + back[:3, 3]
+    near = np.rint(index)
+    away = np.linalg.norm((index - near) @ file.lps[:3, :3].T, axis=-1)
+    if not np.isfinite(away).all() or away.max() > file.limit_mm:
+        return None
+    if (near < 0).any() or (near >= file.values.shape[:3]).any():
+        return None
+    return near.astype(int)
+
+
+def _judge_planes(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
+    """Hold a file against the planes of its series."""
+    if any(p.doubt for p in planes):
+        return Judgement("unjudged", words=next(p.doubt for p in planes if p.doubt))
+    laid = [(plane, index) for plane in planes if (index := index_of(file, plane)) is not None]
+    covered = np.zeros(file.values.shape, bool)
+    for _, index in laid:
+        covered[tuple(np.moveaxis(index, -1, 0))] = True
+    if (file.values[~covered] != 0).any():
+        return Judgement(
+            "wrong", "voxels where no plane lies", f"{file.name}: {int((file.values[~covered] != 0).sum())} voxels"
+        )
+    if spare := [p for p, _ in laid if p.spare >= max(2, p.stored.shape[1])]:
+        return Judgement(
+            "wrong",
+            "pixels of the file that are in no plane",
+            f"{file.name}: {spare[0].spare} bytes of {spare[0].file}",
+        )
+    pairs = [(file.values[tuple(np.moveaxis(index, -1, 0))], plane) for plane, index in laid]
+    if file.record.get("Labels") is None:
+        return _judge_image(file, pairs)
+    groups = sorted({group for plane, _ in laid for group in plane.overlays})
+    from_overlay = [label.get("StoredValue") for label in file.record["Labels"] if label.get("StoredValue") in groups]
+    if from_overlay:
+        empty = np.zeros(1, np.uint8)
+        return _judge_bits(file, [(v, p.overlays.get(from_overlay[0], empty)) for v, p in pairs])
+    if any(finding["Code"] in ("EXPORT_RECOGNISED", "VALUES_TAKEN") for finding in file.record["Findings"]):
+        return Judgement("unjudged", words="a mask within an image")
+    return _judge_naming(file, pairs)
+
+
+def _judge_image(file: Written, pairs: Sequence[tuple[Array, ReadPlane]]) -> Judgement:
+    for values, plane in pairs:
+        bound = 1e-6 * np.maximum(1.0, np.abs(plane.physical)) + 1e-6
+        off = np.abs(values - plane.physical) > bound
+        if off.any():
+            at = tuple(int(n) for n in np.argwhere(off)[0])
+            words = f"{file.name}: {values[at]} and not {plane.physical[at]} of row and column {at} of {plane.file}"
+            return Judgement("wrong", "another value", words)
+    return Judgement("right")
+
+
+def _judge_bits(file: Written, pairs: Sequence[tuple[Array, Array]]) -> Judgement:
+    for values, bits in pairs:
+        if ((values != 0) != (bits != 0)).any():
+            return Judgement("wrong", "other bits than the overlay's", file.name)
+    return Judgement("right")
+
+
+def _judge_naming(file: Written, pairs: Sequence[tuple[Array, ReadPlane]]) -> Judgement:
+    """Every stored value has one label, every label one stored value."""
+    name: dict[int, float] = {}
+    for values, plane in pairs:
+        both = np.stack([plane.stored.astype(np.float64).ravel(), values.astype(np.float64).ravel()], axis=1)
+        for stored, label in np.unique(both, axis=0):
+            if name.setdefault(stored, label) != label:
+                return Judgement(
+                    "wrong",
+                    "one stored value is two labels",
+                    f"{file.name}: {stored} of {plane.file} is {name[stored]} and {label}",
+                )
+    if len(set(name.values())) < len(name):
+        return Judgement("wrong", "two stored values are one label", f"{file.name}: {name}")
+    if name.get(0, 0) != 0 and len(name) > 2:
+        return Judgement("wrong", "0 is not the background", f"{file.name}: {name}")
+    return Judgement("right")
+
+
+def _judge_seg(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
+    """Each label of the file is where one segment is."""
+    if any(p.doubt for p in planes) or not planes:
+        return Judgement("unjudged", words="a SEG in doubt")
+    if any(finding["Code"] == "FRACTIONAL_THRESHOLD" for finding in file.record["Findings"]):
+        top = 200  # Maximum Fractional Value of the seed; another one is not judged
+        planes = [p for p in planes if p.stored.max(initial=0) <= top]
+        where = _segments(file, planes, lambda stored: stored >= top / 2)
+    else:
+        where = _segments(file, planes, lambda stored: stored != 0)
+    if where is None:
+        return Judgement("wrong", "frames of the SEG that lie outside", file.name)
+    for label in np.unique(file.values[file.values != 0]):
+        mine = {tuple(index) for index in np.argwhere(file.values == label).tolist()}
+        if mine not in where.values():
+            return Judgement("wrong", "a label where no segment is", f"{file.name}: label {label}")
+    return Judgement("right")
+
+
+def _segments(file: Written, planes: Sequence[ReadPlane], inside: Any) -> dict[int, set[tuple[int, ...]]] | None:
+    """The indices of the file where each segment is; None where a frame that is not empty lies on none."""
+    where: dict[int, set[tuple[int, ...]]] = {}
+    for plane in planes:
+        set_ = inside(plane.stored)
+        if not set_.any():
+            continue
+        index = index_of(file, plane)
+        if index is None:
+            return None
+        for number in np.unique(plane.stored[set_]) if plane.segment is None else (plane.segment,):
+            here = set_ & (plane.stored == number) if plane.segment is None else set_
+            where.setdefault(int(number), set()).update(map(tuple, index[here].tolist()))
+    return where
+
+
+def _lost(files: Sequence[Written], reading: Reading) -> Iterator[Judgement]:
+    """Planes of the series of a file that are in no file and whose own file no record names; files beside them that are not told of."""
+    said = "".join(json.dumps(file.record["Findings"], ensure_ascii=False) for file in files)
+    series = {str(file.record.get("SeriesInstanceUID", "")) for file in files}
+    if any(file.record.get("MaskSource") for file in files):
+        return
+    for plane in reading.planes:
+        if not any(_same_uid(plane.series, uid) for uid in series) or plane.file in said:
+            continue
+        if all(index_of(file, plane) is None for file in files):
+            yield Judgement("wrong", "a plane of the series is lost in silence", plane.file)
+    for name in reading.unread:
+        if name.endswith(".dcm") and name not in said and len(reading.unread) < 3:
+            yield Judgement("wrong", "a file was left out in silence", name)
