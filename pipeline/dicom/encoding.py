@@ -134,10 +134,12 @@ def _parse(file: BinaryIO, name: str, options: dict[str, Any]) -> FileDataset:
 
 def _open_deflated(file: BinaryIO, name: str, start: int, value: slice, options: dict[str, Any]) -> Opened:
     """Read a deflated data set from what it inflates to, since pydicom inflates without a bound."""
+    from pydicom.uid import UID
+
     content = _read_all(file, name)
     inflated, _ = _replace_syntax(content[:start] + inflate(content[start:], name), value, EXPLICIT_LITTLE)
     dataset = _parse(inflated, name, options)
-    dataset.file_meta.TransferSyntaxUID = DEFLATED  # as the file says
+    dataset.file_meta.TransferSyntaxUID = UID(DEFLATED)  # as the file says
     return Opened(dataset, DEFLATED, DEFLATED, None)
 
 
