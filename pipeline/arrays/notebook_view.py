@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..core.extras import imported
+from ..core.plain_text import escape_controls
 from ..geometry.affine import axis_lengths
 from ..nifti import file as nifti
 from ..report.notebook_picture import compose_picture
@@ -78,24 +79,28 @@ class NotebookView:
         return niivue
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.title}>"
+        return f"<{type(self).__name__} of {escape_controls(self.title)}>"
 
     def _html(self, picture: str) -> str:
         segments = self.scene.segments
         labels = "".join(
             f'<span style="margin-right:1.2em;white-space:nowrap"><span style="{_SWATCH}{hex_of(colour_of(s))}"></span>'
-            f"{s.number} {escape(s.name)}</span>"
+            f"{s.number} {_escape(s.name)}</span>"
             for s in segments[:_LISTED]
         )
         if len(segments) > _LISTED:
             labels += f"<span>and {len(segments) - _LISTED} more</span>"
         sides = "R and L: the patient's right and left, A: front, P: back, S: head, I: feet"
-        words = [escape(self.title), *map(escape, self.notes)]
+        words = [_escape(self.title), *map(_escape, self.notes)]
         return (
             f'<figure style="margin:0"><img src="data:image/png;base64,{picture}" style="max-width:100%;height:auto"'
-            f' alt="axial, sagittal and coronal cut of {escape(self.title)}. {sides}.">'
+            f' alt="axial, sagittal and coronal cut of {_escape(self.title)}. {sides}.">'
             f"<figcaption><div>{labels}</div>{''.join(f'<div>{line}</div>' for line in words)}</figcaption></figure>"
         )
+
+
+def _escape(text: str) -> str:
+    return escape(escape_controls(text))
 
 
 def describe_block(block: Volume) -> str:
@@ -132,5 +137,5 @@ def _tabulate(segments: Sequence[Segment]) -> dict[str, Any]:
         "B": list(blue),
         "A": [0, *[255] * len(segments)],
         "I": [0, *(s.number for s in segments)],
-        "labels": ["", *(s.name for s in segments)],
+        "labels": ["", *(escape_controls(s.name) for s in segments)],
     }

@@ -123,6 +123,7 @@ def _cohort_options(options: argparse.Namespace) -> CohortOptions:
 
     from ..cohort.labels.label_map_file import parse_label_map, read_label_text
     from ..cohort.plan import CohortOptions
+    from ..core.plain_text import escape_controls
     from ..core.policy import Policy
 
     labels = read_label_text(Path(options.labels)) if options.labels else ""
@@ -136,7 +137,7 @@ def _cohort_options(options: argparse.Namespace) -> CohortOptions:
         separate=options.separate,
         policy=policy,
         incomplete=options.incomplete,
-        title=options.title or Path(options.output).resolve().name,
+        title=escape_controls(options.title or Path(options.output).resolve().name),
     )
 
 

@@ -167,7 +167,7 @@ def _list_values(options: argparse.Namespace) -> int:
     if options.json:
         output.print_json([asdict(row) for row in rows])
     else:
-        output.print_lines([as_table(rows)], options)
+        output.print_lines(as_table(rows).split("\n"), options)
     return 0
 
 

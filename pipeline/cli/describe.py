@@ -63,11 +63,11 @@ def _write(found: dict[str, Any], options: argparse.Namespace) -> None:
     """Write the description to a new file, in UTF-8 whatever the shell takes for the encoding of text."""
     from ..conversion.record import as_text
     from ..core.atomic_file import in_place
-    from ..core.plain_text import escape_bytes
+    from ..core.plain_text import escape_controls
     from .describe_text import describe_in_words
 
     target = Path(options.output)
-    text = as_text(found) if options.json else escape_bytes("\n".join(describe_in_words(found)))
+    text = as_text(found) if options.json else "\n".join(map(escape_controls, describe_in_words(found)))
     with in_place(target, overwrite=False) as temporary:
         temporary.write_bytes(text.encode("utf-8") + b"\n")
     if not options.json:

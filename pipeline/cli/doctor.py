@@ -174,6 +174,8 @@ def _print_lines(lines: Sequence[str], options: argparse.Namespace) -> None:
     import sys
     import textwrap
 
+    from ..core.plain_text import paint_bold
+
     width, colour = output.measure_width(), output.wants_colour(sys.stdout)
     for line in lines:
         hang = " " * (_NAME + _STATE + 6 if line.startswith("  ") else 2)
@@ -183,7 +185,7 @@ def _print_lines(lines: Sequence[str], options: argparse.Namespace) -> None:
         state = line[_NAME + 4 : _NAME + 4 + _STATE].strip()
         if colour and line.startswith("  ") and state in _COLOUR:
             head, tail = wrapped[0][: _NAME + 4], wrapped[0][_NAME + 4 :]
-            wrapped[0] = head + tail.replace(state, f"\033[1;{_COLOUR[state]}m{state}\033[0m", 1)
+            wrapped[0] = head + tail.replace(state, paint_bold(state, _COLOUR[state]), 1)
         output.print_lines(wrapped, options)
 
 
@@ -242,7 +244,7 @@ def _print_json(
         ],
         "Broken": broken,
     }
-    output.print_lines([json.dumps(record, indent=1)])
+    output.print_lines(json.dumps(record, indent=1).split("\n"))
 
 
 def _package_as_json(package: Package) -> dict[str, str]:

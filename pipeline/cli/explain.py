@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     if options.json:
         output.print_json(explanation.record | {"Text": explanation.text})
     else:
-        output.print_prose([explanation.text], options)
+        output.print_prose(explanation.text.split("\n"), options)
     return 0
 
 
@@ -61,12 +61,13 @@ def _refuse_idle(options: argparse.Namespace, file: Path) -> None:
 
 
 def _explain_file(path: Path) -> _Explanation:
+    from ..core.plain_text import escape_controls
     from ..diagnosis.explain import explain_affine
     from ..nifti.file import read_header
     from ..nifti.header import require_affine
 
     header = require_affine(read_header(path), path.name)
-    text = explain_affine(header.affine, header.space, title=path.name)
+    text = explain_affine(header.affine, header.space, title=escape_controls(path.name))
     return _Explanation(text, {"Affine": header.affine.tolist(), "Shape": list(header.shape)})
 
 

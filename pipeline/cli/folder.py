@@ -209,10 +209,13 @@ def _with_record(made: Outcome) -> ConvertedFile:
 
 def name_of(inputs: Sequence[Path]) -> str:
     """Find what the results of inputs are called: by the folder, the archive, or the folder that holds all of several."""
+    from ..conversion.file_names import plain_name
+
     folders = [path.parent if path.is_file() and path.suffix.casefold() != ".zip" else path for path in inputs]
     only = len({os.path.abspath(folder) for folder in folders}) == 1
     path = Path(os.path.abspath(folders[0] if only else os.path.commonpath(map(os.path.abspath, folders))))
-    return (path.stem if path.is_file() else path.name) or "dicom"
+    name = path.stem if path.is_file() else path.name
+    return plain_name(name) or "dicom"
 
 
 def _find_nifti(inputs: Sequence[Path]) -> list[Path]:

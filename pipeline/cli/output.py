@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..core.hints import keep_known_options
-from ..core.plain_text import escape_controls, silence_output
+from ..core.plain_text import escape_line, obeyed, silence_output
 from .console import obeys_escapes, wants_colour
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from ..core.findings import Finding, PipelineError
     from ..core.record_types import FindingRecord
 
-_COLOURS = re.compile("(\033\\[(?:1;3[0-9]|0)m)")  # of `text`
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 _NARROW, _WIDE = 100, 120  # columns: without a terminal, and at most, since longer lines are hard to read
 _PATIENCE_S = 1.0  # before a progress line appears: a quick command shows none
+_REWRITE = obeyed("\r\033[K")
 _BETWEEN_S = 0.1  # from one rewriting of the progress line to the next, so that it does not flicker
 
 
@@ -82,26 +82,18 @@ def refuse_idle(
 
 
 def print_lines(text: Iterable[str], options: argparse.Namespace | None = None) -> None:
-    """Print lines, unless --quiet."""
+    """Print lines, unless --quiet. A line break within one of them is from outside, and is shown as an escape."""
     text = list(text)
     if text and (options is None or not options.quiet):
-        _write("\n".join(map(_disarm, text)))
-
-
-def _disarm(text: str) -> str:
-    """Text in which nothing but our own colours is a command to a terminal: names come from files of others."""
-    return "\n".join(
-        "".join(part if n % 2 else escape_controls(part) for n, part in enumerate(_COLOURS.split(line)))
-        for line in text.split("\n")
-    )
+        _write("\n".join(map(escape_line, text)))
 
 
 def print_prose(text: Iterable[str], options: argparse.Namespace) -> None:
-    """Print lines that may be long, each wrapped under where it begins, unless --quiet."""
+    """Print lines that may be long, each wrapped under where it begins, unless --quiet. For line breaks see `print_lines`."""
     from .text import wrap_line
 
     columns = measure_width()
-    print_lines((short for long in text for line in long.split("\n") for short in wrap_line(line, columns)), options)
+    print_lines((short for line in text for short in wrap_line(escape_line(line), columns)), options)
 
 
 def print_json(record: Any) -> None:
@@ -122,8 +114,8 @@ def print_aside(text: Iterable[str]) -> None:
     from .text import wrap_line
 
     columns = measure_width()
-    for line in (line for long in text for line in long.split("\n")):
-        print("\n".join(map(_disarm, wrap_line(line, columns))), file=sys.stderr)
+    for line in text:
+        print("\n".join(wrap_line(escape_line(line), columns)), file=sys.stderr)
 
 
 def _write(text: str) -> None:
@@ -176,7 +168,7 @@ def print_refusal(error: PipelineError, options: argparse.Namespace) -> None:
     hint = keep_known_options(error.finding.hint, options.parser._option_string_actions)
     error = PipelineError(replace(error.finding, hint=hint), error.others, error.folder)
     lines = describe_refusal(error, colour=wants_colour(sys.stderr), width=measure_width())
-    print("\n".join(map(_disarm, lines)), file=sys.stderr)
+    print("\n".join(map(escape_line, lines)), file=sys.stderr)
 
 
 def print_unwritten(image: UnwrittenImage, options: argparse.Namespace) -> None:
@@ -242,7 +234,7 @@ def showing_log(verbose: int) -> Iterator[None]:
 
     class _Shown(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
-            return _disarm(super().format(record))
+            return escape_line(super().format(record))
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Shown("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
@@ -275,9 +267,9 @@ class ProgressLine:
             return
         self._last, self._shown = now, True
         count = f" {done} of {total}" if total else f" {done}" if done else ""
-        print(f"\r\033[K{stage}{count}", end="", file=sys.stderr, flush=True)
+        print(f"{_REWRITE}{escape_line(stage)}{count}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """Take the line away."""
         if self._shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            print(_REWRITE, end="", file=sys.stderr, flush=True)

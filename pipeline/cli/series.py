@@ -45,7 +45,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         series = [_as_json(s) for s in found.series]
         output.print_json({"Series": series, "LeftOut": output.findings_as_json(left_out, options)})
         return 0
-    output.print_lines([table(found.series)], options)
+    output.print_lines(table(found.series).split("\n"), options)
     lines = [*_describe_contents(found.series), *_describe_left_out(left_out, each=options.left_out)]
     output.print_prose(lines, options)
     return 0

@@ -15,6 +15,7 @@ from typing import Any
 from ..conversion.record import Outcome, sidecar_of
 from ..conversion.unwritten_images import UnwrittenImage
 from ..core.findings import Exit, Finding, PipelineError, Severity
+from ..core.plain_text import paint_bold
 from ..crosscheck.agreement import Agreement
 from ..volume.label_table import LabelRow
 
@@ -288,4 +289,4 @@ def _wrap(text: str, hang: str, width: int) -> list[str]:
 
 def paint(word: str, colour: bool) -> str:
     """Write a word of the verdict. colour: whether it is painted, by the codes of a terminal."""
-    return f"\033[1;{_COLOUR.get(word, '0')}m{word}\033[0m" if colour else word
+    return paint_bold(word, _COLOUR.get(word, "0")) if colour else word

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, NamedTuple
 
+from ..core.plain_text import escape_controls
+
 Role = Literal["image", "mask", "other"]
 
 
@@ -78,7 +80,7 @@ class SeriesFacts:
     def title(self) -> str:
         """What it is called in messages, as `Series.title`. It may hold an identifier."""
         number = "without number" if self.number is None else str(self.number)
-        return f"series {number}" + (f" “{self.description}”" if self.description else "")
+        return f"series {number}" + (f" “{escape_controls(self.description)}”" if self.description else "")
 
 
 def image_digest(sop_instance_uid: str) -> int:

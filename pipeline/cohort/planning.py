@@ -16,7 +16,7 @@ from hashlib import sha256 as new_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..core.plain_text import escape_controls
+from ..core.table_cells import write_cell
 from ..core.version import __version__
 from ..dicom.source_file import sha256
 from .facts import SeriesFacts
@@ -174,7 +174,7 @@ def _settled(index: Index, keys: Collection[str]) -> TableGiven:
 def _who_is_who(facts: Iterable[SeriesFacts], subjects: Mapping[str, tuple[str, str]]) -> str:
     """Subject, session, folder and identifiers of every series: the private key of the data set."""
     rows = {(*subjects[one.key], one.folder, " | ".join(one.identifiers)) for one in facts}
-    lines = ["subject\tsession\tfolder\tidentifiers", *("\t".join(map(escape_controls, row)) for row in sorted(rows))]
+    lines = ["subject\tsession\tfolder\tidentifiers", *("\t".join(map(write_cell, row)) for row in sorted(rows))]
     return "\n".join(lines) + "\n"
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from ..core.plain_text import escape_controls
 from .facts import SeriesFacts
 
 NEUTRAL = "patient"
@@ -66,7 +67,9 @@ class Cleaner:
         found: dict[str, _Identifier] = {}
         self._short: dict[str, str] = {}
         for text, name in identifiers.items():
-            for part, whole in _forms(text):
+            for part, whole in (
+                form for written in dict.fromkeys((text, escape_controls(text))) for form in _forms(written)
+            ):
                 made = _identifier(part, name)
                 if made is not None:
                     known = found.get(made.text)

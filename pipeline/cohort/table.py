@@ -2,7 +2,7 @@
 
 Rules:
 - It is always whole: every row that is known, in one order, in its place at once.
-- A cell holds neither tab nor line break, and no identifier.
+- A cell holds no identifier, and is written as `table_cells` writes it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..core.atomic_file import in_place
-from ..core.plain_text import escape_bytes, escape_controls
+from ..core.plain_text import escape_text
+from ..core.table_cells import write_cell
 from .case import COLUMNS, TableRow
 
 NAME = "cohort.tsv"
@@ -20,7 +21,7 @@ NAME = "cohort.tsv"
 def table_text(rows: Iterable[TableRow]) -> str:
     """The text of a table: a head, and a line a row, sorted by where they belong."""
     lines = ["\t".join(COLUMNS)]
-    lines += ["\t".join(_cell(row.get(column, "")) for column in COLUMNS) for row in sorted(rows, key=_order)]
+    lines += ["\t".join(write_cell(str(row.get(column, ""))) for column in COLUMNS) for row in sorted(rows, key=_order)]
     return "\n".join(lines) + "\n"
 
 
@@ -28,7 +29,7 @@ def write_text(path: Path, text: str) -> None:
     """Put a text of ours in its place, where it replaces the one before. Raises CANNOT_WRITE."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with in_place(path, overwrite=True) as part:
-        part.write_text(escape_bytes(text), "utf-8", newline="\n")
+        part.write_text(escape_text(text), "utf-8", newline="\n")
 
 
 def _order(row: TableRow) -> tuple[str, ...]:
@@ -39,7 +40,3 @@ def _order(row: TableRow) -> tuple[str, ...]:
         row.get("channel", ""), row.get("folder", ""), row.get("series", ""), row.get("key", ""), row.get("mask", ""),
         row.get("label", ""), row.get("output", ""),
     )  # fmt: skip
-
-
-def _cell(text: str) -> str:
-    return escape_controls(" ".join(str(text).split()))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ..core import arguments
 from ..core.extras import require_extra
 from ..core.findings import Code, PipelineError, refuse
+from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..core.workers import count_cores
 from ..crosscheck.panel import Panel
@@ -328,7 +329,7 @@ def _several(products: Sequence[Product]) -> PipelineError:
         Code.SEVERAL_MASKS,
         f"there are {len(products)} masks here, and one file holds one",
         "Give -o a folder (ending in /) for one file each, or choose with --rois:\n"
-        + "\n".join(f"  {p.volume.name}" for p in products),
+        + "\n".join(f"  {escape_controls(p.volume.name)}" for p in products),
         where=tuple(p.volume.name for p in products),
         measured=len(products),
         limit=1,

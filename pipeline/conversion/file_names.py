@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.plain_text import escape_controls
 from ..dicom.unread_files import folder_name
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ def safe(text: str, longest: int = 80) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folded).strip("-. ")[:longest].rstrip("-. ")
     stem, *endings = name.split(".")
     return ".".join([f"{stem}_", *endings]) if _is_reserved(name) else name  # an ending makes it no other name
+
+
+def plain_name(text: str) -> str:
+    """The name of a file or folder of the user, for what is made of it: as it is, or `safe` where a terminal would obey a
+    part of it, nobody could see it, or a command line would take it for an option."""
+    return safe(text) if text.startswith("-") or escape_controls(text) != text else text
 
 
 def why_no_windows_name(name: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.findings import Finding
+from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..crosscheck.testimony import MaskJob
 from ..decode.image import Decoded, decode_mask
@@ -46,7 +47,7 @@ class Entry(NamedTuple):
     @property
     def title(self) -> str:
         """What it is called in messages."""
-        return self.series.title if self.series.headers else f"bundle {self.name}"
+        return self.series.title if self.series.headers else f"bundle {escape_controls(self.name)}"
 
 
 @dataclass(frozen=True, slots=True)

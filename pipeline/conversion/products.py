@@ -27,7 +27,7 @@ from ..mimics import find_bundles
 from ..stacking.defects import keep_tilt, tilt_of_grid
 from ..volume.mask import MaskVolume
 from ..volume.representations import BY_KIND, FORMS, Trait
-from .file_names import file_names
+from .file_names import file_names, plain_name
 from .input_folder import InputFolders
 from .option_effects import Asked, Subject, is_settled, possible, refuse_idle
 from .product import Entry, Product
@@ -258,7 +258,7 @@ def _bundle_entries(bundles: Sequence[Path], names: Sequence[str], folders: Inpu
     taken = {name.casefold() for name in names}
     entries = []
     for path in bundles:
-        plain = path.resolve().name
+        plain = plain_name(path.resolve().name) or "bundle"
         name = next(n for n in chain([plain], (f"{plain}_{k}" for k in count(2))) if n.casefold() not in taken)
         taken.add(name.casefold())
         folder = folders.folder_of([path if path.is_file() else path / "bundle.json"])

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import numpy as np
 
 from ..core.findings import Exit, Finding
-from ..core.plain_text import escape_bytes
+from ..core.plain_text import escape_json
 from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
 from ..dicom.frame import Frame
@@ -231,7 +231,7 @@ def _shares(value: Any) -> bool:
 
 
 def _dump(value: Any) -> str:
-    text = escape_bytes(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False), escape=r"\\")
+    text = escape_json(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
     return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text)
 
 

@@ -3,6 +3,7 @@
 Rules:
 - A check yields `Finding`s; a computation returns or raises `PipelineError`. Nothing answers None where a reason is known.
 - `measured` and `limit` come together, with their unit; a message says what, where, how much, and what to do.
+- Message and hint are plain text, whatever names from files stand in them; `where` keeps these as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .codes import EXIT_BY_CODE, Code
 from .doubts import DOUBTS
 from .exits import Exit
+from .plain_text import escape_controls
 
 if TYPE_CHECKING:
     from .record_types import FindingRecord
@@ -48,6 +50,10 @@ class Finding:
     def __post_init__(self) -> None:
         if (self.measured is None) != (self.limit is None):
             raise ValueError(f"{self.code.name}: measured and limit come together")
+        # Names from files stand in them: a message is one line of plain text, and a further line of a hint, the row of a
+        # table of ours, begins with two spaces.
+        object.__setattr__(self, "message", escape_controls(self.message))
+        object.__setattr__(self, "hint", "\n  ".join(map(escape_controls, self.hint.split("\n  "))))
 
     @property
     def leaves_doubt(self) -> bool:

@@ -1,10 +1,13 @@
-"""Write text where it may not fit: names whose bytes are no text, and streams that cannot hold every sign.
+"""Write text where it may not fit, and where it would be more than text: terminals, names, tables, pages, JSON.
 
 Rules:
 - A byte of a file's name that is no text stands as an escape, \\xe9, in everything that is written: files and terminal.
 - A stream that cannot hold one of our own signs gets its plain form, x for ×; any other sign becomes an escape. What was
   done is never lost for a sign that cannot be shown.
-- A control character of a name stands as an escape on a terminal, which would obey it otherwise.
+- Text from outside is shown and never obeyed: controls, separators of lines, signs that turn the reading direction and
+  signs that cannot be seen stand as escapes, \\x1b or \\u202e. JSON alone keeps them, as the escapes of JSON.
+- Text of outside is escaped where it is put into words. The standard streams have a fence, for what was forgotten there: it
+  lets through line breaks, tabs, and the escape codes of ours, which are marked by a word that no file can hold.
 - Only the standard streams of our own process are touched, once, where the command line starts.
 """
 
@@ -14,13 +17,24 @@ import codecs
 import os
 import re
 import sys
+from collections.abc import Iterable
+from typing import Any, TextIO, cast
 
 _ERRORS = "verimask"
+_ESC = "\033"
 _PLAIN = {"×": "x", "“": '"', "”": '"', "…": "...", "°": " deg", "µ": "u", "²": "2", "±": "+-"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)  # with the signs that turn the reading direction
+# Cc, Zl, Zp, and of Cf and of Unicode's Default_Ignorable_Code_Point what has no form of its own: a fixed list, since the
+# tables of Unicode differ from one Python to the next. The two signs that choose the form of an emoji may stand.
+_NOT_SEEN = (
+    "\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff"
+    "\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_IN_LINE = re.compile(f"[\x00-\x1f{_NOT_SEEN}\ud800-\udfff]")
+_IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f{_NOT_SEEN}\ud800-\udfff]")  # line breaks and tabs are its own
+_IN_JSON = re.compile(f"[{_NOT_SEEN}]")  # json itself escapes those below a space
+# What stands around an escape code of ours: signs of private use, by chance, which no text from outside can know.
+_OURS = "".join(chr(0x100000 + int.from_bytes(os.urandom(2), "little")) for _ in range(3))
 
 
 def escape_bytes(text: str, escape: str = "\\") -> str:
@@ -29,8 +43,42 @@ def escape_bytes(text: str, escape: str = "\\") -> str:
 
 
 def escape_controls(text: str) -> str:
-    """Text of one line that no terminal obeys: control characters as \\x1b."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """Text from outside as one line of plain text: what would be obeyed, or is not seen, as \\x1b or \\u202e."""
+    return text if text.isascii() and text.isprintable() else _IN_LINE.sub(lambda found: _escaped(found[0]), text)
+
+
+def escape_text(text: str) -> str:
+    """Text of several lines, our own with what is from outside in it: as `escape_controls`, but for line breaks and tabs."""
+    return _IN_TEXT.sub(lambda found: _escaped(found[0]), text)
+
+
+def escape_json(text: str) -> str:
+    """JSON whose strings hold the same values, and of whose text nothing is obeyed: \\u202e, and \\\\xe9 for lone surrogates."""
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return escape_bytes(_IN_JSON.sub(lambda found: _escaped_in_json(found[0]), text), escape=r"\\")
+
+
+def escape_toml(text: str) -> str:
+    """Basic strings of TOML that hold the same values, as `escape_json`; one escape is enough for any sign there."""
+    return _IN_JSON.sub(
+        lambda found: f"\\u{ord(found[0]):04x}" if ord(found[0]) < 0x10000 else f"\\U{ord(found[0]):08x}", text
+    )
+
+
+def obeyed(code: str) -> str:
+    """An escape code of ours, marked so that the fence of the standard streams lets it through to the terminal."""
+    return f"{_OURS}{code}{_OURS}"
+
+
+def paint_bold(word: str, colour: str) -> str:
+    """A word of ours as a terminal paints it. colour: a number of ECMA-48, 30 to 37; "0" for none."""
+    return f"{obeyed(f'{_ESC}[1;{colour}m')}{word}{obeyed(f'{_ESC}[0m')}"
+
+
+def escape_line(text: str) -> str:
+    """One line of ours, in which nothing but our own escape codes is obeyed: any line break in it is from outside."""
+    return _around_ours(text, _IN_LINE)
 
 
 def strip_folders(text: str) -> str:
@@ -48,11 +96,53 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
         elif name != "stdin" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_ERRORS)
+        if name != "stdin" and not isinstance(getattr(sys, name), FencedStream):
+            setattr(sys, name, cast(TextIO, FencedStream(getattr(sys, name))))
+
+
+class FencedStream:
+    """A standard stream that writes text, and no command to a terminal but ours. All else is the stream's own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text, with escapes for what a terminal would obey."""
+        self._stream.write("".join(_obeyed(_around_ours(text, _IN_TEXT))))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write texts one after another."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def silence_output() -> None:
     """Let what is still to be printed go nowhere: standard output cannot be written any more."""
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _around_ours(text: str, forbidden: re.Pattern[str]) -> str:
+    """Escape what is forbidden in the parts of a text that are not escape codes of ours."""
+    if _OURS not in text:
+        return forbidden.sub(lambda found: _escaped(found[0]), text)
+    parts = text.split(_OURS)
+    return _OURS.join(
+        part if n % 2 else forbidden.sub(lambda found: _escaped(found[0]), part) for n, part in enumerate(parts)
+    )
+
+
+def _obeyed(text: str) -> list[str]:
+    return text.split(_OURS) if _OURS in text else [text]
+
+
+def _escaped_in_json(sign: str) -> str:
+    """One sign as JSON escapes it: by UTF-16, beyond its first plane as two."""
+    units = sign.encode("utf-16-be")
+    return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
 
 
 def _replaced(error: UnicodeError) -> tuple[str, int]:
@@ -65,4 +155,6 @@ def _replaced(error: UnicodeError) -> tuple[str, int]:
 def _escaped(sign: str) -> str:
     """One sign in ASCII; a byte that was no text as that byte."""
     code = ord(sign)
+    if code < 0x100:
+        return f"\\x{code:02x}"
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else sign.encode("ascii", "backslashreplace").decode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from ..core.plain_text import escape_controls
 from ..decode.seg.instance import Instance
 
 _LISTED = 30  # masks that are described one by one
@@ -30,7 +31,9 @@ def describe_seg(instance: Instance, source: str) -> list[str]:
     by_segment: dict[int, list[int]] = defaultdict(list)
     for frame, k in zip(frames, layout.at.tolist(), strict=True):
         by_segment[frame.segment_number or 0].append(k)
-    names = {segment.number: segment.name for segment in (*instance.table.segments, *instance.undescribed)}
+    names = {
+        segment.number: escape_controls(segment.name) for segment in (*instance.table.segments, *instance.undescribed)
+    }
     first = frames[0]
     position = " \\ ".join(f"{c + 0.0:g}" for c in first.known_plane.position)
     axis = "ijk"[layout.axis]

@@ -20,6 +20,7 @@ from ..conversion.seg_sources import SegPart, parts_by_source
 from ..conversion.source import Source
 from ..core.findings import Code, PipelineError, refuse
 from ..core.limits import SAME_PLACE_MM
+from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..decode.seg.instance import Instance
 from ..decode.seg.segment_table import read_table
@@ -151,7 +152,7 @@ def _lay_parts(
 
 
 def _name(part: Part) -> str:
-    return f"part {part.number} ({part.name})" if part.name else f"part {part.number}"
+    return f"part {part.number} ({escape_controls(part.name)})" if part.name else f"part {part.number}"
 
 
 def _enumerate(names: Sequence[str]) -> str:
@@ -205,7 +206,7 @@ def _explain_instance(series: Series, part: SegPart, header: Header, frames: Seq
     instance = _place_on(source, part, header, frames)
     if source is not None and instance.source is None:
         source = None
-    title = f"{_title(series)}, {header.path.name}" if several else _title(series)
+    title = f"{_title(series)}, {escape_controls(header.path.name)}" if several else _title(series)
     about = describe_seg(instance, "" if source is None else source.series.title)
     if source is None:
         first = frames[int(instance.layout.at.argmin())]

@@ -17,6 +17,7 @@ from ..conversion.option_effects import Asked
 from ..conversion.roi_sources import GriddedSources, grid_sources
 from ..conversion.source import Source
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.plain_text import escape_controls
 from ..decode.rtstruct.contour_items import read_contours
 from ..decode.rtstruct.decode import choose_rois
 from ..decode.rtstruct.structure_set import RoiItem, read_one
@@ -123,7 +124,7 @@ def _row(source: Source, entry: RoiItem) -> dict[str, Any]:
 
 def _line(row: dict[str, Any]) -> str:
     many = row["Contours"]
-    words = f"  {row['Number']} “{row['Name']}”: {many} contour{'s' * (many != 1)} on {row['On']}"
+    words = f"  {row['Number']} “{escape_controls(row['Name'])}”: {many} contour{'s' * (many != 1)} on {row['On']}"
     if row["FirstPointLpsMm"] is None:
         return words
     point, index = (", ".join(f"{v + 0.0:.4f}" for v in row[key]) for key in ("FirstPointLpsMm", "FirstPointIndex"))

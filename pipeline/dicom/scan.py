@@ -84,7 +84,7 @@ class Series:
     @property
     def title(self) -> str:
         number = "without number" if self.number is None else str(self.number)
-        return f"series {number}" + (f" “{self.description}”" if self.description else "")
+        return f"series {number}" + (f" “{escape_controls(self.description)}”" if self.description else "")
 
 
 class LeftOut(NamedTuple):
@@ -256,7 +256,8 @@ def table(series: Sequence[Series]) -> str:
     for s in series:
         size = f"{s.get('Columns', '?')} × {s.get('Rows', '?')}" if s.kind in ("image", "seg") else "-"
         number = "-" if s.number is None else str(s.number)
-        rows.append((number, s.kind, s.modality or "-", str(len(s.frames)), size, s.description or "-", s.uid))
+        texts = (s.modality or "-", str(len(s.frames)), size, s.description or "-", s.uid)
+        rows.append((number, s.kind, *map(escape_controls, texts)))
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(f"  {line}".rstrip() for line in lines)

@@ -26,6 +26,7 @@ from itertools import combinations
 import numpy as np
 
 from ..core.findings import Code, Finding
+from ..core.plain_text import escape_controls
 from ..geometry.grid import Plane
 from .copies import Copies, find_copies, find_exports
 from .frame import Frame
@@ -140,7 +141,7 @@ def _split_study(frames: Sequence[Frame]) -> list[Part]:
 
 def table(parts: Iterable[Part]) -> str:
     """Write the parts as lines that a person chooses from."""
-    return "\n".join(f"  {p.number}  {p.name}  ({len(p.frames)} planes)" for p in parts)
+    return "\n".join(f"  {p.number}  {escape_controls(p.name)}  ({len(p.frames)} planes)" for p in parts)
 
 
 def _set_screenshots_aside(frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:

@@ -21,6 +21,7 @@ import numpy as np
 from ..core.atomic_file import in_place
 from ..core.extras import imported
 from ..core.findings import Code, Finding, Severity, refuse
+from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..dicom.frame import Frame
 from ..volume.mask import Array, Concept, MaskVolume, Segment, smallest_unsigned
@@ -100,7 +101,7 @@ def write_seg(
         series_instance_uid=content_uid(digest, kind, "seg series"),
         series_number=series_number if series_number is not None else next_series_number(source, 2),
         sop_instance_uid=content_uid(digest, kind, "seg"),
-        series_description=(description or "segmentation")[:LONGEST_TEXT],
+        series_description=escape_controls(description or "segmentation")[:LONGEST_TEXT],
     )
     with in_place(path, overwrite=False) as working:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -241,12 +242,14 @@ def _describe(highdicom: Any, segment: Segment, number: int) -> Any:
     algorithm = None
     if kind != "MANUAL":
         algorithm = highdicom.AlgorithmIdentificationSequence(
-            name=name or "not stated", family=coded("261665006", "SCT", "Unknown"), version="not stated"
+            name=escape_controls(name) or "not stated",
+            family=coded("261665006", "SCT", "Unknown"),
+            version="not stated",
         )
     colour = highdicom.color.CIELabColor.from_rgb(*segment.colour) if segment.colour else None
     return highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=segment.name[:LONGEST_TEXT],
+        segment_label=escape_controls(segment.name)[:LONGEST_TEXT],
         segmented_property_category=_coded(coded, segment.category or TISSUE),
         segmented_property_type=_coded(coded, segment.type or TISSUE),
         algorithm_type=kind,
@@ -256,7 +259,7 @@ def _describe(highdicom: Any, segment: Segment, number: int) -> Any:
 
 
 def _coded(coded: Any, concept: Concept) -> Any:
-    return coded(concept.value, concept.scheme, concept.meaning)
+    return coded(concept.value, concept.scheme, escape_controls(concept.meaning))
 
 
 def _remapped(numbers: dict[int, int]) -> list[Finding]:

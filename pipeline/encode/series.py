@@ -22,6 +22,7 @@ import numpy as np
 
 from ..core.atomic_file import folder_in_place
 from ..core.findings import Code, refuse
+from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..dicom.frame import Frame
 from ..geometry.grid import Grid
@@ -88,7 +89,7 @@ def write_series(
         digest=digest,
         sop_class_uid=_sop_class(source),
         series_uid=content_uid(digest, "series"),
-        description=(description or f"mask {mask.name}".strip())[:LONGEST_TEXT],
+        description=escape_controls(description or f"mask {mask.name}".strip())[:LONGEST_TEXT],
         number=series_number if series_number is not None else next_series_number(source, 1),
         largest=largest,
         keep_names=keep_names,
@@ -191,7 +192,7 @@ def _fill_class(made: Dataset, frame: Frame | None) -> None:
 
 def _fill_derivation(made: Dataset, mask: MaskVolume, frame: Frame | None) -> None:
     """Fill in what the labels mean, and which frame they were drawn on."""
-    named = ", ".join(f"{s.number} = {s.name}" for s in mask.segments)
+    named = ", ".join(f"{s.number} = {escape_controls(s.name)}" for s in mask.segments)
     made.DerivationDescription = f"Label mask; 0 = background, {named}"[:_LONGEST_DESCRIPTION]
     made.DerivationCodeSequence = [_make_code("113076", "DCM", "Segmentation")]
     if frame is not None:

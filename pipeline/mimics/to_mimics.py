@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..core.atomic_file import folder_in_place
 from ..core.findings import Code, Finding, refuse
+from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..geometry.affine import corner_indices
 from ..geometry.index_map import find_index_map, reorder
@@ -88,7 +89,7 @@ def _write_label(
     file = f"mask-{number + 1:03d}.raw.gz"
     (folder / file).write_bytes(gzip.compress(data, _GZIP_LEVEL, mtime=0))
     return {
-        "name": name,
+        "name": escape_controls(name),
         "color": [c / 255 for c in colour] if colour else list(_COLOURS[number % len(_COLOURS)]),
         "file": file,
         "voxels": int(np.count_nonzero(voxels)),

@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from ..core.codes import Code
 from ..core.findings import PipelineError, refuse
 from ..core.temporary_folder import temporary_folder
 from ..core.text_file import read_bytes
+from ..core.toml_file import toml_text
 from ..dicom.files import refuse_unreachable
 from .case_inputs import is_tar, is_zip
 from .case_list import VERIFIED, CaseList, RegressionCase, bad_cases, check_id, parse_case_list
@@ -69,6 +69,7 @@ def add_case(path: Path, new: NewCase, read_options: ReadOptions) -> tuple[Regre
     case = _made_of(path, new)
     golden = old.golden_path(case.id)
     _refuse_present(old, case.id)
+    _refuse_no_text(path, case)
     with temporary_folder() as folder:
         run = run_case(old, case, read_options, folder)
     if run.golden is None:
@@ -188,6 +189,15 @@ def _refuse_faults(run: CaseRun) -> None:
             raise refuse(code, result["Message"], "Nothing was written.", where=(run.id,))
 
 
+def _refuse_no_text(path: Path, case: RegressionCase) -> None:
+    """Refuse names whose bytes are no text, which no list of cases can hold. Raises BAD_CASES."""
+    try:
+        _block(case).encode()
+    except UnicodeEncodeError:
+        words = f"cannot hold {case.id}: a name in it is no text in UTF-8"
+        raise bad_cases(path, words, "Give the file or folder another name.") from None
+
+
 def _block(case: RegressionCase) -> str:
     """A case as TOML."""
     rows: list[tuple[str, str | Sequence[str]]] = [
@@ -201,13 +211,8 @@ def _block(case: RegressionCase) -> str:
         ("why", case.why),
         ("expected", case.expected[0] if len(case.expected) == 1 else case.expected),
     ]
-    lines = [f"{key} = {_value(value)}" for key, value in rows if value]
+    lines = [f"{key} = {toml_text(value)}" for key, value in rows if value]
     return "\n".join(["[[case]]", *lines, ""])
-
-
-def _value(value: str | Sequence[str]) -> str:
-    """A text or a list of texts in TOML, whose basic strings are those of JSON but for one character."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _with_digest(cases: CaseList, case: RegressionCase, digest: str) -> CaseList:

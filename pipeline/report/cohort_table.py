@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from ..core.findings import Code, PipelineError, refuse
 from ..core.natural_order import natural_order
+from ..core.table_cells import read_cell
 from ..core.text_file import read_text
 from ..dicom.source_file import sha256
 from .file_memory import FileMemory
@@ -159,7 +160,7 @@ def read_rows(path: Path) -> list[TableLine]:
         cells = line.rstrip("\r").split("\t")
         if len(cells) != len(head):
             raise _not_a_cohort(path, f"line {number} has {len(cells)} columns, and its head {len(head)}")
-        rows.append(dict(zip(head, cells, strict=True)))
+        rows.append(dict(zip(head, map(read_cell, cells), strict=True)))
     return rows
 
 

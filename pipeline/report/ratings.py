@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
+from ..core.table_cells import read_cell
 from ..core.text_file import read_text
 from .record import RecordFile
 
@@ -114,7 +115,7 @@ def read_ratings(path: Path) -> tuple[Rating, ...]:
 
 
 def _read_line(path: Path, number: int, head: Sequence[str], line: Sequence[str]) -> Rating:
-    row = dict(zip(head, [*line, *[""] * (len(head) - len(line))], strict=False))
+    row = dict(zip(head, [*map(read_cell, line), *[""] * (len(head) - len(line))], strict=False))
     rating = row["rating"].strip().lower()
     if rating and rating not in VALUES:
         words = f"row {number} has the rating “{row['rating']}”, and one is {', '.join(VALUES)} or empty"

@@ -1,13 +1,14 @@
 """Render the templates of this package as pages that run nothing but their own scripts.
 
 Rules:
-- Every value is escaped on its way in.
+- Every value is escaped on its way in: as HTML, and as text that nothing in it turns round or hides.
 - A page's Content-Security-Policy names its style and its scripts by their digests, which are those of this package's
   files and never of the rendered page: what a value smuggles into a page does not run.
 """
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Sequence
 from functools import cache
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.extras import imported
+from ..core.plain_text import escape_text
 from ..core.version import __version__
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -57,14 +59,25 @@ def environment() -> Any:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
+        finalize=_plain,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.policies["json.dumps_function"] = lambda value, **options: json.dumps(_plain(value), **options)
     # Adding 0.0 makes a negative zero a plain one.
     made.filters["mm"] = lambda value, digits=3: f"{value + 0.0:.{digits}f}"
     made.filters["short"] = lambda value: f"{value + 0.0:.6g}"
     return made
+
+
+def _plain(value: Any) -> Any:
+    """A value of a page with its texts as plain text: those too that a script of the page will show. Markup stays."""
+    if isinstance(value, str):
+        return value if hasattr(value, "__html__") else escape_text(value)
+    if isinstance(value, dict):
+        return {_plain(key): _plain(part) for key, part in value.items()}
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _make_policy(style: str, scripts: Sequence[Script]) -> str:

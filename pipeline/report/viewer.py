@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.findings import Code, refuse
+from ..core.plain_text import escape_controls
 from ..core.regular_file import read_bytes
 from ..geometry.affine import Matrix, corner_distance
 from ..nifti import file as nifti
@@ -133,7 +134,7 @@ def _tabulate_labels(segments: tuple[Segment, ...]) -> dict[str, Any]:
         "B": [0, *(c[2] for c in colours)],
         "A": [0, *(255 for _ in colours)],
         "I": [0, *(s.number for s in segments)],
-        "labels": ["", *(s.name for s in segments)],
+        "labels": ["", *(escape_controls(s.name) for s in segments)],
     }
 
 

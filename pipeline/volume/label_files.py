@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ..core.plain_text import escape_bytes
+from ..core.plain_text import escape_text
 from .label_table import dseg_tsv, itksnap_labels, slicer_colour_table
 from .mask import Segment
 
@@ -25,4 +25,4 @@ def label_file(output: Path, kind: LabelFileKind) -> Path:
 
 def label_text(segments: Sequence[Segment], kind: LabelFileKind) -> str:
     """The content of the file."""
-    return escape_bytes(_WRITERS[kind][1](segments))
+    return escape_text(_WRITERS[kind][1](segments))

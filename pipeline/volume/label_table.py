@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.plain_text import escape_controls
+from ..core.table_cells import write_cell
 from ..geometry.affine import Vector
 from .components import Pieces, runs_of
 from .mask import Array, MaskVolume, Segment
@@ -173,7 +175,7 @@ def _row(
 
 def dseg_tsv(segments: Sequence[Segment]) -> str:
     """Write the lookup table of a BIDS segmentation (_dseg.tsv): index, name and colour (BIDS derivatives, imaging)."""
-    rows = [f"{s.number}\t{_one_line(s.name)}\t#{_hex(colour_of(s))}" for s in segments]
+    rows = [f"{s.number}\t{write_cell(_one_line(s.name))}\t#{_hex(colour_of(s))}" for s in segments]
     return "\n".join(["index\tname\tcolor", *rows]) + "\n"
 
 
@@ -201,7 +203,7 @@ def colour_of(segment: Segment) -> Colour:
 
 def _one_line(name: str) -> str:
     """A name without the characters that end a field or a line, never empty."""
-    return " ".join(name.split()) or "unnamed"
+    return " ".join(escape_controls(name).split()) or "unnamed"
 
 
 def _hex(colour: Colour) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
 from ..core.limits import SAME_PLACE_MM
+from ..core.plain_text import escape_controls
 from ..geometry.affine import corner_distance
 from .mask import Array, MaskVolume, Segment, Voxels, has_bits, smallest_unsigned
 
@@ -198,7 +199,8 @@ def _rank(merged: Sequence[Segment], origins: Sequence[Origin], order: Sequence[
                 f"the order names “{name}”{problem}",
                 "Name a label; or a series by its UID, number, folder or file. The labels are:\n"
                 + "\n".join(
-                    f"  {s.name}  ({origin})".removesuffix("  ()") for s, origin in zip(merged, origins, strict=True)
+                    escape_controls(f"  {s.name}  ({origin})".removesuffix("  ()"))
+                    for s, origin in zip(merged, origins, strict=True)
                 ),
                 where=(name,),
             )

@@ -18,6 +18,7 @@ from io import StringIO
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from tests.helpers import made_series
 from tests.helpers.fake_mimics import run_inside
@@ -108,7 +109,10 @@ def _retell(path: Path, text: Text, number: int) -> None:
 
 
 def _set(dataset: Dataset, keyword: str, value: str) -> None:
-    setattr(dataset, keyword, value)
+    is_code = (
+        dictionary_VR(tag_for_keyword(keyword)) == "CS"
+    )  # which no character set holds for; the bytes are the same
+    setattr(dataset, keyword, value.encode("utf-8").decode("latin-1") if is_code else value)
 
 
 def _write_bundle(folder: Path, image: MadeImage, text: Text) -> None:

@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -19,6 +18,7 @@ from itertools import chain, combinations, count
 from typing import TypeVar
 
 from ...core.plain_text import escape_bytes
+from ...core.toml_file import toml_text
 from ..facts import SeriesFacts
 from .label_map import BACKGROUND, CODE, IGNORE, fold, fold_code
 
@@ -104,9 +104,9 @@ def _table(
         *([f"# more than once in {entry.twice} of them: join = true puts those together"] if entry.twice else []),
         *(f"# perhaps the same as {other}" for other in nearly),
         f"value = {value}",
-        f"names = [{', '.join(map(_quoted, _most_frequent(entry.spellings)))}]",
-        *([f"codes = [{', '.join(map(_quoted, own))}]"] if own else []),
-        *(f"# the code {_quoted(code)} is that of {shared[code]} names" for code in others),
+        f"names = [{', '.join(map(toml_text, _most_frequent(entry.spellings)))}]",
+        *([f"codes = [{', '.join(map(toml_text, own))}]"] if own else []),
+        *(f"# the code {toml_text(code)} is that of {shared[code]} names" for code in others),
         *(['colour = "#{:02x}{:02x}{:02x}"'.format(*_most_frequent(entry.colours)[0])] if entry.colours else []),
         f"required = {'true' if everywhere else 'false'}",
     ]
@@ -116,16 +116,11 @@ def _table(
 def _channels(images: Counter[str]) -> Iterator[str]:
     """The comment on channels: every modality of the images."""
     for modality in sorted(images, key=lambda m: (-images[m], m)):
-        yield f"# [[channels]]  # {images[modality]} series\n# name = {_quoted(modality)}\n# modality = {_quoted(modality)}\n"
+        yield f"# [[channels]]  # {images[modality]} series\n# name = {toml_text(modality)}\n# modality = {toml_text(modality)}\n"
 
 
 def _most_frequent(counts: Counter[_Counted]) -> list[_Counted]:
     return sorted(counts, key=lambda one: (-counts[one], str(one)))
-
-
-def _quoted(text: str) -> str:
-    """Text as a basic string of TOML, which escapes as JSON does."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _table_names(keys: Sequence[str], entries: Mapping[str, _Entry]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...conversion.file_names import safe
-from ...core.plain_text import escape_bytes
+from ...core.plain_text import escape_json, escape_text
 from ...core.version import __version__
 from ..case import CaseResult, Place
 from ..plan import PRIVATE
@@ -97,7 +97,7 @@ class BidsLayout:
         texts = {
             "dataset_description.json": _text(self._description("raw")),
             "participants.tsv": "".join(f"{line}\n" for line in ("participant_id", *subjects)),
-            "README.md": escape_bytes(readme),
+            "README.md": escape_text(readme),
             ".bidsignore": "".join(f"{line}\n" for line in (*_NOT_BIDS, *ignored)),
         }
         if masks:
@@ -112,7 +112,7 @@ class BidsLayout:
         )
         return {
             f"{_DERIVATIVE}/dataset_description.json": _text(self._description("derivative")),
-            f"{_DERIVATIVE}/README.md": escape_bytes(readme),
+            f"{_DERIVATIVE}/README.md": escape_text(readme),
             **{f"{_DERIVATIVE}/space-orig_{s}.json": _text(_SIDECAR) for s in suffixes},
         }
 
@@ -143,4 +143,4 @@ def _fit(name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return escape_bytes(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"
+    return escape_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
-from ...core.plain_text import escape_bytes
+from ...core.plain_text import escape_text
 from ...volume.label_table import dseg_tsv
 from ...volume.mask import Segment
 from ..case import CaseResult
@@ -36,4 +36,4 @@ def dseg_tsv_of_case(label_map: str, settings: LayoutSettings, result: CaseResul
 def dseg_text(labels: Iterable[DatasetLabel]) -> str:
     """Write a table of labels as BIDS has it: index, name and color, by index."""
     rows = [Segment(label.value, label.name, label.colour) for label in sorted(labels, key=lambda label: label.value)]
-    return escape_bytes(dseg_tsv(rows))
+    return escape_text(dseg_tsv(rows))

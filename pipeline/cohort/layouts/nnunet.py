@@ -19,7 +19,7 @@ from typing import Any
 
 from ...conversion.file_names import safe
 from ...core.findings import Code, refuse
-from ...core.plain_text import escape_bytes
+from ...core.plain_text import escape_json
 from ..case import CaseResult, Place
 from .distinct_names import distinct_places, numbered_names
 from .layout import CaseImage, DatasetLabel, LayoutSettings
@@ -159,4 +159,4 @@ def _fit(name: str) -> str:
 
 def _text(value: Any) -> str:
     """JSON as nnU-Net itself writes it, with the keys in our order."""
-    return escape_bytes(json.dumps(value, indent=4, ensure_ascii=False)) + "\n"
+    return escape_json(json.dumps(value, indent=4, ensure_ascii=False)) + "\n"

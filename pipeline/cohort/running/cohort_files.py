@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from ...core.findings import Code, PipelineError, refuse
-from ...core.plain_text import escape_bytes
+from ...core.plain_text import escape_text
 from ...dicom import source_file
 from ..index.index import Index
 from ..table import NAME, write_text
@@ -40,7 +40,7 @@ class CohortFiles:
 
         Raises: PipelineError OUTPUT_EXISTS where something is there that was not written here, CANNOT_WRITE.
         """
-        digest = sha256(escape_bytes(text).encode()).hexdigest()
+        digest = sha256(escape_text(text).encode()).hexdigest()
         known = self._digests.get(path, [])
         place = self._out / path
         if not known and os.path.lexists(place) and not self._overwrite:

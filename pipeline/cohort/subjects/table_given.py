@@ -20,6 +20,7 @@ from typing import NamedTuple
 from ...conversion.file_names import safe
 from ...core.findings import Code, PipelineError, refuse
 from ...core.plain_text import escape_controls
+from ...core.table_cells import read_cell
 from ...core.text_file import read_text
 from ..case import COLUMNS
 from ..facts import Role, SeriesFacts
@@ -106,7 +107,7 @@ class _Reader(NamedTuple):
         for row in rows:
             if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
                 raise self._refused(rows.line_num, "", f"there are {len(row)} cells under {len(columns)} names")
-            values = {name: cell.strip() for name, cell in zip(columns, row, strict=False)}
+            values = {name: read_cell(cell.strip()) for name, cell in zip(columns, row, strict=False)}
             key = values.get("key", "")
             settling = [(name, values[name]) for name in _SETTLING if values.get(name)]
             if values.get("status") == "GONE":  # of cohort.tsv: what the case was made of is not there any more

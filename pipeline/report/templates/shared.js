@@ -11,8 +11,11 @@ let folded = [];
 addEventListener("beforeprint", () => { folded = [...document.querySelectorAll("details:not([open])")]; for (const one of folded) one.open = true; });
 addEventListener("afterprint", () => { for (const one of folded) one.open = false; folded = []; });
 
-// lines: of fields. Tabs and quotes inside a field are kept as a table in TSV keeps them.
-const cell = (text) => /["\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+// lines: of fields. Tabs and quotes inside a field are kept as a table in TSV keeps them; what a spreadsheet would take for a
+// formula gets an apostrophe in front, as core/table_cells.py has it.
+const isFormula = (text) => /^'*[=+\-@"＝＋－＠]/.test(text) && !/^('*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-])$/.test(text);
+const quoted = (text) => /["\t\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+const cell = (text) => quoted(isFormula(text) ? `'${text}` : text);
 function saveTable(name, lines) {
   const text = lines.map((line) => line.map(cell).join("\t") + "\n").join("");
   const link = make("a", "", { href: URL.createObjectURL(new Blob([text], { type: "text/tab-separated-values" })), download: name });
