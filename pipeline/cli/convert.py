@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import output
 from .convert_request import read_policy, read_request
+from .typed_words import hide_inputs
 
 if TYPE_CHECKING:
     from ..conversion.convert_entry import Result
@@ -83,7 +84,7 @@ def _convert(options: argparse.Namespace, given: list[str], policy: Policy, pane
         "request": read_request(options),
         "policy": policy,
         "progress": progress,
-        "command": ["verimask", *_without_jobs(given)],
+        "command": ["verimask", "convert", *hide_inputs(_without_jobs(given[1:]), options.parser)],
         "panel": panel,
         "page": options.report,
     }

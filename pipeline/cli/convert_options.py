@@ -7,6 +7,7 @@ Rules:
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from . import output
 
@@ -282,12 +283,31 @@ def _add_output(g: argparse._ArgumentGroup) -> None:
         "--write",
         help="where the output exists: refuse (default), write beside it, pass over what is proven the same, replace",
     )
+    add_privacy(g)
     _add_jobs(g)
     g.add_argument(
         "--max-memory",
         metavar="SIZE",
         help="refuse what needs more memory at once, such as 4GiB; by default three quarters of what this machine, or its "
         "control group, has. VERIMASK_MAX_MEMORY says so for every command",
+    )
+
+
+def add_privacy(g: Any) -> None:
+    """Add those that say what may be known of the inputs; to a parser or a group of it."""
+    from ..core.policy import choices, default
+
+    g.add_argument(
+        "--keep-names",
+        action="store_true",
+        help="write the names of input files and folders as they are; by default they stand nowhere in what is written",
+    )
+    g.add_argument(
+        "--strip",
+        choices=choices("strip"),
+        default=default("strip"),
+        help="leave out of what is written what may say who somebody is: texts and device; UIDs and digests of inputs; or all "
+        "(pixels are left as they are)",
     )
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..core.shell_words import join_words
 from . import output
 from .parser import CommandParser
+from .typed_words import hide_inputs
 
 if TYPE_CHECKING:
     from ..conversion.convert_entry import Result
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..conversion.record import Outcome
     from ..conversion.unwritten_images import UnwrittenImage
     from ..core.findings import PipelineError
+    from ..core.policy import Policy
     from ..crosscheck.panel import Panel
     from .folder_text import ConvertedFile
 
@@ -45,9 +47,11 @@ _PAGE_NAMES = ("index", "index_of_all", "index_of_all_results")  # of the page o
 
 def make_parser(given: Sequence[str]) -> CommandParser:
     """Make the parser of a command line without a command. given: all that was typed."""
+    from .convert_options import add_privacy
+
     parser = CommandParser(
         prog="verimask",
-        usage="verimask FOLDER [FOLDER ...] [-h] [--json] [-q]",
+        usage="verimask FOLDER [FOLDER ...] [-h] [--keep-names] [--strip WHAT] [--json] [-q]",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,6 +61,7 @@ def make_parser(given: Sequence[str]) -> CommandParser:
         metavar="FOLDER",
         help="folder of DICOM files (any depth), the files, a ZIP archive of them, a DICOMDIR, or a bundle",
     )
+    add_privacy(parser)
     output.add_common(parser)
     parser.set_defaults(run=run)
     parser.advice = "with options of its own: " + join_words(["verimask", "convert", *given])
@@ -76,13 +81,18 @@ def run(options: argparse.Namespace, given: list[str]) -> int:
     from ..conversion.looks import Looks
     from ..conversion.option_effects import Asked
     from ..conversion.request import Request
-    from ..core.policy import Policy
     from ..crosscheck.panel import Panel
 
-    policy, looks = Policy(write="skip"), Looks()
+    policy, looks = _policy(options), Looks()
     with Panel(policy) as panel:  # Comes first: its processes start while the rest is imported.
         asked = Asked(Request(images=True), policy, gzipped=True, in_one=False, looks=looks, lone_images=True)
         return _run(options, given, asked, panel)
+
+
+def _policy(options: argparse.Namespace) -> Policy:
+    from ..core.policy import Policy
+
+    return Policy(write="skip", keep_names=options.keep_names, strip=options.strip)
 
 
 def _run(options: argparse.Namespace, given: list[str], asked: Asked, panel: Panel) -> int:
@@ -146,7 +156,6 @@ def _convert_each(
     """Convert, and print a line for each result as it comes."""
     from ..conversion.convert import convert_each
     from ..conversion.request import Request
-    from ..core.policy import Policy
 
     progress = output.ProgressLine(options)
     results = Results([], [], [])
@@ -154,9 +163,9 @@ def _convert_each(
         options.inputs,
         out,
         request=Request(images=True),
-        policy=Policy(write="skip"),
+        policy=_policy(options),
         progress=progress,
-        command=["verimask", *given],
+        command=["verimask", *hide_inputs(given, options.parser)],
         panel=panel,
         page=page,
         jobs=None,

@@ -6,6 +6,8 @@ Rules:
 - A path that is there is what it is called, whatever signs it has. Else * and ? stand for what they match, ** for folders
   of any depth, in natural order; files whose names begin with a dot are left out, as shells do.
 - A pattern that matches nothing is refused: it is never taken for a name.
+- For what is written, an input is called by its part: input, source, clean, like. A word is known by its place: a folder
+  called clean is no option, and no value of one.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Iterable, Sequence
 
 _WINDOWS_PATH = re.compile(r"^(--?[a-z-]+=)?([A-Za-z]:|\\\\|\.{0,2}\\)|\\")
 _PATH_OPTIONS = ("source", "clean", "dicom", "add", "mask_series")  # besides what is given without an option
+_INPUT_OPTIONS = (*_PATH_OPTIONS, "like", "segments")  # whose values are no outputs
 _WHY = 'Windows reads a backslash before a quotation mark as \\", a mark that belongs to the text'
 
 
@@ -64,6 +67,55 @@ def expand_patterns(options: argparse.Namespace) -> None:
             setattr(options, action.dest, _the_only(value, _matches(value)))
         elif isinstance(value, list) and any(map(_is_pattern, value)):
             setattr(options, action.dest, list(_expand_all(value)))
+
+
+def hide_inputs(words: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Return the words of a command line with neutral words for its inputs.
+
+    Args:
+        words: as typed, after the command.
+        parser: of the command.
+
+    Returns: the words; options and their values stay, but for those that are paths of inputs.
+    """
+    kept: list[str] = []
+    action: argparse.Action | None = None  # whose value comes next
+    only_inputs = False
+    for word in words:
+        if action is not None:
+            kept.append(_value_of(action, word))
+            action = None
+        elif only_inputs or not word.startswith("-") or word == "-":
+            kept.append("input")
+        elif word == "--":
+            only_inputs = True
+            kept.append(word)
+        else:
+            option, mark, value = _split_option(word, parser)
+            found = _find_action(option, parser)
+            kept.append(word if found is None or not value else f"{option}{mark}{_value_of(found, value)}")
+            action = found if found is not None and not value and found.nargs != 0 else None
+    return kept
+
+
+def _value_of(action: argparse.Action, value: str) -> str:
+    return action.dest if action.dest in _INPUT_OPTIONS else value
+
+
+def _split_option(word: str, parser: argparse.ArgumentParser) -> tuple[str, str, str]:
+    """Split --name=value and -nvalue into name, sign and value."""
+    if word.startswith("--") or word in parser._option_string_actions:
+        return word.partition("=")
+    return word[:2], "", word[2:]
+
+
+def _find_action(option: str, parser: argparse.ArgumentParser) -> argparse.Action | None:
+    """Find the action of an option, which may be shortened."""
+    known = parser._option_string_actions
+    found = {id(action): action for name, action in known.items() if name == option}
+    if not found and option.startswith("--"):
+        found = {id(action): action for name, action in known.items() if name.startswith(option)}
+    return next(iter(found.values())) if len(found) == 1 else None
 
 
 def _expand_all(words: Iterable[str]) -> Iterable[str]:

@@ -224,7 +224,7 @@ def convert_each(
             product = _merged(given, asked, log.progress, witnesses.masks.start)
             _make_folder(target)
             suffix = "resampled" if is_resampled(product) else ""
-            path = with_suffix(target / f"{merged_name(given)}.nii.gz", suffix)
+            path = with_suffix(target / f"{merged_name(given, policy)}.nii.gz", suffix)
             yield log.note(finish(product, path, policy, witnesses, details))
         return
     plan = find_entries(given, asked, log.progress)

@@ -118,7 +118,10 @@ def _write(item: Item, path: Path | None, asked: Asked, panel: Panel, details: R
 
 def _plan(items: Sequence[Item], batch: Batch) -> list[Path | None]:
     """Plan the path of every product among the items; a refusal has none."""
-    suffixes = [item.result.suffix for item in items if isinstance(item.result, Product)]
+    products = [item.result for item in items if isinstance(item.result, Product)]
+    suffixes = [product.suffix for product in products]
+    if batch.asked.policy.strips_names:  # suffixes are made of the names of masks
+        suffixes = [str(n) if len(products) > 1 else "" for n, _ in enumerate(products, 1)]
     name = items[0].entry.name if items else ""
     may_resample = _may_resample(batch.asked.policy)
     paths = iter(plan_paths(batch.folder, name, suffixes, batch.names, may_resample=may_resample))

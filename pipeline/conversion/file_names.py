@@ -3,9 +3,10 @@
 Rules:
 - ASCII letters, digits, dot, hyphen and underscore; other text is folded (é to e) or becomes a hyphen. Names that Windows
   reserves are changed. Never a patient's name or id.
-- A series without description is called by its folder: the last folder's name, never a path.
-- Two series never share a name: where number and description repeat, the folder's name is added; where that does not tell
-  them apart, a short hash of the UID.
+- A series without description is called by its kind. Two series never share a name: where number and description repeat, a
+  short hash of the UID is added; the place in the run where UIDs are stripped.
+- Where names of the inputs are kept, the last folder's name stands for a description that is missing, and is added before
+  the hash; never a path.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.plain_text import escape_controls
+from ..core.policy import Policy
 from ..dicom.unread_files import folder_name
 
 if TYPE_CHECKING:
@@ -59,20 +61,36 @@ def _is_reserved(name: str) -> bool:
     return name.split(".")[0].rstrip().upper() in _RESERVED
 
 
-def file_names(series: Sequence[Series]) -> list[str]:
-    """A name without ending for each: NUMBER_DESCRIPTION, unique regardless of case."""
-    plain = [_joined(_number(s), safe(s.description) or safe(s.folder)) for s in series]
-    in_folder = [_joined(name, safe(s.folder)) for name, s in zip(plain, series, strict=True)]
+def file_names(series: Sequence[Series], policy: Policy | None = None) -> list[str]:
+    """Name the file of each series, without ending.
+
+    Args:
+        series: of one run.
+        policy: whether the names of their folders may be used, and what is stripped.
+
+    Returns: NUMBER_DESCRIPTION for each, unique regardless of case.
+    """
+    policy = policy or Policy()
+    folders = [safe(s.folder) if policy.keep_names else "" for s in series]
+    described = ["" if policy.strips_names else safe(s.description) for s in series]
+    plain = [
+        _joined(_number(s), description or folder or s.kind)
+        for s, description, folder in zip(series, described, folders, strict=True)
+    ]
+    in_folder = [_joined(name, folder) for name, folder in zip(plain, folders, strict=True)]
     tried = zip(plain, _are_alone(plain), in_folder, _are_alone(in_folder), strict=True)
     names = [longer if longer_alone and not alone else name for name, alone, longer, longer_alone in tried]
+    told_apart = [str(n) if policy.strips_uids else _hash(s) for n, s in enumerate(series, 1)]
     return [
-        name if alone else _joined(name, _hash(s))
-        for name, alone, s in zip(names, _are_alone(names), series, strict=True)
+        name if alone else _joined(name, other)
+        for name, alone, other in zip(names, _are_alone(names), told_apart, strict=True)
     ]
 
 
-def merged_name(inputs: Sequence[Path]) -> str:
-    """A name without ending for what is merged of all inputs: that of the folder that holds them."""
+def merged_name(inputs: Sequence[Path], policy: Policy) -> str:
+    """A name without ending for what is merged of all inputs; where names are kept, that of the folder that holds them."""
+    if not policy.keep_names:
+        return "merged"
     return safe(folder_name(path / "any" if _holds_files(path) else path for path in inputs)) or "merged"
 
 

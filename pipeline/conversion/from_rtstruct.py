@@ -57,7 +57,8 @@ def products(entry: Entry, found: Scan, asked: Asked) -> list[Product]:
     if not sources.series and chosen.rois and not given:
         raise _no_source(series, structure, sources.findings if sources.images else ())
     filled: list[_Filled] = []
-    names = dict(zip(sources.series, file_names(sources.series), strict=True)) if len(sources.series) > 1 else {}
+    called = file_names(sources.series, policy)
+    names = dict(zip(sources.series, called, strict=True)) if len(sources.series) > 1 else {}
     for source, rois in sources.gridded:
         relations = sources.relations
         decoded = rtstruct.fill_rois(rois, source.grid, policy, image_uids=source.image_uids, relations=relations)

@@ -93,7 +93,7 @@ def _images(plan: RunPlan, seen: Sequence[SeenImage], asked: Asked) -> list[_Ima
         own = files_of_series(image.entry.series for image in inputs)
         strange = [series for series in given if not files_of_series([series]) & own]
         taken = [entry.name for entry in plan.entries]
-        for name, series in zip(_names_apart(file_names(strange), taken, "source"), strange, strict=True):
+        for name, series in zip(_names_apart(file_names(strange, asked.policy), taken, "source"), strange, strict=True):
             inputs.append(_Image(Entry(name, series), None, None, scanned, is_input=False))
     partnerships = find_partners([image.entry.series for image in inputs], [references_of(mask) for mask in masks])
     if given:

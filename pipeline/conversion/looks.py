@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -39,13 +39,19 @@ class Looks:
         self._seen: dict[tuple[Hashable, ...], Any] = {}
         self._last: dict[Hashable, tuple[Any, Any]] = {}
         self._digests: dict[Path, tuple[FileState, str]] = {}
+        self._paths: dict[Path, None] = {}
         self._hashing = Lock()
 
+    @property
+    def paths(self) -> Collection[Path]:
+        """Every file whose header was asked for, DICOM or not."""
+        return self._paths
+
     def __getstate__(self) -> tuple[Any, ...]:
-        return self._seen, self._last, self._digests
+        return self._seen, self._last, self._digests, self._paths
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._seen, self._last, self._digests = state
+        self._seen, self._last, self._digests, self._paths = state
         self._hashing = Lock()
 
     def once(self, look: Callable[P, T], *at: P.args, **how: P.kwargs) -> T:
@@ -85,6 +91,7 @@ class Looks:
 
     def header(self, path: Path) -> Header:
         """Read the header of a file once. Raises as `read_header`."""
+        self._paths[path] = None
         return self.once(read_header, path)
 
     def forget_headers(self) -> None:

@@ -222,7 +222,7 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
     if bundles and asked.in_one and len(bundles) + len(rest) > 1:
         raise _several_with_a_bundle([*bundles, *rest])
     if not rest:
-        return _bundle_entries(bundles, [], folders), Scan((), ())
+        return _bundle_entries(bundles, [], folders, asked.policy), Scan((), ())
     found = scan(rest, lambda done: progress("reading headers", done, 0), asked.looks.header)
     convertible = [series for series in found.series if series.kind != "other"]
     if not convertible and not asked.in_one:
@@ -230,12 +230,12 @@ def _entries(inputs: Sequence[Path], asked: Asked, progress: Progress) -> tuple[
     convertible = _without_given_images(convertible, asked)
     if asked.in_one or asked.request.series is not None:
         convertible = [choose(replace(found, series=tuple(convertible or found.series)), asked.request.series)]
-    names = file_names(convertible)
+    names = file_names(convertible, asked.policy)
     entries = [
         Entry(name, series, folder=folders.folder_of(header.path for header in series.headers))
         for name, series in zip(names, convertible, strict=True)
     ]
-    return [*_bundle_entries(bundles, names, folders), *entries], found
+    return [*_bundle_entries(bundles, names, folders, asked.policy), *entries], found
 
 
 def _without_given_images(convertible: list[Series], asked: Asked) -> list[Series]:
@@ -253,12 +253,17 @@ def _without_given_images(convertible: list[Series], asked: Asked) -> list[Serie
     return [s for s in convertible if s.kind != "image" or not files_of_series([s]) <= files] or convertible
 
 
-def _bundle_entries(bundles: Sequence[Path], names: Sequence[str], folders: InputFolders) -> list[Entry]:
-    """Name each bundle by its folder, with a number where another bundle or a series has that name. names: of the series."""
+def _bundle_entries(
+    bundles: Sequence[Path], names: Sequence[str], folders: InputFolders, policy: Policy
+) -> list[Entry]:
+    """Name each bundle, by its folder where names are kept, with a number where another bundle or a series has that name.
+
+    names: of the series.
+    """
     taken = {name.casefold() for name in names}
     entries = []
     for path in bundles:
-        plain = plain_name(path.resolve().name) or "bundle"
+        plain = (plain_name(path.resolve().name) if policy.keep_names else "") or "bundle"
         name = next(n for n in chain([plain], (f"{plain}_{k}" for k in count(2))) if n.casefold() not in taken)
         taken.add(name.casefold())
         folder = folders.folder_of([path if path.is_file() else path / "bundle.json"])

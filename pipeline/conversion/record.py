@@ -6,8 +6,8 @@ Rules:
   Slices, Planes, CrossCheck, Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
 - Affine and Shape are of the file; GridShape, GridAffineLPS, CornersLPS, Slices and Planes of the order as acquired.
 - What the records of one run share (slices, planes, inputs, versions) is made once, and so is its text.
-- No patient name, id or birth date, and no path: files appear by name, and their folder relative to the input that was
-  given, without what in it names the patient.
+- No patient name, id or birth date, no path, and no name of an input's file or folder, see `neutral_names`; where names are
+  kept, files appear by name, and their folder relative to the input that was given. `public_record` takes out more on request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -34,10 +34,11 @@ from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import MaskVolume, Segment
 from . import record_digest
-from .input_folder import clean_folder
 from .looks import Looks
+from .neutral_names import KnownNames, NeutralNames, names_of
 from .product import Product, Proof
 from .prov import build_prov
+from .public_record import strip_record
 from .request import RunDetails
 
 if TYPE_CHECKING:
@@ -152,51 +153,83 @@ def build_record(
     """
     if outcome.proofs is None:
         raise ValueError("what was passed over keeps the record it has")
+    digests = tuple(hashes[path] for _, path in files)
+    inputs = details.looks.last(_name_inputs, product.frames, tuple(files), digests, details.looks, policy.keep_names)
+    names = inputs.with_public((outcome.output.name, *(row.name for row in outcome.labels or ())))
     record: dict[str, Any] = {
         "Schema": SCHEMA,
         "Verdict": outcome.verdict,
-        **_head(outcome, product.series, details.looks),
+        **_head(outcome, product.series, keep_names=policy.keep_names),
     }
     if isinstance(product.volume, MaskVolume):
         record["Type"] = "ROI"  # of the four types that BIDS has of a mask, the one that is true of any
         same = bool((affine_ras == product.grid.ras).all())
         rows = zip(outcome.labels or (), product.volume.segments, strict=True)
         record["Labels"] = [_label(row, segment, same_order=same) for row, segment in rows]
-    record["Geometry"] = _geometry(product, affine_ras, outcome.proofs)
-    record["Slices"] = details.looks.last(_slices, product.frames)
+    record["Geometry"] = _geometry(product, affine_ras, outcome.proofs, names)
+    record["Slices"] = details.looks.last(_slices, product.frames, inputs)
     record["Planes"] = details.looks.last(_planes, product.frames[: product.grid.shape[2]])
-    record |= product.extra
-    record["CrossCheck"] = [a.as_json() for a in outcome.agreements]
-    record["Findings"] = [f.as_json() for f in outcome.findings]
+    record |= product.extra if policy.keep_names else _without_folders(product.extra)
+    record["CrossCheck"] = [replace(a, words=names.text(a.words)).as_json() for a in outcome.agreements]
+    record["Findings"] = [names.finding(f).as_json() for f in outcome.findings]
     record["Policy"] = policy.as_json()
     record["Request"] = dict(details.request)
     record["Provenance"] = {
-        "Inputs": details.looks.last(_inputs, tuple(files), tuple(hashes[path] for _, path in files)),
+        "Inputs": details.looks.last(_inputs, tuple(files), digests, inputs),
         "OutputSHA256": hashes[outcome.output],
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in details.command],
         "Versions": details.looks.once(versions),
     }
     if labels_file is not None:
         record["Provenance"]["LabelsFile"] = {"File": labels_file[0], "SHA256": labels_file[1]}
+    record = strip_record(record, policy)
     record["Prov"] = build_prov(record)
     return cast("Record", record)  # of what the schema allows: the tests hold every record against it, and the type too
 
 
-def _head(outcome: Outcome, series: Series, looks: Looks) -> dict[str, Any]:
+def _name_inputs(
+    frames: Sequence[Frame | None],
+    files: Sequence[tuple[str, Path]],
+    digests: Sequence[str],
+    looks: Looks,
+    keep_names: bool,
+) -> NeutralNames:
+    """Name the inputs: those of planes in the order of the planes, then all others by their digests."""
+    roles = {path: role for role, path in reversed(files)}
+    of_planes = [(roles[frame.path], frame.path) for frame in frames if frame is not None and frame.path in roles]
+    by_digest = sorted(zip(digests, files, strict=True), key=lambda one: (one[1][0], one[0]))
+
+    def others() -> KnownNames:
+        return looks.last(_names_looked_at, looks, len(looks.paths))
+
+    return NeutralNames([*of_planes, *(file for _, file in by_digest)], others, keep=keep_names)
+
+
+def _names_looked_at(looks: Looks, _: int) -> KnownNames:
+    return names_of(looks.paths)
+
+
+def _without_folders(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Further blocks of a record without the names of folders."""
+    merged = extra.get("MergedFrom")
+    return {**extra} if merged is None else {**extra, "MergedFrom": [{**origin, "Folder": ""} for origin in merged]}
+
+
+def _head(outcome: Outcome, series: Series, *, keep_names: bool) -> dict[str, Any]:
     """What other programs know from the files of BIDS and dcm2niix."""
     from ..core.version import __version__
 
     known = {name: series.get(keyword) for keyword, name in _BIDS.items() if series.get(keyword) is not None}
     software = {"ConversionSoftware": "verimask", "ConversionSoftwareVersion": __version__}
     shape = {"Shape": list(outcome.shape), "DataType": outcome.dtype}
-    folder = looks.once(clean_folder, outcome.folder, series)
+    folder = outcome.folder if keep_names else ""
     return {"Output": outcome.output.name, **({"Folder": folder} if folder else {}), **known, **software, **shape}
 
 
-def _inputs(files: Sequence[tuple[str, Path]], digests: Sequence[str]) -> SharedList:
+def _inputs(files: Sequence[tuple[str, Path]], digests: Sequence[str], names: NeutralNames) -> SharedList:
     """Every file that had a part in it, by name and digest, in an order that no folder decides."""
     entries = [
-        {"File": path.name, "SHA256": digest} | ({"Role": role} if role else {})
+        {"File": names.of(path), "SHA256": digest} | ({"Role": role} if role else {})
         for (role, path), digest in zip(files, digests, strict=True)
     ]
     return SharedList(sorted(entries, key=lambda entry: (entry.get("Role", ""), entry["File"], entry["SHA256"])))
@@ -252,7 +285,7 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0]} | named
 
 
-def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str, Any]:
+def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs, names: NeutralNames) -> dict[str, Any]:
     planes, grid = proofs.planes, product.grid
     record = {
         "Affine": affine_ras.tolist(),
@@ -280,7 +313,7 @@ def _geometry(product: Product, affine_ras: Matrix, proofs: Proofs) -> dict[str,
         record["FirstPlane"] = _camel_case(asdict(first.plane))
     if planes.travelled_mm is not None:
         record["ResampledMm"] = planes.travelled_mm
-    return record | ({"Assumed": product.assumed} if product.assumed else {})
+    return record | ({"Assumed": names.text(product.assumed)} if product.assumed else {})
 
 
 def _planes(frames: Sequence[Frame | None]) -> dict[str, SharedList]:
@@ -303,20 +336,20 @@ def _camel_case(values: dict[str, Any]) -> dict[str, Any]:
     return {"".join(word.capitalize() for word in name.split("_")): value for name, value in values.items()}
 
 
-def _slices(frames: Sequence[Frame | None]) -> SharedList:
-    return SharedList(_slice(k, frame) for k, frame in enumerate(frames))
+def _slices(frames: Sequence[Frame | None], names: NeutralNames) -> SharedList:
+    return SharedList(_slice(k, frame, names) for k, frame in enumerate(frames))
 
 
-def _slice(k: int, frame: Frame | None) -> dict[str, Any]:
+def _slice(k: int, frame: Frame | None, names: NeutralNames) -> dict[str, Any]:
     if frame is None:
         return {"Index": k, "SOPInstanceUID": None, "File": None}
-    record: dict[str, Any] = {"Index": k, "SOPInstanceUID": frame.sop_instance_uid, "File": frame.path.name}
+    record: dict[str, Any] = {"Index": k, "SOPInstanceUID": frame.sop_instance_uid, "File": names.of(frame.path)}
     if frame.header.number_of_frames > 1:
         record["Frame"] = frame.number
     if frame.plane is not None:
         record["PositionLPS"] = list(frame.plane.position)
     if frame.pairing:
-        record["Pairing"] = frame.pairing
+        record["Pairing"] = names.text(frame.pairing)
     return record
 
 

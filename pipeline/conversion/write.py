@@ -36,6 +36,7 @@ from .layout import Layout, lay_out
 from .output_path import free_target
 from .page_file import check_page_place, page_of
 from .product import Product
+from .public_record import publish_product
 from .record import Outcome, Proofs, Verdict, build_record, sidecar_of, verdict_of, write_record
 from .request import Progress, RunDetails
 from .witnesses import ask_witnesses, doubts, refuse_disputed
@@ -81,7 +82,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     place = _find_place(target, policy, details, files)
     if isinstance(place, Standing):
         return _pass_over(product, target, place)
-    layout = lay_out(product, policy, details.like)
+    layout = lay_out(publish_product(product, policy), policy, details.like)
     product = layout.product
     if (seen := product.witnessed) is not None:
         panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)

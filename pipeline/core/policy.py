@@ -23,6 +23,8 @@ LabelsFile = Literal["none", "bids", "itksnap", "slicer"]
 # Of an export with the mask in its image: what it is, and what becomes of voxels with the mask's own value.
 ExportKind = Literal["labels", "burned", "masked", "colour", "overlay"]
 Undecided = Literal["surrounded", "inside", "outside"]
+# What else may say who somebody is, and is taken out of what is written: see docs/privacy.md.
+Strip = Literal["none", "names", "uids", "all"]
 EXPORT_KINDS: tuple[ExportKind, ...] = get_args(ExportKind)
 UNDECIDED: tuple[Undecided, ...] = get_args(Undecided)  # the first is the default
 OPPOSITE = dict(zip("RLAPSI", "LRPAIS", strict=True))
@@ -79,6 +81,9 @@ class Policy:
     keep_disputed: bool = False
     labels_file: LabelsFile = "none"
     write: Literal["refuse", "suffix", "skip", "overwrite"] = "refuse"
+    # What is written holds no name of an input's file or folder, unless the user says that they may be known.
+    keep_names: bool = False
+    strip: Strip = "none"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -87,6 +92,16 @@ class Policy:
     def corner_limit(self, smallest_spacing_mm: float) -> float:
         """The limit of the corner proof in mm, for a grid whose smallest voxel edge is given."""
         return min(self.corner_limit_mm, self.corner_limit_fraction * smallest_spacing_mm)
+
+    @property
+    def strips_names(self) -> bool:
+        """Whether texts of the files, and what names their device, are taken out of what is written."""
+        return self.strip in ("names", "all")
+
+    @property
+    def strips_uids(self) -> bool:
+        """Whether UIDs are replaced in what is written."""
+        return self.strip in ("uids", "all")
 
     def as_json(self) -> dict[str, Any]:
         return {_camel(f.name): getattr(self, f.name) for f in fields(self)}

@@ -10,9 +10,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 
-class PolicyRecord(TypedDict):
-    """Every tolerance and every choice of the conversion."""
-
+class _RequiredPolicyRecord(TypedDict):
     CornerLimitMm: float
     CornerLimitFraction: float
     CentreLimitMm: float
@@ -46,6 +44,13 @@ class PolicyRecord(TypedDict):
     KeepDisputed: bool
     LabelsFile: Literal["none", "bids", "itksnap", "slicer"]
     Write: Literal["refuse", "suffix", "skip", "overwrite"]
+
+
+class PolicyRecord(_RequiredPolicyRecord, total=False):
+    """Every tolerance and every choice of the conversion."""
+
+    KeepNames: bool
+    Strip: Literal["none", "names", "uids", "all"]
 
 
 class RequestRecord(TypedDict):

@@ -28,6 +28,9 @@ from .verify_source import PLANES, SourceFolders, check_planes
 _OF_RECORD = (DIGEST, RECORD_SCHEMA, "numbers of the record")
 _OF_FILE = (*_OF_RECORD, "hashes of the files", "header")
 _GIVE_DICOM = NotChecked("inputs, and the conversion made again", "no folder of DICOM was given (--dicom)")
+_STRIPPED = NotChecked(
+    "inputs, and the conversion made again", "UIDs and digests of its inputs were taken out (--strip)"
+)
 
 
 class _Given(NamedTuple):
@@ -105,6 +108,9 @@ def _verify_file(found: FoundResult, record: RecordValues, notes: list[Note], gi
     if given.folders is None:
         notes += check_contents(file, record, None)
         return _result(name, [*_OF_FILE, *_labels(record)], [*notes, _GIVE_DICOM], record["Verdict"])
+    if record["Policy"].get("Strip", "none") in ("uids", "all"):
+        notes += check_contents(file, record, None)
+        return _result(name, [*_OF_FILE, *_labels(record)], [*notes, _STRIPPED], record["Verdict"])
     inputs = given.folders.find(record)
     notes += check_contents(file, record, next(iter(inputs.paths.get("like", ())), None))
     notes += inputs.notes

@@ -78,6 +78,9 @@ class Replays:
         if "Array" in record:
             yield NotChecked(REPLAY, "it was an array from Python, which no input holds")
             return
+        if record["Policy"].get("Strip", "none") != "none":
+            yield NotChecked(REPLAY, "what was asked for was taken out with the names (--strip)")
+            return
         try:
             policy, request = policy_of(record), request_of(record, found)
         except PipelineError as error:
@@ -144,8 +147,11 @@ class Replays:
 
 
 def policy_of(record: RecordValues) -> Policy:
-    """The policy of a record; what did not exist when it was written is at its default. Raises PipelineError."""
-    values = record["Policy"]
+    """The policy of a record; what did not exist when it was written is at its default. Raises PipelineError.
+
+    Before there was a choice, names were kept.
+    """
+    values = {"KeepNames": True, **record["Policy"]}
     names = {_camel(field.name): field.name for field in fields(Policy)}
     return Policy(**{names[key]: value for key, value in values.items() if key in names})
 

@@ -80,30 +80,56 @@ class SourceFolders:
                 paths[entry.get("Role", "")].append(max(ranked, key=lambda one: one[0])[1])
             else:
                 missing.append(entry)
-        return self._with_missing(paths, missing, {entry["SHA256"] for entry in entries})
+        in_place = self._by_planes(paths, missing, record)
+        return self._with_missing(paths, missing, {entry["SHA256"] for entry in entries}, in_place)
+
+    def _by_planes(
+        self, paths: dict[str, list[Path]], missing: Sequence[dict[str, str]], record: RecordValues
+    ) -> dict[str, list[Path]]:
+        """The files that hold the planes of missing inputs, by the names of these in the record."""
+        if not missing or record["Policy"].get("KeepNames", True):
+            return {}
+        names = {entry["File"] for entry in missing}
+        uids = {one["SOPInstanceUID"]: one["File"] for one in record["Slices"] if one["File"] in names}
+        around = self.scan_around(FoundInputs(paths, [], frozenset()))
+        found: dict[str, list[Path]] = defaultdict(list)
+        for series in () if around is None else around.series:
+            for frame in series.frames:
+                name = uids.get(frame.sop_instance_uid)
+                if name is not None and frame.path not in found[name]:
+                    self._hash([frame.path])
+                    found[name].append(frame.path)
+        return found
 
     def _with_missing(
-        self, paths: dict[str, list[Path]], missing: Sequence[dict[str, str]], known: set[str]
+        self,
+        paths: dict[str, list[Path]],
+        missing: Sequence[dict[str, str]],
+        known: set[str],
+        in_place: dict[str, list[Path]],
     ) -> FoundInputs:
         """Say of each missing input whether another file stands in its place."""
         folders = {path.parent for found in paths.values() for path in found}
         notes: list[Note] = []
         changed = set()
         for entry in missing:
-            others = [path for path in self._by_name.get(entry["File"], ()) if self._digest.get(path) not in known]
+            named = in_place.get(entry["File"], ()) or self._by_name.get(entry["File"], ())
+            others = [path for path in named if self._digest.get(path) not in known]
             near_others = [path for path in others if path.parent in folders] or (others if not folders else [])
             if len(near_others) == 1:
                 changed.add(near_others[0])
                 digest = self._digest.get(near_others[0], "a file that cannot be read")
-                notes.append(Broken("input changed", entry["File"], entry["SHA256"], digest))
+                notes.append(Broken("input changed", near_others[0].name, entry["SHA256"], digest))
             else:
                 why = f"no file with that content ({len(others)} of that name have another)" if others else "no file"
                 notes.append(Broken("input missing", entry["File"], entry["SHA256"], why))
         return FoundInputs(paths, notes, frozenset(changed))
 
     def scan_around(self, found: FoundInputs) -> Scan | None:
-        """Read the headers of what lies in the folders of the inputs; None where none of it is DICOM."""
-        folders = {path.parent for path in found.all_paths()}
+        """Read the headers of what lies in the folders of the inputs, in all where none was found; None where it is no DICOM."""
+        folders = {path.parent for path in found.all_paths()} or {
+            path.parent for paths in self._by_name.values() for path in paths
+        }
         near_by = [path for paths in self._by_name.values() for path in paths if path.parent in folders]
         files = tuple(sorted(dict.fromkeys(archive_of(path) or path for path in near_by)))
         if self._scan is None or self._scan[0] != files:
@@ -183,15 +209,15 @@ def _check_planes(found: FoundInputs, around: Scan, record: RecordValues) -> Ite
         if "PositionLPS" not in entry or "Pairing" in entry:
             continue
         planes = [
-            f.plane
+            (f.plane, f.path.name)
             for f in frames.get(entry["SOPInstanceUID"], ())
             if f.plane and f.number == entry.get("Frame", f.number)
         ]
         if not planes:
             unread["the planes are not in the DICOM files that were found"] += 1
             continue
-        chosen = next((plane for plane in planes if list(plane.position) == entry["PositionLPS"]), planes[0])
-        where = f"{entry['File']} (plane {n})"
+        chosen, chosen_name = next((one for one in planes if list(one[0].position) == entry["PositionLPS"]), planes[0])
+        where = f"{chosen_name} (plane {n})"
         yield from near(PLANES, where, entry["PositionLPS"], chosen.position)
         read.append((n, chosen))
     yield from (NotChecked(f"{count} of the planes in the files", why) for why, count in unread.items())
