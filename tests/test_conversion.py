@@ -366,8 +366,8 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_read(tmp_path: P
 
 
 def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path) -> None:
-    """The temporary name is too long for any file system: nobody, not even root, can open it."""
-    target = tmp_path / ("x" * 240 + ".nii.gz")
+    """The name is too long for any file system: nobody, not even root, can open it."""
+    target = tmp_path / ("x" * 250 + ".nii.gz")
     assert refused(write(tmp_path / "in", SMALL), target).finding.code is Code.CANNOT_WRITE
 
 

@@ -27,10 +27,11 @@ from pipeline.conversion.products import find_entries
 from pipeline.conversion.request import RunDetails
 from pipeline.conversion.source import images_in
 from pipeline.core import workers
-from pipeline.core.atomic_file import remove_partial_files
+from pipeline.core.leftovers import remove_of
 from pipeline.crosscheck.panel import Panel
 from pipeline.dicom.scan import Scan
 from tests.helpers import rtphantom, segs
+from tests.helpers.leases import hold
 from tests.helpers.phantom import Spec, write
 from tests.helpers.watching import LONGEST_S, ROOT, children_of, is_gone, wait_for
 from tests.test_commands import bundle
@@ -226,9 +227,9 @@ def test_a_process_that_died_before_it_named_its_files_leaves_those_of_others(tm
     files = [tmp_path / f".{mark}1234.mask.nii.gz.partial" for mark in ("aaaa", "bbbb")]
     for path in files:
         path.touch()
-    remove_partial_files(tmp_path, "")
+    remove_of(tmp_path, "")
     assert all(path.exists() for path in files)
-    remove_partial_files(tmp_path, "aaaa")
+    remove_of(tmp_path, "aaaa")
     assert [path.exists() for path in files] == [False, True]
 
 
@@ -251,15 +252,12 @@ def series(tmp_path: Path) -> Path:
 
 
 def block(folder: Path, *numbers: int) -> Callable[[str, int, int], None]:
-    """Progress that makes a file of each series a pipe, once all headers are read: nothing ever comes out of it."""
+    """Progress that lets the reading of a file of each series wait, once all headers are read."""
     files = len(list(folder.rglob("*.dcm")))
 
     def progress(stage: str, done: int, total: int) -> None:
         if stage == "reading headers" and done == files:
-            for number in numbers:
-                path = max((folder / f"{number}").iterdir())
-                path.unlink()
-                os.mkfifo(path)
+            hold([max((folder / f"{number}").iterdir()) for number in numbers])
 
     return progress
 
@@ -270,7 +268,7 @@ def test_a_process_that_dies_costs_its_input_and_no_other(series: Path, tmp_path
 
     def kill_two() -> None:
         try:
-            wait_for(lambda: len(list((tmp_path / "out").glob(".*.partial"))) == 2)
+            wait_for(lambda: len(list((tmp_path / "out").glob(".*.nii.gz.partial"))) == 2)
         finally:  # or the test would wait for ever
             killed.extend(children_of(os.getpid()))
             for pid in killed:
@@ -336,7 +334,7 @@ def test_what_is_broken_off_leaves_no_process_and_no_half_file(
 ) -> None:
     out = tmp_path / "out"
     process = script(series, out, 2, 3)
-    wait_for(lambda: (out / "1_mask-1.json").exists() and len(list(out.glob(".*.partial"))) == 2)
+    wait_for(lambda: (out / "1_mask-1.json").exists() and len(list(out.glob(".*.nii.gz.partial"))) == 2)
     pids = children_of(process.pid)
     assert len(pids) == 2
     process.send_signal(sent)

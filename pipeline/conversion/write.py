@@ -207,6 +207,13 @@ def parts_in_place(target: Path, labels: Path | None, *, overwrite: bool) -> Ite
     """Temporary paths for an image, its record, and its file of labels if it has one.
 
     The image is moved last, so that it never lacks its proof; where a kill comes before that, `leftovers` moves it.
+
+    Args:
+        target: of the image.
+        labels: of its file of labels, None for none.
+        overwrite: whether to replace what is there.
+
+    Yields: of the image, of the record, of the labels.
     """
     targets = [sidecar_of(target), *([] if labels is None else [labels]), target]
     with all_in_place(targets, overwrite=overwrite) as parts:

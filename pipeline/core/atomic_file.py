@@ -143,11 +143,13 @@ def folder_in_place(target: Path) -> Iterator[Path]:
 
 
 def refuse_special(target: Path) -> None:
-    """Refuse to write where a pipe, a socket or a device is. Raises OUTPUT_EXISTS."""
+    """Refuse to write where a pipe, a socket or a device is, or nothing can be. Raises OUTPUT_EXISTS, CANNOT_WRITE."""
     try:
         mode = os.stat(target).st_mode
-    except OSError:
+    except FileNotFoundError:
         return
+    except OSError as error:
+        raise cannot_write(target.name, error) from error
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise _exists(target, f"is {kind_of(mode)}, which is never replaced; it was left alone")
 

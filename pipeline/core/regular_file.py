@@ -56,7 +56,17 @@ def read_bytes(path: AnyPath) -> bytes:
 
 
 def read_text(path: AnyPath, encoding: str = "utf-8", errors: str = "strict") -> str:
-    """Read a regular file of text, its line ends as \\n. Raises as `open_regular`, and UnicodeDecodeError."""
+    """Read a regular file of text, its line ends as \\n.
+
+    Args:
+        path: of the file.
+        encoding: of its text.
+        errors: what becomes of bytes that are none, as of `open`.
+
+    Returns: the text.
+
+    Raises: as `open_regular`, and UnicodeDecodeError.
+    """
     return read_bytes(path).decode(encoding, errors).replace("\r\n", "\n").replace("\r", "\n")
 
 

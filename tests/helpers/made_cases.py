@@ -13,8 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipeline.cohort.case import CaseOutput, CaseResult, Place
-from pipeline.core.atomic_file import MARK
 from pipeline.core.findings import Code, refuse
+from pipeline.core.leftovers import own_mark
 
 
 def places_of(count: int, a_subject: int = 3) -> list[Place]:
@@ -53,7 +53,7 @@ def make(plan: Path, number: int, out: Path) -> CaseResult:
     """Make a case: write its file, in the way that its line says."""
     row = json.loads(plan.read_text("utf-8").splitlines()[number])
     place = Place(*row["Place"])
-    work = out / ".verimask" / "work" / "run" / f"{MARK}{os.urandom(4).hex()}"
+    work = out / ".verimask" / "work" / "run" / f"{own_mark()}{os.urandom(4).hex()}"
     done = out / ".verimask" / "done" / row["Key"]
     try:
         (work / "tree").mkdir(parents=True)

@@ -1,0 +1,1 @@
+"""Kill every command that writes at moments of all kinds, and look at what stays and what the next run makes of it."""

@@ -1,0 +1,150 @@
+"""Kill one command at one moment, look at what stays, and let the same command run again.
+
+What must hold, whatever the moment: each output is whole and as nobody disturbed it, or absent; one that was there before is as
+it was, or as the run makes it; the exit code is the signal's, or the command's own where it had ended; no process is left; and
+after the same command ran again everything is as if nothing had happened, with nothing temporary left.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from .commands import MINE, Bench, Ended, KilledCommand, outputs_of, unfinished_in
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+_LATE = 0.4  # of all kills come in the last third, where files are moved
+_START_S = 0.25  # in which Python itself may still be starting, and takes the signal as it always does
+_GONE_S = {signal.SIGKILL: 15.0, signal.SIGTERM: 2.0, signal.SIGINT: 2.0}  # for every process to be gone
+_END_S = 25.0  # for the command to end once it was stopped
+_OUTPUT_EXISTS = 6
+
+
+class Undisturbed(NamedTuple):
+    """What a command gives. before: what lay there. after: its outputs, by path."""
+
+    ended: Ended
+    before: dict[str, str]
+    after: dict[str, str]
+
+
+class Kill(NamedTuple):
+    """What came of one. outcome: what stood there afterwards. faults: what does not hold."""
+
+    command: str
+    signal: str
+    after_s: float
+    outcome: str
+    faults: tuple[str, ...]
+
+
+def undisturbed(bench: Bench, command: KilledCommand, folder: Path) -> Undisturbed:
+    """Run a command to its end, twice, since what differs by itself cannot be compared."""
+    found = []
+    for name in ("first", "second"):
+        place = folder / name / "out"
+        bench.lay_out(command, place)
+        before = outputs_of(place)
+        ended = bench.run(command.words, place)
+        found.append(Undisturbed(ended, before, outputs_of(place)))
+        assert ended.code in (0, 8), (command.name, ended.errors)
+        assert unfinished_in(place.parent) == [], command.name
+    assert found[0].after == found[1].after, command.name
+    return found[1]
+
+
+def kill(bench: Bench, command: KilledCommand, plain: Undisturbed, place: Path, random: Random) -> Kill:
+    """Kill it once. place: the folder for its outputs, which is made."""
+    sent = random.choice(SIGNALS)
+    whole_s = plain.ended.seconds
+    after_s = random.uniform(0.66, 1.02) * whole_s if random.random() < _LATE else random.uniform(0.0, 1.0) * whole_s
+    bench.lay_out(command, place)
+    token = f"{place}"
+    process = bench.start(command.words, place, token)
+    time.sleep(after_s)
+    was_over = process.poll() is not None
+    process.send_signal(sent)
+    faults = []
+    try:
+        _, errors = process.communicate(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, errors = process.communicate()
+        faults.append(f"did not end within {_END_S:g} s")
+    faults += _wrong_end(plain, process.returncode, sent, after_s, errors.decode("utf-8", "replace"))
+    faults += _left_running(token, _GONE_S[sent])
+    outcome, wrong = _judge(plain, outputs_of(place))
+    faults += wrong
+    if sent is not signal.SIGKILL and (left := unfinished_in(place.parent)):
+        faults.append(f"left {left}")
+    faults += _again(bench, command, plain, place, is_whole=outcome in ("whole", "old and new"))
+    return Kill(command.name, sent.name, round(after_s, 3), "over" if was_over else outcome, tuple(faults))
+
+
+def _wrong_end(plain: Undisturbed, code: int, sent: signal.Signals, after_s: float, errors: str) -> list[str]:
+    faults = []
+    own = {plain.ended.code, -sent if sent is signal.SIGKILL or after_s < _START_S else 128 + sent, 128 + sent}
+    if sent is signal.SIGKILL:
+        own.discard(128 + sent)
+    if code not in own:
+        faults.append(f"ended with {code}: {errors[-300:]}")
+    if "Traceback" in errors and after_s >= _START_S:
+        faults.append(f"printed a traceback: {errors[-300:]}")
+    if code == 128 + sent and len(errors.strip().splitlines()) != 1:
+        faults.append(f"said not one line: {errors[-300:]}")
+    return faults
+
+
+def _left_running(token: str, limit_s: float) -> list[str]:
+    """Wait until none of its processes is there; name those that are."""
+    end = time.monotonic() + limit_s
+    while left := _with(token):
+        if time.monotonic() > end:
+            return [f"left running {left}"]
+        time.sleep(0.02)
+    return []
+
+
+def _with(token: str) -> list[str]:
+    """The command lines of the processes with a token in their environment."""
+    mark = f"{MINE}={token}\0".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[-80:])
+        except OSError:
+            continue
+    return found
+
+
+def _judge(plain: Undisturbed, found: dict[str, str]) -> tuple[str, list[str]]:
+    """What stands there, in a word, and what of it is neither as before nor as nobody disturbed it."""
+    wrong = [
+        f"{path} is neither whole nor as before"
+        for path, digest in found.items()
+        if digest not in (plain.after.get(path), plain.before.get(path))
+    ]
+    wrong += [f"{path} was there and is gone" for path in plain.before if path not in found]
+    made = {path for path, digest in found.items() if digest == plain.after.get(path) != plain.before.get(path)}
+    if found == plain.after:
+        return "whole", wrong
+    return ("untouched" if not made else "part of the files"), wrong
+
+
+def _again(bench: Bench, command: KilledCommand, plain: Undisturbed, place: Path, *, is_whole: bool) -> list[str]:
+    ended = bench.run(command.words, place)
+    faults = []
+    allowed = {plain.ended.code} | ({_OUTPUT_EXISTS} if is_whole or outputs_of(place) == plain.after else set())
+    if ended.code not in allowed:
+        faults.append(f"the next run ended with {ended.code}: {ended.errors[-300:]}")
+    if (found := outputs_of(place)) != plain.after:
+        differing = sorted(path for path, _ in found.items() ^ plain.after.items())
+        faults.append(f"after the next run differs: {differing}")
+    if left := unfinished_in(place.parent):
+        faults.append(f"after the next run is left: {left}")
+    return faults
