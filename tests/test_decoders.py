@@ -12,14 +12,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.encaps import encapsulate, get_frame
 
+from pipeline.cli.main import main
 from pipeline.conversion.convert import convert
+from pipeline.core.exits import Exit
 from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
 from pipeline.dicom import decoder_process, frame_decoder
 from pipeline.dicom.decoder_process import end_processes, processes
 from pipeline.dicom.decoding import FrameFailure, Question
+from pipeline.dicom.frame import frames_of
 from pipeline.dicom.frame_decoder import Ahead, decode
+from pipeline.dicom.header import read_header
+from pipeline.dicom.pixels import read_plane, stored_voxels
+from tests.helpers import broken_decoder
 from tests.helpers.phantom import Spec, Truth, write
 
 SPEC = Spec(shape=(40, 36, 14), content="index", bits_allocated=16)
@@ -124,3 +131,113 @@ def test_the_processes_end_with_their_parent() -> None:
     for pid in map(int, done.stdout.split()):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode with what does as a comment in the stream says."""
+    monkeypatch.setattr(decoder_process, "_WORKER", broken_decoder.MODULE)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (b"ABORT", "pyjpegls, which runs in a process of its own: it was killed by SIGABRT"),
+        (b"CRASH", "pyjpegls, which runs in a process of its own: it was killed by SIGSEGV"),
+        (b"LEAVE", "pyjpegls, which runs in a process of its own: it ended with exit status 0"),
+        (b"HANG!", "pyjpegls, which runs in a process of its own: it gave no answer within 6 s"),
+    ],
+)
+def test_a_decoder_that_fails_costs_its_frame_alone(
+    tmp_path: Path, broken: None, monkeypatch: pytest.MonkeyPatch, word: bytes, said: str
+) -> None:
+    monkeypatch.setattr(decoder_process, "SILENT_S", 6.0)
+    truth = write(tmp_path, SPEC, kind="enhanced mr" if word == b"ABORT" else "ct", transfer_syntax="jpeg-ls")
+    broken_decoder.plant(truth.paths[5], word, truth.frames[5] + 1)
+    frames = [frames_of(read_header(path))[n] for path, n in zip(truth.paths, truth.frames, strict=True)]
+    voxels = stored_voxels(frames)
+    for n in range(3, 9):
+        if n == 5:
+            with pytest.raises(PipelineError) as caught:
+                voxels.plane(n)
+        else:
+            assert voxels.plane(n).shape == (36, 40)
+    finding = caught.value.finding
+    assert (finding.code, finding.where) == (Code.DECODER_FAILED, (frames[5].name,))
+    assert f"the pixels of {frames[5].name} cannot be decoded by {said}" in finding.message
+    assert (read_plane(frames[6]) == voxels.plane(6)).all()
+
+
+def test_a_decoder_that_wants_more_memory_than_there_is_for_it_is_refused(tmp_path: Path, broken: None) -> None:
+    truth = write(tmp_path, SPEC, transfer_syntax="jpeg-ls")
+    broken_decoder.plant(truth.paths[0], b"SWELL")
+    frame = decode(asked(truth)[0])  # Python says so, and another decoder is asked
+    assert (frame == decode(asked(write(tmp_path / "sound", SPEC, transfer_syntax="jpeg-ls"))[0])).all()
+
+
+def test_other_series_of_a_folder_are_converted(
+    tmp_path: Path, broken: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = write(tmp_path / "in" / "1", SPEC, transfer_syntax="jpeg-ls")
+    write(tmp_path / "in" / "2", SPEC, transfer_syntax="jpeg-ls", seed="other", series_number=8)
+    broken_decoder.plant(bad.paths[4], b"ABORT")
+    with pytest.raises(SystemExit) as ended:
+        main(["convert", *map(str, sorted((tmp_path / "in").iterdir())), "-o", f"{tmp_path / 'out'}/", "--as", "image"])
+    assert ended.value.code == Exit.PARTLY_DONE
+    assert "DECODER_FAILED" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 1
+
+
+def test_an_abort_of_gdcm_is_a_refusal(tmp_path: Path) -> None:
+    """A frame that is 60000 x 60000 by its header and by its stream: GDCM throws through its own code, and aborts."""
+    truth = write(tmp_path, SPEC, transfer_syntax="jpeg-ls")
+    dataset = dcmread(truth.paths[0])
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    size = (36).to_bytes(2, "big") + (40).to_bytes(2, "big")
+    assert size in stream
+    dataset.PixelData = encapsulate([stream.replace(size, (60000).to_bytes(2, "big") * 2)])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.Rows = dataset.Columns = 60000
+    dataset.save_as(truth.paths[0])
+    with pytest.raises(FrameFailure) as caught:
+        decode(asked(truth)[0])
+    assert caught.value.kind in ("ended", "memory", "damaged")  # by how much memory the machine has
+    assert decode(asked(truth)[1]).shape == (36, 40)
+
+
+def test_a_process_that_was_forked_has_decoders_of_its_own(tmp_path: Path) -> None:
+    truth = write(tmp_path, SPEC, transfer_syntax="jpeg-ls")
+    before = decode(asked(truth)[0])
+    script = (
+        "import multiprocessing, sys\n"
+        "from pathlib import Path\n"
+        "from pipeline.dicom.decoding import Question\n"
+        "from pipeline.dicom.frame_decoder import decode\n"
+        f"wanted = Question(Path({str(truth.paths[0])!r}), {asked(truth)[0].syntax!r}, 1)\n"
+        "total = lambda: int(decode(wanted).sum())\n"
+        "def tell(): print(total(), flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    tell()\n"
+        "    one = multiprocessing.get_context('fork').Process(target=tell)\n"
+        "    one.start(); one.join(60); tell()\n"
+    )
+    if not hasattr(os, "fork"):
+        pytest.skip("this system does not fork")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == [str(int(before.sum()))] * 3
+
+
+def test_small_series_need_no_pydicom_here(tmp_path: Path) -> None:
+    """To import it and its plugins takes longer than all else; the process that decodes does so meanwhile."""
+    truth = write(tmp_path / "in", SPEC, transfer_syntax="jpeg-ls")
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from pipeline.dicom.decoding import Question\n"
+        "from pipeline.dicom.frame_decoder import decode\n"
+        "from pipeline.dicom.decoder_process import processes\n"
+        f"decode(Question(Path({str(truth.paths[0])!r}), {asked(truth)[0].syntax!r}, 1))\n"
+        "print([name for name in ('pydicom', 'gdcm', 'jpeg_ls') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"

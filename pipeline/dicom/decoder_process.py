@@ -168,6 +168,7 @@ class DecoderProcess:
     def _ended(self) -> None:
         """The process died of the first open question: it is asked once more, or was asked often enough."""
         how = "ended" if self._process is None else describe_end(self._process, _TURN_S)
+        how = how.replace("killed", "was killed")
         self.close()
         first = self._open[0]
         if first.starts < _MOST_STARTS and first.number not in self._unwanted:

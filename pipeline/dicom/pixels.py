@@ -290,10 +290,10 @@ def _undecoded(frame: Frame, failure: FrameFailure) -> PipelineError:
             where=(frame.name,),
             **numbers,
         )
-    tried = f"{failure.decoder}, a process of its own," if failure.decoder else "a process of its own, which"
+    decoder = failure.decoder or "its decoder"
     return refuse(
         Code.DECODER_FAILED,
-        f"the pixels of {frame.name} cannot be decoded: {tried} {failure.words}",
+        f"the pixels of {frame.name} cannot be decoded by {decoder}, which runs in a process of its own: it {failure.words}",
         "The frame is damaged in a way that its decoder does not notice, or larger than it copes with; re-export it uncompressed.",
         where=(frame.name,),
     )
