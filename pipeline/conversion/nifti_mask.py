@@ -25,7 +25,7 @@ from ..nifti import file as nifti
 from ..nifti.header import NiftiHeader, require_affine, require_numbers
 from ..nifti.proof import prove
 from ..nifti.streams import open_stream
-from ..volume.mask import LARGEST_LABEL, Array, MaskVolume, Segment, Voxels, smallest_unsigned
+from ..volume.mask import LARGEST_LABEL, Array, MaskVolume, Segment, Voxels, require_block, smallest_unsigned
 from .output_path import checked_target, free_target
 from .record import sidecar_of
 
@@ -48,7 +48,11 @@ def read_array(path: Path) -> tuple[NiftiHeader, Array]:
             "Split it into its volumes, and give one.",
             where=(path.name,),
         )
-    block = np.stack(list(nifti.read_planes(path)))
+    columns, rows, planes = shape
+    require_block((columns, rows, planes), header.dtype)
+    block = np.empty((planes, rows, columns), header.dtype)
+    for k, plane in enumerate(nifti.read_planes(path)):
+        block[k] = plane
     return replace(header, shape=shape), block.transpose(2, 1, 0)
 
 

@@ -25,7 +25,7 @@ from ..geometry.grid import Grid
 from ..geometry.index_map import find_index_map
 from ..nifti import file as nifti
 from ..volume import regrid
-from ..volume.mask import Array, Physical, Voxels
+from ..volume.mask import Array, Physical, Voxels, require_block
 from .layout import Layout
 from .product import Product, Witnessed
 
@@ -147,6 +147,7 @@ def _planes_on(grid: Grid, path: Path, layout: Layout) -> Iterable[Array]:
     if fit is None or ((fit.matrix == np.eye(4)).all() and layout.shape == grid.shape):
         return planes
     columns, rows, count = layout.voxels.shape
+    require_block(layout.voxels.shape, layout.voxels.dtype)
     block = np.empty((count, rows, columns), layout.voxels.dtype)
     for k, plane in enumerate(planes):
         block[k] = plane

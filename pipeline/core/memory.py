@@ -44,9 +44,8 @@ def parse_size(text: str, field: str = "--max-memory") -> int:
     found = _SIZE.fullmatch(text.strip())
     size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
     if not LEAST <= size < _NO_LIMIT:
-        from .arguments import bad_option
-
-        raise bad_option(field, text, f"a size from {show_size(LEAST)} up, such as 4GiB")
+        words = f"{field} is a size from {show_size(LEAST)} up, not {text!r}"
+        raise refuse(Code.BAD_OPTION, words, f"Give {field} a size such as 4GiB.", where=(field,))
     return size
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.findings import Code, PipelineError, Severity
 from ..core.version import __version__
-from ..dicom.encoding import NATIVE, open_dataset
+from ..dicom.encoding import NATIVE, load
 from ..dicom.files import find_files
 from ..dicom.header import Header, NotDicom, read_header
 from ..dicom.scan import scan
@@ -106,9 +106,7 @@ def _list_files(inputs: Sequence[Path]) -> Iterator[Path]:
 
 
 def _describe_file(path: Path, header: Header, describer: Describer) -> dict[str, Any]:
-    with open_source(path) as file:
-        opened = open_dataset(file)
-    dataset = opened.dataset
+    dataset = load(path)
     uid = describer.numbering.uid
     found = {"TransferSyntaxUID": uid(header.transfer_syntax)}
     if header.declared_syntax:

@@ -11,15 +11,17 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+from ..core.findings import PipelineError
 from ..core.memory import limit, require
 
 _PER_READ = (
     512  # bytes of memory that what comes of one read takes: measured 400 to 900 for an empty item, which is two reads
 )
+_SMALL = 1 << 13  # bytes that cost nothing, whether they are there or not
 
 
 class BoundedFile:
-    """A file open for reading. name: its path, which pydicom keeps. Raises MEMORY_LIMIT where too much would be kept of it."""
+    """A file open for reading. name: its path, which pydicom keeps. refusal: MEMORY_LIMIT, once it was raised."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file, self.name = file, name
@@ -27,19 +29,24 @@ class BoundedFile:
         self._size = file.seek(0, os.SEEK_END)
         file.seek(here)
         self._left = limit() // _PER_READ
+        self.refusal: PipelineError | None = None
         self.seek, self.tell, self.close = file.seek, file.tell, file.close
 
     def read(self, size: int = -1) -> bytes:
+        """Read up to so many bytes; all that are left for -1. Raises MEMORY_LIMIT where too much would be kept of the file."""
         self._left -= 1
         if self._left < 0:
-            require(limit() + 1, "its data set has so many elements and items that reading it", (self.name,))
-        if size < 0 or size > 8192:
+            self._require(limit() + 1, "the data set of {}, of very many elements or items,")
+        if size < 0 or size > _SMALL:
             most = max(0, self._size - self._file.tell())
             size = most if size < 0 else min(size, most)
-            require(size, f"an element of {os.path.basename(self.name)}", (os.path.basename(self.name),))
+            self._require(size, "an element of {}")
         return self._file.read(size)
 
-    def readinto(self, buffer: memoryview) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+    def _require(self, need: int, what: str) -> None:
+        name = os.path.basename(self.name)
+        try:
+            require(need, what.format(name), (name,))
+        except PipelineError as refusal:
+            self.refusal = refusal
+            raise

@@ -127,7 +127,10 @@ def _parse(file: BinaryIO, name: str, options: dict[str, Any]) -> FileDataset:
     from pydicom import dcmread
 
     bounded: Any = BoundedFile(file, getattr(file, "name", name))
-    dataset = dcmread(bounded, force=True, **options)
+    try:
+        dataset = dcmread(bounded, force=True, **options)
+    except Exception as error:
+        raise bounded.refusal or error from error  # which pydicom may have taken for the end of the file
     dataset.buffer = None  # nothing is read from it later, and a copy of the data set would take it along
     return dataset
 

@@ -117,12 +117,13 @@ def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Itera
 
     Adds to `walked` the folders that were entered, and to `links` the links to folders.
     """
+    real = os.path.realpath(start)  # once: to resolve every path would look at every folder above it again
     if not start.is_dir():
-        yield FoundFile(start, why_unreadable(start)), os.path.realpath(start)
+        yield FoundFile(start, why_unreadable(start)), real
         return
-    open_ = [start]
+    open_ = [(start, real)]
     while open_:
-        folder = open_.pop()
+        folder, real_folder = open_.pop()
         try:
             if (identity := folder_id(os.stat(folder))) in walked:
                 continue
@@ -130,15 +131,14 @@ def _find_below(start: Path, walked: set[_FolderId], links: list[Path]) -> Itera
             with os.scandir(folder) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            yield FoundFile(folder, f"it is a folder that cannot be listed: {error.strerror}"), os.path.realpath(folder)
+            yield FoundFile(folder, f"it is a folder that cannot be listed: {error.strerror}"), real_folder
             continue
-        real_folder = os.path.realpath(folder)  # once: to resolve every file would look at every folder above it again
         deeper = []
         for entry in listed:
             path = folder / entry.name
             kind, why = classify_entry(entry)
             if kind == "folder":
-                deeper.append(path)
+                deeper.append((path, os.path.join(real_folder, entry.name)))
             elif kind == "link to a folder":
                 links.append(path)
             else:

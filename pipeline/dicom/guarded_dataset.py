@@ -17,7 +17,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from pydicom.datadict import dictionary_description, dictionary_VM, dictionary_VR
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
@@ -25,12 +25,16 @@ from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import PersonName
 
 from ..core.findings import Code, Finding, PipelineError
+from ..core.memory import require
 from ..core.plain_text import escape_controls
 
 _NUMBERS = frozenset("DS IS FD FL US SS UL SL UV SV".split()) | {"US or SS"}
 _TEXTS = frozenset("AE AS CS DA DT LO LT PN SH ST TM UC UI UR UT".split())
 _BYTES = frozenset("OB OD OF OL OV OW".split()) | {"OB or OW"}
 _AS_TEXT = frozenset("DS IS".split()) | _TEXTS  # VRs whose bytes are text, in which no number is infinite
+_ITEM = {True: b"\xfe\xff\x00\xe0", False: b"\xff\xfe\xe0\x00"}
+_FEW_BYTES = 1 << 20  # of a sequence, whose items are not counted then
+_PER_ITEM = 1500  # bytes of memory: measured for an empty one
 _SHOWN = 40  # characters of a value
 _GUARD, _CHECKED, _PLAIN = "_verimask_file", "_verimask_checked", "_verimask_plain"
 
@@ -64,6 +68,7 @@ class _GuardedDataset(Dataset):
             guard(part, self.__dict__.get(_GUARD, ""))
             return part
         try:
+            self._require_items(key)
             element = super().__getitem__(key)
         except (PipelineError, MemoryError):
             raise
@@ -76,6 +81,15 @@ class _GuardedDataset(Dataset):
             element = self._checked(element)
             checked.add(element.tag)
         return element
+
+    def _require_items(self, key: Any) -> None:
+        """Refuse a sequence of more items than memory may be taken for, before pydicom makes a data set of each."""
+        raw = self._dict.get(Tag(key))
+        if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and len(raw.value) > _FEW_BYTES:
+            kind = _kind_of(raw.tag)
+            if raw.VR == "SQ" or (raw.VR is None and kind is not None and kind.vr == "SQ"):
+                file, count = self.__dict__.get(_GUARD, ""), raw.value.count(_ITEM[raw.is_little_endian])
+                require(count * _PER_ITEM, f"a sequence of {count} items in {file}", (file,))
 
     def _checked(self, element: DataElement) -> DataElement:
         """The element with a value of its kind, its items guarded."""

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.memory import require
 from ..volume.mask import Array, Voxels
 from .decoding import FrameFailure, Question
 from .encoding import EXPLICIT_BIG
@@ -170,6 +171,9 @@ def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
     dtype = frame_type(frame)
     if decoded is not None:
         return _cast(decoded, dtype)
+    if not frame.header.native:  # of native pixels the bytes are counted
+        rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
+        require(rows * columns * dtype.itemsize, f"a frame of {columns} × {rows} pixels in {frame.name}", (frame.name,))
     with refuse_vanished(frame):
         if is_one_bit(frame):
             return read_packed(frame) if is_packed(frame) else check_decoded(decode_frame(frame), frame)

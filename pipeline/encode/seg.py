@@ -24,7 +24,7 @@ from ..core.findings import Code, Finding, Severity, refuse
 from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..dicom.frame import Frame
-from ..volume.mask import Array, Concept, MaskVolume, Segment, smallest_unsigned
+from ..volume.mask import Array, Concept, MaskVolume, Segment, require_block, smallest_unsigned
 from .segments import LONGEST_TEXT, TISSUE, describe_segments
 from .source import check_source, next_series_number, read_for_seg
 from .uids import content_digest, content_uid
@@ -204,6 +204,7 @@ def _merge_pixels(masks: Sequence[MaskVolume], numbers: dict[int, int], kind: st
     labels = np.array([0, *numbers])  # ascending, as their segment numbers are: the place of a label is its number
     dtype = smallest_unsigned(len(numbers))
     frame_indices = [frame.number - 1 if source[0].header.number_of_frames > 1 else k for k, frame in enumerate(source)]
+    require_block((columns, rows, planes), dtype)
     block = np.zeros((planes, rows, columns), dtype)
     shared = 0
     for mask in masks:
@@ -230,6 +231,7 @@ def _merge_pixels(masks: Sequence[MaskVolume], numbers: dict[int, int], kind: st
             limit=0.0,
             unit="voxels",
         )
+    require_block((columns, rows, planes, len(numbers)), np.dtype(np.uint8))
     apart = np.zeros((planes, rows, columns, len(numbers)), np.uint8)
     for mask in masks:
         for k, plane in zip(frame_indices, mask.voxels, strict=True):

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..core.findings import Code, refuse
 from ..core.limits import DEFLATE_MOST, MOST_PLANES
+from ..core.memory import require
 from ..geometry.affine import Matrix, corner_distance
 from ..volume.colour import is_rgb
 from ..volume.mask import Array, Voxels, bytes_of
@@ -208,9 +209,11 @@ def _empty_plane(size: int) -> tuple[Zeros, int]:
 
 
 def read_header(path: Path) -> NiftiHeader:
-    """Read the header of a .nii or .nii.gz file. Raises as `open_unpacked` and `parse_header`."""
+    """Read the header of a .nii or .nii.gz file that may hold what it says. Raises as `open_unpacked`, `parse_header`, CORRUPT_FILE."""
     with open_unpacked(path) as file:
-        return parse_header(file.read(SIZE), path.name)
+        header = parse_header(file.read(SIZE), path.name)
+    _refuse_short(path, header)
+    return header
 
 
 def read_geometry(path: Path) -> tuple[NiftiHeader, GeometryBits]:
@@ -236,6 +239,7 @@ def read_planes(path: Path) -> Iterator[Array]:
         columns, rows, *rest = (*header.shape, 1)
         planes, plane_bytes = prod(rest), columns * rows * header.dtype.itemsize
         _refuse_short(path, header)
+        require(plane_bytes, f"a plane of {path.name}, {columns} × {rows} voxels,", (path.name,))
         between = header.vox_offset - SIZE
         while between and (skipped := file.read(min(between, _CHUNK))):
             between -= len(skipped)

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.memory import require
 from ..geometry.grid import Grid
 
 Array = NDArray[Any]
@@ -63,11 +65,17 @@ class Voxels:
     def array(self) -> Array:
         """All voxels as one (i, j, k) array, i fastest in memory."""
         columns, rows, planes = self.shape
+        require_block(self.shape, self.dtype)
         block = np.empty((planes, rows, columns), self.dtype)
         for k, plane in enumerate(self):
             block[k] = plane
         array: Array = block.T
         return array
+
+
+def require_block(shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Refuse a block of voxels that needs more memory than may be taken. Raises MEMORY_LIMIT."""
+    require(prod(shape) * dtype.itemsize, f"a block of {' × '.join(map(str, shape))} voxels in {dtype}")
 
 
 @dataclass(frozen=True, slots=True)

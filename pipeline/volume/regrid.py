@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..geometry.affine import Matrix, at_corners
 from ..geometry.index_map import FARTHEST, IndexMatrix, axes_of
-from .mask import Array, Voxels
+from .mask import Array, Voxels, require_block
 
 _MIDWAY = 1e-3  # of a voxel; the floats of a header move one of 0.1 mm by 3e-4 at a metre from the origin
 
@@ -34,6 +34,7 @@ def put_onto(voxels: Voxels, mapping: IndexMatrix, shape: tuple[int, int, int], 
         Voxels of `shape` and of the same type; those that fall outside are left out.
     """
     if np.abs(mapping[2, 2]) != 1:
+        require_block(shape, voxels.dtype)
         block = np.full(shape, padding, voxels.dtype, order="F")
         _paste(voxels.array(), block, mapping, (0, 1, 2))
         return Voxels.of(block)

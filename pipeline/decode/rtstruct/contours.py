@@ -20,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.memory import require
 from .edge_tree import EdgeTree
 from .polygon import Numbers, Polygon, Raster, edges_upwards, expand
 from .relations import crosses_itself, find_crossings, relate
@@ -30,6 +31,7 @@ _BLOCK = 1 << 20  # crossings of edges and rows computed at once, which bounds t
 # Samples along a pixel's side for areas without a formula. Odd, so that samples lie on the pixel centres: contours that
 # hold a pixel then have an area.
 _FINENESS = 9
+_OF_RASTER = 4  # bytes that are held for every sample while a polygon is filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,8 @@ def area(polygons: Sequence[Polygon], arrangement: Arrangement, fineness: int = 
         areas = [area_of(p, crossed=n in arrangement.crossed) for n, p in enumerate(polygons)]
         return sum(a * (-1 if d % 2 else 1) for a, d in zip(areas, arrangement.depth, strict=True) if d is not None)
     corner = np.floor(np.min([p.min(axis=0) for p in polygons], axis=0)) - 1
-    width, height = np.ceil(np.max([p.max(axis=0) for p in polygons], axis=0) - corner).astype(int) + 2
+    width, height = (float(n) for n in np.ceil(np.max([p.max(axis=0) for p in polygons], axis=0) - corner) + 2)
+    require(width * height * fineness**2 * _OF_RASTER, "the raster of contours that overlap or cross")
     fine = [(p - corner) * fineness + (fineness - 1) / 2 for p in polygons]
     held = fill(fine, arrangement, (int(height) * fineness, int(width) * fineness))
     return float(np.count_nonzero(held)) / fineness**2

@@ -19,7 +19,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ...volume.mask import Array, Voxels
+from ...volume.mask import Array, Voxels, require_block
 from .contours import Arrangement, fill
 from .polygon import Polygon, Raster, distance
 
@@ -83,7 +83,9 @@ def fill_layers(
     high = np.clip(np.floor(corners.max(axis=0)), low, last_pixel)
     size = (int(high[1] - low[1]) + 1, int(high[0] - low[0]) + 1)
     first = min(layer.plane for layer in layers)
-    stacked = np.zeros((max(layer.plane for layer in layers) - first + 1, *size), np.bool_)
+    depth = max(layer.plane for layer in layers) - first + 1
+    require_block((depth, *size), np.dtype(np.bool_))
+    stacked = np.zeros((depth, *size), np.bool_)
     # The layer nearest to the plane comes last, so that it is the one that stays where several share a plane.
     for layer in sorted(layers, key=lambda n: -abs(n.position - n.plane)):
         stacked[layer.plane - first] = fill([p - low for p in layer.polygons], layer.arrangement, size)

@@ -23,7 +23,7 @@ from ...dicom.header import Header
 from ...dicom.pixel_layout import layout_of
 from ...dicom.pixels import read_plane
 from ...geometry.grid import Grid
-from ...volume.mask import Array, ImageVolume, MaskVolume, Segment, Voxels, smallest_unsigned
+from ...volume.mask import Array, ImageVolume, MaskVolume, Segment, Voxels, require_block, smallest_unsigned
 from .grid import FrameLayout, place_frames
 from .segment_findings import (
     assumed_segment,
@@ -272,6 +272,7 @@ class Instance:
             return np.asarray(out[0])
 
         def block() -> Array:
+            require_block((columns, rows, planes), dtype)
             out: Any = np.zeros((planes, rows, columns), dtype)
             for at, frames in frames_at.items():
                 for frame in frames:
