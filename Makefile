@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer wheel windows sbom coverage clients
+.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer wheel windows sbom coverage clients fuzz
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,11 @@ test: $(READY) ## the tests
 coverage: $(READY) ## the tests, and how much of the code they run, held against its floor
 	$(MAKE) test PYTEST="--cov --cov-report=json"
 	$(RUN)/python -m tests.helpers.coverage_floor build/coverage.json
+
+SECONDS ?= 60
+fuzz: $(READY) ## spoilt files to every reader and command; SECONDS=600, SEED=number (printed), TALLY=tests/fuzz/tallies.json to count them
+	$(RUN)/python -m tests.fuzz.run --parsers --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(TALLY),--tally $(TALLY))
+	$(RUN)/python -m tests.fuzz.run --commands --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(TALLY),--tally $(TALLY))
 
 regress: $(READY) ## every case of data/ and tests/real/ against its golden record, with every witness; and the hard cases (in CI they just ran)
 	$(RUN)/verimask regress data/cases.toml

@@ -15,6 +15,7 @@ import os
 import re
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -71,7 +72,7 @@ def in_child(work: Callable[[], int], folder: Path, limits: Limits, *, output: s
 
 def rearm(limits: Limits) -> None:
     """Give the next input its time."""
-    faulthandler.dump_traceback_later(limits.seconds, exit=True)
+    faulthandler.dump_traceback_later(limits.seconds, exit=True, file=2)
     signal.setitimer(signal.ITIMER_REAL, limits.seconds + 2)
 
 
@@ -101,6 +102,7 @@ def _be_child(work: Callable[[], int], errors: Path, limits: Limits, output: str
             handle = os.open(path, flags, 0o644)
             os.dup2(handle, number)
             os.close(handle)
+        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
         most = _address_space() + limits.memory
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -114,6 +116,8 @@ def _be_child(work: Callable[[], int], errors: Path, limits: Limits, output: str
         with contextlib.suppress(BaseException):
             traceback.print_exc()
     finally:
+        with contextlib.suppress(BaseException):
+            sys.stderr.flush()
         os._exit(code)
 
 

@@ -97,7 +97,10 @@ def _command(given: Sequence[str], work: Path, told: Path, limits: Limits) -> in
         file.flush()
         if given[0] == "convert" and any((work / "out").rglob("*.nii.gz")):
             rearm(limits)
-            file.write(json.dumps({"judged": [tuple(one) for one in judge(work / "in", work / "out", given)]}) + "\n")
+            file.write(
+                json.dumps({"judged": [tuple(one) for one in judge(work / "in", work / "out", is_whole=code == 0)]})
+                + "\n"
+            )
     return code
 
 

@@ -49,13 +49,13 @@ class Written(NamedTuple):
         return min(_WITHIN_MM, _WITHIN_PART * float(np.linalg.norm(self.lps[:3, :3], axis=0).min())) + 2e-3
 
 
-def judge(inputs: Path, outputs: Path, words: Sequence[str] = ()) -> list[Judgement]:
+def judge(inputs: Path, outputs: Path, *, is_whole: bool) -> list[Judgement]:
     """Judge every NIfTI file below a folder against the files it was made of.
 
     Args:
         inputs: the folder that was read.
         outputs: the folder that was written.
-        words: of the command; an option that it does not know makes a file unjudged.
+        is_whole: whether nothing was said to be refused, so that every plane must be in a file.
     """
     files = [_open(path) for path in sorted(outputs.rglob("*.nii.gz"))]
     try:
@@ -63,7 +63,7 @@ def judge(inputs: Path, outputs: Path, words: Sequence[str] = ()) -> list[Judgem
     except Exception as error:
         return [Judgement("unjudged", words=f"the input: {error}")]
     found = [_judge_file(file, reading) for file in files]
-    if all(one.verdict == "right" for one in found):
+    if is_whole and all(one.verdict == "right" for one in found):
         found += list(_lost(files, reading))
     return found
 
@@ -83,21 +83,20 @@ def _judge_file(file: Written, reading: Reading) -> Judgement:
     source = str(file.record.get("MaskSource", ""))
     if source.startswith("Mimics") or "Assumed" in file.record["Geometry"]:
         return Judgement("unjudged", words="a bundle" if source else "assumed places")
+    used = {str(one.get("File", "")).rsplit("/", 1)[-1] for one in file.record.get("Slices") or []}
+    if odd := used & set(reading.unread):
+        return Judgement("unjudged", words=f"{min(odd)} cannot be read plainly")
     if source == "RTSTRUCT" or (STRUCTURE_SET in reading.kinds and source):
         return Judgement("unjudged", words="contours")
     if source == "SEG":
-        return _judge_seg(file, [p for p in reading.planes if p.segment is not None or _is_seg(reading)])
+        return _judge_seg(file, [p for p in reading.planes if p.kind in SEGMENTATIONS])
     series = str(file.record.get("SeriesInstanceUID", ""))
-    planes = [p for p in reading.planes if _same_uid(p.series, series)]
+    planes = [p for p in reading.planes if _same_uid(p.series, series) or p.file in used]
     if not planes:
         return Judgement("unjudged", words="its series was not read")
     if len({id(p) for p in planes}) == 1 and planes[0].stored.shape[::-1] != file.values.shape[:2]:
         return Judgement("unjudged", words="a sheet of many planes")
     return _judge_planes(file, planes)
-
-
-def _is_seg(reading: Reading) -> bool:
-    return bool(reading.kinds & set(SEGMENTATIONS))
 
 
 def _same_uid(one: str, other: str) -> bool:

@@ -29,11 +29,15 @@ LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 
 @dataclass(frozen=True, eq=False)
 class ReadPlane:
-    """One frame. lps: (3, 3), of (column, row, 1) to LPS mm. stored: (rows, columns). physical: rescaled. segment: of a SEG. overlays:
-    group to (rows, columns) of bits. spare: bytes of pixel data that no pixel of the file has. doubt: why it may be read in two ways.
+    """One frame.
+
+    kind: SOP Class UID. lps: (3, 3), of (column, row, 1) to LPS mm. stored: (rows, columns). physical: rescaled. segment: of a
+    SEG. overlays: group to (rows, columns) of bits. spare: bytes of pixel data that no pixel of the file has. doubt: why it may be
+    read in two ways.
     """
 
     file: str
+    kind: str
     series: str
     lps: Array
     stored: Array
@@ -111,6 +115,7 @@ def _planes_of(name: str, dataset: Dataset) -> list[ReadPlane]:
         found.append(
             ReadPlane(
                 file=name,
+                kind=str(dataset.SOPClassUID),
                 series=str(dataset.get("SeriesInstanceUID", "")),
                 lps=lps,
                 stored=stored,

@@ -60,14 +60,14 @@ required = true
 
 [labels.tumour]
 value = 2
-regex = "GTV.*"
-inside = "liver"
+regex = ["GTV.*"]
+inside = ["liver"]
 
 [ignore]
 names = ["body"]
 
 [options]
-overlap = "order"
+overlap = "regions"
 """
 SEGMENTS = """\
 [[segment]]
