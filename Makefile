@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer wheel windows sbom coverage clients fuzz
+.PHONY: help setup demo test regress compare golden case bench data pages docs check lowest convert clean viewer wheel windows sbom audit coverage clients fuzz kills
 
 help: ## what can be done
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ sbom: $(READY) ## the parts of a release, as CycloneDX, in build/sbom.json
 	mkdir -p build
 	$(RUN)/python .ci/runtime_lock.py linux > build/runtime.lock
 	$(RUN)/cyclonedx-py requirements build/runtime.lock --pyproject pyproject.toml --output-reproducible --validate -o build/sbom.json
+
+audit: $(READY) ## whether a package of the lock file is known to be vulnerable; needs a network, and is no part of CI
+	$(RUN)/python .ci/audit.py .ci/requirements.lock
 
 convert: ## convert one: make convert SERIES=folder OUT=liver.nii.gz
 	@test -n "$(SERIES)" -a -n "$(OUT)" || { echo "say what to convert, and to which file: make convert SERIES=folder OUT=liver.nii.gz" >&2; exit 64; }

@@ -185,7 +185,7 @@ def _print_lines(lines: Sequence[str], options: argparse.Namespace) -> None:
         state = line[_NAME + 4 : _NAME + 4 + _STATE].strip()
         if colour and line.startswith("  ") and state in _COLOUR:
             head, tail = wrapped[0][: _NAME + 4], wrapped[0][_NAME + 4 :]
-            wrapped[0] = head + tail.replace(state, paint_bold(state, _COLOUR[state]), 1)
+            wrapped[0] = head + tail.replace(state, paint_bold(state, str(_COLOUR[state])), 1)
         output.print_lines(wrapped, options)
 
 

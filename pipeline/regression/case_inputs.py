@@ -22,6 +22,7 @@ from typing import NamedTuple
 from ..core.atomic_file import folder_in_place
 from ..core.findings import Code, PipelineError, refuse
 from ..core.limits import MOST_MEMBERS
+from ..core.plain_text import escape_bytes
 from ..core.regular_file import open_regular
 from ..dicom.archive import list_members
 from ..dicom.files import begins_like_zip, find_files
@@ -145,13 +146,13 @@ def _digest_of(digests: Iterable[str]) -> str:
 
 
 def _files_below(path: Path, name: str) -> dict[str, str]:
-    """SHA-256 of every file at or below a path, by its name: that of the path, and the way on from there."""
+    """SHA-256 of every file at or below a path, by its name as a record has it: that of the path, and the way on from there."""
     files = {}
     for found in find_files([path]):
         inside = found.path.relative_to(path)
         if found.why_unreadable or any(part in _NO_INPUT or part.startswith("._") for part in inside.parts):
             continue
-        files[(PurePosixPath(name) / inside.as_posix()).as_posix()] = _sha256(found.path)
+        files[escape_bytes((PurePosixPath(name) / inside.as_posix()).as_posix())] = _sha256(found.path)
     return files
 
 
@@ -167,7 +168,7 @@ def _of_archive(path: Path, name: str, scratch: Path) -> CaseInputs:
     if is_zip(path):
         path = Path(os.path.abspath(path))  # as its members are named
         members = {m.path.relative_to(path).as_posix(): m.path for m in list_members(path) if not m.why_unreadable}
-        files = {f"{name}/{member}": _sha256(where) for member, where in members.items()}
+        files = {escape_bytes(f"{name}/{member}"): _sha256(where) for member, where in members.items()}
         return CaseInputs((path,), None, files, _sha256(path))
     if not is_tar(path):
         raise _no_input(path.name, "is no archive: neither ZIP nor tar")

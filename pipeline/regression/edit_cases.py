@@ -194,8 +194,8 @@ def _refuse_no_text(path: Path, case: RegressionCase) -> None:
     try:
         _block(case).encode()
     except UnicodeEncodeError:
-        words = f"cannot hold {case.id}: a name in it is no text in UTF-8"
-        raise bad_cases(path, words, "Give the file or folder another name.") from None
+        words = f"cannot hold {case.id}: a name or word in it is no text in UTF-8"
+        raise bad_cases(path, words, "Give the file or folder another name, or write the word in UTF-8.") from None
 
 
 def _block(case: RegressionCase) -> str:

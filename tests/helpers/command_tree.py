@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -130,7 +129,7 @@ def _write_labels(folder: Path, text: Text) -> Path:
     path = folder / text("file of labels")
     tables = [
         f"[labels.organ{n}]\nvalue = {n}\nrequired = false\n"
-        f"names = {json.dumps([text('ROIName') + str(n), text('SegmentLabel') + str(n)])}\n"
+        f"names = [{_toml(text('ROIName') + str(n))}, {_toml(text('SegmentLabel') + str(n))}]\n"
         for n in (1, 2)
     ]
     path.write_text("\n".join(tables), "utf-8")
@@ -140,5 +139,10 @@ def _write_labels(folder: Path, text: Text) -> Path:
 def _write_segments(folder: Path, text: Text) -> Path:
     """The segments of the mask series, for `export --to seg`."""
     path = folder / text("file of segments")
-    path.write_text(f"[[segment]]\nvalue = 1\nname = {json.dumps(text('label'))}\n", "utf-8")
+    path.write_text(f"[[segment]]\nvalue = 1\nname = {_toml(text('label'))}\n", "utf-8")
     return path
+
+
+def _toml(text: str) -> str:
+    """A basic string, with an escape for every sign that is no letter or digit."""
+    return '"' + "".join(sign if sign.isalnum() else f"\\U{ord(sign):08x}" for sign in text) + '"'

@@ -17,8 +17,8 @@ SIGNS = (
     "\ufeff\xad\U000e0041\ufff9\u3164\tx\nINJECTED"
 )
 MARKUP = "</script><!--<img src=x onerror=alert(1)>"
-_NAMES = ("file", "folder", "label", "word")  # what a file may be called, or a command line hold
-_NO_TEXT = ("file", "folder of seg", "folder of bundle", "word")  # where a byte that is no UTF-8 stands too
+_NAMES = ("file", "folder", "word")  # what a file may be called, or a command line hold
+_NO_TEXT = ("file", "folder of seg", "folder of bundle")  # where a byte that is no UTF-8 stands too
 
 # Zero-width or blank, though Unicode calls them letters or marks; joined to Cc, Cf, Cs, Zl and Zp, these are the forbidden.
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
