@@ -269,6 +269,11 @@ def test_what_is_left_out_is_in_the_record(tmp_path: Path) -> None:
     palette.save_as(truth.folder / "palette.dcm")
     outcome = run(truth, tmp_path / "out.nii.gz")
     assert (values_at_their_places(tmp_path / "out.nii.gz", truth) == truth.ijk).all()
+    written = [f for f in outcome.record["Findings"] if f["Stage"] == "SCAN"]
+    assert {f["Where"][0] for f in written} == {"other-file"}
+    assert "other-file was left out: it is empty" in [f["Message"] for f in written]
+    assert "a copy of input-0002" in str(written)
+    outcome = run(truth, tmp_path / "named.nii.gz", keep_names=True)
     told = {f["Where"][0]: (f["Severity"], f["Message"]) for f in outcome.record["Findings"] if f["Stage"] == "SCAN"}
     assert set(told) == {"notes.txt", "LOCKFILE", "zz-copy.dcm", "palette.dcm"}
     assert told["notes.txt"][0] == "info"
@@ -309,10 +314,11 @@ def test_the_record_says_everything_and_nothing_of_the_patient(tmp_path: Path) -
     assert record["SeriesDescription"] == "phantom"
     assert record["SeriesInstanceUID"] == truth.series_uid
     slices = [(s["Index"], s["SOPInstanceUID"], s["File"]) for s in record["Slices"]]
-    assert slices == [(k, u, p.name) for k, (u, p) in enumerate(zip(truth.sop_uids, truth.paths, strict=True))]
+    assert slices == [(k, uid, f"input-{k + 1:04}") for k, uid in enumerate(truth.sop_uids)]
     assert np.allclose([s["PositionLPS"] for s in record["Slices"]], [truth.spec.point((0, 0, k)) for k in range(5)])
     inputs = {entry["File"]: entry["SHA256"] for entry in record["Provenance"]["Inputs"]}
-    assert inputs == {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in truth.paths}
+    digests = [hashlib.sha256(p.read_bytes()).hexdigest() for p in truth.paths]
+    assert inputs == {f"input-{k + 1:04}": digest for k, digest in enumerate(digests)}
     assert record["Provenance"]["OutputSHA256"] == hashlib.sha256(target.read_bytes()).hexdigest()
     assert {"python", "pydicom", "numpy", "dicom2nifti"} <= set(record["Provenance"]["Versions"])
     assert record["Provenance"]["Command"] == ["verimask", "convert", "in", "-o", "out.nii.gz"]

@@ -31,6 +31,7 @@ from .verify_result import Broken, NotChecked, Note, RecordValues, computed, nea
 
 PLANES = "planes in the files"
 _RESIDUAL_MM = 1e-6
+_MOST = 5  # names of files that may be a missing one
 
 
 class FoundInputs(NamedTuple):
@@ -80,26 +81,40 @@ class SourceFolders:
                 paths[entry.get("Role", "")].append(max(ranked, key=lambda one: one[0])[1])
             else:
                 missing.append(entry)
-        in_place = self._by_planes(paths, missing, record)
+        in_place = self._in_place(paths, missing, record)
         return self._with_missing(paths, missing, {entry["SHA256"] for entry in entries}, in_place)
 
-    def _by_planes(
+    def _in_place(
         self, paths: dict[str, list[Path]], missing: Sequence[dict[str, str]], record: RecordValues
     ) -> dict[str, list[Path]]:
-        """The files that hold the planes of missing inputs, by the names of these in the record."""
+        """The files that stand in the place of missing inputs, by what a record calls these where names were not kept.
+
+        A file is told by the planes that it holds. What is left lies in the folders of the others: as many as are missing.
+        """
         if not missing or record["Policy"].get("KeepNames", True):
             return {}
-        names = {entry["File"] for entry in missing}
+        names = [entry["File"] for entry in missing]
         uids = {one["SOPInstanceUID"]: one["File"] for one in record["Slices"] if one["File"] in names}
         around = self.scan_around(FoundInputs(paths, [], frozenset()))
         found: dict[str, list[Path]] = defaultdict(list)
-        for series in () if around is None else around.series:
-            for frame in series.frames:
-                name = uids.get(frame.sop_instance_uid)
-                if name is not None and frame.path not in found[name]:
-                    self._hash([frame.path])
-                    found[name].append(frame.path)
-        return found
+        for frame in (frame for series in (around.series if around else ()) for frame in series.frames):
+            name = uids.get(frame.sop_instance_uid)
+            if name is not None and frame.path not in found[name]:
+                found[name].append(frame.path)
+        known = {entry["SHA256"] for entry in record["Provenance"]["Inputs"]}
+        folders = {path.parent for some in paths.values() for path in some}
+        taken = {path for some in found.values() for path in some}
+        strange = [
+            path
+            for path in sorted(path for some in self._by_name.values() for path in some)
+            if self._digest.get(path) not in known and path not in taken
+        ]
+        left = [name for name in dict.fromkeys(names) if name not in found]
+        near_by = [path for path in strange if path.parent in folders]
+        for others in (near_by, strange):
+            if len(others) == len(left):
+                return found | {name: [path] for name, path in zip(left, others, strict=True)}
+        return found | dict.fromkeys(left, near_by)
 
     def _with_missing(
         self,
@@ -115,13 +130,15 @@ class SourceFolders:
         for entry in missing:
             named = in_place.get(entry["File"], ()) or self._by_name.get(entry["File"], ())
             others = [path for path in named if self._digest.get(path) not in known]
-            near_others = [path for path in others if path.parent in folders] or (others if not folders else [])
+            near_others = [path for path in others if path.parent in folders or entry["File"] in in_place]
+            near_others = near_others or (others if not folders else [])
             if len(near_others) == 1:
                 changed.add(near_others[0])
                 digest = self._digest.get(near_others[0], "a file that cannot be read")
                 notes.append(Broken("input changed", near_others[0].name, entry["SHA256"], digest))
             else:
-                why = f"no file with that content ({len(others)} of that name have another)" if others else "no file"
+                names = ", ".join(path.name for path in others[:_MOST])
+                why = f"no file with that content; others, such as {names}, have another" if others else "no file"
                 notes.append(Broken("input missing", entry["File"], entry["SHA256"], why))
         return FoundInputs(paths, notes, frozenset(changed))
 

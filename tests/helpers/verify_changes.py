@@ -102,7 +102,7 @@ def is_named(change: Change, *, dicom: bool | None = None) -> bool:
 
 
 def _names(found: VerifiedResult, change: Change) -> bool:
-    words = [*(f"{b.what} {b.where}" for b in found.broken), *(n.why for n in found.not_checked)]
+    words = [*(f"{b.what} {b.where} {b.found}" for b in found.broken), *(n.why for n in found.not_checked)]
     wanted = [change.path.name, *(_OF_RECORD if change.part == "record" else ())]
     return any(name in text for text in words for name in wanted)
 
