@@ -17,11 +17,11 @@ from pipeline.cli.run_command import _parser
 from pipeline.conversion import product
 from pipeline.conversion.convert import convert, convert_all
 from pipeline.conversion.request import Request
-from pipeline.core.atomic_file import cannot_write
 from pipeline.core.findings import Code, Exit, PipelineError
 from pipeline.core.hints import keep_known_options
 from pipeline.core.policy import Policy
 from pipeline.core.unexpected import as_refusal
+from pipeline.core.write_refusals import cannot_write
 from pipeline.decode.rtstruct import decode
 from pipeline.dicom.header import KEYWORDS, read_header
 from tests.helpers import rtphantom, segs

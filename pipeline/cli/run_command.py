@@ -170,11 +170,13 @@ def _parser() -> CommandParser:
 def _report_failure(error: Exception, options: argparse.Namespace) -> int:
     """Print a refusal in words, or an unexpected error with its trace, since that is our bug; return the exit code."""
     from ..core.findings import Exit, PipelineError
+    from ..core.write_refusals import refused_by_disk
 
     if isinstance(error, MemoryError):
         from ..core.unexpected import as_refusal
 
         error = as_refusal(error, "what was asked for")
+    error = refused_by_disk(error) or error
     if isinstance(error, PipelineError):
         if options.json:
             output.print_json(output.refusal_as_json(error, options))

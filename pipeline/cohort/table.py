@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..core.atomic_file import in_place
+from ..core.atomic_file import in_place, make_folder
 from ..core.plain_text import escape_text
 from ..core.table_cells import write_cell
 from .case import COLUMNS, TableRow
@@ -27,7 +27,7 @@ def table_text(rows: Iterable[TableRow]) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Put a text of ours in its place, where it replaces the one before. Raises CANNOT_WRITE."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with in_place(path, overwrite=True) as part:
         part.write_text(escape_text(text), "utf-8", newline="\n")
 

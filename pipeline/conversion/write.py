@@ -15,11 +15,12 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from ..core.atomic_file import all_in_place, cannot_write
+from ..core.atomic_file import all_in_place
 from ..core.findings import Code, Finding, PipelineError
 from ..core.leftovers import remove_dead
 from ..core.policy import Policy
 from ..core.workers import BackgroundCall
+from ..core.write_refusals import cannot_write
 from ..crosscheck.agreement import Agreement
 from ..crosscheck.panel import Panel
 from ..dicom.source_file import sha256

@@ -25,16 +25,8 @@ from . import leftovers
 from .findings import Code, PipelineError, refuse
 from .regular_file import kind_of
 from .stop_signals import not_now
+from .write_refusals import cannot_write
 
-_HINTS = {
-    errno.ENOSPC: "The disk is full: make room on it, or write elsewhere.",
-    errno.EDQUOT: "Your share of the disk is full: make room, or write elsewhere.",
-    errno.EFBIG: "Files may not grow larger here (ulimit -f, or the kind of disk): raise the limit, or write elsewhere.",
-    errno.EROFS: "The disk can only be read: write elsewhere.",
-    errno.EACCES: "Write where you may, or ask for the right to write here.",
-    errno.EPERM: "Write where you may, or ask for the right to write here.",
-    errno.ENAMETOOLONG: "Give it a shorter name.",
-}
 _LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # what fsync says where bytes are not on the disk; else it has no fsync
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -142,6 +134,14 @@ def folder_in_place(target: Path) -> Iterator[Path]:
         drop_partial(private)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for outputs, with those above it, where it is not there. Raises CANNOT_WRITE."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder.name, error) from error
+
+
 def refuse_special(target: Path) -> None:
     """Refuse to write where a pipe, a socket or a device is, or nothing can be. Raises OUTPUT_EXISTS, CANNOT_WRITE."""
     try:
@@ -200,24 +200,3 @@ def _move(temporary: Path, target: Path) -> None:
 def _exists(target: Path, what: str) -> PipelineError:
     hint = "Give another name, or move the old one away."
     return refuse(Code.OUTPUT_EXISTS, f"{target.name} {what}", hint, where=(target.name,))
-
-
-_LONGEST_ON_WINDOWS = 248  # characters of a folder's path; a file's may have 259
-_TOO_LONG = (
-    "Its path is longer than Windows takes by default (259 characters): write to a shorter one, such as C:\\out, or have "
-    "long paths enabled (LongPathsEnabled in the registry)."
-)
-_LOOK = "Look at the folder and the disk, or write elsewhere."
-
-
-def cannot_write(name: str, error: OSError) -> PipelineError:
-    """The refusal where a file cannot be written, and what to do about it."""
-    words = f"{name} cannot be written: {error.strerror or error}"
-    hint = _TOO_LONG if _is_too_long(error) else _HINTS.get(error.errno or 0, _LOOK)
-    return refuse(Code.CANNOT_WRITE, words, hint, where=(name,))
-
-
-def _is_too_long(error: OSError) -> bool:
-    """Whether Windows says that a path is not there because it is longer than what it takes by default."""
-    paths = [os.path.abspath(path) for path in (error.filename, error.filename2) if isinstance(path, str)]
-    return sys.platform == "win32" and any(len(path) >= _LONGEST_ON_WINDOWS for path in paths)

@@ -11,6 +11,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from .findings import Code, Finding, PipelineError
+from .write_refusals import refused_by_disk
 
 _ALONE = "Convert it alone, with a smaller --jobs, or on a larger machine."
 
@@ -19,6 +20,8 @@ def as_refusal(error: Exception, what: str = "it") -> PipelineError:
     """Make a refusal: itself, MemoryError as MEMORY_LIMIT, anything else as UNEXPECTED. what: was worked on."""
     if isinstance(error, PipelineError):
         return error
+    if (refusal := refused_by_disk(error)) is not None:
+        return refusal
     if isinstance(error, MemoryError):
         words, hint, code = f"there is not enough memory for {what}", _ALONE, Code.MEMORY_LIMIT
     else:

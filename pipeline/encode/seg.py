@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..core.atomic_file import cannot_write, in_place
+from ..core.atomic_file import in_place, make_folder
 from ..core.extras import imported
 from ..core.findings import Code, Finding, Severity, refuse
 from ..core.plain_text import escape_controls
@@ -103,10 +103,7 @@ def write_seg(
         sop_instance_uid=content_uid(digest, kind, "seg"),
         series_description=escape_controls(description or "segmentation")[:LONGEST_TEXT],
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(path.name, error) from error
+    make_folder(path.parent)
     with in_place(path, overwrite=False) as working:
         made.save_as(working)
     return WrittenSeg(

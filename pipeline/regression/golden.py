@@ -19,7 +19,7 @@ import numpy as np
 
 from ..conversion.record import Outcome, as_text
 from ..conversion.unwritten_images import UnwrittenImage
-from ..core.atomic_file import in_place
+from ..core.atomic_file import in_place, make_folder
 from ..core.codes import Code
 from ..core.findings import PipelineError, refuse
 from ..core.json_file import read_json
@@ -70,8 +70,8 @@ def write_golden(path: Path, golden: Golden, *, overwrite: bool) -> None:
             where=(path.name,),
         )
     results = [{key: value for key, value in one.items() if key != _ONLY_SHOWN} for one in golden["Results"]]
+    make_folder(path.parent)
     with in_place(path, overwrite=overwrite) as temporary:
-        path.parent.mkdir(exist_ok=True)
         temporary.write_text(as_text(golden | {"Results": results}) + "\n", "utf-8")
 
 

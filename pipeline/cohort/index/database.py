@@ -19,9 +19,9 @@ from contextlib import suppress
 from errno import ENOSPC
 from pathlib import Path
 
-from ...core.atomic_file import cannot_write
 from ...core.findings import Code, PipelineError, refuse
 from ...core.text_file import read_text
+from ...core.write_refusals import cannot_write
 
 SCHEMA = 1  # of the tables below
 _COMMIT_S = 1.0  # a commit costs some milliseconds, on a network file system far more

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from ...core.atomic_file import cannot_write
 from ...core.findings import Code, PipelineError, refuse
 from ...core.leftovers import own_mark, remove_dead
 from ...core.unexpected import as_refusal
+from ...core.write_refusals import cannot_write
 from ...crosscheck.panel import Panel
 from ...dicom.files import archive_of
 from ..case import Case, CaseResult

@@ -18,10 +18,10 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...core.atomic_file import cannot_write
 from ...core.findings import Code, PipelineError, refuse
 from ...core.version import __version__
 from ...core.workers import count_cores
+from ...core.write_refusals import cannot_write
 from ...dicom.files import archive_of
 from ..case import CaseResult, CaseStatus
 from ..case_rows import planned_rows
