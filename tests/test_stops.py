@@ -126,7 +126,12 @@ def test_a_command_is_stopped_while_it_imports(tmp_path: Path, sent: signal.Sign
 
 @pytest.mark.parametrize("sent", STOPS, ids=lambda s: s.name)
 def test_a_command_is_stopped_at_its_very_end(tmp_path: Path, sent: signal.Signals) -> None:
-    code = f"import atexit, signal, time\natexit.register(lambda: (signal.raise_signal({int(sent)}), time.sleep(30)))"
+    code = (
+        "import atexit, signal, time\n"
+        "import pipeline.cli.run_command as r\n"
+        f"last = lambda: (signal.raise_signal({int(sent)}), time.sleep(30))\n"
+        "r.run_command = lambda given: atexit.register(last) and 0"
+    )
     assert ended(start(tmp_path, "--version", code=code)) == (128 + sent, said(sent))
 
 

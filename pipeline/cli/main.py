@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import atexit
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     if arguments is None:
         stop_signals.install(_end_all)
+        atexit.register(stop_signals.ignore)  # the first one here is the last one called
         sys.exit(_run(sys.argv[1:], stop_signals.begin_to_end))
     with stop_signals.handled(_end_all):
         sys.exit(_run(list(arguments), lambda: None))
@@ -33,15 +35,21 @@ def _run(given: list[str], begin_to_end: Callable[[], None]) -> int:
     try:
         from .run_command import run_command
 
-        code = run_command(given)
-        begin_to_end()
-    except KeyboardInterrupt as stop:
-        begin_to_end()
+        try:
+            return run_command(given)
+        finally:
+            begin_to_end()
+    except (KeyboardInterrupt, Exception) as stop:
+        if not isinstance(stop, KeyboardInterrupt) and not stop_signals.has_come():
+            raise
         _end_all()
         with suppress(OSError, ValueError):  # there may be nobody to read it
-            print(stop_signals.describe_stop(stop), file=sys.stderr, flush=True)
-        code = stop_signals.exit_code()
-    return code
+            print(
+                stop_signals.describe_stop(stop if isinstance(stop, KeyboardInterrupt) else None),
+                file=sys.stderr,
+                flush=True,
+            )
+        return stop_signals.exit_code()
 
 
 def _end_all() -> None:

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
+from ..core import stop_signals
 from ..core.plain_text import prepare_streams
 from . import (
     check,
@@ -102,6 +103,8 @@ def _parse_and_run(given: list[str]) -> int:
     except BrokenPipeError:
         return 0  # The reader of a pipe had enough, which is no failure.
     except Exception as error:
+        if stop_signals.has_come():
+            raise KeyboardInterrupt from error
         return _report_failure(error, options)
 
 

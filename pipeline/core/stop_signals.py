@@ -23,6 +23,7 @@ from typing import Any
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _PATIENCE_S = 15.0  # for what is being done to clear up after itself
 _SHORT_PATIENCE_S = 2.0  # after a second signal
+_AGAIN_S = 0.05  # for the finaliser that dropped it to be left
 _LAST_PATIENCE_S = 2.0  # for our files to be removed by another thread, where the disk answers at all
 
 
@@ -102,6 +103,18 @@ def begin_to_end() -> None:
     _state.is_ending = True
 
 
+def ignore() -> None:
+    """Ignore them while the interpreter is taken down: it would let them kill what has only to exit with its code."""
+    for number in _numbers():
+        if signal.getsignal(number) is _handle:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def has_come() -> bool:
+    """Whether a signal has come. Then an error that follows is none of its own: libraries turn what is raised into others."""
+    return _state.signum != 0
+
+
 def exit_code() -> int:
     """The exit code of a command that was stopped, as shells have it: 128 and the signal."""
     return 128 + (_state.signum or signal.SIGINT)
@@ -134,10 +147,18 @@ def _raise_if_due() -> None:
 def _raise_again(lost: Any) -> None:
     """Where `Stopped` was raised in a finaliser, Python drops it. It is raised again in the code that was interrupted."""
     if issubclass(lost.exc_type, Stopped):
-        _state.is_raised = False
-        signal.raise_signal(_state.signum)
+        _thread.start_new_thread(_send_again, ())
     else:
         sys.__unraisablehook__(lost)
+
+
+def _send_again() -> None:
+    time.sleep(_AGAIN_S)
+    _state.is_raised = False
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(_state.main, _state.signum)
+    else:
+        _thread.interrupt_main()
 
 
 def _start_watching() -> None:
