@@ -32,7 +32,8 @@ def read_values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, 
             element = plain_element(dataset, keyword)
             if element.VR == "SQ":
                 raise ValueError("it is written as a sequence")
-            value = _join_uids(element.value) if element.VR == "UI" else plain(element.value)
+            is_uid = element.VR == "UI" or _kind_of(keyword)[0] == "UI"  # which is no other instance's, whatever its VR
+            value = _join_uids(element.value) if is_uid else plain(element.value)
             value = _as_numbers(keyword, element.VR, value)
         except MemoryError:
             raise
@@ -51,8 +52,10 @@ def read_values(dataset: Dataset, keywords: tuple[str, ...]) -> tuple[dict[str, 
 
 def _join_uids(value: Any) -> str | None:
     """A UID; several are kept as one text, which is no other instance's UID."""
-    parts = [value] if isinstance(value, str) else value or ()
-    return "\\".join(str(part).strip() for part in parts) or None
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace").rstrip("\0 ")
+    parts = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    return "\\".join("" if part is None else str(part).strip() for part in parts) or None
 
 
 @cache

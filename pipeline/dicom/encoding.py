@@ -22,6 +22,7 @@ from ..core.findings import PipelineError
 from ..core.memory import require
 from .bounded_file import BoundedFile
 from .inflate import inflate
+from .misplaced_elements import SeenElements
 from .source_file import open_source
 
 if TYPE_CHECKING:
@@ -45,13 +46,15 @@ class Opened(NamedTuple):
     """A data set and how it was found.
 
     declared: the transfer syntax of the File Meta Information, "" where there is none; syntax: the one its bytes have.
-    position: in the file, where reading stopped; None for a deflated data set.
+    position: in the file, where reading stopped; None for a deflated data set. repeated: tags of elements that stand twice,
+    with different values, before the pixels; only where reading stopped there.
     """
 
     dataset: FileDataset
     declared: str
     syntax: str
     position: int | None
+    repeated: frozenset[int] = frozenset()
 
 
 def load(path: Path, **options: Any) -> FileDataset:
@@ -59,7 +62,7 @@ def load(path: Path, **options: Any) -> FileDataset:
 
     Args:
         path: of the file.
-        options: of `pydicom.dcmread`.
+        options: specific_tags and stop_before_pixels, as of `pydicom.dcmread`.
 
     Returns:
         The data set, guarded: see `guarded_dataset`.
@@ -86,8 +89,13 @@ def load(path: Path, **options: Any) -> FileDataset:
 @lru_cache(maxsize=1)  # the frames of one instance follow each other
 def inflated(path: Path, written_ns: int) -> bytes:
     """The pixel data of a deflated file. `written_ns`, when it was last written, keeps a changed file from being mixed up."""
+    from .guarded_dataset import unreadable
+
     dataset = load(path)
-    return bytes(next((dataset[tag].value for tag in FLOAT_BITS if tag in dataset), None) or dataset.PixelData)
+    value = next((dataset[tag].value for tag in FLOAT_BITS if tag in dataset), None) or dataset.get("PixelData")
+    if not isinstance(value, bytes):
+        raise unreadable(path.name, f"{path.name} has no pixel data")
+    return value
 
 
 def open_dataset(file: BinaryIO, name: str, **options: Any) -> Opened:
@@ -96,7 +104,7 @@ def open_dataset(file: BinaryIO, name: str, **options: Any) -> Opened:
     Args:
         file: open for reading, which can be sought in.
         name: of the file.
-        options: of `pydicom.dcmread`.
+        options: specific_tags and stop_before_pixels, as of `pydicom.dcmread`.
 
     Returns:
         The data set, guarded, and how it was found.
@@ -113,26 +121,31 @@ def open_dataset(file: BinaryIO, name: str, **options: Any) -> Opened:
     if declared == DEFLATED == found:
         opened = _open_deflated(file, name, start, value, options)
     elif not found or found == declared:
-        dataset = _parse(file, name, options)
+        dataset, repeated = _parse(file, name, options)
         syntax = declared or str(getattr(dataset.file_meta, "TransferSyntaxUID", "")) or _guess_syntax(dataset)
-        opened = Opened(dataset, declared, syntax, None if syntax == DEFLATED else file.tell())
+        opened = Opened(dataset, declared, syntax, None if syntax == DEFLATED else file.tell(), repeated)
     else:
         corrected, grown = _replace_syntax(_read_all(file, name), value, found)
-        opened = Opened(_parse(corrected, name, options), declared, found, corrected.tell() - grown)
+        dataset, repeated = _parse(corrected, name, options)
+        opened = Opened(dataset, declared, found, corrected.tell() - grown, repeated)
     guard(opened.dataset, name)
     return opened
 
 
-def _parse(file: BinaryIO, name: str, options: dict[str, Any]) -> FileDataset:
-    from pydicom import dcmread
+def _parse(file: BinaryIO, name: str, options: dict[str, Any]) -> tuple[FileDataset, frozenset[int]]:
+    """The data set, and the tags of elements that repeat in it, where reading stops before the pixels."""
+    from pydicom.filereader import read_partial
+    from pydicom.tag import Tag
 
     bounded: Any = BoundedFile(file, getattr(file, "name", name))
+    tags = [Tag(tag) for tag in options.get("specific_tags", ())]
+    seen = SeenElements(bounded) if options.get("stop_before_pixels") else None
     try:
-        dataset = dcmread(bounded, force=True, **options)
+        dataset = read_partial(bounded, seen, force=True, specific_tags=tags or None)  # type: ignore[arg-type]
     except Exception as error:
         raise bounded.refusal or error from error  # which pydicom may have taken for the end of the file
     dataset.buffer = None  # nothing is read from it later, and a copy of the data set would take it along
-    return dataset
+    return dataset, seen.repeated() if seen else frozenset()
 
 
 def _open_deflated(file: BinaryIO, name: str, start: int, value: slice, options: dict[str, Any]) -> Opened:
@@ -141,9 +154,9 @@ def _open_deflated(file: BinaryIO, name: str, start: int, value: slice, options:
 
     content = _read_all(file, name)
     inflated, _ = _replace_syntax(content[:start] + inflate(content[start:], name), value, EXPLICIT_LITTLE)
-    dataset = _parse(inflated, name, options)
+    dataset, repeated = _parse(inflated, name, options)
     dataset.file_meta.TransferSyntaxUID = UID(DEFLATED)  # as the file says
-    return Opened(dataset, DEFLATED, DEFLATED, None)
+    return Opened(dataset, DEFLATED, DEFLATED, None, repeated)
 
 
 def _read_all(file: BinaryIO, name: str) -> bytes:

@@ -26,9 +26,10 @@ from ..core.findings import Code, PipelineError, refuse
 from ..core.unexpected import as_refusal
 from .element_values import read_values
 from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, FLOAT_BITS, IMPLICIT_LITTLE, NATIVE, load, open_dataset
-from .fast_header import SEQUENCES_OF_VALUES, Reader
+from .fast_header import ATTRIBUTES, SEQUENCES_OF_VALUES, Reader
 from .fast_values import GiveUp, name_key, patient_key
 from .frame_vectors import read_vectors
+from .misplaced_elements import BEHIND, TWICE, tags_behind
 from .source_file import open_source
 
 if TYPE_CHECKING:
@@ -70,6 +71,9 @@ _FRAME_GROUPS = {
     "MRImageFrameTypeSequence": ("FrameType",),
     "CTImageFrameTypeSequence": ("FrameType",),
 }
+# Sequences that say which planes, segments and contours there are, or what values mean.
+_STRUCTURE = {0x52009229, 0x52009230, 0x00620002, 0x30060020, 0x30060039, 0x00540022, *SEQUENCES_OF_VALUES.values()}
+_KEYWORD_OF = {tag: keyword for keyword, (tag, _) in ATTRIBUTES.items() if keyword in KEYWORDS}
 PIXEL_DATA = 0x7FE00010
 _PIXEL_TAGS = (PIXEL_DATA, *FLOAT_BITS)
 _PATIENT_NAME = 0x00100010
@@ -178,6 +182,11 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
         tag = _find_deflated_pixels(path, values)
     else:
         tag, syntax, offset, length = _read_pixel_element(file, opened.position, syntax)
+        if tag is not None and offset is not None:
+            big = syntax == EXPLICIT_BIG
+            behind = tags_behind(file, offset, length, explicit=syntax != IMPLICIT_LITTLE, big=big)
+            _doubt(values, unreadable, behind, BEHIND)
+    _doubt(values, unreadable, opened.repeated, TWICE)
     frames = _read_frames(dataset)
     return Header(
         path=path,
@@ -199,6 +208,17 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
         csa=_CSA in dataset and dataset.get_item(_CSA).VR != "SQ",
         uih_grid=_UIH_FRAMES in dataset,
     )
+
+
+def _doubt(values: dict[str, Any], unreadable: dict[str, str], tags: frozenset[int], why: str) -> None:
+    """Take what misplaced elements say for unreadable. Raises ValueError for one that more than one value hangs on."""
+    for tag in tags:
+        keyword = _KEYWORD_OF.get(tag, "")
+        if tag in _STRUCTURE:
+            raise ValueError(f"its element ({tag >> 16:04X},{tag & 0xFFFF:04X}) cannot be trusted: {why}")
+        if keyword:
+            values.pop(keyword, None)
+            unreadable[keyword] = why
 
 
 def _raw_name(dataset: Dataset) -> bytes:

@@ -22,6 +22,10 @@ class GeometryError(ValueError):
     """Numbers that describe no plane or no grid."""
 
 
+_FARTHEST_MM = 1e9  # beyond, and below the smallest, products of such numbers are none any more, and nobody is so large
+_SMALLEST_MM = 1e-9
+
+
 @dataclass(frozen=True, slots=True)
 class Plane:
     """The 2-D grid of one frame in space: Image Plane Module (PS3.3 C.7.6.2), all lengths in mm, LPS.
@@ -43,7 +47,9 @@ class Plane:
         numbers = (*self.position, *self.row_cosine, *self.column_cosine, self.row_spacing, self.column_spacing)
         if not all(map(isfinite, numbers)):
             raise GeometryError(f"a plane has a value that is not finite: {numbers}")
-        if self.row_spacing <= 0 or self.column_spacing <= 0:
+        if max(map(abs, numbers)) > _FARTHEST_MM:
+            raise GeometryError(f"a plane has a value beyond {_FARTHEST_MM:g}: {numbers}")
+        if min(self.row_spacing, self.column_spacing) < _SMALLEST_MM:
             raise GeometryError(f"pixel spacing {self.row_spacing} \\ {self.column_spacing} mm is not positive")
         if self.rows < 1 or self.columns < 1:
             raise GeometryError(f"a plane of {self.columns} x {self.rows} pixels has no pixels")

@@ -97,20 +97,20 @@ class _Walk:
                 yield Listing(folder, tuple(entries))
 
     def _walk(self, start: str) -> Iterator[Listing]:
-        open_ = [start]
+        open_ = [(start, os.path.realpath(start))]  # once: to resolve every folder would look at all above it again
         while open_:
-            folder = open_.pop()
+            folder, real = open_.pop()
             deeper: list[str] = []
-            entries = self._list(folder, deeper)
+            entries = self._list(folder, real, deeper)
             if entries:
                 yield Listing(folder, tuple(entries))
-            open_ += reversed(deeper)
+            open_ += [(path, os.path.join(real, os.path.basename(path))) for path in reversed(deeper)]
 
-    def _list(self, folder: str, deeper: list[str]) -> list[ListedFile]:
-        """List one folder that was not listed before. deeper: gets the folders in it."""
+    def _list(self, folder: str, real: str, deeper: list[str]) -> list[ListedFile]:
+        """List one folder that was not listed before. real: its real path. deeper: gets the folders in it."""
         try:
             identity = folder_id(os.stat(folder))
-            if identity in self._walked or (self._skipped and os.path.realpath(folder) in self._skipped):
+            if identity in self._walked or real in self._skipped:
                 return []
             self._walked.add(identity)
             with os.scandir(folder) as found:

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,11 +150,9 @@ def _read_segments(dataset: Dataset, path: Path, *, is_labelmap: bool) -> tuple[
     """Return the segments, and the stored values that are background. Raises CORRUPT_FILE for a number given twice."""
     items = list(dataset.get("SegmentSequence") or ())
     numbers = [_read_number(item, path) for item in items]
-    twice = sorted({n for n in numbers if numbers.count(n) > 1})
+    twice = sorted((n, count) for n, count in Counter(numbers).items() if count > 1)
     if twice:
-        raise _unclear_numbers(
-            path, f"gives Segment Number (0062,0004) {twice[0]} to {numbers.count(twice[0])} segments"
-        )
+        raise _unclear_numbers(path, f"gives Segment Number (0062,0004) {twice[0][0]} to {twice[0][1]} segments")
     background = {0}
     found = []
     for item, number in zip(items, numbers, strict=True):
