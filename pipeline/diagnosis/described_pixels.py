@@ -43,7 +43,12 @@ def describe_pixels(dataset: Dataset, *, native: bool) -> dict[str, Any]:
 def _describe_values(dataset: Dataset, data: bytes) -> dict[str, Any]:
     try:
         values = _values(dataset, data)
-    except (AttributeError, TypeError, ValueError):  # attributes that say how they lie are missing or contradict them
+    except (
+        ArithmeticError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ):  # attributes that say how they lie are missing or contradict them
         return {}
     if values.size == 0:
         return {}

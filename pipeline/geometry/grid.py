@@ -17,6 +17,8 @@ from numpy.typing import ArrayLike
 
 from .affine import LPS_TO_RAS, Matrix, Vector, at_corners, axis_lengths
 
+_SMALLEST_MM, _LARGEST_MM = 1e-6, 1e9  # of spacings, and of anything: an electron microscope, and nothing on Earth
+
 
 class GeometryError(ValueError):
     """Numbers that describe no plane or no grid."""
@@ -32,7 +34,7 @@ class Plane:
 
     position: centre of the first pixel. row_cosine: direction of increasing column index. column_cosine: direction of
     increasing row index. row_spacing: between rows, Pixel Spacing[0]; column_spacing: between columns, the other.
-    Raises GeometryError unless all is finite and spacings and sizes are positive.
+    Raises GeometryError unless all is finite and spacings and sizes are positive, none so small or large that squares of it are lost.
     """
 
     position: Vector
@@ -51,6 +53,11 @@ class Plane:
             raise GeometryError(f"a plane has a value beyond {_FARTHEST_MM:g}: {numbers}")
         if min(self.row_spacing, self.column_spacing) < _SMALLEST_MM:
             raise GeometryError(f"pixel spacing {self.row_spacing} \\ {self.column_spacing} mm is not positive")
+        spacings = (self.row_spacing, self.column_spacing)
+        if min(spacings) < _SMALLEST_MM or max(map(abs, numbers)) > _LARGEST_MM:
+            raise GeometryError(
+                f"a plane has a length that is not within {_SMALLEST_MM:g} to {_LARGEST_MM:g} mm: {numbers}"
+            )
         if self.rows < 1 or self.columns < 1:
             raise GeometryError(f"a plane of {self.columns} x {self.rows} pixels has no pixels")
 

@@ -43,7 +43,10 @@ class BundleFields:
         if value is None and default is not _REQUIRED:
             return default
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError as error:  # JSON holds whole numbers of any length
+                raise self.invalid(name, "it is too large a number") from error
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             missing = name not in self.content
             raise self.invalid(name, "it is missing" if missing else f"{value!r} is not of type {kind.__name__}")
@@ -65,7 +68,7 @@ class BundleFields:
         value = self.get(name, list)
         try:
             array = np.array(value, dtype=np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise self.invalid(name, f"it is not a table of numbers: {error}") from error
         if array.ndim != 2 or array.shape[1] != columns or not np.isfinite(array).all():
             raise self.invalid(name, f"it is not a table of {columns} finite numbers a row")
