@@ -19,6 +19,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -219,11 +220,18 @@ def _head(outcome: Outcome, series: Series, *, keep_names: bool) -> dict[str, An
     """What other programs know from the files of BIDS and dcm2niix."""
     from ..core.version import __version__
 
-    known = {name: series.get(keyword) for keyword, name in _BIDS.items() if series.get(keyword) is not None}
+    values = {name: series.get(keyword) for keyword, name in _BIDS.items()}
+    known = {name: value for name, value in values.items() if value is not None and _is_said(value)}
     software = {"ConversionSoftware": "verimask", "ConversionSoftwareVersion": __version__}
     shape = {"Shape": list(outcome.shape), "DataType": outcome.dtype}
     folder = outcome.folder if keep_names else ""
     return {"Output": outcome.output.name, **({"Folder": folder} if folder else {}), **known, **software, **shape}
+
+
+def _is_said(value: object) -> bool:
+    """Whether a value of the header says something that JSON can hold: "nan" is a Decimal String to Python, and no number."""
+    numbers = value if isinstance(value, list | tuple) else (value,)
+    return all(isfinite(number) for number in numbers if isinstance(number, float))
 
 
 def _inputs(files: Sequence[tuple[str, Path]], digests: Sequence[str], names: NeutralNames) -> SharedList:
