@@ -50,7 +50,7 @@ def test_planes_are_asked_for_one_at_a_time() -> None:
 
 def test_bids() -> None:
     lines = dseg_tsv([*SEGMENTS[:2], Segment(5, "a\tb\nc")]).splitlines()
-    assert lines == ["index\tname\tcolor", "1\tleft kidney\t#0ac81e", "4\tspleen\t#0082c8", "5\ta b c\t#f58230"]
+    assert lines == ["index\tname\tcolor", "1\tleft kidney\t#0ac81e", "4\tspleen\t#0082c8", "5\ta\\x09b\\x0ac\t#f58230"]
 
 
 def test_itksnap_reads_every_line() -> None:

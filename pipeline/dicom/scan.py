@@ -256,11 +256,10 @@ def table(series: Sequence[Series]) -> str:
     for s in series:
         size = f"{s.get('Columns', '?')} × {s.get('Rows', '?')}" if s.kind in ("image", "seg") else "-"
         number = "-" if s.number is None else str(s.number)
-        modality, description, uid = map(escape_controls, (s.modality or "-", s.description or "-", s.uid))
-        rows.append((number, s.kind, modality, str(len(s.frames)), size, description, uid))
+        rows.append((number, s.kind, s.modality or "-", str(len(s.frames)), size, s.description or "-", s.uid))
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(f"  {line}".rstrip() for line in lines)
+    return "\n".join(escape_controls(f"  {line}".rstrip()) for line in lines)
 
 
 def _name_masks(series: Sequence[Series]) -> list[Series]:

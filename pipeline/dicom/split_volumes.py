@@ -4,8 +4,7 @@ Rules:
 - Studies and patients are split before anything else: one Series Instance UID in two of them was given twice. Where every
   single file has its own, they separate nothing, and the planes stay together; `stack_frames` warns of it.
 - What cannot be one grid is split next: size, orientation, pixel spacing, localizers, Frame of Reference, stacks.
-  Rounding splits nothing, and neither does a Frame of Reference UID of its own at every place, where the planes are one
-  row; `stack_frames` warns of it.
+  Rounding splits nothing, nor do Frame of Reference UIDs that differ from place to place in one row (`stack_frames` warns).
 - Planes that share positions are split by the folder they lie in (one export a mask), or by the first attribute of
   `_ATTRIBUTES`, or the first two, that give every position once and as few volumes as the positions ask for: a time
   that differs from plane to plane tells nothing. Which one it was is the part's name. Failing that, whole volumes that
