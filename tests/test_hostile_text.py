@@ -31,10 +31,9 @@ from tests.helpers.hostile_text import COLOUR, MARKUP, OUR_COLOURS, SIGNS, forbi
 
 COMMANDS = tuple(command for command in LINES if command not in SLOW)  # those see nothing of the tree
 MODES: dict[str, dict[str, Any]] = {
-    "pipe": {},
-    "terminal": {"terminal": True},
-    "json": {"extra": ("--json",)},
-    "verbose": {"extra": ("-v",)},
+    "pipe": {"commands": COMMANDS},
+    "terminal": {"commands": COMMANDS, "terminal": True, "extra": ("-v",)},
+    "json": {"commands": tuple(c for c in COMMANDS if c != "cohort"), "extra": ("--json",)},
 }
 PRIVATE = (".sqlite",)  # of a cohort: a database, which nobody reads as text
 
@@ -57,7 +56,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> CommandTree:
 @pytest.fixture(scope="module", params=MODES)
 def run(request: pytest.FixtureRequest, tree: CommandTree, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("out")
-    return Run(request.param, out, run_every_command(tree, out, commands=COMMANDS, **MODES[request.param]))
+    return Run(request.param, out, run_every_command(tree, out, **MODES[request.param]))
 
 
 OURS = (  # of an exported DICOM file; who the patient is, and of which study, is that of the source to the letter
@@ -75,6 +74,8 @@ def test_no_command_fails_for_a_text(run: Run) -> None:
     assert [(one.name, one.stderr) for one in run.ran if one.exit == 1] == []
     assert all(one.stdout or one.stderr or one.written for one in run.ran)
     written = {name for one in run.ran for name in one.written}
+    if run.mode == "json":
+        return
     kinds = (".html", ".json", ".tsv", ".ctbl", "_labels.txt", ".md", ".toml", ".xml", ".dcm", ".txt")
     assert [kind for kind in kinds if not any(name.endswith(kind) for name in written)] == []
 
@@ -161,12 +162,38 @@ def test_xml_and_tables_can_be_read(run: Run) -> None:
     assert {".xml", ".tsv"} <= seen
 
 
+@pytest.mark.parametrize("run", ["pipe"], indirect=True)
 def test_a_table_of_a_cohort_is_read_back(run: Run) -> None:
     """Once more with the table that the run wrote: nothing is made again, and nothing is refused."""
     again = next(one for one in run.ran if "--table" in one.name)
     assert again.exit == 0, again.stderr
     masks = [row["mask"] for row in read_rows(run.out / "pairs" / "cohort.tsv") if row["mask"]]
     assert any(mask.startswith("=1+") for mask in masks)
+
+
+@pytest.mark.parametrize("run", ["pipe"], indirect=True)
+@pytest.mark.parametrize("page", ["page.html", "all.html", "pairs/cohort.html"])
+def test_a_browser_shows_it_as_text(run: Run, page: str, show: Any) -> None:
+    """`show` fails for whatever the policy of the page refused, for errors of its scripts, and for requests."""
+    opened = show((run.out / page).read_text("utf-8"), script=True).page
+    opened.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    words = opened.evaluate("document.body.innerText") + opened.title()
+    assert r"\x1b[1;31mEVIL" in words
+    assert list(forbidden(words, "\n\t")) == []
+    assert opened.evaluate("document.querySelectorAll('img[src=x]').length") == 0
+
+
+CELLS = [
+    ("liver", "liver"), ("", ""), ("-1.5e-3", "-1.5e-3"), ("+7", "+7"), ("-", "-"), ("'quoted", "'quoted"),
+    ("=1+1", "'=1+1"), ("@x", "'@x"), ("-left", "'-left"), ("+-1", "'+-1"), ("'=1", "''=1"), ("-1 2", "'-1 2"),
+    ("＝1", "'＝1"), ("'-5", "'-5"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("run", ["pipe"], indirect=True)
+def test_a_page_saves_cells_by_the_same_rule(run: Run, show: Any) -> None:
+    opened = show((run.out / "all.html").read_text("utf-8")).page
+    assert opened.evaluate("(texts) => texts.map(cell)", [text for text, _ in CELLS]) == [cell for _, cell in CELLS]
 
 
 def test_a_true_terminal_gets_no_command(tree: CommandTree, tmp_path: Path) -> None:
@@ -237,12 +264,8 @@ def test_the_fence_knows_our_own_codes() -> None:
 
 @pytest.mark.parametrize(
     ("text", "cell"),
-    [
-        ("liver", "liver"), ("", ""), ("-1.5e-3", "-1.5e-3"), ("+7", "+7"), ("-", "-"), ("'quoted", "'quoted"),
-        ("=1+1", "'=1+1"), ("@x", "'@x"), ("-left", "'-left"), ("+-1", "'+-1"), ("'=1", "''=1"), ('"a', "'\"a"),
-        ("-1 2", "'-1 2"), ("＝1", "'＝1"), ("a\tb\nc", r"a\x09b\x0ac"), ("  a  b ", "a b"), ("\t=1", r"\x09=1"), ("'-5", "'-5"),
-    ],
-)  # fmt: skip
+    [*CELLS, ('"a', "'\"a"), ("a\tb\nc", r"a\x09b\x0ac"), ("  a  b ", "a b"), ("\t=1", r"\x09=1")],
+)
 def test_a_cell_is_text_or_a_number(text: str, cell: str) -> None:
     assert table_cells.write_cell(text) == cell
     assert table_cells.read_cell(cell) == " ".join(plain_text.escape_controls(text).split())

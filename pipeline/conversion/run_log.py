@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.findings import Finding, PipelineError
+from ..core.plain_text import escape_controls
 from .record import Outcome
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class StageLog:
         import logging
 
         if self._logger is not None:
-            self._logger.log(getattr(logging, level), "%s", words, extra=facts)
+            self._logger.log(getattr(logging, level), "%s", escape_controls(words), extra=facts)
 
 
 def _find_logger() -> Logger | None:

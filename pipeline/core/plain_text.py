@@ -18,6 +18,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, TextIO, cast
 
 _ERRORS = "verimask"
@@ -33,6 +34,7 @@ _NOT_SEEN = (
 _IN_LINE = re.compile(f"[\x00-\x1f{_NOT_SEEN}\ud800-\udfff]")
 _IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f{_NOT_SEEN}\ud800-\udfff]")  # line breaks and tabs are its own
 _IN_JSON = re.compile(f"[{_NOT_SEEN}]")  # json itself escapes those below a space
+_BEYOND_PRINTABLE_ASCII = re.compile("[^\x00-\x7e]")  # found fast: a record is long, and has few of them
 # What stands around an escape code of ours: signs of private use, by chance, which no text from outside can know.
 _OURS = "".join(chr(0x100000 + int.from_bytes(os.urandom(2), "little")) for _ in range(3))
 
@@ -54,9 +56,7 @@ def escape_text(text: str) -> str:
 
 def escape_json(text: str) -> str:
     """JSON whose strings hold the same values, and of whose text nothing is obeyed: \\u202e, and \\\\xe9 for lone surrogates."""
-    if text.isascii() and "\x7f" not in text:
-        return text
-    return escape_bytes(_IN_JSON.sub(lambda found: _escaped_in_json(found[0]), text), escape=r"\\")
+    return _BEYOND_PRINTABLE_ASCII.sub(lambda found: _escaped_in_json(found[0]), text)
 
 
 def escape_toml(text: str) -> str:
@@ -139,8 +139,13 @@ def _obeyed(text: str) -> list[str]:
     return text.split(_OURS) if _OURS in text else [text]
 
 
+@lru_cache
 def _escaped_in_json(sign: str) -> str:
-    """One sign as JSON escapes it: by UTF-16, beyond its first plane as two."""
+    """One sign as it may stand in JSON: itself, or by UTF-16, beyond its first plane as two; a lone surrogate as text."""
+    if _SURROGATE.match(sign):
+        return "\\" + _escaped(sign)
+    if not _IN_JSON.match(sign):
+        return sign
     units = sign.encode("utf-16-be")
     return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
 
