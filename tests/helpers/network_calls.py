@@ -38,6 +38,9 @@ def _hook(event, args):
 
 sys.addaudithook(_hook)
 """
+# A tool of the tests brings requests, which pydicom imports where it is there, and which asks by a socket whether the machine
+# knows IPv6. No package of ours brings it.
+_MAIN = "import sys; sys.modules['requests'] = None; from pipeline.cli.main import main; main(sys.argv[1:])"
 _hooked = False
 
 
@@ -75,7 +78,7 @@ def can_trace() -> bool:
 def traced_calls(words: Sequence[object], folder: Path) -> list[str]:
     """The system calls of a command, and of all that it starts, that make a socket of a network."""
     trace = folder / "trace"
-    given = ["strace", "-f", "-q", "-e", "trace=network", "-o", str(trace), sys.executable, "-m", "pipeline"]
+    given = ["strace", "-f", "-q", "-e", "trace=network", "-o", str(trace), sys.executable, "-c", _MAIN]
     done = subprocess.run([*given, *map(str, words)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [
