@@ -85,9 +85,9 @@ def find_files(inputs: Iterable[Path]) -> Iterator[FoundFile]:
 
 
 def refuse_unreachable(given: Path) -> None:
-    """Refuse an input that is not there, or cannot be reached. Raises NO_SUCH_INPUT, FILE_UNREAD."""
+    """Refuse an input that is not there, cannot be reached, or is no file. Raises NO_SUCH_INPUT, FILE_UNREAD."""
     try:
-        os.stat(given)
+        mode = os.stat(given).st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         raise refuse(
             Code.NO_SUCH_INPUT, f"{given} is not there", "Check the path; nothing was read.", where=(str(given),)
@@ -99,6 +99,13 @@ def refuse_unreachable(given: Path) -> None:
             "Check the path, and whether you may read there; nothing was read.",
             where=(str(given),),
         ) from error
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise refuse(
+            Code.FILE_UNREAD,
+            f"{given} cannot be read: it is {kind_of(mode)}, which is never opened",
+            "Give a file or a folder; what comes through a pipe is to be saved first.",
+            where=(str(given),),
+        )
 
 
 def folders_above(start: Path) -> set[_FolderId]:
