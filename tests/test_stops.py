@@ -158,6 +158,22 @@ def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
     assert ended(start(tmp_path, "--version", code=code, ignoring=True)) == (0, "")
 
 
+def test_a_command_run_from_python_leaves_signals_and_files_as_they_were() -> None:
+    code = (
+        f"import sys, signal, os, time; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pipeline.cli.main import main\n"
+        "def state(): return [signal.getsignal(n) for n in (2, 15, 1)], sys.unraisablehook, os.listdir('/proc/self/fd')\n"
+        "before = state()\n"
+        "for _ in range(3):\n"
+        "    try: main(['--version'])\n"
+        "    except SystemExit: pass\n"
+        "time.sleep(0.3)\n"
+        "assert state() == before, (state(), before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_library_installs_no_handlers(tmp_path: Path) -> None:
     write(tmp_path / "dicom", SMALL)
     code = (

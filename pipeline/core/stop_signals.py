@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import _thread
+import math
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ class _State:
     def __init__(self) -> None:
         self.signum, self.held = 0, 0
         self.is_raised = self.is_ending = False
+        self.pipe = self.pipe_before = -1  # that the system writes to for each signal
         self.main = 0  # the thread that handlers run in; 0 while none are installed
         self.clear_up: Callable[[], None] = lambda: None
 
@@ -79,7 +81,7 @@ def handled(clear_up: Callable[[], None]) -> Iterator[None]:
         _state.main = 0
         if is_installed:
             sys.unraisablehook = hook
-            signal.set_wakeup_fd(-1)
+            _stop_watching()
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -167,23 +169,29 @@ def _start_watching() -> None:
         sys.platform == "win32"
     ):  # it interrupts no call by a signal, and has no way to end a thread of a hung disk either
         return
-    readable, writable = os.pipe()
-    os.set_blocking(writable, False)
-    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    readable, _state.pipe = os.pipe()
+    os.set_blocking(_state.pipe, False)
+    _state.pipe_before = signal.set_wakeup_fd(_state.pipe, warn_on_full_buffer=False)
     _thread.start_new_thread(_watch, (readable,))
+
+
+def _stop_watching() -> None:
+    if _state.pipe >= 0:
+        signal.set_wakeup_fd(_state.pipe_before)
+        os.close(_state.pipe)  # which ends the thread
+        _state.pipe = -1
 
 
 def _watch(readable: int) -> None:
     import select
 
-    if not os.read(readable, 1):
-        return
-    end = time.monotonic() + _PATIENCE_S
-    while (left := end - time.monotonic()) > 0:
-        if select.select([readable], [], [], left)[0]:
-            os.read(readable, 64)
-            end = min(end, time.monotonic() + _SHORT_PATIENCE_S)
-    if _state.main:
+    end, is_over = math.inf, False
+    while not is_over and (left := end - time.monotonic()) > 0:
+        if select.select([readable], [], [], None if left == math.inf else left)[0]:
+            is_over = not os.read(readable, 64)
+            end = time.monotonic() + _PATIENCE_S if end == math.inf else min(end, time.monotonic() + _SHORT_PATIENCE_S)
+    os.close(readable)
+    if not is_over:
         _end_at_once()
 
 

@@ -16,7 +16,7 @@ import sqlite3
 import stat
 import time
 from contextlib import suppress
-from errno import ENOSPC
+from errno import EIO, ENOSPC, EROFS
 from pathlib import Path
 
 from ...core.findings import Code, PipelineError, refuse
@@ -47,6 +47,7 @@ CREATE INDEX named_uid ON named (uid);
 CREATE INDEX named_series ON named (series);
 CREATE TABLE results (case_id TEXT PRIMARY KEY, result TEXT NOT NULL) WITHOUT ROWID;
 """
+_NOT_WRITTEN = {"is full": ENOSPC, "readonly": EROFS}  # as SQLite words it
 README = """This folder is private. It holds file paths, Patient IDs and names of patients as the inputs have them.
 
 Nothing else in the data set has them: share the data set without this folder (.verimask).
@@ -84,6 +85,8 @@ class Database:
                 self.db.commit()
             else:
                 self.db.rollback()
+        except sqlite3.Error as failed:
+            error = error or failed
         finally:
             self.db.close()
             with suppress(OSError):
@@ -147,8 +150,11 @@ def _refusal(path: Path, holder: Path, error: sqlite3.Error) -> PipelineError:
             "Wait until it has ended, or end it. Nothing has to be removed afterwards.",
             where=(path.name,),
         )
-    if "full" in str(error):
-        return cannot_write(path.name, OSError(ENOSPC, str(error)))
+    number = next((number for words, number in _NOT_WRITTEN.items() if words in str(error)), 0)
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_WRITE":  # from Python 3.11: a share that is used up, say
+        number = EIO
+    if number:
+        return cannot_write(path.name, OSError(number, os.strerror(number)))
     return refuse(
         Code.INDEX_UNREADABLE,
         f"{path.name}, the index of the data set, cannot be read: {error}",
