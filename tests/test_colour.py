@@ -332,6 +332,27 @@ def test_segmented_tables_are_expanded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(red, np.array(expanded)[index] // 256)
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        [0, 1, 5, 2, 1, 0, 0] + [2, 65535, 0, 0] * 40,  # segments that repeat those which repeat others
+        [0, 1, 5, 2, 9, 3, 0],  # one that repeats itself
+        [0, 1, 5] + [1, 65535, 7] * 4000,
+    ],
+    ids=["repeated", "endless", "long"],
+)
+def test_segments_that_make_more_entries_than_there_are_cost_nothing(tmp_path: Path, table: list[int]) -> None:
+    def edit(_: int, dataset: Dataset) -> None:
+        dataset.PhotometricInterpretation = "PALETTE COLOR"
+        for n in range(3):
+            dataset.add_new((0x0028, 0x1101 + n), "US", [12, 0, 16])
+            dataset.add_new((0x0028, 0x1221 + n), "OW", np.array(table, "<u2").tobytes())
+
+    finding = refusal(tmp_path, edit, INDEXED, palette="apply")
+    assert finding.code is Code.CORRUPT_FILE
+    assert "more entries than the 12" in finding.message
+
+
 def test_entries_of_16_bits_below_256_are_taken_for_8_and_left_unconfirmed(tmp_path: Path) -> None:
     tables = unique_tables(256, 8)
     outcome = run(tmp_path, palette(tables), replace(SPEC, content="mask"), palette="apply", crosscheck="affine")

@@ -82,10 +82,10 @@ def read_code_stream(path: Path, number: int) -> bytes:
     """The compressed bytes of one frame; empty where they cannot be told from those of others. number: from 1."""
     from pydicom.encaps import get_frame
 
-    data = dataset(path)
-    tables = (data.get("ExtendedOffsetTable"), data.get("ExtendedOffsetTableLengths"))
-    options: dict[str, Any] = {"extended_offsets": tables} if all(tables) else {}
     try:
+        data = dataset(path)
+        tables = (data.get("ExtendedOffsetTable"), data.get("ExtendedOffsetTableLengths"))
+        options: dict[str, Any] = {"extended_offsets": tables} if all(tables) else {}
         return get_frame(data.PixelData, number - 1, number_of_frames=int(data.get("NumberOfFrames") or 1), **options)
     except Exception:  # a stream that cannot be found is refused where it is decoded
         return b""
@@ -103,7 +103,11 @@ def decode_here(asked: Question, around: Around = lambda decoder, size: nullcont
     """
     try:
         return _decode(asked, around)
-    except (FrameFailure, OSError):
+    except FrameFailure:
+        raise
+    except OSError as error:
+        if error.errno is None:  # pydicom says so of bytes that break off
+            raise FrameFailure("damaged", _first_line(error)) from error
         raise
     except NotImplementedError as error:
         raise FrameFailure("unsupported", _first_line(error)) from error

@@ -24,6 +24,9 @@ _CLAUSE = "PS3.3 C.7.6.3.1.5"
 _COLOURS = ("Red", "Green", "Blue")
 _MOST_ENTRIES = 1 << 16  # which the descriptor, of 16 bits, writes as 0
 _BYTE = 256
+_BITS_OF_BYTE = 8
+_DISCRETE, _LINEAR, _INDIRECT = 0, 1, 2  # segments of a table
+_DEEPEST = 4  # indirect segments that may lead to each other
 
 
 class Palette(NamedTuple):
@@ -46,11 +49,12 @@ class Palette(NamedTuple):
 @lru_cache(maxsize=4)  # the frames of an instance follow each other
 def read_palette(header: Header) -> Palette:
     """Read the palette of an instance. Raises CORRUPT_FILE where there is none that can be used."""
-    dataset = load(header.path, stop_before_pixels=True)
     try:
-        return _read(dataset, header)
-    except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:  # a palette breaks in many ways
-        raise _unusable(header, str(error)) from error
+        return _read(load(header.path, stop_before_pixels=True), header)
+    except Exception as error:  # a palette breaks in many ways, and so does what pydicom makes of it
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise _unusable(header, str(error) or type(error).__name__) from error
 
 
 def refuse_supplemental(frame: Frame) -> None:
@@ -87,7 +91,7 @@ def _read(dataset: Any, header: Header) -> Palette:
         values = (dataset[f"{colour}PaletteColorLookupTableData"].value for colour in _COLOURS)
         table = np.stack([_entries(value, count, bits, order) for value in values], -1)
     elif "SegmentedRedPaletteColorLookupTableData" in dataset:
-        table = _expand(dataset, count, first, bits)
+        table = _expand(dataset, count, first, bits, order)
     else:
         raise ValueError("its tables (0028,1201-1203 or 0028,1221-1223) are not there")
     is_narrow = table.dtype.itemsize > 1 and int(table.max()) < _BYTE
@@ -111,14 +115,47 @@ def _entries(value: Any, count: int, bits: int, order: str) -> Array:
     raise ValueError(f"a table has {len(data)} bytes, too few for {count} entries of {bits} bits")
 
 
-def _expand(dataset: Any, count: int, first: int, bits: int) -> Array:
+def _expand(dataset: Any, count: int, first: int, bits: int, order: str) -> Array:
     """Expand segmented tables with pydicom: the colours of all values that they map. Raises what it raises."""
     from pydicom.pixels import apply_color_lut
 
     if bits == 8 and count > _BYTE:  # pydicom counts entries in the type of the entries
         raise ValueError(f"its segmented tables have {count} entries of 8 bits, and up to {_BYTE} are read")
+    for colour in _COLOURS:
+        _check_segments(dataset[f"Segmented{colour}PaletteColorLookupTableData"].value, count, bits, order)
     table: Array = apply_color_lut(np.arange(first, first + count, dtype=np.int64), dataset)[..., :3]
     return table
+
+
+def _check_segments(data: bytes, count: int, bits: int, order: str) -> None:
+    """Refuse segments that make far more entries than there are, or never end (PS3.3 C.7.9.2). Raises ValueError."""
+    size = bits // _BITS_OF_BYTE
+    words = np.frombuffer(data[: len(data) // size * size], f"{order}u{size}").tolist()
+    steps, left = 4 // size, count + len(words)  # words of an offset; entries and segments that may still come
+
+    def walk(position: int, most: int, depth: int) -> None:
+        nonlocal left
+        done = 0
+        while position + 1 < len(words) and done != most:
+            kind, length = words[position : position + 2]
+            left -= 1 if kind == _INDIRECT else 1 + length
+            if left < 0 or depth > _DEEPEST:
+                raise ValueError(f"its segmented tables make more entries than the {count} that it has")
+            place = position + 2
+            position = place + {_DISCRETE: length, _LINEAR: 1}.get(kind, steps)
+            if kind == _INDIRECT and position <= len(words):
+                walk(_offset(words[place:position], size, order), length, depth + 1)
+            done += 1
+
+    walk(0, -1, 0)
+
+
+def _offset(words: list[int], size: int, order: str) -> int:
+    """The offset of an indirect segment as pydicom reads it."""
+    if size > 1:
+        return words[1] << 16 | words[0]
+    a, b, c, d = (words[n] for n in ([3, 2, 1, 0] if order == "<" else [2, 3, 0, 1]))
+    return a << 24 | b << 16 | c << 8 | d
 
 
 def _unusable(header: Header, why: str) -> PipelineError:
