@@ -175,6 +175,28 @@ def test_a_decoder_that_wants_more_memory_than_there_is_for_it_is_refused(tmp_pa
     assert (frame == decode(asked(write(tmp_path / "sound", SPEC, transfer_syntax="jpeg-ls"))[0])).all()
 
 
+def test_a_file_that_is_refused_as_a_whole_is_refused_in_the_same_words(tmp_path: Path, broken: None) -> None:
+    truth = write(tmp_path, SPEC, transfer_syntax="jpeg-ls")
+    path = truth.paths[0].rename(tmp_path / broken_decoder.REFUSED)
+    with pytest.raises(PipelineError) as caught:
+        read_plane(frames_of(read_header(path))[0])
+    found = caught.value.finding
+    assert (found.code, found.message, found.hint, found.where) == (Code.PIXEL_LENGTH, "a file", "a hint", (path.name,))
+    assert (found.measured, found.limit, found.unit) == (3, 2, "bytes")
+
+
+def test_bytes_that_break_off_are_damage_and_no_missing_file(tmp_path: Path) -> None:
+    """Where an element breaks off pydicom raises an OSError, as if the file could not be read."""
+    truth = write(tmp_path, SPEC, transfer_syntax="jpeg-ls")
+    frame = frames_of(read_header(truth.paths[0]))[0]
+    raw = truth.paths[0].read_bytes()
+    start = raw.index(b"\x28\x00\x02\x00US")
+    truth.paths[0].write_bytes(raw[: start + 4] + b"SQ" + b"\0\0" + b"\x04\0\0\0" + b"\1\2" + raw[start + 10 :])
+    with pytest.raises(PipelineError) as caught:
+        read_plane(frame)
+    assert caught.value.finding.code in (Code.CORRUPT_FILE, Code.CODE_STREAM)
+
+
 def test_other_series_of_a_folder_are_converted(
     tmp_path: Path, broken: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

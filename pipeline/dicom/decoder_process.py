@@ -14,10 +14,11 @@ from collections import deque
 from contextlib import suppress
 from functools import lru_cache
 from threading import RLock, Thread
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 
+from ..core.findings import Code, Finding, PipelineError
 from ..core.workers import describe_end, kill, python_process
 from .decoding import FrameFailure, Question
 
@@ -33,6 +34,7 @@ _MOST_STARTS = 2  # of a process, for one frame
 _WORKER = f"{__package__}.decoder_worker"
 
 _Answer = tuple[dict[str, Any], "Array | None"]
+_Found = Union["Array", FrameFailure, PipelineError, OSError]
 
 
 class _Open(NamedTuple):
@@ -52,7 +54,7 @@ class DecoderProcess:
         self._lock = RLock()
         self._number = 0
         self._open: deque[_Open] = deque()
-        self._kept: dict[int, Array | FrameFailure | OSError] = {}
+        self._kept: dict[int, _Found] = {}
         self._unwanted: set[int] = set()
         self._decoder = ""
         self._process: Popen[bytes] | None = None
@@ -72,7 +74,7 @@ class DecoderProcess:
     def answer(self, number: int) -> Array:
         """Wait for the answer to one question; answers before it that others wait for are kept for them.
 
-        Raises FrameFailure, and OSError where the file cannot be read.
+        Raises FrameFailure, PipelineError where the file is refused as a whole, and OSError where it cannot be read.
         """
         with self._lock:
             while number not in self._kept:
@@ -133,6 +135,8 @@ class DecoderProcess:
             self._decoder = what["decoder"]
         elif array is not None:
             self._settle(array)
+        elif "refusal" in what:
+            self._settle(_refusal(what["refusal"]))
         elif "errno" in what:
             self._settle(OSError(what["errno"], what["words"]))
         else:
@@ -176,7 +180,7 @@ class DecoderProcess:
         else:
             self._settle(FrameFailure("ended", how, decoder=self._decoder))
 
-    def _settle(self, found: Array | FrameFailure | OSError) -> None:
+    def _settle(self, found: _Found) -> None:
         """Give the first open question its answer."""
         number = self._open.popleft().number
         self._decoder = ""
@@ -184,6 +188,14 @@ class DecoderProcess:
             self._unwanted.remove(number)
         else:
             self._kept[number] = found
+
+
+def _refusal(record: dict[str, Any]) -> PipelineError:
+    """The refusal of a process, from what it says of its finding."""
+    details = {key: record.get(key.capitalize()) for key in ("measured", "limit")}
+    texts = {key: record.get(key.capitalize(), "") for key in ("hint", "clause", "unit")}
+    where = tuple(record.get("Where", ()))
+    return PipelineError(Finding(Code[record["Code"]], record["Message"], where=where, **texts, **details))
 
 
 def _read_answers(stdout: IO[bytes], answers: SimpleQueue[_Answer | None]) -> None:

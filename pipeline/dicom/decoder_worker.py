@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ..core.findings import PipelineError
 from .decoding import FrameFailure, Question, decode_here
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class _Server:
             array = decode_here(asked, self._around)
         except FrameFailure as failure:
             self._say({"kind": failure.kind, "words": failure.words, "numbers": failure.numbers})
+        except PipelineError as refusal:
+            self._say({"refusal": refusal.finding.as_json()})
         except OSError as error:
             self._say({"errno": error.errno, "words": error.strerror or str(error)})
         else:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from ..core.findings import PipelineError
 from .encoding import DEFLATED, NATIVE, load
 from .jpeg_extended import JPEG_EXTENDED, decode_extended
 from .source_file import FileState, state_of
@@ -99,11 +100,12 @@ def decode_here(asked: Question, around: Around = lambda decoder, size: nullcont
 
     Raises:
         FrameFailure: it cannot be decoded.
+        PipelineError: its file is refused as a whole.
         OSError: its file cannot be read.
     """
     try:
         return _decode(asked, around)
-    except FrameFailure:
+    except (FrameFailure, PipelineError):
         raise
     except OSError as error:
         if error.errno is None:  # pydicom says so of bytes that break off

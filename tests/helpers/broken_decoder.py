@@ -15,10 +15,12 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders import JPEGLSLosslessDecoder
 
-from pipeline.dicom import decoder_worker
+from pipeline.core.findings import Code, refuse
+from pipeline.dicom import decoder_worker, decoding
+from pipeline.dicom.encoding import load
 
 MODULE = __name__
-WORDS = (b"ABORT", b"CRASH", b"HANG!", b"SWELL", b"LEAVE")
+REFUSED = "refused.dcm"  # a file of this name is refused as a whole
 
 
 def plant(path: Path, word: bytes, number: int = 1) -> None:
@@ -46,7 +48,14 @@ def _obey(stream: bytes) -> None:
         bytearray(1 << 40)
 
 
+def _load(path: Path, **options: Any) -> Any:
+    if path.name == REFUSED:
+        raise refuse(Code.PIXEL_LENGTH, "a file", "a hint", where=(REFUSED,), measured=3, limit=2, unit="bytes")
+    return load(path, **options)
+
+
 def main() -> None:
+    decoding.load = _load
     before: Any = JPEGLSLosslessDecoder._available["pyjpegls"]
 
     def decode(stream: bytes, runner: Any) -> Any:
