@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 from ..core.regular_file import descriptor_of
 from .fast_values import GiveUp, name_key, patient_key, plain_id, plain_value
 from .frame_vectors import vector_class
+from .misplaced_elements import reaches_end
 from .source_file import open_source
 
 _EXPLICIT_LITTLE = b"1.2.840.10008.1.2.1"
@@ -83,7 +84,7 @@ _PATIENT_NAME, _PATIENT_ID, _CSA, _UIH_FRAMES = 0x00100010, 0x00100020, 0x002910
 SEQUENCES_OF_VALUES = {"ModalityLUTSequence": 0x00283000, "RealWorldValueMappingSequence": 0x00409096}
 _OF_VALUES = frozenset(SEQUENCES_OF_VALUES.values())
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
-_ITEM_START, _ITEM_END, _ALL_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0\0\0\0\0", b"\xfe\xff\xdd\xe0\0\0\0\0"
+_ITEM_START, _ITEM_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\x0d\xe0\0\0\0\0"
 _PIXEL_DATA, _UNDEFINED = 0x7FE00010, 0xFFFFFFFF
 
 _WINDOW = 8192  # bytes read at a time: it holds most headers whole, and any value that is wanted
@@ -345,7 +346,6 @@ def _find_pixels(file: _File, position: int, explicit: bool) -> tuple[bool, int 
         length = int.from_bytes(header[8:], "little")
     if group << 16 | element != _PIXEL_DATA:
         raise GiveUp("something else where the pixel data should be")
-    last = file.bytes(max(value, file.size - 8), 8) if length == _UNDEFINED else b""
-    if last != _ALL_END if last else value + length < file.size:
+    if not reaches_end(file, value, length, explicit=explicit):
         raise GiveUp("something behind the pixel data")
     return True, value, length

@@ -23,6 +23,7 @@ _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _MOST_BEHIND = 1000  # elements that are looked at
 _MOST_COMPARED = 1 << 20  # bytes of a value: longer ones that repeat are taken for different
 _NEAR = 8  # bytes: pydicom looks at the first element before it reads it
+_PADDING, _LAST, _LONG_HEADER = b"\xfc\xff\xfc\xff", b"\xfe\xff\xdd\xe0\0\0\0\0", 12
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 
 
@@ -69,6 +70,25 @@ class SeenElements:
         return bytes(self._file.read(value.length))
 
 
+def reaches_end(file: Any, start: int, length: int, *, explicit: bool) -> bool:
+    """Whether nothing but padding (FFFC,FFFC) is behind the pixel data, as far as a size, a tag or the last bytes say.
+
+    Args:
+        file: of `fast_header`, which has a size and gives bytes.
+        start: of the value of the pixel data.
+        length: of it; FFFFFFFF where it is undefined.
+        explicit: whether the data set has VRs.
+    """
+    if length == _UNDEFINED:
+        return bool(file.bytes(max(start, file.size - len(_LAST)), len(_LAST)) == _LAST)
+    left = file.size - start - length
+    if left <= 0:
+        return True
+    raw = file.bytes(start + length, _LONG_HEADER)
+    more = raw[8:12] if explicit else raw[4:8]
+    return raw[:4] == _PADDING and (_LONG_HEADER if explicit else 8) + int.from_bytes(more, "little") >= left
+
+
 def tags_behind(file: BinaryIO, start: int, length: int | None, *, explicit: bool, big: bool) -> frozenset[int]:
     """Find the elements behind the pixel data that belong before it.
 
@@ -97,7 +117,7 @@ def _tags(file: BinaryIO, explicit: bool, order: str) -> Iterator[int]:
             return
         group, element = unpack(order + "HH", raw[:4])
         vr = raw[4:6] if explicit else b""
-        if group < 8 or group % 2 or group == 0xFFFC or (explicit and not (vr.isalpha() and vr.isupper())):
+        if group < 8 or (explicit and not (vr.isalpha() and vr.isupper())):
             return
         length = unpack(order + "I", raw[4:])[0] if not explicit else unpack(order + "H", raw[6:])[0]
         if vr in _LONG_VRS:
