@@ -25,6 +25,7 @@ from typing import BinaryIO
 
 from ..core.findings import Code, refuse
 from ..core.limits import DEFLATE_MOST, MOST_MEMBER_BYTES, MOST_MEMBERS
+from ..core.memory import limit
 from ..core.plain_text import escape_controls
 from ..core.regular_file import open_regular
 from .files import FoundFile, MemberError
@@ -190,9 +191,10 @@ class _Archive:
         if info.compress_type not in _READ:
             method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
             return f"it is compressed in {archive} by {method}, which is not read here", unpack
-        if info.file_size > MOST_MEMBER_BYTES:
-            size, most = info.file_size / 2**30, MOST_MEMBER_BYTES / 2**30
-            return f"it is {size:.1f} GiB, and at most {most:g} are read from an archive", unpack
+        most = min(MOST_MEMBER_BYTES, limit())
+        if info.file_size > most:
+            size = info.file_size / 2**30
+            return f"it is {size:.1f} GiB, and at most {most / 2**30:g} are read from an archive", unpack
         if info.file_size > _SMALL + DEFLATE_MOST * info.compress_size:
             times = info.file_size // max(info.compress_size, 1)
             return f"{archive} claims that it unpacks to {times} times its size, as no image does", unpack

@@ -28,7 +28,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from ..core.findings import Code, refuse
 from ..core.json_file import read_json
+from ..core.memory import require
 from ..core.regular_file import open_regular
 from ..geometry.affine import Matrix, Vector, corner_indices
 from ..geometry.grid import GeometryError, Plane
@@ -82,7 +83,8 @@ class Buffer:
 
         Raises PipelineError BUNDLE_INVALID when the file is not what bundle.json says.
         """
-        expected = int(np.prod(self.shape)) * self.dtype.itemsize
+        expected = prod(self.shape) * self.dtype.itemsize
+        require(expected, f"{self.path.name}, {' × '.join(map(str, self.shape))} voxels,", (self.path.name,))
         try:
             with open_regular(self.path) as packed, gzip.GzipFile(fileobj=packed) as file:
                 data = file.read(expected + 1)
