@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.findings import Code, PipelineError, refuse
+from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..dicom.scan import Scan, Series
 from ..mimics.bundle import Bundle, BundleImage, read_bundle
@@ -67,7 +68,7 @@ def _with_masks(bundle: Bundle, wanted: Sequence[str] | None) -> Bundle:
         raise refuse(
             Code.NO_SUCH_SEGMENT,
             f"there is no mask {', '.join(missing)} in the bundle",
-            "Choose with --rois among: " + ", ".join(mask.name for mask in bundle.masks),
+            "Choose with --rois among: " + ", ".join(escape_controls(mask.name) for mask in bundle.masks),
             where=(bundle.path.name,),
         )
     return replace(bundle, masks=tuple(mask for mask in bundle.masks if wanted is None or mask.name in wanted))

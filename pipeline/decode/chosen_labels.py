@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..core.findings import Code, refuse
+from ..core.plain_text import escape_controls
 from ..volume.mask import Array, Physical, Segment, Voxels
 from .image import Decoded
 
@@ -30,7 +31,7 @@ def chosen(masks: Sequence[NamedMask], wanted: Sequence[str]) -> list[NamedMask]
         taken += matches
         missing += [] if matches else [name]
     if missing:
-        listed = ", ".join(f"{s.number} “{s.name}”" for s in labels)
+        listed = ", ".join(f"{s.number} “{escape_controls(s.name)}”" for s in labels)
         raise refuse(
             Code.NO_SUCH_SEGMENT,
             "there is no label " + ", ".join(f"“{name}”" for name in missing),

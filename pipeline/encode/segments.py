@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.plain_text import escape_controls
 from ..core.text_file import read_text
 from ..core.toml_file import parse_toml
 from ..volume.mask import Concept, Segment
@@ -45,7 +46,7 @@ def describe_segments(
     entries = _entries(toml) if toml is not None else {}
     unknown = sorted(set(entries) - {s.number for s in segments})
     if unknown and toml is not None:
-        there = ", ".join(f"{s.number} “{s.name}”" for s in segments)
+        there = ", ".join(f"{s.number} “{escape_controls(s.name)}”" for s in segments)
         raise _refusal(toml, f"describes label {unknown[0]}, which the mask does not have", f"The mask has {there}.")
     merged = tuple(replace(s, **entries.get(s.number, {})) for s in segments)
     placeholders = [s.name for s in merged if s.category is None or s.type is None]

@@ -40,6 +40,10 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("{study}", "-o", "{out}/study/", "--images", "--report", "--jobs", "1", *_OFF),
         ("{bundle}", "-o", "{out}/bundle/", "--jobs", "1", *_OFF),
         ("{study}", "-o", "{out}/none.nii.gz", "--series", "{word}", *_OFF),
+        *(
+            (f"{{{kind}}}", "-o", "{out}/none/", "--rois", "{word}", *_OFF)
+            for kind in ("mask", "seg", "struct", "bundle")
+        ),
         ("{mask}", "-o", "{out}/none.nii.gz", "--labels", "{word}=1", *_OFF),
         ("{mask}", "-o", "{out}/none.nii.gz", "--source", "{word}", *_OFF),
         ("{mask}", "-o", "{out}/none.nii.gz", "--as", "{word}"),

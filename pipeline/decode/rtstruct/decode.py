@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...core.plain_text import escape_controls
 from ...core.policy import Policy
 from ...core.unexpected import as_refusal
 from ...dicom.scan import Series
@@ -186,7 +187,7 @@ def _choose(structure: StructureSet, wanted: Collection[str] | None) -> Sequence
         matches = matches or [entry for entry in found if str(entry.roi.number) == name]
         if len(matches) != 1:
             matching = "no ROI is" if not matches else f"{len(matches)} ROIs are"
-            listed = ", ".join(f"{roi.number} “{roi.name}”" for roi, _ in found)
+            listed = ", ".join(f"{roi.number} “{escape_controls(roi.name)}”" for roi, _ in found)
             hint = f"Choose by name or number among: {listed}"
             raise refuse(Code.NO_SUCH_ROI, f"{matching} called “{name}”", hint, where=(structure.file,))
         if all(matches[0] is not entry for entry in chosen):

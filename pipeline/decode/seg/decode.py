@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...core.findings import Code, Finding, PipelineError, refuse
+from ...core.plain_text import escape_controls
 from ...core.policy import Policy
 from ...dicom.frame import Frame
 from ...dicom.header import Header
@@ -227,6 +228,6 @@ def refuse_unknown(wanted: Sequence[str | int] | None, series: Series, segments:
         raise refuse(
             Code.NO_SUCH_SEGMENT,
             "there is no segment " + ", ".join(f"“{w}”" for w in unknown),
-            "There are: " + (", ".join(f"{s.number} “{s.name}”" for s in segments) or "none"),
+            "There are: " + (", ".join(f"{s.number} “{escape_controls(s.name)}”" for s in segments) or "none"),
             where=tuple(header.path.name for header in series.headers),
         )
