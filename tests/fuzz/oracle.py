@@ -94,9 +94,15 @@ def _judge_file(file: Written, reading: Reading) -> Judgement:
     planes = [p for p in reading.planes if _same_uid(p.series, series) or p.file in used]
     if not planes:
         return Judgement("unjudged", words="its series was not read")
-    if len({id(p) for p in planes}) == 1 and planes[0].stored.shape[::-1] != file.values.shape[:2]:
+    if any(_is_sheet(plane, file) for plane in planes):
         return Judgement("unjudged", words="a sheet of many planes")
     return _judge_planes(file, planes)
+
+
+def _is_sheet(plane: ReadPlane, file: Written) -> bool:
+    """Whether a plane holds several of those of the file side by side, which only its maker's own attributes place."""
+    rows, columns = plane.stored.shape
+    return rows > file.values.shape[1] and columns >= file.values.shape[0] and file.values.shape[2] > 1
 
 
 def _same_uid(one: str, other: str) -> bool:
@@ -220,6 +226,39 @@ def _segments(file: Written, planes: Sequence[ReadPlane], inside: Any) -> dict[i
             here = set_ & (plane.stored == number) if plane.segment is None else set_
             where.setdefault(int(number), set()).update(map(tuple, index[here].tolist()))
     return where
+
+
+def judge_plain(inputs: Path, outputs: Path) -> list[Judgement]:
+    """Judge files that another program wrote, of which nothing is known: each plane that lies on a file has its values there, nothing
+    else is in it, and no plane of those series is in none."""
+    reading = read_folder(inputs)
+    if reading.doubt or any(plane.doubt for plane in reading.planes):
+        return [Judgement("unjudged", words="an input with two readings")]
+    files = []
+    for path in sorted([*outputs.rglob("*.nii.gz"), *outputs.rglob("*.nii")]):
+        image = nibabel.load(path)
+        files.append(Written(path.name, _TO_LPS @ image.affine, np.asanyarray(image.dataobj), {"Labels": None}))
+    found = [_judge_plain(file, reading.planes) for file in files]
+    if reading.unread:  # what lies where nothing plain does may be of a file that the oracle cannot read
+        found = [Judgement("unjudged") if one.kind.startswith(("no plane", "voxels where")) else one for one in found]
+    seen = {plane.series for plane in reading.planes if any(_is_on(plane, file) for file in files)}
+    for plane in reading.planes:
+        if plane.series in seen and not any(_is_on(plane, file) for file in files):
+            found.append(Judgement("wrong", "a plane of the series is lost", plane.file))
+    return found
+
+
+def _is_on(plane: ReadPlane, file: Written) -> bool:
+    return file.values.ndim == 3 and index_of(file, plane) is not None
+
+
+def _judge_plain(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
+    if file.values.ndim != 3 or file.values.dtype.kind not in "iuf":
+        return Judgement("unjudged", words="more than three dimensions, or colours")
+    mine = [plane for plane in planes if _is_on(plane, file)]
+    if not mine:
+        return Judgement("wrong", "no plane lies where the file says", file.name)
+    return _judge_planes(file, mine)
 
 
 def _lost(files: Sequence[Written], reading: Reading) -> Iterator[Judgement]:

@@ -24,6 +24,7 @@ Array = NDArray[Any]
 _NATIVE = {f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2", ".1.99")}
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 
 
@@ -93,8 +94,8 @@ def _read_file(name: str, content: bytes, reading: Reading) -> None:
             reading.unread.append(name)
             return
         reading.kinds.add(kind)
-        if kind == STRUCTURE_SET:
-            return
+        if kind == STRUCTURE_SET or not any(name in dataset for name in _PIXELS):
+            return  # no plane, whatever else
         reading.planes += _planes_of(name, dataset)
     except Exception:
         reading.unread.append(name)

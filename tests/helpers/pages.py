@@ -19,6 +19,7 @@ from unittest import mock
 from pipeline.cli.main import main as verimask
 from pipeline.core.finding_help import HELP
 from pipeline.core.findings import DOUBTS, Code, Severity, refuse
+from tests.fuzz.hardening_page import hardening_page
 from tests.helpers import man_page, record_types
 from tests.helpers.finding_examples import Example, examples
 from tests.helpers.record_schema import schema
@@ -264,6 +265,7 @@ MADE: dict[str, Callable[[], str]] = {
     "record": record_page,
     "cli": cli_page,
     "regression": regression_page,
+    "hardening": hardening_page,
 }
 
 
