@@ -24,6 +24,7 @@ from tests.fuzz.child import Ended, Limits, in_child, rearm
 from tests.fuzz.mutate import Mutation, drawn, laid, spoilt
 from tests.fuzz.oracle import Judgement, judge
 from tests.fuzz.outcomes import (
+    COMMANDS,
     JUDGED,
     LEFTOVER,
     READ,
@@ -39,7 +40,7 @@ from tests.fuzz.outcomes import (
 from tests.fuzz.seeds import Seed
 from tests.fuzz.spoilt_files import Files, Special
 
-KIND = "commands"
+KIND = COMMANDS
 _DONE = (0, 8, 12)  # exit codes of commands that may have written something
 _OWN = ("in", "out", "tmp", "cwd")
 

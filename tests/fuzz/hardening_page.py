@@ -13,8 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.fuzz import commands, parsers
-from tests.fuzz.outcomes import FAILURES, JUDGED, OUTCOMES, READ, REFUSED, UNJUDGED, WRITTEN, WRONG, Tally
+from tests.fuzz.outcomes import COMMANDS, FAILURES, JUDGED, OUTCOMES, READ, PARSERS, REFUSED, UNJUDGED, WRITTEN, WRONG, Tally
 
 HERE = Path(__file__).parent
 OURS, PEERS = HERE / "tallies.json", HERE / "peer_tallies.json"
@@ -24,7 +23,7 @@ _MARKERS = re.compile(r"(<!-- (parsers|commands|peers): made by .*? -->\n).*?(<!
 
 def hardening_page() -> str:
     """The page, with its tables as the tallies have them now."""
-    tables = {"parsers": _ours(parsers.KIND), "commands": _ours(commands.KIND), "peers": _peers()}
+    tables = {"parsers": _ours(PARSERS), "commands": _ours(COMMANDS), "peers": _peers()}
     text = PAGE.read_text("utf-8")
     return _MARKERS.sub(lambda m: m[1] + "\n" + "\n".join(tables[m[2]]) + "\n\n" + m[3], text)
 
@@ -32,7 +31,7 @@ def hardening_page() -> str:
 def _ours(kind: str) -> list[str]:
     """The table of one kind of run, a row a parser."""
     tally = Tally.read(OURS) if OURS.exists() else Tally()
-    judged = kind == commands.KIND
+    judged = kind == COMMANDS
     shown = [REFUSED, READ, WRITTEN, *FAILURES] if judged else [name for name in OUTCOMES if name not in (WRITTEN, WRONG)]
     head = ["input", "runs", *shown, *([JUDGED, UNJUDGED] if judged else [])]
     rows = tally.inputs.get(kind, {})

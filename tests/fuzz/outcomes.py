@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.fuzz.child import Ended, Limits
-from tests.fuzz.targets import BUG
 
+PARSERS, COMMANDS = "parsers", "commands"  # kinds of runs
+BUG = "an unexpected error stopped"  # how a bug is told of where others go on
 REFUSED, READ, WRITTEN = "refused", "read", "written"
 TRACEBACK, CRASH, HANG, MEMORY, WRONG, LEFTOVER = "traceback", "crash", "hang", "memory", "wrong file", "leftover"
 FAILURES = (TRACEBACK, CRASH, HANG, MEMORY, WRONG, LEFTOVER)

@@ -13,11 +13,11 @@ from random import Random
 from pipeline.core.findings import Code, PipelineError
 from tests.fuzz.child import Limits, in_child, rearm
 from tests.fuzz.mutate import drawn, laid, spoilt
-from tests.fuzz.outcomes import READ, REFUSED, TRACEBACK, Outcome, of_child, of_error, of_words
+from tests.fuzz.outcomes import PARSERS, READ, REFUSED, TRACEBACK, Outcome, of_child, of_error, of_words
 from tests.fuzz.seeds import Seed
 from tests.fuzz.targets import read
 
-KIND = "parsers"
+KIND = PARSERS
 BATCH = 400  # inputs a child: a fork costs as much as a few of them
 
 

@@ -61,7 +61,7 @@ required = true
 [labels.tumour]
 value = 2
 regex = ["GTV.*"]
-inside = ["liver"]
+inside = "liver"
 
 [ignore]
 names = ["body"]

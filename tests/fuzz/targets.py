@@ -42,9 +42,9 @@ from pipeline.nifti.header import require_affine
 from pipeline.regression.case_list import read_case_list
 from pipeline.report.record import check_file, read_record
 from pipeline.volume.mask import Segment
+from tests.fuzz.outcomes import BUG
 from tests.fuzz.seeds import Seed
 
-BUG = "an unexpected error stopped"  # how a bug is told of where others go on
 POLICY = Policy(crosscheck="off")
 Reader = Callable[[Path, Seed, Random], None]
 

@@ -1,0 +1,6 @@
+"""Atheris makes a ZIP archive of a series."""
+
+from tests.fuzz.oss_fuzz.one_file import main
+
+if __name__ == "__main__":
+    main("fuzz_archive")
