@@ -66,7 +66,7 @@ def test_what_failed_once_fails_no_more(path: Path, tmp_path: Path) -> None:
     assert not outcome.is_failure, outcome
 
 
-@pytest.mark.parametrize(("kind", "count"), [("--parsers", 290), ("--commands", 90)])
+@pytest.mark.parametrize(("kind", "count"), [("--parsers", 174), ("--commands", 60)])
 def test_a_short_campaign_finds_nothing(
     kind: str, count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
