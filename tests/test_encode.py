@@ -136,10 +136,10 @@ DEMANDED = set(
 )
 
 
-@pytest.mark.parametrize("keep_names", [False, True])
+@pytest.mark.parametrize("strip", ["none", "keep", "names", "uids", "all"])
 @pytest.mark.parametrize("to", ["series", "seg"])
 def test_no_more_of_patient_and_study_is_copied_than_the_standard_demands(
-    source: tuple[Grid, list[Frame]], tmp_path: Path, to: str, keep_names: bool
+    source: tuple[Grid, list[Frame]], tmp_path: Path, to: str, strip: Any
 ) -> None:
     """Every text, date and UID of the source is marked."""
     marks = Marks()
@@ -153,17 +153,23 @@ def test_no_more_of_patient_and_study_is_copied_than_the_standard_demands(
         ds.save_as(frame.path)
     grid, frames, _ = source_grid(tmp_path / "source")
     inherited = set(dciodvfy(frames[0].path)) if shutil.which("dciodvfy") else set()
+    policy = Policy(keep_names=True) if strip == "keep" else Policy(strip=strip)
     if to == "seg":
         pytest.importorskip("highdicom")
-        files = [write_seg([mask_on(grid)], frames, tmp_path / "mask.dcm", keep_names=keep_names).path]
+        files = [write_seg([mask_on(grid)], frames, tmp_path / "mask.dcm", policy=policy).path]
     else:
-        files = list(write_series(mask_on(grid), frames, tmp_path / "out", keep_names=keep_names).files)
+        files = list(write_series(mask_on(grid), frames, tmp_path / "out", policy=policy).files)
     found = set.union(*(marks.found(path.read_bytes()) for path in files))
-    references = {"SeriesInstanceUID"} if to == "seg" else set()  # of the images that a SEG refers to
-    asked = (
-        {keyword for keyword in ON_REQUEST if keyword not in ("PatientSize", "PatientWeight")} if keep_names else set()
-    )
-    assert found == DEMANDED | references | asked
+    uids = {"StudyInstanceUID", "FrameOfReferenceUID", *({"SeriesInstanceUID"} if to == "seg" else ())}
+    dates = {"StudyDate", "StudyTime", "PatientBirthDate"}
+    expected = {
+        "none": DEMANDED | uids,
+        "keep": (DEMANDED | uids | {*ON_REQUEST}) - {"PatientAge", "PatientSize", "PatientWeight"},  # of no marker
+        "names": uids | dates,
+        "uids": DEMANDED - uids,
+        "all": set(),
+    }
+    assert found == expected[strip]
     if shutil.which("dciodvfy"):
         assert [line for line in dciodvfy(files[0]) if line not in inherited] == []
 

@@ -15,6 +15,7 @@ from pydicom import Dataset
 
 from pipeline.cli.main import main
 from pipeline.conversion.file_names import file_names
+from pipeline.core.policy import Policy
 from pipeline.dicom.scan import scan
 from tests.helpers import segs
 from tests.helpers.phantom import Spec, Truth, write
@@ -73,11 +74,18 @@ def test_masks_without_a_name_of_their_own_are_called_by_their_folders(
 ) -> None:
     box(tmp_path / "in" / "liver", 4, uid="1.2.9", description=description)
     box(tmp_path / "in" / "left bone", 10, uid="1.2.1", description=description)
-    assert said(capsys, "convert", tmp_path / "in", "-o", f"{tmp_path / 'out'}/", "--crosscheck", "off")[0] == 0
+    ask = ("convert", tmp_path / "in", "--crosscheck", "off", "-o")
+    assert said(capsys, *ask, f"{tmp_path / 'out'}/", "--keep-names")[0] == 0
     lead = "Segmentation_" if description else ""
     assert {p.name for p in (tmp_path / "out").glob("*.nii.gz")} == {f"{lead}liver.nii.gz", f"{lead}left-bone.nii.gz"}
     assert labels(tmp_path / "out" / f"{lead}liver.nii.gz") == {"liver": [4, 5]}
     assert labels(tmp_path / "out" / f"{lead}left-bone.nii.gz") == {"left bone": [10, 11]}
+    assert said(capsys, *ask, f"{tmp_path / 'plain'}/")[0] == 0  # folders are not named as public
+    for path in (tmp_path / "plain").glob("*.nii.gz"):
+        assert path.name.startswith(f"{description or 'image'}_")
+        assert list(labels(path)) == [description or "mask"]
+    text = "".join(path.read_text("utf-8") + path.name for path in (tmp_path / "plain").glob("*.json"))
+    assert not any(name in text for name in ("liver", "left bone", "left-bone"))
 
 
 def test_a_description_of_its_own_stays_the_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,7 +105,7 @@ def test_one_mask_without_a_description_is_called_by_the_last_folder_alone(
     for n, given in enumerate((".", folder, *[sorted(folder.iterdir())])):
         inputs = given if isinstance(given, list) else [given]
         out = tmp_path / f"{n}.nii.gz"
-        assert said(capsys, "convert", *inputs, "-o", out, "--crosscheck", "off")[0] == 0
+        assert said(capsys, "convert", *inputs, "-o", out, "--crosscheck", "off", "--keep-names")[0] == 0
         assert list(labels(out)) == ["liver"]
         assert "patient" not in (tmp_path / f"{n}.json").read_text("utf-8")
 
@@ -118,7 +126,7 @@ def test_names_of_files(tmp_path: Path, places: list[tuple[str, int | None, str 
     for n, (place, number, description) in enumerate(places):
         box(tmp_path / "in" / place, 4, uid=f"1.2.{n}", number=number, description=description)
     series = sorted(scan([tmp_path]).series, key=lambda s: s.uid)
-    made = [f"{p}#" if h else p for p, h in ((n, False) for n in file_names(series))]
+    made = [f"{p}#" if h else p for p, h in ((n, False) for n in file_names(series, Policy(keep_names=True)))]
     assert len(set(made)) == 2
     for name, expected in zip(made, names, strict=True):
         assert name == expected or (expected.endswith("#") and name.startswith(expected[:-1]) and len(name) >= 8)
@@ -129,7 +137,8 @@ def test_a_folder_whose_name_is_no_text_gives_a_name_that_can_be_written(tmp_pat
     os.rename(tmp_path / "in", os.fsencode(tmp_path) + b"/Gr\xf6\xdfe")
     (series,) = scan([tmp_path]).series
     assert series.mask_name == "Gr\\xf6\\xdfe"
-    assert file_names([series]) == ["Gr-xf6-xdfe"]
+    assert file_names([series], Policy(keep_names=True)) == ["Gr-xf6-xdfe"]
+    assert file_names([series]) == ["image"]
 
 
 # Merging
@@ -177,7 +186,7 @@ def test_files_given_one_by_one_number_the_labels(tmp_path: Path, capsys: pytest
 def test_the_record_names_every_series_of_a_merge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     box(tmp_path / "deep" / "liver", 4, uid="1.2.9", description="Mask", number=3)
     box(tmp_path / "deep" / "bone", 10, uid="1.2.1")
-    assert said(capsys, "convert", tmp_path / "deep", "--merge", "-o", tmp_path / "a.nii.gz")[0] == 0
+    assert said(capsys, "convert", tmp_path / "deep", "--merge", "-o", tmp_path / "a.nii.gz", "--keep-names")[0] == 0
     assert record(tmp_path / "a.json")["MergedFrom"] == [
         {
             "SeriesInstanceUID": "1.2.1",
@@ -234,7 +243,8 @@ def test_a_merge_into_a_folder_is_one_file_named_after_the_study(
 
     def written(*inputs: Path, order: Sequence[str] = ("--order", "liver,bone")) -> list[str]:
         out = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
-        code, _, err = said(capsys, "convert", *inputs, "--merge", *order, "-o", f"{out}/", "--crosscheck", "off")
+        ask = ("convert", *inputs, "--merge", *order, "-o", f"{out}/", "--crosscheck", "off", "--keep-names")
+        code, _, err = said(capsys, *ask)
         assert code == (0 if order else 10), err
         return sorted(p.name for p in out.iterdir()) if out.exists() else []
 

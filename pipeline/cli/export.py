@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def add(commands: Any) -> None:
     """Add the command with its options."""
+    from ..core.policy import choices, default
+
     p = commands.add_parser(
         "export",
         help="a mask back out as a DICOM series or DICOM SEG",
@@ -36,6 +38,12 @@ def add(commands: Any) -> None:
         action="store_true",
         help="also copy the Study Description, and the patient's age, size, weight and issuer of the ID, from --source",
     )
+    p.add_argument(
+        "--strip",
+        choices=choices("strip"),
+        default=default("strip"),
+        help="leave out names and texts; replace the UIDs of the source; or both, and no dates of it (pixels stay as they are)",
+    )
     output.add_common(p)
     p.set_defaults(run=run)
 
@@ -51,7 +59,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
         output.refuse_idle(options, only=("segments",), why="it describes the segments of --to seg")
     if not options.source:
         output.refuse_idle(options, only=("keep_names",), why="without --source there is nothing to copy")
-    policy = Policy()
+    policy = Policy(keep_names=options.keep_names, strip=options.strip)
     mask = _read_mask(Path(options.mask), options.mask_name, policy)
     mask, frames = _move_to_source(mask, options.source, policy)
     if options.to == "seg":
@@ -108,7 +116,7 @@ def _write_series(
     """Write one instance per plane. Returns what was written in words, and what was found."""
     from ..encode.series import write_series
 
-    series = write_series(mask, frames, Path(options.output), policy=policy, keep_names=options.keep_names)
+    series = write_series(mask, frames, Path(options.output), policy=policy)
     return f"wrote {len(series.files)} instances to {Path(options.output)}", ()
 
 
@@ -128,5 +136,5 @@ def _write_seg(
         )
     path = Path(options.output) / "segmentation.dcm"
     toml = Path(options.segments) if options.segments else None
-    seg = write_seg([mask], frames, path, toml=toml, policy=policy, keep_names=options.keep_names)
+    seg = write_seg([mask], frames, path, toml=toml, policy=policy)
     return f"wrote {path}", seg.findings

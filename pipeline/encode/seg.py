@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +26,7 @@ from ..core.policy import Policy
 from ..dicom.frame import Frame
 from ..volume.mask import Array, Concept, MaskVolume, Segment, require_block, smallest_unsigned
 from .segments import LONGEST_TEXT, TISSUE, describe_segments
-from .source import check_source, next_series_number, read_for_seg
+from .source import Copying, check_source, next_series_number, plan_copying, read_for_seg
 from .uids import content_digest, content_uid
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ def write_seg(
     kind: Literal["BINARY", "LABELMAP"] = "BINARY",
     description: str = "",
     series_number: int | None = None,
-    keep_names: bool = False,
 ) -> WrittenSeg:
     """Write masks on one grid as a SEG.
 
@@ -65,11 +64,10 @@ def write_seg(
         source: the frames of the source, in the order of the planes.
         path: of the new file.
         toml: descriptions of the segments, see `encode.segments`.
-        policy: has the limit in mm for the place of the planes.
+        policy: has the limit in mm for the place of the planes, and says what is copied and stripped.
         kind: a LABELMAP holds no overlap, and fewer programs read it.
         description: of the series, cut to 64 characters.
         series_number: of the new series; made from that of the source when None.
-        keep_names: whether what the standard does not demand of patient and study is copied too, see `encode.source`.
 
     Returns:
         The segments as written, the numbers they got, and what was filled in or changed.
@@ -83,13 +81,17 @@ def write_seg(
         OUTPUT_EXISTS, CANNOT_WRITE: the path is taken, or cannot be written.
     """
     highdicom = imported("seg", "highdicom")
+    policy = policy or Policy()
     for mask in masks:
-        check_source(mask.grid, source, policy or Policy())
+        check_source(mask.grid, source, policy)
+    copying = plan_copying(source, policy)
     ordered = _segments_by_label(masks)
     segments, findings = describe_segments(ordered, toml)
     numbers = {segment.number: n + 1 for n, segment in enumerate(ordered)}
-    digest = content_digest(masks, [frame.sop_instance_uid for frame in source])
-    images = _read_images(source, keep_names=keep_names)
+    if policy.strips_names:
+        segments = tuple(replace(s, name=f"label {s.number}", algorithm=s.algorithm.split(" ")[0]) for s in segments)
+    digest = content_digest(masks, [copying.uid(frame.sop_instance_uid) for frame in source])
+    images = _read_images(source, copying)
     findings = (*findings, *_fill_thickness(images, masks[0]))
     made = _make_seg(
         highdicom,
@@ -152,7 +154,7 @@ def _make_seg(highdicom: Any, source: Sequence[Frame], images: list[Dataset], **
         ) from error
 
 
-def _read_images(source: Sequence[Frame], *, keep_names: bool) -> list[Dataset]:
+def _read_images(source: Sequence[Frame], copying: Copying) -> list[Dataset]:
     """Read what highdicom copies patient, study and places from: a data set a plane, or the multi-frame instance."""
     first = source[0].header
     if first.number_of_frames > 1:
@@ -164,8 +166,8 @@ def _read_images(source: Sequence[Frame], *, keep_names: bool) -> list[Dataset]:
                 "A SEG can refer to a multi-frame image only as a whole; export a DICOM series instead.",
                 where=(first.path.name,),
             )
-        return [read_for_seg(first.path, keep_names=keep_names)]
-    return [read_for_seg(frame.path, keep_names=keep_names) for frame in source]
+        return [read_for_seg(first.path, copying)]
+    return [read_for_seg(frame.path, copying) for frame in source]
 
 
 def _fill_thickness(images: list[Dataset], mask: MaskVolume) -> list[Finding]:

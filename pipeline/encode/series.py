@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from ..dicom.frame import Frame
 from ..geometry.grid import Grid
 from ..volume.mask import Array, MaskVolume, Segment
 from .segments import LONGEST_TEXT
-from .source import check_source, copy_identity, next_series_number, read_source, refer_to
+from .source import Copying, check_source, copy_identity, next_series_number, plan_copying, read_source, refer_to
 from .uids import content_digest, content_uid
 
 if TYPE_CHECKING:
@@ -59,7 +59,6 @@ def write_series(
     policy: Policy | None = None,
     description: str = "",
     series_number: int | None = None,
-    keep_names: bool = False,
 ) -> WrittenSeries:
     """Write a mask as one instance a plane.
 
@@ -68,10 +67,9 @@ def write_series(
         source: the frames of the source, in the order of the planes; None for a grid without one, which gets a study of
             its own.
         folder: must not exist, or be empty. It appears when it is complete.
-        policy: has the limit in mm for the place of the planes.
+        policy: has the limit in mm for the place of the planes, and says what is copied and stripped.
         description: of the series, cut to 64 characters.
         series_number: of the new series; made from that of the source when None.
-        keep_names: whether what the standard does not demand of patient and study is copied too, see `encode.source`.
 
     Returns:
         The files, by plane, and the UIDs they got.
@@ -81,10 +79,15 @@ def write_series(
         TOO_LARGE: a label does not fit 16 bits.
         OUTPUT_EXISTS, CANNOT_WRITE: the folder is taken, or cannot be written.
     """
+    policy = policy or Policy()
     if source is not None:
-        check_source(mask.grid, source, policy or Policy())
+        check_source(mask.grid, source, policy)
+    if policy.strips_names:
+        segments = tuple(replace(s, name=f"label {s.number}") for s in mask.segments)
+        mask = replace(mask, segments=segments, name="")
+    copying = plan_copying(source, policy)
     largest = _largest_label(mask)
-    digest = content_digest([mask], [frame.sop_instance_uid + f"/{frame.number}" for frame in source or ()])
+    digest = content_digest([mask], [f"{copying.uid(frame.sop_instance_uid)}/{frame.number}" for frame in source or ()])
     common = _Common(
         digest=digest,
         sop_class_uid=_sop_class(source),
@@ -92,7 +95,7 @@ def write_series(
         description=escape_controls(description or f"mask {mask.name}".strip())[:LONGEST_TEXT],
         number=series_number if series_number is not None else next_series_number(source, 1),
         largest=largest,
-        keep_names=keep_names,
+        copying=copying,
     )
     names = [f"IM{k + 1:04d}.dcm" for k in range(mask.grid.shape[2])]
     with folder_in_place(folder) as working:
@@ -105,7 +108,7 @@ def write_series(
 class _Common:
     """What all instances of a series share. digest: of its content, for UIDs. largest: the largest label.
 
-    keep_names: whether more of patient and study is copied than the standard demands.
+    copying: how much of patient and study is copied.
     """
 
     digest: str
@@ -114,7 +117,7 @@ class _Common:
     description: str
     number: int
     largest: int
-    keep_names: bool
+    copying: Copying
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -144,12 +147,12 @@ def _make_instance(mask: MaskVolume, frame: Frame | None, k: int, plane: Array, 
     if frame is None:
         made = _invent_identity(mask.grid, k, common.digest)
     else:
-        made = copy_identity(frame, keep_names=common.keep_names)
+        made = copy_identity(frame, common.copying)
     made.SOPClassUID, made.SOPInstanceUID = common.sop_class_uid, content_uid(common.digest, "instance", str(k))
     made.SeriesInstanceUID = common.series_uid
     made.SeriesDescription, made.SeriesNumber, made.InstanceNumber = common.description, common.number, k + 1
     _fill_class(made, frame)
-    _fill_derivation(made, mask, frame)
+    _fill_derivation(made, mask, frame, common)
     _fill_pixels(made, plane, common)
     return made
 
@@ -190,13 +193,13 @@ def _fill_class(made: Dataset, frame: Frame | None) -> None:
         made.setdefault(keyword, "")
 
 
-def _fill_derivation(made: Dataset, mask: MaskVolume, frame: Frame | None) -> None:
+def _fill_derivation(made: Dataset, mask: MaskVolume, frame: Frame | None, common: _Common) -> None:
     """Fill in what the labels mean, and which frame they were drawn on."""
     named = ", ".join(f"{s.number} = {escape_controls(s.name)}" for s in mask.segments)
     made.DerivationDescription = f"Label mask; 0 = background, {named}"[:_LONGEST_DESCRIPTION]
     made.DerivationCodeSequence = [_make_code("113076", "DCM", "Segmentation")]
     if frame is not None:
-        item = refer_to(frame)
+        item = refer_to(frame, common.copying)
         item.PurposeOfReferenceCodeSequence = [
             _make_code("121322", "DCM", "Source image for image processing operation")
         ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from ..core.findings import Code, refuse
 from ..core.policy import Policy
 from ..dicom.encoding import load
 from ..dicom.frame import Frame
-from ..dicom.source_file import FileState, state_of
+from ..dicom.source_file import FileState, sha256, state_of
 from ..geometry.frame_of_reference import doubt_same_frame
 from ..geometry.grid import Grid
 from ..geometry.stack import residuals_mm
+from .uids import content_uid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -39,6 +40,11 @@ _REQUIRED = """
 _OF_SERIES = ("PatientPosition", "Laterality")  # type 2C of CT, MR and Secondary Capture (PS3.3 C.7.3.1)
 ON_REQUEST = """
     IssuerOfPatientID PatientAge PatientSize PatientWeight StudyDescription
+""".split()
+# Names and texts among what is copied, beyond those on request.
+_TEXTS = """
+    PatientName PatientID PatientSpeciesDescription PatientSpeciesCodeSequence PatientIdentityRemoved DeidentificationMethod
+    DeidentificationMethodCodeSequence ReferringPhysicianName StudyID AccessionNumber PositionReferenceIndicator
 """.split()
 # What a SEG is made from beside them: which images these are, and where their planes lie.
 _IMAGE = """
@@ -62,6 +68,36 @@ _GEOMETRY = {
     "PixelSpacing": "PixelMeasuresSequence",
     "SliceThickness": "PixelMeasuresSequence",
 }
+
+
+class Copying(NamedTuple):
+    """How much of a source is copied. policy: keep_names and strip. secret: of the bytes of its files, where UIDs are stripped."""
+
+    policy: Policy
+    secret: str
+
+    def uid(self, uid: str) -> str:
+        """Return a UID of the source as it may be written.
+
+        Where UIDs are stripped it is one under 2.25 that follows from the old one and from the bytes of the images: the same for
+        every export from them, and nothing that a list of UIDs alone leads to.
+        """
+        return content_uid(self.secret, uid) if self.policy.strips_uids and uid else uid
+
+
+def plan_copying(source: Sequence[Frame] | None, policy: Policy) -> Copying:
+    """Prepare to copy from a source. Reads all of it where UIDs are stripped.
+
+    Args:
+        source: its frames; None for none.
+        policy: keep_names and strip.
+
+    Returns: how much is copied.
+
+    Raises: OSError.
+    """
+    paths = {frame.path for frame in source or ()} if policy.strips_uids else set[Path]()
+    return Copying(policy, " ".join(sorted(map(sha256, paths))))
 
 
 def check_source(grid: Grid, source: Sequence[Frame], policy: Policy) -> None:
@@ -110,12 +146,12 @@ def next_series_number(source: Sequence[Frame] | None, step: int) -> int:
     return 100 * int(source[0].rank("SeriesNumber") or 0) + step if source else step
 
 
-def copy_identity(frame: Frame, *, keep_names: bool = False) -> Dataset:
+def copy_identity(frame: Frame, copying: Copying) -> Dataset:
     """Make a new data set with the patient, the study, the Frame of Reference and the plane of a source frame.
 
     Args:
         frame: of the source.
-        keep_names: whether what the standard does not demand of patient and study is copied too.
+        copying: how much of patient and study is copied.
 
     Returns: the data set, with every attribute of type 2, empty where the source has none.
     """
@@ -123,7 +159,7 @@ def copy_identity(frame: Frame, *, keep_names: bool = False) -> Dataset:
 
     given = read_source(frame.path)
     made = Dataset()
-    for keyword in (*_REQUIRED, *_OF_SERIES, *(ON_REQUEST if keep_names else ())):
+    for keyword in (*_REQUIRED, *_OF_SERIES, *(ON_REQUEST if copying.policy.keep_names else ())):
         if keyword in given:
             made[keyword] = given[keyword]
     _complete(made)
@@ -133,10 +169,11 @@ def copy_identity(frame: Frame, *, keep_names: bool = False) -> Dataset:
         if holder is not None:
             made[keyword] = holder[keyword]
     made.setdefault("SliceThickness", "")
+    _strip(made, copying)
     return made
 
 
-def read_for_seg(path: Path, *, keep_names: bool = False) -> Dataset:
+def read_for_seg(path: Path, copying: Copying) -> Dataset:
     """Read of a source file what a SEG repeats, with the attributes of type 2 that an anonymiser may have taken out, empty.
 
     What is not read cannot be copied: highdicom takes over every attribute of the patient, the study, the specimen and the
@@ -144,15 +181,16 @@ def read_for_seg(path: Path, *, keep_names: bool = False) -> Dataset:
 
     Args:
         path: of the source file.
-        keep_names: whether what the standard does not demand of patient and study is read too.
+        copying: how much of patient and study is read.
 
     Returns: a data set without pixels.
     """
     dataset = load(path, stop_before_pixels=True)
-    kept = {*_REQUIRED, *_IMAGE, *(ON_REQUEST if keep_names else ())}
+    kept = {*_REQUIRED, *_IMAGE, *(ON_REQUEST if copying.policy.keep_names else ())}
     for element in [element for element in dataset if element.keyword not in kept]:
         del dataset[element.tag]
     _complete(dataset)
+    _strip(dataset, copying)
     return dataset
 
 
@@ -166,13 +204,37 @@ def _complete(dataset: Dataset) -> None:
         del dataset.SpecificCharacterSet
 
 
-def refer_to(frame: Frame) -> Dataset:
-    """Make an item that refers to a source frame (PS3.3 table 10-3)."""
+def _strip(dataset: Dataset, copying: Copying) -> None:
+    """Empty what the policy says of patient and study, and replace UIDs of the source; geometry and classes stay."""
+    policy = copying.policy
+    if policy.strips_names:
+        for keyword in (*_TEXTS, *_OF_ANIMALS, *ON_REQUEST):
+            if keyword in dataset:
+                _empty(dataset, keyword)
+    if policy.strip == "all":
+        for keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
+            _empty(dataset, keyword)
+    if policy.strips_uids:
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID"):
+            if dataset.get(keyword):
+                setattr(dataset, keyword, copying.uid(dataset[keyword].value))
+
+
+def _empty(dataset: Dataset, keyword: str) -> None:
+    """Empty an attribute of type 2, and take out any other."""
+    if keyword in _TYPE_2:
+        setattr(dataset, keyword, "")
+    else:
+        del dataset[keyword]
+
+
+def refer_to(frame: Frame, copying: Copying) -> Dataset:
+    """Make an item that refers to a source frame (PS3.3 table 10-3), by a new UID where UIDs are stripped."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
     item.ReferencedSOPClassUID = frame.get("SOPClassUID", "")
-    item.ReferencedSOPInstanceUID = frame.sop_instance_uid
+    item.ReferencedSOPInstanceUID = copying.uid(frame.sop_instance_uid)
     if frame.header.number_of_frames > 1:
         item.ReferencedFrameNumber = frame.number
     return item

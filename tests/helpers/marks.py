@@ -24,9 +24,7 @@ from pydicom.dataset import Dataset
 
 _ROOT = "1.2.826.0.1.3680043.10.4711."
 _SIGNS = "ABCDEFGHJKLMNPRSTUVWXY"
-_PATTERN = re.compile(
-    rb"ZQ[A-Z]{4}|1\.2\.826\.0\.1\.3680043\.10\.4711\.\d+|187\d{5}|\d{6}\.9\d{5}|(?<![0-9A-Za-z])9\d\dY", re.IGNORECASE
-)
+_PATTERN = re.compile(rb"ZQ[A-Z]{4}|1\.2\.826\.0\.1\.3680043\.10\.4711\.\d+|187\d{5}|\d{6}\.9\d{5}", re.IGNORECASE)
 _TEXTS = frozenset(["AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"])
 _GROUPS = frozenset([0x0008, 0x0010, 0x0012, 0x0018, 0x0020, 0x0032, 0x0038, 0x0040, 0x0088])
 # What a reader decides by, and what means that a series is one of several pieces.
@@ -68,8 +66,6 @@ class Marks:
             return self._keep(f"{n % 24:02}{n // 24 % 60:02}07.9{n:05}", what)
         if vr == "DT":
             return self._keep(f"187{days}", what) + "101112"
-        if vr == "AS":
-            return self._keep(f"9{n % 100:02}Y", what)
         return self.text(what)
 
     def mark(self, dataset: Dataset, suffix: str = "") -> Dataset:
@@ -84,7 +80,7 @@ class Marks:
         for tag, (vr, vm, _, _, keyword) in DicomDictionary.items():
             if tag >> 16 not in _GROUPS or not keyword or not vm.startswith("1") or _UNMARKED.fullmatch(keyword):
                 continue
-            if vr in _TEXTS or vr in ("DA", "TM", "DT", "UI", "AS"):
+            if vr in _TEXTS or vr in ("DA", "TM", "DT", "UI"):
                 dataset.add_new(tag, vr, self.value(vr, keyword + suffix))
         dataset.BodyPartExamined = self.text("BodyPartExamined" + suffix)
         item = Dataset()
