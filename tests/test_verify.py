@@ -27,7 +27,8 @@ from pydicom import dcmread
 from pipeline.cli.main import main
 from pipeline.conversion.convert import convert
 from pipeline.conversion.prov import build_prov
-from pipeline.conversion.record import as_text, sidecar_of, write_record
+from pipeline.conversion.record import sidecar_of, write_record
+from pipeline.conversion.record_text import as_text
 from pipeline.conversion.request import Request
 from pipeline.core.findings import Code, Exit, PipelineError
 from pipeline.core.policy import Policy

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 
 def _write(found: dict[str, Any], options: argparse.Namespace) -> None:
     """Write the description to a new file, in UTF-8 whatever the shell takes for the encoding of text."""
-    from ..conversion.record import as_text
+    from ..conversion.record_text import as_text
     from ..core.atomic_file import in_place
     from ..core.plain_text import escape_controls
     from .describe_text import describe_in_words

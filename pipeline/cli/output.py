@@ -101,7 +101,7 @@ def print_json(record: Any) -> None:
     import codecs
     import json
 
-    from ..conversion.record import as_text
+    from ..conversion.record_text import as_text
 
     text = as_text(record)
     if codecs.lookup(getattr(sys.stdout, "encoding", None) or "utf-8").name != "utf-8":

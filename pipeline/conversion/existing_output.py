@@ -23,7 +23,8 @@ from ..core.plain_text import escape_bytes
 from ..core.policy import Policy
 from ..dicom.source_file import sha256
 from ..volume.label_files import label_file
-from .record import SCHEMA, as_text, sidecar_of
+from .record import SCHEMA, sidecar_of
+from .record_text import as_text
 
 Digests = Sequence[tuple[str, str]]  # role and SHA-256 of every input
 _SAME_ANYWAY = ("Write", "WitnessLimitS")  # of the policy: what they do is done already

@@ -5,20 +5,17 @@ Rules:
 - Keys known from BIDS and dcm2niix keep their names, and Prov those of BEP028; our own blocks are Verdict, Geometry,
   Slices, Planes, CrossCheck, Findings, Policy and Provenance. Affines are RAS mm unless the key says LPS; indices are (i, j, k).
 - Affine and Shape are of the file; GridShape, GridAffineLPS, CornersLPS, Slices and Planes of the order as acquired.
-- What the records of one run share (slices, planes, inputs, versions) is made once, and so is its text.
+- What the records of one run share (slices, planes, inputs, versions) is made once, and so is its text: see `record_text`.
 - No patient name, id or birth date, no path, and no name of an input's file or folder, see `neutral_names`; where names are
   kept, files appear by name, and their folder relative to the input that was given. `public_record` takes out more on request.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -26,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import numpy as np
 
 from ..core.findings import Exit, Finding
-from ..core.plain_text import escape_json
 from ..core.policy import Policy
 from ..crosscheck.agreement import Agreement
 from ..dicom.frame import Frame
@@ -40,6 +36,7 @@ from .neutral_names import KnownNames, NeutralNames, names_of
 from .product import Product, Proof
 from .prov import build_prov
 from .public_record import strip_record
+from .record_text import SharedList, as_text
 from .request import RunDetails
 
 if TYPE_CHECKING:
@@ -50,7 +47,6 @@ AnyRecord = TypeVar("AnyRecord", bound=Mapping[str, Any])
 Verdict = Literal["VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED"]
 
 _VERSIONED = ("verimask", "pydicom", "numpy", "isal", "zlib-ng", "dicom2nifti", "SimpleITK", "dcm2niix")
-_LISTS = 6  # that one record shares with those after it; a text of them is kept no longer than it is asked for in a row
 _BIDS = {
     "Modality": "Modality",
     "Manufacturer": "Manufacturer",
@@ -106,12 +102,6 @@ class Outcome:
     @property
     def exit(self) -> Exit:
         return Exit.DISPUTED if "DISPUTED" in (self.verdict, self.record.get("Recorded")) else Exit.VERIFIED
-
-
-class SharedList(list[Any]):
-    """A list that many records hold, and that nobody changes: it is known by itself, not by what is in it."""
-
-    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 def sidecar_of(output: Path) -> Path:
@@ -249,31 +239,6 @@ def write_record(path: Path, record: AnyRecord) -> AnyRecord:
     data, digest = record_digest.seal(as_text({**own, record_digest.KEY: record_digest.ZEROS}) + "\n")
     path.write_bytes(data)
     return cast("AnyRecord", {**own, record_digest.KEY: digest})
-
-
-def as_text(record: Any) -> str:
-    """JSON, indented, with every list of plain values on one line."""
-    if isinstance(record, SharedList):
-        return _text_of(record)
-    if not _shares(record):
-        return _dump(record)
-    members = [f"{_dump(key)}: {as_text(value)}".replace("\n", "\n ") for key, value in record.items()]
-    return "{\n " + ",\n ".join(members) + "\n}"
-
-
-@lru_cache(maxsize=_LISTS)
-def _text_of(shared: SharedList) -> str:
-    return _dump(list(shared))
-
-
-def _shares(value: Any) -> bool:
-    """Whether a part of a record is, or holds by its keys, what other records hold too."""
-    return isinstance(value, SharedList) or (isinstance(value, dict) and any(map(_shares, value.values())))
-
-
-def _dump(value: Any) -> str:
-    text = escape_json(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
-    return re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r"\s*\n\s*", " ", m[1]) + "]", text)
 
 
 def versions() -> dict[str, str]:

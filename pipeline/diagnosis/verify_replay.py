@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from ..conversion.convert import convert, convert_all
 from ..conversion.option_effects import RULES
-from ..conversion.record import Outcome, as_text
+from ..conversion.record import Outcome
+from ..conversion.record_text import as_text
 from ..conversion.request import ExportDescription, Request
 from ..core.findings import Code, PipelineError
 from ..core.policy import Policy

@@ -192,10 +192,10 @@ class DecoderProcess:
 
 def _refusal(record: dict[str, Any]) -> PipelineError:
     """The refusal of a process, from what it says of its finding."""
-    details = {key: record.get(key.capitalize()) for key in ("measured", "limit")}
-    texts = {key: record.get(key.capitalize(), "") for key in ("hint", "clause", "unit")}
+    details: dict[str, Any] = {key: record.get(key.capitalize()) for key in ("measured", "limit")}
+    details |= {key: record.get(key.capitalize(), "") for key in ("hint", "clause", "unit")}
     where = tuple(record.get("Where", ()))
-    return PipelineError(Finding(Code[record["Code"]], record["Message"], where=where, **texts, **details))
+    return PipelineError(Finding(Code[record["Code"]], record["Message"], where=where, **details))
 
 
 def _read_answers(stdout: IO[bytes], answers: SimpleQueue[_Answer | None]) -> None:

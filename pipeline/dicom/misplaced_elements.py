@@ -86,7 +86,7 @@ def reaches_end(file: Any, start: int, length: int, *, explicit: bool) -> bool:
         return True
     raw = file.bytes(start + length, _LONG_HEADER)
     more = raw[8:12] if explicit else raw[4:8]
-    return raw[:4] == _PADDING and (_LONG_HEADER if explicit else 8) + int.from_bytes(more, "little") >= left
+    return bool(raw[:4] == _PADDING and (_LONG_HEADER if explicit else 8) + int.from_bytes(more, "little") >= left)
 
 
 def tags_behind(file: BinaryIO, start: int, length: int | None, *, explicit: bool, big: bool) -> frozenset[int]:

@@ -17,7 +17,8 @@ from zlib import crc32
 
 import numpy as np
 
-from ..conversion.record import Outcome, as_text
+from ..conversion.record import Outcome
+from ..conversion.record_text import as_text
 from ..conversion.unwritten_images import UnwrittenImage
 from ..core.atomic_file import in_place, make_folder
 from ..core.codes import Code

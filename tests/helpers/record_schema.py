@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pipeline.conversion.record import as_text
+from pipeline.conversion.record_text import as_text
 
 PATH = Path(__file__).parents[2] / "pipeline" / "conversion" / "record_schema.json"
 VERDICTS = ("VERIFIED", "UNCONFIRMED", "DISPUTED", "SKIPPED", "REFUSED", "PARTNER", "PASSED")
