@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from openjpeg.utils import encode_array
 from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, get_frame
@@ -173,10 +174,16 @@ def noisy(folder: Path, syntax: str, change: Callable[[bytes], bytes]) -> Path:
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
-@pytest.mark.parametrize("end", [b"", b"\0" * 200, b"\xff\xd9"])
-def test_what_a_decoder_makes_up_behind_a_cut_is_no_pixel(tmp_path: Path, syntax: str, end: bytes) -> None:
-    path = noisy(tmp_path, syntax, lambda stream: stream[: len(stream) // 2] + end)
-    assert finding(path).code is Code.CORRUPT_FILE
+@pytest.mark.parametrize("end", [b"", b"\0", b"\xff\xd9"], ids=["cut", "zeros", "end marker"])
+@pytest.mark.parametrize("part", [0.5, 0.95])
+def test_what_a_decoder_makes_up_behind_a_cut_is_no_pixel(tmp_path: Path, syntax: str, end: bytes, part: float) -> None:
+    def cut(stream: bytes) -> bytes:
+        half = stream[: len(stream) // 2]
+        return half + (
+            bytes(len(half)) if end == b"\0" else end
+        )  # as long as it was, and its second half never arrived
+
+    assert finding(noisy(tmp_path, syntax, cut)).code is Code.CORRUPT_FILE
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES[1:])
@@ -188,14 +195,28 @@ def test_a_sound_stream_is_read_with_whatever_pad_it_has(tmp_path: Path, syntax:
 
 def test_a_stream_that_leaves_a_number_open_is_left_to_its_decoder() -> None:
     described = DescribedFrame(36, 40, 1, 16, 12, False)
-    open_lines = b"\xff\xd8\xff\xc3\x00\x0b\x10" + bytes(2) + (40).to_bytes(2, "big") + b"\x01\x01\x11\x00" + bytes(500)
+    open_lines = (
+        b"\xff\xd8\xff\xc3\x00\x0b\x10"
+        + bytes(2)
+        + (40).to_bytes(2, "big")
+        + b"\x01\x01\x11\x00"
+        + bytes(500)
+        + b"\xff\xd9"
+    )
     for stream in (open_lines, b"", b"\xff\xd8", b"\xff\x4f\xff\x51\x00\x04\x00\x00", bytes(100)):
         assert find_fault(stream, "1.2.840.10008.1.2.4.70", described) is None
 
 
 def test_signed_samples_of_fewer_bits_than_are_stored_are_refused_of_jpeg_alone(tmp_path: Path) -> None:
     described = DescribedFrame(36, 40, 1, 16, 16, True)
-    header = b"\x00\x0b\x0c" + (36).to_bytes(2, "big") + (40).to_bytes(2, "big") + b"\x01\x01\x11\x00" + bytes(500)
+    header = (
+        b"\x00\x0b\x0c"
+        + (36).to_bytes(2, "big")
+        + (40).to_bytes(2, "big")
+        + b"\x01\x01\x11\x00"
+        + bytes(500)
+        + b"\xff\xd9"
+    )
     found = find_fault(b"\xff\xd8\xff\xc3" + header, "1.2.840.10008.1.2.4.70", described)
     assert found is not None
     assert (found.measured, found.limit) == (12, 16)
@@ -217,3 +238,16 @@ def test_only_what_needs_a_process_has_one(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0"]
+
+
+def test_jpeg_2000_is_whole_where_its_end_marker_is_last_or_behind_its_tiles() -> None:
+    stream = bytes(encode_array(_noise((128, 128)), bits_stored=12)).rstrip(b"\0")
+    described = DescribedFrame(128, 128, 1, 16, 12, False)
+    for sound in (stream, stream + bytes(9), stream + b"left over"):
+        assert find_fault(sound, "1.2.840.10008.1.2.4.90", described) is None
+    cut = len(stream) - 300
+    for length in (0, 1, 300):
+        fault = find_fault(stream[:cut] + bytes(length), "1.2.840.10008.1.2.4.90", described)
+        assert fault is not None
+        assert fault.is_damage
+        assert fault.limit == fault.measured + 2

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Union
 
 import numpy as np
 
-from ..core.findings import Code, Finding, PipelineError
+from ..core.findings import Code, PipelineError, refuse
 from ..core.workers import describe_end, kill, python_process
 from .decoding import FrameFailure, Question
 
@@ -192,10 +192,12 @@ class DecoderProcess:
 
 def _refusal(record: dict[str, Any]) -> PipelineError:
     """The refusal of a process, from what it says of its finding."""
-    details: dict[str, Any] = {key: record.get(key.capitalize()) for key in ("measured", "limit")}
-    details |= {key: record.get(key.capitalize(), "") for key in ("hint", "clause", "unit")}
-    where = tuple(record.get("Where", ()))
-    return PipelineError(Finding(Code[record["Code"]], record["Message"], where=where, **details))
+    details = {
+        key: record[key.capitalize()]
+        for key in ("hint", "clause", "measured", "limit", "unit")
+        if key.capitalize() in record
+    }
+    return refuse(Code[record["Code"]], record["Message"], where=tuple(record.get("Where", ())), **details)
 
 
 def _read_answers(stdout: IO[bytes], answers: SimpleQueue[_Answer | None]) -> None:

@@ -8,7 +8,8 @@ Rules:
 - Fewer bits than are stored are refused of signed samples in JPEG alone, which knows no sign: where it lies nobody can tell.
 - A claim is held against the bytes there are, wherever the format knows a bound. JPEG-LS and JPEG 2000 know none: a plane of
   one value takes some bytes, however large it is.
-- JPEG 2000 that ends early is refused, because a decoder makes up what is missing.
+- What ends early and was filled up with zeros is refused, because a decoder makes pixels of them. Where JPEG lacks but its
+  end marker, decoders say themselves whether pixels are missing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ RLE = "1.2.840.10008.1.2.5"
 _JPEG_LS, _LOSSLESS = 0xF7, 0xC3
 _DCT = {0xC0, 0xC1, 0xC2}
 _SIZ, _TILE, _END = 0x51, b"\xff\x90", b"\xff\xd9"
+_NO_PAD = 8  # bytes of zeros behind a stream of JPEG: a writer pads with one, and what has no more than that is decoded
 _RLE_HEADER, _MOST_SEGMENTS = 64, 15
 _RLE_RUN = 128  # pixels that two bytes of RLE can become (PS3.5 G.3.1)
 # Pixels that one byte can become: lossless JPEG has a bit of code for each sample, the others one for each 8 x 8 samples.
@@ -80,7 +82,7 @@ def find_fault(stream: bytes, syntax: str, described: DescribedFrame) -> StreamF
         _other_size(found, described)
         or _other_bits(found, described)
         or _too_short(found, described, len(stream))
-        or _cut_jpeg_2000(stream)
+        or _cut(stream)
     )
 
 
@@ -136,22 +138,29 @@ def _too_short(found: _StreamFrame, described: DescribedFrame, length: int) -> S
     )
 
 
-def _cut_jpeg_2000(stream: bytes) -> StreamFault | None:
-    """Tell that a stream ends before its end marker: it is neither the last that is there, nor behind the last tile-part."""
-    if find_jpeg_2000(stream) != 0 or stream.rstrip(b"\0").endswith(_END):
+def _cut(stream: bytes) -> StreamFault | None:
+    """Tell that a stream ends before its end marker, and its decoder would not: what is missing was filled up with zeros."""
+    there = len(stream.rstrip(b"\0"))
+    if find_jpeg_2000(stream) < 0:
+        is_cut = _END not in stream and len(stream) - there >= _NO_PAD
+    else:
+        is_cut = not stream[:there].endswith(_END) and not _ends_behind_its_tiles(stream)
+    if not is_cut:
         return None
+    return StreamFault(
+        f"ends early: behind {there} bytes there is no end marker", there, there + len(_END), "bytes", True
+    )
+
+
+def _ends_behind_its_tiles(stream: bytes) -> bool:
+    """Whether the end marker of JPEG 2000 follows the last of its tile-parts, each of which says how long it is."""
     position = stream.find(_TILE)
     while position >= 0 and stream[position : position + 2] == _TILE:
         length = int.from_bytes(stream[position + 6 : position + 10], "big")
         if not length:
-            break
+            return False
         position += length
-    if position >= 0 and stream[position : position + 2] == _END:
-        return None
-    there = len(stream.rstrip(b"\0"))
-    return StreamFault(
-        f"ends early: behind its {there} bytes there is no end marker", there, max(position, there) + 2, "bytes", True
-    )
+    return position >= 0 and stream[position : position + 2] == _END
 
 
 def _fault_of_rle(stream: bytes, described: DescribedFrame) -> StreamFault | None:
