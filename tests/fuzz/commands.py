@@ -98,10 +98,9 @@ def _command(given: Sequence[str], work: Path, told: Path, limits: Limits) -> in
         file.flush()
         if given[0] == "convert" and any((work / "out").rglob("*.nii.gz")):
             rearm(limits)
-            file.write(
-                json.dumps({"judged": [tuple(one) for one in judge(work / "in", work / "out", is_whole=code == 0)]})
-                + "\n"
-            )
+            said = "".join((work / name).read_text("utf-8", "replace") for name in ("said", "err"))
+            found = judge(work / "in", work / "out", is_whole=code == 0, said=said)
+            file.write(json.dumps({"judged": [tuple(one) for one in found]}) + "\n")
     return code
 
 

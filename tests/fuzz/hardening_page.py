@@ -13,7 +13,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.fuzz.outcomes import COMMANDS, FAILURES, JUDGED, OUTCOMES, READ, PARSERS, REFUSED, UNJUDGED, WRITTEN, WRONG, Tally
+from tests.fuzz.outcomes import (
+    COMMANDS,
+    FAILURES,
+    JUDGED,
+    OUTCOMES,
+    PARSERS,
+    READ,
+    REFUSED,
+    UNJUDGED,
+    WRITTEN,
+    WRONG,
+    Tally,
+)
 
 HERE = Path(__file__).parent
 OURS, PEERS = HERE / "tallies.json", HERE / "peer_tallies.json"
@@ -32,7 +44,9 @@ def _ours(kind: str) -> list[str]:
     """The table of one kind of run, a row a parser."""
     tally = Tally.read(OURS) if OURS.exists() else Tally()
     judged = kind == COMMANDS
-    shown = [REFUSED, READ, WRITTEN, *FAILURES] if judged else [name for name in OUTCOMES if name not in (WRITTEN, WRONG)]
+    shown = (
+        [REFUSED, READ, WRITTEN, *FAILURES] if judged else [name for name in OUTCOMES if name not in (WRITTEN, WRONG)]
+    )
     head = ["input", "runs", *shown, *([JUDGED, UNJUDGED] if judged else [])]
     rows = tally.inputs.get(kind, {})
     lines = [f"{tally.total(kind):,} inputs of {len(rows)} kinds, from {_seeds(tally, kind)}.", "", *_table(head)]

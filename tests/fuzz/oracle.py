@@ -25,6 +25,8 @@ from tests.fuzz.oracle_reading import SEGMENTATIONS, STRUCTURE_SET, Reading, Rea
 
 Array = NDArray[Any]
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_NOWHERE = "voxels where no plane lies"
+_NOWHERE = "voxels where no plane lies"
 _WITHIN_MM, _WITHIN_PART = 0.1, 0.1  # of the smallest spacing: what the package promises of every plane
 
 
@@ -49,13 +51,14 @@ class Written(NamedTuple):
         return min(_WITHIN_MM, _WITHIN_PART * float(np.linalg.norm(self.lps[:3, :3], axis=0).min())) + 2e-3
 
 
-def judge(inputs: Path, outputs: Path, *, is_whole: bool) -> list[Judgement]:
+def judge(inputs: Path, outputs: Path, *, is_whole: bool, said: str = "") -> list[Judgement]:
     """Judge every NIfTI file below a folder against the files it was made of.
 
     Args:
         inputs: the folder that was read.
         outputs: the folder that was written.
         is_whole: whether nothing was said to be refused, so that every plane must be in a file.
+        said: what the command printed, which may name files that the record does not.
     """
     files = [_open(path) for path in sorted(outputs.rglob("*.nii.gz"))]
     try:
@@ -64,7 +67,7 @@ def judge(inputs: Path, outputs: Path, *, is_whole: bool) -> list[Judgement]:
         return [Judgement("unjudged", words=f"the input: {error}")]
     found = [_judge_file(file, reading) for file in files]
     if is_whole and all(one.verdict == "right" for one in found):
-        found += list(_lost(files, reading))
+        found += list(_lost(files, reading, said))
     return found
 
 
@@ -83,20 +86,22 @@ def _judge_file(file: Written, reading: Reading) -> Judgement:
     source = str(file.record.get("MaskSource", ""))
     if source.startswith("Mimics") or "Assumed" in file.record["Geometry"]:
         return Judgement("unjudged", words="a bundle" if source else "assumed places")
-    used = {str(one.get("File", "")).rsplit("/", 1)[-1] for one in file.record.get("Slices") or []}
-    if odd := used & set(reading.unread):
-        return Judgement("unjudged", words=f"{min(odd)} cannot be read plainly")
     if source == "RTSTRUCT" or (STRUCTURE_SET in reading.kinds and source):
         return Judgement("unjudged", words="contours")
     if source == "SEG":
         return _judge_seg(file, [p for p in reading.planes if p.kind in SEGMENTATIONS])
     series = str(file.record.get("SeriesInstanceUID", ""))
-    planes = [p for p in reading.planes if _same_uid(p.series, series) or p.file in used]
+    planes = [p for p in reading.planes if _same_uid(p.series, series)]
     if not planes:
         return Judgement("unjudged", words="its series was not read")
     if any(_is_sheet(plane, file) for plane in planes):
         return Judgement("unjudged", words="a sheet of many planes")
-    return _judge_planes(file, planes)
+    found = _judge_planes(file, planes)
+    if found.kind == _NOWHERE and reading.unread:
+        return Judgement("unjudged", words=f"{reading.unread[0]} cannot be read plainly")
+    if found.kind == _NOWHERE:  # files that were joined into one series, whatever theirs is
+        found = _judge_planes(file, [p for p in reading.planes if p.kind not in SEGMENTATIONS])
+    return found
 
 
 def _is_sheet(plane: ReadPlane, file: Written) -> bool:
@@ -134,9 +139,7 @@ def _judge_planes(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
     for _, index in laid:
         covered[tuple(np.moveaxis(index, -1, 0))] = True
     if (file.values[~covered] != 0).any():
-        return Judgement(
-            "wrong", "voxels where no plane lies", f"{file.name}: {int((file.values[~covered] != 0).sum())} voxels"
-        )
+        return Judgement("wrong", _NOWHERE, f"{file.name}: {int((file.values[~covered] != 0).sum())} voxels")
     if spare := [p for p, _ in laid if p.spare >= max(2, p.stored.shape[1])]:
         return Judgement(
             "wrong",
@@ -261,17 +264,23 @@ def _judge_plain(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
     return _judge_planes(file, mine)
 
 
-def _lost(files: Sequence[Written], reading: Reading) -> Iterator[Judgement]:
-    """Planes of the series of a file that are in no file and whose own file no record names; files beside them that are not told of."""
-    said = "".join(json.dumps(file.record["Findings"], ensure_ascii=False) for file in files)
+def _lost(files: Sequence[Written], reading: Reading, said: str) -> Iterator[Judgement]:
+    """Planes of the series of a file that are in no file and not told of; files beside them that are not told of.
+
+    A file is told of by its name, where it was printed or recorded; or by a finding of the scan, where records name no files.
+    """
+    findings = [finding for file in files for finding in file.record["Findings"]]
+    said += json.dumps(findings, ensure_ascii=False)
+    told = sum(finding.get("Stage", "").upper() == "SCAN" for finding in findings)
     series = {str(file.record.get("SeriesInstanceUID", "")) for file in files}
     if any(file.record.get("MaskSource") for file in files):
         return
-    for plane in reading.planes:
-        if not any(_same_uid(plane.series, uid) for uid in series) or plane.file in said:
-            continue
-        if all(index_of(file, plane) is None for file in files):
-            yield Judgement("wrong", "a plane of the series is lost in silence", plane.file)
-    for name in reading.unread:
-        if name.endswith(".dcm") and name not in said and len(reading.unread) < 3:
-            yield Judgement("wrong", "a file was left out in silence", name)
+    mine = [p for p in reading.planes if any(_same_uid(p.series, uid) for uid in series) and p.file not in said]
+    lost = [plane.file for plane in mine if all(index_of(file, plane) is None for file in files)]
+    unread = [name for name in reading.unread if name.endswith(".dcm") and name not in said]
+    if len({*lost, *unread}) <= told:
+        return
+    if lost:
+        yield Judgement("wrong", "a plane of the series is lost in silence", ", ".join(lost))
+    elif len(reading.unread) < 3:
+        yield Judgement("wrong", "a file was left out in silence", ", ".join(unread))
