@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -62,7 +63,9 @@ class Series:
     @property
     def number(self) -> int | None:
         value = self.get("SeriesNumber")
-        return int(value) if isinstance(value, int | float) else None  # two numbers are no number to choose by
+        if not isinstance(value, int | float) or not isfinite(value):  # two numbers are no number to choose by
+            return None
+        return int(value)
 
     @property
     def description(self) -> str:

@@ -136,7 +136,7 @@ def _read_whole(dataset: Dataset, keyword: str, path: Path) -> int | None:
     value = dataset.get(keyword)
     try:
         return None if value is None else int(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise refuse(
             Code.UNREADABLE_NUMBER,
             f"{keyword} of {path.name} cannot be used: {value!r}",
