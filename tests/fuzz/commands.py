@@ -124,7 +124,7 @@ def _outcome(ended: Ended, told: Path, work: Path, limits: Limits) -> Outcome:
     if len(lines) > 1:
         return _of_judgements([Judgement(*one) for one in lines[1]["judged"]])
     if written:
-        return Outcome(WRITTEN, judged=UNJUDGED, words="the judge ended early" if "convert" in said else "")
+        return Outcome(WRITTEN, judged=UNJUDGED)
     return Outcome(READ if code in (0, 8) else REFUSED, f"exit {code}")
 
 

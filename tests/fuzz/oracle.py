@@ -13,7 +13,7 @@ Rules:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,11 +201,11 @@ def _judge_seg(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
     if any(p.doubt for p in planes) or not planes:
         return Judgement("unjudged", words="a SEG in doubt")
     if any(finding["Code"] == "FRACTIONAL_THRESHOLD" for finding in file.record["Findings"]):
-        top = 200  # Maximum Fractional Value of the seed; another one is not judged
-        planes = [p for p in planes if p.stored.max(initial=0) <= top]
-        where = _segments(file, planes, lambda stored: stored >= top / 2)
+        if any(plane.stored.max(initial=0) > plane.most for plane in planes):
+            return Judgement("unjudged", words="fractions above their maximum")
+        where = _segments(file, planes, lambda plane: plane.stored >= plane.most / 2)
     else:
-        where = _segments(file, planes, lambda stored: stored != 0)
+        where = _segments(file, planes, lambda plane: plane.stored != 0)
     if where is None:
         return Judgement("wrong", "frames of the SEG that lie outside", file.name)
     for label in np.unique(file.values[file.values != 0]):
@@ -215,11 +215,13 @@ def _judge_seg(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
     return Judgement("right")
 
 
-def _segments(file: Written, planes: Sequence[ReadPlane], inside: Any) -> dict[int, set[tuple[int, ...]]] | None:
+def _segments(
+    file: Written, planes: Sequence[ReadPlane], inside: Callable[[ReadPlane], Array]
+) -> dict[int, set[tuple[int, ...]]] | None:
     """The indices of the file where each segment is; None where a frame that is not empty lies on none."""
     where: dict[int, set[tuple[int, ...]]] = {}
     for plane in planes:
-        set_ = inside(plane.stored)
+        set_ = inside(plane)
         if not set_.any():
             continue
         index = index_of(file, plane)

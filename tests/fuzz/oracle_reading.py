@@ -33,7 +33,7 @@ class ReadPlane:
     """One frame.
 
     kind: SOP Class UID. lps: (3, 3), of (column, row, 1) to LPS mm. stored: (rows, columns). physical: rescaled. segment: of a
-    SEG. overlays: group to (rows, columns) of bits. spare: bytes of pixel data that no pixel of the file has. doubt: why it may be
+    SEG. most: Maximum Fractional Value of one. overlays: group to (rows, columns) of bits. spare: bytes of pixel data that no pixel of the file has. doubt: why it may be
     read in two ways.
     """
 
@@ -44,6 +44,7 @@ class ReadPlane:
     stored: Array
     physical: Array
     segment: int | None = None
+    most: float = 0.0
     overlays: dict[int, Array] = field(default_factory=dict)
     spare: int = 0
     doubt: str = ""
@@ -122,6 +123,7 @@ def _planes_of(name: str, dataset: Dataset) -> list[ReadPlane]:
                 stored=stored,
                 physical=stored.astype(np.float64) * slope + intercept,
                 segment=None if segment is None else int(segment),
+                most=float(dataset.get("MaximumFractionalValue") or 0),
                 overlays=_overlays(dataset, n, stored.shape[:2]),
                 spare=spare,
                 doubt=doubt,
