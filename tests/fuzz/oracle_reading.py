@@ -32,9 +32,9 @@ LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 class ReadPlane:
     """One frame.
 
-    kind: SOP Class UID. lps: (3, 3), of (column, row, 1) to LPS mm. stored: (rows, columns). physical: rescaled. segment: of a
-    SEG. most: Maximum Fractional Value of one. overlays: group to (rows, columns) of bits. spare: bytes of pixel data that no pixel of the file has. doubt: why it may be
-    read in two ways.
+    kind: SOP Class UID. lps: (3, 3), of (column, row, 1) to LPS mm. stored: (rows, columns). physical: rescaled.
+    segment: of a SEG. most: Maximum Fractional Value of one. overlays: group to (rows, columns) of bits. spare: bytes of pixel data
+    that no pixel of the file has. doubt: why it may be read in two ways.
     """
 
     file: str
