@@ -132,6 +132,17 @@ def test_a_command_that_fails_is_seen(
     assert command(every, tmp_path, "series {in}", QUICK).name == expected
 
 
+def test_a_bug_that_is_told_of_among_other_things_is_seen(
+    every: list[Seed], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(options: object, given: object) -> int:
+        print("Series 1: An unexpected\n   error stopped it:\n  KeyError: 'x' (scan.py, line 3). This is a bug")
+        return 12
+
+    monkeypatch.setattr("pipeline.cli.series.run", told)
+    assert command(every, tmp_path, "series {in}")[:2] == (TRACEBACK, "KeyError at scan.py")
+
+
 def _shift_a_plane(path: Path) -> None:
     content = bytearray(gzip.decompress(path.read_bytes()))
     content[352:] = content[352 + 1 :] + content[352:353]

@@ -24,7 +24,7 @@ FAILURES = (TRACEBACK, CRASH, HANG, MEMORY, WRONG, LEFTOVER)
 OUTCOMES = (REFUSED, READ, WRITTEN, *FAILURES)
 JUDGED, UNJUDGED = "judged", "unjudged"  # of what was written
 _PLACE = re.compile(r'File "([^"]*)", line (\d+),? in (\S+)')
-_IN_WORDS = re.compile(BUG + r".*?: (\w+): (.*?) \((\w+\.py), line (\d+)\)", re.DOTALL)
+_IN_WORDS = re.compile(BUG + r".*?: (\w+): (.*?) \((\w+\.py), line (\d+)\)", re.IGNORECASE)
 
 
 class Outcome(NamedTuple):
@@ -93,7 +93,7 @@ def of_child(ended: Ended, limits: Limits) -> Outcome | None:
 
 def of_words(words: str) -> Outcome | None:
     """The traceback or the bug that a command told of; None where it told of none."""
-    told = _IN_WORDS.search(words)
+    told = _IN_WORDS.search(" ".join(words.split()))  # printed text is broken into lines
     if told is not None:
         name = MEMORY if told[1] == "MemoryError" else TRACEBACK
         return Outcome(name, f"{told[1]} at {told[3]}", told[0][:2000])
