@@ -65,8 +65,8 @@ def require(need: int | float, what: str, where: tuple[str, ...] = ()) -> None:
     raise refuse(
         Code.MEMORY_LIMIT,
         f"{what} needs {show_size(need)} of memory at once, and at most {show_size(most)} are taken",
-        f"Where the size is right and there is memory for it, say so with --max-memory or {VARIABLE}, such as 64GiB; where the "
-        "file is far smaller than that, it is damaged.",
+        f"Where the size is right and there is memory for it, set {VARIABLE}, such as 64GiB. Or give --max-memory. A file that "
+        "is far smaller than what it needs is damaged.",
         where=where,
         measured=float(need),
         limit=float(most),
@@ -78,7 +78,7 @@ def show_size(size: int | float) -> str:
     """Write bytes in the largest unit that leaves a number above 1."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < 1 << 10:
-            return f"{size:.3g} {unit}"
+            return f"{size:.4g} {unit}"
         size /= 1 << 10
     return f"{size:,.1f} TiB"
 

@@ -40,7 +40,10 @@ _GUARD, _CHECKED, _PLAIN = "_verimask_file", "_verimask_checked", "_verimask_pla
 
 
 class UnreadableValue(PipelineError, ValueError):
-    """A value that cannot be read, or is not of its kind; or a data set that cannot be."""
+    """A value that cannot be read, or is not of its kind; or a data set that cannot be. Its text is the sentence alone."""
+
+    def __str__(self) -> str:
+        return self.finding.message
 
 
 class _Kind(NamedTuple):
@@ -57,6 +60,14 @@ def _kind_of(tag: int) -> _Kind | None:
         return None
 
 
+def _tag_of(key: Any) -> BaseTag | None:
+    """The tag that a key of a data set means; None where it means none."""
+    try:
+        return key if isinstance(key, BaseTag) else Tag(key)
+    except Exception:  # pydicom says what is wrong with it
+        return None
+
+
 class _GuardedDataset(Dataset):
     """A data set, or an item of a sequence, whose values are checked when they are first asked for."""
 
@@ -67,24 +78,25 @@ class _GuardedDataset(Dataset):
             part = super().__getitem__(key)
             guard(part, self.__dict__.get(_GUARD, ""))
             return part
+        tag = _tag_of(key)
         try:
-            self._require_items(key)
+            self._require_items(tag)
             element = super().__getitem__(key)
         except (PipelineError, MemoryError):
             raise
         except Exception as error:
-            if isinstance(error, KeyError) and key not in self:
+            if tag is None or tag not in self._dict:  # absent, or no key
                 raise
-            raise self._refusal(Tag(key), str(error) or type(error).__name__) from error
+            raise self._refusal(tag, str(error) or type(error).__name__) from error
         checked = self.__dict__.setdefault(_CHECKED, set())
         if element.tag not in checked:
             element = self._checked(element)
             checked.add(element.tag)
         return element
 
-    def _require_items(self, key: Any) -> None:
+    def _require_items(self, tag: BaseTag | None) -> None:
         """Refuse a sequence of more items than memory may be taken for, before pydicom makes a data set of each."""
-        raw = self._dict.get(Tag(key))
+        raw = None if tag is None else self._dict.get(tag)
         if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and len(raw.value) > _FEW_BYTES:
             kind = _kind_of(raw.tag)
             if raw.VR == "SQ" or (raw.VR is None and kind is not None and kind.vr == "SQ"):
