@@ -150,9 +150,16 @@ def nifti(path: Path, shape: tuple[int, ...], follows: bytes = b"", offset: floa
     return path
 
 
-@pytest.mark.parametrize("command", ["check", "explain", "diagnose", "like"])
-@pytest.mark.parametrize("kind", ["huge", "bomb", "longer", "offset"])
-def test_a_nifti_header_is_held_against_the_bytes(tmp_path: Path, command: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        *(("huge", command) for command in ("check", "explain", "diagnose", "like")),
+        *(("bomb", command) for command in ("check", "diagnose")),
+        ("longer", "check"),
+        ("offset", "explain"),
+    ],
+)
+def test_a_nifti_header_is_held_against_the_bytes(tmp_path: Path, kind: str, command: str) -> None:
     series = write(tmp_path / "in", SMALL).folder
     whole = nifti(tmp_path / "whole.nii", (9, 7, 3), bytes(189))
     makers: dict[str, Callable[[], Path]] = {
@@ -169,8 +176,7 @@ def test_a_nifti_header_is_held_against_the_bytes(tmp_path: Path, command: str, 
         "like": ["convert", series, "--like", file, "-o", tmp_path / "o.nii", "--crosscheck", "off"],
     }
     code, said = run(*words[command], folder=tmp_path)
-    reads_the_header_only = kind == "longer" and command in ("explain", "like")
-    assert code in ((0, 12, 10, 4) if reads_the_header_only else (4, 10)), said
+    assert code in (4, 10), said
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.toml"])
@@ -201,8 +207,7 @@ def test_deep_folders_are_walked(tmp_path: Path) -> None:
     finally:
         os.chdir(here)
     try:
-        for command in ("series", "describe", "explain"):
-            assert run(command, deep, folder=tmp_path)[0] == 0
+        assert run("explain", deep, folder=tmp_path)[0] == 0
     finally:
         _remove(deep)
 
@@ -235,10 +240,6 @@ def test_the_option_says_so_for_all_of_a_run(tmp_path: Path) -> None:
     assert (code, "--max-memory is a size from 64 MiB up" in said) == (64, True)
     code, said = run("convert", series, "-o", tmp_path / "o.nii", "--max-memory", "1GiB", folder=tmp_path, limit="bad")
     assert code == 0, said
-    code, said = run(
-        "export", nifti(tmp_path / "m.nii.gz", (30000, 30000, 3), bytes(20 << 20)), "--source", series, folder=tmp_path
-    )
-    assert code != 0
 
 
 def test_the_limit_is_named_with_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
