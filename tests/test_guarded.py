@@ -48,7 +48,7 @@ ROWS, THICKNESS, CLASS, SEGMENTS = 0x00280010, 0x00180050, 0x00080016, 0x0062000
 
 UNREADABLE = {
     "a number as text": ("Rows", element(ROWS, b"LO", b"many"), "“many” is not a number"),
-    "of too few bytes": ("Rows", element(ROWS, b"US", b"\1\0\2"), "multiple of bytes"),
+    "of too few bytes": ("DiffusionBValue", element(0x00189087, b"FD", b"\1\0\2\0"), "multiple of bytes"),
     "no known VR": ("Rows", element(ROWS, b"ZZ", b"\1\0"), "Unknown Value Representation"),
     "not a number": ("SliceThickness", element(THICKNESS, b"DS", b"nan"), "not a finite number"),
     "infinite": ("SliceThickness", element(THICKNESS, b"DS", b"1e400"), "not a finite number"),
@@ -56,7 +56,7 @@ UNREADABLE = {
     "several": ("Rows", element(ROWS, b"US", b"\1\0\2\0"), "2 different values"),
     "a sequence": ("Rows", element(ROWS, b"SQ", item()), "no sequence"),
     "no sequence": ("SegmentSequence", element(SEGMENTS, b"LO", b"one"), "is a sequence"),
-    "a sequence that is none": ("SegmentSequence", element(SEGMENTS, b"SQ", b"12345678"), "tag"),
+    "a sequence that is none": ("SegmentSequence", element(SEGMENTS, b"SQ", b"1234"), "tag"),
 }
 
 
