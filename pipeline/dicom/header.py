@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..core.findings import Code, PipelineError, refuse
-from ..core.unexpected import as_refusal
 from .element_values import read_values
 from .encoding import EXPLICIT_BIG, EXPLICIT_LITTLE, FLOAT_BITS, IMPLICIT_LITTLE, NATIVE, load, open_dataset
 from .fast_header import ATTRIBUTES, SEQUENCES_OF_VALUES, Reader
@@ -152,6 +151,8 @@ def _read_with_pydicom(path: Path) -> Header:
         try:
             return _parse_header(path, file)
         except MemoryError as e:
+            from ..core.unexpected import as_refusal
+
             raise as_refusal(e, f"the header of {path.name}") from e
         except Exception as e:  # a broken file makes a parser stumble in more ways than can be listed
             if isinstance(e, OSError) and e.errno is not None:
