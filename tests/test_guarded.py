@@ -6,8 +6,10 @@ import copy
 import pickle
 import struct
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -63,11 +65,17 @@ UNREADABLE = {
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_a_value_is_refused_in_words(tmp_path: Path, name: str) -> None:
     keyword, raw, reason = UNREADABLE[name]
+    asks: list[Callable[[Any], object]] = [
+        lambda d: d.get(keyword),
+        lambda d: getattr(d, keyword),
+        lambda d: d[keyword],
+        list,
+    ]
     nested = element(0x00081140, b"SQ", item(raw))
     dataset = load(file(tmp_path / "a.dcm", raw))
     inside = load(file(tmp_path / "b.dcm", nested)).ReferencedImageSequence[0]
     for holder, named in ((dataset, "a.dcm"), (inside, "b.dcm")):
-        for ask in (lambda d: d.get(keyword), lambda d: getattr(d, keyword), lambda d: d[keyword], list):
+        for ask in asks:
             with pytest.raises(UnreadableValue) as refused:
                 ask(holder)
             finding = refused.value.finding

@@ -180,7 +180,7 @@ def test_a_nifti_header_is_held_against_the_bytes(tmp_path: Path, kind: str, com
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.toml"])
-def test_text_is_read_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_text_is_read_up_to_a_bound(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     file.write_bytes(b"\xef\xbb\xbf[1]\r\n")
     assert text_file.read_text(file) == "[1]\r\n"
@@ -227,7 +227,7 @@ def test_a_size_is_read(size: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["", "0", "12", "-1GiB", "1e9", "GiB", "nan", "9999999TiB", "1 MiB"])
-def test_what_is_no_size_is_refused(size: str, tmp_path: Path) -> None:
+def test_what_is_no_size_is_refused(size: str) -> None:
     with pytest.raises(PipelineError) as refused:
         memory.parse_size(size)
     assert refused.value.finding.code is Code.BAD_OPTION

@@ -138,10 +138,10 @@ def _parse(file: BinaryIO, name: str, options: dict[str, Any]) -> tuple[FileData
     from pydicom.tag import Tag
 
     bounded: Any = BoundedFile(file, getattr(file, "name", name))
-    tags = [Tag(tag) for tag in options.get("specific_tags", ())]
+    tags: list[Any] = [Tag(tag) for tag in options.get("specific_tags", ())]
     seen = SeenElements(bounded) if options.get("stop_before_pixels") else None
     try:
-        dataset = read_partial(bounded, seen, force=True, specific_tags=tags or None)  # type: ignore[arg-type]
+        dataset = read_partial(bounded, seen, force=True, specific_tags=tags or None)
     except Exception as error:
         raise bounded.refusal or error from error  # which pydicom may have taken for the end of the file
     dataset.buffer = None  # nothing is read from it later, and a copy of the data set would take it along
