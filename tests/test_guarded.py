@@ -167,6 +167,13 @@ def test_of_two_values_none_is_trusted(tmp_path: Path) -> None:
     assert read_header(file(tmp_path / "b.dcm", *image(same), pixels=bytes(8))).get("ImagePositionPatient") == (1, 2, 3)
 
 
+def test_a_uid_is_one_text_whatever_its_vr(tmp_path: Path) -> None:
+    """Series are sorted by it."""
+    for vr, value in ((b"UI", b"1.2\\3"), (b"LO", b"1.2\\3"), (b"UN", b"1.2\\3")):
+        found = read_header(file(tmp_path / "a.dcm", HEAD[0], element(0x0020000E, vr, value)))
+        assert found.get("SeriesInstanceUID") == "1.2\\3"
+
+
 @pytest.mark.parametrize("keyword", ["ImagePositionPatient", "RescaleSlope", "Rows"])
 def test_what_stands_behind_the_pixels_is_not_trusted(tmp_path: Path, keyword: str) -> None:
     late = {

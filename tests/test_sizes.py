@@ -23,6 +23,7 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.core.json_file import read_json
 from pipeline.decode.rtstruct.contours import Arrangement, area
 from pipeline.dicom.inflate import inflate
+from pipeline.geometry.grid import GeometryError, Plane
 from tests.helpers import segs
 from tests.helpers.phantom import Spec, write
 
@@ -256,6 +257,13 @@ def test_the_limit_is_named_with_its_numbers(monkeypatch: pytest.MonkeyPatch) ->
     )
     monkeypatch.delenv(memory.VARIABLE)
     assert memory.limit() >= memory.LEAST
+
+
+@pytest.mark.parametrize("number", [1e300, -1e10, 1e-300])
+def test_a_plane_has_numbers_that_can_be_computed_with(number: float) -> None:
+    position, spacing = (0.0, 0.0, number), abs(number) if abs(number) < 1 else 1.0
+    with pytest.raises(GeometryError):
+        Plane(position, (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), spacing, 1.0, 4, 4)
 
 
 def test_a_raster_of_terabytes_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
