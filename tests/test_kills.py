@@ -10,7 +10,7 @@ import pytest
 from tests.kills.commands import COMMANDS, Bench, KilledCommand
 from tests.kills.kill import Undisturbed, kill, undisturbed
 
-_TRIED = ("convert", "convert -w overwrite", "export", "mimics-script", "cohort")
+_TRIED = ("convert", "convert -w overwrite", "cohort")
 _SEED = 7
 
 

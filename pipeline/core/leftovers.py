@@ -190,13 +190,13 @@ def _started(pid: int) -> str:
 @lru_cache(maxsize=1)
 def _here() -> tuple[str, str]:
     """What tells this machine from others, and this boot from those before. A container is a machine of its own each time."""
-    from hashlib import blake2s
-    from socket import gethostname
+    from zlib import crc32  # quick to import, and nobody gains by names that are alike
 
     def short(*words: str) -> str:
-        return blake2s("\0".join(words).encode("utf-8", "replace"), digest_size=3).hexdigest()
+        return f"{crc32(chr(0).join(words).encode('utf-8', 'replace')):08x}"
 
     if not sys.platform.startswith("linux"):
+        from socket import gethostname
         from uuid import getnode
 
         return short(gethostname(), f"{getnode()}"), "0"
@@ -207,7 +207,7 @@ def _here() -> tuple[str, str]:
         namespace = f"unknown to {os.getpid()}"  # then only this process knows its own names
     machine = _first_line("/etc/machine-id")
     lasting = machine if machine and namespace == _FIRST_NAMESPACE else f"{namespace} {boot}"
-    return short(gethostname(), lasting), short(boot)
+    return short(os.uname().nodename, lasting), short(boot)
 
 
 def _first_line(path: str) -> str:

@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +17,13 @@ from pathlib import Path
 @cache
 def may_mount() -> bool:
     """Whether this process may mount file systems."""
-    return sys.platform == "linux" and os.geteuid() == 0 and _mount(Path("/mnt"), "--fake", "-t", "tmpfs", "tmpfs") == 0
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        is_mounted = _mount(Path(folder), "-t", "tmpfs", "-o", "size=4k", "tmpfs") == 0
+        if is_mounted:
+            subprocess.run(["umount", "-l", folder], check=True, capture_output=True)
+        return is_mounted
 
 
 @contextmanager
