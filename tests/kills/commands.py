@@ -126,7 +126,7 @@ class Bench:
 
     def lay_out(self, command: KilledCommand, place: Path) -> None:
         """Make the folder of a command's outputs, with what lies there before."""
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         for name, source in command.given.items():
             shutil.copyfile(self.folder / source, place / name)
 
