@@ -99,7 +99,6 @@ def check(out: Path, marks: Marks, strip: str, places: Sequence[str]) -> None:
     wrong = {}
     for place in places:
         there, said = set(found[place]), expected(strip, place)
-        # A file's own name stands in its record and page, however it came to it.
         if there != said:
             wrong[place] = {row: sorted(found[place][row])[:4] for row in there - said} | dict.fromkeys(
                 said - there, "gone"
@@ -135,6 +134,26 @@ def test_names_are_kept_on_request_and_stand_nowhere_else(
         assert said(capsys, *ask, *more)[0] == 0
     rows = {n: {row_of(m) for m in marks.found((tmp_path / f"{n}.json").read_bytes())} for n in ("plain", "named")}
     assert rows["named"] - rows["plain"] == {"names of input files"}
+
+
+@pytest.mark.parametrize("more", [(), ("--strip", "all")])
+def test_a_page_over_the_source_names_no_folder(
+    tree: CommandTree, marks: Marks, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    ask = (
+        "convert",
+        tree.mask,
+        "--source",
+        tree.image,
+        "-o",
+        tmp_path / "mask.nii.gz",
+        "--report",
+        "--crosscheck",
+        "off",
+    )
+    assert said(capsys, *ask, *more)[0] == 0
+    found = {row_of(meaning) for meaning in marks.found((tmp_path / "mask.html").read_bytes())}
+    assert found == (set() if more else expected("none", "page") - {"names of ROIs, segments, masks"})
 
 
 @pytest.mark.parametrize("strip", ["names", "uids", "all"])

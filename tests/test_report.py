@@ -393,7 +393,7 @@ def _with_source(folder: Path, edit: phantom.Edit = lambda k, dataset: None, **c
 def test_the_outline_lies_over_the_source(tmp_path: Path) -> None:
     path, source = _with_source(tmp_path)
     page = make_page(path, source=source)
-    assert "The source image, scan, lies on the same grid as this mask, voxel for voxel" in _text(page)
+    assert "The source image, a DICOM series, lies on the same grid as this mask, voxel for voxel" in _text(page)
     alone = re.search(r'data-view="axial".*?href="(data:[^"]+)"', make_page(path), re.S)
     over = re.search(r'data-view="axial".*?href="(data:[^"]+)"', page, re.S)
     assert alone

@@ -272,7 +272,7 @@ def _write_pages(done: Sequence[ConvertedFile], out: Path) -> tuple[Path | None,
     over_all = next(path for name in _PAGE_NAMES if (path := out / f"{name}.html") not in pages)
     try:
         records = [sidecar_of(written.made.output) for written in done]
-        write_page(over_all, make_group_page(records, folder=out, title=out.name))
+        write_page(over_all, make_group_page(records, folder=out))
     except Exception as error:
         return None, [*refused, as_refusal(error)]
     return over_all, refused

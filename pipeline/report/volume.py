@@ -152,7 +152,9 @@ def read_source(path: Path, record: dict[str, object], wanted: str | None = None
     made = product_of_part(series, volumes[0], Policy(as_="image", on_tilt="shear")).volume
     slope, intercept = getattr(made, "slope", 1.0), getattr(made, "intercept", 0.0)
     volume = Volume.of(made.voxels.array(), made.grid.ras, slope, intercept)
-    return ShownImage(volume, PlacedBlock.of_grid(path.name, made.grid), series)
+    return ShownImage(
+        volume, PlacedBlock.of_grid("a DICOM series", made.grid), series
+    )  # a page holds no name of a folder
 
 
 def _choose_series(path: Path, record: dict[str, object], wanted: str | None) -> Series:
