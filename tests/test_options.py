@@ -83,6 +83,8 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "verbose": [],  # in tests/test_logging.py
         "strict": [Try()],
         "write": [Try(("suffix",)), Try(("skip",)), Try(("overwrite",))],
+        "keep_names": [Try()],
+        "strip": [Try(("names",)), Try(("uids",))],
     },
     "series": {"left_out": [Try()]},
     "report": {
@@ -104,6 +106,7 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         "segments": [Try(("{toml}",))],
         "mask_name": [Try(("no such",))],
         "keep_names": [Try()],
+        "strip": [],  # in tests/test_encode.py and test_privacy.py
     },
     # Those of a cohort have tests of their own: tests/test_cohort_cli.py, test_cohort_again.py and others.
     "cohort": dict.fromkeys(
@@ -180,6 +183,8 @@ OF_CASES = set(VALUES["convert"]) - {
     "strict",
     "verbose",
     "write",
+    "keep_names",
+    "strip",
 }
 COMMON = {"json": [Try()], "quiet": [Try()]}  # of every command that has them
 # What is asked for is what happens anyway.

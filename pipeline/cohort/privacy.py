@@ -36,7 +36,7 @@ _KEPT = re.compile(r"(?<![0-9A-Za-z.])(?:[0-2](?:\.\d+){4,}|[0-9a-f]{40}|[0-9a-f
 OWN_WORDS = frozenset(
     "As AxisCodes Code Combine ConversionSoftware Crosscheck DataType Direction Exit FoundBy Fractional Frame Handedness Kind LabelsFile "
     "OnDuplicate OnGap OnLossy OnTilt OnUnread OrderBy Overlap Palette Prov Recorded Resample Role Saw Schema Severity SourceFrame Stage "
-    "Status Type Undecided Verdict Witness Write".split()
+    "Status Strip Type Undecided Verdict Witness Write".split()
 )
 
 

@@ -243,6 +243,8 @@ RULES = (
     OptionRule("--labels-file", "policy.labels_file", False, _gives_mask, "an image has no labels"),
     OptionRule("--gzip-level", "policy.gzip_level", False, lambda a, s: a.gzipped, "it is for an output in .nii.gz"),
     OptionRule("--write", "policy.write", True, _always, ""),
+    OptionRule("--keep-names", "policy.keep_names", True, _always, ""),
+    OptionRule("--strip", "policy.strip", True, _always, ""),
 )
 
 
