@@ -18,7 +18,6 @@ from .commands import MINE, Bench, Ended, KilledCommand, outputs_of, unfinished_
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _LATE = 0.4  # of all kills come in the last third, where files are moved
-_START_S = 0.4  # in which Python itself may still be starting, and takes the signal as it always does
 _GONE_S = {signal.SIGKILL: 15.0, signal.SIGTERM: 2.0, signal.SIGINT: 2.0}  # for every process to be gone
 _END_S = 25.0  # for the command to end once it was stopped
 _OUTPUT_EXISTS = 6
@@ -67,6 +66,7 @@ def kill(bench: Bench, command: KilledCommand, plain: Undisturbed, place: Path, 
     process = bench.start(command.words, place, token)
     time.sleep(after_s)
     was_over = process.poll() is not None
+    is_starting = not was_over and not _takes_signals(process.pid)  # Python itself, which takes them as it always does
     process.send_signal(sent)
     faults = []
     try:
@@ -78,12 +78,22 @@ def kill(bench: Bench, command: KilledCommand, plain: Undisturbed, place: Path, 
     faults += _left_running(token, _GONE_S[sent])
     outcome, wrong = _judge(plain, place)
     faults += wrong
-    if after_s > _START_S or outcome != "untouched":
+    if not is_starting or outcome != "untouched":
         faults += _wrong_end(plain, process.returncode, sent, errors.decode("utf-8", "replace"))
     if sent is not signal.SIGKILL and (left := unfinished_in(place.parent)):
         faults.append(f"left {left}")
     faults += _again(bench, command, plain, place, is_whole=outcome == "whole")
     return Kill(command.name, sent.name, round(after_s, 3), "over" if was_over else outcome, tuple(faults))
+
+
+def _takes_signals(pid: int) -> bool:
+    """Whether a process has a handler for SIGTERM, or ignores it: verimask has taken over."""
+    try:
+        lines = (Path("/proc") / f"{pid}" / "status").read_text().splitlines()
+    except OSError:
+        return True
+    bits = [int(line.split()[1], 16) for line in lines if line.startswith(("SigCgt", "SigIgn"))]
+    return any(mask >> (signal.SIGTERM - 1) & 1 for mask in bits)
 
 
 def _wrong_end(plain: Undisturbed, code: int, sent: signal.Signals, errors: str) -> list[str]:
