@@ -407,14 +407,14 @@ def test_json_and_quiet(shell: Shell) -> None:
     assert (document["Folder"], document["Page"]) == ("liver-nifti", "7_phantom.html")
     assert [result["Verdict"] for result in document["Results"]] == ["SKIPPED"]
     record = json.loads((shell.folder / "liver-nifti/7_phantom.json").read_text("utf-8"))
-    assert record["Provenance"]["Command"] == ["verimask", "liver", "-q"]
+    assert record["Provenance"]["Command"] == ["verimask", "input", "-q"]
 
 
 def test_help_says_what_is_plain(shell: Shell) -> None:
     (shell.folder / "liver").mkdir()
     ran = shell("liver", "--help")
     assert ran.exit == 0
-    assert ran.out[0] == "usage: verimask FOLDER [FOLDER ...] [-h] [--json] [-q]"
+    assert ran.out[0] == "usage: verimask FOLDER [FOLDER ...] [-h] [--keep-names] [--strip WHAT] [--json] [-q]"
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from ..core.findings import Code
 from ..core.policy import Policy
+from ..dicom.frame import Frame
 from ..volume.mask import MaskVolume, Segment
+from .looks import Looks
+from .neutral_names import KnownNames, NeutralNames, names_of
 from .product import Product
 
 _UID = re.compile(r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?![\w.])")
@@ -68,6 +72,34 @@ def publish_product(product: Product, policy: Policy) -> Product:
 
     segments = tuple(replace(segment, name=call(segment.name)) for segment in volume.segments)
     return replace(product, extra=extra, volume=replace(volume, segments=segments, name=call(volume.name)))
+
+
+def name_inputs(
+    frames: Sequence[Frame | None],
+    files: Sequence[tuple[str, Path]],
+    digests: Sequence[str],
+    looks: Looks,
+    keep_names: bool,
+) -> NeutralNames:
+    """Name the inputs: those of planes in the order of the planes, then all others by their digests."""
+    roles = {path: role for role, path in reversed(files)}
+    of_planes = [(roles[frame.path], frame.path) for frame in frames if frame is not None and frame.path in roles]
+    by_digest = sorted(zip(digests, files, strict=True), key=lambda one: (one[1][0], one[0]))
+
+    def others() -> KnownNames:
+        return looks.last(_names_looked_at, looks, len(looks.paths))
+
+    return NeutralNames([*of_planes, *(file for _, file in by_digest)], others, keep=keep_names)
+
+
+def _names_looked_at(looks: Looks, _: int) -> KnownNames:
+    return names_of(looks.paths)
+
+
+def without_folders(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Further blocks of a record without the names of folders."""
+    merged = extra.get("MergedFrom")
+    return {**extra} if merged is None else {**extra, "MergedFrom": [{**origin, "Folder": ""} for origin in merged]}
 
 
 def _name_by_folder(product: Product) -> tuple[str, str]:

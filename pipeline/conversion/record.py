@@ -31,11 +31,10 @@ from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, axis_lengths
 from ..volume.label_table import LabelRow
 from ..volume.mask import MaskVolume, Segment
 from . import record_digest
-from .looks import Looks
-from .neutral_names import KnownNames, NeutralNames, names_of
+from .neutral_names import NeutralNames
 from .product import Product, Proof
 from .prov import build_prov
-from .public_record import strip_record
+from .public_record import name_inputs, strip_record, without_folders
 from .record_text import SharedList, as_text
 from .request import RunDetails
 
@@ -145,7 +144,8 @@ def build_record(
     if outcome.proofs is None:
         raise ValueError("what was passed over keeps the record it has")
     digests = tuple(hashes[path] for _, path in files)
-    inputs = details.looks.last(_name_inputs, product.frames, tuple(files), digests, details.looks, policy.keep_names)
+    given = (product.frames, tuple(files), digests, details.looks)
+    inputs = details.looks.last(name_inputs, *given, policy.keep_names)
     names = inputs.with_public((outcome.output.name, *(row.name for row in outcome.labels or ())))
     record: dict[str, Any] = {
         "Schema": SCHEMA,
@@ -160,7 +160,7 @@ def build_record(
     record["Geometry"] = _geometry(product, affine_ras, outcome.proofs, names)
     record["Slices"] = details.looks.last(_slices, product.frames, inputs)
     record["Planes"] = details.looks.last(_planes, product.frames[: product.grid.shape[2]])
-    record |= product.extra if policy.keep_names else _without_folders(product.extra)
+    record |= product.extra if policy.keep_names else without_folders(product.extra)
     record["CrossCheck"] = [replace(a, words=names.text(a.words)).as_json() for a in outcome.agreements]
     record["Findings"] = [names.finding(f).as_json() for f in outcome.findings]
     record["Policy"] = policy.as_json()
@@ -176,34 +176,6 @@ def build_record(
     record = strip_record(record, policy)
     record["Prov"] = build_prov(record)
     return cast("Record", record)  # of what the schema allows: the tests hold every record against it, and the type too
-
-
-def _name_inputs(
-    frames: Sequence[Frame | None],
-    files: Sequence[tuple[str, Path]],
-    digests: Sequence[str],
-    looks: Looks,
-    keep_names: bool,
-) -> NeutralNames:
-    """Name the inputs: those of planes in the order of the planes, then all others by their digests."""
-    roles = {path: role for role, path in reversed(files)}
-    of_planes = [(roles[frame.path], frame.path) for frame in frames if frame is not None and frame.path in roles]
-    by_digest = sorted(zip(digests, files, strict=True), key=lambda one: (one[1][0], one[0]))
-
-    def others() -> KnownNames:
-        return looks.last(_names_looked_at, looks, len(looks.paths))
-
-    return NeutralNames([*of_planes, *(file for _, file in by_digest)], others, keep=keep_names)
-
-
-def _names_looked_at(looks: Looks, _: int) -> KnownNames:
-    return names_of(looks.paths)
-
-
-def _without_folders(extra: Mapping[str, Any]) -> dict[str, Any]:
-    """Further blocks of a record without the names of folders."""
-    merged = extra.get("MergedFrom")
-    return {**extra} if merged is None else {**extra, "MergedFrom": [{**origin, "Folder": ""} for origin in merged]}
 
 
 def _head(outcome: Outcome, series: Series, *, keep_names: bool) -> dict[str, Any]:

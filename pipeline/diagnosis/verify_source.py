@@ -94,13 +94,7 @@ class SourceFolders:
         if not missing or record["Policy"].get("KeepNames", True):
             return {}
         names = [entry["File"] for entry in missing]
-        uids = {one["SOPInstanceUID"]: one["File"] for one in record["Slices"] if one["File"] in names}
-        around = self.scan_around(FoundInputs(paths, [], frozenset()))
-        found: dict[str, list[Path]] = defaultdict(list)
-        for frame in (frame for series in (around.series if around else ()) for frame in series.frames):
-            name = uids.get(frame.sop_instance_uid)
-            if name is not None and frame.path not in found[name]:
-                found[name].append(frame.path)
+        found = self._by_planes(paths, names, record)
         known = {entry["SHA256"] for entry in record["Provenance"]["Inputs"]}
         folders = {path.parent for some in paths.values() for path in some}
         taken = {path for some in found.values() for path in some}
@@ -115,6 +109,19 @@ class SourceFolders:
             if len(others) == len(left):
                 return found | {name: [path] for name, path in zip(left, others, strict=True)}
         return found | dict.fromkeys(left, near_by)
+
+    def _by_planes(
+        self, paths: dict[str, list[Path]], names: Sequence[str], record: RecordValues
+    ) -> dict[str, list[Path]]:
+        """The files that hold the planes of these inputs, by their names in the record."""
+        uids = {one["SOPInstanceUID"]: one["File"] for one in record["Slices"] if one["File"] in names}
+        around = self.scan_around(FoundInputs(paths, [], frozenset()))
+        found: dict[str, list[Path]] = defaultdict(list)
+        for frame in (frame for series in (around.series if around else ()) for frame in series.frames):
+            name = uids.get(frame.sop_instance_uid)
+            if name is not None and frame.path not in found[name]:
+                found[name].append(frame.path)
+        return found
 
     def _with_missing(
         self,
