@@ -344,8 +344,6 @@ def _find_pixels(file: _File, position: int, explicit: bool) -> tuple[bool, int 
         if header[4:8] not in (b"OB\0\0", b"OW\0\0"):
             raise GiveUp("pixel data of an unexpected VR")
         length = int.from_bytes(header[8:], "little")
-    if group << 16 | element != _PIXEL_DATA:
-        raise GiveUp("something else where the pixel data should be")
-    if not reaches_end(file, value, length, explicit=explicit):
-        raise GiveUp("something behind the pixel data")
+    if group << 16 | element != _PIXEL_DATA or not reaches_end(file, value, length, explicit=explicit):
+        raise GiveUp("something else where the pixel data should be, or behind it")
     return True, value, length

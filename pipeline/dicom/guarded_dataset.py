@@ -81,7 +81,7 @@ class _GuardedDataset(Dataset):
         tag = _tag_of(key)
         try:
             self._require_items(tag)
-            element = super().__getitem__(key)
+            element = plain_element(self, key)
         except (PipelineError, MemoryError):
             raise
         except Exception as error:
@@ -147,17 +147,25 @@ def guard(dataset: Dataset, file: str) -> None:
         dataset.__class__ = _GuardedDataset
 
 
-def plain_element(dataset: Dataset, keyword: str) -> DataElement:
-    """The element as pydicom gives it, unguarded. Raises whatever it raises."""
-    dataset.__dict__[_PLAIN] = True  # pydicom asks for an element again while it turns it into a value
+def plain_element(dataset: Dataset, key: Any) -> DataElement:
+    """The element of a keyword or tag as pydicom gives it, unguarded. Raises whatever it raises."""
+    dataset.__dict__[_PLAIN] = (
+        True  # pydicom asks for elements while it turns one into a value: its VR may follow from another
+    )
     try:
-        return dataset[keyword]
+        return dataset[key]
     finally:
         del dataset.__dict__[_PLAIN]
 
 
 def unreadable(file: str, words: str, *, is_number: bool = False) -> UnreadableValue:
-    """Make the refusal of a value, or of a data set, in words that name the file."""
+    """Make the refusal of a value, or of a data set.
+
+    Args:
+        file: its name.
+        words: what cannot be read, and why; they name the file.
+        is_number: whether a number was to stand there, which has a code of its own.
+    """
     hint = "The file was probably cut off, or changed by the program that wrote it; export or copy it again."
     code = Code.UNREADABLE_NUMBER if is_number else Code.CORRUPT_FILE
     return UnreadableValue(Finding(code, words, hint, where=(file,), clause="PS3.5 section 6.2"))

@@ -78,6 +78,8 @@ def reaches_end(file: Any, start: int, length: int, *, explicit: bool) -> bool:
         start: of the value of the pixel data.
         length: of it; FFFFFFFF where it is undefined.
         explicit: whether the data set has VRs.
+
+    Returns: False also where something else is there.
     """
     if length == _UNDEFINED:
         return bool(file.bytes(max(start, file.size - len(_LAST)), len(_LAST)) == _LAST)

@@ -314,15 +314,9 @@ def _nothing_found(inputs: Sequence[Path], looked_at: Sequence[Path], left_out: 
     words = f"no DICOM image among the {len(looked_at)} files of {of}"
     if what:
         words = f"{what}, not DICOM" if len(looked_at) == 1 and len(inputs) == 1 else f"{words}: {what}"
-    return PipelineError(
-        Finding(
-            Code.NO_DICOM,
-            words,
-            advice or "Give the folder that Mimics exported to (File, Export, DICOM), or the files themselves.",
-            where=tuple(p.name or str(p) for p in inputs),
-        ),
-        tuple(others),
-    )
+    hint = advice or "Give the folder that Mimics exported to (File, Export, DICOM), or the files themselves."
+    where = tuple(p.name or str(p) for p in inputs)
+    return PipelineError(Finding(Code.NO_DICOM, words, hint, where=where), tuple(others))
 
 
 def _drop_cut_off(headers: list[Header]) -> tuple[list[Header], list[Left]]:
