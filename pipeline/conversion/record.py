@@ -165,17 +165,24 @@ def build_record(
     record["Findings"] = [names.finding(f).as_json() for f in outcome.findings]
     record["Policy"] = policy.as_json()
     record["Request"] = dict(details.request)
-    record["Provenance"] = {
-        "Inputs": details.looks.last(_inputs, tuple(files), digests, inputs),
-        "OutputSHA256": hashes[outcome.output],
+    listed = details.looks.last(_inputs, tuple(files), digests, inputs)
+    record["Provenance"] = _provenance(listed, hashes[outcome.output], details, labels_file)
+    record = strip_record(record, policy)
+    record["Prov"] = build_prov(record)
+    return cast("Record", record)  # of what the schema allows: the tests hold every record against it, and the type too
+
+
+def _provenance(listed: SharedList, output: str, details: RunDetails, labels_file: Path | None) -> dict[str, Any]:
+    """What went in and what came out. listed: the inputs. output: the digest of the NIfTI file."""
+    made: dict[str, Any] = {
+        "Inputs": listed,
+        "OutputSHA256": output,
         "Command": [token.rstrip("/").rsplit("/", 1)[-1].rsplit("\\", 1)[-1] for token in details.command],
         "Versions": details.looks.once(versions),
     }
     if labels_file is not None:
-        record["Provenance"]["LabelsFile"] = {"File": labels_file[0], "SHA256": labels_file[1]}
-    record = strip_record(record, policy)
-    record["Prov"] = build_prov(record)
-    return cast("Record", record)  # of what the schema allows: the tests hold every record against it, and the type too
+        made["LabelsFile"] = {"File": labels_file[0], "SHA256": labels_file[1]}
+    return made
 
 
 def _head(outcome: Outcome, series: Series, *, keep_names: bool) -> dict[str, Any]:

@@ -95,20 +95,20 @@ class SourceFolders:
             return {}
         names = [entry["File"] for entry in missing]
         found = self._by_planes(paths, names, record)
-        known = {entry["SHA256"] for entry in record["Provenance"]["Inputs"]}
         folders = {path.parent for some in paths.values() for path in some}
-        taken = {path for some in found.values() for path in some}
-        strange = [
-            path
-            for path in sorted(path for some in self._by_name.values() for path in some)
-            if self._digest.get(path) not in known and path not in taken
-        ]
+        strange = self._list_strange(record, {path for some in found.values() for path in some})
         left = [name for name in dict.fromkeys(names) if name not in found]
         near_by = [path for path in strange if path.parent in folders]
         for others in (near_by, strange):
             if len(others) == len(left):
                 return found | {name: [path] for name, path in zip(left, others, strict=True)}
         return found | dict.fromkeys(left, near_by)
+
+    def _list_strange(self, record: RecordValues, taken: set[Path]) -> list[Path]:
+        """Every file that is no input by its content, but for those that are taken."""
+        known = {entry["SHA256"] for entry in record["Provenance"]["Inputs"]}
+        there = sorted(path for some in self._by_name.values() for path in some)
+        return [path for path in there if self._digest.get(path) not in known and path not in taken]
 
     def _by_planes(
         self, paths: dict[str, list[Path]], names: Sequence[str], record: RecordValues

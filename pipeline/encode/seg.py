@@ -88,8 +88,6 @@ def write_seg(
     ordered = _segments_by_label(masks)
     segments, findings = describe_segments(ordered, toml)
     numbers = {segment.number: n + 1 for n, segment in enumerate(ordered)}
-    if policy.strips_names:
-        segments = tuple(replace(s, name=f"label {s.number}", algorithm=s.algorithm.split(" ")[0]) for s in segments)
     digest = content_digest(masks, [copying.uid(frame.sop_instance_uid) for frame in source])
     images = _read_images(source, copying)
     findings = (*findings, *_fill_thickness(images, masks[0]))
@@ -99,7 +97,7 @@ def write_seg(
         images,
         pixel_array=_merge_pixels(masks, numbers, kind, source),
         segmentation_type=kind,
-        segment_descriptions=[_describe(highdicom, s, numbers[s.number]) for s in segments],
+        segment_descriptions=[_describe(highdicom, s, numbers[s.number]) for s in _strip_segments(segments, policy)],
         series_instance_uid=content_uid(digest, kind, "seg series"),
         series_number=series_number if series_number is not None else next_series_number(source, 2),
         sop_instance_uid=content_uid(digest, kind, "seg"),
@@ -111,6 +109,13 @@ def write_seg(
     return WrittenSeg(
         path, segments, tuple((n, label) for label, n in numbers.items()), (*findings, *_remapped(numbers))
     )
+
+
+def _strip_segments(segments: tuple[Segment, ...], policy: Policy) -> tuple[Segment, ...]:
+    """Segments without names, where those are stripped."""
+    if not policy.strips_names:
+        return segments
+    return tuple(replace(s, name=f"label {s.number}", algorithm=s.algorithm.split(" ")[0]) for s in segments)
 
 
 def _segments_by_label(masks: Sequence[MaskVolume]) -> list[Segment]:
