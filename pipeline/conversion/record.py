@@ -172,7 +172,9 @@ def build_record(
     return cast("Record", record)  # of what the schema allows: the tests hold every record against it, and the type too
 
 
-def _provenance(listed: SharedList, output: str, details: RunDetails, labels_file: Path | None) -> dict[str, Any]:
+def _provenance(
+    listed: SharedList, output: str, details: RunDetails, labels_file: tuple[str, str] | None
+) -> dict[str, Any]:
     """What went in and what came out. listed: the inputs. output: the digest of the NIfTI file."""
     made: dict[str, Any] = {
         "Inputs": listed,

@@ -153,7 +153,8 @@ def plain_element(dataset: Dataset, key: Any) -> DataElement:
         True  # pydicom asks for elements while it turns one into a value: its VR may follow from another
     )
     try:
-        return dataset[key]
+        element: DataElement = dataset[key]
+        return element
     finally:
         del dataset.__dict__[_PLAIN]
 

@@ -66,6 +66,7 @@ def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array, Array], 
     columns, rows = frames[0].whole("Columns", 0), frames[0].whole("Rows", 0)
     ahead = None
     if not any(f.header.native or f.tile or is_one_bit(f) for f in frames):
+        _require_memory(frames[0])
         ahead = decode_ahead([Question(f.path, f.header.transfer_syntax, f.number) for f in frames])
 
     def plane(n: int) -> Array:
@@ -172,14 +173,19 @@ def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
     if decoded is not None:
         return _cast(decoded, dtype)
     if not frame.header.native:  # of native pixels the bytes are counted
-        rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
-        require(rows * columns * dtype.itemsize, f"a frame of {columns} × {rows} pixels in {frame.name}", (frame.name,))
+        _require_memory(frame)
     with refuse_vanished(frame):
         if is_one_bit(frame):
             return read_packed(frame) if is_packed(frame) else check_decoded(decode_frame(frame), frame)
         by_pydicom = not frame.header.native or is_in_swapped_words(frame, dtype)
         raw = decode_frame(frame) if by_pydicom else read_native(frame, dtype)
     return _cast(raw, dtype)
+
+
+def _require_memory(frame: Frame) -> None:
+    """Refuse a frame that would take too much memory, before it is decoded. Raises MEMORY_LIMIT."""
+    rows, columns, size = frame.whole("Rows", 0), frame.whole("Columns", 0), frame_type(frame).itemsize
+    require(rows * columns * size, f"a frame of {columns} × {rows} pixels in {frame.name}", (frame.name,))
 
 
 def _cast(raw: Array, dtype: np.dtype[Any]) -> Array:
