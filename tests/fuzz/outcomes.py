@@ -93,19 +93,20 @@ def of_child(ended: Ended, limits: Limits) -> Outcome | None:
 
 def of_words(words: str) -> Outcome | None:
     """The traceback or the bug that a command told of; None where it told of none."""
-    told = _IN_WORDS.search(" ".join(words.split()))  # printed text is broken into lines
+    line = " ".join(words.split())  # printed text is broken into lines
+    told = _IN_WORDS.search(line)
     if told is not None:
         name = MEMORY if told[1] == "MemoryError" else TRACEBACK
         return Outcome(name, f"{told[1]} at {told[3]}", told[0][:2000])
-    if "there is not enough memory" in words:
+    if "here is not enough memory" in line:
         return Outcome(MEMORY, "refused for want of memory", words[-2000:])
     if "Traceback (most recent call last)" in words:
         last = words[words.rindex("Traceback (most recent call last)") :]
         error = next(
             (
-                line
-                for line in reversed(last.splitlines())
-                if re.match(r"[\w.]*(Error|Exception|Warning|\w+): ?|\w+Error$", line)
+                one
+                for one in reversed(last.splitlines())
+                if re.match(r"[\w.]*(Error|Exception|Warning|\w+): ?|\w+Error$", one)
             ),
             "",
         )
