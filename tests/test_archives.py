@@ -385,7 +385,9 @@ _OTHER_READS = {
 
 def test_bytes_of_inputs_are_read_in_one_place() -> None:
     rooms = ("dicom", "decode", "crosscheck", "encode", "stacking")
-    reads = re.compile(r"\.open\(|open_regular\(|descriptor_of\(|\bopen\(|\.read_bytes\(|dcmread\(|memmap\(|fromfile\(")
+    reads = re.compile(
+        r"\.open\(|open_regular\(|descriptor_of\(|\bopen\(|\.read_bytes\(|dcmread\(|read_partial\(|memmap\(|fromfile\("
+    )
     written_elsewhere = {
         "crosscheck/child.py",
         "dicom/decoder_worker.py",

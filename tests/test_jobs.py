@@ -112,7 +112,7 @@ def test_masks_on_a_source_that_was_given_are_the_same(study: Path, tmp_path: Pa
     ]
     names = ["organ", "organ_2", "Organ_3", "organ_2_3"]
     for jobs, (done, refused) in enumerate(seen, 1):
-        assert [one.output.name for one in done] == [f"rt_seg-{name}.nii.gz" for name in names]
+        assert [one.output.name for one in done] == [f"rtstruct_seg-{name}.nii.gz" for name in names]
         assert {one.verdict for one in done} == {"VERIFIED"}
         assert [error.finding for error in refused] == [error.finding for error in seen[0][1]] != []
         assert tree(tmp_path / f"{jobs}") == tree(tmp_path / "1")

@@ -211,7 +211,10 @@ def test_a_source_that_is_changed_between_two_rois_refuses_the_second(tmp_path: 
     )
     assert (len(made), [error.finding.code for error in refused]) == (1, [Code.INPUT_CHANGED] * 2)
     assert refused[0].finding.where == ("000.dcm",)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["in_seg-roi-0.json", "in_seg-roi-0.nii.gz"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "rtstruct_seg-roi-0.json",
+        "rtstruct_seg-roi-0.nii.gz",
+    ]
 
 
 def test_a_source_that_is_written_again_as_it_was_is_hashed_again_and_taken(tmp_path: Path) -> None:

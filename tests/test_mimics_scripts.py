@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from pipeline.conversion.convert import convert_all
+from pipeline.core.policy import Policy
 from pipeline.mimics.bundle import read_bundle
 from tests.helpers.fake_mimics import BURNED, inside, run_inside
 
@@ -272,7 +273,7 @@ def test_every_project_of_a_folder_and_again_only_what_failed(
     assert "b.mcs: 3 masks, 0 left out" in said
     assert "1 of 4 projects failed." in said
     assert (tmp_path / "out" / "a" / "bundle.json").stat().st_mtime_ns == before
-    outcomes, refusals = convert_all([tmp_path / "out"], tmp_path / "nifti")
+    outcomes, refusals = convert_all([tmp_path / "out"], tmp_path / "nifti", policy=Policy(keep_names=True))
     assert {e.finding.code.name for e in refusals} == {"EMPTY"}, "the mask “nothing” of b and of c"
     assert sorted(o.output.name for o in outcomes) == [
         f"{p}_seg-{m}.nii.gz" for p in "abc" for m in ("bone", "tumour") if (p, m) != ("a", "tumour")

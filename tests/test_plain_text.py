@@ -93,7 +93,7 @@ def test_a_name_that_is_no_text_is_escaped_everywhere(tmp_path: Path) -> None:
     write(folder, SMALL, content="mask", radius_mm=4, description="")
     next(folder.iterdir()).rename(folder / BAD_NAME)
     output = tmp_path / os.fsdecode(b"o\xe9.nii.gz")
-    given = ["convert", folder, "-o", output, "--labels-file", "bids", "--report"]
+    given = ["convert", folder, "-o", output, "--labels-file", "bids", "--report", "--keep-names"]
     done = run(given)
     assert done.returncode == 0, done.stderr
     assert b"o\\xe9.nii.gz" in done.stdout

@@ -285,6 +285,6 @@ def test_a_bug_in_one_roi_does_not_take_the_others(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(decode, "place", place)
     request = Request(series=rtphantom.STRUCT_SERIES_UID)
     done, refused = convert_all([tmp_path / "in"], tmp_path / "out", policy=OFF, request=request)
-    assert [o.output.name for o in done if o.output] == ["in_seg-one.nii.gz", "in_seg-three.nii.gz"]
+    assert [o.output.name for o in done if o.output] == ["rtstruct_seg-one.nii.gz", "rtstruct_seg-three.nii.gz"]
     assert [e.exit for e in refused] == [Exit.INTERNAL_ERROR]
     assert "ROI “two”: AttributeError" in refused[0].finding.message

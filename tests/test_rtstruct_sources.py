@@ -63,7 +63,10 @@ def test_files_and_records_name_the_series_they_lie_on(tmp_path: Path) -> None:
     folder = study(tmp_path / "in", ON_CT, ON_MR)
     outcomes, refused = converted(folder / "rs.dcm", folder, tmp_path / "out")
     assert refused == []
-    assert sorted(o.output.name for o in outcomes) == ["in_seg-on-CT_on-CT.nii.gz", "in_seg-on-MR_on-MR.nii.gz"]
+    assert sorted(o.output.name for o in outcomes) == [
+        "rtstruct_seg-on-CT_on-CT.nii.gz",
+        "rtstruct_seg-on-MR_on-MR.nii.gz",
+    ]
     assert [o.record["SourceSeriesInstanceUID"] for o in outcomes] == [IMAGE_SERIES_UID, OTHER_SERIES]
     assert difference(ON_BOTH_TRUTH, masks_of(outcomes)) == ""
 

@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.cli.main import _parser, main
+from pipeline.cli.main import main
+from pipeline.cli.run_command import _parser
 from tests.helpers.command_tree import CommandTree
 
 _OFF = ("--crosscheck", "off")
