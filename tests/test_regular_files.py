@@ -141,7 +141,8 @@ def test_a_pipe_next_to_a_series_is_said_and_not_read(tmp_path: Path) -> None:
 # What reads or makes files of its own, or of the system, that nobody else can exchange.
 _OWN = {
     "core/regular_file.py", "core/leftovers.py", "core/memory.py", "core/workers.py", "core/plain_text.py",
-    "core/temporary_folder.py", "dicom/decoder_worker.py", "cli/mimics.py", "report/render.py", "report/viewer.py", "diagnosis/verify_schema.py",
+    "core/temporary_folder.py", "dicom/decoder_worker.py", "cli/mimics.py", "report/render.py", "report/viewer.py",
+    "diagnosis/verify_schema.py",
 }  # fmt: skip
 
 

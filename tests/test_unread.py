@@ -23,8 +23,11 @@ class Said:
     """What one call of main printed and exited with."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> None:
+        words = [str(a) for a in arguments]
+        if "leave-out" in words:  # then a record says which file it was
+            words.append("--keep-names")
         with pytest.raises(SystemExit) as caught:
-            main([str(a) for a in arguments])
+            main(words)
         self.exit = caught.value.code or 0
         self.out, self.err = capsys.readouterr()
 
@@ -91,7 +94,9 @@ def test_only_the_series_that_may_have_lost_it_is_refused(tmp_path: Path, capsys
     assert said.err.count("REFUSED  ") == 2
     (kept,) = (tmp_path / "out").glob("*.json")
     assert record(kept)["SeriesDescription"] == "c"
-    assert [f["Where"] for f in record(kept)["Findings"] if f["Stage"] == "SCAN"] == [["notes.txt"]]
+    assert [f["Where"] for f in record(kept)["Findings"] if f["Stage"] == "SCAN"] == [
+        ["other-file"]
+    ]  # by default no file is named
     said = Said(capsys, *ask, "-o", f"{tmp_path / 'all'}/", "--on-unread", "leave-out")
     assert said.exit == 0
     told = {record(p)["SeriesDescription"]: unread(p) for p in (tmp_path / "all").glob("*.json")}

@@ -81,7 +81,17 @@ def name_inputs(
     looks: Looks,
     keep_names: bool,
 ) -> NeutralNames:
-    """Name the inputs: those of planes in the order of the planes, then all others by their digests."""
+    """Name the inputs: those of planes in the order of the planes, then all others by their digests.
+
+    Args:
+        frames: of the planes; None for one that was filled in.
+        files: every input with its role, "" for those of the mask or image itself.
+        digests: SHA-256 of each of the files.
+        looks: what was looked at in this run.
+        keep_names: whether names stay as they are on disk.
+
+    Returns: what each is called.
+    """
     roles = {path: role for role, path in reversed(files)}
     of_planes = [(roles[frame.path], frame.path) for frame in frames if frame is not None and frame.path in roles]
     by_digest = sorted(zip(digests, files, strict=True), key=lambda one: (one[1][0], one[0]))

@@ -166,6 +166,8 @@ def unreadable(file: str, words: str, *, is_number: bool = False) -> UnreadableV
         file: its name.
         words: what cannot be read, and why; they name the file.
         is_number: whether a number was to stand there, which has a code of its own.
+
+    Returns: UNREADABLE_NUMBER or CORRUPT_FILE.
     """
     hint = "The file was probably cut off, or changed by the program that wrote it; export or copy it again."
     code = Code.UNREADABLE_NUMBER if is_number else Code.CORRUPT_FILE
