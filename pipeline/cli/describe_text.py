@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
@@ -18,6 +19,9 @@ _SIMPLE = (
     ("RescaleIntercept", "rescale intercept"),
 )
 _MOST = 6  # different values that are listed
+_AXES = 3
+_LONGEST_NUMBER = 20  # digits before or behind the point of a number that is written without an exponent
+_WHOLE = re.compile(r"-?[0-9]{1,12}")  # an Integer String (PS3.5 6.2)
 
 
 def describe_in_words(found: Mapping[str, Any]) -> list[str]:
@@ -106,14 +110,21 @@ def _position_lines(planes: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _decimals(value: Any) -> tuple[Decimal, ...] | None:
+    """A position of three finite numbers, to their printed digits; None for anything else that may stand there."""
     try:
-        return tuple(Decimal(str(v)) for v in value)
+        found = tuple(Decimal(str(v)) for v in value)
     except (TypeError, InvalidOperation):
         return None
+    return found if len(found) == _AXES and all(map(_is_plain, found)) else None
+
+
+def _is_plain(number: Decimal) -> bool:
+    """Whether a number can be written without an exponent in a line."""
+    return number.is_finite() and abs(number.adjusted()) < _LONGEST_NUMBER
 
 
 def _number_lines(files: list[dict[str, Any]]) -> Iterator[str]:
-    numbers = [int(f["InstanceNumber"]) for f in files if str(f.get("InstanceNumber", "")).lstrip("-").isdigit()]
+    numbers = [int(f["InstanceNumber"]) for f in files if _WHOLE.fullmatch(str(f.get("InstanceNumber", "")))]
     if numbers:
         gaps = (
             sorted({*range(min(numbers), max(numbers) + 1)} - {*numbers})
@@ -161,7 +172,7 @@ def _join(value: Any) -> str:
         number = Decimal(value)  # without the zeros at its end, which a scanner may print
     except (TypeError, ValueError, InvalidOperation):
         return str(value)
-    return format(number.normalize() + 0, "f") if number.is_finite() else str(value)
+    return format(number.normalize() + 0, "f") if _is_plain(number) else str(value)
 
 
 def _count(number: int, one: str, many: str = "") -> str:
