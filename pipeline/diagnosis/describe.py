@@ -60,7 +60,8 @@ def describe(
             unread.append(place | {"Bytes": _size(path), "Why": why, "MayBePlane": path in lost})
         progress(number)
     describer.numbering.finish()
-    listed = [one.as_json(n, names=names) for n, one in enumerate(series.values(), 1)]
+    read = [one for one in series.values() if one.files]  # of the others every file is among the unread
+    listed = [one.as_json(n, names=names) for n, one in enumerate(read, 1)]
     return {"Description": FORMAT, "Verimask": __version__, "Anonymous": not names, "Series": listed, "Unread": unread}
 
 
