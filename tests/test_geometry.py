@@ -298,6 +298,8 @@ def test_one_plane_takes_the_assumed_step_along_its_normal() -> None:
     [
         ({"position": (float("nan"), 0, 0)}, "not finite"),
         ({"row_cosine": (float("inf"), 0, 0)}, "not finite"),
+        ({"position": (2e9, 0, 0)}, "beyond"),
+        ({"row_spacing": 1e-30}, "not positive"),
         ({"row_spacing": 0.0}, "not positive"),
         ({"column_spacing": -1.0}, "not positive"),
         ({"rows": 0}, "no pixels"),

@@ -100,6 +100,14 @@ def remove_of(folder: Path, mark: str) -> None:
                 remove(path)
 
 
+def look_again(folder: Path) -> None:
+    """Remove what processes that have ended since left in a folder, and wherever they were looked for before."""
+    folders = {*_looked_at, folder}
+    _looked_at.clear()
+    for each in folders:
+        remove_dead(each)
+
+
 def remove_dead(folder: Path) -> None:
     """Remove what dead processes left in a folder that is written to; looked for once."""
     if folder in _looked_at:

@@ -22,7 +22,10 @@ _registered: list[bool] = []  # whether the process ends with `end_all`
 
 def end_all() -> None:
     """End every process that was started here, then remove whatever is not finished. Called from any thread, more than once."""
-    kill_all()
+    from tempfile import gettempdir
+
+    if kill_all():  # none of them could clear up after itself
+        leftovers.look_again(Path(gettempdir()))
     leftovers.remove_own()
 
 

@@ -38,6 +38,7 @@ runpy.run_module({module!a}, run_name="__main__", alter_sys=True)
 _PATIENCE_S = 5.0  # for a process to be gone once it was killed
 _CGROUPS = Path("/sys/fs/cgroup")  # of Linux, where containers are given a part of the cores
 _started: list[Popen[Any]] = []  # the processes of this one
+_killed: list[int] = []  # numbers of those that could not clear up after themselves
 _sharing = [1]  # how many of our processes work at the same time, this one among them
 
 
@@ -118,11 +119,12 @@ def start_process(command: Sequence[str], **details: Any) -> Popen[bytes]:
     return process
 
 
-def kill_all() -> None:
-    """End every process that was started here and not ended yet, each with its group."""
+def kill_all() -> bool:
+    """End every process that was started here and not ended yet, each with its group; whether any was ever killed."""
     for process in list(_started):
         if process.returncode is None:
             kill(process)
+    return bool(_killed)
 
 
 def share_cores(processes: int) -> None:
@@ -192,6 +194,7 @@ def kill(process: Popen[Any]) -> None:
     """End a process with all of its group, and wait for it; not for ever, whatever holds it. To be called once."""
     from subprocess import TimeoutExpired
 
+    _killed.append(process.pid)
     with suppress(OSError):  # all of it may be gone already
         if sys.platform == "win32":
             process.kill()

@@ -4,7 +4,8 @@ Rules:
 - What runs in processes of their own (witnesses, decoders, commands started by tests) is not measured: it would take half as
   long again, and a witness that a test kills could not report.
 - A floor is what was reached, rounded down. It is raised when more is covered, and lowered by a decision only: that of core is
-  a percent lower since it holds the team of processes, whose branches depend on which of them dies when.
+  lower since it holds what happens to processes that are stopped or killed, which tests start as processes of their own
+  (`test_stops`, `test_leftovers`, `test_kills`); that of the package, since decoders serve in such processes too.
 - `python -m tests.helpers.coverage_floor build/coverage.json` ends with 1 and names the lines where a floor is missed.
 """
 
@@ -15,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FLOORS = {"": 95.0, "geometry": 98.0, "stacking": 97.0, "crosscheck": 82.0, "core": 94.0, "nifti": 98.0}  # percent
+FLOORS = {"": 94.5, "geometry": 98.0, "stacking": 97.0, "crosscheck": 82.0, "core": 91.0, "nifti": 98.0}  # percent
 _COUNTED = ("covered_lines", "num_statements", "covered_branches", "num_branches")
 
 
