@@ -49,9 +49,8 @@ golden: $(READY) ## show what differs, and rewrite the golden records of data/ a
 	$(RUN)/verimask regress tests/real/cases.toml --update --all --allow-left-out
 
 COUNT ?= 300
-SEED ?= 1
 kills: $(READY) ## kill every command that writes at random moments, and look at what stays: make kills COUNT=300 SEED=1 TALLY=kills.json
-	$(RUN)/python -m tests.kills --count $(COUNT) --seed $(SEED) $(if $(TALLY),--tally "$(TALLY)")
+	$(RUN)/python -m tests.kills --count $(COUNT) --seed $(or $(SEED),1) $(if $(TALLY),--tally "$(TALLY)")
 
 CASES ?= data/cases.toml
 case: ## add a case: make case SERIES=folder ID=liver FROM='where from' LICENCE=MIT WHY='what for' OPTIONS='--as image' CASES=my/cases.toml

@@ -79,13 +79,19 @@ def _series_lines(series: Mapping[str, Any]) -> Iterator[str]:
 
 def _planes(file: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What holds for each frame: the values of the file, of the shared groups, and of its own."""
-    shared = {**file, **_flat((file.get("SharedFunctionalGroupsSequence") or [{}])[0])}
-    frames = file.get("PerFrameFunctionalGroupsSequence")
+    shared = {**file, **_flat((_items(file, "SharedFunctionalGroupsSequence") or [{}])[0])}
+    frames = _items(file, "PerFrameFunctionalGroupsSequence")
     return [{**shared, **_flat(frame)} for frame in frames] if frames else [shared]
 
 
 def _flat(groups: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for group in groups.values() if isinstance(group, list) and group for k, v in group[0].items()}
+    return {k: v for keyword in groups for item in _items(groups, keyword)[:1] for k, v in item.items()}
+
+
+def _items(described: Mapping[str, Any], keyword: str) -> list[dict[str, Any]]:
+    """The items of a sequence; none where something else stands there."""
+    value = described.get(keyword)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _position_lines(planes: list[dict[str, Any]]) -> Iterator[str]:
@@ -142,12 +148,12 @@ def _number_lines(files: list[dict[str, Any]]) -> Iterator[str]:
 def _mask_lines(files: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """The segments, and the ROIs with what their contours are."""
     for file in files:
-        if file.get("SegmentSequence"):
-            kind = file.get("SegmentationType")
-            yield f"{_count(len(file['SegmentSequence']), 'segment')}, {kind}, in file {file['File']}"
-        for roi in file.get("ROIContourSequence") or ():
-            contours = roi.get("ContourSequence") or []
-            points = sum((c.get("ContourData") or {}).get("Numbers", 0) // 3 for c in contours)
+        if segments := _items(file, "SegmentSequence"):
+            yield f"{_count(len(segments), 'segment')}, {file.get('SegmentationType')}, in file {file['File']}"
+        for roi in _items(file, "ROIContourSequence"):
+            contours = _items(roi, "ContourSequence")
+            data = [c["ContourData"] for c in contours if isinstance(c.get("ContourData"), dict)]
+            points = sum(one.get("Numbers", 0) // _AXES for one in data)
             types = ", ".join(
                 f"{n} {t}" for t, n in Counter(str(c.get("ContourGeometricType")) for c in contours).items()
             )
