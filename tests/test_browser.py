@@ -289,6 +289,21 @@ def test_ratings_by_keys_are_kept_saved_and_read_back(show: Any, cohort: Path, t
     assert again.locator("#unsaved").text_content() == ""
 
 
+def test_a_key_after_a_note_meets_the_case_it_was_typed_on(show: Any, cohort: Path) -> None:
+    """A dialog says that it was closed only later: no rating may go by that."""
+    page = show(make_cohort_page(cohort)).page
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    at = page.evaluate("""() => new Promise((done) => {
+        askNote(Number(current.dataset.n));
+        byId("noting").addEventListener("close", () => setTimeout(() => done(rows.indexOf(current))));
+        byId("noting").querySelector("button").click();
+        move(1);
+    })""")
+    assert at == 2
+    assert page.evaluate("document.activeElement === current")
+
+
 def test_details_are_walked_and_rated_with_the_keyboard(show: Any, cohort: Path) -> None:
     one = show(make_cohort_page(cohort))
     page = one.page

@@ -190,15 +190,19 @@ def run_line(words: Sequence[str], folder: Path, *, terminal: bool = False) -> t
 
 @contextmanager
 def _streams(stdout: io.BytesIO, stderr: io.BytesIO) -> Iterator[None]:
-    """Put streams as Python makes them in the place of the standard ones."""
+    """Put streams as Python makes them in the place of the standard ones, and a terminal that shows colours."""
     before = sys.stdin, sys.stdout, sys.stderr
     sys.stdin = io.StringIO("")
     sys.stdout = io.TextIOWrapper(stdout, "utf-8", write_through=True)
     sys.stderr = io.TextIOWrapper(stderr, "utf-8", "backslashreplace", write_through=True)
     ours = sys.stdout, sys.stderr
+    variables = {name: os.environ.pop(name, None) for name in ("TERM", "NO_COLOR")}
+    os.environ["TERM"] = "xterm"
     try:
         yield
     finally:
+        os.environ.pop("TERM")
+        os.environ.update({name: value for name, value in variables.items() if value is not None})
         sys.stdin, sys.stdout, sys.stderr = before
         for wrapper in ours:
             wrapper.detach()

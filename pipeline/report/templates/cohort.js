@@ -39,8 +39,8 @@ function askNote(n) {
   const box = byId("noting"), field = byId("note");
   byId("noting-name").textContent = `Note on ${titleOf(n)}`;
   field.value = ratingOf(n)[1];
-  box.returnValue = "";
-  box.onclose = () => { if (box.returnValue === "keep") rate(n, ratingOf(n)[0], inOneLine(field.value)); if (!byId("detail").open) rowOf[n].focus(); };
+  // On submit, not on close: that comes later, and keys typed in between would meet another case.
+  box.firstElementChild.onsubmit = ({ submitter }) => { if (submitter.value === "keep") rate(n, ratingOf(n)[0], inOneLine(field.value)); };
   box.showModal();
   field.focus();
 }

@@ -37,8 +37,8 @@ function askNote(n) {
   const box = byId("noting"), field = byId("note");
   byId("noting-name").textContent = `Note on ${results[n].id[0]}`;
   field.value = ratingOf(n)[1];
-  box.returnValue = "";
-  box.onclose = () => { if (box.returnValue === "keep") rate(n, ratingOf(n)[0], inOneLine(field.value)); };
+  // On submit, not on close: that comes later, and a table that was saved in between would lack the note.
+  box.firstElementChild.onsubmit = ({ submitter }) => { if (submitter.value === "keep") rate(n, ratingOf(n)[0], inOneLine(field.value)); };
   box.showModal();
   field.focus();
 }
