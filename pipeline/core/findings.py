@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
 from .codes import EXIT_BY_CODE, Code
@@ -34,7 +35,7 @@ class Finding:
     code: which defect. severity: whether it refuses (ERROR), is to be known (WARNING) or explains (INFO).
     message: what, where and how much, one sentence. hint: the likely cause and what to do.
     clause: the clause of the DICOM or NIfTI standard. where: file names, UIDs or planes.
-    measured, limit, unit: the number behind it and its bound; always both or neither.
+    measured, limit, unit: the number behind it and its bound; always both or neither, and neither for one that is not finite.
     """
 
     code: Code
@@ -50,6 +51,10 @@ class Finding:
     def __post_init__(self) -> None:
         if (self.measured is None) != (self.limit is None):
             raise ValueError(f"{self.code.name}: measured and limit come together")
+        if self.measured is not None and not (isfinite(self.measured) and isfinite(self.limit or 0)):
+            # of a header that says "nan", which JSON has no word for; the message has it
+            object.__setattr__(self, "measured", None)
+            object.__setattr__(self, "limit", None)
         # Names from files stand in them: a message is one line of plain text, and a further line of a hint, the row of a
         # table of ours, begins with two spaces.
         object.__setattr__(self, "message", escape_controls(self.message))

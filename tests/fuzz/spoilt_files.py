@@ -23,10 +23,11 @@ class Special:
         elif self.kind == "socket":
             with socket.socket(socket.AF_UNIX) as made:
                 here = os.open(path.parent, os.O_RDONLY)
-                try:  # the name of a socket may be no longer than some hundred characters
-                    made.bind(f"/proc/self/fd/{here}/{path.name}"[:107])
+                try:  # a socket is made under a short name only
+                    made.bind(f"/proc/self/fd/{here}/.made")
                 finally:
                     os.close(here)
+            path.with_name(".made").rename(path)
         else:
             path.symlink_to(path.name if self.kind == "link to itself" else "../annex/gone")
 
