@@ -21,7 +21,21 @@ from tests.fuzz.child import Limits
 from tests.fuzz.elements import elements, inflated, is_dicom
 from tests.fuzz.mutate import Mutation, drawn, spoilt
 from tests.fuzz.oss_fuzz import corpus, one_file
-from tests.fuzz.outcomes import CRASH, HANG, LEFTOVER, MEMORY, READ, REFUSED, TRACEBACK, WRITTEN, WRONG, Outcome, Tally
+from tests.fuzz.outcomes import (
+    CRASH,
+    HANG,
+    JUDGED,
+    LEFTOVER,
+    MEMORY,
+    READ,
+    REFUSED,
+    TRACEBACK,
+    WRITTEN,
+    WRONG,
+    Outcome,
+    Tally,
+)
+from tests.fuzz.peers import PEERS, run_peer
 from tests.fuzz.seeds import Seed, seeds
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs fork and /proc")
@@ -283,3 +297,10 @@ def test_oss_fuzz_finds_its_files(tmp_path: Path) -> None:
     assert {"project.yaml", "build.sh", "Dockerfile"} <= {path.name for path in folder.iterdir()}
     corpus.write_corpus(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {f"{entry}_seed_corpus.zip" for entry in one_file.FILES}
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_what_another_converter_makes_of_a_whole_input_is_judged_right(peer: str, tmp_path: Path) -> None:
+    (seed,) = seeds({"mask"})
+    outcome = run_peer(peer, dict(seed.files), tmp_path, Limits())
+    assert (outcome.name, outcome.judged) == (WRITTEN, JUDGED)

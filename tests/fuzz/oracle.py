@@ -140,7 +140,7 @@ def _judge_planes(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
         covered[tuple(np.moveaxis(index, -1, 0))] = True
     if (file.values[~covered] != 0).any():
         return Judgement("wrong", _NOWHERE, f"{file.name}: {int((file.values[~covered] != 0).sum())} voxels")
-    is_told = any(finding["Code"] == "PIXEL_LENGTH" for finding in file.record["Findings"])
+    is_told = any(finding["Code"] == "PIXEL_LENGTH" for finding in file.record.get("Findings", ()))
     if not is_told and (spare := [p for p, _ in laid if p.spare >= max(2, p.stored.shape[1])]):
         return Judgement(
             "wrong",

@@ -1,7 +1,8 @@
 """Give the same spoilt inputs to other converters: `python -m tests.fuzz.peers [--count N | --seconds N] [--seed S] [--tally FILE.json]`.
 
 Rules:
-- Each has the limits that our own commands have, in a child; dcm2niix is a program of its own and is started by that child.
+- Each has the limits that our own commands have, in a child; dcm2niix is a program of its own and is started by that child. What
+  crashes within them is tried with eight times the memory: it crashed only where it does so again.
 - What they write is judged by the same oracle, as an image: only inputs that are plain planes are given to them.
 - An exception or an exit code other than 0 is a refusal. A message beside a file that was written is not looked at: who takes the
   file does not see it. So a plane that is lost counts as wrong.
@@ -26,10 +27,22 @@ import dcm2niix
 import dicom2nifti
 import SimpleITK as sitk  # noqa: N813
 
-from tests.fuzz.child import Limits, in_child, rearm
+from tests.fuzz.child import GIB, Limits, in_child, rearm
 from tests.fuzz.mutate import drawn, laid, spoilt
 from tests.fuzz.oracle import Judgement, judge_plain
-from tests.fuzz.outcomes import JUDGED, OUTCOMES, REFUSED, UNJUDGED, WRITTEN, WRONG, Outcome, Tally, of_child
+from tests.fuzz.outcomes import (
+    CRASH,
+    JUDGED,
+    MEMORY,
+    OUTCOMES,
+    REFUSED,
+    UNJUDGED,
+    WRITTEN,
+    WRONG,
+    Outcome,
+    Tally,
+    of_child,
+)
 from tests.fuzz.seeds import Seed, seeds
 from tests.fuzz.spoilt_files import Files, Special
 
@@ -89,6 +102,8 @@ def run_peer(peer: str, files: Files, work: Path, limits: Limits) -> Outcome:
             return Outcome(**lines[0])
         if not any((work / "out").iterdir()):
             return Outcome(REFUSED)
+        if len(lines) == 1 and "MemoryError" not in ended.words and not ended.hung:
+            raise RuntimeError(f"the judge failed: {ended.words[-2000:]}")
         return _of_judgements([Judgement(*one) for one in lines[1]] if len(lines) > 1 else [])
     finally:
         for name in ("in", "out"):
@@ -157,7 +172,10 @@ def _give(seed: Seed, campaign: int, number: int, peers: Sequence[str], work: Pa
     files, _ = spoilt(dict(seed.files), drawn(seed.name, dict(seed.files), campaign, number))
     plain: Files = {name: content for name, content in files.items() if not isinstance(content, Special)}
     for peer in peers:
-        tally.count(peer, seed.name, run_peer(peer, plain, work, Limits()))
+        outcome = run_peer(peer, plain, work, Limits())
+        if outcome.name == CRASH and run_peer(peer, plain, work, Limits(memory=8 * GIB)).name != CRASH:
+            outcome = Outcome(MEMORY, "ended for want of memory")  # a program that does not look may die of our limit
+        tally.count(peer, seed.name, outcome)
 
 
 if __name__ == "__main__":
