@@ -23,9 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from pipeline.cli.main import main
-from pipeline.conversion.convert import convert
+from pipeline.conversion.convert import convert, convert_all
 from pipeline.conversion.prov import build_prov
 from pipeline.conversion.record import sidecar_of, write_record
 from pipeline.conversion.record_text import as_text
@@ -102,6 +103,26 @@ def test_every_version_has_every_kind() -> None:
         assert {path.name.split(".")[0] for path in (RECORDS / version).iterdir()} - {"mask-named_dseg"} == set(KINDS)
         records = [json.loads(path.read_text("utf-8")) for path in (RECORDS / version).rglob("*.json")]
         assert all(("RecordSHA256" in record) == (version != "0.1.0") for record in records)
+
+
+def test_masks_that_only_their_folders_tell_apart_hold_one_by_one(tmp_path: Path) -> None:
+    """Their description is one: a mask alone would be called by it. A name that is neither is none of theirs."""
+    for name in ("liver", "spleen"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        series = str(generate_uid())
+        for path in (ROOT / "data" / "samples" / "axial").iterdir():
+            plane = dcmread(path)
+            plane.SeriesDescription, plane.SeriesInstanceUID, plane.SOPInstanceUID = "one", series, generate_uid()
+            plane.file_meta.MediaStorageSOPInstanceUID = plane.SOPInstanceUID
+            plane.save_as(tmp_path / "in" / name / path.name)
+    outcomes, _ = convert_all([tmp_path / "in"], tmp_path / "out", policy=Policy(crosscheck="off", keep_names=True))
+    assert {outcome.record["Labels"][0]["Name"] for outcome in outcomes} == {"liver", "spleen"}
+    for outcome in outcomes:
+        found = one(outcome.output, tmp_path / "in")
+        assert (found.status, broken(found)) == ("HOLDS", [])
+        assert "conversion made again" in found.checked
+    rewritten(sidecar_of(outcomes[0].output), lambda record: record["Labels"][0].update(Name="heart"))
+    assert broken(one(outcomes[0].output, tmp_path / "in")) == ["conversion made again: Labels[0].Name: heart -> one"]
 
 
 @pytest.mark.parametrize("kind", ["image", "rtstruct"])
