@@ -119,6 +119,8 @@ def index_of(file: Written, plane: ReadPlane) -> Array | None:
     rows, columns = plane.stored.shape
     j, i = np.mgrid[0:rows, 0:columns]
     places = np.stack([i, j, np.ones_like(i)], axis=-1) @ plane.lps.T
+    if not places.size or np.linalg.det(file.lps) == 0:
+        return None
     back = np.linalg.inv(file.lps)
     index = places @ back[:3, :3].T + back[:3, 3]
     near = np.rint(index)
