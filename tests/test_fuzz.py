@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 import os
-import runpy
+import re
 import struct
+import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tests.fuzz import commands, minimise, parsers, run
 from tests.fuzz.child import Limits
 from tests.fuzz.elements import elements, inflated, is_dicom
 from tests.fuzz.mutate import Mutation, drawn, spoilt
-from tests.fuzz.oss_fuzz import corpus, one_file
+from tests.fuzz.oss_fuzz import corpus, one_input
 from tests.fuzz.outcomes import (
     CRASH,
     HANG,
@@ -265,38 +266,37 @@ def test_an_input_is_made_again_by_its_number(tmp_path: Path, capsys: pytest.Cap
 # Entry points for Atheris
 
 
-@pytest.mark.parametrize("entry", sorted(one_file.FILES))
+@pytest.mark.parametrize("entry", sorted(one_input.FILES))
 def test_an_entry_point_of_oss_fuzz_reads_what_it_is_given(entry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Atheris is not installed here: its place is taken by a module that hands over three inputs, and counts nothing."""
-    name, target = one_file.FILES[entry]
+    name, target = one_input.FILES[entry]
     (seed,) = seeds({name})
     content = seed.files[target]
-    stand_in = ModuleType("atheris")
-    given: list[bytes] = []
-
-    def set_up(arguments: list[str], one: Callable[[bytes], None]) -> None:
-        stand_in.one = one  # type: ignore[attr-defined]
-
-    def fuzz() -> None:
-        for data in (content, content[: len(content) // 2], b""):
-            stand_in.one(data)  # type: ignore[attr-defined]
-            given.append(data)
-
-    stand_in.Setup, stand_in.Fuzz = set_up, fuzz  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "atheris", stand_in)
-    runpy.run_module(f"tests.fuzz.oss_fuzz.{entry}", run_name="__main__")
-    assert len(given) == 3
-    monkeypatch.setattr(one_file, "read_laid", lambda *_: Outcome(TRACEBACK, "planted"))
+    for data in (content, content[: len(content) // 2], b""):
+        one_input.test_one_input(entry, data)
+    monkeypatch.setattr(one_input, "read_laid", lambda *_: Outcome(TRACEBACK, "planted"))
     with pytest.raises(RuntimeError, match="planted"):
-        runpy.run_module(f"tests.fuzz.oss_fuzz.{entry}", run_name="__main__")
+        one_input.test_one_input(entry, content)
+
+
+@pytest.mark.parametrize("entry", ["fuzz_nifti", "fuzz_seg"])
+def test_atheris_sees_what_code_an_input_reaches(entry: str, tmp_path: Path) -> None:
+    """Without, it would draw at random, and say so."""
+    pytest.importorskip("atheris", reason="it has no wheel for this Python")
+    corpus.write_corpus(tmp_path)
+    with zipfile.ZipFile(tmp_path / f"{entry}_seed_corpus.zip") as archive:
+        archive.extractall(tmp_path / "corpus")
+    command = [sys.executable, "-W", "ignore", "-m", f"tests.fuzz.oss_fuzz.{entry}"]
+    done = subprocess.run([*command, "-runs=10", str(tmp_path / "corpus")], capture_output=True, text=True, check=True)
+    assert "no interesting inputs" not in done.stderr
+    assert max(map(int, re.findall(r" cov: (\d+) ", done.stderr))) > 200
 
 
 def test_oss_fuzz_finds_its_files(tmp_path: Path) -> None:
-    folder = Path(one_file.__file__).parent
-    assert {path.stem for path in folder.glob("fuzz_*.py")} == set(one_file.FILES)
+    folder = Path(one_input.__file__).parent
+    assert {path.stem for path in folder.glob("fuzz_*.py")} == set(one_input.FILES)
     assert {"project.yaml", "build.sh", "Dockerfile"} <= {path.name for path in folder.iterdir()}
     corpus.write_corpus(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {f"{entry}_seed_corpus.zip" for entry in one_file.FILES}
+    assert {path.name for path in tmp_path.iterdir()} == {f"{entry}_seed_corpus.zip" for entry in one_input.FILES}
 
 
 @pytest.mark.parametrize("peer", PEERS)

@@ -1,9 +1,10 @@
-"""Give inputs to whole commands, each in a child of its own, and look at everything they leave behind.
+"""Give inputs to whole commands, a batch of them in each child, and look at everything they leave behind.
 
 Rules:
 - A command may write below {out}, and nothing where it refuses. Its inputs are what they were, its temporary folder is empty, and so
   is the folder it was started in.
 - Exit 1 is a bug of ours, whatever the input; so is a bug that is told of as one thing among others.
+- What fails is run again in a child of its own, and that outcome is told; one that fails among others only has failed too.
 - What was written is held against the input by `oracle`, within the same limits; a judge that fails has not judged.
 """
 
@@ -17,15 +18,15 @@ import pkgutil
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import verimask
 
 from pipeline.cli.main import main
-from tests.fuzz.child import Ended, Limits, in_child, rearm
+from tests.fuzz.child import Limits, in_child, rearm
 from tests.fuzz.mutate import Mutation, drawn, laid, spoilt
 from tests.fuzz.oracle import Judgement, judge
 from tests.fuzz.outcomes import (
@@ -48,19 +49,33 @@ from tests.fuzz.spoilt_files import Files, Special
 KIND = COMMANDS
 _DONE = (0, 8, 12)  # exit codes of commands that may have written something
 _OWN = ("in", "out", "tmp", "cwd")
+BATCH = 40  # commands a child: a fork, and what is new to its memory, costs as much as two of them
+_Given = tuple[Files, Sequence[Mutation], str]
 
 
 def run_commands(
     seeds: Sequence[Seed], campaign: int, numbers: Sequence[int], work: Path, limits: Limits
 ) -> Iterator[tuple[int, Outcome]]:
     """Give inputs to commands, and yield number and outcome of each. numbers: input n is spoilt from seed n modulo their count."""
-    for number in numbers:
+
+    def given(number: int) -> _Given:
         seed = seeds[number % len(seeds)]
         files: Files = dict(seed.files)
-        yield (
-            number,
-            run_one(files, drawn(seed.name, files, campaign, number), chosen(seed, campaign, number), work, limits),
-        )
+        return files, drawn(seed.name, files, campaign, number), chosen(seed, campaign, number)
+
+    left = list(numbers)
+    while left:
+        batch = left[:BATCH]
+        ended = in_child(partial(_run_batch, map(given, batch), work, limits), work, limits, output=str(work / "said"))
+        told = [] if ended.left else _told(work)
+        for number, outcome in zip(batch, told, strict=False):
+            alone = run_one(*given(number), work, limits) if outcome.is_failure else outcome
+            yield number, alone if alone.is_failure else outcome
+        left = left[len(told) :]
+        if len(told) < len(batch):  # the next one ended the child, or one of them left a process
+            yield left[0], run_one(*given(left[0]), work, limits)
+            left = left[1:]
+            _clear(work)
 
 
 def import_commands() -> None:
@@ -77,65 +92,78 @@ def chosen(seed: Seed, campaign: int, number: int) -> str:
 
 
 def run_one(files: Files, mutations: Sequence[Mutation], words: str, work: Path, limits: Limits) -> Outcome:
-    """Spoil files and give them to a command. work: a folder for everything, whose other contents are left alone."""
-    files, _ = spoilt(files, mutations)
+    """Spoil files and give them to a command in a child of its own. work: a folder for everything, whose other contents stay."""
+    one = [(files, mutations, words)]
+    ended = in_child(partial(_run_batch, one, work, limits), work, limits, output=str(work / "said"))
+    told = _told(work)
+    _clear(work)
+    if not told:
+        words = ended.words[-3000:]
+        return of_child(ended, limits) or of_words(ended.words) or Outcome(TRACEBACK, f"ended with {ended.code}", words)
+    if not told[0].is_failure and (ended.peak > limits.memory or ended.left):
+        return of_child(ended, limits) or Outcome(TRACEBACK)
+    return told[0]
+
+
+def _told(work: Path) -> list[Outcome]:
+    return [Outcome(*json.loads(line)) for line in (work / "told").read_text("utf-8").splitlines()]
+
+
+def _clear(work: Path) -> None:
+    for name in _OWN:
+        shutil.rmtree(work / name, ignore_errors=True)
+
+
+def _run_batch(batch: Iterable[_Given], work: Path, limits: Limits) -> int:
+    """Run commands one after the other in this process, and tell the outcome of each."""
+    environment = dict(os.environ)
+    with (work / "told").open("w", encoding="utf-8") as told:
+        for files, mutations, words in batch:
+            rearm(limits)
+            _clear(work)
+            for stream in (1, 2):
+                os.lseek(stream, 0, os.SEEK_SET)
+                os.ftruncate(stream, 0)
+            outcome = _run(spoilt(files, mutations)[0], words, work, limits)
+            told.write(json.dumps(outcome) + "\n")
+            told.flush()
+            os.environ.clear()
+            os.environ.update(environment)
+    os.chdir(work)
+    _clear(work)
+    return 0
+
+
+def _run(files: Files, words: str, work: Path, limits: Limits) -> Outcome:
+    """Run one command on files that are laid for it, judge what it wrote, and look at what it left."""
     for name in _OWN:
         (work / name).mkdir()
-    try:
-        laid(files, work / "in")
-        before = _listing(work / "in")
-        told = work / "told"
-        told.write_bytes(b"")
-        given = [word.replace("{in}", f"{work}/in").replace("{out}", f"{work}/out") for word in words.split()]
-        ended = in_child(lambda: _command(given, work, told, limits), work, limits, output=str(work / "said"))
-        outcome = _outcome(ended, told, work, limits)
-        left = "" if outcome.is_failure else _left(work, before, files, ended.code)
-        return Outcome(LEFTOVER, left.split(":")[0], left) if left else outcome
-    finally:
-        for name in _OWN:
-            shutil.rmtree(work / name, ignore_errors=True)
-        (work / "said").unlink(missing_ok=True)
-
-
-def _command(given: Sequence[str], work: Path, told: Path, limits: Limits) -> int:
-    """Run the command, tell of its end, and judge what it wrote."""
+    laid(files, work / "in")
+    before = _listing(work / "in")
     os.chdir(work / "cwd")
     os.environ["TMPDIR"], tempfile.tempdir = str(work / "tmp"), None
+    given = [word.replace("{in}", f"{work}/in").replace("{out}", f"{work}/out") for word in words.split()]
     try:
         main(given)
     except SystemExit as end:
         code = int(end.code or 0)
     sys.stdout.flush()
-    with told.open("a") as file:
-        file.write(json.dumps({"code": code}) + "\n")
-        file.flush()
-        if given[0] == "convert" and any((work / "out").rglob("*.nii.gz")):
-            rearm(limits)
-            said = "".join((work / name).read_text("utf-8", "replace") for name in ("said", "err"))
-            found = judge(work / "in", work / "out", is_whole=code == 0, said=said)
-            file.write(json.dumps({"judged": [tuple(one) for one in found]}) + "\n")
-    return code
+    sys.stderr.flush()
+    outcome = _outcome(code, given[0], work, limits)
+    left = "" if outcome.is_failure else _left(work, before, files, code)
+    return Outcome(LEFTOVER, left.split(":")[0], left) if left else outcome
 
 
-def _outcome(ended: Ended, told: Path, work: Path, limits: Limits) -> Outcome:
-    """The outcome by what the child told and by how it ended."""
-    lines: list[dict[str, Any]] = [json.loads(line) for line in told.read_text("utf-8").splitlines()]
-    written = any((work / "out").rglob("*.nii.gz"))
-    if not lines:
-        return (
-            of_child(ended, limits)
-            or of_words(ended.words)
-            or Outcome(TRACEBACK, f"ended with {ended.code}", ended.words[-3000:])
-        )
-    code = lines[0]["code"]
-    said = (work / "said").read_text("utf-8", "replace") if (work / "said").exists() else ""
-    bug = of_words(said + ended.words)
+def _outcome(code: int, command: str, work: Path, limits: Limits) -> Outcome:
+    """The outcome of a command that ended by itself."""
+    said = "".join((work / name).read_text("utf-8", "replace") for name in ("said", "err"))
+    bug = of_words(said)
     if bug is not None or code == 1:
-        return bug or Outcome(TRACEBACK, "exit 1", (said + ended.words)[-3000:])
-    if ended.peak > limits.memory or ended.left:
-        return of_child(ended, limits) or Outcome(TRACEBACK)
-    if len(lines) > 1:
-        return _of_judgements([Judgement(*one) for one in lines[1]["judged"]])
+        return bug or Outcome(TRACEBACK, "exit 1", said[-3000:])
+    written = any((work / "out").rglob("*.nii.gz"))
+    if written and command == "convert":
+        rearm(limits)
+        return _of_judgements(judge(work / "in", work / "out", is_whole=code == 0, said=said))
     if written:
         return Outcome(WRITTEN, judged=UNJUDGED)
     return Outcome(READ if code in (0, 8) else REFUSED, f"exit {code}")

@@ -107,6 +107,8 @@ def _planes_of(name: str, dataset: Dataset) -> list[ReadPlane]:
     frames, doubt, spare = _frames(dataset)
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     own = dataset.get("PerFrameFunctionalGroupsSequence") or [Dataset()] * len(frames)
+    if str(dataset.SOPClassUID) in SEGMENTATIONS and "SegmentationType" not in dataset:
+        doubt = doubt or "a SEG by its class, and by nothing else"
     if len(own) != len(frames):
         doubt = doubt or "frames and their groups differ in number"
     found = []

@@ -6,7 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.fuzz.oss_fuzz.one_file import FILES
+from tests.fuzz.oss_fuzz.one_input import FILES
 from tests.fuzz.seeds import seeds
 
 
