@@ -32,6 +32,8 @@ def run_parsers(
         batch = left[:BATCH]
         ended = in_child(partial(_read_batch, seeds, campaign, batch, work, told, limits), work, limits)
         done = [json.loads(line) for line in told.read_text("utf-8").splitlines()]
+        for folder in work.glob("in*"):  # of the one that ended the child: what comes of it may be asked again at once
+            shutil.rmtree(folder, ignore_errors=True)
         yield from ((number, Outcome(*outcome)) for number, outcome in done)
         left = left[len(done) :]
         if len(done) < len(batch):  # the next one ended the child
@@ -40,8 +42,6 @@ def run_parsers(
             )
             yield left[0], outcome
             left = left[1:]
-        for folder in work.glob("in*"):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_one(seed: Seed, campaign: int, number: int, folder: Path) -> Outcome:
