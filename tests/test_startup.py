@@ -14,6 +14,10 @@ from pipeline.conversion.record import versions
 from tests.helpers.phantom import Spec, write
 
 HEAVY = ("pydicom", "nibabel", "scipy", "dicom2nifti", "SimpleITK", "highdicom", "gdcm")
+DECODERS = (
+    *("dicom.decoded_frames", "dicom.decoding", "dicom.frame_decoder", "dicom.decoder_process"),
+    *("dicom.stream_check", "dicom.jpeg_extended", "dicom.guarded_dataset"),
+)
 RUN = """
 import atexit, json, sys
 atexit.register(lambda: open(sys.argv[1], "w").write(json.dumps(sorted(sys.modules))))
@@ -80,6 +84,7 @@ def test_a_native_series_is_converted_without_pydicom(tmp_path: Path, series: Pa
         imported, "conversion.from_seg", "conversion.merge_products", "decode.seg.decode", "decode.rtstruct.decode"
     )
     assert_not_imported(imported, "decode.embedded.recognise", "decode.embedded.decode", "mimics.bundle")
+    assert_not_imported(imported, *DECODERS)
 
 
 def test_the_cross_check_imports_its_witness_elsewhere(tmp_path: Path, series: Path) -> None:

@@ -9,12 +9,16 @@ Rules:
 from __future__ import annotations
 
 import atexit
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
 from ..core import stop_signals
+
+# New objects: modules and headers are kept, and looking through them at every 700 finds nothing.
+_GARBAGE_AFTER = 50_000
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -26,12 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if arguments is None:
         stop_signals.install(_end_all)
         atexit.register(stop_signals.ignore)  # the first one here is the last one called
-        sys.exit(_run(sys.argv[1:], stop_signals.begin_to_end))
+        sys.exit(_run(sys.argv[1:], _begin_to_end))
     with stop_signals.handled(_end_all):
         sys.exit(_run(list(arguments), lambda: None))
 
 
 def _run(given: list[str], begin_to_end: Callable[[], None]) -> int:
+    gc.set_threshold(_GARBAGE_AFTER)
     try:
         from .run_command import run_command
 
@@ -50,6 +55,11 @@ def _run(given: list[str], begin_to_end: Callable[[], None]) -> int:
                 flush=True,
             )
         return stop_signals.exit_code()
+
+
+def _begin_to_end() -> None:
+    stop_signals.begin_to_end()
+    gc.freeze()  # Python looks through all objects at its end, for as long as numpy takes to import; the system has them back anyway
 
 
 def _end_all() -> None:

@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 import warnings
@@ -62,9 +61,6 @@ examples
   verimask cohort PATIENTS_DIR -o dataset/            everything of all patients, as pairs of image and masks
   verimask regress cases.toml --add EXPORT_DIR        a regression case of it; without --add, run all cases
 """
-_GARBAGE_AFTER = (
-    50_000  # new objects: modules and headers are kept, and looking through them at every 700 finds nothing
-)
 
 
 def run_command(given: list[str]) -> int:
@@ -74,7 +70,6 @@ def run_command(given: list[str]) -> int:
     # What libraries warn of becomes a finding where it matters; their own words are not for the user. The variable
     # reaches the processes that are started, which the filter below does not.
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    gc.set_threshold(_GARBAGE_AFTER)
     prepare_streams()
     with warnings.catch_warnings():
         if not sys.warnoptions:

@@ -25,9 +25,10 @@ from ..core.findings import Finding
 from ..core.plain_text import escape_bytes
 
 INPUT, FILE, FOLDER = "input", "other-file", "folder"
-_WORD = re.compile(r"[^\s“”\"'‘’(),;:|=<>\[\]{}]+")
+# Patterns as text: they are compiled where there is a sentence.
+_WORD = r"[^\s“”\"'‘’(),;:|=<>\[\]{}]+"
 _END = ".…!?"  # of a sentence, which no name ends with here
-_PLAIN = re.compile(r"\d{1,4}|[a-z]+", re.IGNORECASE)
+_PLAIN = r"\d{1,4}|[a-z]+"
 
 
 class KnownNames(NamedTuple):
@@ -114,7 +115,7 @@ class NeutralNames:
             if name in text and name not in self._public:
                 neutral = self._find(name)
                 text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _, to=neutral: to, text)  # type: ignore[misc]
-        return _WORD.sub(lambda found: self._word(found[0]), text)
+        return re.sub(_WORD, lambda found: self._word(found[0]), text)
 
     def _place(self, place: str) -> str:
         """The place of a finding: the name of a file or folder alone, else a sentence."""
@@ -132,7 +133,11 @@ class NeutralNames:
         found = self._find(name)
         if not found or name in self._public:
             return ""
-        return "" if _PLAIN.fullmatch(name) and (name.isdigit() or name.casefold() in _own_words()) else found
+        return (
+            ""
+            if re.fullmatch(_PLAIN, name, re.IGNORECASE) and (name.isdigit() or name.casefold() in _own_words())
+            else found
+        )
 
     def _find(self, name: str) -> str:
         return self._mine().words.get(name, "") or self._others().words.get(name, "")
@@ -150,7 +155,7 @@ class NeutralNames:
 
 
 def _known(words: Mapping[str, str]) -> KnownNames:
-    return KnownNames(words, [name for name in words if not _WORD.fullmatch(name)])
+    return KnownNames(words, [name for name in words if not re.fullmatch(_WORD, name)])
 
 
 def _folders(path: Path) -> dict[str, str]:

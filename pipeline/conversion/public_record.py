@@ -28,7 +28,7 @@ from .looks import Looks
 from .neutral_names import KnownNames, NeutralNames, names_of
 from .product import Product
 
-_UID = re.compile(r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?![\w.])")
+_UID = r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?![\w.])"  # compiled where UIDs are taken out
 _TEXTS = ("Manufacturer", "ManufacturersModelName", "SeriesDescription", "ProtocolName", "Part", "Folder")
 _IMAGE_TYPES = (
     "ORIGINAL",
@@ -209,11 +209,11 @@ def _strip_uids(record: Mapping[str, Any]) -> dict[str, Any]:
         return known[uid]
 
     made: dict[str, Any] = {
-        name: value if name in ("Provenance", "Policy") else _on_texts(value, lambda text: _UID.sub(new, text))
+        name: value if name in ("Provenance", "Policy") else _on_texts(value, lambda text: re.sub(_UID, new, text))
         for name, value in record.items()
     }
     made["Provenance"] = {**record["Provenance"], "Inputs": []}
-    made["Provenance"]["Command"] = [_UID.sub(new, word) for word in made["Provenance"]["Command"]]
+    made["Provenance"]["Command"] = [re.sub(_UID, new, word) for word in made["Provenance"]["Command"]]
     return made
 
 

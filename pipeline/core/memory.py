@@ -23,7 +23,7 @@ LEAST = 1 << 26  # bytes: with less nothing could be converted
 _UNKNOWN = 1 << 33  # bytes, where the machine does not say what it has
 _PART = 3 / 4
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(?:iB|B)?", re.IGNORECASE)
+_SIZE = r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGT]?)(?:iB|B)?"  # compiled where a size is given
 _NO_LIMIT = 1 << 60  # bytes: control groups of version 1 write a number near 2**63
 
 
@@ -41,7 +41,7 @@ def limit() -> int:
 @lru_cache(maxsize=16)
 def parse_size(text: str, field: str = "--max-memory") -> int:
     """Parse a size such as 4GiB, 512M or a number of bytes. field: is named where it is none. Raises BAD_OPTION."""
-    found = _SIZE.fullmatch(text.strip())
+    found = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
     size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
     if not LEAST <= size < _NO_LIMIT:
         words = f"{field} is a size from {show_size(LEAST)} up, not {text!r}"

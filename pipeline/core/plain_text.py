@@ -24,45 +24,50 @@ from typing import Any, TextIO, cast
 _ERRORS = "verimask"
 _ESC = "\033"
 _PLAIN = {"×": "x", "“": '"', "”": '"', "…": "...", "°": " deg", "µ": "u", "²": "2", "±": "+-"}
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# Patterns as text: each is compiled when it is first used, since many signs take a millisecond.
+_SURROGATE = "[\ud800-\udfff]"
 # Cc, Zl, Zp, and of Cf and of Unicode's Default_Ignorable_Code_Point what has no form of its own: a fixed list, since the
 # tables of Unicode differ from one Python to the next. The two signs that choose the form of an emoji may stand.
 _NOT_SEEN = (
     "\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0d\ufeff"
     "\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_IN_LINE = re.compile(f"[\x00-\x1f{_NOT_SEEN}\ud800-\udfff]")
-_IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f{_NOT_SEEN}\ud800-\udfff]")  # line breaks and tabs are its own
-_IN_JSON = re.compile(f"[{_NOT_SEEN}]")  # json itself escapes those below a space
-_BEYOND_PRINTABLE_ASCII = re.compile("[^\x00-\x7e]")  # found fast: a record is long, and has few of them
+_IN_LINE = f"[\x00-\x1f{_NOT_SEEN}\ud800-\udfff]"
+_IN_TEXT = f"[\x00-\x08\x0b-\x1f{_NOT_SEEN}\ud800-\udfff]"  # line breaks and tabs are its own
+_IN_JSON = f"[{_NOT_SEEN}]"  # json itself escapes those below a space
+_BEYOND_PRINTABLE_ASCII = "[^\x00-\x7e]"  # found fast: a record is long, and has few of them
 # What stands around an escape code of ours: signs of private use, by chance, which no text from outside can know.
 _OURS = "".join(chr(0x100000 + int.from_bytes(os.urandom(2), "little")) for _ in range(3))
 
 
 def escape_bytes(text: str, escape: str = "\\") -> str:
     """Text that can be written as UTF-8: bytes that were no text as \\xe9. escape: how the backslash itself is written."""
-    return _SURROGATE.sub(lambda found: escape + _escaped(found[0])[1:], text)
+    if text.isascii():
+        return text
+    return re.sub(_SURROGATE, lambda found: escape + _escaped(found[0])[1:], text)
 
 
 def escape_controls(text: str) -> str:
     """Text from outside as one line of plain text: what would be obeyed, or is not seen, as \\x1b or \\u202e."""
-    return text if text.isascii() and text.isprintable() else _IN_LINE.sub(lambda found: _escaped(found[0]), text)
+    return text if text.isascii() and text.isprintable() else re.sub(_IN_LINE, lambda found: _escaped(found[0]), text)
 
 
 def escape_text(text: str) -> str:
     """Text of several lines, our own with what is from outside in it: as `escape_controls`, but for line breaks and tabs."""
-    return _IN_TEXT.sub(lambda found: _escaped(found[0]), text)
+    return re.sub(_IN_TEXT, lambda found: _escaped(found[0]), text)
 
 
 def escape_json(text: str) -> str:
     """JSON whose strings hold the same values, and of whose text nothing is obeyed: \\u202e, and \\\\xe9 for lone surrogates."""
-    return _BEYOND_PRINTABLE_ASCII.sub(lambda found: _escaped_in_json(found[0]), text)
+    return re.sub(_BEYOND_PRINTABLE_ASCII, lambda found: _escaped_in_json(found[0]), text)
 
 
 def escape_toml(text: str) -> str:
     """Basic strings of TOML that hold the same values, as `escape_json`; one escape is enough for any sign there."""
-    return _IN_JSON.sub(
-        lambda found: f"\\u{ord(found[0]):04x}" if ord(found[0]) < 0x10000 else f"\\U{ord(found[0]):08x}", text
+    return re.sub(
+        _IN_JSON,
+        lambda found: f"\\u{ord(found[0]):04x}" if ord(found[0]) < 0x10000 else f"\\U{ord(found[0]):08x}",
+        text,
     )
 
 
@@ -125,13 +130,13 @@ def silence_output() -> None:
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
-def _around_ours(text: str, forbidden: re.Pattern[str]) -> str:
+def _around_ours(text: str, forbidden: str) -> str:
     """Escape what is forbidden in the parts of a text that are not escape codes of ours."""
     if _OURS not in text:
-        return forbidden.sub(lambda found: _escaped(found[0]), text)
+        return re.sub(forbidden, lambda found: _escaped(found[0]), text)
     parts = text.split(_OURS)
     return _OURS.join(
-        part if n % 2 else forbidden.sub(lambda found: _escaped(found[0]), part) for n, part in enumerate(parts)
+        part if n % 2 else re.sub(forbidden, lambda found: _escaped(found[0]), part) for n, part in enumerate(parts)
     )
 
 
@@ -142,9 +147,9 @@ def _obeyed(text: str) -> list[str]:
 @lru_cache
 def _escaped_in_json(sign: str) -> str:
     """One sign as it may stand in JSON: itself, or by UTF-16, beyond its first plane as two; a lone surrogate as text."""
-    if _SURROGATE.match(sign):
+    if re.match(_SURROGATE, sign):
         return "\\" + _escaped(sign)
-    if not _IN_JSON.match(sign):
+    if not re.match(_IN_JSON, sign):
         return sign
     units = sign.encode("utf-16-be")
     return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))

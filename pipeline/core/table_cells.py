@@ -15,8 +15,9 @@ import re
 
 from .plain_text import escape_controls
 
-_FORMULA = re.compile("'*[=+\\-@\"＝＋－＠]")
-_HARMLESS = re.compile(r"'*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]")
+# Patterns as text: they are compiled when a table is written, which most commands do not do.
+_FORMULA = "'*[=+\\-@\"＝＋－＠]"
+_HARMLESS = r"'*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]"
 _MARK = "'"
 
 
@@ -32,4 +33,4 @@ def read_cell(cell: str) -> str:
 
 
 def _is_marked(line: str) -> bool:
-    return _FORMULA.match(line) is not None and _HARMLESS.fullmatch(line) is None
+    return re.match(_FORMULA, line) is not None and re.fullmatch(_HARMLESS, line) is None

@@ -8,7 +8,6 @@ Rules:
 from __future__ import annotations
 
 from pathlib import Path
-from traceback import extract_tb
 
 from .findings import Code, Finding, PipelineError
 from .write_refusals import refused_by_disk
@@ -37,5 +36,7 @@ def as_refusal(error: Exception, what: str = "it") -> PipelineError:
 
 def _place(error: Exception) -> str:
     """The last line of our own code on the way."""
+    from traceback import extract_tb
+
     ours = [f for f in extract_tb(error.__traceback__) if Path(__file__).parents[1] in Path(f.filename).parents]
     return f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "outside of it"

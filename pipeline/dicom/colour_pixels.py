@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,12 +20,11 @@ from ..core.findings import Code, Finding, Severity, refuse
 from ..volume.colour import RGB24, SAMPLES, from_samples
 from ..volume.mask import Array, Voxels
 from .code_stream import find_colour_model
-from .decoding import read_code_stream
 from .frame import Frame
 from .frame_count import has_fixed_size
 from .palette import read_palette
 from .pixel_bits import check_bits, is_in_swapped_words
-from .pixels import decode_frame, read_native, read_plane, refuse_vanished
+from .pixels import read_native, read_plane, refuse_vanished
 
 _PALETTE = "PALETTE COLOR"
 _BITS = 8  # of a sample in NIfTI's RGB24
@@ -115,7 +114,7 @@ def read_stored_samples(frame: Frame) -> Array:
     planar = frame.get("PlanarConfiguration")
     options = _Model(model, planar if planar in (0, 1) else 0).options
     with refuse_vanished(frame):
-        return decode_frame(frame, raw=True, photometric_interpretation=model, **options)
+        return _decode(frame, raw=True, photometric_interpretation=model, **options)
 
 
 def read_as_declared(frame: Frame) -> Array:
@@ -198,7 +197,7 @@ def _read_samples(frame: Frame, doubt: Doubt) -> Array:
     dtype = np.dtype(f"u{frame.whole('BitsAllocated', _BITS) // _BITS}")
     with refuse_vanished(frame):
         if not header.native or is_in_swapped_words(frame, dtype):
-            pixels = decode_frame(frame, raw=False, photometric_interpretation=model.name, **model.options)
+            pixels = _decode(frame, raw=False, photometric_interpretation=model.name, **model.options)
         else:
             pixels = _unpack(frame, dtype, model)
     return _in_8_bits(frame, pixels, doubt)
@@ -228,7 +227,7 @@ def _colour_model(frame: Frame, doubt: Doubt) -> _Model:
             doubt(why, frame)
         planar = 0
     syntax = frame.header.transfer_syntax
-    in_stream = "" if has_fixed_size(frame.header) else find_colour_model(read_code_stream(frame.path, frame.number))
+    in_stream = "" if has_fixed_size(frame.header) else find_colour_model(_code_stream(frame))
     is_undone = model in _TRANSFORMED and not syntax.startswith(_JPEG_2000)
     is_rgb = model == "RGB" or model in _TRANSFORMED
     if in_stream and (in_stream == "RGB") != is_rgb:
@@ -238,6 +237,18 @@ def _colour_model(frame: Frame, doubt: Doubt) -> _Model:
         doubt(f"is {model} by {_NAME}, which JPEG 2000 alone has; its samples were taken for RGB", frame)
         model = "RGB"
     return _Model(model, planar)
+
+
+def _decode(frame: Frame, **options: Any) -> Array:
+    from .decoded_frames import decode_frame  # as `pixels` does
+
+    return decode_frame(frame, **options)
+
+
+def _code_stream(frame: Frame) -> bytes:
+    from .decoding import read_code_stream
+
+    return read_code_stream(frame.path, frame.number)
 
 
 def _unpack(frame: Frame, dtype: np.dtype[np.unsignedinteger], model: _Model) -> Array:

@@ -6,7 +6,7 @@ Rules:
 - Bits that are not the value are cleared, or the sign is extended over them; see `pixel_bits`.
 - Pixels of one bit are read as bytes of 0 and 1 (`one_bit`); 64 bits and floating-point pixels stay what they are.
 - Native frames are read where `pixel_layout` says they lie; compressed and deflated ones are decoded by pydicom's plugins
-  (`frame_decoder`), and so are 8-bit pixels in big-endian words. `pixel_layout` checks all before the first is read.
+  (`decoded_frames`), and so are 8-bit pixels in big-endian words. `pixel_layout` checks all before the first is read.
 """
 
 from __future__ import annotations
@@ -20,20 +20,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.findings import Code, Finding, Severity, refuse
 from ..core.memory import require
 from ..volume.mask import Array, Voxels
-from .decoding import FrameFailure, Question
 from .encoding import EXPLICIT_BIG
 from .frame import Frame
-from .frame_decoder import decode, decode_ahead
 from .header import Header
 from .one_bit import check_decoded, is_one_bit, is_packed, read_packed
 from .pixel_bits import check_bits, frame_type, is_in_swapped_words, mask_to_stored
 from .pixel_layout import layout_of
 from .source_file import open_source
 
-_COMPRESSED = "PS3.5 8.2"
 _SHOWN = 6  # values that a message lists
 _NAMED = 5  # files that a message names; the others are counted
 
@@ -66,14 +63,16 @@ def stored_voxels(frames: Sequence[Frame], above: Callable[[int, Array, Array], 
     columns, rows = frames[0].whole("Columns", 0), frames[0].whole("Rows", 0)
     ahead = None
     if not any(f.header.native or f.tile or is_one_bit(f) for f in frames):
+        from .decoded_frames import decode_series
+
         _require_memory(frames[0])
-        ahead = decode_ahead([Question(f.path, f.header.transfer_syntax, f.number) for f in frames])
+        ahead = decode_series(frames)
 
     def plane(n: int) -> Array:
         decoded = None
         if ahead is not None:
-            with refuse_vanished(frames[n]), _refuse_undecoded(frames[n]):
-                decoded = ahead.frame(n)
+            with refuse_vanished(frames[n]):
+                decoded = ahead(n)
         if above is None or frames[n].tile:
             return read_plane(frames[n], decoded).astype(dtype, copy=False)
         allocated = read_allocated(frames[n], decoded)
@@ -176,10 +175,16 @@ def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
         _require_memory(frame)
     with refuse_vanished(frame):
         if is_one_bit(frame):
-            return read_packed(frame) if is_packed(frame) else check_decoded(decode_frame(frame), frame)
+            return read_packed(frame) if is_packed(frame) else check_decoded(_decode(frame), frame)
         by_pydicom = not frame.header.native or is_in_swapped_words(frame, dtype)
-        raw = decode_frame(frame) if by_pydicom else read_native(frame, dtype)
+        raw = _decode(frame) if by_pydicom else read_native(frame, dtype)
     return _cast(raw, dtype)
+
+
+def _decode(frame: Frame) -> Array:
+    from .decoded_frames import decode_frame  # most series are not compressed, and do without it
+
+    return decode_frame(frame)
 
 
 def _require_memory(frame: Frame) -> None:
@@ -254,59 +259,6 @@ def read_native(frame: Frame, dtype: np.dtype[Any], samples: int = 1) -> Array:
     if read != size:
         raise OSError(EIO, f"{read} of {size} bytes could be read")
     return plane.astype(dtype, copy=False)
-
-
-def decode_frame(frame: Frame, *, raw: bool = True, **options: Any) -> Array:
-    """Read through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB). options: of theirs.
-
-    Raises CODE_STREAM, CORRUPT_FILE, DECODER_FAILED, UNSUPPORTED_PIXELS.
-    """
-    with _refuse_undecoded(frame):
-        return decode(Question(frame.path, frame.header.transfer_syntax, frame.number, raw, tuple(options.items())))
-
-
-@contextmanager
-def _refuse_undecoded(frame: Frame) -> Iterator[None]:
-    """Turn why a frame was not decoded into a refusal."""
-    try:
-        yield
-    except FrameFailure as failure:
-        raise _undecoded(frame, failure) from failure
-
-
-def _undecoded(frame: Frame, failure: FrameFailure) -> PipelineError:
-    numbers = dict(zip(("measured", "limit", "unit"), failure.numbers or (), strict=False))
-    if failure.kind == "unsupported":
-        return refuse(
-            Code.UNSUPPORTED_PIXELS,
-            f"{frame.name} has transfer syntax {frame.header.transfer_syntax}, which no decoder here reads",
-            "Re-export it uncompressed (Explicit VR Little Endian).",
-            where=(frame.name,),
-        )
-    if failure.kind == "contradiction":
-        return refuse(
-            Code.CODE_STREAM,
-            f"the code stream of {frame.name} {failure.words}",
-            "The header was changed after the frame was compressed, or the frame is damaged; export it again.",
-            where=(frame.name,),
-            clause=_COMPRESSED,
-            **numbers,
-        )
-    if failure.kind == "damaged":
-        return refuse(
-            Code.CORRUPT_FILE,
-            f"the pixels of {frame.name} cannot be decoded: {failure.words}",
-            "The file is damaged, or its compression is not what its header says; re-export it uncompressed.",
-            where=(frame.name,),
-            **numbers,
-        )
-    decoder = failure.decoder or "its decoder"
-    return refuse(
-        Code.DECODER_FAILED,
-        f"the pixels of {frame.name} cannot be decoded by {decoder}, which runs in a process of its own: it {failure.words}",
-        "The frame is damaged in a way that its decoder does not notice, or larger than it copes with; re-export it uncompressed.",
-        where=(frame.name,),
-    )
 
 
 def _refuse_mixed_photometric(frames: Sequence[Frame]) -> None:
