@@ -117,9 +117,9 @@ def test_a_command_is_stopped_while_it_imports(tmp_path: Path, sent: signal.Sign
         "import signal\n"
         "class Look:\n"
         "    def find_spec(self, name, *_):\n"
-        f"        if name == 'gc': signal.raise_signal({int(sent)})\n"
+        f"        if name == 'argparse': signal.raise_signal({int(sent)})\n"
         "sys.meta_path.insert(0, Look())\n"
-        "sys.modules.pop('gc', None)"
+        "sys.modules.pop('argparse', None)"
     )
     assert ended(start(tmp_path, "--help", code=code)) == (128 + sent, said(sent))
 
