@@ -8,18 +8,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels.decoders import RLELosslessDecoder
 
 from pipeline.cli.main import main
 from pipeline.conversion.convert import convert
 from pipeline.core.exits import Exit
-from pipeline.core.findings import Code, PipelineError
+from pipeline.core.findings import Code, Finding, PipelineError
 from pipeline.core.policy import Policy
-from pipeline.dicom import decoder_process, frame_decoder
+from pipeline.dicom import decoder_process, decoding, frame_decoder
 from pipeline.dicom.decoder_process import end_processes, processes
 from pipeline.dicom.decoding import FrameFailure, Question
 from pipeline.dicom.frame import frames_of
@@ -173,6 +175,55 @@ def test_a_decoder_that_wants_more_memory_than_there_is_for_it_is_refused(tmp_pa
     broken_decoder.plant(truth.paths[0], b"SWELL")
     frame = decode(asked(truth)[0])  # Python says so, and another decoder is asked
     assert (frame == decode(asked(write(tmp_path / "sound", SPEC, transfer_syntax="jpeg-ls"))[0])).all()
+
+
+def test_a_frame_for_which_no_decoder_has_memory_is_no_damage(tmp_path: Path, broken: None) -> None:
+    truth = write(tmp_path, SPEC, transfer_syntax="jpeg-ls")
+    broken_decoder.plant(truth.paths[0], b"SWELL ALL")
+    with pytest.raises(PipelineError) as caught:
+        read_plane(frames_of(read_header(truth.paths[0]))[0])
+    assert_lacks_memory(caught.value.finding, truth.paths[0].name)
+
+
+def assert_lacks_memory(finding: Finding, name: str) -> None:
+    assert (finding.code, finding.where, finding.unit) == (Code.MEMORY_LIMIT, (name,), "bytes")
+    assert finding.measured == 36 * 40 * 2
+    assert f"decode {name}: its frame of 40 × 36 pixels takes 2.812 KiB" in finding.message
+    assert "--max-memory" in finding.hint
+
+
+def test_an_array_that_finds_no_memory_here_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = write(tmp_path, SPEC, transfer_syntax="jpeg-ls")
+    frames = frames_of(read_header(truth.paths[0])) + frames_of(read_header(truth.paths[1]))
+
+    def empty(*_: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr(decoder_process.np, "empty", empty)
+    with pytest.raises(PipelineError) as caught:
+        read_plane(frames[0])
+    assert_lacks_memory(caught.value.finding, frames[0].name)
+    monkeypatch.undo()
+    assert read_plane(frames[1]).shape == (36, 40)
+
+
+@pytest.mark.parametrize("syntax", ["rle", "deflated"])
+def test_a_frame_that_finds_no_memory_in_this_process_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, syntax: str
+) -> None:
+    truth = write(tmp_path, SPEC, transfer_syntax=syntax)
+    frame = frames_of(read_header(truth.paths[0]))[0]
+
+    def swell(*_: object, **__: object) -> NoReturn:
+        raise MemoryError
+
+    if syntax == "rle":
+        monkeypatch.setitem(RLELosslessDecoder._available, "pydicom", swell)
+    else:
+        monkeypatch.setattr(decoding, "dataset", swell)
+    with pytest.raises(PipelineError) as caught:
+        read_plane(frame)
+    assert_lacks_memory(caught.value.finding, frame.name)
 
 
 def test_a_file_that_is_refused_as_a_whole_is_refused_in_the_same_words(tmp_path: Path, broken: None) -> None:

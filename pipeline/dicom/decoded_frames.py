@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..core.findings import Code, PipelineError, refuse
+from ..core.memory import limit, show_size
 from .decoding import FrameFailure, Question
 from .frame import Frame
 from .frame_decoder import decode, decode_ahead
@@ -41,7 +42,7 @@ def decode_series(frames: Sequence[Frame]) -> Callable[[int], Array] | None:
 def decode_frame(frame: Frame, *, raw: bool = True, **options: Any) -> Array:
     """Read through pydicom's decoders: compressed, deflated native, and colour (not raw: as RGB). options: of theirs.
 
-    Raises CODE_STREAM, CORRUPT_FILE, DECODER_FAILED, UNSUPPORTED_PIXELS.
+    Raises CODE_STREAM, CORRUPT_FILE, DECODER_FAILED, MEMORY_LIMIT, UNSUPPORTED_PIXELS.
     """
     with _refuse_undecoded(frame):
         return decode(Question(frame.path, frame.header.transfer_syntax, frame.number, raw, tuple(options.items())))
@@ -83,9 +84,27 @@ def _undecoded(frame: Frame, failure: FrameFailure) -> PipelineError:
             **numbers,
         )
     decoder = failure.decoder or "its decoder"
+    if failure.kind == "memory":
+        return _no_memory(frame, decoder)
     return refuse(
         Code.DECODER_FAILED,
         f"the pixels of {frame.name} cannot be decoded by {decoder}, which runs in a process of its own: it {failure.words}",
         "The frame is damaged in a way that its decoder does not notice, or larger than it copes with; re-export it uncompressed.",
         where=(frame.name,),
+    )
+
+
+def _no_memory(frame: Frame, decoder: str) -> PipelineError:
+    rows, columns, bits = frame.whole("Rows", 0), frame.whole("Columns", 0), frame.whole("BitsAllocated", 8)
+    size, most = rows * columns * frame.whole("SamplesPerPixel", 1) * -(-bits // 8), limit()
+    return refuse(
+        Code.MEMORY_LIMIT,
+        f"there is not enough memory for {decoder} to decode {frame.name}: its frame of {columns} × {rows} pixels takes "
+        f"{show_size(size)}, of at most {show_size(most)} that are taken at once, and what a decoder works with comes on top",
+        "Convert it alone, or where this process may have more memory; --max-memory refuses such a frame before it is decoded. "
+        "A file that is far smaller than what it needs is damaged.",
+        where=(frame.name,),
+        measured=float(size),
+        limit=float(most),
+        unit="bytes",
     )

@@ -210,7 +210,11 @@ def _read_answers(stdout: IO[bytes], answers: SimpleQueue[_Answer | None]) -> No
             what = json.loads(line)
             array = None
             if "dtype" in what:
-                array = np.empty(what["shape"], what["dtype"])
+                try:
+                    array = np.empty(what["shape"], what["dtype"])
+                except MemoryError as error:  # then its bytes cannot be taken either, and the process is of no more use
+                    answers.put(({"kind": "memory", "words": str(error), "numbers": None}, None))
+                    break
                 if stdout.readinto(array.data.cast("B")) != array.nbytes:  # type: ignore[attr-defined]
                     break
             answers.put((what, array))

@@ -9,9 +9,10 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _FAST = "pyjpegls"  # where pydicom has the choice it takes GDCM, which needs twice the time
 _OF_PYDICOM = "pydicom"  # the name of its own decoders, which are Python
 _IN_PYTHON = {RLE, DEFLATED, *NATIVE}
+_NO_MEMORY = ("bad_alloc", "not enough memory", "out of memory", "allocate")  # what compiled code says of it
 
 # damaged: it cannot be decoded. contradiction: of `stream_check`. unsupported: nothing decodes its kind.
 # memory: there is not enough. ended, silent: the process that decodes it died, or gave no answer.
@@ -114,7 +116,7 @@ def decode_here(asked: Question, around: Around = lambda decoder, size: nullcont
     except NotImplementedError as error:
         raise FrameFailure("unsupported", _first_line(error)) from error
     except MemoryError as error:
-        raise FrameFailure("memory", "needs more memory than a decoder is given here") from error
+        raise FrameFailure("memory", _first_line(error)) from error
     except Exception as error:  # plugins raise what they like; every failure to decode is the same news to a user
         raise FrameFailure("damaged", _first_line(error)) from error
 
@@ -136,7 +138,7 @@ def _decode(asked: Question, around: Around) -> Array:
     failure: Exception | None = None
     for plugin in _plugins(decoder, asked.syntax):
         try:
-            with around(plugin, size), warnings.catch_warnings():
+            with around(plugin, size), _lack_of_memory(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what the bytes contradict is judged by `pixel_layout`
                 options: dict[str, Any] = {"raw": asked.raw, "decoding_plugin": plugin, **dict(asked.options)}
                 return np.ascontiguousarray(decoder.as_array(data, index=asked.number - 1, **options)[0])
@@ -145,6 +147,34 @@ def _decode(asked: Question, around: Around) -> Array:
         except Exception as error:  # then the others are asked too
             failure = failure or error
     raise failure or NotImplementedError(asked.syntax)
+
+
+class _MemoryErrors(logging.Handler):
+    """Notes whether a MemoryError is logged."""
+
+    found = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found = self.found or bool(record.exc_info and isinstance(record.exc_info[1], MemoryError))
+
+
+@contextmanager
+def _lack_of_memory() -> Iterator[None]:
+    """Raise MemoryError where a plugin lacked memory: pydicom hands on its words alone, and its exception to the log."""
+    from pydicom.config import logger
+
+    seen = _MemoryErrors()
+    logger.addHandler(seen)
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        if seen.found or any(words in str(error).lower() for words in _NO_MEMORY):
+            raise MemoryError(_first_line(error)) from error
+        raise
+    finally:
+        logger.removeHandler(seen)
 
 
 def _plugins(decoder: Any, syntax: str) -> list[str]:

@@ -62,6 +62,14 @@ def main() -> None:
         _obey(stream)
         return before(stream, runner)
 
+    def bloated(stream: bytes, runner: Any) -> Any:
+        raise MemoryError
+
+    others = {name: function for name, function in JPEGLSLosslessDecoder._available.items() if name != "pyjpegls"}
+    for name, function in others.items():
+        JPEGLSLosslessDecoder._available[name] = lambda stream, runner, usual=function: (
+            bloated if b"SWELL ALL" in stream else usual
+        )(stream, runner)
     JPEGLSLosslessDecoder._available["pyjpegls"] = decode
     decoder_worker.main()
 
