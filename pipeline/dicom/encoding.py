@@ -137,6 +137,8 @@ def _parse(file: BinaryIO, name: str, options: dict[str, Any]) -> tuple[FileData
     from pydicom.filereader import read_partial
     from pydicom.tag import Tag
 
+    from .nested_elements import refuse_repeated
+
     bounded: Any = BoundedFile(file, getattr(file, "name", name))
     tags: list[Any] = [Tag(tag) for tag in options.get("specific_tags", ())]
     seen = SeenElements(bounded) if options.get("stop_before_pixels") else None
@@ -144,6 +146,7 @@ def _parse(file: BinaryIO, name: str, options: dict[str, Any]) -> tuple[FileData
         dataset = read_partial(bounded, seen, force=True, specific_tags=tags or None)
     except Exception as error:
         raise bounded.refusal or error from error  # which pydicom may have taken for the end of the file
+    refuse_repeated(dataset, bounded)
     dataset.buffer = None  # nothing is read from it later, and a copy of the data set would take it along
     return dataset, seen.repeated() if seen else frozenset()
 

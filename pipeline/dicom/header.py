@@ -70,8 +70,6 @@ _FRAME_GROUPS = {
     "MRImageFrameTypeSequence": ("FrameType",),
     "CTImageFrameTypeSequence": ("FrameType",),
 }
-# Sequences that say which planes, segments and contours there are, or what values mean.
-_STRUCTURE = {0x52009229, 0x52009230, 0x00620002, 0x30060020, 0x30060039, 0x00540022, *SEQUENCES_OF_VALUES.values()}
 _KEYWORD_OF = {tag: keyword for keyword, (tag, _) in ATTRIBUTES.items() if keyword in KEYWORDS}
 PIXEL_DATA = 0x7FE00010
 _PIXEL_TAGS = (PIXEL_DATA, *FLOAT_BITS)
@@ -213,9 +211,11 @@ def _parse_header(path: Path, file: BinaryIO) -> Header:
 
 def _doubt(values: dict[str, Any], unreadable: dict[str, str], tags: frozenset[int], why: str) -> None:
     """Take what misplaced elements say for unreadable. Raises ValueError for one that more than one value hangs on."""
+    from .nested_elements import STRUCTURE
+
     for tag in tags:
         keyword = _KEYWORD_OF.get(tag, "")
-        if tag in _STRUCTURE:
+        if tag in STRUCTURE:
             raise ValueError(f"its element ({tag >> 16:04X},{tag & 0xFFFF:04X}) cannot be trusted: {why}")
         if keyword:
             values.pop(keyword, None)

@@ -5,7 +5,7 @@ that read that far. What such an element says is not known.
 
 Rules:
 - Two with the same bytes say the same, and are nothing. Trailing padding and private elements behind the pixels are nothing.
-- Elements of items are not looked at.
+- Elements of items are looked at by `nested_elements`.
 - The file is read where elements repeat, and behind its pixels; nothing else costs anything.
 """
 
