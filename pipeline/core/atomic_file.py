@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import leftovers
+from .exchange import Exchange
 from .findings import Code, PipelineError, refuse
 from .regular_file import kind_of
 from .stop_signals import not_now
@@ -45,7 +46,8 @@ def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
 def all_in_place(targets: Sequence[Path], *, overwrite: bool) -> Iterator[tuple[Path, ...]]:
     """Temporary files beside targets in one folder, which become these when the block ends well: all of them, or none.
 
-    They are moved in order, and nothing but a kill comes between. Raises as `in_place`.
+    They are moved in order, and nothing but a kill comes between, which the next run makes up for: see `exchange` for those
+    that replace others. Raises as `in_place`.
     """
     for target in targets:
         refuse_special(target)
@@ -88,11 +90,15 @@ def _make_file(temporary: Path) -> None:
 
 
 def _move_all(temporaries: Sequence[Path], targets: Sequence[Path], *, overwrite: bool) -> None:
+    folder = targets[0].parent
+    if overwrite and len(targets) > 1:
+        _exchange(temporaries, targets, folder)
+        return
     moved: list[Path] = []
     with not_now():
         for temporary, target in zip(temporaries, targets, strict=True):
             try:
-                temporary.replace(target) if overwrite else _move(temporary, target)
+                temporary.replace(target) if overwrite else leftovers.move_new(temporary, target)
             except OSError as error:
                 for path in moved:  # what belongs to it could not follow
                     path.unlink(missing_ok=True)
@@ -100,7 +106,18 @@ def _move_all(temporaries: Sequence[Path], targets: Sequence[Path], *, overwrite
                     raise _exists(target, "appeared while it was being written; it was left alone") from error
                 raise cannot_write(target.name, error) from error
             moved.append(target)
-    note_on_disk(targets[0].parent)
+    note_on_disk(folder)
+
+
+def _exchange(temporaries: Sequence[Path], targets: Sequence[Path], folder: Path) -> None:
+    exchange = Exchange(targets, leftovers.exchange_path(folder))
+    with not_now():
+        try:
+            exchange.run(temporaries)
+        except OSError as error:
+            raise cannot_write(exchange.current.name, error) from error
+        note_on_disk(folder)  # before the old ones go
+        exchange.forget()
 
 
 @contextmanager
@@ -124,8 +141,8 @@ def folder_in_place(target: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         _reach_disk_below(temporary)
-        if target.is_dir():
-            target.rmdir()  # Windows does not rename onto a folder
+        if sys.platform == "win32" and target.is_dir():
+            target.rmdir()  # it does not rename onto a folder
         temporary.rename(target)
         note_on_disk(target.parent)
     except OSError as error:
@@ -180,21 +197,6 @@ def note_on_disk(folder: Path) -> None:
     if sys.platform != "win32":
         with suppress(OSError):
             reach_disk(folder)
-
-
-def _move(temporary: Path, target: Path) -> None:
-    """Rename, but raise FileExistsError where the target appeared meanwhile."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except OSError:  # exFAT and some network folders have no links: take the name, then replace our own empty file
-        target.open("xb").close()
-        try:
-            temporary.replace(target)
-        except OSError:
-            target.unlink()
-            raise
 
 
 def _exists(target: Path, what: str) -> PipelineError:

@@ -7,7 +7,8 @@ Rules:
 - The name says it, and not a lock: names work on every file system, network folders and Windows too, and nothing can hang.
   The price: what was left on another machine or in another container is left alone, since nobody here can know its owner.
 - Removed is only what has such a name, belongs to this user, and is a file or folder itself: no link is followed.
-- An image whose record is in place already was finished but for its last move: it gets its place, see `_committed`.
+- An image whose record is in place already was finished but for its last move: it gets its place, see `_committed`. Files that
+  were being replaced together get theirs, or the old ones do: see `exchange`.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from .exchange import DECIDED, PREPARED, make_up_for
 from .regular_file import open_regular, read_bytes
 
 BEGIN, ENDING = "verimask-", ".partial"
@@ -65,6 +67,11 @@ def partial_path(target: Path) -> Path:
     return target.parent / f"{begin}{name}{ENDING}"
 
 
+def exchange_path(folder: Path) -> Path:
+    """A name in a folder that nobody else has, for an exchange of files there."""
+    return folder / f".{own_mark()}{os.urandom(4).hex()}{PREPARED}"
+
+
 def hold(path: Path) -> None:
     """Note what is being written to, so that it is removed however this process ends, short of a kill."""
     _own.add((os.getpid(), path))
@@ -93,11 +100,11 @@ def remove(path: Path) -> None:
 
 
 def remove_of(folder: Path, mark: str) -> None:
-    """Remove what one process that is no more was writing into a folder. mark: of that process, "" before it had one."""
+    """Settle what one process that is no more was writing into a folder. mark: of that process, "" before it had one."""
     if mark:  # every name would fit, those of others too
         with suppress(OSError):  # the folder may be gone as well
-            for path in folder.glob(f".{mark}*{ENDING}"):
-                remove(path)
+            left = [path for path in folder.glob(f".{mark}*") if path.suffix in (ENDING, PREPARED, DECIDED)]
+            _settle([path for path in left if _is_ours(path)])
 
 
 def look_again(folder: Path) -> None:
@@ -116,12 +123,36 @@ def remove_dead(folder: Path) -> None:
     with suppress(OSError):  # what cannot be listed is found out by who writes there
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if entry.name.lstrip(".").startswith(BEGIN)]
-        dead = list(_dead(folder, names))
-        for path in [part for image in dead for part in _committed(image, dead)]:
-            with suppress(OSError):
-                path.replace(path.with_name(_target_name(path)))
-        for path in dead:
+        _settle(list(_dead(folder, names)))
+
+
+def _settle(dead: Sequence[Path]) -> None:
+    """Finish what only had to be moved, in what dead processes left in a folder, and remove the rest."""
+    exchanges = [path for path in dead if path.suffix in (PREPARED, DECIDED) and path.is_dir()]
+    for path in exchanges:
+        with suppress(OSError):
+            make_up_for(path)
+    for path in [part for image in dead for part in _committed(image, dead)]:
+        with suppress(OSError):
+            move_new(path, path.with_name(_target_name(path)))
+    for path in dead:
+        if path not in exchanges:
             remove(path)
+
+
+def move_new(temporary: Path, target: Path) -> None:
+    """Rename, but raise FileExistsError where the target is there. Raises OSError."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # exFAT and some network folders have no links: take the name, then replace our own empty file
+        target.open("xb").close()
+        try:
+            temporary.replace(target)
+        except OSError:
+            target.unlink()
+            raise
 
 
 def _dead(folder: Path, names: Iterable[str]) -> Iterable[Path]:

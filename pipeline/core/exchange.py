@@ -1,0 +1,119 @@
+"""Replace several files as one: whatever cuts it off, in the end all of them are the new ones, or all the old ones.
+
+Rules:
+- Old and new ones lie under their own names in a private folder beside their places. An old one is a hard link, so that each
+  place always holds a whole file; where the file system has no links, it is moved there.
+- The folder's ending is the journal. While it is PREPARED nothing new counts, and what was moved there belongs back. Once it
+  is DECIDED every new file is whole on disk, and a kill is made up for by giving the rest their places.
+- Who makes up for a kill replaces nothing but what was kept aside: what came there meanwhile is somebody's.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+PREPARED, DECIDED = ".prepared", ".decided"
+_OLD, _NEW = "old", "new"
+
+
+class Exchange:
+    """One exchange of files in one folder. targets: their places. at: a free name in that folder, ending in PREPARED."""
+
+    def __init__(self, targets: Sequence[Path], at: Path) -> None:
+        self.current = targets[0]  # what is being seen to, for whoever has to say what could not be
+        self._targets, self._at, self._moved = targets, at, list[Path]()
+
+    def run(self, files: Sequence[Path]) -> None:
+        """Put new files in their places, in order. What was there is kept until `forget`.
+
+        Args:
+            files: the new ones, beside their places and whole on disk.
+
+        Raises: OSError; then everything is as it was before, and the new ones are gone.
+        """
+        decided = self._at.with_suffix(DECIDED)
+        try:
+            self._prepare(files)
+            self._at.rename(decided)
+            for target in self._targets:
+                self.current = target
+                (decided / _NEW / target.name).replace(target)
+                self._moved.append(target)
+        except BaseException:  # Ctrl-C in a program that uses this package, too
+            self._undo(decided)
+            raise
+
+    def forget(self) -> None:
+        """Remove what was kept, once the new names are on disk. What cannot be removed stays for the next run."""
+        with suppress(OSError):
+            shutil.rmtree(self._at.with_suffix(DECIDED))
+
+    def _prepare(self, files: Sequence[Path]) -> None:
+        for folder in (self._at, self._at / _OLD, self._at / _NEW):
+            folder.mkdir(0o700)
+        for file, target in zip(files, self._targets, strict=True):
+            self.current = target
+            file.rename(self._at / _NEW / target.name)
+        for target in self._targets:
+            self.current = target
+            _keep(target, self._at / _OLD / target.name)
+
+    def _undo(self, decided: Path) -> None:
+        """Take the new ones back first, while a kill would still give them their places; then nothing new counts any more."""
+        for place in self._moved:
+            with suppress(OSError):
+                place.replace(decided / _NEW / place.name)
+        with suppress(OSError):
+            decided.rename(self._at)
+        with suppress(OSError):
+            for old in (self._at / _OLD).iterdir():
+                old.replace(self._at.parent / old.name)
+        with suppress(OSError):
+            make_up_for(self._at)
+
+
+def make_up_for(folder: Path) -> None:
+    """Bring an exchange that was cut off to one of its two ends. Raises OSError where that cannot be; then the folder stays."""
+    is_decided = folder.suffix == DECIDED
+    for path in _files_in(folder / (_NEW if is_decided else _OLD)):
+        place, old = folder.parent / path.name, folder / _OLD / path.name
+        if not os.path.lexists(place) or (is_decided and _is_same(place, old)):
+            path.replace(place)
+    shutil.rmtree(folder)
+
+
+def _keep(target: Path, aside: Path) -> None:
+    try:
+        is_folder = stat.S_ISDIR(target.lstat().st_mode)
+    except FileNotFoundError:
+        return
+    if is_folder:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    try:
+        if os.link in os.supports_follow_symlinks:
+            os.link(target, aside, follow_symlinks=False)
+        else:
+            os.link(target, aside)
+    except OSError:  # exFAT and some network folders have no links, and some systems none to files of others
+        target.rename(aside)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Its files; none where it is not there yet, or no more."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _is_same(place: Path, old: Path) -> bool:
+    try:
+        return os.path.samestat(place.lstat(), old.lstat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,265 @@
+"""Files that are replaced together: all of them or none, where a rename fails and where a kill comes at any of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.conversion.convert import convert
+from pipeline.conversion.write import parts_in_place
+from pipeline.core import exchange, leftovers
+from pipeline.core.atomic_file import all_in_place
+from pipeline.core.findings import Code, PipelineError
+from pipeline.core.policy import Policy
+from tests.helpers.phantom import Spec, write
+from tests.helpers.watching import ROOT
+
+SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)
+NAMES = ("m.json", "m_labels.txt", "m.nii.gz")
+OLD = {name: f"old {name}" for name in NAMES}
+NEW = {name: f"new {name}" for name in NAMES}
+_REPLACES = """
+from pathlib import Path
+from pipeline.core.atomic_file import all_in_place
+names = {names!r}
+with all_in_place([Path(name) for name in names], overwrite=True) as parts:
+    for part, name in zip(parts, names):
+        part.write_text("new " + name)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _looked_nowhere() -> Iterator[None]:
+    leftovers._looked_at.clear()
+    yield
+    leftovers._looked_at.clear()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an old file in each place."""
+    _fill(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that has none."""
+
+    def no_link(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(exchange.os, "link", no_link)
+
+
+def _fill(folder: Path) -> None:
+    for name, text in OLD.items():
+        (folder / name).write_text(text)
+
+
+def _found(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(folder.iterdir())}
+
+
+def _replace(folder: Path, *, fails_at: int | None = None) -> None:
+    with all_in_place([folder / name for name in NAMES], overwrite=True) as parts:
+        for part, name in zip(parts, NAMES, strict=True):
+            part.write_text(f"new {name}")
+        if fails_at is not None:
+            parts[fails_at].unlink()
+            parts[fails_at].mkdir()  # a folder never replaces a file: this rename fails, after those before it
+
+
+def _found_files(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+
+
+def _killed_at(kind: str, number: int, folder: Path) -> int:
+    """Replace the files in a process that is killed before its n-th move; its exit code."""
+    head = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests.kills.at_move import signal_at\n"
+    code = head + f"signal_at({kind!r}, {number}, 9)\n" + _REPLACES.format(names=NAMES)
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, check=False).returncode
+
+
+def _verimask(words: list[str], *, place: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command line. place: the number of the file before whose placing it is killed, 0 for none."""
+    head = ["-m", "tests.kills.at_move", "place", f"{place}", "9", ""] if place else ["-m", "pipeline"]
+    return subprocess.run([sys.executable, *head, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_all_are_replaced_and_nothing_is_left(folder: Path) -> None:
+    _replace(folder)
+    assert _found(folder) == NEW
+
+
+@pytest.mark.parametrize("fails_at", [0, 1, 2])
+def test_where_one_rename_fails_all_old_ones_are_there(folder: Path, fails_at: int) -> None:
+    with pytest.raises(PipelineError) as refused:
+        _replace(folder, fails_at=fails_at)
+    assert refused.value.finding.code is Code.CANNOT_WRITE
+    assert refused.value.finding.where == (NAMES[fails_at],)
+    assert _found(folder) == OLD
+
+
+@pytest.mark.usefixtures("without_links")
+def test_all_are_replaced_where_there_are_no_links(folder: Path) -> None:
+    _replace(folder)
+    assert _found(folder) == NEW
+
+
+@pytest.mark.usefixtures("without_links")
+@pytest.mark.parametrize("fails_at", [0, 1, 2])
+def test_where_one_rename_fails_all_old_ones_are_put_back(
+    folder: Path, fails_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = exchange._keep
+
+    def lose(target: Path, aside: Path) -> None:
+        keep(target, aside)
+        assert aside.exists()
+        assert not target.exists()
+        if target.name == NAMES[fails_at]:
+            (aside.parents[1] / "new" / target.name).unlink()
+
+    monkeypatch.setattr(exchange, "_keep", lose)
+    with pytest.raises(PipelineError) as refused:
+        _replace(folder)
+    assert refused.value.finding.where == (NAMES[fails_at],)
+    assert _found(folder) == OLD
+
+
+@pytest.mark.usefixtures("without_links")
+@pytest.mark.parametrize("is_decided", [False, True])
+def test_what_was_moved_aside_comes_back_after_a_kill(folder: Path, is_decided: bool) -> None:
+    words = leftovers.own_mark().split("-")
+    at = folder / f".{'-'.join([*words[:4], '1', 'aa'])}{exchange.DECIDED if is_decided else exchange.PREPARED}"
+    for inner, texts in (("old", OLD), ("new", NEW)):
+        (at / inner).mkdir(parents=True)
+        for name, text in texts.items():
+            (at / inner / name).write_text(text)
+    for name in ("m.nii.gz", "m_labels.txt"):
+        (folder / name).unlink()
+    (at / "old" / "m.json").unlink()  # it was not moved aside yet; or has its new place already
+    if is_decided:
+        (at / "new" / "m.json").replace(folder / "m.json")
+    leftovers.remove_dead(folder)
+    assert _found(folder) == (NEW if is_decided else OLD)
+
+
+def test_what_was_not_there_before_is_not_there_after_a_failure(folder: Path) -> None:
+    (folder / "m.json").unlink()
+    with pytest.raises(PipelineError):
+        _replace(folder, fails_at=2)
+    assert _found(folder) == {name: text for name, text in OLD.items() if name != "m.json"}
+
+
+def test_a_folder_in_the_place_of_a_mask_costs_no_record(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text("old")
+    (tmp_path / "m.nii.gz" / "inner").mkdir(parents=True)
+    with pytest.raises(PipelineError), parts_in_place(tmp_path / "m.nii.gz", None, overwrite=True):
+        pass
+    assert (tmp_path / "m.json").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.json", "m.nii.gz"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root makes files of others")
+def test_a_file_of_another_in_a_folder_for_all_costs_no_record(tmp_path: Path) -> None:
+    """As in /tmp: who may write into the folder, and into the file, still may not replace it."""
+    place = tmp_path / "for all"
+    place.mkdir()
+    _fill(place)
+    os.chown(place / "m.json", 65534, -1)
+    (place / "m.nii.gz").chmod(0o666)
+    place.chmod(0o1777)
+    code = (
+        "import os\n"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import pipeline.core.atomic_file, pipeline.core.exchange, pipeline.conversion.write\n"
+        f"os.chdir({str(place)!r}); os.setuid(65534)\n" + _REPLACES.format(names=("m.json", "m.nii.gz"))
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "m.nii.gz cannot be written: Operation not permitted" in done.stderr
+    assert _found(place) == OLD
+
+
+def test_whatever_move_a_kill_comes_at_the_next_run_has_all_or_none(tmp_path: Path) -> None:
+    ends = []
+    for number in range(1, 100):
+        place = tmp_path / f"{number}"
+        place.mkdir()
+        _fill(place)
+        if _killed_at("move", number, place) == 0:
+            assert _found(place) == NEW
+            break
+        between = {name: text for name, text in _found_files(place).items() if name in NAMES}
+        assert set(between) == set(NAMES), "each place holds a whole file at any time"
+        leftovers._looked_at.clear()
+        leftovers.remove_dead(place)
+        assert _found(place) in (OLD, NEW)
+        assert _found(place) == NEW or between == OLD
+        ends.append(_found(place) == NEW)
+    assert ends == sorted(ends)  # once it is decided it is so
+    assert ends.count(True) > 3
+    assert ends.count(False) > 3
+
+
+def test_a_killed_worker_is_made_up_for_by_who_goes_on(tmp_path: Path) -> None:
+    """It is known by its mark to be no more, and what it left is settled at once."""
+    _fill(tmp_path)
+    _killed_at("place", 2, tmp_path)
+    assert _found_files(tmp_path)["m.json"] == NEW["m.json"]
+    assert _found_files(tmp_path)["m.nii.gz"] == OLD["m.nii.gz"]
+    (left,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    leftovers.remove_of(tmp_path, left.name.removeprefix(".").rpartition("-")[0] + "-")
+    assert _found(tmp_path) == NEW
+
+
+def test_what_somebody_put_there_since_stays(tmp_path: Path) -> None:
+    _fill(tmp_path)
+    _killed_at("place", 2, tmp_path)
+    (tmp_path / "m.nii.gz").unlink()
+    (tmp_path / "m.nii.gz").write_text("somebody's")
+    leftovers.remove_dead(tmp_path)
+    assert _found(tmp_path) == NEW | {"m.nii.gz": "somebody's"}
+
+
+def test_a_record_that_came_alone_takes_no_place_from_somebody(tmp_path: Path) -> None:
+    """Without -w overwrite as well: the record has its place, the image not yet, and somebody puts another one there."""
+    write(tmp_path / "dicom", SMALL)
+    out = tmp_path / "out"
+    out.mkdir()
+    convert([tmp_path / "dicom"], out / "m.nii.gz", policy=Policy(crosscheck="off"))
+    words = leftovers.own_mark().split("-")
+    (out / "m.nii.gz").rename(out / f".{'-'.join([*words[:4], '1', ''])}aa.m.nii.gz.partial")
+    (out / "m.nii.gz").write_text("somebody's")
+    leftovers._looked_at.clear()
+    leftovers.remove_dead(out)
+    assert sorted(path.name for path in out.iterdir()) == ["m.json", "m.nii.gz"]
+    assert (out / "m.nii.gz").read_text() == "somebody's"
+
+
+def test_between_two_moves_the_record_vouches_for_no_other_mask(tmp_path: Path) -> None:
+    """What stands there until the next run is told from what is proven."""
+    write(tmp_path / "dicom", SMALL)
+    out = tmp_path / "out"
+    out.mkdir()
+    words = ["convert", str(tmp_path / "dicom"), "-o", str(out / "m.nii.gz"), "--crosscheck", "off"]
+    _verimask([*words, "--orient", "RAS"])
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    killed = _verimask([*words, "-w", "overwrite"], place=2)
+    assert killed.returncode == -9
+    assert (out / "m.json").read_bytes() != before["m.json"]
+    assert (out / "m.nii.gz").read_bytes() == before["m.nii.gz"]
+    verified = _verimask(["verify", str(out / "m.nii.gz"), "--json"])
+    assert verified.returncode == 12
+    assert "BROKEN" in verified.stdout
+    again = _verimask([*words, "-w", "skip"])
+    assert again.returncode == 0, again.stderr
+    assert sorted(path.name for path in out.iterdir()) == sorted(before)
+    assert _verimask(["verify", str(out / "m.nii.gz")]).returncode == 0
