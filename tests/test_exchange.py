@@ -82,8 +82,8 @@ def _found_files(folder: Path) -> dict[str, str]:
 
 def _killed_at(kind: str, number: int, folder: Path) -> int:
     """Replace the files in a process that is killed before its n-th move; its exit code."""
-    head = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests.kills.at_move import signal_at\n"
-    code = head + f"signal_at({kind!r}, {number}, 9)\n" + _REPLACES.format(names=NAMES)
+    head = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom tests.kills.at_move import Moment, signal_at\n"
+    code = head + f"signal_at(Moment({kind!r}, {number}, 9))\n" + _REPLACES.format(names=NAMES)
     return subprocess.run([sys.executable, "-c", code], cwd=folder, check=False).returncode
 
 

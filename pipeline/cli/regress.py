@@ -80,9 +80,12 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     output.refuse_idle(options, only=[*_ABOUT, *options.case_fields], why=why)
     _check_update(options)
     from ..core.arguments import check_whole
+    from ..core.leftovers import remove_dead
     from ..regression.case_list import bad_cases, read_case_list
 
     check_whole("jobs", options.jobs, 1)
+    if options.update is not None:
+        remove_dead(Path(options.cases).parent)  # a kill may have left one file of two to be moved
     cases = read_case_list(Path(options.cases))
     if not cases.cases:
         raise bad_cases(cases.path, "has no case", f"verimask regress {options.cases} --add FOLDER adds one.")

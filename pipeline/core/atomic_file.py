@@ -44,7 +44,8 @@ def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 @contextmanager
 def all_in_place(targets: Sequence[Path], *, overwrite: bool) -> Iterator[tuple[Path, ...]]:
-    """Temporary files beside targets in one folder, which become these when the block ends well: all of them, or none.
+    """Temporary files beside targets, in the folder of the first or below it, which become these when the block ends well: all
+    of them, or none.
 
     They are moved in order, and nothing but a kill comes between, which the next run makes up for: see `exchange` for those
     that replace others. Raises as `in_place`.
@@ -53,7 +54,8 @@ def all_in_place(targets: Sequence[Path], *, overwrite: bool) -> Iterator[tuple[
         refuse_special(target)
         if not overwrite and os.path.lexists(target):
             raise _exists(target, "is already there and was left alone")
-    leftovers.remove_dead(targets[0].parent)
+    for folder in {target.parent for target in targets}:
+        leftovers.remove_dead(folder)
     temporaries = tuple(map(leftovers.partial_path, targets))
     try:
         for temporary in temporaries:
@@ -90,9 +92,8 @@ def _make_file(temporary: Path) -> None:
 
 
 def _move_all(temporaries: Sequence[Path], targets: Sequence[Path], *, overwrite: bool) -> None:
-    folder = targets[0].parent
     if overwrite and len(targets) > 1:
-        _exchange(temporaries, targets, folder)
+        _exchange(temporaries, targets)
         return
     moved: list[Path] = []
     with not_now():
@@ -106,18 +107,23 @@ def _move_all(temporaries: Sequence[Path], targets: Sequence[Path], *, overwrite
                     raise _exists(target, "appeared while it was being written; it was left alone") from error
                 raise cannot_write(target.name, error) from error
             moved.append(target)
-    note_on_disk(folder)
+    _note_all(targets)
 
 
-def _exchange(temporaries: Sequence[Path], targets: Sequence[Path], folder: Path) -> None:
-    exchange = Exchange(targets, leftovers.exchange_path(folder))
+def _exchange(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
+    exchange = Exchange(targets, leftovers.exchange_path(targets[0].parent))
     with not_now():
         try:
             exchange.run(temporaries)
         except OSError as error:
             raise cannot_write(exchange.current.name, error) from error
-        note_on_disk(folder)  # before the old ones go
+        _note_all(targets)  # before the old ones go
         exchange.forget()
+
+
+def _note_all(targets: Sequence[Path]) -> None:
+    for folder in {target.parent for target in targets}:
+        note_on_disk(folder)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Replace several files as one: whatever cuts it off, in the end all of them are the new ones, or all the old ones.
 
 Rules:
-- Old and new ones lie under their own names in a private folder beside their places. An old one is a hard link, so that each
+- Old and new ones lie under their own names in a private folder beside the first one's place. An old one is a hard link, so that each
   place always holds a whole file; where the file system has no links, it is moved there.
 - The folder's ending is the journal. While it is PREPARED nothing new counts, and what was moved there belongs back. Once it
   is DECIDED every new file is whole on disk, and a kill is made up for by giving the rest their places.
@@ -23,11 +23,12 @@ _OLD, _NEW = "old", "new"
 
 
 class Exchange:
-    """One exchange of files in one folder. targets: their places. at: a free name in that folder, ending in PREPARED."""
+    """One exchange of files in a folder or below it. targets: their places. at: a free name in that folder, ending in PREPARED."""
 
     def __init__(self, targets: Sequence[Path], at: Path) -> None:
         self.current = targets[0]  # what is being seen to, for whoever has to say what could not be
-        self._targets, self._at, self._moved = targets, at, list[Path]()
+        self._at, self._moved = at, list[tuple[Path, Path]]()
+        self._places = [(target, target.relative_to(at.parent)) for target in targets]
 
     def run(self, files: Sequence[Path]) -> None:
         """Put new files in their places, in order. What was there is kept until `forget`.
@@ -41,10 +42,10 @@ class Exchange:
         try:
             self._prepare(files)
             self._at.rename(decided)
-            for target in self._targets:
+            for target, name in self._places:
                 self.current = target
-                (decided / _NEW / target.name).replace(target)
-                self._moved.append(target)
+                (decided / _NEW / name).replace(target)
+                self._moved.append((target, name))
         except BaseException:  # Ctrl-C in a program that uses this package, too
             self._undo(decided)
             raise
@@ -55,25 +56,27 @@ class Exchange:
             shutil.rmtree(self._at.with_suffix(DECIDED))
 
     def _prepare(self, files: Sequence[Path]) -> None:
-        for folder in (self._at, self._at / _OLD, self._at / _NEW):
-            folder.mkdir(0o700)
-        for file, target in zip(files, self._targets, strict=True):
+        self._at.mkdir(0o700)
+        for inner in (_OLD, _NEW):
+            for _, name in self._places:
+                (self._at / inner / name).parent.mkdir(parents=True, exist_ok=True)
+        for file, (target, name) in zip(files, self._places, strict=True):
             self.current = target
-            file.rename(self._at / _NEW / target.name)
-        for target in self._targets:
+            file.rename(self._at / _NEW / name)
+        for target, name in self._places:
             self.current = target
-            _keep(target, self._at / _OLD / target.name)
+            _keep(target, self._at / _OLD / name)
 
     def _undo(self, decided: Path) -> None:
         """Take the new ones back first, while a kill would still give them their places; then nothing new counts any more."""
-        for place in self._moved:
+        for target, name in self._moved:
             with suppress(OSError):
-                place.replace(decided / _NEW / place.name)
+                target.replace(decided / _NEW / name)
         with suppress(OSError):
             decided.rename(self._at)
         with suppress(OSError):
-            for old in (self._at / _OLD).iterdir():
-                old.replace(self._at.parent / old.name)
+            for name in _files_in(self._at / _OLD):
+                (self._at / _OLD / name).replace(self._at.parent / name)
         with suppress(OSError):
             make_up_for(self._at)
 
@@ -81,10 +84,11 @@ class Exchange:
 def make_up_for(folder: Path) -> None:
     """Bring an exchange that was cut off to one of its two ends. Raises OSError where that cannot be; then the folder stays."""
     is_decided = folder.suffix == DECIDED
-    for path in _files_in(folder / (_NEW if is_decided else _OLD)):
-        place, old = folder.parent / path.name, folder / _OLD / path.name
-        if not os.path.lexists(place) or (is_decided and _is_same(place, old)):
-            path.replace(place)
+    inner = folder / (_NEW if is_decided else _OLD)
+    for name in _files_in(inner):
+        place = folder.parent / name
+        if not os.path.lexists(place) or (is_decided and _is_same(place, folder / _OLD / name)):
+            (inner / name).replace(place)
     shutil.rmtree(folder)
 
 
@@ -105,11 +109,12 @@ def _keep(target: Path, aside: Path) -> None:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """Its files; none where it is not there yet, or no more."""
-    try:
-        return list(folder.iterdir())
-    except FileNotFoundError:
-        return []
+    """The paths of its files, and of links, in it; none where it is not there yet, or no more."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(root, name).is_symlink()]
+        found += [Path(root, name).relative_to(folder) for name in (*names, *links)]
+    return found
 
 
 def _is_same(place: Path, old: Path) -> bool:

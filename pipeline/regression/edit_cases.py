@@ -15,16 +15,17 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from ..core.atomic_file import in_place
+from ..core.atomic_file import all_in_place, in_place, make_folder
 from ..core.codes import Code
 from ..core.findings import PipelineError, refuse
+from ..core.leftovers import remove_dead
 from ..core.temporary_folder import temporary_folder
 from ..core.text_file import read_bytes
 from ..core.toml_file import toml_text
 from ..dicom.files import refuse_unreachable
 from .case_inputs import is_tar, is_zip
 from .case_list import VERIFIED, CaseList, RegressionCase, bad_cases, check_id, parse_case_list
-from .golden import words_of, write_golden
+from .golden import golden_text, words_of
 from .judge import CaseJudged
 from .run_case import CaseRun, ReadOptions, run_case
 
@@ -64,6 +65,7 @@ def add_case(path: Path, new: NewCase, read_options: ReadOptions) -> tuple[Regre
 
     Raises: PipelineError: CASE_EXISTS, BAD_CASES, NO_SUCH_INPUT, CANNOT_WRITE, and what keeps the case from being run.
     """
+    remove_dead(path.parent)
     is_there, text = path.exists(), _text_of(path)
     old = parse_case_list(path, text.removeprefix("\ufeff"))
     case = _made_of(path, new)
@@ -79,18 +81,13 @@ def add_case(path: Path, new: NewCase, read_options: ReadOptions) -> tuple[Regre
     added = text + (_separator(text) + _block(case)).replace("\n", "\r\n" if "\r\n" in text else "\n")
     if parse_case_list(path, added.removeprefix("\ufeff")).cases != (*old.cases, case):
         raise bad_cases(path, f"cannot hold {case.id}: what was appended reads as something else")
-    written = False
-    try:
-        with in_place(path, overwrite=is_there) as temporary:
-            temporary.write_bytes(added.encode())
-            write_golden(golden, run.golden, overwrite=False)
-            written = True
-            if is_there and _text_of(path) != text:
-                raise bad_cases(path, "was changed meanwhile", "Add the case once more; nothing was written.")
-    except BaseException:
-        if written:
-            golden.unlink()
-        raise
+    make_folder(golden.parent)
+    with all_in_place((path, golden), overwrite=True) as (list_part, golden_part):
+        list_part.write_bytes(added.encode())
+        golden_part.write_text(golden_text(run.golden), "utf-8")
+        _refuse_present(old, case.id)
+        if path.exists() != is_there or _text_of(path) != text:
+            raise bad_cases(path, "was changed meanwhile", "Add the case once more; nothing was written.")
     return case, run
 
 
@@ -110,13 +107,15 @@ def update_case(cases: CaseList, judged: CaseJudged) -> CaseList:
         raise run.refusal or bad_cases(cases.path, f"cannot run {case.id}")
     _refuse_faults(run)
     golden = cases.golden_path(case.id)
+    make_folder(golden.parent)
     if not case.sha256 or case.sha256 == run.sha256:
-        write_golden(golden, run.golden, overwrite=True)
+        with in_place(golden, overwrite=True) as part:
+            part.write_text(golden_text(run.golden), "utf-8")
         return cases
     edited = _with_digest(cases, case, run.sha256)
-    with in_place(cases.path, overwrite=True) as temporary:
-        temporary.write_bytes(edited.text.encode())
-        write_golden(golden, run.golden, overwrite=True)
+    with all_in_place((cases.path, golden), overwrite=True) as (list_part, golden_part):
+        list_part.write_bytes(edited.text.encode())
+        golden_part.write_text(golden_text(run.golden), "utf-8")
     return edited
 
 

@@ -20,7 +20,6 @@ import numpy as np
 from ..conversion.record import Outcome
 from ..conversion.record_text import as_text
 from ..conversion.unwritten_images import UnwrittenImage
-from ..core.atomic_file import in_place, make_folder
 from ..core.codes import Code
 from ..core.findings import PipelineError, refuse
 from ..core.json_file import read_json
@@ -52,28 +51,10 @@ def build_golden(
     }
 
 
-def write_golden(path: Path, golden: Golden, *, overwrite: bool) -> None:
-    """Write a golden record, whole or not at all.
-
-    Args:
-        path: of the file; its folder is made.
-        golden: the record.
-        overwrite: whether another one may be there.
-
-    Raises: PipelineError CASE_EXISTS, CANNOT_WRITE.
-    """
-    if not overwrite and path.exists():
-        raise refuse(
-            Code.CASE_EXISTS,
-            f"{path.parent.name}/{path.name} is already there, and was left alone",
-            f"verimask regress CASES.toml --update {path.stem} shows the difference and rewrites it; --id gives the new case "
-            "another name. Where no case has it any more, remove it.",
-            where=(path.name,),
-        )
+def golden_text(golden: Golden) -> str:
+    """The text of the file of a golden record."""
     results = [{key: value for key, value in one.items() if key != _ONLY_SHOWN} for one in golden["Results"]]
-    make_folder(path.parent)
-    with in_place(path, overwrite=overwrite) as temporary:
-        temporary.write_text(as_text(golden | {"Results": results}) + "\n", "utf-8")
+    return as_text(golden | {"Results": results}) + "\n"
 
 
 def read_golden(path: Path) -> Golden | None:

@@ -9,11 +9,16 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
-from .commands import COMMANDS, Bench
-from .kill import Kill, kill, undisturbed
+from . import forked
+from .commands import COMMANDS, Bench, KilledCommand
+from .kill import Kill, Undisturbed, kill, undisturbed
+
+_OF_ITS_OWN = 8  # every so many rounds the commands run in a Python of their own, which may be killed as it starts
 
 
 def main() -> int:
@@ -22,10 +27,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the moments and signals")
     parser.add_argument("--only", default="", help="commands whose name holds this")
     parser.add_argument("--tally", type=Path, help="JSON file for the counts of command, signal and outcome")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at once")
     options = parser.parse_args()
+    forked.load_all()
     kills: list[Kill] = []
     with tempfile.TemporaryDirectory(prefix="kills-") as made:
-        for found in _run(Path(made), options.count, options.seed, options.only):
+        for found in _run(Path(made), options):
             kills.append(found)
             if found.faults:
                 print(f"{len(kills) - 1}: {found}", file=sys.stderr, flush=True)
@@ -44,16 +51,34 @@ def _tally(kills: list[Kill]) -> str:
     )
 
 
-def _run(folder: Path, count: int, seed: int, only: str) -> Iterator[Kill]:
+class _Campaign(NamedTuple):
+    """What every kill needs. plain: of each command, in the same order."""
+
+    folder: Path
+    bench: Bench
+    chosen: list[KilledCommand]
+    plain: list[Undisturbed]
+    seed: int
+
+    def kill(self, number: int) -> Kill:
+        """Do one of the kills."""
+        at = number % len(self.chosen)
+        work = self.folder / f"kill-{number}"
+        is_forked = number // len(self.chosen) % _OF_ITS_OWN != 0
+        random = Random(f"{self.seed} {number}")
+        found = kill(self.bench, self.chosen[at], self.plain[at], work / "out", random, fork=is_forked)
+        shutil.rmtree(work)
+        return found
+
+
+def _run(folder: Path, options: argparse.Namespace) -> Iterator[Kill]:
     (folder / "bench").mkdir()
     bench = Bench(folder / "bench")
-    chosen = [command for command in COMMANDS if only in command.name]
-    plain = {command.name: undisturbed(bench, command, folder / f"plain-{n}") for n, command in enumerate(chosen)}
-    for number in range(count):
-        command = chosen[number % len(chosen)]
-        work = folder / f"kill-{number}"
-        yield kill(bench, command, plain[command.name], work / "out", Random(f"{seed} {number}"))
-        shutil.rmtree(work)
+    chosen = [command for command in COMMANDS if options.only in command.name]
+    plain = [undisturbed(bench, command, folder / f"plain-{n}", fork=True) for n, command in enumerate(chosen)]
+    campaign = _Campaign(folder, bench, chosen, plain, options.seed)
+    with get_context("fork").Pool(options.jobs) as pool:
+        yield from pool.imap(campaign.kill, range(options.count))
 
 
 if __name__ == "__main__":

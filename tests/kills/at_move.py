@@ -9,39 +9,50 @@ from __future__ import annotations
 import os
 import runpy
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 # What is counted: of "move" every change of a name in a folder, of "place" only those that give a file its place.
 _MOVES = frozenset({"os.rename", "os.link", "os.mkdir", "os.rmdir", "os.remove"})
 _OURS = "verimask-", f".verimask{os.sep}"  # temporary names, and the private folder of a cohort
 
 
-def signal_at(kind: str, number: int, signum: int, count_file: str = "") -> None:
-    """Have the n-th move of this process stopped by a signal. count_file: gets a byte for each move, where it is named."""
+class Moment(NamedTuple):
+    """A move. kind: "move" or "place". number: from 1, 0 for none. count_file: gets a letter for each move, where it is named."""
+
+    kind: str
+    number: int
+    signum: int
+    count_file: str = ""
+
+
+def signal_at(moment: Moment) -> None:
+    """Have a move of this process stopped by a signal."""
     count = 0
 
     def look(event: str, given: tuple[Any, ...]) -> None:
         nonlocal count
-        if event in _MOVES and _is_counted(kind, event, given):
+        if event not in _MOVES or not (kinds := _kinds(event, given)):
+            return
+        if moment.count_file:
+            with open(moment.count_file, "ab", buffering=0) as file:
+                file.write(kinds[-1][:1].encode())
+        if moment.kind in kinds:
             count += 1
-            if count_file:
-                with open(count_file, "ab", buffering=0) as file:
-                    file.write(b".")
-            if count == number:
-                os.kill(os.getpid(), signum)
+            if count == moment.number:
+                os.kill(os.getpid(), moment.signum)
 
     sys.addaudithook(look)
 
 
-def _is_counted(kind: str, event: str, given: tuple[Any, ...]) -> bool:
+def _kinds(event: str, given: tuple[Any, ...]) -> tuple[str, ...]:
     paths = [os.fsdecode(path) for path in given if isinstance(path, (str, bytes, os.PathLike))]
     ours = [any(mark in path for mark in _OURS) for path in paths]
-    if kind == "place":
-        return event == "os.rename" and ours == [True, False]
-    return any(ours)
+    if event in ("os.rename", "os.link") and ours == [True, False]:
+        return "move", "place"
+    return ("move",) if any(ours) else ()
 
 
 if __name__ == "__main__":
-    signal_at(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    signal_at(Moment(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
     sys.argv = ["verimask", *sys.argv[5:]]
     runpy.run_module("pipeline", run_name="__main__", alter_sys=True)

@@ -20,6 +20,9 @@ import pydicom
 from tests.helpers.made_patients import make_patients
 from tests.helpers.watching import ROOT
 
+from .at_move import Moment, signal_at
+from .forked import ForkedCommand
+
 MINE = "VERIMASK_KILLS"  # in the environment of a command and of all it starts, whatever group they are in
 _SAMPLES = ROOT / "data" / "samples"
 _PRIVATE = ".verimask"
@@ -28,16 +31,17 @@ _LONGEST_S = 120.0
 
 
 class KilledCommand(NamedTuple):
-    """A command. words: of the command line; {out}: its folder. given: files that lie in that folder before, from the inputs.
-
-    overwrites: whether `given` are outputs of an earlier run, which it replaces.
+    """A command. words: of the command line; {out}: its folder, {in}: that of the inputs. given: files and folders that lie in its
+    folder before, from the inputs. is_inside: whether it runs in its folder, and not where the inputs are.
     """
 
     name: str
     words: tuple[str, ...]
     given: Mapping[str, str] = {}
-    overwrites: bool = False
+    is_inside: bool = False
 
+
+_OFF = ("--crosscheck", "off")
 
 COMMANDS = (
     KilledCommand(
@@ -50,21 +54,52 @@ COMMANDS = (
     ),
     KilledCommand(
         "convert -w overwrite",
-        ("convert", "mask", "-o", "{out}/m.nii.gz", "-w", "overwrite", "--crosscheck", "off"),
-        {"m.nii.gz": "earlier/m.nii.gz", "m.json": "earlier/m.json"},
-        overwrites=True,
+        ("convert", "mask", "-o", "{out}/m.nii.gz", "-w", "overwrite", "--labels-file", "itksnap", *_OFF),
+        {name: f"earlier/{name}" for name in ("m.nii.gz", "m.json", "m_labels.txt")},
     ),
+    KilledCommand(
+        "convert --report -w overwrite",
+        ("convert", "mask", "-o", "{out}/m.nii.gz", "-w", "overwrite", "--report", *_OFF),
+        {name: f"earlier/{name}" for name in ("m.nii.gz", "m.json", "m.html")},
+    ),
+    KilledCommand(
+        "convert a folder -w overwrite",
+        ("convert", "study", "-o", "{out}/", "-w", "overwrite", *_OFF),
+        {".": "earlier_study"},
+    ),
+    KilledCommand(
+        "convert --jobs -w overwrite",
+        ("convert", "study", "-o", "{out}/", "-w", "overwrite", "--jobs", "2", *_OFF),
+        {".": "earlier_study"},
+    ),
+    KilledCommand("FOLDER", ("{in}/study",), is_inside=True),
     KilledCommand("report", ("report", "earlier/m.json", "-o", "{out}/page.html")),
+    KilledCommand(
+        "report, replaced", ("report", "earlier/m.json", "-o", "{out}/page.html"), {"page.html": "of_bundle/m.html"}
+    ),
     KilledCommand("export", ("export", "earlier/m.nii.gz", "--source", "mask", "-o", "{out}/dicom")),
     KilledCommand(
         "export --to seg", ("export", "earlier/m.nii.gz", "--source", "mask", "--to", "seg", "-o", "{out}/dicom")
     ),
     KilledCommand("to-mimics", ("to-mimics", "of_bundle/m.nii.gz", "bundle", "-o", "{out}/back")),
     KilledCommand("mimics-script", ("mimics-script", "-o", "{out}/export_masks.py")),
+    KilledCommand(
+        "mimics-script -w overwrite",
+        ("mimics-script", "-o", "{out}/export_masks.py", "-w", "overwrite"),
+        {"export_masks.py": "described.json"},
+    ),
+    KilledCommand("describe --rebuild", ("describe", "described.json", "--rebuild", "{out}/phantom")),
     KilledCommand("describe -o", ("describe", "study", "--json", "-o", "{out}/x.json")),
     KilledCommand("diagnose --fix", ("diagnose", "wrong.nii.gz", "--source", "mask", "--fix", "{out}/right.nii.gz")),
     KilledCommand(
         "regress --add", ("regress", "{out}/cases.toml", "--add", "mask", "--id", "a", "--crosscheck", "off")
+    ),
+    KilledCommand("regress --update", ("regress", "{out}/cases.toml", "--update", "a"), {".": "cases"}),
+    KilledCommand(
+        "cohort --labels-draft", ("cohort", "patients", "-o", "{out}/set", "--labels-draft", "{out}/labels.toml")
+    ),
+    KilledCommand(
+        "cohort, made anew", ("cohort", "patients", "-o", "{out}/set", "--jobs", "1", *_OFF), {"set": "earlier_set"}
     ),
     KilledCommand("cohort", ("cohort", "patients", "-o", "{out}/set", "--crosscheck", "off", "--jobs", "1")),
     KilledCommand("cohort --jobs", ("cohort", "patients", "-o", "{out}/set", "--crosscheck", "off", "--jobs", "2")),
@@ -89,28 +124,62 @@ class Bench:
             shutil.copytree(_SAMPLES / name, folder / "study" / name)
         make_patients(folder / "patients", 2)
         _export_bundle(folder / "bundle")
-        (folder / "earlier").mkdir()
-        (folder / "of_bundle").mkdir()
+        for name in ("earlier", "of_bundle", "earlier_study"):
+            (folder / name).mkdir()
+        earlier = ("-o", "earlier/m.nii.gz", "--report", "--labels-file", "itksnap", "--orient", "RAS")
         for words in (
-            ("convert", "mask", "-o", "earlier/m.nii.gz", "--crosscheck", "off", "--orient", "RAS"),
-            ("convert", "bundle", "-o", "of_bundle/m.nii.gz", "--rois", "bone", "--crosscheck", "off"),
+            ("convert", "mask", *earlier, *_OFF),
+            ("convert", "study", "-o", "earlier_study/", "--orient", "RAS", *_OFF),
+            ("convert", "bundle", "-o", "of_bundle/m.nii.gz", "--rois", "bone", "--report", *_OFF),
+            ("describe", "study", "--json", "-o", "described.json"),
+            ("cohort", "patients", "-o", "earlier_set", "--jobs", "1", "--gzip-level", "1", *_OFF),
         ):
             ended = self.run(words, folder)
-            assert ended.code == 0, ended.errors
+            assert ended.code in (0, 8), ended.errors
+        self._make_cases(folder / "cases")
         image = nibabel.load(folder / "earlier" / "m.nii.gz")
         mirrored = nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine)
         nibabel.save(mirrored, folder / "wrong.nii.gz")
 
-    def start(self, words: Sequence[str], place: Path, token: str = "") -> subprocess.Popen[bytes]:
-        """Start a command. place: the folder of its outputs, beside which its temporary files go."""
+    def _make_cases(self, folder: Path) -> None:
+        """A list with a case that does not hold: its input has other bytes than were written down, and gives another mask."""
+        place = (
+            folder.parents[1] / "cases" / "out"
+        )  # as deep as where the list is copied to: it says a way to its input
+        place.mkdir(parents=True)
+        ended = self.run(("regress", f"{place}/cases.toml", "--add", "mask", "--id", "a", *_OFF), place)
+        assert ended.code == 0, ended.errors
+        place.rename(folder)
+        cases, golden = folder / "cases.toml", folder / "golden" / "a.json"
+        digest = next(word for word in cases.read_text().split('"') if len(word) == 64)
+        cases.write_text(cases.read_text().replace(digest, "0" * 64))
+        golden.write_text(golden.read_text().replace('"DataType": "uint8"', '"DataType": "int16"'))
+
+    def start(
+        self, command: KilledCommand, place: Path, token: str = "", at: Moment | None = None, *, fork: bool = False
+    ) -> subprocess.Popen[bytes] | ForkedCommand:
+        """Start a command.
+
+        Args:
+            command: the command.
+            place: the folder of its outputs, beside which its temporary files go.
+            token: by which the processes that it starts are known.
+            at: a move at which it sends itself a signal.
+            fork: whether in a fork of this process.
+        """
         temporary = place.with_name("tmp")
         temporary.mkdir(exist_ok=True)
-        given = [word.replace("{out}", str(place)) for word in words]
+        given = [word.replace("{out}", str(place)).replace("{in}", str(self.folder)) for word in command.words]
         path = os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))
         environment = {**os.environ, "TMPDIR": str(temporary), MINE: token or "none", "PYTHONPATH": path}
+        cwd = place if command.is_inside else self.folder
+        if fork:
+            begin = (lambda: None) if at is None else (lambda: signal_at(at))
+            return ForkedCommand(given, cwd, environment, place.with_name("errors.txt"), begin)
+        module = ["pipeline"] if at is None else ["tests.kills.at_move", *map(str, at)]
         return subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *given],
-            cwd=self.folder,
+            [sys.executable, "-m", *module, *given],
+            cwd=cwd,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -118,17 +187,26 @@ class Bench:
         )
 
     def run(self, words: Sequence[str], place: Path) -> Ended:
-        """Run a command to its end."""
+        """Run a command line to its end, in a Python of its own."""
+        return self.run_command(KilledCommand("", tuple(words)), place)
+
+    def run_command(
+        self, command: KilledCommand, place: Path, at: Moment | None = None, *, fork: bool = False
+    ) -> Ended:
+        """Run a command to its end; the arguments as of `start`."""
         begin = time.monotonic()
-        process = self.start(words, place)
+        process = self.start(command, place, at=at, fork=fork)
         _, errors = process.communicate(timeout=_LONGEST_S)
-        return Ended(process.returncode, errors.decode("utf-8", "replace"), time.monotonic() - begin)
+        return Ended(process.returncode or 0, errors.decode("utf-8", "replace"), time.monotonic() - begin)
 
     def lay_out(self, command: KilledCommand, place: Path) -> None:
         """Make the folder of a command's outputs, with what lies there before."""
         place.mkdir(parents=True, exist_ok=True)
         for name, source in command.given.items():
-            shutil.copyfile(self.folder / source, place / name)
+            if (self.folder / source).is_dir():
+                shutil.copytree(self.folder / source, place / name, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(self.folder / source, place / name)
 
 
 def _export_bundle(folder: Path) -> None:
