@@ -87,9 +87,10 @@ def _killed_at(kind: str, number: int, folder: Path) -> int:
     return subprocess.run([sys.executable, "-c", code], cwd=folder, check=False).returncode
 
 
-def _verimask(words: list[str], *, place: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run the command line. place: the number of the file before whose placing it is killed, 0 for none."""
-    head = ["-m", "tests.kills.at_move", "place", f"{place}", "9", ""] if place else ["-m", "pipeline"]
+def _verimask(words: list[str], *, place: int = 0, move: int = 0, signum: int = 9) -> subprocess.CompletedProcess[str]:
+    """Run the command line. place, move: the number of the file before whose placing, or of the move, it gets a signal at."""
+    at = ["place", f"{place}"] if place else ["move", f"{move}"]
+    head = ["-m", "tests.kills.at_move", *at, f"{signum}", ""] if place or move else ["-m", "pipeline"]
     return subprocess.run([sys.executable, *head, *words], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -263,3 +264,42 @@ def test_between_two_moves_the_record_vouches_for_no_other_mask(tmp_path: Path) 
     assert again.returncode == 0, again.stderr
     assert sorted(path.name for path in out.iterdir()) == sorted(before)
     assert _verimask(["verify", str(out / "m.nii.gz")]).returncode == 0
+
+
+@pytest.mark.parametrize("signum", [9, 15])
+def test_a_case_and_its_golden_record_come_together(tmp_path: Path, signum: int) -> None:
+    """They lie in two folders, and the list is replaced, whatever else a person has in it."""
+    write(tmp_path / "dicom", SMALL)
+    (tmp_path / "cases.toml").write_text("# mine\n")
+    words = [
+        "regress",
+        str(tmp_path / "cases.toml"),
+        "--add",
+        str(tmp_path / "dicom"),
+        "--id",
+        "a",
+        "--crosscheck",
+        "off",
+    ]
+    stopped = _verimask(words, place=2, signum=signum)
+    assert stopped.returncode == (-9 if signum == 9 else 128 + signum), stopped.stderr
+    again = _verimask(words)
+    assert "has a case a already" in again.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cases.toml", "dicom", "golden"]
+    assert [path.name for path in (tmp_path / "golden").iterdir()] == ["a.json"]
+    assert (tmp_path / "cases.toml").read_text().startswith("# mine\n")
+
+
+def test_a_file_in_its_place_keeps_no_temporary_name_even_where_the_next_run_refuses(tmp_path: Path) -> None:
+    words = ["mimics-script", "-o", str(tmp_path / "export_masks.py")]
+    assert _verimask(words, move=2).returncode == -9  # between the link to its place and the end of the other name
+    assert len(list(tmp_path.iterdir())) == 2
+    assert "is already there" in _verimask(words).stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["export_masks.py"]
+
+
+def test_a_command_that_is_stopped_as_it_clears_up_still_does(tmp_path: Path) -> None:
+    """One that needs no temporary folder: nothing but what it writes has to go."""
+    words = ["mimics-script", "-o", str(tmp_path / "export_masks.py")]
+    assert _verimask(words, move=2, signum=15).returncode == 128 + 15
+    assert [path.name for path in tmp_path.iterdir()] == ["export_masks.py"]

@@ -64,5 +64,8 @@ def _begin_to_end() -> None:
 
 def _end_all() -> None:
     """What is loaded already: where nothing was started or written, there is nothing to end."""
-    if ours := sys.modules.get(f"{__package__.rpartition('.')[0]}.core.temporary_folder"):
+    core = f"{__package__.rpartition('.')[0]}.core"
+    if ours := sys.modules.get(f"{core}.temporary_folder"):
         ours.end_all()
+    elif ours := sys.modules.get(f"{core}.leftovers"):  # of a command that writes files, and made no temporary folder
+        ours.remove_own()

@@ -50,12 +50,12 @@ def all_in_place(targets: Sequence[Path], *, overwrite: bool) -> Iterator[tuple[
     They are moved in order, and nothing but a kill comes between, which the next run makes up for: see `exchange` for those
     that replace others. Raises as `in_place`.
     """
+    for folder in {target.parent for target in targets}:
+        leftovers.remove_dead(folder)  # before a refusal: a file may have its place, and its temporary name still
     for target in targets:
         refuse_special(target)
         if not overwrite and os.path.lexists(target):
             raise _exists(target, "is already there and was left alone")
-    for folder in {target.parent for target in targets}:
-        leftovers.remove_dead(folder)
     temporaries = tuple(map(leftovers.partial_path, targets))
     try:
         for temporary in temporaries:
@@ -134,10 +134,10 @@ def folder_in_place(target: Path) -> Iterator[Path]:
     """
     private = leftovers.partial_path(target)
     try:
+        leftovers.remove_dead(target.parent)  # before a refusal, as above
         if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
             raise _exists(target, "is already there and not an empty folder; it was left alone")
         target.parent.mkdir(parents=True, exist_ok=True)
-        leftovers.remove_dead(target.parent)
         with not_now():
             private.mkdir(0o700)
             leftovers.hold(private)

@@ -73,8 +73,8 @@ class _Campaign(NamedTuple):
 
 def _run(folder: Path, options: argparse.Namespace) -> Iterator[Kill]:
     (folder / "bench").mkdir()
-    bench = Bench(folder / "bench")
     chosen = [command for command in COMMANDS if options.only in command.name]
+    bench = Bench(folder / "bench", chosen)
     plain = [undisturbed(bench, command, folder / f"plain-{n}", fork=True) for n, command in enumerate(chosen)]
     campaign = _Campaign(folder, bench, chosen, plain, options.seed)
     with get_context("fork").Pool(options.jobs) as pool:

@@ -106,6 +106,26 @@ COMMANDS = (
 )
 
 
+_EARLIER = {  # what commands made before, by a word in those that need it
+    "earlier/m": (
+        "convert",
+        "mask",
+        "-o",
+        "earlier/m.nii.gz",
+        "--report",
+        "--labels-file",
+        "itksnap",
+        "--orient",
+        "RAS",
+        *_OFF,
+    ),
+    "earlier_study": ("convert", "study", "-o", "earlier_study/", "--orient", "RAS", *_OFF),
+    "of_bundle": ("convert", "bundle", "-o", "of_bundle/m.nii.gz", "--rois", "bone", "--report", *_OFF),
+    "described.json": ("describe", "study", "--json", "-o", "described.json"),
+    "earlier_set": ("cohort", "patients", "-o", "earlier_set", "--jobs", "1", "--gzip-level", "1", *_OFF),
+}
+
+
 class Ended(NamedTuple):
     """How a command ended: its exit code, what it printed on standard error, and how long it took in s."""
 
@@ -115,9 +135,9 @@ class Ended(NamedTuple):
 
 
 class Bench:
-    """The inputs of all commands, in one folder."""
+    """The inputs of commands, in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, commands: Sequence[KilledCommand]) -> None:
         self.folder = folder
         shutil.copytree(_SAMPLES / "axial", folder / "mask")
         for name in ("axial", "multi-label", "sagittal"):
@@ -126,20 +146,21 @@ class Bench:
         _export_bundle(folder / "bundle")
         for name in ("earlier", "of_bundle", "earlier_study"):
             (folder / name).mkdir()
-        earlier = ("-o", "earlier/m.nii.gz", "--report", "--labels-file", "itksnap", "--orient", "RAS")
-        for words in (
-            ("convert", "mask", *earlier, *_OFF),
-            ("convert", "study", "-o", "earlier_study/", "--orient", "RAS", *_OFF),
-            ("convert", "bundle", "-o", "of_bundle/m.nii.gz", "--rois", "bone", "--report", *_OFF),
-            ("describe", "study", "--json", "-o", "described.json"),
-            ("cohort", "patients", "-o", "earlier_set", "--jobs", "1", "--gzip-level", "1", *_OFF),
-        ):
-            ended = self.run(words, folder)
-            assert ended.code in (0, 8), ended.errors
-        self._make_cases(folder / "cases")
-        image = nibabel.load(folder / "earlier" / "m.nii.gz")
+        wanted = " ".join(word for command in commands for word in (*command.words, *command.given.values()))
+        for name, words in _EARLIER.items():
+            if name in wanted or (name == "earlier/m" and "wrong.nii.gz" in wanted):
+                ended = self.run(words, folder)
+                assert ended.code in (0, 8), ended.errors
+        if "cases" in wanted:
+            self._make_cases(folder / "cases")
+        if "wrong.nii.gz" in wanted:
+            self._make_wrong()
+
+    def _make_wrong(self) -> None:
+        """A mask that somebody mirrored."""
+        image = nibabel.load(self.folder / "earlier" / "m.nii.gz")
         mirrored = nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], image.affine)
-        nibabel.save(mirrored, folder / "wrong.nii.gz")
+        nibabel.save(mirrored, self.folder / "wrong.nii.gz")
 
     def _make_cases(self, folder: Path) -> None:
         """A list with a case that does not hold: its input has other bytes than were written down, and gives another mask."""

@@ -49,6 +49,7 @@ class ForkedCommand:
     ) -> None:
         self._errors = errors
         self.returncode: int | None = None
+        errors.touch()
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
