@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from . import output
-from .convert_options import add_policy_options
+from .convert_options import add_policy_options, add_privacy
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
@@ -54,21 +54,22 @@ def _add_names(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--subject",
         metavar="RULE",
-        help="folder:N (the Nth folder below INPUT), hash (of the Patient ID, with --salt), or table; by default the folder at "
-        "which patients part, or numbers where its name is a patient's",
+        help="folder:N (the Nth folder below INPUT), hash (of the Patient ID, with --salt), or table; by default numbers, and with "
+        "--keep-names the folder at which patients part, unless its name is a patient's",
     )
     g.add_argument("--session", metavar="RULE", help="none (default), folder:N, study (each study is one), or table")
     g.add_argument("--salt", metavar="FILE", help="what makes hashes yours: keep it, and give the same one every time")
     g.add_argument(
         "--public-ids",
         action="store_true",
-        help="Patient IDs here are pseudonyms already, and may be names and stand in tables",
+        help="Patient IDs and the folders of patients are pseudonyms already, and may be names and stand in tables",
     )
     g.add_argument(
         "--table",
         metavar="TABLE.tsv",
         help="settle what is ambiguous: cohort.tsv with its columns image, subject, session or role filled in",
     )
+    add_privacy(g)
 
 
 def _add_run(p: argparse.ArgumentParser) -> None:

@@ -43,6 +43,7 @@ def read_request(options: argparse.Namespace) -> CohortRequest:
             session="" if options.session in (None, "none", "table") else options.session,
             salt=_read_salt(options),
             public=options.public_ids,
+            folders=options.keep_names or options.public_ids,
         ),
         table=Path(options.table) if options.table else None,
         images=options.images,

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 from ..conversion.file_names import safe
 from ..core.findings import Code, Finding, Severity
+from ..core.policy import Policy
 from .case import Case, CaseSeries, CaseStatus, Place, TableRow
 from .case_rows import finding_cells
 from .facts import InputFile, SeriesFacts
@@ -24,6 +25,7 @@ from .labels.label_map import LabelMap
 from .layouts.layout import DatasetLayout
 from .links import Links
 from .privacy import Cleaner
+from .public_rows import public_key
 
 _NOTHING_LOST = ("FILE_LEFT_OUT", "NO_DICOM", "NOT_THIS_KIND")  # why files are left out that are no DICOM
 SubjectSession = tuple[str, str]  # subject and session
@@ -63,6 +65,8 @@ class Known:
     refused: Mapping[str, Finding] = field(default_factory=dict)  # series without a subject, by key
     cleaner: Cleaner = field(default_factory=lambda: Cleaner({}))  # of all patients
     root: str = ""  # that folders are relative to
+    policy: Policy = field(default_factory=Policy)  # keep_names and strip
+    salt: bytes = b""  # of the output folder
 
 
 class _CaseGroup(NamedTuple):
@@ -154,7 +158,7 @@ def _names(known: Known, groups: Sequence[_CaseGroup]) -> list[Place]:
     firsts = [group.images[min(group.images)] for group in groups]
     subjects = [known.subjects[facts.key] for facts in firsts]
     neighbours = Counter(subjects)
-    texts = [_candidates(facts, subject) for facts, subject in zip(firsts, subjects, strict=True)]
+    texts = [_candidates(known, facts, subject) for facts, subject in zip(firsts, subjects, strict=True)]
     counts = [Counter((s, options[n].casefold()) for s, options in zip(subjects, texts, strict=True)) for n in range(4)]
     places = []
     for subject, options in zip(subjects, texts, strict=True):
@@ -163,14 +167,17 @@ def _names(known: Known, groups: Sequence[_CaseGroup]) -> list[Place]:
     return places
 
 
-def _candidates(facts: SeriesFacts, subject: SubjectSession) -> tuple[str, str, str, str]:
+def _candidates(known: Known, facts: SeriesFacts, subject: SubjectSession) -> tuple[str, str, str, str]:
     """What a case may be called, the shortest first."""
     clean = Cleaner(dict.fromkeys(facts.identifiers, subject[0])).clean
     modality = safe(facts.modality) or "image"
-    description = safe(clean(facts.description)) or safe(clean(facts.folder.rpartition("/")[2]))
+    described = "" if known.policy.strips_names else facts.description
+    folder = facts.folder.rpartition("/")[2] if known.policy.keep_names else ""
+    description = safe(clean(described)) or safe(clean(folder))
+    key = public_key(facts.key, known.salt) if known.policy.strips_uids else facts.key
     longer = f"{modality}_{description}" if description else ""
     number = "" if facts.number is None else f"{longer or modality}_{facts.number}"
-    return modality, longer, number, f"{longer or modality}_{facts.key[:8]}"
+    return modality, longer, number, f"{longer or modality}_{key[:8]}"
 
 
 def _case(known: Known, group: _CaseGroup, place: Place, reasons: Mapping[str, Mapping[str, str]]) -> Case:

@@ -43,6 +43,12 @@ def dataset_of(options: CohortOptions) -> Dataset:
     return Dataset(layout, label_map)
 
 
+def label_names(options: CohortOptions) -> frozenset[str]:
+    """The names of the labels that the user gave, which are public."""
+    label_map = dataset_of(options).label_map
+    return frozenset() if label_map is None else frozenset(label.name for label in label_map.labels)
+
+
 def _label(label_map: LabelMap, number: int) -> DatasetLabel:
     """The label that is painted as this one from the bottom, as a layout knows it."""
     label = label_map.painted[number]

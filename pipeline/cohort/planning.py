@@ -23,6 +23,7 @@ from .facts import SeriesFacts
 from .index.index import Changes, Index
 from .plan import CohortOptions, CohortPlan, private_folder, read_plan, write_plan
 from .privacy import cohort_cleaner
+from .public_rows import public_key
 from .subjects.subjects import SubjectRules
 from .table import write_text
 
@@ -131,7 +132,10 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
     if request.table is None:
         given = _settled(index, {one.key for one in series})
     else:
-        given = read_table(request.table, series)
+        salt = index.salt if request.options.policy.strips_uids else b""
+        given = read_table(
+            request.table, series, {public_key(one.key, salt): one.key for one in series} if salt else {}
+        )
         index.set_meta(_TABLE, json.dumps(given, sort_keys=True))
     series = given.with_roles(series)
     facts = {one.key: one for one in series}
@@ -152,6 +156,8 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
         names.refused,
         cleaner=cohort_cleaner(facts.values(), subjects),
         root=index.root,
+        policy=request.options.policy,
+        salt=index.salt,
     )
     built = build_cases(known)
     path = write_plan(private_folder(request.out) / "plans", request.options, built.cases, built.rows)

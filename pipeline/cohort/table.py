@@ -15,13 +15,18 @@ from ..core.plain_text import escape_text
 from ..core.table_cells import write_cell
 from .case import COLUMNS, TableRow
 
-NAME = "cohort.tsv"
+NAME = "cohort.tsv"  # in the output folder; in its private folder, the same lines with all that the inputs are called
+
+
+def in_order(rows: Iterable[TableRow]) -> list[TableRow]:
+    """Sort rows by where they belong."""
+    return sorted(rows, key=_order)
 
 
 def table_text(rows: Iterable[TableRow]) -> str:
-    """The text of a table: a head, and a line a row, sorted by where they belong."""
+    """The text of a table: a head, and a line a row."""
     lines = ["\t".join(COLUMNS)]
-    lines += ["\t".join(write_cell(str(row.get(column, ""))) for column in COLUMNS) for row in sorted(rows, key=_order)]
+    lines += ["\t".join(write_cell(str(row.get(column, ""))) for column in COLUMNS) for row in rows]
     return "\n".join(lines) + "\n"
 
 

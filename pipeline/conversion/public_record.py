@@ -28,7 +28,7 @@ from .looks import Looks
 from .neutral_names import KnownNames, NeutralNames, names_of
 from .product import Product
 
-_UID = r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?![\w.])"  # compiled where UIDs are taken out
+UID = r"(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?![\w.])"  # compiled where UIDs are taken out
 _TEXTS = ("Manufacturer", "ManufacturersModelName", "SeriesDescription", "ProtocolName", "Part", "Folder")
 _IMAGE_TYPES = (
     "ORIGINAL",
@@ -162,6 +162,8 @@ def _strip_names(record: Mapping[str, Any]) -> dict[str, Any]:
     made["Provenance"] = {**made["Provenance"], "Command": _strip_command(made["Provenance"]["Command"])}
     if "Roi" in made:
         made["Roi"] = {**made["Roi"], "Name": f"ROI {made['Roi']['Number']}"}
+    if "LabelMap" in made:
+        made["LabelMap"] = {**made["LabelMap"], "Unmatched": [], "Ignored": []}
     if "Volumes" in made:
         made["Volumes"] = [f"volume {n}" for n, _ in enumerate(made["Volumes"], 1)]
     if "MergedFrom" in made:
@@ -209,11 +211,11 @@ def _strip_uids(record: Mapping[str, Any]) -> dict[str, Any]:
         return known[uid]
 
     made: dict[str, Any] = {
-        name: value if name in ("Provenance", "Policy") else _on_texts(value, lambda text: re.sub(_UID, new, text))
+        name: value if name in ("Provenance", "Policy") else _on_texts(value, lambda text: re.sub(UID, new, text))
         for name, value in record.items()
     }
     made["Provenance"] = {**record["Provenance"], "Inputs": []}
-    made["Provenance"]["Command"] = [re.sub(_UID, new, word) for word in made["Provenance"]["Command"]]
+    made["Provenance"]["Command"] = [re.sub(UID, new, word) for word in made["Provenance"]["Command"]]
     return made
 
 

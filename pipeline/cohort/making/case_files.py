@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ...conversion.merge_products import masks_of
 from ...conversion.product import Product
 from ...conversion.prov import digest_of_set
 from ...conversion.record import Outcome, sidecar_of, write_record
@@ -28,6 +29,7 @@ from ..labels.label_map import LabelMap
 from ..layouts.layout import CaseImage
 from ..plan import CohortOptions
 from ..privacy import Cleaner
+from ..public_rows import MASK
 from ..table import write_text
 from .convert_case import (
     CaseProducts,
@@ -67,7 +69,7 @@ class CaseWriter:
         if self._case.masks and not has_masks:  # nothing is left of the pair
             return self._result("REFUSED")
         if self._label_map is None:
-            self._write_files(made.masks, [mask.name for mask in made.masks], images[0], made)
+            self._write_files(made.masks, images[0], made)
         elif made.masks and not self._write_labels(made, self._label_map, images[0]):
             return self._result("REFUSED")
         if not self._case.masks:
@@ -86,10 +88,13 @@ class CaseWriter:
         self._rows.append(row)
         return outcome.output
 
-    def _write_files(self, masks: Sequence[MemberMask], names: Sequence[str], image: Path, made: CaseProducts) -> None:
-        """Write each mask as a file of its own. names: of the masks."""
-        clean = self._cleaner.clean
-        for mask, name, stem in zip(masks, names, self._layout.mask_names([*map(clean, names)]), strict=True):
+    def _write_files(self, masks: Sequence[MemberMask], image: Path, made: CaseProducts) -> None:
+        """Write each mask as a file of its own."""
+        clean, policy = self._cleaner.clean, self._options.policy
+        names = [mask.public_name(policy) for mask in masks]
+        strips = policy.strips_names and self._label_map is None  # labels of labels.toml have names of the user's own
+        stems = self._layout.mask_names([MASK if strips else clean(name) for name in names])
+        for mask, name, stem in zip(masks, names, stems, strict=True):
             path = self._layout.mask(self._case.place, stem)
             row = series_row(self._case, mask.member, "mask", clean)
             try:
@@ -121,7 +126,7 @@ class CaseWriter:
         findings = [*labelled.findings]
         if self._options.separate:
             alone = [MemberMask(members[product.volume.name][0], product) for product in labelled.products]
-            self._write_files(alone, [mask.name for mask in alone], image, made)
+            self._write_files(alone, image, made)
         else:
             for product in labelled.products:
                 findings += self._write_label_map(product, members, image, made)
@@ -136,11 +141,13 @@ class CaseWriter:
         outcome = write_product(product, self._tree / path, self._options.policy, self._panel, made.looks)
         refuse_other_header(image, outcome.output)
         written = self._written(outcome, product, path, made)
+        named = {segment.number: segment.name for segment in masks_of([product])[0].segments}
         for label in outcome.labels or ():
-            for n, member in enumerate(members[label.name]):  # of a label that was joined of several, one row each
+            name = named[label.value]  # where names are stripped, the record has another
+            for n, member in enumerate(members[name]):  # of a label that was joined of several, one row each
                 row = series_row(self._case, member, "mask", self._cleaner.clean) | written
                 counted = label_cells(label) if n == 0 else {}
-                self._rows.append(row | {"mask": label.name, "label": str(label.value)} | counted)
+                self._rows.append(row | {"mask": name, "label": str(label.value)} | counted)
         return outcome.findings
 
     def _report_labels(self, findings: Iterable[Finding], labelled: LabelledCase, made: CaseProducts) -> None:

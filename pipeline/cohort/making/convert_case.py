@@ -20,6 +20,7 @@ from ...conversion.one_series import refuse_broken
 from ...conversion.option_effects import Asked
 from ...conversion.product import Entry, Product, product_of_part
 from ...conversion.products import finish_product, items_of, names_in
+from ...conversion.public_record import publish_product
 from ...conversion.record import Outcome
 from ...conversion.request import Request, RunDetails
 from ...conversion.write import finish
@@ -34,6 +35,7 @@ from ...nifti.streams import open_stream
 from ...volume.mask import MaskVolume
 from ..case import Case, CaseSeries
 from ..links import SETTLED
+from ..public_rows import MASK
 
 _PLACING = (slice(40, 56), slice(76, 108), slice(252, 328))  # of a NIfTI-1 header: dim, pixdim; codes, qform and sform
 _OWN_GRID = ("image", "bundle")  # kinds of masks that are moved onto their image
@@ -49,6 +51,13 @@ class MemberMask(NamedTuple):
     def name(self) -> str:
         """What it is called: the ROI's, segment's or mask's own name, else that of its series."""
         return self.product.volume.name or self.member.mask_name or self.member.title
+
+    def public_name(self, policy: Policy) -> str:
+        """What its file is called: its name, unless that is of a folder and names are not kept."""
+        product = self.product if policy.strips_names else publish_product(self.product, policy)
+        if product.volume.name or policy.keep_names:
+            return product.volume.name or self.name
+        return MASK if self.member.kind == "bundle" or self.member.mask_name else self.member.title
 
 
 class CaseRefusal(NamedTuple):

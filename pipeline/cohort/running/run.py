@@ -14,21 +14,25 @@ import os
 import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...conversion.neutral_names import KnownNames, names_of
 from ...core.findings import Code, PipelineError, refuse
 from ...core.version import __version__
 from ...core.workers import count_cores
 from ...core.write_refusals import cannot_write
 from ...dicom.files import archive_of
-from ..case import CaseResult, CaseStatus
+from ..case import CaseResult, CaseStatus, TableRow
 from ..case_rows import planned_rows
+from ..dataset import dataset_of, label_names
 from ..index.index import Index
 from ..making.case_folder import done_folder, refused_result, work_folder
-from ..plan import CohortPlan
-from ..table import NAME, table_text
+from ..plan import CohortPlan, private_folder
+from ..public_rows import PublicRows, folder_as_path
+from ..table import NAME, in_order, table_text, write_text
 from .cohort_files import CohortFiles
 from .collect import collect, forget, remove, undo
 from .resume import CaseJudgement, StoredCase, has_failed, inputs_of, judge_case, stored_case
@@ -60,6 +64,8 @@ class CohortRun:
         self._names = ["/".join(case.place[:3]) for case in self._cases]
         self._open: dict[int, CaseStatus] = {}  # the state of every case that is not as it is to be, by number
         self._files = CohortFiles(index, out, overwrite=overwrite)
+        self._public = PublicRows(plan.options.policy, label_names(plan.options), index.salt)
+        self._last_names: tuple[str, KnownNames] | None = None  # of one case: rows come case by case
         self._written = 0.0
         self.left_alone: list[str] = []  # files that no case makes any more, and that somebody has changed
 
@@ -181,18 +187,17 @@ class CohortRun:
         return [found[name] for name in sorted(found)]
 
     def write_table(self, *, now: bool = False) -> None:
-        """Write cohort.tsv, where the last time is long enough ago."""
+        """Write cohort.tsv and its private copy, where the last time is long enough ago."""
         begun = monotonic()
         if not now and begun < self._written:
             return
-        rows = [row for result in self.results() for row in result.rows]
-        self._files.write(NAME, table_text([*self._plan.rest, *rows]))
+        rows = in_order([*self._plan.rest, *(row for result in self.results() for row in result.rows)])
+        write_text(private_folder(self._out) / NAME, table_text(rows))
+        self._files.write(NAME, table_text(self._public.publish(row, partial(self._names_for, row)) for row in rows))
         self._written = monotonic() + (monotonic() - begun) / _TABLE_PART
 
     def finish(self) -> None:
         """Write the table and the files over all cases, and remove those that are not written any more."""
-        from ..dataset import dataset_of
-
         self.write_table(now=True)
         texts = dataset_of(self._plan.options).layout.texts_of_cohort(self.results())
         for path, text in texts.items():
@@ -207,6 +212,24 @@ class CohortRun:
         if self._index.meta(_FINISHED) != self._plan.path.name:
             return False
         return self._files.are_as_written()
+
+    def _names_for(self, row: TableRow) -> KnownNames:
+        """The files and folders that the message of a row may name: those of its case, or for a series in none all folders."""
+        case = "/".join(row.get(column, "") for column in ("subject", "session", "case")) if row.get("case") else ""
+        if self._last_names is None or self._last_names[0] != case:
+            stored = self._stored.get(case)
+            paths = [Path(file.path) for file in stored.inputs] if stored else self._places()
+            self._last_names = (case, names_of(paths))
+        return self._last_names[1]
+
+    def _places(self) -> list[Path]:
+        """All folders of the inputs, and each file that could not be read."""
+        folders = {row.get("folder", "") for row in self._plan.rest}
+        folders |= {member.folder for case in self._cases for member in (*case.images, *case.masks)}
+        files = [
+            folder_as_path(row["folder"]).with_name(row["series"]) for row in self._plan.rest if row["kind"] == "file"
+        ]
+        return [*map(folder_as_path, sorted(folders)), *files]
 
     def _is_rolled_forward(self, number: int) -> bool:
         """Collect a case that an earlier run has made. One that is damaged is forgotten, and made anew."""

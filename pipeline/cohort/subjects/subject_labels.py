@@ -32,6 +32,7 @@ def labels_of(
     digest: Callable[[SubjectGroup], str],
     *,
     public: bool,
+    folders: bool = True,
 ) -> LabelsOf:
     """Choose how subjects are named.
 
@@ -41,6 +42,7 @@ def labels_of(
         given: names that were given by this rule before.
         digest: keyed, of a group.
         public: whether identifiers may be names.
+        folders: whether folders may be that nobody asked for.
 
     Returns: what gives an endless row of names for a group, the best first; empty ones are to be passed over.
 
@@ -53,7 +55,7 @@ def labels_of(
     identifying = [] if public else [group for group in groups if _is_identifying(_own_name(group), group, every)]
     if rule and identifying:
         raise _identifying(rule, identifying, len(groups))
-    if rule or (groups and not identifying and all(folded(safe(_own_name(group))) for group in groups)):
+    if rule or (folders and groups and not identifying and all(folded(safe(_own_name(group))) for group in groups)):
         return lambda group: _folders(group, every, public=public)
     numbers = _numbers(every, given, len(groups))
     return lambda group: numbers

@@ -1,8 +1,8 @@
 """Name the subject and the session of every series, without an identifier of a patient.
 
 Rules:
-- A subject is a Patient ID (see `subject_groups`). It has the name of its folder where a level of folders parts the patients;
-  where none does, or a folder's name holds an identifier, subjects are numbered in the order of their folders.
+- A subject is a Patient ID (see `subject_groups`). Subjects are numbered in the order of their folders, or, where names of
+  folders may be kept, have those of a level that parts the patients, if there is one and none of them holds an identifier.
 - `folder:N` takes the Nth folder below the input at its word: a folder with two Patient IDs is refused by name, a Patient ID
   in two folders is two subjects and a warning. `hash` takes ten digits of a keyed digest. The table outranks all of them.
 - A name once given stays: names are kept with what they were given to, so that a new patient renames no other.
@@ -30,6 +30,7 @@ from .unique_names import first_free, folded
 class SubjectRules(NamedTuple):
     """How subjects and sessions are named.
 
+    folders: whether subjects may be called by folders that nobody asked for.
     subject: "" for folders or numbers, "folder:N" or "hash". session: "" for none, "folder:N", or "study" to number them.
     subjects, sessions: that the table names, by key of a series. salt: of the hash, b"" for that of the index.
     index_salt: that `SeriesFacts.patient` was made with. public: whether identifiers are pseudonyms that may be names.
@@ -42,6 +43,7 @@ class SubjectRules(NamedTuple):
     salt: bytes = b""
     index_salt: bytes = b""
     public: bool = False
+    folders: bool = True
 
 
 class SubjectNames(NamedTuple):
@@ -128,7 +130,7 @@ def _name_groups(
     groups: Sequence[SubjectGroup], rules: SubjectRules, known: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Name every group that the table does not name as a whole; return the names by identity, and what is known then."""
-    rule = rules.subject or "default"
+    rule = rules.subject or ("default" if rules.folders else "number")
     kept = {key: name for key, name in known.items() if key.startswith(f"{rule} ")}
     taken = {folded(name) for name in kept.values()}
     given: defaultdict[str, set[str]] = defaultdict(set)
@@ -142,6 +144,7 @@ def _name_groups(
         list(kept.values()),
         _Digests(rules).digest,
         public=rules.public,
+        folders=rules.folders,
     )
     names: dict[str, str] = {}
     for group in unnamed:

@@ -53,18 +53,19 @@ class _Cell(NamedTuple):
     value: str
 
 
-def read_table(path: Path, facts: Sequence[SeriesFacts]) -> TableGiven:
+def read_table(path: Path, facts: Sequence[SeriesFacts], keys: Mapping[str, str] | None = None) -> TableGiven:
     """Read a table and check it against the series there are.
 
     Args:
         path: of the table.
         facts: every series of the cohort.
+        keys: of series, by what cohort.tsv calls them instead.
 
     Returns: what it settles.
 
     Raises: PipelineError NO_SUCH_INPUT where it cannot be read, BAD_TABLE where it cannot be followed.
     """
-    return _Reader(path.name, {fact.key: fact for fact in facts}).read(read_table_text(path))
+    return _Reader(path.name, {fact.key: fact for fact in facts}, keys or {}).read(read_table_text(path))
 
 
 def read_table_text(path: Path) -> str:
@@ -81,10 +82,11 @@ def read_table_text(path: Path) -> str:
 
 
 class _Reader(NamedTuple):
-    """One table while it is read. name: of its file."""
+    """One table while it is read. name: of its file. keys: that stand for those of series."""
 
     name: str
     facts: Mapping[str, SeriesFacts]
+    keys: Mapping[str, str]
 
     def read(self, text: str) -> TableGiven:
         """Read and check all of it."""
@@ -108,6 +110,7 @@ class _Reader(NamedTuple):
             if len(row) > len(columns) and any(cell.strip() for cell in row[len(columns) :]):
                 raise self._refused(rows.line_num, "", f"there are {len(row)} cells under {len(columns)} names")
             values = {name: read_cell(cell.strip()) for name, cell in zip(columns, row, strict=False)}
+            values |= {name: self.keys.get(values[name], values[name]) for name in ("key", "image") if name in values}
             key = values.get("key", "")
             settling = [(name, values[name]) for name in _SETTLING if values.get(name)]
             if values.get("status") == "GONE":  # of cohort.tsv: what the case was made of is not there any more
