@@ -18,8 +18,9 @@ from pydicom import dcmread
 from pipeline.cohort.case import CaseOutput, CaseResult, Place
 from pipeline.cohort.dataset import dataset_of
 from pipeline.cohort.facts import MaskFact, SeriesFacts
+from pipeline.cohort.labels.case_masks import list_masks
 from pipeline.cohort.labels.channels import choose_channels
-from pipeline.cohort.labels.label_cases import INCOMPLETE_CODES, LabelledCase, apply, list_masks, separate
+from pipeline.cohort.labels.label_cases import INCOMPLETE_CODES, LabelledCase, apply, separate
 from pipeline.cohort.labels.label_draft import draft_labels
 from pipeline.cohort.labels.label_map import LabelMap, fold
 from pipeline.cohort.labels.label_map_file import parse_label_map, read_label_text

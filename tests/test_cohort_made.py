@@ -117,8 +117,12 @@ def test_a_made_tree_is_what_its_maker_expects(first: First) -> None:
 
 def test_a_made_tree_names_nobody(first: First) -> None:
     assert found_in(first.out, first.made.identifiers) == []
-    folders = {row["folder"] for row in rows_of(first.out)}
-    assert "" not in folders
+    public, private = rows_of(first.out), rows_of(first.out, private=True)
+    assert {row["folder"] for row in public} == {""}
+    assert "" not in {row["folder"] for row in private}
+    hidden = ("folder", "series", "mask", "message")
+    for one, other in zip(public, private, strict=True):  # a line of the one is that of the other
+        assert {**one, **dict.fromkeys(hidden)} == {**other, **dict.fromkeys(hidden)}
 
 
 def test_a_name_that_is_there_would_be_found(tmp_path: Path, first: First) -> None:

@@ -28,8 +28,8 @@ class Patients(NamedTuple):
         return self.root / "labels.toml"
 
     def rows(self, out: Path) -> Iterator[tuple[MadePatient, list[Row]]]:
-        """The rows of each patient, of what is missing too: folders that name nobody stand in the table as they are."""
-        rows = rows_of(out)
+        """The rows of each patient, of what is missing too: folders that name nobody stand in the private table as they are."""
+        rows = rows_of(out, private=True)
         for patient in self.members:
             subjects = {row["subject"] for row in rows if row["folder"].split("/")[0] == patient.folder.name}
             assert len(subjects) == 1, f"{patient.folder.name} is {subjects}"

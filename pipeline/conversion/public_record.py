@@ -163,7 +163,7 @@ def _strip_names(record: Mapping[str, Any]) -> dict[str, Any]:
     if "Roi" in made:
         made["Roi"] = {**made["Roi"], "Name": f"ROI {made['Roi']['Number']}"}
     if "LabelMap" in made:
-        made["LabelMap"] = {**made["LabelMap"], "Unmatched": [], "Ignored": []}
+        made["LabelMap"] = {**made["LabelMap"], "Unmatched": [], "Ignored": []}  # names of masks
     if "Volumes" in made:
         made["Volumes"] = [f"volume {n}" for n, _ in enumerate(made["Volumes"], 1)]
     if "MergedFrom" in made:

@@ -137,9 +137,9 @@ def difference_of(one: Mapping[str, object], other: Mapping[str, object]) -> lis
     return sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
 
 
-def rows_of(out: Path) -> list[dict[str, str]]:
-    """The rows of cohort.tsv."""
-    with (out / "cohort.tsv").open(encoding="utf-8", newline="") as file:
+def rows_of(out: Path, *, private: bool = False) -> list[dict[str, str]]:
+    """The rows of cohort.tsv; private: of the table with the same lines that has the names of folders and files too."""
+    with ((out / PRIVATE if private else out) / "cohort.tsv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
 
 

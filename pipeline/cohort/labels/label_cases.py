@@ -21,7 +21,8 @@ from ...conversion.merge_products import combine_products, masks_of, origin_of
 from ...conversion.product import Product
 from ...core.findings import Code, Finding
 from ...volume.mask import Array, MaskVolume, Segment, Voxels
-from ...volume.merge import SegmentLabels, find_overlaps, name_of, note_overlap, paint, refuse_other_grids
+from ...volume.merge import SegmentLabels, find_overlaps, note_overlap, paint, refuse_other_grids
+from .case_masks import CaseMask, Publish, as_it_is, list_masks
 from .label_findings import (
     note_doubled,
     note_ignored,
@@ -30,23 +31,9 @@ from .label_findings import (
     note_unmatched,
     overlap_refusal,
 )
-from .label_map import LabelMap, LabelMatch, LabelRule
+from .label_map import LabelMap, LabelRule
 
 INCOMPLETE_CODES = frozenset({Code.MASK_UNMATCHED, Code.LABEL_MISSING, Code.OUTSIDE_REGION, Code.CHANNEL_MISSING})
-
-
-class CaseMask(NamedTuple):
-    """One ROI, segment or label of a case, and what it is.
-
-    product: its index among the products. value: of its voxels there. name: as it is matched. number: of the ROI or segment
-    in its series.
-    """
-
-    product: int
-    value: int
-    name: str
-    number: int
-    match: LabelMatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,13 +49,19 @@ class LabelledCase:
     findings: tuple[Finding, ...]
 
 
-def apply(products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str] = str) -> LabelledCase:
+def apply(
+    products: Sequence[Product],
+    label_map: LabelMap,
+    clean: Callable[[str], str] = str,
+    publish: Publish = as_it_is,
+) -> LabelledCase:
     """Make one label map of the masks of a case.
 
     Args:
         products: masks on one grid.
         label_map: what they become.
         clean: takes identifiers of patients out of a name, see `list_masks`.
+        publish: gives a product the names that may be written.
 
     Returns: the case; its one product has the values, names and colours of the label map, and voxels that are painted when
         they are read.
@@ -76,7 +69,7 @@ def apply(products: Sequence[Product], label_map: LabelMap, clean: Callable[[str
     Raises: PipelineError BAD_LABELS where a mask fits two labels, NOT_A_MASK, GRID_DIFFERS, LABEL_DOUBLED, and
         SEGMENTS_OVERLAP where the label map refuses overlaps.
     """
-    case = _CaseLabels.of(products, label_map, clean)
+    case = _CaseLabels.of(products, label_map, clean, publish)
     findings = [*case.findings(), *case.overlap_findings()]
     if not case.used:
         return LabelledCase((), case.masks, tuple(findings))
@@ -89,49 +82,28 @@ def apply(products: Sequence[Product], label_map: LabelMap, clean: Callable[[str
     return LabelledCase((replace(made, suffix="", late=pending.findings),), case.masks, tuple(findings))
 
 
-def separate(products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str] = str) -> LabelledCase:
+def separate(
+    products: Sequence[Product],
+    label_map: LabelMap,
+    clean: Callable[[str], str] = str,
+    publish: Publish = as_it_is,
+) -> LabelledCase:
     """Make one mask of the value 1 for each label of a case, named by it.
 
     Args:
         products: masks on one grid.
         label_map: what they become.
         clean: takes identifiers of patients out of a name, see `list_masks`.
+        publish: gives a product the names that may be written.
 
     Returns: the case, its products in the order of the label map. They may share voxels.
 
     Raises: PipelineError as `apply`, but for overlaps.
     """
-    case = _CaseLabels.of(products, label_map, clean)
+    case = _CaseLabels.of(products, label_map, clean, publish)
     findings = case.findings()
     made = [case.alone(label) for label in label_map.labels if label.value in case.segments]
     return LabelledCase(tuple(made), case.masks, tuple(findings))
-
-
-def list_masks(
-    products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str] = str
-) -> tuple[CaseMask, ...]:
-    """List every mask of a case with its label.
-
-    Args:
-        products: masks.
-        label_map: what they become.
-        clean: takes identifiers of patients out of a name. A draft has names only as they are then, so what no label fits
-            is looked for by that name too.
-
-    Returns: every ROI, segment and label of the products, in their order.
-
-    Raises: PipelineError NOT_A_MASK, and BAD_LABELS where one fits two labels.
-    """
-    found = []
-    for n, (product, mask) in enumerate(zip(products, masks_of(products), strict=True)):
-        for segment in mask.segments:
-            name = name_of(mask, segment)
-            codes = [] if segment.type is None else [f"{segment.type.scheme}:{segment.type.value}"]
-            match = label_map.match(name, codes)
-            if not match.way and clean(name) != name:
-                match = label_map.match(clean(name), codes)
-            found.append(CaseMask(n, segment.number, name, _number_of(product, segment), match))
-    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,9 +123,11 @@ class _CaseLabels:
     counts: _Counts
 
     @classmethod
-    def of(cls, products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str]) -> _CaseLabels:
+    def of(
+        cls, products: Sequence[Product], label_map: LabelMap, clean: Callable[[str], str], publish: Publish
+    ) -> _CaseLabels:
         """Match the masks, and look at the voxels of labels that several masks have and of regions."""
-        masks = list_masks(products, label_map, clean)
+        masks = list_masks(products, label_map, clean, publish)
         indices = sorted({mask.product for mask in masks if mask.match.label is not None})
         used = {n: products[n] for n in indices}
         volumes = tuple(masks_of([*used.values()]))
@@ -176,6 +150,10 @@ class _CaseLabels:
     def names(self, way: str) -> list[str]:
         """The masks that were found in a way, by name, each once."""
         return [*dict.fromkeys(mask.name for mask in self.masks if mask.match.way == way)]
+
+    def public_names(self, way: str) -> list[str]:
+        """The same by their public names."""
+        return [*dict.fromkeys(mask.public for mask in self.masks if mask.match.way == way)]
 
     def missing(self) -> list[LabelRule]:
         """The required labels without a mask."""
@@ -229,7 +207,7 @@ class _CaseLabels:
                 continue
             origin = origin_of(self.used[mask.product])
             key = (origin.uid, origin.number, origin.description, origin.folder)
-            found = {"FromNumber": mask.number, "FromName": mask.name, "FoundBy": mask.match.way}
+            found = {"FromNumber": mask.number, "FromName": mask.public, "FoundBy": mask.match.way}
             of_series = merged.setdefault(key, _series_block(*key))
             of_series["Labels"].append({"Value": value or label.value, "Name": label.name, **found})
         sources = {str(product.extra.get("SourceSeriesInstanceUID", "")) for product in self.used.values()}
@@ -237,8 +215,8 @@ class _CaseLabels:
         label_map = {
             "SHA256": self.label_map.sha256,
             "Overlap": self.label_map.overlap,
-            "Unmatched": self.names(""),
-            "Ignored": self.names("ignored"),
+            "Unmatched": self.public_names(""),
+            "Ignored": self.public_names("ignored"),
             "Missing": [label.name for label in self.missing()],
         }
         blocks = {"MergedFrom": [*merged.values()], "LabelMap": label_map}
@@ -318,14 +296,6 @@ def _segment(
     n, old = members[0]
     own = next(segment for segment in volumes[n].segments if segment.number == old)
     return replace(own, number=value, name=label.name, colour=label.colour, source_value=None)
-
-
-def _number_of(product: Product, segment: Segment) -> int:
-    """The number of an ROI or segment in its series."""
-    roi = product.extra.get("Roi")
-    if isinstance(roi, Mapping):
-        return int(roi["Number"])
-    return segment.number if segment.source_value is None else int(segment.source_value)
 
 
 def _series_block(uid: str, number: int | None, description: str, folder: str) -> dict[str, Any]:

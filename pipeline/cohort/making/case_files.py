@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from ...conversion.merge_products import masks_of
 from ...conversion.product import Product
 from ...conversion.prov import digest_of_set
+from ...conversion.public_record import publish_product
 from ...conversion.record import Outcome, sidecar_of, write_record
 from ...core.atomic_file import in_place
 from ...core.codes import Code
@@ -117,7 +119,8 @@ class CaseWriter:
         """Write the masks that have a label, as one label map or a file each. Returns whether there is one."""
         products = [mask.product for mask in made.masks]
         apply_map = separate if self._options.separate else apply
-        labelled = apply_map(products, label_map, self._cleaner.clean)
+        publish = partial(publish_product, policy=self._options.policy)
+        labelled = apply_map(products, label_map, self._cleaner.clean, publish)
         members: dict[str, list[CaseSeries]] = {}
         for mask in labelled.masks:
             member = made.masks[mask.product].member

@@ -194,7 +194,8 @@ class _CaseReader:
                 limit=1,
                 unit="series",
             )
-        return series[0], found
+        named = replace(series[0], mask_name=member.mask_name) if member.kind == "image" else series[0]
+        return named, found  # alone it may have another name than beside the others of its study
 
 
 def _masks_of(member: CaseSeries, reader: _CaseReader, policy: Policy) -> Iterator[Product | PipelineError]:
