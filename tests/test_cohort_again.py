@@ -39,7 +39,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def run(tree: Path, *options: object) -> Printed:
-    return cohort(tree, "-o", tree.parent / "out", *QUICK, *options)
+    return cohort(tree, "-o", tree.parent / "out", "--keep-names", *QUICK, *options)
 
 
 def statuses(out: Path) -> dict[str, list[str]]:
@@ -193,7 +193,7 @@ def test_a_file_that_was_a_mask_and_cannot_be_read_has_a_row(tree: Path) -> None
 def test_what_was_damaged_before_it_was_collected_is_made_anew(tree: Path) -> None:
     """Killed between the rename of a case and its collection; then its result was lost on the disk."""
     out = tree.parent / "out"
-    plan = cohort("plan", tree, "-o", out, "--crosscheck", "off").out.strip()
+    plan = cohort("plan", tree, "-o", out, "--keep-names", "--crosscheck", "off").out.strip()
     assert cohort("run", plan, "--part", "1/1", "--jobs", "1").code == Exit.VERIFIED
     for done in (out / ".verimask" / "done").iterdir():
         (done / "result.json").write_bytes(b"")
@@ -205,7 +205,7 @@ def test_what_was_damaged_before_it_was_collected_is_made_anew(tree: Path) -> No
 def test_what_was_half_collected_for_other_options_leaves_nothing(tree: Path) -> None:
     """Killed while the files of a case were moved; then the inputs changed."""
     out = tree.parent / "out"
-    plan = cohort("plan", tree, "-o", out, "--crosscheck", "off").out.strip()
+    plan = cohort("plan", tree, "-o", out, "--keep-names", "--crosscheck", "off").out.strip()
     cohort("run", plan, "--part", "1/1", "--jobs", "1")
     (done,) = [d for d in (out / ".verimask" / "done").iterdir() if (d / "tree" / "anna").exists()]
     (out / "anna").mkdir()

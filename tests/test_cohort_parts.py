@@ -45,7 +45,7 @@ def cohort(*given: object) -> int:
 
 
 def plan_of(patients: Path, out: Path, capsys: pytest.CaptureFixture[str], *options: str) -> Path:
-    assert cohort("plan", patients, "-o", out, *FEW, *options) == 0
+    assert cohort("plan", patients, "-o", out, "--keep-names", *FEW, *options) == 0
     return Path(capsys.readouterr().out.split()[-1])
 
 
@@ -56,7 +56,7 @@ def done_in(out: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def whole(patients: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     out = tmp_path_factory.mktemp("whole") / "out"
-    assert cohort(patients, "-o", out, *FEW, "--no-page", "--jobs", "1") == 0
+    assert cohort(patients, "-o", out, "--keep-names", *FEW, "--no-page", "--jobs", "1") == 0
     return tree_of(out)
 
 

@@ -181,6 +181,8 @@ def describe_end(
 
     Returns: the lines.
     """
+    from ..cohort.plan import PRIVATE
+
     counts = _counts(results, plan.rest)
     if not counts:
         return ["nothing to convert"]
@@ -189,7 +191,8 @@ def describe_end(
     return [
         *describe_odd(results, plan.rest, shown=shown, most=_MOST_LINES),
         *describe_others(plan.rest),
-        f"{counted}; every row with its reason is in {out.resolve().name}/{NAME}{pages}",
+        f"{counted}; every row with its reason is in {out.resolve().name}/{NAME}{pages}; {PRIVATE}/{NAME} has the folders too, and is "
+        "private",
     ]
 
 

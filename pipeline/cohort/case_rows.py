@@ -1,7 +1,7 @@
 """Write the rows of cohort.tsv about one case: one for each image, each mask, and each that is refused.
 
 Rules:
-- A row names no patient: every text is cleaned before it is in one.
+- A row names no patient: every text is cleaned before it is in one. Folders and files it names: see `public_rows`.
 - code and message are those of what refuses it, else of the first warning.
 """
 

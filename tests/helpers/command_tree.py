@@ -15,13 +15,15 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from zipfile import ZipFile
 
+import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from tests.helpers import made_series
 from tests.helpers.fake_mimics import run_inside
-from tests.helpers.made_series import MadeGrid, MadeImage, Person, Study
+from tests.helpers.made_series import MadeGrid, MadeImage, Person, Study, Voxels
 
 _EXPORT = Path(__file__).parents[2] / "pipeline" / "mimics" / "scripts" / "export_masks.py"
 _GRID = MadeGrid((16, 14, 6))
@@ -44,6 +46,7 @@ class CommandTree:
     """What the commands are run on; every field is a path.
 
     image, mask, seg, struct: folders of one series each. study: the folder that holds them. patients: the folder of all.
+    burned, masked: the image as Mimics exports a mask, with one value inside of it or outside. archive: a ZIP of image and mask.
     bundle: of Mimics. labels: a labels.toml for `cohort`. segments: a TOML for `export --to seg`. word: a text to type.
     """
 
@@ -53,6 +56,9 @@ class CommandTree:
     mask: Path
     seg: Path
     struct: Path
+    burned: Path
+    masked: Path
+    archive: Path
     bundle: Path
     labels: Path
     segments: Path
@@ -71,14 +77,42 @@ def make_tree(folder: Path, text: Text) -> CommandTree:
     made_series.write_seg(study / text("folder of seg"), image, list(zip(names, boxes, strict=True)))
     made_series.write_struct(study / text("folder of struct"), image, list(zip(names, boxes, strict=True)))
     _write_second(root / text("folder of second patient"))
-    for number, path in enumerate(sorted(root.rglob("*.dcm"))):
+    exports = folder / text("folder of exports")
+    burned, masked = (exports / text(f"folder of {kind} image") for kind in ("burned", "masked"))
+    _write_export(burned, image, boxes[0], inside=4000, number=6)
+    _write_export(masked, image, ~boxes[0], inside=0, number=7)
+    for number, path in enumerate(sorted([*root.rglob("*.dcm"), *exports.rglob("*.dcm")])):
         _retell(path, text, number)
     bundle = folder / text("folder of bundle")
     _write_bundle(bundle, image, text)
-    return CommandTree(
+    made = CommandTree(
         root, study, *(study / text(f"folder of {kind}") for kind in ("image", "mask", "seg", "struct")),
-        bundle, _write_labels(folder, text), _write_segments(folder, text), text("word"),
+        burned, masked, folder / f"{text('folder of archive')}.zip", bundle,
+        _write_labels(folder, text), _write_segments(folder, text), text("word"),
     )  # fmt: skip
+    write_archive(made)
+    return made
+
+
+def write_archive(tree: CommandTree) -> None:
+    """Write the archive of a tree anew, with the image and the mask as they are now."""
+    with ZipFile(tree.archive, "w") as packed:
+        for path in sorted([*tree.image.iterdir(), *tree.mask.iterdir()]):
+            packed.write(path, path.relative_to(tree.patients).as_posix())
+
+
+def _write_export(folder: Path, image: MadeImage, voxels: Voxels, *, inside: int, number: int) -> None:
+    """The image with one value where a mask is."""
+
+    def edit(k: int, dataset: Dataset) -> None:
+        (path,) = (
+            p for p in image.folder.iterdir() if dcmread(p, specific_tags=["InstanceNumber"]).InstanceNumber == k + 1
+        )
+        values = np.frombuffer(dcmread(path).PixelData, "<u2").copy()
+        values[voxels[:, :, k].T.ravel()] = inside
+        dataset.PixelData = values.tobytes()
+
+    made_series.write_image(folder, image.study, image.grid, number=number, edit=edit)
 
 
 def _write_second(folder: Path) -> None:

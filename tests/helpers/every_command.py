@@ -40,6 +40,9 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("{struct}", "--source", "{image}", "-o", "{out}/struct/", "--jobs", "1", *_OFF),
         ("{study}", "-o", "{out}/study/", "--images", "--report", "--jobs", "1", *_OFF),
         ("{bundle}", "-o", "{out}/bundle/", "--jobs", "1", *_OFF),
+        ("{burned}", "--clean", "{image}", "-o", "{out}/burned.nii.gz", *_OFF),
+        ("{masked}", "--outside", "0", "-o", "{out}/masked.nii.gz", *_OFF),
+        ("{archive}", "-o", "{out}/archive/", "--images", "--jobs", "1", *_OFF),
         ("{study}", "-o", "{out}/none.nii.gz", "--series", "{word}", *_OFF),
         *(
             (f"{{{kind}}}", "-o", "{out}/none/", "--rois", "{word}", *_OFF)
@@ -67,11 +70,12 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
             *_COHORT,
         ),
         ("{patients}", "-o", "{out}/bids", "--layout", "bids", "--labels", "{labels}", "--no-page", *_COHORT),
+        ("{archive}", "-o", "{out}/zipped", "--no-page", *_COHORT),
         ("plan", "{patients}", "-o", "{out}/parts", *_OFF),
         ("run", "{plan}", "--part", "1/1", "--jobs", "1"),
         ("merge", "{plan}", "--no-page"),
     ),
-    "series": (("{study}",), ("{patients}", "--left-out"), ("{bundle}",), ("{word}",)),
+    "series": (("{study}",), ("{archive}",), ("{patients}", "--left-out"), ("{bundle}",), ("{word}",)),
     "report": (
         ("{out}/mask.json", "-o", "{out}/page.html", "--source", "{image}", "--interactive", "--show-phi"),
         ("{out}/study", "-o", "{out}/all.html"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmread
 
-from tests.helpers.command_tree import CommandTree, make_tree
+from tests.helpers.command_tree import CommandTree, make_tree, write_archive
 from tests.helpers.marks import Marks
 
 _CLASSES = "1.2.840.10008."
@@ -35,7 +35,7 @@ def make_marked_tree(folder: Path, marks: Marks) -> CommandTree:
 
     tree = make_tree(folder, text)
     more, uids = marks.mark(Dataset()), dict[str, str]()
-    for path in sorted(tree.patients.rglob("*.dcm")):
+    for path in sorted(folder.rglob("*.dcm")):
         dataset = dcmread(path)
         _replace_uids(dataset, uids, marks)
         for element in more:
@@ -43,6 +43,7 @@ def make_marked_tree(folder: Path, marks: Marks) -> CommandTree:
                 dataset.add(element)
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         dataset.save_as(path, enforce_file_format=True)
+    write_archive(tree)
     return tree
 
 
