@@ -126,17 +126,9 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
     from .build_cases import Known, build_cases
     from .links import link
     from .subjects.subjects import name_subjects
-    from .subjects.table_given import read_table
 
     series = [replace(one, identifiers=() if request.rules.public else one.identifiers) for one in index.series()]
-    if request.table is None:
-        given = _settled(index, {one.key for one in series})
-    else:
-        salt = index.salt if request.options.policy.strips_uids else b""
-        given = read_table(
-            request.table, series, {public_key(one.key, salt): one.key for one in series} if salt else {}
-        )
-        index.set_meta(_TABLE, json.dumps(given, sort_keys=True))
+    given = _settle(request, index, series)
     series = given.with_roles(series)
     facts = {one.key: one for one in series}
     rules = request.rules._replace(subjects=given.subjects, sessions=given.sessions, index_salt=index.salt)
@@ -165,6 +157,18 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
     notes = [f"{finding.message}. {finding.hint}".removesuffix(". ") for finding in names.findings]
     notes += _notes(known, index, built.cases, dataset, request.table is None and any(given))
     return Planned(read_plan(path), facts, subjects, len(facts), tuple(notes), changes)
+
+
+def _settle(request: CohortRequest, index: Index, series: Sequence[SeriesFacts]) -> TableGiven:
+    """What the table settles that is given, or was given last."""
+    from .subjects.table_given import read_table
+
+    if request.table is None:
+        return _settled(index, {one.key for one in series})
+    strips = request.options.policy.strips_uids
+    given = read_table(request.table, series, {public_key(one.key, index.salt): one.key for one in series if strips})
+    index.set_meta(_TABLE, json.dumps(given, sort_keys=True))
+    return given
 
 
 def _settled(index: Index, keys: Collection[str]) -> TableGiven:

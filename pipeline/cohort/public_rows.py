@@ -64,8 +64,8 @@ class PublicRows:
 
     def _without_files(self, row: TableRow, names: Callable[[], KnownNames]) -> TableRow:
         made = {"series": row["kind"]} if row.get("kind") in ("file", "bundle") else {}
-        told = {found[1] for found in _QUOTED.finditer(row.get("series", ""))}
-        public = {*told, *self._labels, *(row.get(name, "") for name in ("subject", "session", "case"))}
+        described = {found[1] for found in _QUOTED.finditer(row.get("series", ""))}
+        public = {*described, *self._labels, *(row.get(name, "") for name in ("subject", "session", "case"))}
         neutral, mask = NeutralNames([], names), row.get("mask", "")
         if mask and row.get("kind") == "image" and mask not in public:  # planes may be called by their folder
             made["mask"] = mask if neutral.with_public(public).text(mask) == mask else MASK

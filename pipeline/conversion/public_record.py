@@ -160,19 +160,26 @@ def _strip_names(record: Mapping[str, Any]) -> dict[str, Any]:
     made["CrossCheck"] = [_without_words(answer) for answer in made["CrossCheck"]]
     made["Request"] = {**made["Request"], **_TYPED}
     made["Provenance"] = {**made["Provenance"], "Command": _strip_command(made["Provenance"]["Command"])}
-    if "Roi" in made:
-        made["Roi"] = {**made["Roi"], "Name": f"ROI {made['Roi']['Number']}"}
-    if "LabelMap" in made:
-        made["LabelMap"] = {**made["LabelMap"], "Unmatched": [], "Ignored": []}  # names of masks
-    if "Volumes" in made:
-        made["Volumes"] = [f"volume {n}" for n, _ in enumerate(made["Volumes"], 1)]
-    if "MergedFrom" in made:
-        made["MergedFrom"] = [_strip_origin(origin) for origin in made["MergedFrom"]]
+    made |= _strip_blocks(made)
     if "Assumed" in made["Geometry"]:
         made["Geometry"] = {**made["Geometry"], "Assumed": "stripped"}
     made["Slices"] = [{key: value for key, value in one.items() if key != "Pairing"} for one in made["Slices"]]
     if str(made.get("MaskSource", "")).startswith("Mimics bundle, "):
         made["MaskSource"] = "Mimics bundle, stripped"
+    return made
+
+
+def _strip_blocks(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The blocks of a record that name its masks and what they were made of, without the names."""
+    made: dict[str, Any] = {}
+    if "Roi" in record:
+        made["Roi"] = {**record["Roi"], "Name": f"ROI {record['Roi']['Number']}"}
+    if "LabelMap" in record:
+        made["LabelMap"] = {**record["LabelMap"], "Unmatched": [], "Ignored": []}  # names of masks
+    if "Volumes" in record:
+        made["Volumes"] = [f"volume {n}" for n, _ in enumerate(record["Volumes"], 1)]
+    if "MergedFrom" in record:
+        made["MergedFrom"] = [_strip_origin(origin) for origin in record["MergedFrom"]]
     return made
 
 
