@@ -87,7 +87,7 @@ class PublicRows:
     def _without_uids(self, row: TableRow) -> TableRow:
         made = {name: public_key(row.get(name, ""), self._salt) for name in ("key", "image")}
         message = _KEY.sub(lambda found: public_key(found[0], self._salt), row.get("message", ""))
-        return made | {"inputs_sha256": "", "message": UID.sub(lambda found: self._uid(found[0]), message)}
+        return made | {"inputs_sha256": "", "message": re.sub(UID, lambda found: self._uid(found[0]), message)}
 
     def _uid(self, uid: str) -> str:
         digits = hmac.new(self._salt, uid.encode(), sha256).digest()[:16]

@@ -171,6 +171,7 @@ def read_allocated(frame: Frame, decoded: Array | None = None) -> Array:
     dtype = frame_type(frame)
     if decoded is not None:
         return _cast(decoded, dtype)
+    _require_pixels(frame)
     if not frame.header.native:  # of native pixels the bytes are counted
         _require_memory(frame)
     with refuse_vanished(frame):
@@ -185,6 +186,19 @@ def _decode(frame: Frame) -> Array:
     from .decoded_frames import decode_frame  # most series are not compressed, and do without it
 
     return decode_frame(frame)
+
+
+def _require_pixels(frame: Frame) -> None:
+    """Refuse a frame of no rows or no columns: of one without a place, nobody has asked for them before. Raises CORRUPT_FILE."""
+    rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
+    if not (rows and columns):
+        raise refuse(
+            Code.CORRUPT_FILE,
+            f"{frame.name} has {columns} × {rows} pixels by its header: none",
+            "Its Rows (0028,0010) or Columns (0028,0011) was lost or damaged; export or copy it again.",
+            where=(frame.name,),
+            clause="PS3.3 C.7.6.3",
+        )
 
 
 def _require_memory(frame: Frame) -> None:
@@ -235,6 +249,7 @@ def read_native(frame: Frame, dtype: np.dtype[Any], samples: int = 1) -> Array:
     Raises:
         PipelineError: CORRUPT_FILE where some are missing.
     """
+    _require_pixels(frame)
     header, layout = frame.header, layout_of(frame.header)
     rows, columns = frame.whole("Rows", 0), frame.whole("Columns", 0)
     wide = np.dtype(f"u{dtype.itemsize * 2}") if layout.widened else dtype
