@@ -32,7 +32,6 @@ from tests.helpers.hostile_text import COLOUR, MARKUP, OUR_COLOURS, SIGNS, forbi
 
 COMMANDS = tuple(command for command in LINES if command not in SLOW)  # those see nothing of the tree
 MODES: dict[str, dict[str, Any]] = {
-    "pipe": {"commands": COMMANDS},
     "terminal": {"commands": COMMANDS, "terminal": True, "extra": ("-v",)},
     "json": {"commands": tuple(c for c in COMMANDS if c != "cohort"), "extra": ("--json",)},
 }
@@ -90,9 +89,18 @@ def test_nothing_printed_is_obeyed(run: Run) -> None:
             assert f"{COLOUR}EVIL" not in printed
 
 
-def test_colours_are_ours_alone(run: Run) -> None:
-    painted = [one for one in run.ran if OUR_COLOURS.search(one.stdout.decode() + one.stderr.decode())]
-    assert bool(painted) == (run.mode == "terminal")
+def painted(ran: list[Ran]) -> list[str]:
+    return [one.name for one in ran if OUR_COLOURS.search(one.stdout.decode() + one.stderr.decode())]
+
+
+def test_colours_are_for_terminals_alone(run: Run, tree: CommandTree, tmp_path: Path) -> None:
+    """Into a pipe they print the same words, so that a few commands, with and without refusals, are enough."""
+    assert bool(painted(run.ran)) == (run.mode == "terminal")
+    if run.mode == "terminal":
+        piped = run_every_command(tree, tmp_path, commands=("series", "explain"))
+        assert painted(piped) == []
+        assert [list(forbidden(one.stdout.decode() + one.stderr.decode())) for one in piped] == [[]] * len(piped)
+        assert {one.exit for one in piped} >= {0, 5}
 
 
 def test_nothing_written_is_obeyed(run: Run) -> None:
@@ -163,7 +171,7 @@ def test_xml_and_tables_can_be_read(run: Run) -> None:
     assert {".xml", ".tsv"} <= seen
 
 
-@pytest.mark.parametrize("run", ["pipe"], indirect=True)
+@pytest.mark.parametrize("run", ["terminal"], indirect=True)
 def test_a_table_of_a_cohort_is_read_back(run: Run) -> None:
     """Once more with the table that the run wrote: nothing is made again, and nothing is refused."""
     again = next(one for one in run.ran if "--table" in one.name)
@@ -172,7 +180,7 @@ def test_a_table_of_a_cohort_is_read_back(run: Run) -> None:
     assert any(mask.startswith("=1+") for mask in masks)
 
 
-@pytest.mark.parametrize("run", ["pipe"], indirect=True)
+@pytest.mark.parametrize("run", ["terminal"], indirect=True)
 @pytest.mark.parametrize("page", ["page.html", "all.html", "pairs/cohort.html"])
 def test_a_browser_shows_it_as_text(run: Run, page: str, show: Any) -> None:
     """`show` fails for whatever the policy of the page refused, for errors of its scripts, and for requests."""
@@ -193,7 +201,7 @@ CELLS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("run", ["pipe"], indirect=True)
+@pytest.mark.parametrize("run", ["terminal"], indirect=True)
 def test_a_page_saves_cells_by_the_same_rule(run: Run, show: Any) -> None:
     opened = show((run.out / "all.html").read_text("utf-8")).page
     assert opened.evaluate("(texts) => texts.map(cell)", [text for text, _ in CELLS]) == [cell for _, cell in CELLS]
@@ -201,7 +209,7 @@ def test_a_page_saves_cells_by_the_same_rule(run: Run, show: Any) -> None:
 
 def test_a_true_terminal_gets_no_command(tree: CommandTree, tmp_path: Path) -> None:
     """All that reaches the terminal, whoever writes it: libraries in C and processes that are started too."""
-    words = ["convert", tree.study, "-o", f"{tmp_path / 'out'}/", "--crosscheck", "voxels", "-v", "--images"]
+    words = ["convert", tree.mask, "-o", f"{tmp_path / 'out'}/", "--crosscheck", "voxels", "-v"]
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm"}
     environment.pop("NO_COLOR", None)

@@ -102,7 +102,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("{bundle}", "--mask-name", "{word}", "-o", "{out}/nothing"),
     ),
     "selftest": ((),),
-    "doctor": ((), ("--verbose",)),
+    "doctor": (("--verbose",),),  # without it the same is done, and less said
     "mimics-script": (("-o", "{out}/export_masks.py"),),
     "to-mimics": (("{out}/mask.nii.gz", "{bundle}", "-o", "{out}/to-mimics"),),
     "completion": (("bash",),),
