@@ -47,7 +47,7 @@ def test_no_folder_is_named_and_the_private_table_has_each(tree: Path, tmp_path:
     assert [row["key"] for row in public] == [row["key"] for row in private]
     assert {row["subject"] for row in public} - {""} == {"P001", "P002"}
     (number,) = [n for n, row in enumerate(public) if row["status"] == "NO_IMAGE"]
-    assert "in folder refers to no image that is here" in public[number]["message"]
+    assert "“contours” in folder refers to" in public[number]["message"]
     assert private[number]["folder"] == "JOHN secret/RS"
     assert {row["folder"] for row in private if row["role"] == "image"} == {"DOE^JOHN/secret CT"}
 

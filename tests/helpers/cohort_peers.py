@@ -85,7 +85,7 @@ def of_med_imagetools(imgtools: str, tree: Path, out: Path, modalities: Iterable
 def of_verimask(tree: Path, out: Path, labels: Path | None = None) -> Measured:
     """One run. Masks are called by the folder of their patient, which names nobody."""
     measured = Measured()
-    command = [sys.executable, "-m", "pipeline", "cohort", tree, "-o", out, "--jobs", "2"]
+    command = [sys.executable, "-m", "pipeline", "cohort", tree, "-o", out, "--keep-names", "--jobs", "2"]
     measured.run([*command, *(["--labels", labels] if labels else [])])
     for row in rows_of(out):
         if row["role"] == "mask" and row["output"]:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from tests.helpers.marks import unpacked
+
 PRIVATE = ".verimask"
 _ROOT = Path(__file__).parents[2]
 _HOOK = """
@@ -148,9 +150,8 @@ def found_in(out: Path, identifiers: Iterable[str]) -> list[str]:
     wanted = [text for text in identifiers if text]
     places = []
     for path in files_of(out):
-        name, data = path.relative_to(out).as_posix(), path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-        lower = data.lower()
+        name = path.relative_to(out).as_posix()
+        lower = b"\n".join(unpacked(path.read_bytes())).lower()
         for text in wanted:
             if text.casefold() in name.casefold():
                 places.append(f"the path {name}: {text}")

@@ -98,7 +98,8 @@ def write_archive(tree: CommandTree) -> None:
     """Write the archive of a tree anew, with the image and the mask as they are now."""
     with ZipFile(tree.archive, "w") as packed:
         for path in sorted([*tree.image.iterdir(), *tree.mask.iterdir()]):
-            packed.write(path, path.relative_to(tree.patients).as_posix())
+            name = path.relative_to(tree.patients).as_posix()
+            packed.write(path, name.encode("utf-8", "replace").decode())  # a member has no name of bytes
 
 
 def _write_export(folder: Path, image: MadeImage, voxels: Voxels, *, inside: int, number: int) -> None:
