@@ -30,8 +30,6 @@ _QUOTED = re.compile(r"“(.*)”")
 _LABEL = re.compile(r"label \d+")  # what a label is called that is stripped of its name
 MASK = "mask"  # and a mask
 
-Publish = Callable[[TableRow], TableRow]
-
 
 def public_key(key: str, salt: bytes) -> str:
     """What the key of a series is replaced by, where UIDs are stripped. salt: of the output folder."""
