@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from pipeline.core.findings import Code, Finding, PipelineError
 from pipeline.core.policy import Policy
 from pipeline.dicom import decoder_process, decoding, frame_decoder
 from pipeline.dicom.decoder_process import end_processes, processes
-from pipeline.dicom.decoding import FrameFailure, Question
+from pipeline.dicom.decoding import FrameFailure, Question, seconds_limit
 from pipeline.dicom.frame import frames_of
 from pipeline.dicom.frame_decoder import Ahead, decode
 from pipeline.dicom.header import read_header
@@ -147,13 +148,16 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
         (b"ABORT", "pyjpegls, which runs in a process of its own: it was killed by SIGABRT"),
         (b"CRASH", "pyjpegls, which runs in a process of its own: it was killed by SIGSEGV"),
         (b"LEAVE", "pyjpegls, which runs in a process of its own: it ended with exit status 0"),
-        (b"HANG!", "pyjpegls, which runs in a process of its own: it gave no answer within 6 s"),
+        (
+            b"HANG!",
+            "pyjpegls, which runs in a process of its own: it gave no answer within 6 s (VERIMASK_DECODER_SECONDS)",
+        ),
     ],
 )
 def test_a_decoder_that_fails_costs_its_frame_alone(
     tmp_path: Path, broken: None, monkeypatch: pytest.MonkeyPatch, word: bytes, said: str
 ) -> None:
-    monkeypatch.setattr(decoder_process, "SILENT_S", 6.0)
+    monkeypatch.setenv("VERIMASK_DECODER_SECONDS", "6")
     truth = write(tmp_path, SPEC, kind="enhanced mr" if word == b"ABORT" else "ct", transfer_syntax="jpeg-ls")
     broken_decoder.plant(truth.paths[5], word, truth.frames[5] + 1)
     frames = [frames_of(read_header(path))[n] for path, n in zip(truth.paths, truth.frames, strict=True)]
@@ -168,6 +172,16 @@ def test_a_decoder_that_fails_costs_its_frame_alone(
     assert (finding.code, finding.where) == (Code.DECODER_FAILED, (frames[5].name,))
     assert f"the pixels of {frames[5].name} cannot be decoded by {said}" in finding.message
     assert (read_plane(frames[6]) == voxels.plane(6)).all()
+    monkeypatch.setattr(decoder_process.DecoderProcess, "_send", lambda *_: pytest.fail("it is asked again"))
+    with pytest.raises(PipelineError, match=re.escape(said)):
+        read_plane(frames[5])
+
+
+def test_the_time_of_a_decoder_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERIMASK_DECODER_SECONDS", "soon")
+    with pytest.raises(PipelineError, match="VERIMASK_DECODER_SECONDS is a whole number of seconds") as caught:
+        seconds_limit()
+    assert caught.value.finding.code == Code.BAD_OPTION
 
 
 def test_a_decoder_that_wants_more_memory_than_there_is_for_it_is_refused(tmp_path: Path, broken: None) -> None:

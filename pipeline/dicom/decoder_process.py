@@ -3,7 +3,7 @@
 Rules:
 - Questions have numbers, because several series may ask in turns, or be given up with questions open.
 - A process that dies is started again for the frame it died of, once: it may have been ended from outside. One that is silent
-  is ended, and not asked again. Either way the next frame has a process.
+  is ended. Either way the next frame has a process, and that frame is given to none again, whoever asks.
 - The processes end with this one, because they read until their input closes.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..core.findings import Code, PipelineError, refuse
 from ..core.workers import describe_end, kill, python_process
-from .decoding import FrameFailure, Question
+from .decoding import VARIABLE, FrameFailure, Question, seconds_limit
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
@@ -28,13 +28,26 @@ if TYPE_CHECKING:
 
     from ..volume.mask import Array
 
-SILENT_S = 120.0  # for one decoder and one frame: the slowest take a second for ten million pixels
 _TURN_S = 1.0  # between two looks; an interrupt from the keyboard is noticed as often
 _MOST_STARTS = 2  # of a process, for one frame
 _WORKER = f"{__package__}.decoder_worker"
 
 _Answer = tuple[dict[str, Any], "Array | None"]
 _Found = Union["Array", FrameFailure, PipelineError, OSError]
+
+
+_Asked = tuple[bytes, int, int]
+
+
+def _asked(line: bytes) -> _Asked:
+    """What tells a question from one about the same file with other content: its line, time and size."""
+    import os
+
+    try:
+        state = os.stat(json.loads(line)[0])
+    except (OSError, ValueError):
+        return line, 0, 0
+    return line, state.st_mtime_ns, state.st_size
 
 
 class _Open(NamedTuple):
@@ -56,6 +69,7 @@ class DecoderProcess:
         self._open: deque[_Open] = deque()
         self._kept: dict[int, _Found] = {}
         self._unwanted: set[int] = set()
+        self._fatal: dict[_Asked, FrameFailure] = {}
         self._decoder = ""
         self._process: Popen[bytes] | None = None
         atexit.register(self.close)
@@ -67,6 +81,10 @@ class DecoderProcess:
         line = json.dumps([str(frame.path), *frame[1:]]).encode() + b"\n"
         with self._lock:
             self._number += 1
+            known = self._fatal.get(_asked(line)) if self._fatal else None
+            if known is not None:
+                self._kept[self._number] = FrameFailure(known.kind, known.words, decoder=known.decoder)
+                return self._number
             self._open.append(_Open(self._number, line, 1))
             self._send(line)
             return self._number
@@ -125,7 +143,7 @@ class DecoderProcess:
                 self._start_again()
             answer = self._next()
         except FrameFailure as failure:
-            self._settle(failure)
+            self._settle(failure, is_fatal=failure.kind == "silent")
             return
         if answer is None:
             self._ended()
@@ -148,16 +166,16 @@ class DecoderProcess:
         from queue import Empty
         from time import monotonic
 
-        deadline = monotonic() + SILENT_S
+        limit = seconds_limit()
+        deadline = monotonic() + limit
         while True:
             try:
                 return self._answers.get(timeout=max(0.0, min(_TURN_S, deadline - monotonic())))
             except Empty:
                 if monotonic() >= deadline:
                     self.close()
-                    raise FrameFailure(
-                        "silent", f"gave no answer within {SILENT_S:g} s", decoder=self._decoder
-                    ) from None
+                    words = f"gave no answer within {limit:g} s ({VARIABLE})"
+                    raise FrameFailure("silent", words, decoder=self._decoder) from None
 
     def _start_again(self) -> None:
         """Start a process, and hand it every open question. Raises FrameFailure."""
@@ -178,11 +196,13 @@ class DecoderProcess:
         if first.starts < _MOST_STARTS and first.number not in self._unwanted:
             self._open[0] = first._replace(starts=first.starts + 1)
         else:
-            self._settle(FrameFailure("ended", how, decoder=self._decoder))
+            self._settle(FrameFailure("ended", how, decoder=self._decoder), is_fatal=True)
 
-    def _settle(self, found: _Found) -> None:
-        """Give the first open question its answer."""
-        number = self._open.popleft().number
+    def _settle(self, found: _Found, *, is_fatal: bool = False) -> None:
+        """Give the first open question its answer. is_fatal: it ended a process, or silenced it."""
+        number, line, _ = self._open.popleft()
+        if is_fatal and isinstance(found, FrameFailure):
+            self._fatal[_asked(line)] = found
         self._decoder = ""
         if number in self._unwanted:
             self._unwanted.remove(number)

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ..core.findings import PipelineError
-from .decoding import FrameFailure, Question, decode_here
+from .decoding import FrameFailure, Question, decode_here, seconds_limit
 
 if TYPE_CHECKING:
     from ..volume.mask import Array
 
 _SPARE_BYTES = 2 << 30  # that a decoder may take besides its frame
 _FRAMES = 4  # copies of a frame that decoder and pydicom hold at the same time
-_LIFE_S = 600  # for one decoder; who asked has given up long before, or is gone
+_LIVES = 5  # times as long as a decoder may take: who asked has given up long before, or is gone
 # What libjpeg prints where it makes up pixels. "extraneous bytes before marker 0xd9", the end, are none of them.
 _DAMAGE = ("premature end", "bad huffman code", "bad arithmetic code", "found marker", "inconsistent progression")
 _LONGEST_PRINT = 1 << 16
@@ -77,7 +77,7 @@ class _Server:
         self._say({"decoder": decoder})
         self._printed.take()
         _limit_memory(size)
-        _limit_life(_LIFE_S)
+        _limit_life(int(_LIVES * seconds_limit()))
         try:
             yield
         finally:

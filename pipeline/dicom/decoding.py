@@ -10,6 +10,8 @@ Rules:
 from __future__ import annotations
 
 import logging
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..core.findings import PipelineError
+from ..core.findings import Code, PipelineError, refuse
 from .encoding import DEFLATED, NATIVE, load
 from .jpeg_extended import JPEG_EXTENDED, decode_extended
 from .source_file import FileState, state_of
@@ -28,6 +30,8 @@ from .stream_check import RLE, DescribedFrame, StreamFault, find_fault
 if TYPE_CHECKING:
     from ..volume.mask import Array
 
+VARIABLE = "VERIMASK_DECODER_SECONDS"
+_SECONDS = 120.0  # for one decoder and one frame: the slowest take a second for ten million pixels
 _FAST = "pyjpegls"  # where pydicom has the choice it takes GDCM, which needs twice the time
 _OF_PYDICOM = "pydicom"  # the name of its own decoders, which are Python
 _IN_PYTHON = {RLE, DEFLATED, *NATIVE}
@@ -36,6 +40,19 @@ _NO_MEMORY = ("bad_alloc", "not enough memory", "out of memory", "allocate")  # 
 # damaged: it cannot be decoded. contradiction: of `stream_check`. unsupported: nothing decodes its kind.
 # memory: there is not enough. ended, silent: the process that decodes it died, or gave no answer.
 FailureKind = Literal["damaged", "contradiction", "unsupported", "memory", "ended", "silent"]
+
+
+def seconds_limit() -> float:
+    """How long a decoder may take for a frame, in seconds. Raises BAD_OPTION for a variable of the environment that is none."""
+    given = os.environ.get(VARIABLE, "")
+    if not given:
+        return _SECONDS
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", given):
+        words = f"{VARIABLE} is a whole number of seconds from 1 to 999999, not {given!r}"
+        raise refuse(
+            Code.BAD_OPTION, words, f"Set it to a number such as {_SECONDS:g}, or not at all.", where=(VARIABLE,)
+        )
+    return float(given)
 
 
 class FrameFailure(Exception):
