@@ -72,6 +72,7 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
 def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[list[Path], list[PipelineError]]:
     """Write a page for every record below a folder, and one over all. Returns what was written, and what was refused."""
     from ..conversion.page_file import page_of, write_page
+    from ..core.regular_file import is_file
     from ..core.unexpected import as_refusal
     from ..report import make_group_page
     from ..report.record import read_record
@@ -81,7 +82,7 @@ def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[li
         try:
             record = read_record(outcome)
             readable.append(outcome)
-            if record.file is not None and record.file.exists():
+            if record.file is not None and is_file(record.file):
                 write_page(page_of(outcome), _make_page(outcome, options))
                 written.append(page_of(outcome))
         except Exception as error:

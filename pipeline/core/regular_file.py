@@ -30,6 +30,16 @@ def kind_of(mode: int) -> str:
     return "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
 
 
+def is_file(path: AnyPath) -> bool:
+    """Whether a regular file is there, links followed. For names from files: one that no file can have is no error."""
+    return os.path.isfile(path)
+
+
+def is_there(path: AnyPath) -> bool:
+    """Whether anything is there, links followed. As `is_file`."""
+    return os.path.exists(path)
+
+
 def open_regular(path: AnyPath, buffering: int = -1) -> BinaryIO:
     """Open a regular file for reading bytes.
 

@@ -133,7 +133,7 @@ class Describer:
             return None
         several = list(value) if _is_many(value) else [value]
         shown = [self._one(keyword, vr, one) for one in several]
-        return shown if len(shown) > 1 else shown[0]
+        return shown[0] if len(shown) == 1 else shown or None
 
     def _one(self, keyword: str, vr: str, value: Any) -> Any:
         text = str(value).strip(" \0")

@@ -16,6 +16,7 @@ from .. import __version__
 from ..conversion.record import SCHEMA
 from ..core.findings import Code, PipelineError, refuse
 from ..core.plain_text import escape_bytes
+from ..core.regular_file import is_file, is_there
 from ..core.unexpected import as_refusal
 from .verify_file import check_contents, check_hashes
 from .verify_find import FoundResult, find_results, is_ours, read_record_text
@@ -91,11 +92,11 @@ def _verify_one(found: FoundResult, sources: _Given) -> VerifiedResult:
     named = record["Output"]
     if named != escape_bytes(file.name):
         other = path.with_name(named) if "/" not in named and "\0" not in named else file
-        if other != file and other.exists():
+        if other != file and is_there(other):
             return _odd(name, "NO RECORD", "record", f"{path.name} is the record of {named}")
         notes.append(Broken("name of the file", path.name, named, file.name))
     notes += check_numbers(record)
-    if not file.is_file():
+    if not is_file(file):
         notes.append(Broken("file", file.name, "there", "not there"))
         return _result(name, _OF_RECORD, notes, record["Verdict"], "NO FILE")
     return _verify_file(found, record, notes, sources)

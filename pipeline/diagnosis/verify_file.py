@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..core.findings import PipelineError
+from ..core.regular_file import is_file
 from ..dicom.source_file import sha256
 from ..geometry.affine import LPS_TO_RAS, corner_distance, right_handed
 from ..geometry.grid import Grid
@@ -63,7 +64,7 @@ def check_hashes(file: Path, record: RecordValues) -> Iterator[Note]:
 
 def _check_hash(what: str, path: Path, was: str) -> Iterator[Broken]:
     try:
-        found = sha256(path) if path.is_file() else "the file is not there"
+        found = sha256(path) if is_file(path) else "the file is not there"
     except OSError as error:
         found = f"it cannot be read: {error.strerror}"
     yield from same(what, path.name, was, found)

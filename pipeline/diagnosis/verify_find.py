@@ -128,7 +128,7 @@ def _find_below(folder: Path) -> Iterator[FoundResult]:
             words = f"{here.name} cannot be listed: {error.strerror}"
             raise refuse(Code.FILE_UNREAD, words, "Check its permissions.", where=(here.name,)) from error
         open_ += reversed([here / e.name for e in listed if e.is_dir(follow_symlinks=False)])
-        yield from _results_in([here / e.name for e in listed if not e.is_dir()])
+        yield from _results_in([here / e.name for e in listed if not os.path.isdir(e)])
 
 
 def _results_in(files: list[Path]) -> Iterator[FoundResult]:

@@ -35,7 +35,14 @@ _SECONDS = 120.0  # for one decoder and one frame: the slowest take a second for
 _FAST = "pyjpegls"  # where pydicom has the choice it takes GDCM, which needs twice the time
 _OF_PYDICOM = "pydicom"  # the name of its own decoders, which are Python
 _IN_PYTHON = {RLE, DEFLATED, *NATIVE}
-_NO_MEMORY = ("bad_alloc", "not enough memory", "out of memory", "allocate")  # what compiled code says of it
+_NO_MEMORY = (
+    "bad_alloc",
+    "not enough memory",
+    "out of memory",
+    "not allocate",
+    "unable to allocate",
+    "failed to allocate",
+)  # what compiled code says of it
 
 # damaged: it cannot be decoded. contradiction: of `stream_check`. unsupported: nothing decodes its kind.
 # memory: there is not enough. ended, silent: the process that decodes it died, or gave no answer.

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
 from ..core.plain_text import escape_controls
+from ..core.regular_file import is_file
 from .encoding import load
 from .files import FoundFile
 
@@ -152,7 +153,7 @@ class _Places:
     def find(self, parts: tuple[str, ...]) -> Path | None:
         """The path of a File ID; None where there is no such file."""
         path = self._folder.joinpath(*parts)
-        if path.is_file():
+        if is_file(path):
             return path
         path = self._folder
         for part in parts:
@@ -160,7 +161,7 @@ class _Places:
             if name is None:
                 return None
             path /= name
-        return path if path.is_file() else None
+        return path if is_file(path) else None
 
     def _names(self, folder: Path) -> dict[str, str]:
         if folder not in self._listed:

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from ..core.findings import Code, refuse
 from ..core.json_file import read_json
 from ..core.memory import require
-from ..core.regular_file import open_regular
+from ..core.regular_file import is_file, open_regular
 from ..geometry.affine import Matrix, Vector, corner_indices
 from ..geometry.grid import GeometryError, Plane
 from .bundle_fields import BundleFields, refuse_field
@@ -275,7 +275,7 @@ def _read_buffer(fields: BundleFields, folder: Path, order: str, formats: str, s
     if letter not in formats or size != (1 if letter == "?" else 2):
         raise fields.invalid("format", f"{letter!r} of {size} bytes is none of {', '.join(formats)}")
     name = fields.get("file", str)
-    if Path(name).name != name or "\\" in name or not (folder / name).is_file():
+    if Path(name).name != name or "\\" in name or not is_file(folder / name):
         raise fields.invalid("file", f"{name!r} is not a file of the bundle")
     dtype = np.dtype(np.uint8) if letter == "?" else np.dtype(f"{order}{'u' if letter == 'H' else 'i'}2")
     return Buffer(folder / name, dtype, shape, fields.get("sha256", str), fields.where)

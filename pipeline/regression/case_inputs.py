@@ -23,7 +23,7 @@ from ..core.atomic_file import folder_in_place
 from ..core.findings import Code, PipelineError, refuse
 from ..core.limits import MOST_MEMBERS
 from ..core.plain_text import escape_bytes
-from ..core.regular_file import open_regular
+from ..core.regular_file import is_there, open_regular
 from ..dicom.archive import list_members
 from ..dicom.files import begins_like_zip, find_files
 from ..dicom.source_file import sha256
@@ -208,7 +208,7 @@ def _present(cases: CaseList, case: RegressionCase) -> Path | None:
     """Where the input of a case that can be fetched is already: where the case says, or in the cache."""
     name = case.archive or case.path[0]
     places = (cases.base_of(case) / name, _cached(cases, case))
-    return next((place for place in places if place.exists()), None)
+    return next((place for place in places if is_there(place)), None)
 
 
 def _cached(cases: CaseList, case: RegressionCase) -> Path:

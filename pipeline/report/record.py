@@ -18,6 +18,7 @@ from ..conversion.record import SCHEMA
 from ..core.findings import Code, PipelineError, refuse
 from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
+from ..core.regular_file import is_file
 from ..dicom.source_file import sha256
 
 VERDICTS = ("REFUSED", "DISPUTED", "UNCONFIRMED", "VERIFIED")
@@ -110,7 +111,7 @@ def check_file(record: RecordFile) -> Path:
             _CONVERT_AGAIN,
             where=(record.path.name,),
         )
-    if not record.file.is_file():
+    if not is_file(record.file):
         raise refuse(
             Code.NO_SUCH_INPUT,
             f"{record.file.name} is not beside {record.path.name}",

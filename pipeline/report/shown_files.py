@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ..conversion.page_file import page_of
 from ..core.json_file import read_json
+from ..core.regular_file import is_file
 from ..volume.label_table import Colour
 from ..volume.mask import Segment
 from .case_pictures import ImageFile, MaskFile
@@ -66,7 +67,7 @@ def _find_links(output: str, path: Path) -> dict[str, str]:
     page = page_of(path)
     folder = output[: -len(path.name)]
     places = {"file": path, "record": page.with_suffix(".json"), "page": page}
-    return {kind: f"./{quote(folder + place.name)}" for kind, place in places.items() if place.is_file()}
+    return {kind: f"./{quote(folder + place.name)}" for kind, place in places.items() if is_file(place)}
 
 
 def _find_label(row: TableLine, labels: Sequence[tuple[int, str, Colour | None]]) -> tuple[int | None, Colour | None]:

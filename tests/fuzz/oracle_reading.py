@@ -168,6 +168,8 @@ def _frames(dataset: Dataset) -> tuple[list[Array], str, int]:
     if not rows * columns:
         raise ValueError("no pixels")
     doubt = "" if high == bits - 1 and 0 < bits <= allocated else f"High Bit {high} of {bits} bits in {allocated}"
+    if allocated % 8 and allocated != 1:
+        doubt = f"Bits Allocated {allocated}"
     if samples != 1:
         raise ValueError("colours are not read")
     syntax = (
