@@ -36,6 +36,7 @@ from . import (
     regress,
     report,
     selftest,
+    send,
     series,
     verify,
 )
@@ -163,6 +164,7 @@ def _parser() -> CommandParser:
         regress,
         export,
         fetch,
+        send,
         selftest,
         doctor,
         mimics,

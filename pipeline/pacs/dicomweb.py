@@ -154,9 +154,7 @@ class WebArchive:
         except json.JSONDecodeError as error:
             raise odd_answer("to a search is no JSON: there may be no DICOMweb at this URL, but a page") from error
         except (requests.exceptions.RequestException, HTTPError) as error:
-            raise unreached(
-                self.shown, f"cannot be reached, or ended the connection ({type(error).__name__})"
-            ) from error
+            raise unreached(self.shown, f"cannot be reached, or ended the connection{_reason_of(error)}") from error
 
 
 def _open_session(tls: Tls, timeout_s: float) -> Session:
@@ -188,6 +186,16 @@ def _open_session(tls: Tls, timeout_s: float) -> Session:
     for scheme in ("http://", "https://"):
         session.mount(scheme, LimitedAdapter(max_retries=retries))
     return session
+
+
+def _reason_of(error: BaseException) -> str:
+    """What the system says of a connection, somewhere among the causes of an error: ": connection refused"."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno and cause.strerror:
+            return f": {cause.strerror.lower()}"
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def _as_dataset(kind: type[Dataset], answer: Any) -> Dataset:

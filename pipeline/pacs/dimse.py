@@ -54,6 +54,7 @@ _SYNTAXES = [
     f"1.2.840.10008.1.2{more}" for more in ".1||.4.70|.4.90|.4.80|.5|.4.91|.4.50|.4.51|.4.57|.4.81|.1.99|.2".split("|")
 ]
 _TITLES = "Check its title and ours (AE@HOST:PORT, --calling): an archive often takes only those it knows."
+_MOVE = "Give --move-to AE:PORT, a title that the archive knows this machine by: it sends there (C-MOVE)."
 
 
 class Calling(NamedTuple):
@@ -148,10 +149,7 @@ class DimseArchive:
         handlers = [(evt.EVT_C_STORE, incoming.take)]
         with self._association(contexts, roles, handlers) as association:
             if not any(context.abstract_syntax == model for context in association.accepted_contexts):
-                hint = (
-                    "Give --move-to AE:PORT, a title that the archive knows this machine by: it sends there (C-MOVE)."
-                )
-                raise refused(self.shown, "takes no C-GET", hint)
+                raise refused(self.shown, "takes no C-GET", _MOVE)
             self._follow(association, association.send_c_get(identifier, model), "C-GET", incoming)
 
     def _move(self, identifier: Dataset, destination: tuple[str, int], incoming: IncomingInstances) -> None:
@@ -181,7 +179,7 @@ class DimseArchive:
             raise unreached(self.shown, f"ended the connection during {what}, or did not answer in time")
         code = int(status.Status)
         if code not in (*_PENDING, _SUCCESS, _SOME_FAILED):
-            raise refused(self.shown, f"refuses {what}, with status {code:04X}", _TITLES)
+            raise refused(self.shown, f"refuses {what}, with status {code:04X}", _MOVE if what == "C-GET" else _TITLES)
         return code
 
     @contextmanager
