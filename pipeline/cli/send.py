@@ -62,6 +62,8 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
             refuse_invalid(validation, result.name)
         made = send(archive, files, progress)
         progress.clear()
+        if made.failure is not None and not made.answers:
+            raise made.failure
         entry = describe_sending(archive.shown, files, validation, made)
         sent = write_sending(result, earlier, entry)
     refuse_unstored(made, files, sent)

@@ -89,17 +89,23 @@ class WebArchive:
             url = f"{self._client.base_url}/studies/{series.study_uid}/series/{series.uid}/instances/{instance.uid}"
             with self._asking(), closing(self._session.get(url, headers={"Accept": _AS_STORED}, stream=True)) as answer:
                 self._check(answer)
-                blocks = answer.iter_content(_BLOCK)
-                try:
-                    keep(instance.uid, iter_single_part(answer.headers.get("Content-Type", ""), blocks))
-                except ValueError as error:
-                    raise odd_answer(f"to a request for an instance {error}") from error
+                keep(instance.uid, self._blocks_of(answer))
 
     def store(self, files: Sequence[OutgoingFile]) -> Iterator[StoreAnswer]:
         """As `Archive`: one request an instance."""
         for file in files:
             with self._asking():
                 yield self._store_one(file)
+
+    def _blocks_of(self, answer: Response) -> Iterator[bytes]:
+        """The bytes of the instance in an answer. Its errors are taken here: to who writes, any OSError is that of a disk."""
+        try:
+            with self._asking():
+                yield from iter_single_part(answer.headers.get("Content-Type", ""), answer.iter_content(_BLOCK))
+        except ValueError as error:
+            raise odd_answer(f"to a request for an instance {error}") from error
+        except EOFError as error:
+            raise unreached(self.shown, f"ended the connection: an answer {error}") from error
 
     def _search(self, level: str, asked: dict[str, Any]) -> list[Dataset]:
         """All answers at a level, page by page: until one brings nothing new, since some servers know no pages."""

@@ -118,7 +118,7 @@ def _fetch_series(archive: Archive, series: ArchiveSeries, folder: Path, progres
     """Fetch what is missing of a series. Raises ARCHIVE_INCOMPLETE."""
     place = SeriesFolder(folder, series)
     before = place.held()
-    listed = {instance.uid: instance for instance in archive.list_instances(series)}
+    listed = {instance.uid: instance for instance in _list_again(archive, series)}
     _refuse_miscounted(series, listed, before)
     held = set(before)
 
@@ -131,6 +131,18 @@ def _fetch_series(archive: Archive, series: ArchiveSeries, folder: Path, progres
     if held != listed.keys():
         raise _incomplete(series, f"{len(held):,} of {len(listed):,} instances came", len(listed) - len(held))
     return FetchedSeries(series, place.path, len(held), len(held - before))
+
+
+def _list_again(archive: Archive, series: ArchiveSeries) -> list[ArchiveInstance]:
+    """List the instances of a series; an archive that has answered before is asked a few times."""
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return archive.list_instances(series)
+        except PipelineError as error:
+            if error.finding.code not in _AGAIN:
+                raise
+        time.sleep(_PAUSE_S * 2**attempt)
+    return archive.list_instances(series)
 
 
 def _retrieve_missing(

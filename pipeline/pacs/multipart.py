@@ -20,7 +20,7 @@ def iter_single_part(content_type: str, blocks: Iterable[bytes]) -> Iterator[byt
         content_type: of the response.
         blocks: its body, as it comes.
 
-    Raises: ValueError where the response is something else, or ends early.
+    Raises: ValueError where the response is something else; EOFError where it breaks off.
     """
     header = Message()
     header["Content-Type"] = content_type
@@ -46,18 +46,18 @@ def _after_header(begin: bytes, coming: Iterator[bytes]) -> bytes:
         if end >= 0:
             return came[end + 4 :]
         if len(came) > _LONGEST_HEADER:
-            break
-    raise ValueError("has no part with a header")
+            raise ValueError("has no part with a header")
+    raise EOFError("breaks off before its part begins")
 
 
 def _until(mark: bytes, came: bytes, coming: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield what stands before the mark. Raises ValueError where it never comes, or another part comes after it."""
+    """Yield what stands before the mark. Raises EOFError where it never comes, ValueError where another part follows."""
     while (end := came.find(mark)) < 0:
         sure = max(0, len(came) - len(mark) + 1)  # the mark may have begun
         yield came[:sure]
         block = next(coming, None)
         if block is None:
-            raise ValueError("breaks off before its end")
+            raise EOFError("breaks off before its end")
         came = came[sure:] + block
     yield came[:end]
     rest = came[end + len(mark) :]

@@ -66,11 +66,14 @@ def refuse_invalid(validation: Validation, name: str) -> None:
     """Refuse what broke the rules. Raises INVALID_DICOM."""
     if not validation.errors:
         return
-    first = [f"{words} ({count} files)" for words, count in list(validation.errors.items())[:_SHOWN_ERRORS]]
+    first = [
+        f"{words} (in {count:,} of {validation.judged:,} files)"
+        for words, count in list(validation.errors.items())[:_SHOWN_ERRORS]
+    ]
     more = len(validation.errors) - len(first)
     raise refuse(
         Code.INVALID_DICOM,
-        f"{TOOL} finds {len(validation.errors)} errors in {name}; nothing was sent",
+        f"{name} breaks the rules of DICOM in {len(validation.errors)} ways, says {TOOL}; nothing was sent",
         "\n  ".join(
             [
                 "Where they come from the source images and do no harm, --allow-invalid sends it all the same.",
@@ -139,25 +142,21 @@ def describe_sending(
 
 
 def refuse_unstored(made: Sending, files: Sequence[OutgoingFile], sent: Path) -> None:
-    """Refuse where not all was stored. Raises NOT_STORED, or what ended the sending before any answer."""
-    if made.failure is not None and not made.answers:
-        raise made.failure
+    """Refuse where not all was stored. Raises NOT_STORED."""
     left = len(files) - made.stored
     if not left:
         return
     refused = {answer.status: answer.words for answer in made.answers if not answer.is_stored}
     reasons = [f"status {status}: {words}" for status, words in sorted(refused.items())]
     ended = [made.failure.finding.message] if made.failure else []
-    raise PipelineError(
-        refuse(
-            Code.NOT_STORED,
-            f"the archive stored {made.stored:,} of {len(files):,} instances ({'; '.join(reasons + ended)})",
-            f"Its answers are in {sent.name}. Send it again when the reason is gone: what it has already does no harm.",
-            where=(sent.name,),
-            measured=float(left),
-            limit=0.0,
-            unit="instances",
-        ).finding
+    raise refuse(
+        Code.NOT_STORED,
+        f"the archive stored {made.stored:,} of {len(files):,} instances ({'; '.join(reasons + ended)})",
+        f"Its answers are in {sent.name}. Send it again when the reason is gone: what it has already does no harm.",
+        where=(sent.name,),
+        measured=float(left),
+        limit=0.0,
+        unit="instances not stored",
     )
 
 

@@ -21,6 +21,7 @@ from .archive import OutgoingFile
 
 TOOL = "dciodvfy"
 _UNKNOWN_CLASS = "Information Object Not found"
+_SUM = "Dicom dataset contains invalid data values for Value Representations"  # of errors that it has named
 _LIMIT_S = 120.0  # for one file
 _BRACKETED = re.compile(r"(\w+=)?<([^<>]*)>")
 
@@ -43,7 +44,7 @@ def validate(files: Sequence[OutgoingFile]) -> Validation:
         lines = _ask(tool, file.path)
         if not any(_UNKNOWN_CLASS in line for line in lines):
             judged += 1
-            errors.update(dict.fromkeys(map(_without_values, lines), 1))
+            errors.update(dict.fromkeys((_without_values(line) for line in lines if line != _SUM), 1))
     return Validation(True, judged, dict(errors))
 
 

@@ -45,11 +45,10 @@ class Orthanc:
     http_port: int
     dicom_port: int
     move_port: int
-    scheme: str = "http"
 
     @property
     def web(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.http_port}/dicom-web"
+        return f"http://127.0.0.1:{self.http_port}/dicom-web"
 
     @property
     def dimse(self) -> str:
@@ -79,13 +78,12 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, more: Mapping[str, Any] | None = None, *, ready: bool = True) -> Iterator[Orthanc]:
+def orthanc(folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[Orthanc]:
     """Run one while the block runs.
 
     Args:
         folder: that is empty or not there; it is removed at the end.
         more: of its configuration, instead of what it has here.
-        ready: wait until its own REST interface answers without TLS; else until its port does.
     """
     program = shutil.which("Orthanc", path="/usr/sbin:/usr/bin:/usr/local/bin:/usr/local/sbin")
     if program is None or not _PLUGIN.exists():
@@ -97,10 +95,9 @@ def orthanc(folder: Path, more: Mapping[str, Any] | None = None, *, ready: bool 
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder)
-    scheme = "https" if configuration["SslEnabled"] else "http"
-    running = Orthanc(folder, process, http_port, dicom_port, move_port, scheme)
+    running = Orthanc(folder, process, http_port, dicom_port, move_port)
     try:
-        _wait(running, ready)
+        _wait(running)
         yield running
     finally:
         process.terminate()
@@ -125,7 +122,6 @@ def _configuration(folder: Path, http_port: int, dicom_port: int, move_port: int
         "DicomCheckCalledAet": True,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,  # by the script, which knows tokens too
-        "SslEnabled": False,
         "DicomAlwaysAllowFind": True,
         "DicomAlwaysAllowGet": True,
         "DicomAlwaysAllowMove": True,
@@ -148,15 +144,20 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _wait(running: Orthanc, ready: bool) -> None:
+def _wait(running: Orthanc) -> None:
     end = time.monotonic() + _START_S
     while time.monotonic() < end and running.process.poll() is None:
         try:
-            if ready:
-                running.ask("GET", "/system")
-            for port in (running.http_port, running.dicom_port):
-                socket.create_connection(("127.0.0.1", port), 1).close()
+            running.ask("GET", "/system")
+            socket.create_connection(("127.0.0.1", running.dicom_port), 1).close()
             return
         except (URLError, OSError):
             time.sleep(0.05)
     pytest.fail("Orthanc did not start: " + (running.folder / "log").read_text("utf-8", "replace")[-2000:])
+
+
+@pytest.fixture(scope="session")
+def archive_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """One Orthanc for all tests of a session. Each test has a study of its own in it."""
+    with orthanc(tmp_path_factory.mktemp("orthanc")) as running:
+        yield running
