@@ -14,26 +14,15 @@ import numpy as np
 import pydicom
 import pytest
 
-from pipeline.cli.main import main
 from pipeline.core.exits import Exit
 from tests.helpers import orthanc as server
 from tests.helpers.orthanc import Orthanc
 from tests.helpers.pacs_peers import answering, cutting, silent_port
+from tests.helpers.pacs_runs import QUICK, refusal, run
 from tests.helpers.pacs_study import PacsStudy, make_study
 from tests.helpers.small_disk import may_mount, small_disk
 
-QUICK = ["--timeout", "5"]
-
-
-@pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The token of the server, and no netrc of whoever runs the tests."""
-    for name in ("VERIMASK_PACS_USER", "VERIMASK_PACS_PASSWORD", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("VERIMASK_PACS_TOKEN", server.TOKEN)
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("COLUMNS", "100")
+pytestmark = pytest.mark.usefixtures("archive_credentials")
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +30,6 @@ def study(tmp_path_factory: pytest.TempPathFactory, archive_server: Orthanc) -> 
     made = make_study(tmp_path_factory.mktemp("study"))
     archive_server.add(made.paths())
     return made
-
-
-@pytest.fixture(params=["web", "dimse"])
-def address(request: pytest.FixtureRequest, archive_server: Orthanc) -> str:
-    return str(getattr(archive_server, request.param))
-
-
-def run(*words: object) -> int:
-    with pytest.raises(SystemExit) as left:
-        main([str(word) for word in words])
-    return int(left.value.code or 0)
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
-    """The exit code of a run that is refused, and the refusal; nobody is named in it, and nothing secret."""
-    capsys.readouterr()
-    code = run(*words)
-    printed = capsys.readouterr()
-    for secret in (server.TOKEN, server.PASSWORD, "Zqpatient", "Traceback"):
-        assert secret.lower() not in (printed.out + printed.err).lower()
-    return code, printed.err
 
 
 def tree(folder: Path) -> dict[str, set[str]]:
@@ -86,12 +54,15 @@ def only(paths: Iterator[Path]) -> Path:
 
 
 def test_a_study_goes_round_voxel_for_voxel(
-    tmp_path: Path, archive_server: Orthanc, address: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, archive_server: Orthanc, archive_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """CT, SEG and RTSTRUCT from the archive, converted, sent back as a SEG, and fetched again: the same voxels."""
     study = make_study(tmp_path / "in")
     archive_server.add(study.paths())
-    assert run("fetch", address, "--study", study.uid, "-o", tmp_path / "got", "--convert", tmp_path / "nifti") == 0
+    assert (
+        run("fetch", archive_address, "--study", study.uid, "-o", tmp_path / "got", "--convert", tmp_path / "nifti")
+        == 0
+    )
     printed = capsys.readouterr().out
     assert [line.split()[:3] for line in printed.splitlines()[:3]] == [
         [modality, count, "instances" if count != "1" else "instance"]
@@ -107,8 +78,8 @@ def test_a_study_goes_round_voxel_for_voxel(
     ct = tmp_path / "got" / study.series["ct"]
     assert run("export", mask, "--source", ct, "--to", "seg", "-o", tmp_path / "seg") == 0
     new = pydicom.dcmread(tmp_path / "seg" / "segmentation.dcm").SeriesInstanceUID
-    assert run("send", tmp_path / "seg", "--to", address) == 0
-    assert run("fetch", address, "--study", study.uid, "--series", new, "-o", tmp_path / "again", *QUICK) == 0
+    assert run("send", tmp_path / "seg", "--to", archive_address) == 0
+    assert run("fetch", archive_address, "--study", study.uid, "--series", new, "-o", tmp_path / "again", *QUICK) == 0
     assert set(tree(tmp_path / "again")) == {study.series["ct"], new}
     out = tmp_path / "again.nii.gz"
     assert run("convert", tmp_path / "again", "--series", new, "-o", out, "--crosscheck", "off") in (
@@ -157,9 +128,9 @@ def test_slicer_and_labelmap_style_segs_come_with_their_source(
 
 
 def test_a_fetch_goes_on_where_it_was(
-    tmp_path: Path, address: str, study: PacsStudy, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, archive_address: str, study: PacsStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["fetch", address, "--study", study.uid, "-o", tmp_path]
+    words = ["fetch", archive_address, "--study", study.uid, "-o", tmp_path]
     assert run(*words) == 0
     removed = sorted((tmp_path / study.series["ct"]).iterdir())[2:4]
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.dcm")}
@@ -185,11 +156,11 @@ def test_what_is_not_a_whole_instance_is_refused(
 
 
 def test_a_series_is_complete_by_the_archives_own_number(
-    tmp_path: Path, archive_server: Orthanc, address: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, archive_server: Orthanc, archive_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = make_study(tmp_path / "in", masks=False)
     archive_server.add(study.paths("ct"))
-    words = ["fetch", address, "--study", study.uid, "-o", tmp_path / "got"]
+    words = ["fetch", archive_address, "--study", study.uid, "-o", tmp_path / "got"]
     assert run(*words) == 0
     gone = pydicom.dcmread(study.paths("ct")[0]).SOPInstanceUID
     found = archive_server.ask("POST", "/tools/lookup", gone.encode())
@@ -224,11 +195,11 @@ def cs(text: str) -> dict[str, Any]:
 
 
 def test_a_study_without_masks_brings_its_images_and_a_series_only_itself(
-    tmp_path: Path, archive_server: Orthanc, address: str
+    tmp_path: Path, archive_server: Orthanc, archive_address: str
 ) -> None:
     study = make_study(tmp_path / "in", masks=False)
     archive_server.add(study.paths())
-    words = ["fetch", address, "--study", study.uid]
+    words = ["fetch", archive_address, "--study", study.uid]
     assert run(*words, "-o", tmp_path / "all", "--convert", tmp_path / "nifti", "--quiet") == 0
     assert tree(tmp_path / "all") == sent(study, "ct", "other")
     assert len(list((tmp_path / "nifti").glob("*.nii.gz"))) == 2
@@ -237,24 +208,24 @@ def test_a_study_without_masks_brings_its_images_and_a_series_only_itself(
 
 
 def test_images_that_are_in_no_archive_are_named(
-    tmp_path: Path, archive_server: Orthanc, address: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, archive_server: Orthanc, archive_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = make_study(tmp_path / "in")
     archive_server.add(study.paths("seg", "other"))
-    assert run("fetch", address, "--study", study.uid, "-o", tmp_path / "got") == int(Exit.PARTLY_DONE)
+    assert run("fetch", archive_address, "--study", study.uid, "-o", tmp_path / "got") == int(Exit.PARTLY_DONE)
     said = capsys.readouterr().out
     assert f"note: a mask refers to series {study.series['ct']}, which the archive does not have" in said
     assert tree(tmp_path / "got") == sent(study, "seg")
 
 
-def test_images_of_another_study_are_found(tmp_path: Path, archive_server: Orthanc, address: str) -> None:
+def test_images_of_another_study_are_found(tmp_path: Path, archive_server: Orthanc, archive_address: str) -> None:
     study = make_study(tmp_path / "in")
     path = study.paths("seg")[0]
     ds = pydicom.dcmread(path)
     ds.StudyInstanceUID = pydicom.uid.generate_uid()
     ds.save_as(path)
     archive_server.add(study.paths("ct", "seg"))
-    assert run("fetch", address, "--study", ds.StudyInstanceUID, "-o", tmp_path / "got") == 0
+    assert run("fetch", archive_address, "--study", ds.StudyInstanceUID, "-o", tmp_path / "got") == 0
     assert tree(tmp_path / "got") == sent(study, "ct", "seg")
 
 
@@ -292,10 +263,10 @@ def test_who_is_refused_is_told_why(
 
 
 def test_what_is_not_there_is_refused(
-    tmp_path: Path, address: str, study: PacsStudy, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, archive_address: str, study: PacsStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words in (["--study", "1.2.3.4.5"], ["--study", study.uid, "--series", "1.2.3.4.5"]):
-        code, said = refusal(capsys, "fetch", address, *words, "-o", tmp_path / "got")
+        code, said = refusal(capsys, "fetch", archive_address, *words, "-o", tmp_path / "got")
         assert (code, "NOT_IN_ARCHIVE" in said) == (int(Exit.NOTHING_TO_CONVERT), True)
 
 
@@ -408,14 +379,14 @@ def test_silence_ends_by_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_half(
-    tmp_path: Path, address: str, study: PacsStudy, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, archive_address: str, study: PacsStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if not may_mount():
         pytest.skip("no disk can be mounted here")
     disk = tmp_path / "disk"
     disk.mkdir()
     with small_disk(disk, 16):
-        code, said = refusal(capsys, "fetch", address, "--study", study.uid, "-o", disk, *QUICK)
+        code, said = refusal(capsys, "fetch", archive_address, "--study", study.uid, "-o", disk, *QUICK)
         assert (code, "CANNOT_WRITE" in said, "disk is full" in said) == (int(Exit.CANNOT_WRITE), True, True), said
         for uid, names in tree(disk).items():
             assert names <= sent(study, "ct", "seg", "struct")[uid]

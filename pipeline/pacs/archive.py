@@ -76,7 +76,13 @@ class Archive(Protocol):
         """List the instances of a series."""
 
     def retrieve(self, series: ArchiveSeries, instances: Sequence[ArchiveInstance], keep: KeepInstance) -> None:
-        """Retrieve instances of a series, each handed to `keep` once. Some may not come: whoever asks counts."""
+        """Retrieve instances of a series. Some may not come: whoever asks counts.
+
+        Args:
+            series: that they are of.
+            instances: of it, each once.
+            keep: takes each as it comes.
+        """
 
     def store(self, files: Sequence[OutgoingFile]) -> Iterator[StoreAnswer]:
         """Send files, each once. Yields the answers in order."""

@@ -84,7 +84,13 @@ class WebArchive:
         return [instance_in(answer) for answer in self._search("instances", asked)]
 
     def retrieve(self, series: ArchiveSeries, instances: Sequence[ArchiveInstance], keep: KeepInstance) -> None:
-        """As `Archive`: one request an instance, so that what came stays when a connection drops."""
+        """As `Archive`: one request an instance, so that what came stays when a connection drops.
+
+        Args:
+            series: that they are of.
+            instances: of it, each once.
+            keep: takes each as it comes.
+        """
         for instance in instances:
             url = f"{self._client.base_url}/studies/{series.study_uid}/series/{series.uid}/instances/{instance.uid}"
             with self._asking(), closing(self._session.get(url, headers={"Accept": _AS_STORED}, stream=True)) as answer:

@@ -94,7 +94,13 @@ class DimseArchive:
         return [instance_in(answer) for answer in self._find(keys | {"SOPInstanceUID": "", "SOPClassUID": ""})]
 
     def retrieve(self, series: ArchiveSeries, instances: Sequence[ArchiveInstance], keep: KeepInstance) -> None:
-        """As `Archive`."""
+        """As `Archive`: many in one request, since each is an association.
+
+        Args:
+            series: that they are of.
+            instances: of it, each once.
+            keep: takes each as it comes.
+        """
         for start in range(0, len(instances), _UIDS_AT_ONCE):
             some = instances[start : start + _UIDS_AT_ONCE]
             incoming = IncomingInstances({instance.uid for instance in some}, keep)

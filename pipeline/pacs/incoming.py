@@ -50,7 +50,16 @@ class IncomingInstances:
 
     @contextmanager
     def receiving(self, title: str, host: str, port: int, timeout_s: float) -> Iterator[None]:
-        """Listen while the block runs. Raises BAD_OPTION where the port cannot be had."""
+        """Listen while the block runs.
+
+        Args:
+            title: that we are called by.
+            host: our own address.
+            port: to listen at.
+            timeout_s: for the negotiation and every silence, in s.
+
+        Raises: BAD_OPTION where the port cannot be had.
+        """
         from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
         from pynetdicom.ae import ApplicationEntity
 

@@ -109,7 +109,17 @@ def send(archive: Archive, files: Sequence[OutgoingFile], progress: Callable[[st
 
 
 def write_sending(result: Path, earlier: Sequence[Any], entry: dict[str, Any]) -> Path:
-    """Write the answers beside a result, after those of earlier sendings. Returns the path. Raises CANNOT_WRITE."""
+    """Write the answers beside a result.
+
+    Args:
+        result: that was sent.
+        earlier: entries of sendings before it, which stay.
+        entry: of this one.
+
+    Returns: the path.
+
+    Raises: CANNOT_WRITE.
+    """
     path = sent_path(result)
     with in_place(path, overwrite=True) as temporary:
         temporary.write_text(as_text({"Sendings": [*earlier, entry]}) + "\n", "utf-8")

@@ -97,6 +97,8 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("{out}/mask.nii.gz", "--source", "{image}", "-o", "{out}/asseg", "--to", "seg", "--segments", "{segments}"),
         ("{bundle}", "--mask-name", "{word}", "-o", "{out}/nothing"),
     ),
+    "fetch": (("{word}", "--study", "1.2.3", "-o", "{out}/fetched"),),
+    "send": (("{seg}", "--to", "{word}"),),
     "selftest": ((),),
     "doctor": ((), ("--verbose",)),
     "mimics-script": (("-o", "{out}/export_masks.py"),),

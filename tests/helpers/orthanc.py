@@ -61,20 +61,23 @@ class Orthanc:
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         """What its own REST interface answers."""
+        return json.loads(self._send(method, path, body) or b"null")
+
+    def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
         request = Request(f"http://127.0.0.1:{self.http_port}{path}", body, method=method)
         request.add_header("Authorization", f"Bearer {TOKEN}")
         with urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read() or b"null")
+            return bytes(answer.read())
+
+    def file(self, uid: str) -> bytes:
+        """The file of an instance, by its SOP Instance UID."""
+        (found,) = self.ask("POST", "/tools/lookup", uid.encode())
+        return self._send("GET", f"{found['Path']}/file")
 
     def uids(self) -> set[str]:
         """The SOP Instance UIDs that it holds."""
         found = self.ask("POST", "/tools/find", b'{"Level":"Instance","Query":{},"Expand":true}')
         return {one["MainDicomTags"]["SOPInstanceUID"] for one in found}
-
-    def empty(self) -> None:
-        """Take everything out of it."""
-        for one in self.ask("GET", "/patients"):
-            self.ask("DELETE", f"/patients/{one}")
 
 
 @contextmanager
@@ -161,3 +164,19 @@ def archive_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc
     """One Orthanc for all tests of a session. Each test has a study of its own in it."""
     with orthanc(tmp_path_factory.mktemp("orthanc")) as running:
         yield running
+
+
+@pytest.fixture(params=["web", "dimse"])
+def archive_address(request: pytest.FixtureRequest, archive_server: Orthanc) -> str:
+    """Its address, by either protocol."""
+    return str(getattr(archive_server, request.param))
+
+
+@pytest.fixture
+def archive_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The token of the server, and nothing of whoever runs the tests."""
+    for name in ("VERIMASK_PACS_USER", "VERIMASK_PACS_PASSWORD", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VERIMASK_PACS_TOKEN", TOKEN)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
