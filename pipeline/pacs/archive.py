@@ -111,7 +111,15 @@ def instance_in(answer: Dataset) -> ArchiveInstance:
 
 
 def unreached(shown: str, why: str, hint: str = "") -> PipelineError:
-    """The refusal where an archive cannot be reached, or does not answer."""
+    """The refusal where an archive cannot be reached, or does not answer.
+
+    Args:
+        shown: its address, without credentials.
+        why: what it does, after its address.
+        hint: what to do.
+
+    Returns: the exception, to be raised.
+    """
     hint = (
         hint or "Check the address, the network and --timeout. What came stays; run it again, and the rest is fetched."
     )
@@ -119,7 +127,15 @@ def unreached(shown: str, why: str, hint: str = "") -> PipelineError:
 
 
 def refused(shown: str, why: str, hint: str) -> PipelineError:
-    """The refusal where an archive refuses."""
+    """The refusal where an archive refuses.
+
+    Args:
+        shown: its address, without credentials.
+        why: what it does, after its address.
+        hint: what to do.
+
+    Returns: the exception, to be raised.
+    """
     return refuse(Code.ARCHIVE_REFUSED, f"{shown} {why}", hint, where=(shown,))
 
 

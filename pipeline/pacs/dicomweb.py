@@ -248,8 +248,8 @@ def _read_store_answer(answer: Response, uid: str) -> StoreAnswer:
     from pydicom.dataset import Dataset
 
     try:
-        said = Dataset.from_json(answer.json())
-        failed, stored = said.get("FailedSOPSequence") or [], said.get("ReferencedSOPSequence") or []
+        listed = Dataset.from_json(answer.json())
+        failed, stored = listed.get("FailedSOPSequence") or [], listed.get("ReferencedSOPSequence") or []
         for item in failed:
             return StoreAnswer(uid, False, f"{int(item.get('FailureReason') or 0):04X}", "not stored")
         for item in stored:

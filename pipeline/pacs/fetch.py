@@ -13,12 +13,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
 from .archive import Archive, ArchiveInstance, ArchiveSeries
 from .fetch_folder import SeriesFolder
 from .fetch_needed import MASKS, find_sources, first_needed, read_sources
+
+if TYPE_CHECKING:
+    from ..conversion.request import Progress
 
 _ATTEMPTS, _PAUSE_S = 4, 0.5  # to fetch what is missing without getting any of it; pauses double from one to the next
 _AGAIN = (Code.ARCHIVE_UNREACHED,)
@@ -40,7 +43,6 @@ class MissingSeries(NamedTuple):
     mask_uid: str
 
 
-Progress = Callable[[str, int, int], None]
 Fetched = FetchedSeries | MissingSeries
 
 

@@ -58,6 +58,8 @@ class IncomingInstances:
             port: to listen at.
             timeout_s: for the negotiation and every silence, in s.
 
+        Yields: once it listens.
+
         Raises: BAD_OPTION where the port cannot be had.
         """
         from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt

@@ -129,7 +129,16 @@ def write_sending(result: Path, earlier: Sequence[Any], entry: dict[str, Any]) -
 def describe_sending(
     shown: str, files: Sequence[OutgoingFile], validation: Validation, made: Sending
 ) -> dict[str, Any]:
-    """Make the entry of a sending. shown: the archive's address, without credentials."""
+    """Make the entry of a sending.
+
+    Args:
+        shown: the archive's address, without credentials.
+        files: that were to be sent.
+        validation: of them.
+        made: what came of it.
+
+    Returns: values that JSON has.
+    """
     answered = {answer.uid: answer for answer in made.answers}
     judgement = {"By": TOOL, "Judged": validation.judged, "Errors": list(validation.errors)}
     return {
@@ -152,7 +161,15 @@ def describe_sending(
 
 
 def refuse_unstored(made: Sending, files: Sequence[OutgoingFile], sent: Path) -> None:
-    """Refuse where not all was stored. Raises NOT_STORED."""
+    """Refuse where not all was stored.
+
+    Args:
+        made: what came of the sending.
+        files: that were to be sent.
+        sent: the file with the answers, for the message.
+
+    Raises: NOT_STORED.
+    """
     left = len(files) - made.stored
     if not left:
         return
