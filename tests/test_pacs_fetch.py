@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ import pydicom
 import pytest
 
 from pipeline.core.exits import Exit
+from tests.helpers import doc_steps
 from tests.helpers import orthanc as server
 from tests.helpers.orthanc import Orthanc
 from tests.helpers.pacs_peers import answering, cutting, silent_port
@@ -500,3 +502,18 @@ def test_secure_connections_check_who_is_there(
             assert (code, "ARCHIVE_UNREACHED" in said) == (int(Exit.NO_SUCH_INPUT), True), (words, said)
     assert tree(tmp_path / "web") == tree(tmp_path / "dimse") == sent(study, "ct")
     assert not (tmp_path / "none").exists()
+
+
+def test_the_archive_of_the_documentation_gives_what_it_is_given(tmp_path: Path) -> None:
+    """Put into it by DCMTK, as the page says."""
+    configuration = json.loads(doc_steps.steps("pacs.md")["orthanc.json"][1])
+    if shutil.which("storescu") is None:
+        pytest.skip("storescu (dcmtk) is not installed")
+    study = make_study(tmp_path / "in")
+    with server.orthanc(tmp_path / "archive", configuration) as archive:
+        give = ["storescu", "localhost", str(archive.dicom_port), "-aec", configuration["DicomAet"], "-R", "+sd", "+r"]
+        subprocess.run([*give, str(study.folder)], check=True, capture_output=True)
+        where = [archive.web, f"{configuration['DicomAet']}@localhost:{archive.dicom_port}"]
+        for number, address in enumerate(where):
+            assert run("fetch", address, "--study", study.uid, "-o", tmp_path / str(number)) == 0
+            assert tree(tmp_path / str(number)) == sent(study, "ct", "seg", "struct")
