@@ -6,6 +6,7 @@ import json
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,7 @@ def test_images_that_are_in_no_archive_are_named(
     archive_server.add(study.paths("seg", "other"))
     assert run("fetch", archive_address, "--study", study.uid, "-o", tmp_path / "got") == int(Exit.PARTLY_DONE)
     said = capsys.readouterr().out
-    assert f"note: a mask refers to series {study.series['ct']}, which the archive does not have" in said
+    assert f"note: a mask refers to series {study.series['ct']}, which is not found in the archive" in said
     assert tree(tmp_path / "got") == sent(study, "seg")
 
 
@@ -303,6 +304,7 @@ BAD = [
     (["http://127.0.0.1/x", "--ca-file", "x.pem"], "--ca-file has no effect here"),
     (["http://127.0.0.1/x", "--tls"], "--tls has no effect here"),
     (["http://127.0.0.1/x", "--calling", "B"], "--calling has no effect here"),
+    (["A@127.0.0.1:104", "--tls", "--move-to", "B:104"], "--move-to does not go with --tls"),
     (["http://127.0.0.1/x", "--move-to", "B:104"], "--move-to has no effect here"),
     (["https://127.0.0.1/x", "--ca-file", __file__], "of --ca-file holds no certificates"),
     (["https://127.0.0.1/x", "--certificate", __file__], "of --certificate cannot be used"),
@@ -322,6 +324,15 @@ def test_what_cannot_be_meant_is_refused(
 @pytest.mark.parametrize("uid", ["", "..", "1.2/3", "1..2", "liver", "1." * 40])
 def test_a_uid_is_checked_before_anything_is_asked(uid: str, tmp_path: Path) -> None:
     assert run("fetch", "http://127.0.0.1:1/x", "--study", uid, "-o", tmp_path / "got") == int(Exit.USAGE)
+
+
+@pytest.mark.parametrize("package", ["pynetdicom", "dicomweb_client"])
+def test_a_package_that_is_missing_is_said_before_work_starts(
+    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    code, said = refusal(capsys, "fetch", "A@127.0.0.1:1", "--study", "1.2", "-o", tmp_path / "got")
+    assert (code, "NO_PACS_PACKAGE" in said, "verimask[pacs]" in said) == (int(Exit.USAGE), True, True)
 
 
 def test_credentials_that_contradict_each_other_are_refused(
@@ -453,6 +464,28 @@ def test_a_busy_server_is_asked_again(tmp_path: Path, study: PacsStudy, capsys: 
     with answering(answer) as url:
         code, said = refusal(capsys, "fetch", url, "--study", "1.2.3", "-o", tmp_path / "got", *QUICK)
     assert (code, "NOT_IN_ARCHIVE" in said, busy) == (int(Exit.NOTHING_TO_CONVERT), True, [])
+
+
+def test_credentials_go_to_no_other_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first: list[str] = []
+    other: list[str] = []
+    with answering(lambda *_: [], other) as there:
+        moved = there.replace("127.0.0.1", "localhost")
+        with answering(lambda *_: (307, moved, b""), first) as here:
+            code, said = refusal(capsys, "fetch", here, "--study", "1.2.3", "-o", tmp_path / "got", *QUICK)
+    assert (code, "NOT_IN_ARCHIVE" in said) == (int(Exit.NOTHING_TO_CONVERT), True), said
+    assert (set(first), set(other)) == ({f"Bearer {server.TOKEN}"}, {""})
+
+
+def test_no_library_prints_what_an_archive_says(tmp_path: Path) -> None:
+    """In a process of its own, where nobody listens to their logs."""
+    hostile = {"0020000D": ui("1.2.3"), "0020000E": ui("Zqpatient"), "00080060": cs("CT")}
+    with answering(lambda *_: [hostile]) as url:
+        words = [sys.executable, "-m", "pipeline", "fetch", url, "--study", "1.2.3", "-o", str(tmp_path / "got")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=doc_steps.ROOT)
+    assert done.returncode == int(Exit.CORRUPT_INPUT), done.stderr
+    assert done.stderr.strip().startswith("REFUSED  ARCHIVE_ANSWER")
+    assert "Zqpatient" not in done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

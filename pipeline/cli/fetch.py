@@ -125,7 +125,7 @@ def _describe(result: Fetched) -> str:
     from ..pacs.fetch import MissingSeries
 
     if isinstance(result, MissingSeries):
-        return f"note: a mask refers to series {result.uid}, which the archive does not have"
+        return f"note: a mask refers to series {result.uid}, which is not found in the archive"
     old = result.total - result.new
     how = "complete" if not old else "was there" if not result.new else f"complete, {old:,} were there"
     return f"{result.series.modality or '?':<10}{_instances(result.total):<16}{how:<26}{result.folder}"

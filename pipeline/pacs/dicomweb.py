@@ -11,11 +11,12 @@ Rules:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from os import urandom
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..core.regular_file import open_regular
 from .address import WebAddress
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from requests import Response, Session
 
+T = TypeVar("T", ArchiveSeries, ArchiveInstance)
 _BLOCK = 1 << 20  # bytes that are read and written at once
 _AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _BUSY = (429, 502, 503, 504)
@@ -54,6 +56,9 @@ class WebArchive:
     def __init__(self, address: WebAddress, tls: Tls, timeout_s: float) -> None:
         from dicomweb_client import DICOMwebClient
 
+        logging.getLogger("dicomweb_client").addHandler(
+            logging.NullHandler()
+        )  # or Python prints what a server warns of
         self.shown = address.shown
         self._session = _open_session(tls, timeout_s)
         self._client = DICOMwebClient(address.url, session=self._session)
@@ -74,14 +79,14 @@ class WebArchive:
             asked["study_instance_uid"] = study_uid
         if series_uid:
             asked["search_filters"] = {"SeriesInstanceUID": series_uid}
-        found = (series_in(answer) for answer in self._search("series", asked))
+        found = self._search("series", asked, series_in)
         # Some do not filter by all that they are asked.
         return [s for s in found if study_uid in ("", s.study_uid) and series_uid in ("", s.uid)]
 
     def list_instances(self, series: ArchiveSeries) -> list[ArchiveInstance]:
         """As `Archive`."""
         asked = {"study_instance_uid": series.study_uid, "series_instance_uid": series.uid, "fields": ["SOPClassUID"]}
-        return [instance_in(answer) for answer in self._search("instances", asked)]
+        return self._search("instances", asked, instance_in)
 
     def retrieve(self, series: ArchiveSeries, instances: Sequence[ArchiveInstance], keep: KeepInstance) -> None:
         """As `Archive`: one request an instance, so that what came stays when a connection drops.
@@ -113,18 +118,16 @@ class WebArchive:
         except EOFError as error:
             raise unreached(self.shown, f"ended the connection: an answer {error}") from error
 
-    def _search(self, level: str, asked: dict[str, Any]) -> list[Dataset]:
-        """All answers at a level, page by page: until one brings nothing new, since some servers know no pages."""
-        from pydicom.dataset import Dataset
-
+    def _search(self, level: str, asked: dict[str, Any], take: Callable[[Dataset], T]) -> list[T]:
+        """All answers at a level, page by page: until one brings no new UID, since some servers know no pages."""
         search = getattr(self._client, f"search_for_{level}")
-        found: dict[str, Dataset] = {}
+        found: dict[str, T] = {}
         while True:
             with self._asking():
                 answers = search(offset=len(found), **asked) if found else search(**asked)
             before = len(found)
-            for answer in answers:
-                found[json.dumps(answer, sort_keys=True)] = _as_dataset(Dataset, answer)
+            for one in map(take, map(_as_dataset, answers)):
+                found[one.uid] = one
             if len(found) == before:
                 return list(found.values())
 
@@ -210,9 +213,11 @@ def _reason_of(error: BaseException) -> str:
     return ""
 
 
-def _as_dataset(kind: type[Dataset], answer: Any) -> Dataset:
+def _as_dataset(answer: Any) -> Dataset:
+    from pydicom.dataset import Dataset
+
     try:
-        return kind.from_json(answer)
+        return Dataset.from_json(answer)
     except Exception as error:  # JSON that is no DICOM makes pydicom stumble in more ways than can be listed
         raise odd_answer("to a search is JSON, but no DICOM") from error
 

@@ -103,7 +103,7 @@ def _fetch_sources(
 ) -> Iterator[Fetched]:
     """Fetch what a mask refers to and is not there yet; `done` grows by it."""
     named = read_sources(mask.folder)
-    if not any(named) and mask.series.modality not in MASKS:
+    if named.is_nothing and mask.series.modality not in MASKS:
         return  # an image series that was asked for by name
     found, missing = find_sources(archive, named, study)
     for series in found:

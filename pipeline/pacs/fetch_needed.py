@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..core.findings import Code, PipelineError
 from .address import is_uid
 from .archive import Archive, ArchiveSeries
 
@@ -25,11 +26,19 @@ _NO_IMAGES = frozenset(
 )
 
 
+_OF_STRUCTURES, _OF_OTHERS = "ReferencedFrameOfReferenceSequence", "StudiesContainingOtherReferencedInstancesSequence"
+
+
 class MaskSources(NamedTuple):
-    """What a mask names. Both empty: nothing."""
+    """What a mask names. study_uids: where its images may lie. None of the other two: it names nothing."""
 
     series_uids: frozenset[str]
     image_uids: frozenset[str]
+    study_uids: frozenset[str] = frozenset()
+
+    @property
+    def is_nothing(self) -> bool:
+        return not self.series_uids and not self.image_uids
 
 
 def first_needed(series: Sequence[ArchiveSeries]) -> list[ArchiveSeries]:
@@ -54,10 +63,27 @@ def read_sources(folder: Path) -> MaskSources:
     from ..conversion.product import Entry
     from ..dicom.scan import scan
 
-    found = [reference for series in scan([folder]).series for reference in references_of(Entry("", series))]
+    scanned = scan([folder]).series
+    found = [reference for series in scanned for reference in references_of(Entry("", series))]
     series_uids = {str(uid) for reference in found for uid in reference.series_uids}
     image_uids = {str(uid) for reference in found for uid in reference.image_uids}
-    return MaskSources(frozenset(filter(is_uid, series_uids)), frozenset(filter(is_uid, image_uids)))
+    study_uids = {uid for series in scanned for header in series.headers[:1] for uid in _studies_named(header.path)}
+    return MaskSources(*(frozenset(filter(is_uid, uids)) for uids in (series_uids, image_uids, study_uids)))
+
+
+def _studies_named(path: Path) -> Iterator[str]:
+    """The Study Instance UIDs that a file refers to: in PS3.3 C.8.8.5 for structures, in C.12.2 for all else."""
+    from ..dicom.encoding import load
+
+    try:
+        dataset = load(path, specific_tags=[_OF_STRUCTURES, _OF_OTHERS], stop_before_pixels=True)
+        for item in dataset.get(_OF_OTHERS) or ():
+            yield str(item.get("StudyInstanceUID") or "")
+        for frame in dataset.get(_OF_STRUCTURES) or ():
+            for study in frame.get("RTReferencedStudySequence") or ():
+                yield str(study.get("ReferencedSOPInstanceUID") or "")
+    except ValueError:  # whoever converts it says what is wrong with it
+        return
 
 
 def find_sources(
@@ -76,10 +102,22 @@ def find_sources(
         return list(_holding(archive, named.image_uids, images_among(study))), []
     found, missing = [], []
     for uid in sorted(named.series_uids):
-        here = [one for one in study if one.uid == uid] or archive.find_series("", uid)
+        here = [one for one in study if one.uid == uid] or _elsewhere(archive, uid, named.study_uids)
         found += here[:1]
         missing += [] if here else [uid]
     return found, missing
+
+
+def _elsewhere(archive: Archive, uid: str, study_uids: Iterable[str]) -> list[ArchiveSeries]:
+    """Find a series in studies that are named, else in any: which an archive may refuse by DIMSE (relational queries)."""
+    for study_uid in (*sorted(study_uids), ""):
+        try:
+            if found := archive.find_series(study_uid, uid):
+                return found
+        except PipelineError as error:
+            if error.finding.code is not Code.ARCHIVE_REFUSED:
+                raise
+    return []
 
 
 def _holding(archive: Archive, images: frozenset[str], series: Sequence[ArchiveSeries]) -> Iterator[ArchiveSeries]:

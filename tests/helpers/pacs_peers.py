@@ -88,24 +88,28 @@ Answer = tuple[int, str, bytes]  # status, Content-Type, body
 
 
 @contextmanager
-def answering(answer: Callable[[str, str], Any]) -> Iterator[str]:
-    """A DICOMweb server that answers as it is told.
+def answering(answer: Callable[[str, str], Any], shown: list[str] | None = None) -> Iterator[str]:
+    """A DICOMweb server that answers as it is told, warns of a patient, and may note who asks.
 
     Args:
-        answer: from method and path: an `Answer`, or what is answered as JSON.
+        answer: from method and path: an `Answer`, whose type is a URL where it is a redirect, or what is answered as JSON.
+        shown: grows by the Authorization of every request, "" for none.
 
     Yields: its URL.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
+            if shown is not None:
+                shown.append(self.headers.get("Authorization") or "")
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             made = answer(self.command, self.path)
             if not isinstance(made, tuple):
                 made = (200, "application/dicom+json", json.dumps(made).encode())
             status, kind, body = made
             self.send_response(status)
-            self.send_header("Content-Type", kind)
+            self.send_header("Location" if 300 <= status < 400 else "Content-Type", kind)
+            self.send_header("Warning", "299 - Zqpatient")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
