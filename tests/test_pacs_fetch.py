@@ -529,6 +529,8 @@ def test_secure_connections_check_who_is_there(
             [web.replace("127.0.0.1", "localhost"), "--ca-file", cert],
             [secure.dimse],
             [secure.dimse, "--tls"],
+            [secure.dimse, "--tls", "--certificate", both],
+            [secure.dimse.replace("127.0.0.1", "localhost"), "--tls", "--ca-file", cert, "--certificate", both],
             [secure.dimse, "--tls", "--ca-file", cert],
         ):
             code, said = refusal(capsys, "fetch", *words, *own, tmp_path / "none")

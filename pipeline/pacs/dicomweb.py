@@ -56,9 +56,8 @@ class WebArchive:
     def __init__(self, address: WebAddress, tls: Tls, timeout_s: float) -> None:
         from dicomweb_client import DICOMwebClient
 
-        logging.getLogger("dicomweb_client").addHandler(
-            logging.NullHandler()
-        )  # or Python prints what a server warns of
+        # Or Python prints what a server warns of.
+        logging.getLogger("dicomweb_client").addHandler(logging.NullHandler())
         self.shown = address.shown
         self._session = _open_session(tls, timeout_s)
         self._client = DICOMwebClient(address.url, session=self._session)
