@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -389,6 +391,42 @@ def test_silence_ends_by_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture
         for where in (f"http://127.0.0.1:{port}/dicom-web", f"A@127.0.0.1:{port}"):
             code, said = refusal(capsys, "fetch", where, "--study", "1.2.3", "-o", tmp_path / "got", "--timeout", "0.2")
             assert (code, "ARCHIVE_UNREACHED" in said) == (int(Exit.NO_SUCH_INPUT), True)
+
+
+@pytest.mark.parametrize("form", ["http://127.0.0.1:{}/dicom-web", "A@127.0.0.1:{}"])
+def test_who_waits_for_an_archive_can_be_stopped(form: str, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        where = form.format(silent.getsockname()[1])
+        words = ["fetch", where, "--study", "1.2.3", "-o", str(tmp_path / "got"), "--timeout", "600"]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *words], cwd=doc_steps.ROOT, stderr=subprocess.PIPE
+        )
+        connection, _ = silent.accept()
+        with connection:
+            connection.settimeout(60)
+            assert connection.recv(1)  # it has asked, and waits
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60)[1].split() == [b"stopped"]
+    assert process.returncode == 128 + signal.SIGINT
+
+
+def test_what_was_fetched_is_given_as_json(
+    tmp_path: Path, archive_server: Orthanc, study: PacsStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fetch", archive_server.web, "--study", study.uid, "-o", tmp_path / "got", "--json"]
+    assert run(*words) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["Study"], printed["NotInArchive"]) == (study.uid, [])
+    assert {
+        one["SeriesInstanceUID"]: (one["Modality"], one["Instances"], one["Fetched"]) for one in printed["Series"]
+    } == {
+        study.series["ct"]: ("CT", 6, 6),
+        study.series["seg"]: ("SEG", 1, 1),
+        study.series["struct"]: ("RTSTRUCT", 1, 1),
+    }
+    assert run(*words, "--series", study.series["seg"], "--convert", tmp_path / "nifti") in (0, int(Exit.UNCONFIRMED))
+    assert isinstance(json.loads(capsys.readouterr().out), list)
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_half(

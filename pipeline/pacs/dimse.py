@@ -193,22 +193,7 @@ class DimseArchive:
         self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = (), handlers: Sequence[Any] = ()
     ) -> Iterator[Association]:
         """An association for the block, released at its end, aborted where the block fails."""
-        from pynetdicom.ae import ApplicationEntity
-
-        entity = ApplicationEntity(self._calling.title)
-        limit = self._calling.timeout_s
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = limit
-        host, port = self._address.host, self._address.port
-        association = entity.associate(
-            self._resolve(host, port),
-            port,
-            list(contexts),
-            self._address.title,
-            max_pdu=_PDU,
-            ext_neg=list(roles),
-            tls_args=(self._tls, host) if self._tls else None,
-            evt_handlers=list(handlers),
-        )
+        association = self._associate(contexts, roles, handlers)
         if not association.is_established:
             self._explain(association)
         try:
@@ -217,6 +202,33 @@ class DimseArchive:
             association.abort()
             raise
         association.release()
+
+    def _associate(
+        self, contexts: Sequence[PresentationContext], roles: Sequence[Any], handlers: Sequence[Any]
+    ) -> Association:
+        from pynetdicom import evt
+        from pynetdicom.ae import ApplicationEntity
+
+        entity = ApplicationEntity(self._calling.title)
+        limit = self._calling.timeout_s
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = limit
+        host, port = self._address.host, self._address.port
+        opened: list[Association] = []
+        try:
+            return entity.associate(
+                self._resolve(host, port),
+                port,
+                list(contexts),
+                self._address.title,
+                max_pdu=_PDU,
+                ext_neg=list(roles),
+                tls_args=(self._tls, host) if self._tls else None,
+                evt_handlers=[(evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc)), *handlers],
+            )
+        except BaseException:  # the user stops us: its thread would wait for the archive, and Python for its thread
+            for one in opened:
+                one.dul.kill_dul()
+            raise
 
     def _resolve(self, host: str, port: int) -> str:
         """The number of a host: pynetdicom itself takes no name that leads to IPv6."""
