@@ -19,6 +19,7 @@ import pydicom
 import pytest
 
 from pipeline.core.exits import Exit
+from pipeline.pacs.incoming import IncomingInstances
 from tests.helpers import doc_steps
 from tests.helpers import orthanc as server
 from tests.helpers.orthanc import Orthanc
@@ -590,3 +591,20 @@ def test_the_archive_of_the_documentation_gives_what_it_is_given(tmp_path: Path)
         for number, address in enumerate(where):
             assert run("fetch", address, "--study", study.uid, "-o", tmp_path / str(number)) == 0
             assert tree(tmp_path / str(number)) == sent(study, "ct", "seg", "struct")
+
+
+def test_only_what_was_asked_for_is_taken_and_once(tmp_path: Path) -> None:
+    """DCMTK sends to where we listen during a C-MOVE: one instance that is waited for, and all the others of its study."""
+    if shutil.which("storescu") is None:
+        pytest.skip("storescu (dcmtk) is not installed")
+    study = make_study(tmp_path / "in", masks=False)
+    wanted = pydicom.dcmread(study.paths("ct")[0]).SOPInstanceUID
+    kept: list[str] = []
+    incoming = IncomingInstances({wanted}, lambda uid, _: kept.append(uid))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    give = ["storescu", "127.0.0.1", str(port), "-R", "--no-halt", "+sd", "+r", str(study.folder), "-aec"]
+    with incoming.receiving("OURS", "127.0.0.1", port, 5):
+        for title, before in (("OTHER", 0), ("OURS", 1), ("OURS", 1)):
+            subprocess.run([*give, title], check=False, capture_output=True)
+            assert kept == [wanted] * before
