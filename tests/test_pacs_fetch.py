@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +53,6 @@ def voxels(path: Path) -> Any:
     return np.asarray(nibabel.load(path).dataobj)
 
 
-def only(paths: Iterator[Path]) -> Path:
-    (path,) = paths
-    return path
-
-
 def test_a_study_goes_round_voxel_for_voxel(
     tmp_path: Path, archive_server: Orthanc, archive_address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,22 +73,27 @@ def test_a_study_goes_round_voxel_for_voxel(
     assert "3 series with 8 instances in" in printed
     assert printed.count("VERIFIED  ") == 2
     assert tree(tmp_path / "got") == sent(study, "ct", "seg", "struct")
-    mask = only(path for path in (tmp_path / "nifti").glob("*.nii.gz") if "liver" not in path.name)
-    values = voxels(mask)
     ct = tmp_path / "got" / study.series["ct"]
-    assert run("export", mask, "--source", ct, "--to", "seg", "-o", tmp_path / "seg") == 0
-    new = pydicom.dcmread(tmp_path / "seg" / "segmentation.dcm").SeriesInstanceUID
-    assert run("send", tmp_path / "seg", "--to", archive_address) == 0
-    assert run("fetch", archive_address, "--study", study.uid, "--series", new, "-o", tmp_path / "again", *QUICK) == 0
-    assert set(tree(tmp_path / "again")) == {study.series["ct"], new}
-    out = tmp_path / "again.nii.gz"
-    assert run("convert", tmp_path / "again", "--series", new, "-o", out, "--crosscheck", "off") in (
-        0,
-        int(Exit.UNCONFIRMED),
-    )
-    np.testing.assert_array_equal(voxels(out), values)
-    assert {int(v) for v in np.unique(values)} == {0, 1, 2}
+    found = {"liver" in path.name: path for path in (tmp_path / "nifti").glob("*.nii.gz")}
+    for is_struct, form in ((False, "seg"), (True, "series")):
+        given = voxels(found[is_struct])
+        again = _send_and_fetch(found[is_struct], ct, form, study.uid, archive_address, tmp_path / form)
+        np.testing.assert_array_equal(again, given)
+        assert {int(v) for v in np.unique(given)} == ({0, 1} if is_struct else {0, 1, 2})
+    values = voxels(found[False])
     assert [np.count_nonzero(values == n + 1) for n in (0, 1)] == study.truth.sum(axis=(1, 2, 3)).tolist()
+
+
+def _send_and_fetch(mask: Path, ct: Path, form: str, study_uid: str, address: str, folder: Path) -> Any:
+    """The voxels of a mask that was sent back to an archive, and fetched from there again with its images."""
+    assert run("export", mask, "--source", ct, "--to", form, "-o", folder / "out") == 0
+    new = pydicom.dcmread(next((folder / "out").glob("*.dcm"))).SeriesInstanceUID
+    assert run("send", folder / "out", "--to", address, *QUICK) == 0
+    assert run("fetch", address, "--study", study_uid, "--series", new, "-o", folder / "again", *QUICK) == 0
+    assert set(tree(folder / "again")) == {ct.name, new}
+    words = ["--series", new, "-o", folder / "again.nii.gz", "--crosscheck", "off"]
+    assert run("convert", folder / "again", *words) in (0, int(Exit.UNCONFIRMED))
+    return voxels(folder / "again.nii.gz")
 
 
 def test_both_protocols_and_a_move_bring_the_same_data_sets(
