@@ -18,7 +18,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 LOCK = Path(__file__).parent / "requirements.lock"
-EXTRAS = ("report", "seg", "witnesses")  # of a release; nothing uses `pacs` yet, and the others are for few
+EXTRAS = ("report", "seg", "witnesses")  # of a release; the others are for few
 _SYSTEMS = {
     "linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     "windows": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},

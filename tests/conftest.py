@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from tests.helpers import finding_examples, record_schema, source_tree
 from tests.helpers.cases import NO_SAMPLES, real_samples, samples_folder
 from tests.helpers.in_browser import browser, show  # noqa: F401 (fixtures, for the tests of pages)
+from tests.helpers.orthanc import archive_address, archive_credentials, archive_server  # noqa: F401 (for those of archives)
 
 # The same examples on every run, so that what passes here passes everywhere. VERIMASK_EXAMPLES=5000 looks for new ones.
 _WANTED = os.environ.get("VERIMASK_EXAMPLES")

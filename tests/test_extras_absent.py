@@ -34,7 +34,11 @@ NEEDING: dict[str, list[list[str]]] = {
     "cluster": [["cohort", "{patients}", "-o", "dask", "--no-page", "--dask", "tcp://127.0.0.1:9"]],
     "witnesses": [],  # who cannot be asked is not asked
     "notebook": [],  # of Python alone: tests/test_notebook.py
-    "pacs": [],  # nothing uses it yet
+    "pacs": [
+        ["fetch", "http://127.0.0.1:9/dicom-web", "--study", "1.2.3", "-o", "fetched"],
+        ["fetch", "ARCHIVE@127.0.0.1:9", "--study", "1.2.3", "-o", "fetched"],
+        ["send", "{seg}", "--to", "ARCHIVE@127.0.0.1:9"],
+    ],
 }
 WORKING = [
     ["convert", "{mask}", "-o", "a.nii.gz", "--crosscheck", "off"],

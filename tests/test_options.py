@@ -170,6 +170,11 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         (),
     ),
     "verify": {"dicom": (), "crosscheck": ()},  # in tests/test_verify.py
+    # Those of archives: tests/test_pacs_fetch.py and test_pacs_send.py.
+    "fetch": dict.fromkeys(
+        ("calling", "ca_file", "certificate", "convert", "move_to", "output", "series", "study", "timeout", "tls"), ()
+    ),
+    "send": dict.fromkeys(("allow_invalid", "calling", "ca_file", "certificate", "timeout", "tls", "to"), ()),
     "selftest": {},
     "doctor": {"verbose": ()},  # in tests/test_doctor.py
     "describe": dict.fromkeys(("anonymous", "output", "rebuild"), ()),  # in tests/test_describe.py

@@ -124,7 +124,9 @@ def _expand_all(words: Iterable[str]) -> Iterable[str]:
 
 
 def _is_pattern(word: object) -> bool:
-    return isinstance(word, str) and ("*" in word or "?" in word) and not os.path.lexists(word)
+    if not isinstance(word, str) or "://" in word:  # the address of an archive is no path
+        return False
+    return ("*" in word or "?" in word) and not os.path.lexists(word)
 
 
 def _matches(pattern: str) -> list[str]:

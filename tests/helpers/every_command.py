@@ -101,6 +101,8 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("{out}/mask.nii.gz", "--source", "{image}", "-o", "{out}/asseg", "--to", "seg", "--segments", "{segments}"),
         ("{bundle}", "--mask-name", "{word}", "-o", "{out}/nothing"),
     ),
+    "fetch": (("{word}", "--study", "1.2.3", "-o", "{out}/fetched"),),
+    "send": (("{seg}", "--to", "{word}"),),
     "selftest": ((),),
     "doctor": (("--verbose",),),  # without it the same is done, and less said
     "mimics-script": (("-o", "{out}/export_masks.py"),),

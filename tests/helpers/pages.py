@@ -44,6 +44,7 @@ STAGES = {
     "CHECK": ("Check", "Witnesses, and files that are there already."),
     "COHORT": ("Cohort", "Data sets of many patients."),
     "REPORT": ("Report", "Pages made of records."),
+    "PACS": ("Archive", "Archives (PACS): asked, received from, and sent to."),
     "REGRESSION": ("Regression", "Cases, and their golden records."),
 }
 
