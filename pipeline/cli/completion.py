@@ -14,7 +14,7 @@ from typing import Any
 
 _SHELLS = ("bash", "zsh", "fish", "powershell")
 _NO_PATHS = frozenset(
-    "WHICH NAME,… PART|keep MM VALUE NAME=VALUE,… CODE SECONDS 0-9 N NAME RULE ADDRESS K/N ID TEXT".split()
+    "WHICH NAME,… PART|keep MM VALUE NAME=VALUE,… CODE SECONDS 0-9 N NAME RULE ADDRESS K/N ID TEXT TITLE TITLE@ADDRESS MB".split()
 )
 _FOLDERS = {
     "bash": "\n_shtab_verimask_pos_0_COMPGEN=_shtab_compgen_files\n",

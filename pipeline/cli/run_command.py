@@ -30,6 +30,7 @@ from . import (
     explain,
     export,
     folder,
+    listen,
     mimics,
     output,
     regress,
@@ -163,6 +164,7 @@ def _parser() -> CommandParser:
         export,
         selftest,
         doctor,
+        listen,
         mimics,
     ):
         command.add(commands)

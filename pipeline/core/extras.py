@@ -59,6 +59,12 @@ _EXTRAS = {
             "ipyniivue": "ipyniivue",
         },
     ),
+    "pacs": _Extra(
+        Code.NO_PACS_PACKAGE,
+        "an archive is reached by",
+        "Folders of files need nothing more.",
+        {"pynetdicom": "pynetdicom", "dicomweb_client": "dicomweb-client"},
+    ),
     "cluster": _Extra(
         Code.NO_CLUSTER_PACKAGE,
         "the workers of a Dask cluster are reached by",

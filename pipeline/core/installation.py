@@ -53,7 +53,7 @@ COSTS = {
     "distributed": "no Dask cluster",
     "completion": "no completion of commands and options in a shell",
     "shtab": "no completion of commands and options in a shell",
-    "pacs": "nothing today: it is for reading from a PACS, which is still to come",
+    "pacs": "no archive (PACS) is asked or sent to",
     "pynetdicom": "no DICOM network",
     "dicomweb-client": "no DICOMweb",
     "notebook": "no live view in a Jupyter notebook",

@@ -1,0 +1,88 @@
+"""Write down what became of each series, in a small file of its own: STATUS/study-…/series-….json.
+
+Rules:
+- It says of what instances a result was made, so that a receiver that is started again knows what is still to be done.
+- A result that lacks an instance is STALE here before it is made anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from ..core.atomic_file import in_place, make_folder
+from ..core.json_file import read_json
+from .arrival import CompletedBy, SeriesArrival
+from .listen_conversion import ConversionReport
+
+ArrivalState = Literal["RECEIVING", "COMPLETE", "CONVERTED", "PASSED", "REFUSED", "STALE"]
+SCHEMA = 1
+
+
+class ArrivalRecord(NamedTuple):
+    """What is known of one series. made_of: the instances that its result was made of, "" where there is none."""
+
+    state: ArrivalState
+    completed_by: str = ""
+    lacks: str = ""
+    instances: str = ""
+    made_of: str = ""
+    report: ConversionReport = ConversionReport()
+
+    def as_json(self, series: SeriesArrival) -> dict[str, Any]:
+        """What is written of it."""
+        report = self.report
+        return {
+            "Schema": SCHEMA,
+            "State": self.state,
+            "StudyInstanceUID": series.study,
+            "SeriesInstanceUID": series.series,
+            "Modality": series.modality,
+            "Instances": series.count,
+            "InstancesBySender": series.expected or None,
+            "CompletedBy": self.completed_by or None,
+            "Incomplete": self.lacks or None,
+            "InstancesDigest": self.instances,
+            "MadeOf": self.made_of or None,
+            "Results": [{"File": f, "Verdict": v} for f, v in zip(report.files, report.verdicts, strict=True)],
+            "NotWritten": list(report.passed),
+            "Findings": [found.as_json() for error in report.refused for found in (error.finding, *error.others)],
+        }
+
+
+def state_of(report: ConversionReport) -> ArrivalState:
+    """What a series is after its conversion."""
+    if report.refused:
+        return "REFUSED"
+    return "CONVERTED" if report.files else "PASSED"
+
+
+def write_record(path: Path, record: ArrivalRecord, series: SeriesArrival) -> None:
+    """Write it in place of the one before. Raises CANNOT_WRITE."""
+    from ..conversion.record_text import as_text
+
+    make_folder(path.parent)
+    with in_place(path, overwrite=True) as temporary:
+        temporary.write_text(as_text(record.as_json(series)) + "\n", encoding="utf-8")
+
+
+def read_record(path: Path) -> ArrivalRecord | None:
+    """Read what a receiver wrote before; None where there is nothing, or it is no such record."""
+    try:
+        known = read_json(path)
+        states: tuple[ArrivalState, ...] = get_args(ArrivalState)
+        state = next(state for state in states if state == known["State"])
+        words = [known.get(key) or "" for key in ("CompletedBy", "Incomplete", "InstancesDigest", "MadeOf")]
+        files = tuple(str(result["File"]) for result in known["Results"])
+        verdicts = tuple(str(result["Verdict"]) for result in known["Results"])
+        if known["Schema"] != SCHEMA or not all(isinstance(word, str) for word in words):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        return None
+    return ArrivalRecord(state, *words, ConversionReport(files, verdicts))
+
+
+def completed_by(words: str) -> CompletedBy:
+    """The reason that a record names; "" where it names none."""
+    reasons: tuple[CompletedBy, ...] = get_args(CompletedBy)
+    return next((reason for reason in reasons if reason == words), "")
