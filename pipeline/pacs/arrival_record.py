@@ -17,6 +17,7 @@ from .listen_conversion import ConversionReport
 
 ArrivalState = Literal["RECEIVING", "COMPLETE", "CONVERTED", "PASSED", "REFUSED", "STALE"]
 SCHEMA = 1
+_WORDS = ("CompletedBy", "Incomplete", "InstancesDigest", "MadeOf")
 
 
 class ArrivalRecord(NamedTuple):
@@ -72,14 +73,14 @@ def read_record(path: Path) -> ArrivalRecord | None:
         known = read_json(path)
         states: tuple[ArrivalState, ...] = get_args(ArrivalState)
         state = next(state for state in states if state == known["State"])
-        words = [known.get(key) or "" for key in ("CompletedBy", "Incomplete", "InstancesDigest", "MadeOf")]
+        by, lacks, instances, made_of = (str(known[key] or "") for key in _WORDS)
         files = tuple(str(result["File"]) for result in known["Results"])
         verdicts = tuple(str(result["Verdict"]) for result in known["Results"])
-        if known["Schema"] != SCHEMA or not all(isinstance(word, str) for word in words):
+        if known["Schema"] != SCHEMA:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
         return None
-    return ArrivalRecord(state, *words, ConversionReport(files, verdicts))
+    return ArrivalRecord(state, by, lacks, instances, made_of, ConversionReport(files, verdicts))
 
 
 def completed_by(words: str) -> CompletedBy:

@@ -131,7 +131,8 @@ class Listener:
             incomplete = self._arrivals.end(association, in_order=in_order, now_s=self._last_s)
             how = "ended" if in_order else "was broken off"
             again = f", {ended.counts[False]} that were here already" if ended.counts[False] else ""
-            self._say(f"association from {ended.sender} {how}: {_count(ended.counts[True])}{again}")
+            if any(ended.counts.values()) or not in_order:  # others only asked whether anybody is there
+                self._say(f"association from {ended.sender} {how}: {_count(ended.counts[True])}{again}")
             for series in incomplete:
                 self._say(f"{series.name}: INCOMPLETE with {_count(series.count)}, until it is sent again or quiet")
 

@@ -81,16 +81,17 @@ class SeriesConverter:
             if member is None or not member.is_alive():
                 member = self._member = Member(f"{__package__}.listen_worker")
                 payload = pickled((self._policy, self._output)) + payload
-            return [value for _, value in member.do(payload)][0]
+            reports: list[ConversionReport] = [value for _, value in member.do(payload)]  # to its end
+            return reports[-1]
         except Exception as error:  # whatever shows that it has ended
             words = self._end(self._member) if self._member is not None else str(error)
             self._member = None
-        error = refuse(
+        refusal = refuse(
             Code.PROCESS_ENDED,
             f"the process that converted it {words}",
             "Send one of its instances again, or convert its folder with verimask convert.",
         )
-        return ConversionReport(refused=(error,))
+        return ConversionReport(refused=(refusal,))
 
     def _end(self, member: Member) -> str:
         words = member.end(_PATIENCE_S)

@@ -30,7 +30,7 @@ class SenderRule(NamedTuple):
 class AllowedSenders(NamedTuple):
     """Who may send: whoever one rule allows."""
 
-    rules: tuple[SenderRule, ...] = tuple(SenderRule(ANY_TITLE, network) for network in _LOOPBACK)
+    rules: tuple[SenderRule, ...]
 
     @property
     def is_local(self) -> bool:
@@ -45,13 +45,16 @@ class AllowedSenders(NamedTuple):
         return "allowed" if any(_is_within(address, rule.network) for rule in by_title) else "address"
 
 
+THIS_MACHINE = AllowedSenders(tuple(SenderRule(ANY_TITLE, network) for network in _LOOPBACK))
+
+
 def parse_senders(words: Iterable[str]) -> AllowedSenders:
     """Read what was typed: TITLE@ADDRESS or TITLE@NETWORK each, * for any title; nothing for this machine alone.
 
     Raises: PipelineError BAD_OPTION.
     """
     rules = tuple(map(_parse_rule, words))
-    return AllowedSenders(rules) if rules else AllowedSenders()
+    return AllowedSenders(rules) if rules else THIS_MACHINE
 
 
 def check_title(option: str, title: str) -> str:
