@@ -146,8 +146,14 @@ def _policy(options: argparse.Namespace) -> Policy:
 
 def _end(listener: Listener, options: argparse.Namespace) -> int:
     """Print the facts where they are wanted as JSON, and return the exit code."""
+    from ..core.findings import Exit
+
     records = listener.records()
     if options.json:
         output.print_json({"Series": [{"Name": series.name, **record.as_json(series)} for series, record in records]})
-    codes = [int(code) for _, record in records for code in record.report.exits]
-    return output.exit_of_many(codes, [error for _, record in records for error in record.report.refused])
+    refused = [error for _, record in records for error in record.report.refused]
+    verdicts = [verdict for _, record in records for verdict in record.report.verdicts]
+    codes = [int(Exit.DISPUTED if verdict == "DISPUTED" else Exit.VERIFIED) for verdict in verdicts]
+    if not refused and any(record.state == "REFUSED" for _, record in records):  # by a run before
+        return int(Exit.PARTLY_DONE)
+    return output.exit_of_many(codes, refused)

@@ -21,7 +21,10 @@ _WORDS = ("CompletedBy", "Incomplete", "InstancesDigest", "MadeOf")
 
 
 class ArrivalRecord(NamedTuple):
-    """What is known of one series. made_of: the instances that its result was made of, "" where there is none."""
+    """What is known of one series. made_of: the instances that its result was made of, "" where there is none.
+
+    stale: files of an earlier result that the last conversion did not make again.
+    """
 
     state: ArrivalState
     completed_by: str = ""
@@ -29,6 +32,13 @@ class ArrivalRecord(NamedTuple):
     instances: str = ""
     made_of: str = ""
     report: ConversionReport = ConversionReport()
+    stale: tuple[str, ...] = ()
+
+    def after(self, report: ConversionReport, made_of: str) -> ArrivalRecord:
+        """The record after a conversion."""
+        before = dict.fromkeys((*self.stale, *self.report.files))
+        stale = tuple(name for name in before if name not in report.files)
+        return self._replace(state=_state_of(report), made_of=made_of, report=report, stale=stale)
 
     def as_json(self, series: SeriesArrival) -> dict[str, Any]:
         """What is written of it."""
@@ -46,12 +56,13 @@ class ArrivalRecord(NamedTuple):
             "InstancesDigest": self.instances,
             "MadeOf": self.made_of or None,
             "Results": [{"File": f, "Verdict": v} for f, v in zip(report.files, report.verdicts, strict=True)],
+            "StaleResults": list(self.stale),
             "NotWritten": list(report.passed),
             "Findings": [found.as_json() for error in report.refused for found in (error.finding, *error.others)],
         }
 
 
-def state_of(report: ConversionReport) -> ArrivalState:
+def _state_of(report: ConversionReport) -> ArrivalState:
     """What a series is after its conversion."""
     if report.refused:
         return "REFUSED"
@@ -76,11 +87,12 @@ def read_record(path: Path) -> ArrivalRecord | None:
         by, lacks, instances, made_of = (str(known[key] or "") for key in _WORDS)
         files = tuple(str(result["File"]) for result in known["Results"])
         verdicts = tuple(str(result["Verdict"]) for result in known["Results"])
+        stale = tuple(map(str, known["StaleResults"]))
         if known["Schema"] != SCHEMA:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
         return None
-    return ArrivalRecord(state, by, lacks, instances, made_of, ConversionReport(files, verdicts))
+    return ArrivalRecord(state, by, lacks, instances, made_of, ConversionReport(files, verdicts), stale)
 
 
 def completed_by(words: str) -> CompletedBy:

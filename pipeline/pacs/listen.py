@@ -21,7 +21,7 @@ from ..core.findings import PipelineError
 from ..core.policy import Policy
 from ..core.write_refusals import cannot_write
 from .arrival import Arrivals, SeriesArrival
-from .arrival_record import ArrivalRecord, completed_by, read_record, state_of, write_record
+from .arrival_record import ArrivalRecord, completed_by, read_record, write_record
 from .listen_conversion import ConversionJob, ConversionReport, SeriesConverter
 from .receiver import Receiver, ReceiverSettings
 from .receiver_store import ENDING, InstanceFacts, ReceivedFolder, read_facts
@@ -198,11 +198,10 @@ class Listener:
         with self._lock:
             self._last_s = monotonic()
             series = self._by_name[name]
-            state = state_of(report)
-            self._write(
-                series, self._records[name]._replace(state=state, made_of=self._at_work.pop(name), report=report)
-            )
-            self._say(f"{name}: {state}{_describe(report)}")
+            record = self._records[name].after(report, self._at_work.pop(name))
+            self._write(series, record)
+            stale = f"; STALE and still there: {len(record.stale)}" if record.stale else ""
+            self._say(f"{name}: {record.state}{_describe(report)}{stale}")
             self._judge_study(series.study)
         self._wake.set()
 

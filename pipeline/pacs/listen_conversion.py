@@ -31,16 +31,12 @@ class ConversionJob(NamedTuple):
 
 
 class ConversionReport(NamedTuple):
-    """What came of a job. files, verdicts: of each that is there now. passed: why an image was not written.
-
-    exits: the exit codes of the files.
-    """
+    """What came of a job. files, verdicts: of each that is there now. passed: why an image was not written."""
 
     files: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ()
     refused: tuple[PipelineError, ...] = ()
     passed: tuple[str, ...] = ()
-    exits: tuple[int, ...] = ()
 
 
 class SeriesConverter:

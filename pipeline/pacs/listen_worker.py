@@ -25,7 +25,7 @@ from .listen_conversion import ConversionJob, ConversionReport
 
 def convert_job(job: ConversionJob, policy: Policy, panel: Panel | None = None) -> ConversionReport:
     """Convert a series. Never raises but KeyboardInterrupt: whatever goes wrong is in the report."""
-    files, verdicts, exits, passed = [], [], [], []
+    files, verdicts, passed = [], [], []
     refused: list[PipelineError] = []
     request = Request(source=job.images) if job.is_mask else Request(images=True)
     try:
@@ -35,14 +35,13 @@ def convert_job(job: ConversionJob, policy: Policy, panel: Panel | None = None) 
             if isinstance(result, Outcome):
                 files.append(result.output.name)
                 verdicts.append(str(result.record.get("Recorded", result.verdict)))
-                exits.append(int(result.exit))
             elif isinstance(result, UnwrittenImage):
                 passed.append(result.message)
             else:
                 refused.append(result)
     except Exception as error:
         refused.append(as_refusal(error))
-    return ConversionReport(tuple(files), tuple(verdicts), tuple(refused), tuple(passed), tuple(exits))
+    return ConversionReport(tuple(files), tuple(verdicts), tuple(refused), tuple(passed))
 
 
 def _work(first: tuple[Policy, Path], inbox: Inbox, answers: Answers) -> None:

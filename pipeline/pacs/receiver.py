@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MOST_ASSOCIATIONS = 32  # at the same time
 _PDU = 1 << 17  # bytes of one P-DATA: as much as DCMTK sends at once; pynetdicom takes 16 kB at a time by default
-_PDU_HEAD = 64  # bytes that may come on top of it
+_LONGEST_PDU = 1 << 20  # bytes of any: what asks for an association has no size to keep to, and takes some kilobytes
 _REQUEST_S, _NETWORK_S = 30.0, 60.0  # for an association to be asked for, and between two of its messages
 
 # result, source, reason (PS3.8 table 9-21)
@@ -86,6 +86,7 @@ class Receiver:
         from pynetdicom import evt
 
         handlers = [
+            (evt.EVT_CONN_OPEN, lambda event: _read_at_once(event.assoc.dul.socket)),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_RELEASED, self._released),
@@ -134,7 +135,6 @@ class Receiver:
             association.acse.send_reject(*reason)
             association.kill()
             return
-        _read_at_once(association.dul.socket)
         with self._lock:
             self._associations[id(association)] = association
         self._events.began(id(association), sender)
@@ -164,8 +164,9 @@ class Receiver:
         except NotKept as error:
             self._events.refused(_sender_of(event.assoc), f"an instance was not kept: {error}")
             return _failure(error.status, str(error))
-        except Exception:  # pynetdicom would answer, and go on; its words may hold what was sent
-            self._events.refused(_sender_of(event.assoc), "an instance was not kept: an error of this program")
+        except Exception as error:  # pynetdicom would answer, and go on; its words may hold what was sent
+            words = f"an instance was not kept: an error of this program ({type(error).__name__})"
+            self._events.refused(_sender_of(event.assoc), words)
             return CANNOT_UNDERSTAND
         return SUCCESS
 
@@ -225,12 +226,14 @@ def _write_to(folder: ReceivedFolder) -> Callable[[], None]:
 def _read_at_once(connection: Any) -> None:
     """Have a connection read what there is in large pieces: pynetdicom takes 4 kB at a time, and a quarter more time.
 
-    A PDU that is longer than was agreed on ends the connection, so that nobody decides how much memory it takes.
+    A PDU of which nothing more comes, or that is longer than any in use, ends the connection: nobody may hold a thread for
+    good, or decide how much memory it takes.
     """
+    connection.socket.settimeout(_REQUEST_S)
 
     def receive(length: int) -> bytearray:
-        if length > _PDU + _PDU_HEAD:
-            raise OSError(f"a PDU of {length} bytes, where {_PDU} were agreed on")
+        if length > _LONGEST_PDU:
+            raise OSError(f"a PDU of {length} bytes, of at most {_LONGEST_PDU}")
         content = bytearray(length)
         room, had = memoryview(content), 0
         while had < length:

@@ -1,6 +1,7 @@
 """Make the TLS of a receiver, by the means of Python's ssl.
 
 Rules:
+- A handshake waits for nobody but the thread of its own association: pynetdicom would make it where it takes connections.
 - With authorities given, a sender without a certificate that one of them signed is refused in the handshake.
 """
 
@@ -8,8 +9,17 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 from ..core.findings import Code, PipelineError, refuse
+
+
+class _LaterHandshake(ssl.SSLContext):
+    """Wraps a connection at once, and leaves its handshake to whoever first reads from it."""
+
+    def wrap_socket(self, sock: Any, *args: Any, **options: Any) -> ssl.SSLSocket:
+        """See `ssl.SSLContext.wrap_socket`."""
+        return super().wrap_socket(sock, *args, **{**options, "do_handshake_on_connect": False})
 
 
 def make_context(certificate: str, authorities: str | None) -> ssl.SSLContext:
@@ -21,7 +31,7 @@ def make_context(certificate: str, authorities: str | None) -> ssl.SSLContext:
 
     Raises: PipelineError BAD_OPTION.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _LaterHandshake(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # what the profiles of PS3.15 annex B begin with
     try:
         context.load_cert_chain(certificate, password="")  # a key with a password would ask for it here
