@@ -168,6 +168,23 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         (),
     ),
     "verify": {"dicom": (), "crosscheck": ()},  # in tests/test_verify.py
+    # Those of listen have tests of their own: tests/test_pacs_listen.py and test_pacs_listen_cli.py.
+    "listen": dict.fromkeys(
+        (
+            "ae",
+            "allow",
+            "ca_file",
+            "certificate",
+            "keep_names",
+            "min_free",
+            "output",
+            "port",
+            "quiet_time",
+            "stop_after",
+            "strip",
+        ),
+        (),
+    ),
     "selftest": {},
     "doctor": {"verbose": ()},  # in tests/test_doctor.py
     "describe": dict.fromkeys(("anonymous", "output", "rebuild"), ()),  # in tests/test_describe.py

@@ -47,6 +47,14 @@ def add(commands: Any) -> None:
 def _add_options(p: argparse.ArgumentParser) -> None:
     from .convert_options import add_privacy
 
+    _add_place(p)
+    _add_limits(p)
+    add_privacy(p)
+    output.add_common(p)
+
+
+def _add_place(p: argparse.ArgumentParser) -> None:
+    """Add those that say where it listens, as whom, and to whom."""
     p.add_argument("--port", type=int, required=True, metavar="N", help="to listen at; 104 and 11112 are usual")
     p.add_argument(
         "-o", "--output", required=True, metavar="OUT", help="folder for all of it; one of listen before, to go on"
@@ -59,6 +67,16 @@ def _add_options(p: argparse.ArgumentParser) -> None:
         metavar="TITLE@ADDRESS",
         help="who may send: a title and an address or network, * for any title; once for each. By default only this machine",
     )
+    p.add_argument(
+        "--certificate", metavar="PEM", help="TLS: our certificate with its key, in one file without a password"
+    )
+    p.add_argument(
+        "--ca-file", metavar="PEM", help="TLS: authorities, one of which must have signed a sender's certificate"
+    )
+
+
+def _add_limits(p: argparse.ArgumentParser) -> None:
+    """Add those that say how long and how much."""
     p.add_argument(
         "--quiet-time",
         type=float,
@@ -79,14 +97,6 @@ def _add_options(p: argparse.ArgumentParser) -> None:
         metavar="MB",
         help=f"refuse senders while less is free on the disk ({_DEFAULT_FREE_MB})",
     )
-    p.add_argument(
-        "--certificate", metavar="PEM", help="TLS: our certificate with its key, in one file without a password"
-    )
-    p.add_argument(
-        "--ca-file", metavar="PEM", help="TLS: authorities, one of which must have signed a sender's certificate"
-    )
-    add_privacy(p)
-    output.add_common(p)
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:

@@ -98,14 +98,31 @@ class Arrivals:
             self._open.add(series)
 
     def begin(self, association: int, sender: str, now_s: float) -> None:
-        """Note that an association began."""
+        """Note that an association began.
+
+        Args:
+            association: a number of its own.
+            sender: who it is, the same for all its associations.
+            now_s: when.
+
+        Returns: nothing.
+        """
         self._sender_of[association] = sender
         self._senders.setdefault(sender, _Sender()).open[association] = now_s
 
     def receive(
         self, association: int, facts: InstanceFacts, *, is_new: bool, now_s: float
     ) -> tuple[SeriesArrival, bool]:
-        """Note an instance that was kept. Returns its series, and whether that was complete before."""
+        """Note an instance that was kept.
+
+        Args:
+            association: that brought it.
+            facts: what it says of itself.
+            is_new: whether it was not here before.
+            now_s: when.
+
+        Returns: its series, and whether that was complete before.
+        """
         sender = self._sender_of.get(association, "")
         key = (facts.study, facts.series)
         series = self.series.get(key)
@@ -128,7 +145,15 @@ class Arrivals:
         return series, was_complete
 
     def end(self, association: int, *, in_order: bool, now_s: float) -> list[SeriesArrival]:
-        """Note that an association ended. Returns the series that are incomplete by that."""
+        """Note that an association ended.
+
+        Args:
+            association: which.
+            in_order: whether its sender released it; else it was broken off.
+            now_s: when.
+
+        Returns: the series that are incomplete by that.
+        """
         name = self._sender_of.pop(association, None)
         if name is None:
             return []

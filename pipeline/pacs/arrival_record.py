@@ -70,7 +70,17 @@ def _state_of(report: ConversionReport) -> ArrivalState:
 
 
 def write_record(path: Path, record: ArrivalRecord, series: SeriesArrival) -> None:
-    """Write it in place of the one before. Raises CANNOT_WRITE."""
+    """Write it in place of the one before.
+
+    Args:
+        path: of the file; its folder is made.
+        record: what is known of the series.
+        series: which.
+
+    Returns: nothing.
+
+    Raises: PipelineError CANNOT_WRITE.
+    """
     from ..conversion.record_text import as_text
 
     make_folder(path.parent)

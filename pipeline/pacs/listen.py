@@ -110,7 +110,15 @@ class Listener:
             self._arrivals.begin(association, sender, self._last_s)
 
     def kept(self, association: int, facts: InstanceFacts, *, is_new: bool) -> None:
-        """See `ReceiverEvents`."""
+        """See `ReceiverEvents`.
+
+        Args:
+            association: that brought it.
+            facts: what it says of itself.
+            is_new: whether it was not here before.
+
+        Returns: nothing.
+        """
         with self._lock:
             self._last_s = monotonic()
             if association in self._associations:

@@ -43,7 +43,13 @@ class SeriesConverter:
     """Takes jobs, and hands on what came of each."""
 
     def __init__(self, policy: Policy, output: Path, done: Callable[[str, ConversionReport], None]) -> None:
-        """Start its thread. output: the folder that all jobs write below. done: called by it with a name and the report."""
+        """Start its thread.
+
+        Args:
+            policy: of all conversions.
+            output: the folder that all jobs write below.
+            done: called by the thread with the name of a job and its report.
+        """
         self._policy, self._output, self._done = policy, output, done
         self._jobs: SimpleQueue[tuple[str, ConversionJob] | None] = SimpleQueue()
         self._member: Member | None = None
@@ -85,7 +91,8 @@ class SeriesConverter:
         refusal = refuse(
             Code.PROCESS_ENDED,
             f"the process that converted it {words}",
-            "Send one of its instances again, or convert its folder with verimask convert.",
+            "Convert its folder with verimask convert, or start verimask listen again, which tries it again.",
+            where=(job.folder.name,),
         )
         return ConversionReport(refused=(refusal,))
 

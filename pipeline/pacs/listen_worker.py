@@ -23,8 +23,16 @@ from ..crosscheck.panel import Panel
 from .listen_conversion import ConversionJob, ConversionReport
 
 
-def convert_job(job: ConversionJob, policy: Policy, panel: Panel | None = None) -> ConversionReport:
-    """Convert a series. Never raises but KeyboardInterrupt: whatever goes wrong is in the report."""
+def convert_job(job: ConversionJob, policy: Policy, panel: Panel) -> ConversionReport:
+    """Convert a series. Whatever goes wrong is in the report.
+
+    Args:
+        job: the series.
+        policy: of the conversion.
+        panel: the witnesses, running.
+
+    Returns: what came of it.
+    """
     files, verdicts, passed = [], [], []
     refused: list[PipelineError] = []
     request = Request(source=job.images) if job.is_mask else Request(images=True)

@@ -54,7 +54,15 @@ class ReceiverEvents(Protocol):
         """An association began. sender: its title and address."""
 
     def kept(self, association: int, facts: InstanceFacts, *, is_new: bool) -> None:
-        """An instance has its place, and its sender will be told so afterwards."""
+        """An instance has its place, and its sender will be told so afterwards.
+
+        Args:
+            association: that brought it.
+            facts: what it says of itself.
+            is_new: whether it was not here before.
+
+        Returns: nothing.
+        """
 
     def ended(self, association: int, *, in_order: bool) -> None:
         """An association ended: released by its sender, or broken off by anything else."""
@@ -67,7 +75,15 @@ class Receiver:
     """A server that runs from `start` to `stop`. port: that it listens at."""
 
     def __init__(self, settings: ReceiverSettings, folder: ReceivedFolder, events: ReceiverEvents) -> None:
-        """Prepare it. Raises NO_PACS_PACKAGE."""
+        """Prepare it.
+
+        Args:
+            settings: how to listen.
+            folder: that instances are put into.
+            events: what is told of them.
+
+        Raises: PipelineError NO_PACS_PACKAGE.
+        """
         imported("pacs", "pynetdicom")
         self.port = settings.port
         self._settings, self._folder, self._events = settings, folder, events

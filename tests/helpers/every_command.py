@@ -97,6 +97,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("{out}/mask.nii.gz", "--source", "{image}", "-o", "{out}/asseg", "--to", "seg", "--segments", "{segments}"),
         ("{bundle}", "--mask-name", "{word}", "-o", "{out}/nothing"),
     ),
+    "listen": (("--port", "0", "-o", "{out}/listened", "--allow", "{word}"),),
     "selftest": ((),),
     "doctor": ((), ("--verbose",)),
     "mimics-script": (("-o", "{out}/export_masks.py"),),
