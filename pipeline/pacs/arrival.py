@@ -52,6 +52,11 @@ class SeriesArrival:
         """A name that says nothing of anybody, the same for the same UIDs."""
         return f"study-{_digest(self.study)}/series-{_digest(self.series)}"
 
+    @property
+    def fingerprint_text(self) -> str:
+        """The fingerprint as it is written down."""
+        return f"{self.fingerprint:032x}"
+
     def add(self, instance_uid: str) -> None:
         """Count an instance that is new."""
         self.count += 1

@@ -17,6 +17,7 @@ from threading import Event, RLock
 from time import monotonic
 from typing import NamedTuple
 
+from ..core.extras import imported
 from ..core.findings import PipelineError
 from ..core.policy import Policy
 from ..core.write_refusals import cannot_write
@@ -59,6 +60,7 @@ class Listener:
 
     def __init__(self, settings: ListenSettings, say: Say) -> None:
         """Open the folder and read what is there. Raises NO_PACS_PACKAGE, CANNOT_WRITE."""
+        imported("pacs", "pynetdicom")  # before a folder is made
         self._settings, self._say = settings, say
         self._lock, self._wake = RLock(), Event()
         self._last_s = monotonic()
@@ -90,6 +92,7 @@ class Listener:
                 with self._lock:
                     self._take_complete()
                     self._hand_out(converter)
+            self._say(f"ended, since nothing came for {settings.stop_after_s:g} s")
         finally:
             self.receiver.stop()
             converter.close()
@@ -160,7 +163,7 @@ class Listener:
             if facts := read_facts(self._folder.folder_of(study, uid) / f"{instances[0]}{ENDING}"):
                 series.learn(facts)
             record = read_record(self._status_of(series)) or ArrivalRecord("RECEIVING")
-            if record.instances == _digits(series.fingerprint):
+            if record.instances == series.fingerprint_text:
                 series.completed_by, series.lacks = completed_by(record.completed_by), record.lacks
             self._arrivals.restore(series, now_s)
             self._by_name[series.name], self._records[series.name] = series, record
@@ -182,7 +185,7 @@ class Listener:
                     state="STALE" if before.made_of else "COMPLETE",
                     completed_by=series.completed_by,
                     lacks=series.lacks,
-                    instances=_digits(series.fingerprint),
+                    instances=series.fingerprint_text,
                 ),
             )
             self._waiting[series.name] = series
@@ -220,17 +223,19 @@ class Listener:
             if name in self._at_work or not record.made_of or record.made_of == self._key(series):
                 continue
             if record.state != "STALE":
-                self._say(f"{name}: STALE, since instances came after it was made; it will be made again")
+                what = "STALE" if record.report.files else "to be tried again"
+                why = "instances of it" if series.fingerprint_text != record.instances else "images of its study"
+                self._say(f"{name}: {what}, since {why} came afterwards")
                 self._write(series, record._replace(state="STALE"))
             if series.completed_by:
                 self._waiting[name] = series
 
     def _key(self, series: SeriesArrival) -> str:
         """Everything that a result is made of: the instances of a series, and for a mask those of its images."""
-        own = _digits(series.fingerprint)
+        own = series.fingerprint_text
         if not series.is_mask:
             return own
-        images = sorted(_digits(image.fingerprint) for image in self._images_of(series))
+        images = sorted(image.fingerprint_text for image in self._images_of(series))
         return sha256(" ".join([own, *images]).encode()).hexdigest()[:32]
 
     def _images_of(self, mask: SeriesArrival) -> list[SeriesArrival]:
@@ -261,10 +266,6 @@ def _describe(report: ConversionReport) -> str:
     files = ", ".join(f"{report.verdicts.count(v)} {v}" for v in dict.fromkeys(report.verdicts))
     codes = ", ".join(dict.fromkeys(error.finding.code.name for error in report.refused))
     return "".join(f", {words}" for words in (files, codes) if words)
-
-
-def _digits(fingerprint: int) -> str:
-    return f"{fingerprint:032x}"
 
 
 def _count(instances: int) -> str:

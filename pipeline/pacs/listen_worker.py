@@ -14,7 +14,7 @@ from ..conversion.convert import convert_each
 from ..conversion.record import Outcome
 from ..conversion.request import Request
 from ..conversion.unwritten_images import UnwrittenImage
-from ..core.findings import PipelineError
+from ..core.findings import Code, PipelineError
 from ..core.leftovers import remove_of
 from ..core.policy import Policy
 from ..core.team_worker import DONE, RESULT, Answers, Inbox, serve
@@ -49,6 +49,10 @@ def convert_job(job: ConversionJob, policy: Policy, panel: Panel) -> ConversionR
                 refused.append(result)
     except Exception as error:
         refused.append(as_refusal(error))
+    passed += [error.finding.message for error in refused if error.finding.code is Code.NOT_CONVERTIBLE]
+    refused = [
+        error for error in refused if error.finding.code is not Code.NOT_CONVERTIBLE
+    ]  # a report, a presentation state
     return ConversionReport(tuple(files), tuple(verdicts), tuple(refused), tuple(passed))
 
 

@@ -16,7 +16,6 @@ from ssl import SSLContext
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ..core.extras import imported
 from ..core.findings import Code, refuse
 from .receiver_access import AllowedSenders
 from .receiver_store import CANNOT_UNDERSTAND, SUCCESS, InstanceFacts, NotKept, ReceivedFolder
@@ -81,10 +80,7 @@ class Receiver:
             settings: how to listen.
             folder: that instances are put into.
             events: what is told of them.
-
-        Raises: PipelineError NO_PACS_PACKAGE.
         """
-        imported("pacs", "pynetdicom")
         self.port = settings.port
         self._settings, self._folder, self._events = settings, folder, events
         self._associations: dict[int, Association] = {}
