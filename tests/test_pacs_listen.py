@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -334,6 +335,16 @@ def test_a_connection_that_is_dropped_leaves_nothing_half(serve: Any, tmp_path: 
     assert unfinished_in(serving.folder) == []
 
 
+def test_a_length_that_is_made_up_takes_no_memory(serve: Any, tmp_path: Path) -> None:
+    serving = serve()
+    with socket.create_connection(("127.0.0.1", serving.port), timeout=10) as connection:
+        connection.sendall(bytes([1, 0, 0xFF, 0xFF, 0xFF, 0xF0]) + b"\0" * 100)
+        assert connection.recv(100) in (b"", bytes([7, 0, 0, 0, 0, 4, 0, 0, 2, 0]))  # closed, or aborted
+    association = associate(serving.port)
+    assert store(association, grey(tmp_path / "in", "one").paths[0]) == 0
+    association.release()
+
+
 def parts_of(association: Any, path: Path) -> list[Any]:
     """The messages that an instance is sent in, on an association."""
     dataset = dcmread(path)
@@ -390,9 +401,11 @@ def test_tls_asks_for_the_certificates_of_senders(serve: Any, tmp_path: Path) ->
     assert not associate(serving.port).is_established
     assert not associate(serving.port, tls_args=(stranger, None)).is_established
     stranger.load_cert_chain(pem)
-    known = associate(serving.port, tls_args=(stranger, None))
-    assert known.is_established
-    known.release()
+    with socket.create_connection(("127.0.0.1", serving.port)):  # begins no handshake, and holds nobody up
+        known = associate(serving.port, tls_args=(stranger, None))
+        assert known.is_established
+        assert store(known, grey(tmp_path / "in", "one").paths[0]) == 0
+        known.release()
     with pytest.raises(PipelineError, match="--certificate"):
         make_context(str(tmp_path / "c"), None)
 

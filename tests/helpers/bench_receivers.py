@@ -38,6 +38,7 @@ def store(event):
     return 0
 entity = AE("VERIMASK")
 entity.supported_contexts = AllStoragePresentationContexts
+entity.add_supported_context("1.2.840.10008.1.1")
 entity.start_server(("127.0.0.1", int(sys.argv[1])), evt_handlers=[(evt.EVT_C_STORE, store)])"""
 _OURS = [sys.executable, "-m", "verimask", "listen", "--port", "{port}", "-o", "{out}", "--quiet-time", "100000"]
 RECEIVERS = {
@@ -46,7 +47,7 @@ RECEIVERS = {
     "storescp (DCMTK)": ["storescp", "-od", "{out}", "{port}"],
     "pynetdicom, plain": [sys.executable, "-c", _PLAIN, "{port}", "{out}"],
 }
-_START_S = 60.0
+_START_S, _LOOK_EVERY_S = 60.0, 10.0
 
 
 class Taken(NamedTuple):
@@ -121,6 +122,7 @@ def compare(work: Path, instances: int, rounds: int, port: int) -> list[str]:
     for _ in range(rounds):
         for name in RECEIVERS:
             runs[name].append(measure(name, folder, work, port))
+            print(f"{name}: {runs[name][-1]}", file=sys.stderr, flush=True)
     base = statistics.median(taken.seconds for taken in runs["pynetdicom, plain"])
     lines = ["| receiver | instances/s | times plain | processor, ms each |", "|---|---|---|---|"]
     for name, taken in runs.items():
@@ -130,20 +132,21 @@ def compare(work: Path, instances: int, rounds: int, port: int) -> list[str]:
     return lines
 
 
-def memory(work: Path, instances: int, port: int) -> list[str]:
-    """Send so many to ours, from a folder of 100 that get new UIDs each time. Returns a line after each tenth."""
-    folder = instances_in(work / "in", 100)
-    lines, name = [], "verimask listen, no fsync"
+def memory(work: Path, instances: int, port: int) -> None:
+    """Send so many to ours over one association: 100 files again and again, with new UIDs. Prints its memory meanwhile."""
+    folder, name = instances_in(work / "in", 100), "verimask listen, no fsync"
+    command = ["storescu", "-aec", "VERIMASK", "+II", "--repeat", str(instances // 100), "127.0.0.1", str(port), "+sd"]
     with tempfile.TemporaryDirectory(dir=work) as out, receiving(name, Path(out), port) as process:
-        for tenth in range(10):
-            words = ("+sd", "+II", "--repeat", str(instances // 1000), str(folder))
-            if _run("storescu", port, *words):
-                raise RuntimeError("not all was taken")
-            lines.append(f"{(tenth + 1) * instances // 10} instances: {process.memory_info().rss / 1e6:.0f} MB")
-            print(lines[-1], flush=True)
-            for path in (Path(out) / "received").glob("*/*/*.dcm"):
-                os.truncate(path, 0)  # their bytes are not needed any more; their names are
-    return lines
+        sending = subprocess.Popen([*command, str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        count, start = 0, time.perf_counter()
+        while sending.poll() is None:
+            time.sleep(_LOOK_EVERY_S)
+            received = list((Path(out) / "received").glob("*/*/*.dcm"))
+            for path in received[:-1]:
+                if path.stat().st_size:
+                    os.truncate(path, 0)  # its bytes are not needed any more; its name is
+            count, resident = len(received), process.memory_info().rss / 1e6
+            print(f"{time.perf_counter() - start:.0f} s: {count} instances, {resident:.0f} MB", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
