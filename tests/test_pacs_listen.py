@@ -102,10 +102,12 @@ def test_five_studies_over_four_associations_one_aborted_and_one_plane_late(tmp_
             Thread(target=running.send, args=(shares[0][: len(shares[0]) // 2], "--abort")),
             *(Thread(target=running.send, args=(share,)) for share in shares[1:]),
         ]
+        held = associate(running.port, calling="STORESCU")  # the same sender, however long the others take to begin
         for thread in sending:
             thread.start()
         for thread in sending:
             thread.join()
+        held.release()
         running.wait_for("INCOMPLETE with")
         assert not any("complete by" in line for line in running.lines)
         assert running.send(shares[0]) == 0
