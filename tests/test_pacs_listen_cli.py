@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from pydicom import dcmread
 
 from pipeline.cli.main import main
+from pipeline.core.codes import Code
+from pipeline.core.policy import Policy
+from pipeline.pacs import listen_conversion
+from pipeline.pacs.arrival import SeriesArrival
+from pipeline.pacs.arrival_record import ArrivalRecord, read_record, write_record
+from pipeline.pacs.listen_conversion import ConversionJob, ConversionReport, SeriesConverter
 from tests.helpers import segs
 from tests.helpers.listening import associate, listening, needs_dcmtk, store
 from tests.helpers.phantom import write
@@ -122,3 +131,48 @@ def test_a_series_that_lacks_a_plane_says_so_and_is_made_when_it_comes(tmp_path:
         running.wait_for("CONVERTED")
     (record,) = records(out).values()
     assert (record["State"], record["Incomplete"], record["Instances"]) == ("CONVERTED", None, 8)
+
+
+class _Dying:
+    """A process that ends in the middle of its work."""
+
+    mark = ""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def do(self, payload: bytes) -> Iterator[tuple[str, Any]]:
+        raise EOFError
+
+    def is_alive(self) -> bool:
+        return True
+
+    def end(self, limit_s: float) -> str:
+        return "killed by SIGKILL"
+
+
+def test_a_process_that_dies_costs_the_series_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listen_conversion, "Member", _Dying)
+    reports: SimpleQueue[tuple[str, ConversionReport]] = SimpleQueue()
+    converter = SeriesConverter(Policy(), tmp_path / "out", lambda name, report: reports.put((name, report)))
+    for name in ("one", "two"):
+        converter.put(name, ConversionJob(tmp_path, (), tmp_path / "out" / name, False))
+    found = [reports.get(timeout=10) for _ in range(2)]
+    converter.close()
+    assert [name for name, _ in found] == ["one", "two"]
+    assert [report.refused[0].finding.code for _, report in found] == [Code.PROCESS_ENDED] * 2
+    assert "killed by SIGKILL" in found[0][1].refused[0].finding.message
+
+
+def test_a_result_that_is_not_made_again_is_listed_and_read_back(tmp_path: Path) -> None:
+    series = SeriesArrival("1.2", "1.2.3", "CT")
+    series.add("1.2.3.4")
+    made = ArrivalRecord("COMPLETE", "quiet time", "", series.fingerprint_text).after(
+        ConversionReport(("a.nii.gz", "b.nii.gz"), ("VERIFIED", "DISPUTED")), "one"
+    )
+    again = made.after(ConversionReport(("b.nii.gz",), ("VERIFIED",)), "two")
+    assert (made.state, made.stale, again.stale) == ("CONVERTED", (), ("a.nii.gz",))
+    write_record(tmp_path / "status" / "x.json", again, series)
+    assert read_record(tmp_path / "status" / "x.json") == again
+    (tmp_path / "status" / "x.json").write_text('{"State": "CONVERTED"}')
+    assert read_record(tmp_path / "status" / "x.json") is None

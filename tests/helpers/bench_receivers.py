@@ -45,6 +45,7 @@ RECEIVERS = {
     "verimask listen": _OURS,
     "verimask listen, no fsync": _OURS,
     "storescp (DCMTK)": ["storescp", "-od", "{out}", "{port}"],
+    "storescp, TCP_NODELAY=1": ["env", "TCP_NODELAY=1", "storescp", "-od", "{out}", "{port}"],  # env becomes it
     "pynetdicom, plain": [sys.executable, "-c", _PLAIN, "{port}", "{out}"],
 }
 _START_S, _LOOK_EVERY_S = 60.0, 10.0
