@@ -300,7 +300,7 @@ def test_a_hostile_name_becomes_no_file(serve: Any, tmp_path: Path, keyword: str
     assert store(association, truth.paths[1]) == 0
     association.release()
     assert len(serving.files()) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["hostile.dcm", "in", "received"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hostile.dcm", "in", "incoming", "received"]
     words = " ".join(str(told) for told in serving.heard.told)
     assert "phantom" not in words
     assert "outside" not in words
@@ -330,11 +330,12 @@ def test_a_connection_that_is_dropped_leaves_nothing_half(serve: Any, tmp_path: 
     assert store(association, truth.paths[0]) == 0
     for part in parts_of(association, truth.paths[1])[:-1]:
         association.dul.send_pdu(part)
-    wait_until(lambda: unfinished_in(serving.folder))
+    wait_until(lambda: unfinished_in(tmp_path / "incoming"))
+    assert unfinished_in(serving.folder) == []
     association.dul.socket.socket.close()
     wait_until(lambda: ("ended", False) in serving.heard.told)
     assert len(serving.files()) == 1
-    assert unfinished_in(serving.folder) == []
+    assert unfinished_in(tmp_path) == []
 
 
 def test_a_length_that_is_made_up_takes_no_memory(serve: Any, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Listen for senders, group what arrives by series, and convert each series once it is complete.
 
 Rules:
-- Below the output folder: received/STUDY/SERIES/INSTANCE.dcm, nifti/study-…/series-…/, status/study-…/series-….json.
+- Below the output folder: incoming/, received/STUDY/SERIES/INSTANCE.dcm, nifti/study-…/series-…/, status/study-…/series-….json.
 - A mask waits until every image series of its study is complete, since it is put on the grid of one of them; where one comes
   or changes later, the mask is made again.
 - What is said holds names of ours, titles and addresses: nothing of any instance but its modality.

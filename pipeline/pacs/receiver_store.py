@@ -25,7 +25,7 @@ from ..dicom.fast_values import GiveUp
 
 SUCCESS, OUT_OF_RESOURCES, OTHER_DATA_SET, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xA900, 0xC000  # PS3.4 table B.2-1
 SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
-ENDING = ".dcm"
+ENDING, INCOMING = ".dcm", "incoming"
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LONGEST_UID = 64  # characters (PS3.5 9.1)
@@ -132,19 +132,23 @@ class IncomingFile:
 
 
 class ReceivedFolder:
-    """The folder of what was received."""
+    """The folder of what was received, and beside it the one of what comes."""
 
     def __init__(self, folder: Path, free_bytes: int) -> None:
         """Open it. free_bytes: that have to stay free on its disk. Raises OSError where it cannot be made."""
         self.path = folder
+        self._incoming = folder.with_name(
+            INCOMING
+        )  # on the same disk; whoever reads the folder meanwhile sees nothing half
         self._free_bytes = free_bytes
         self._lock = Lock()
         folder.mkdir(parents=True, exist_ok=True)
-        leftovers.remove_dead(folder)
+        self._incoming.mkdir(exist_ok=True)
+        leftovers.remove_dead(self._incoming)
 
     def incoming(self) -> IncomingFile:
         """A file for the next instance."""
-        return IncomingFile(self.path, self._free_bytes)
+        return IncomingFile(self._incoming, self._free_bytes)
 
     def has_space(self) -> bool:
         """Whether there is room for more."""
