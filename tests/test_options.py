@@ -175,6 +175,23 @@ VALUES: dict[str, dict[str, list[Try]]] = {
         ("calling", "ca_file", "certificate", "convert", "move_to", "output", "series", "study", "timeout", "tls"), ()
     ),
     "send": dict.fromkeys(("allow_invalid", "calling", "ca_file", "certificate", "timeout", "tls", "to"), ()),
+    # Those of listen have tests of their own: tests/test_pacs_listen.py and test_pacs_listen_cli.py.
+    "listen": dict.fromkeys(
+        (
+            "ae",
+            "allow",
+            "ca_file",
+            "certificate",
+            "keep_names",
+            "min_free",
+            "output",
+            "port",
+            "quiet_time",
+            "stop_after",
+            "strip",
+        ),
+        (),
+    ),
     "selftest": {},
     "doctor": {"verbose": ()},  # in tests/test_doctor.py
     "describe": dict.fromkeys(("anonymous", "output", "rebuild"), ()),  # in tests/test_describe.py

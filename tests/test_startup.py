@@ -62,7 +62,15 @@ def packages(names: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--version",), ("--help",), ("convert", "--help"), ("series", "--help"), ("doctor", "--help")]
+    "arguments",
+    [
+        ("--version",),
+        ("--help",),
+        ("convert", "--help"),
+        ("series", "--help"),
+        ("doctor", "--help"),
+        ("listen", "--help"),
+    ],
 )
 def test_help_and_version_import_no_package(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     imported = modules(tmp_path, *arguments)

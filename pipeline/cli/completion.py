@@ -15,7 +15,7 @@ from typing import Any
 _SHELLS = ("bash", "zsh", "fish", "powershell")
 _NO_PATHS = frozenset(
     "WHICH NAME,… PART|keep MM VALUE NAME=VALUE,… CODE SECONDS 0-9 N NAME RULE ADDRESS K/N ID TEXT "
-    "UID TITLE AE:PORT URL|AE@HOST:PORT".split()
+    "UID TITLE TITLE@ADDRESS MB AE:PORT URL|AE@HOST:PORT".split()
 )
 _FOLDERS = {
     "bash": "\n_shtab_verimask_pos_0_COMPGEN=_shtab_compgen_files\n",

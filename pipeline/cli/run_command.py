@@ -30,6 +30,7 @@ from . import (
     export,
     fetch,
     folder,
+    listen,
     mimics,
     output,
     regress,
@@ -162,6 +163,7 @@ def _parser() -> CommandParser:
         send,
         selftest,
         doctor,
+        listen,
         mimics,
     ):
         command.add(commands)

@@ -103,6 +103,7 @@ LINES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "fetch": (("{word}", "--study", "1.2.3", "-o", "{out}/fetched"),),
     "send": (("{seg}", "--to", "{word}"),),
+    "listen": (("--port", "0", "-o", "{out}/listened", "--allow", "{word}"),),
     "selftest": ((),),
     "doctor": (("--verbose",),),  # without it the same is done, and less said
     "mimics-script": (("-o", "{out}/export_masks.py"),),
