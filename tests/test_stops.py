@@ -188,3 +188,17 @@ def test_a_library_installs_no_handlers(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_signal_that_comes_as_signals_are_taken_over_stops_it_in_order() -> None:
+    code = (
+        f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from pipeline.core import stop_signals\n"
+        "start = stop_signals._start_watching\n"
+        "stop_signals._start_watching = lambda: (start(), os.kill(os.getpid(), 15))\n"
+        "from pipeline.cli.main import main\n"
+        "sys.argv = ['verimask', '--version']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", "stopped by SIGTERM\n")

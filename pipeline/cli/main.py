@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(given: list[str], begin_to_end: Callable[[], None]) -> int:
     gc.set_threshold(_GARBAGE_AFTER)
     try:
+        stop_signals.begin()
         from .run_command import run_command
 
         try:

@@ -47,7 +47,7 @@ _state = _State()
 
 
 def install(clear_up: Callable[[], None]) -> bool:
-    """Have signals stop this process. Not where a caller has it in a thread of his.
+    """Have signals stop this process, from `begin` on. Not where a caller has it in a thread of his.
 
     Args:
         clear_up: ends every process and removes every file of ours, whatever the main thread is doing; called from any thread.
@@ -55,7 +55,7 @@ def install(clear_up: Callable[[], None]) -> bool:
     Returns: whether they do.
     """
     state = _state
-    state.signum, state.held, state.is_raised, state.is_ending = 0, 0, False, False
+    state.signum, state.held, state.is_raised, state.is_ending = 0, 1, False, False
     state.clear_up, state.main = clear_up, _thread.get_ident()
     try:
         for number in _numbers():
@@ -67,6 +67,12 @@ def install(clear_up: Callable[[], None]) -> bool:
     sys.unraisablehook = _raise_again
     _start_watching()
     return True
+
+
+def begin() -> None:
+    """Let them be raised from now on, and one that came since `install`. Called where what is raised is taken."""
+    _state.held -= 1
+    _raise_if_due()
 
 
 @contextmanager

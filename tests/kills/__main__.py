@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -29,6 +30,9 @@ def main() -> int:
     parser.add_argument("--tally", type=Path, help="JSON file for the counts of command, signal and outcome")
     parser.add_argument("--jobs", type=int, default=2, help="how many at once")
     options = parser.parse_args()
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in the background a shell has it ignored, and commands would too
     forked.load_all()
     kills: list[Kill] = []
     with tempfile.TemporaryDirectory(prefix="kills-") as made:

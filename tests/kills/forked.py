@@ -8,6 +8,7 @@ Rules:
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import importlib
 import os
 import pkgutil
@@ -27,6 +28,7 @@ from typing import Any, NoReturn
 import pipeline
 
 _POLL_S = 0.005
+_HANGS_S = 20.0  # then it says on standard error where it is
 _OTHERS = ("highdicom", "dicom2nifti", "SimpleITK", "pydicom.encoders", "pydicom.overlays")  # that commands load late
 
 
@@ -101,6 +103,7 @@ def _be_the_command(
         for to, source in ((0, null), (1, null), (2, os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))):
             os.dup2(source, to)
         sys.argv = ["verimask", *words]
+        faulthandler.dump_traceback_later(_HANGS_S, file=2)
         begin()
         from pipeline.cli.main import main
 

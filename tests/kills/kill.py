@@ -115,7 +115,7 @@ def _look(
     except subprocess.TimeoutExpired:
         process.kill()
         _, errors = process.communicate()
-        faults.append(f"did not end within {_END_S:g} s")
+        faults.append(f"did not end within {_END_S:g} s: {errors[-3000:].decode('utf-8', 'replace')}")
     faults += _left_running(f"{place}", _GONE_S[sent])
     outcome, wrong = _judge(plain, place)
     faults += wrong
