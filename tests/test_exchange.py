@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -26,6 +28,7 @@ OLD = {name: f"old {name}" for name in NAMES}
 NEW = {name: f"new {name}" for name in NAMES}
 _REPLACES = """
 from pathlib import Path
+from threading import Barrier
 from pipeline.core.atomic_file import all_in_place
 names = {names!r}
 with all_in_place([Path(name) for name in names], overwrite=True) as parts:
@@ -303,3 +306,27 @@ def test_a_command_that_is_stopped_as_it_clears_up_still_does(tmp_path: Path) ->
     words = ["mimics-script", "-o", str(tmp_path / "export_masks.py")]
     assert _verimask(words, move=2, signum=15).returncode == 128 + 15
     assert [path.name for path in tmp_path.iterdir()] == ["export_masks.py"]
+
+
+@pytest.mark.parametrize("ending", [exchange.PREPARED, exchange.DECIDED])
+def test_several_that_make_up_for_one_leave_nothing(tmp_path: Path, ending: str) -> None:
+    """As a run and its workers do, which all look into the folder that they write to."""
+    names = [f"{number}.json" for number in range(300)]
+    journal = tmp_path / f".verimask-1{ending}"
+    for inner in ("old", "new"):
+        (journal / inner).mkdir(parents=True)
+        for name in names:
+            (journal / inner / name).write_text(inner)
+    for name in names:
+        os.link(journal / "old" / name, tmp_path / name)
+    start = Barrier(3)
+
+    def make_up() -> None:
+        start.wait()
+        exchange.make_up_for(journal)
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(make_up) for _ in range(3)]:
+            done.result()
+    expected = "old" if ending == exchange.PREPARED else "new"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, expected)

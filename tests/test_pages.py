@@ -58,7 +58,8 @@ def test_every_stage_has_a_title() -> None:
 def test_no_command_imports_the_explanations() -> None:
     here = ROOT / "pipeline"
     users = {p.name for p in here.rglob("*.py") if "finding_help" in p.read_text("utf-8")} - {"finding_help.py"}
-    assert users == {"neutral_names.py", "public_record.py", "public_rows.py"}  # once a sentence holds a name, or is stripped of it
+    # once a sentence holds a name, or is stripped of it
+    assert users == {"neutral_names.py", "public_record.py", "public_rows.py"}
 
 
 def test_every_public_name_is_on_the_page_of_the_api() -> None:

@@ -52,8 +52,7 @@ class Exchange:
 
     def forget(self) -> None:
         """Remove what was kept, once the new names are on disk. What cannot be removed stays for the next run."""
-        with suppress(OSError):
-            shutil.rmtree(self._at.with_suffix(DECIDED))
+        shutil.rmtree(self._at.with_suffix(DECIDED), ignore_errors=True)
 
     def _prepare(self, files: Sequence[Path]) -> None:
         self._at.mkdir(0o700)
@@ -82,14 +81,18 @@ class Exchange:
 
 
 def make_up_for(folder: Path) -> None:
-    """Bring an exchange that was cut off to one of its two ends. Raises OSError where that cannot be; then the folder stays."""
+    """Bring an exchange that was cut off to one of its two ends. Raises OSError where that cannot be; then the folder stays.
+
+    Several processes may do so at the same time: what is gone from it was seen to by another.
+    """
     is_decided = folder.suffix == DECIDED
     inner = folder / (_NEW if is_decided else _OLD)
     for name in _files_in(inner):
         place = folder.parent / name
         if not os.path.lexists(place) or (is_decided and _is_same(place, folder / _OLD / name)):
-            (inner / name).replace(place)
-    shutil.rmtree(folder)
+            with suppress(FileNotFoundError):
+                (inner / name).replace(place)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _keep(target: Path, aside: Path) -> None:

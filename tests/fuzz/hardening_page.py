@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import Counter
@@ -29,13 +30,15 @@ from tests.fuzz.outcomes import (
 
 HERE = Path(__file__).parent
 OURS, PEERS = HERE / "tallies.json", HERE / "peer_tallies.json"
+KILLS = HERE.parent / "kills" / "tally.json"
 PAGE = HERE.parents[1] / "docs" / "hardening.md"
-_MARKERS = re.compile(r"(<!-- (parsers|commands|peers): made by .*? -->\n).*?(<!-- end -->)", re.DOTALL)
+_MARKERS = re.compile(r"(<!-- (parsers|commands|peers|kills): made by .*? -->\n).*?(<!-- end -->)", re.DOTALL)
+_KILLED = ("untouched", "part of the files", "whole", "over", "fault")
 
 
 def hardening_page() -> str:
     """The page, with its tables as the tallies have them now."""
-    tables = {"parsers": _ours(PARSERS), "commands": _ours(COMMANDS), "peers": _peers()}
+    tables = {"parsers": _ours(PARSERS), "commands": _ours(COMMANDS), "peers": _peers(), "kills": _kills()}
     text = PAGE.read_text("utf-8")
     return _MARKERS.sub(lambda m: m[1] + "\n" + "\n".join(tables[m[2]]) + "\n\n" + m[3], text)
 
@@ -61,6 +64,23 @@ def _peers() -> list[str]:
     head = ["converter", "runs", *shown, JUDGED, UNJUDGED]
     lines = [f"Each was given the same inputs, from {_seeds(tally, next(iter(tally.seeds), ''))}.", "", *_table(head)]
     return [*lines, *(_row(peer, _sum(rows), head[2:]) for peer, rows in tally.inputs.items())]
+
+
+def _kills() -> list[str]:
+    """The table of kills, a row a command: how many of them left what."""
+    tally = json.loads(KILLS.read_text("utf-8")) if KILLS.exists() else {"Kills": 0, "Rows": []}
+    rows: dict[str, Counter[str]] = {}
+    for row in tally["Rows"]:
+        rows.setdefault(row["Command"], Counter())[row["Outcome"]] += row["Count"]
+    lines = [
+        f"{tally['Kills']:,} kills: SIGKILL, SIGTERM and SIGINT in turn.",
+        "",
+        *_table(["command", "kills", *_KILLED]),
+    ]
+    for name, counts in [*rows.items(), ("all", _sum(rows))]:
+        cells = [sum(counts.values()), *(counts[outcome] for outcome in _KILLED)]
+        lines.append("| " + " | ".join([name, *(f"{cell:,}" for cell in cells)]) + " |")
+    return lines
 
 
 def _seeds(tally: Tally, kind: str) -> str:
