@@ -16,7 +16,7 @@ from urllib.parse import quote
 from ..core.findings import Code, PipelineError
 from .pictures import Picture
 from .ratings import RATINGS, RatedIdentity, ShownRating, list_for_script, match_ratings, read_tables, table_of
-from .record import VERDICTS, RecordFile, check_file, read_record, sort_odd_first
+from .record import VERDICTS, RecordFile, check_file, explain_damage, read_record, sort_odd_first
 from .render import render, script_of
 from .views import draw_thumbnail
 
@@ -53,8 +53,12 @@ def make_group_page(
     Raises:
         PipelineError: NO_SUCH_INPUT, NOT_AN_OUTCOME for a file that is no record, NO_REPORT_PACKAGE, BAD_RATINGS.
     """
-    records = sort_odd_first(read_record(path) for path in outcomes)
-    base = folder or (outcomes[0].parent if outcomes else Path())
+    records = list(sort_odd_first(read_record(path) for path in outcomes))
+    with explain_damage(records):
+        return _render_group(records, folder or (outcomes[0].parent if outcomes else Path()), title, rated)
+
+
+def _render_group(records: Sequence[RecordFile], base: Path, title: str, rated: Sequence[Path]) -> str:
     rows = sorted((_make_row(record, base) for record in records), key=lambda r: (r.verdict != UNPROVEN, r.rank))
     counts = {v: sum(r.verdict == v for r in rows) for v in (UNPROVEN, *VERDICTS)}
     codes = sorted({code for row in rows for code in row.codes})

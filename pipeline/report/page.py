@@ -17,7 +17,7 @@ from ..diagnosis.check import PlacedBlock, compare
 from ..nifti.file import read_header
 from . import methods, ratings, tables, viewer, views, words
 from .pictures import Convention, colour_of, hex_of, segments_of, window_of
-from .record import RecordFile, check_file, read_record
+from .record import RecordFile, check_file, explain_damage, read_record
 from .render import Script, render, script_of
 from .verdict import describe_verdict
 from .volume import ShownImage, Volume, read_source, read_volume
@@ -58,6 +58,20 @@ def make_page(
         return render("refused.html", record=record, verdict=describe_verdict(record), title=record.name)
     file = check_file(record)
     given = None if source is None else read_source(source, record.values, source_series)
+    with explain_damage([record]):
+        return _render_page(record, file, given, convention, show_phi=show_phi, interactive=interactive, rated=rated)
+
+
+def _render_page(
+    record: RecordFile,
+    file: Path,
+    given: ShownImage | None,
+    convention: Convention,
+    *,
+    show_phi: bool,
+    interactive: bool,
+    rated: Sequence[Path],
+) -> str:
     scene = _make_scene(record, read_volume(file), given, convention)
     live = _embed_viewer(record, file, scene) if interactive else None
     return render(

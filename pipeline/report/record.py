@@ -8,8 +8,8 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..core.findings import Code, PipelineError, refuse
 from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
 from ..core.regular_file import is_file
+from ..diagnosis.verify_schema import check_schema
 from ..dicom.source_file import sha256
 
 VERDICTS = ("REFUSED", "DISPUTED", "UNCONFIRMED", "VERIFIED")
@@ -91,6 +92,25 @@ def read_record(path: Path) -> RecordFile:
     if not name or name != Path(name).name:
         raise _not_an_outcome(path, f"it names no file beside itself: “{name}”")
     return RecordFile(path, values, path.with_name(_as_on_disk(name, path)))
+
+
+@contextmanager
+def explain_damage(records: Sequence[RecordFile]) -> Iterator[None]:
+    """Say of a record that is not as its schema says what is wrong with it, where it keeps a page from being made.
+
+    Records are not held against the schema before: a page needs little of it. Raises NOT_AN_OUTCOME.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        for record in records:
+            wrong = next(iter(check_schema(record.values)), None) if record.file is not None else None
+            if wrong is not None:
+                why = f"{wrong.where or 'all of it'} is {wrong.found}, and was to be {wrong.was}"
+                raise _not_an_outcome(record.path, why) from error
+        raise
 
 
 def _as_on_disk(name: str, record: Path) -> str:

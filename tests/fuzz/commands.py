@@ -149,21 +149,22 @@ def _run(files: Files, words: str, work: Path, limits: Limits) -> Outcome:
         code = int(end.code or 0)
     sys.stdout.flush()
     sys.stderr.flush()
-    outcome = _outcome(code, given[0], work, limits)
+    outcome = _outcome(code, given, work, limits)
     left = "" if outcome.is_failure else _left(work, before, files, code)
     return Outcome(LEFTOVER, left.split(":")[0], left) if left else outcome
 
 
-def _outcome(code: int, command: str, work: Path, limits: Limits) -> Outcome:
+def _outcome(code: int, given: Sequence[str], work: Path, limits: Limits) -> Outcome:
     """The outcome of a command that ended by itself."""
     said = "".join((work / name).read_text("utf-8", "replace") for name in ("said", "err"))
     bug = of_words(said)
     if bug is not None or code == 1:
         return bug or Outcome(TRACEBACK, "exit 1", said[-3000:])
     written = any((work / "out").rglob("*.nii.gz"))
-    if written and command == "convert":
+    if written and given[0] == "convert":
         rearm(limits)
-        return _of_judgements(judge(work / "in", work / "out", is_whole=code == 0, said=said))
+        found = judge(work / "in", work / "out", is_whole=code == 0, said=said, given=Path(given[1]))
+        return _of_judgements(found)
     if written:
         return Outcome(WRITTEN, judged=UNJUDGED)
     return Outcome(READ if code in (0, 8) else REFUSED, f"exit {code}")

@@ -51,7 +51,7 @@ class Written(NamedTuple):
         return min(_WITHIN_MM, _WITHIN_PART * float(np.linalg.norm(self.lps[:3, :3], axis=0).min())) + 2e-3
 
 
-def judge(inputs: Path, outputs: Path, *, is_whole: bool, said: str = "") -> list[Judgement]:
+def judge(inputs: Path, outputs: Path, *, is_whole: bool, said: str = "", given: Path | None = None) -> list[Judgement]:
     """Judge every NIfTI file below a folder against the files it was made of.
 
     Args:
@@ -59,6 +59,7 @@ def judge(inputs: Path, outputs: Path, *, is_whole: bool, said: str = "") -> lis
         outputs: the folder that was written.
         is_whole: whether nothing was said to be refused, so that every plane must be in a file.
         said: what the command printed, which may name files that the record does not.
+        given: the part of that folder that the command was given; by default all of it.
     """
     files = [_open(path) for path in sorted(outputs.rglob("*.nii.gz"))]
     try:
@@ -67,6 +68,8 @@ def judge(inputs: Path, outputs: Path, *, is_whole: bool, said: str = "") -> lis
         return [Judgement("unjudged", words=f"the input: {error}")]
     found = [_judge_file(file, reading) for file in files]
     if is_whole and all(one.verdict == "right" for one in found):
+        names = {path.name for path in (given or inputs).rglob("*")}
+        reading.unread = [name for name in reading.unread if name in names]
         found += list(_lost(files, reading, said))
     return found
 
