@@ -67,9 +67,12 @@ def read_folder(folder: Path) -> Reading:
         if path.is_symlink() or not path.is_file():
             if not path.is_dir():
                 reading.unread.append(path.name)
-        elif path.name != "DICOMDIR":
+        else:
             for name, content in _contents(path, reading):
                 _read_file(name, content, reading)
+    reading.unread = [
+        name for name in reading.unread if name != "DICOMDIR"
+    ]  # a directory, unless it was read as an image
     return reading
 
 
@@ -109,6 +112,10 @@ def _planes_of(name: str, dataset: Dataset) -> list[ReadPlane]:
     own = dataset.get("PerFrameFunctionalGroupsSequence") or [Dataset()] * len(frames)
     if str(dataset.SOPClassUID) in SEGMENTATIONS and "SegmentationType" not in dataset:
         doubt = doubt or "a SEG by its class, and by nothing else"
+    if "SharedFunctionalGroupsSequence" in dataset and {"RescaleSlope", "RescaleIntercept"} & {*dataset.dir()}:
+        doubt = (
+            doubt or "a rescale beside the functional groups, which is none of an enhanced image and that many apply"
+        )
     if len(own) != len(frames):
         doubt = doubt or "frames and their groups differ in number"
     found = []
