@@ -20,7 +20,7 @@ _TRIED = [c for c in COMMANDS if "VERIMASK_DISKS" in os.environ or c.name in _FE
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    return Bench(tmp_path_factory.mktemp("disk"))
+    return Bench(tmp_path_factory.mktemp("disk"), _TRIED)
 
 
 @pytest.fixture(scope="module")
