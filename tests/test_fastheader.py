@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from pipeline.dicom import fast_header, header
+from pipeline.pacs import receiver_store
 from tests.helpers.cases import has_samples, samples_folder
 
 EXAMPLES = int(os.environ.get("VERIMASK_EXAMPLES", "50"))
@@ -133,7 +134,7 @@ def path(tmp_path: Path) -> Path:
 def test_the_dictionary_is_pydicoms_and_has_no_other_line() -> None:
     from pydicom.datadict import dictionary_VR, tag_for_keyword
 
-    assert set(fast_header.ATTRIBUTES) == set(header.KEYWORDS)
+    assert set(fast_header.ATTRIBUTES) == {*header.KEYWORDS, *receiver_store._ASKED}
     for keyword, (tag, vr) in fast_header.ATTRIBUTES.items():
         assert (tag, vr.decode()) == (tag_for_keyword(keyword), dictionary_VR(tag))
         assert vr in (b"UI", b"CS", b"LO", b"TM", b"ST", b"DS", b"IS", b"US", b"FD"), "no conversion for this VR"

@@ -81,7 +81,7 @@ class Record(_RequiredRecord, total=False):
 
 class _RequiredRefusedRecord(TypedDict):
     Verdict: Literal["REFUSED"]
-    Exit: Literal[1, 2, 4, 5, 6, 7, 10, 11, 12, 64]
+    Exit: Literal[1, 2, 4, 5, 6, 7, 8, 10, 11, 12, 64]
     Findings: list[FindingRecord]
 
 

@@ -20,6 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 from ..core import leftovers
 from ..core.atomic_file import drop_partial, new_partial, note_on_disk, reach_disk
+from ..core.regular_file import open_regular
 from ..dicom.fast_header import Reader
 from ..dicom.fast_values import GiveUp
 
@@ -272,7 +273,7 @@ def _require_space(folder: Path, free_bytes: int) -> None:
 def _is_same(one: Path, other: Path) -> bool:
     if one.stat().st_size != other.stat().st_size:
         return False
-    with one.open("rb") as first, other.open("rb") as second:
+    with open_regular(one) as first, open_regular(other) as second:
         while block := first.read(_BLOCK):
             if block != second.read(_BLOCK):
                 return False
