@@ -61,6 +61,7 @@ case: ## add a case: make case SERIES=folder ID=liver FROM='where from' LICENCE=
 
 bench: $(READY) ## measure beside other tools into docs/benchmarks.md (an hour, 4 GB in ~/.cache); FAST=1: ten minutes, 0.6 GB, prints only
 	$(RUN)/python -m tests.helpers.bench $(if $(FAST),--fast,--write)
+	$(RUN)/python -m tests.helpers.bench_receivers
 
 data: $(READY) ## rewrite the sample series of data/
 	$(RUN)/python -m tests.helpers.phantom data/
