@@ -25,6 +25,7 @@ _MOST_COMPARED = 1 << 20  # bytes of a value: longer ones that repeat are taken 
 _NEAR = 8  # bytes: pydicom looks at the first element before it reads it
 _PADDING, _LAST, _LONG_HEADER = b"\xfc\xff\xfc\xff", b"\xfe\xff\xdd\xe0\0\0\0\0", 12
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
+_META_GROUP, _FIRST_GROUP = 0x0002, 0x0008
 
 
 class _Value(NamedTuple):
@@ -119,7 +120,8 @@ def _tags(file: BinaryIO, explicit: bool, order: str) -> Iterator[int]:
             return
         group, element = unpack(order + "HH", raw[:4])
         vr = raw[4:6] if explicit else b""
-        if group < 8 or (explicit and not (vr.isalpha() and vr.isupper())):
+        is_element = group == _META_GROUP or group >= _FIRST_GROUP  # of the former: a file that was appended to another
+        if not is_element or (explicit and not (vr.isalpha() and vr.isupper())):
             return
         length = unpack(order + "I", raw[4:])[0] if not explicit else unpack(order + "H", raw[6:])[0]
         if vr in _LONG_VRS:
