@@ -16,6 +16,7 @@ from pydicom import Dataset
 
 from pipeline import PipelineError, Session, convert, convert_all
 from pipeline.cli.main import main
+from pipeline.conversion.record import sidecar_of
 from tests.helpers.cases import DATA
 from tests.helpers.phantom import Spec, write
 
@@ -107,13 +108,20 @@ convert(sys.argv[1], sys.argv[2], policy=Policy(witness_limit_s=1e-6))
 
 @pytest.mark.parametrize("more", ["", "import atexit", "logging.getLogger('verimask').setLevel(logging.INFO)"])
 def test_python_prints_nothing_by_itself(more: str, tmp_path: Path) -> None:
-    """The witness fails, which is a warning: Python would print one that nobody asked for."""
+    """The witness fails, which is a warning: Python would print one that nobody asked for.
+
+    On a busy machine it may have answered before anybody looks at the clock: then it is asked again.
+    """
     write(tmp_path / "in", LABELS)
     program = _QUIET.format(more=more)
-    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "in"), str(tmp_path / "a.nii.gz")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("", "")
-    assert json.loads((tmp_path / "a.json").read_text("utf-8"))["CrossCheck"][0]["Status"] == "FAILED"
+    found = []
+    while "FAILED" not in found and len(found) < 5:
+        output = tmp_path / f"{len(found)}.nii.gz"
+        command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path / "in"), str(output)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == ("", "")
+        found.append(json.loads(sidecar_of(output).read_text("utf-8"))["CrossCheck"][0]["Status"])
+    assert "FAILED" in found
 
 
 def test_where_nobody_can_listen_nothing_is_imported(tmp_path: Path) -> None:

@@ -373,8 +373,8 @@ def test_a_connection_that_drops_for_ever_is_refused_and_nothing_is_half(
 ) -> None:
     monkeypatch.setattr("pipeline.pacs.fetch._PAUSE_S", 0.01)
     tries = {
-        "web": (archive_server.http_port, "http://127.0.0.1:{}/dicom-web", 1500),
-        "dimse": (archive_server.dicom_port, server.TITLE + "@127.0.0.1:{}", 1500),
+        "web": (archive_server.http_port, "http://127.0.0.1:{}/dicom-web", 300),
+        "dimse": (archive_server.dicom_port, server.TITLE + "@127.0.0.1:{}", 300),
     }
     for name, (port, form, limit) in tries.items():
         with cutting(port, [10**6] * 2 if name == "dimse" else [4000], then=limit) as cutter:
