@@ -420,6 +420,12 @@ def facts(number: int, series: str = "1.2.1", **more: Any) -> InstanceFacts:
     return InstanceFacts("1.2", series, f"{series}.{number}", "CT", "1.2.840.10008.5.1.4.1.1.2", **more)
 
 
+@pytest.mark.parametrize("kind", ["66.4", "66.7", "481.3", "2"])
+def test_every_kind_of_mask_waits_for_its_images(kind: str) -> None:
+    """A SEG, a label map and a structure set; a CT image is none."""
+    assert facts(1)._replace(sop_class=f"1.2.840.10008.5.1.4.1.1.{kind}").is_mask == (kind != "2")
+
+
 def take(arrivals: Arrivals, association: int, numbers: Sequence[int], now_s: float, **more: Any) -> None:
     for number in numbers:
         arrivals.receive(association, facts(number, **more), is_new=True, now_s=now_s)

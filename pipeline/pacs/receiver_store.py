@@ -23,9 +23,9 @@ from ..core.atomic_file import drop_partial, new_partial, note_on_disk, reach_di
 from ..core.regular_file import open_regular
 from ..dicom.fast_header import Reader
 from ..dicom.fast_values import GiveUp
+from ..volume.representations import KIND_BY_SOP_CLASS
 
 SUCCESS, OUT_OF_RESOURCES, OTHER_DATA_SET, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xA900, 0xC000  # PS3.4 table B.2-1
-SEG, RTSTRUCT = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.3"
 ENDING, INCOMING = ".dcm", "incoming"
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -65,7 +65,7 @@ class InstanceFacts(NamedTuple):
     @property
     def is_mask(self) -> bool:
         """Whether it needs the images that it was drawn on."""
-        return self.sop_class in (SEG, RTSTRUCT)
+        return self.sop_class in KIND_BY_SOP_CLASS
 
 
 class IncomingFile:
