@@ -52,6 +52,11 @@ OTHER_KEYHOLE = np.array(
 )
 
 
+def test_a_crossing_that_rounding_puts_beyond_the_polygon_stays_in_it():
+    far = np.array([(3, 3), (7e16, -8e16), (11, -2)])
+    assert not raster(far, (10, 10))[:, :3].any()
+
+
 @pytest.mark.parametrize(
     ("b", "a", "relation"),
     [

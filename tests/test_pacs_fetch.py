@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from pynetdicom.acse import ACSE
 
 from pipeline.core.exits import Exit
 from pipeline.pacs.incoming import IncomingInstances
@@ -265,6 +267,19 @@ def test_who_is_refused_is_told_why(
         exit_code, said = refusal(capsys, "fetch", archive_server.web, *own)
         assert (exit_code, "HTTP status 403" in said, "wrong-token" in said) == (int(Exit.NO_SUCH_INPUT), True, False)
     assert not (tmp_path / "got").exists()
+
+
+def test_a_rejection_that_comes_before_anyone_looks_is_told(
+    tmp_path: Path, archive_server: Orthanc, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the archive has answered, and gone, before pynetdicom looks whether it is connected."""
+
+    send_request = ACSE.send_request
+    monkeypatch.setattr(ACSE, "send_request", lambda acse: (send_request(acse), time.sleep(0.5)))
+    where = f"OTHER@127.0.0.1:{archive_server.dicom_port}"
+    code, said = refusal(capsys, "fetch", where, "--study", "1.2.3", "-o", tmp_path / "got", *QUICK)
+    assert (code, "ARCHIVE_REFUSED" in said) == (int(Exit.NO_SUCH_INPUT), True), said
+    assert "called ae title not recognised" in " ".join(said.split()).lower()
 
 
 def test_what_is_not_there_is_refused(

@@ -397,7 +397,14 @@ def test_two_structure_sets_in_one_series_are_refused_but_listed(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "extra"),
-    [("1\\2\\3\\4", {}), ("1\\2\\x", {}), ("1\\2\\inf", {}), ("1\\2\\\\4\\2\\3", {}), ("1,5.5\\2\\3", {})],
+    [
+        ("1\\2\\3\\4", {}),
+        ("1\\2\\x", {}),
+        ("1\\2\\inf", {}),
+        ("1\\2\\-1e308", {}),
+        ("1\\2\\\\4\\2\\3", {}),
+        ("1,5.5\\2\\3", {}),
+    ],
 )
 def test_damaged_contour_data_is_refused(tmp_path, data, extra):
     with pytest.raises(PipelineError) as error:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from .affine import LPS_TO_RAS, Matrix, Vector, at_corners, axis_lengths
 
-_FARTHEST_MM = 1e9  # beyond, and below the smallest, products of such numbers are none any more, and nobody is so large
+FARTHEST_MM = 1e9  # beyond, and below the smallest, products of such numbers are none any more, and nobody is so large
 _SMALLEST_MM = 1e-9  # of spacings
 
 
@@ -46,8 +46,8 @@ class Plane:
         numbers = (*self.position, *self.row_cosine, *self.column_cosine, self.row_spacing, self.column_spacing)
         if not all(map(isfinite, numbers)):
             raise GeometryError(f"a plane has a value that is not finite: {numbers}")
-        if max(map(abs, numbers)) > _FARTHEST_MM:
-            raise GeometryError(f"a plane has a value beyond {_FARTHEST_MM:g}: {numbers}")
+        if max(map(abs, numbers)) > FARTHEST_MM:
+            raise GeometryError(f"a plane has a value beyond {FARTHEST_MM:g}: {numbers}")
         if min(self.row_spacing, self.column_spacing) < _SMALLEST_MM:
             raise GeometryError(
                 f"pixel spacing {self.row_spacing} \\ {self.column_spacing} mm is not positive, or below {_SMALLEST_MM:g} mm"

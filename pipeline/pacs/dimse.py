@@ -43,6 +43,7 @@ _PDU = 1 << 17  # bytes that the archive may send at once: larger ones are quick
 _UIDS_AT_ONCE = 100  # in one request: 6 kB of UIDs
 _PENDING = (0xFF00, 0xFF01)
 _SUCCESS, _SOME_FAILED = 0x0000, 0xB000
+_REJECTED = (1, 2)  # permanently, for now (PS3.8 table 9-21)
 _STORED_WITH_WARNING = (0xB000, 0xB006, 0xB007)  # PS3.4 table B.2-1
 _NOT_TAKEN = "0122"  # SOP class not supported (PS3.7 annex C): no presentation context was accepted for it
 _MODEL = "1.2.840.10008.5.1.4.1.2.2."  # Study Root: 1 FIND, 2 MOVE, 3 GET
@@ -239,8 +240,9 @@ class DimseArchive:
 
     def _explain(self, association: Association) -> None:
         """Say why there is no association. Raises ARCHIVE_REFUSED, ARCHIVE_UNREACHED."""
-        if association.is_rejected:
-            answer: Any = association.acceptor.primitive
+        # A rejection may be there before pynetdicom looks whether it is connected: it then takes it for a lost connection.
+        answer: Any = association.acceptor.primitive or association.dul.receive_pdu()
+        if association.is_rejected or getattr(answer, "result", None) in _REJECTED:
             raise refused(self.shown, f"rejects the association: {_words_of(answer)}", _TITLES)
         if association.acceptor.primitive is not None and not association.accepted_contexts:
             raise refused(self.shown, "takes nothing of what was proposed", _TITLES)

@@ -194,7 +194,8 @@ def _frames(dataset: Dataset) -> tuple[list[Array], str, int]:
         values = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
         needed = count * rows * columns
         return list(values[:needed].reshape(count, rows, columns)), doubt, len(data) - (needed + 7) // 8
-    size, order = allocated // 8, ">" if str(syntax) == "1.2.840.10008.1.2.2" else "<"
+    is_little = dataset.original_encoding[1]  # what the data set is, also where nothing says so
+    size, order = allocated // 8, "<" if is_little or is_little is None else ">"
     if order == ">" and size == 2 and dataset["PixelData"].VR == "OB":
         doubt = doubt or "big endian, but OB"
     needed = count * rows * columns * size

@@ -1,8 +1,8 @@
 """Read the contours of one ROI from its item of the ROI Contour Sequence, and say how they are oddly written.
 
 Rules:
-- Points are plain where their values are finite numbers and a multiple of three. They are read then, whatever else the
-  item says of them, and a finding tells what it says; anything else refuses the ROI.
+- Points are plain where their values are finite numbers, none beyond `FARTHEST_MM`, and a multiple of three. They are
+  read then, whatever else the item says of them, and a finding tells what it says; anything else refuses the ROI.
 - What allows two readings leaves a doubt (WARNING): a count of points that is not that of the data, decimal commas, no
   Contour Geometric Type. What allows one only is a note (INFO): a term in lower case, a backslash too many, no count.
 """
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydicom.errors import BytesLengthException
 
 from ...core.findings import Code, Finding, PipelineError, Severity, refuse
+from ...geometry.grid import FARTHEST_MM
 from .contour import CLAUSE, INTERPOLATED, KNOWN, UNTYPED, Contour, kind_of
 
 if TYPE_CHECKING:
@@ -158,11 +159,13 @@ def _read_points(file: str, place: str, contour: Dataset) -> _Points:
         values = _numbers(raw, oddities)
     except ValueError as error:
         raise _corrupt(file, f"{place}: Contour Data is not numbers: {error}") from error
-    if len(values) % 3 or not np.isfinite(values).all():
-        words = (
-            f"{len(values)} values, which are not points of three" if len(values) % 3 else "values that are not finite"
+    if len(values) % 3:
+        raise _corrupt(file, f"{place}: Contour Data has {len(values)} values, which are not points of three")
+    if not (np.abs(values) <= FARTHEST_MM).all():
+        odd = values[~(np.abs(values) <= FARTHEST_MM)][0]
+        raise _corrupt(
+            file, f"{place}: Contour Data has {odd:g}: points are numbers, and none beyond {FARTHEST_MM:g} mm"
         )
-        raise _corrupt(file, f"{place}: Contour Data has {words}")
     count = _count(contour)
     if len(values) and not count:
         oddities.append(_NO_COUNT)

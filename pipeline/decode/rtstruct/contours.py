@@ -86,7 +86,8 @@ def raster(polygon: Polygon, shape: tuple[int, int]) -> Raster:
         edge += block.start
         # From the lower end, whichever way the edge runs, so that neighbours that share an edge compute it alike.
         u = low[edge, 0] + (row - low[edge, 1]) * _slope(low, high, edge)
-        column = np.clip(np.ceil(np.round(u, _DECIMALS)), 0, columns).astype(np.int64)
+        # No crossing lies beyond the polygon; of numbers in the billions, rounding may put it there.
+        column = np.clip(np.ceil(np.round(u, _DECIMALS)), left, right).astype(np.int64)
         toggles ^= (np.bincount((row - top) * width + (column - left), minlength=len(toggles)) & 1).astype(np.uint8)
     box = inside[top : top + height, left : left + width]
     box[:] = np.bitwise_xor.accumulate(toggles.reshape(height, width), axis=1)[:, : box.shape[1]]
