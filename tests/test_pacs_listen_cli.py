@@ -15,6 +15,7 @@ from pydicom import dcmread
 
 from pipeline.cli.main import main
 from pipeline.core.codes import Code
+from pipeline.core.exits import Exit
 from pipeline.core.policy import Policy
 from pipeline.pacs import listen_conversion
 from pipeline.pacs.arrival import SeriesArrival
@@ -61,6 +62,17 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path, capsys: pytest.CaptureF
         taken.listen()
         assert listen("-o", str(tmp_path / "out"), "--port", str(taken.getsockname()[1])) == USAGE
     assert "cannot be listened at" in capsys.readouterr().err
+
+
+def test_a_folder_has_one_receiver_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of two would have a part of what comes, and take it for all."""
+    options = ["-o", str(tmp_path / "out"), "--port", "0", "--stop-after", "0.1"]
+    with listening(tmp_path / "out") as first:
+        assert listen(*options) == int(Exit.CANNOT_WRITE)
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"Process {first.process.pid} receives into this folder already" in said
+    assert listen(*options) == 0, "what was killed holds nothing"
+    assert list((tmp_path / "out" / "incoming").iterdir()) == []
 
 
 def test_without_its_package_nothing_begins(

@@ -140,6 +140,16 @@ def _settle(dead: Sequence[Path]) -> None:
             remove(path)
 
 
+def other_owner(target: Path) -> int | None:
+    """The number of another process of this machine that writes to a target now; None for none. Raises OSError."""
+    with os.scandir(target.parent) as entries:
+        names = [entry.name for entry in entries if _target_name(Path(entry.name)) == target.name]
+    for owner in filter(None, map(_owner_of, names)):
+        if owner.machine == _here()[0] and int(owner.pid, 16) != os.getpid() and not _is_dead(owner):
+            return int(owner.pid, 16)
+    return None
+
+
 def move_new(temporary: Path, target: Path) -> None:
     """Rename, but raise FileExistsError where the target is there. Raises OSError."""
     try:

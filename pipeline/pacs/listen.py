@@ -59,7 +59,7 @@ class Listener:
     """Receives and converts until it is told to stop. Its state is guarded by one lock; senders have threads of their own."""
 
     def __init__(self, settings: ListenSettings, say: Say) -> None:
-        """Open the folder and read what is there. Raises NO_PACS_PACKAGE, CANNOT_WRITE."""
+        """Open the folder. Raises NO_PACS_PACKAGE, CANNOT_WRITE."""
         imported("pacs", "pynetdicom")  # before a folder is made
         self._settings, self._say = settings, say
         self._lock, self._wake = RLock(), Event()
@@ -69,33 +69,44 @@ class Listener:
         self._by_name: dict[str, SeriesArrival] = {}
         self._waiting: dict[str, SeriesArrival] = {}
         self._at_work: dict[str, str] = {}  # the key that each is made of
+        self._arrivals = Arrivals(settings.quiet_s)
         try:
             self._folder = ReceivedFolder(settings.output / RECEIVED, settings.free_bytes)
-            self.receiver = Receiver(settings.receiver, self._folder, self)
-            self._arrivals = Arrivals(settings.quiet_s)
-            self._restore()
         except OSError as error:
             raise cannot_write(settings.output.name, error) from error
+        self.receiver = Receiver(settings.receiver, self._folder, self)
 
     def run(self) -> None:
-        """Listen until `stop_after_s`, or until KeyboardInterrupt. Raises BAD_OPTION where the port cannot be had."""
+        """Read what is there, and listen until `stop_after_s`, or until KeyboardInterrupt.
+
+        Raises: BAD_OPTION where the port cannot be had, COHORT_IN_USE where another receives into the folder, CANNOT_WRITE.
+        """
         settings = self._settings
-        self.receiver.start()
-        converter = SeriesConverter(settings.policy, settings.output / RESULTS, self._converted)
-        try:
-            where = f"{self.receiver.host}:{self.receiver.port}"
-            self._say(f"listening at {where} as {settings.receiver.title}")
-            while not self._is_over():
-                self._wake.wait(_TURN_S)
-                self._wake.clear()
-                self.receiver.look()
-                with self._lock:
-                    self._take_complete()
-                    self._hand_out(converter)
-            self._say(f"ended, since nothing came for {settings.stop_after_s:g} s")
-        finally:
-            self.receiver.stop()
-            converter.close()
+        with self._folder.taken():
+            try:
+                self._restore()
+            except OSError as error:
+                raise cannot_write(settings.output.name, error) from error
+            self.receiver.start()
+            converter = SeriesConverter(settings.policy, settings.output / RESULTS, self._converted)
+            try:
+                self._follow(converter)
+            finally:
+                self.receiver.stop()
+                converter.close()
+
+    def _follow(self, converter: SeriesConverter) -> None:
+        """Hand out what is complete until nothing comes any more."""
+        receiver = self._settings.receiver
+        self._say(f"listening at {self.receiver.host}:{self.receiver.port} as {receiver.title}")
+        while not self._is_over():
+            self._wake.wait(_TURN_S)
+            self._wake.clear()
+            self.receiver.look()
+            with self._lock:
+                self._take_complete()
+                self._hand_out(converter)
+        self._say(f"ended, since nothing came for {self._settings.stop_after_s:g} s")
 
     def records(self) -> list[tuple[SeriesArrival, ArrivalRecord]]:
         """What is known of every series, in the order of their names."""

@@ -14,13 +14,16 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import BinaryIO, NamedTuple
 
 from ..core import leftovers
 from ..core.atomic_file import drop_partial, new_partial, note_on_disk, reach_disk
+from ..core.findings import Code, refuse
 from ..core.regular_file import open_regular
+from ..core.write_refusals import cannot_write
 from ..dicom.fast_header import Reader
 from ..dicom.fast_values import GiveUp
 from ..volume.representations import KIND_BY_SOP_CLASS
@@ -146,6 +149,23 @@ class ReceivedFolder:
         folder.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
         leftovers.remove_dead(self._incoming)
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Keep other receivers of this machine out of the folder for the block. Raises COHORT_IN_USE, CANNOT_WRITE."""
+        mine = self._incoming / "receiver"
+        try:
+            held = new_partial(mine)  # before the look, so that of two that begin at once neither overlooks the other
+            other = leftovers.other_owner(mine)
+        except OSError as error:
+            raise cannot_write(mine.name, error) from error
+        try:
+            if other is not None:
+                why = f"process {other} receives into this folder already, and would convert what is not all there"
+                raise refuse(Code.COHORT_IN_USE, why, "End it, or give another folder.", where=("-o",))
+            yield
+        finally:
+            drop_partial(held)
 
     def incoming(self) -> IncomingFile:
         """A file for the next instance."""
