@@ -122,6 +122,15 @@ def test_a_value_is_of_its_kind_whatever_its_vr(tmp_path: Path) -> None:
         dataset.Modality  # noqa: B018
 
 
+def test_a_name_of_several_values_can_be_written_again(tmp_path: Path) -> None:
+    for text in (b"\\\\", b"A^B\\C", b"\\A^B"):
+        dataset = load(file(tmp_path / "a.dcm", element(0x00080090, b"PN", text)))
+        made = Dataset()
+        made["ReferringPhysicianName"] = dataset["ReferringPhysicianName"]
+        made.save_as(tmp_path / "made.dcm", implicit_vr=False, little_endian=True)
+        assert text in (tmp_path / "made.dcm").read_bytes()
+
+
 def test_a_guarded_data_set_is_one_of_pydicom(tmp_path: Path) -> None:
     """What highdicom does with the images of a mask: copies, slices, new elements, writing."""
     first = sorted(write(tmp_path / "in", SMALL).folder.iterdir())[0]

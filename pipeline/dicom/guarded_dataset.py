@@ -118,6 +118,8 @@ class _GuardedDataset(Dataset):
             raise self._refusal(element.tag, str(error)) from error
         if given is value:
             return element
+        if kind.vr == "PN" and isinstance(given, str):
+            given = PersonName(given)  # what pydicom can write again
         own = DataElement(element.tag, kind.vr.split()[0], given, already_converted=True)
         self._dict[element.tag] = own
         return own

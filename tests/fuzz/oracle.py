@@ -70,6 +70,8 @@ def judge(inputs: Path, outputs: Path, *, is_whole: bool, said: str = "", given:
     if is_whole and all(one.verdict == "right" for one in found):
         names = {path.name for path in (given or inputs).rglob("*")}
         reading.unread = [name for name in reading.unread if name in names]
+        if given is not None and given != inputs and given.is_dir():  # others of its series may lie beside it
+            reading.planes = [plane for plane in reading.planes if plane.file in names]
         found += list(_lost(files, reading, said))
     return found
 
@@ -153,6 +155,8 @@ def _judge_planes(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
             f"{file.name}: {spare[0].spare} bytes of {spare[0].file}",
         )
     pairs = [(file.values[tuple(np.moveaxis(index, -1, 0))], plane) for plane, index in laid]
+    if "Part" in file.record:
+        pairs = _of_part(file, pairs)
     if file.record.get("Labels") is None:
         return _judge_image(file, pairs)
     groups = sorted({group for plane, _ in laid for group in plane.overlays})
@@ -163,6 +167,16 @@ def _judge_planes(file: Written, planes: Sequence[ReadPlane]) -> Judgement:
     if any(finding["Code"] in ("EXPORT_RECOGNISED", "VALUES_TAKEN") for finding in file.record["Findings"]):
         return Judgement("unjudged", words="a mask within an image")
     return _judge_naming(file, pairs)
+
+
+def _of_part(file: Written, pairs: Sequence[tuple[Array, ReadPlane]]) -> list[tuple[Array, ReadPlane]]:
+    """Of planes at one place those that fit, if any does: the others are in other parts of the series, and judged there."""
+    judge_values = _judge_image if file.record.get("Labels") is None else _judge_naming
+    at: dict[bytes, list[tuple[Array, ReadPlane]]] = {}
+    for pair in pairs:
+        at.setdefault(np.round(pair[1].lps, 3).tobytes(), []).append(pair)
+    fitting = ([pair for pair in group if judge_values(file, [pair]).verdict == "right"] for group in at.values())
+    return [pair for group, fits in zip(at.values(), fitting, strict=True) for pair in fits or group]
 
 
 def _judge_image(file: Written, pairs: Sequence[tuple[Array, ReadPlane]]) -> Judgement:

@@ -9,6 +9,7 @@ Rules:
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -187,7 +188,7 @@ def _frames(dataset: Dataset) -> tuple[list[Array], str, int]:
     if str(syntax) not in _NATIVE:
         if str(syntax) in LOSSY:
             doubt = doubt or "lossy"
-        block = np.reshape(dataset.pixel_array, (count, rows, columns))
+        block = np.reshape(_decoded(dataset), (count, rows, columns))
         return list(block), doubt, 0
     data = bytes(dataset.PixelData)
     if allocated == 1:
@@ -201,6 +202,30 @@ def _frames(dataset: Dataset) -> tuple[list[Array], str, int]:
     needed = count * rows * columns * size
     values = np.frombuffer(data[:needed], f"{order}u{size}").astype(np.int64).reshape(count, rows, columns)
     return list(_signed(values, min(bits, allocated), signed)), doubt, len(data) - needed
+
+
+def _decoded(dataset: Dataset) -> Array:
+    """The pixels of a compressed file, decoded in a child: a decoder that crashes here is no fault of what is judged."""
+    receiving, sending = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            content = io.BytesIO()
+            np.save(content, dataset.pixel_array)
+            with open(sending, "wb") as file:
+                file.write(content.getvalue())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(sending)
+    with open(receiving, "rb") as file:
+        saved = file.read()
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+        raise ValueError("its pixels cannot be decoded")
+    array: Array = np.load(io.BytesIO(saved))
+    return array
 
 
 def _signed(values: Array, bits: int, signed: bool) -> Array:
