@@ -94,7 +94,12 @@ def _judge_file(file: Written, reading: Reading) -> Judgement:
     if source == "RTSTRUCT" or (STRUCTURE_SET in reading.kinds and source):
         return Judgement("unjudged", words="contours")
     if source == "SEG":
-        return _judge_seg(file, [p for p in reading.planes if p.kind in SEGMENTATIONS])
+        every = [p for p in reading.planes if p.kind in SEGMENTATIONS]
+        each = [[p for p in every if p.file == name] for name in dict.fromkeys(p.file for p in every)]
+        found = [_judge_seg(file, planes) for planes in (every, *(each if len(each) > 1 else ()))]
+        return next(
+            (one for one in found if one.verdict == "right"), found[0]
+        )  # SEGs are joined, or one of them is refused
     series = str(file.record.get("SeriesInstanceUID", ""))
     planes = [p for p in reading.planes if _same_uid(p.series, series)]
     if not planes:
