@@ -381,6 +381,37 @@ def test_missing_changed_and_extra_inputs_are_named(dicom: Path) -> None:
     assert "conversion made again" in [n.what for n in found.not_checked]
 
 
+@pytest.mark.parametrize("kind", ["image", "mask", "seg", "rtstruct", "on-source", "burned-in"])
+def test_files_of_another_series_that_share_names_are_not_called_changed(
+    kind: str, dicom: Path, tmp_path: Path
+) -> None:
+    result = RECORDS / NEWEST / f"{kind}.nii.gz"
+    entries = json.loads(result.with_name(f"{kind}.json").read_text())["Provenance"]["Inputs"]
+    (tmp_path / "other").mkdir()
+    for entry, path in zip(entries, sorted(dicom.iterdir()), strict=False):
+        other = dcmread(path)
+        other.SeriesInstanceUID, other.StudyInstanceUID = (
+            "1.2.826.0.1.3680043.10.1111.7",
+            "1.2.826.0.1.3680043.10.1111.8",
+        )
+        other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        other.save_as(tmp_path / "other" / entry["File"])
+    found = one(result, tmp_path / "other")
+    assert {(b.what, b.where) for b in found.broken if b.what.startswith("input")} == {
+        ("input missing", entry["File"]) for entry in entries
+    }
+
+
+@pytest.mark.parametrize("kind", ["image", "mask", "seg", "rtstruct", "bundle"])
+def test_a_series_of_which_every_file_was_changed_is_called_so(kind: str, tmp_path: Path) -> None:
+    shutil.copytree(RECORDS / "dicom" / kind, tmp_path / "dicom")
+    for path in (tmp_path / "dicom").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes() + b"\0")
+    found = one(RECORDS / NEWEST / f"{kind}.nii.gz", tmp_path / "dicom")
+    assert {b.what for b in found.broken if b.what.startswith("input")} == {"input changed"}
+
+
 def test_a_plane_that_was_moved_in_the_record_is_read_again(corpus: Path) -> None:
     """Moved by less than the proof allows: the record agrees with itself, and the file does not."""
 

@@ -82,7 +82,22 @@ class SourceFolders:
             else:
                 missing.append(entry)
         in_place = self._in_place(paths, missing, record)
+        if missing and not paths and not self._may_hold(record):
+            return FoundInputs(
+                paths, [_missing(entry, "no file, and none of its series") for entry in missing], frozenset()
+            )
         return self._with_missing(paths, missing, {entry["SHA256"] for entry in entries}, in_place)
+
+    def _may_hold(self, record: RecordValues) -> bool:
+        """Whether any file is of a series that a result was made of; without its UIDs, names alone may say so."""
+        known = {record.get("SeriesInstanceUID"), *(one["SOPInstanceUID"] for one in record["Slices"])} - {None, ""}
+        if not known:
+            return True
+        around = self.scan_around(FoundInputs({}, [], frozenset()))
+        return any(
+            series.uid in known or not known.isdisjoint(frame.sop_instance_uid for frame in series.frames)
+            for series in (around.series if around else ())
+        )
 
     def _in_place(
         self, paths: dict[str, list[Path]], missing: Sequence[dict[str, str]], record: RecordValues
@@ -146,7 +161,7 @@ class SourceFolders:
             else:
                 names = ", ".join(path.name for path in others[:_MOST])
                 why = f"no file with that content; others, such as {names}, have another" if others else "no file"
-                notes.append(Broken("input missing", entry["File"], entry["SHA256"], why))
+                notes.append(_missing(entry, why))
         return FoundInputs(paths, notes, frozenset(changed))
 
     def scan_around(self, found: FoundInputs) -> Scan | None:
@@ -194,6 +209,10 @@ class SourceFolders:
                 continue
             self._digest[path] = digest
             self._paths[digest].append(path)
+
+
+def _missing(entry: dict[str, str], why: str) -> Broken:
+    return Broken("input missing", entry["File"], entry["SHA256"], why)
 
 
 def _files_below(folders: Iterable[Path]) -> Iterator[Path]:
