@@ -78,9 +78,9 @@ def read_record(path: Path) -> RecordFile:
             where=(path.name,),
         ) from error
     except ValueError as error:
-        raise _not_an_outcome(path, "it is not JSON") from error
+        raise not_an_outcome(path, "it is not JSON") from error
     if not isinstance(values, dict) or values.get("Verdict") not in VERDICTS:
-        raise _not_an_outcome(path, "it has no verdict")
+        raise not_an_outcome(path, "it has no verdict")
     if values["Verdict"] == "REFUSED":
         return RecordFile(path, values, None)
     if values.get("Schema") != SCHEMA:
@@ -90,7 +90,7 @@ def read_record(path: Path) -> RecordFile:
         raise _another_version(path, why)
     name = str(values.get("Output", ""))
     if not name or name != Path(name).name:
-        raise _not_an_outcome(path, f"it names no file beside itself: “{name}”")
+        raise not_an_outcome(path, f"it names no file beside itself: “{name}”")
     return RecordFile(path, values, path.with_name(_as_on_disk(name, path)))
 
 
@@ -109,7 +109,7 @@ def explain_damage(records: Sequence[RecordFile]) -> Iterator[None]:
             wrong = next(iter(check_schema(record.values)), None) if record.file is not None else None
             if wrong is not None:
                 why = f"{wrong.where or 'all of it'} is {wrong.found}, and was to be {wrong.was}"
-                raise _not_an_outcome(record.path, why) from error
+                raise not_an_outcome(record.path, why) from error
         raise
 
 
@@ -177,7 +177,8 @@ def _is_outcome(path: Path) -> bool:
     return values.get("Schema") == SCHEMA or (values.get("Verdict") == "REFUSED" and "Findings" in values)
 
 
-def _not_an_outcome(path: Path, why: str) -> PipelineError:
+def not_an_outcome(path: Path, why: str) -> PipelineError:
+    """Make the refusal NOT_AN_OUTCOME. path: of the record."""
     words = f"{path.name} is not the record of a conversion: {why}"
     return refuse(Code.NOT_AN_OUTCOME, words, _GIVE_THE_RECORD, where=(path.name,))
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..diagnosis.explain import explain, explain_affine
 from ..geometry.affine import Matrix
-from ..geometry.grid import Grid, Plane
-from .record import RecordFile
+from ..geometry.grid import GeometryError, Grid, Plane
+from .record import RecordFile, not_an_outcome
 from .tables import DOUBLED
 from .volume import Volume
 
@@ -42,14 +42,21 @@ def count_missing(record: RecordFile) -> int:
 
 
 def explain_record(record: RecordFile) -> tuple[Block, ...]:
-    """Derive the affine from the series' own numbers, and, where the file has another order, say how that follows."""
+    """Derive the affine from the series' own numbers, and, where the file has another order, say how that follows.
+
+    Raises NOT_AN_OUTCOME for numbers that are no grid or plane.
+    """
     geometry = record.values["Geometry"]
-    grid = Grid(tuple(geometry["GridShape"]), np.array(geometry["GridAffineLPS"]))
     affine = np.array(geometry["Affine"])
-    if "FirstPlane" not in geometry:
+    try:
+        grid = Grid(tuple(geometry["GridShape"]), np.array(geometry["GridAffineLPS"]))
+        first = _read_plane(geometry["FirstPlane"]) if "FirstPlane" in geometry else None
+    except GeometryError as error:
+        raise not_an_outcome(record.path, f"Geometry: {error}") from error
+    if first is None:
         why = "The planes of this file are not those of the series, so only the file's own affine is told."
         return (Block("text", why), *_explain_file(record))
-    derivation = split_blocks(explain(grid, _read_plane(geometry["FirstPlane"])))
+    derivation = split_blocks(explain(grid, first))
     if np.allclose(grid.ras, affine, rtol=0, atol=_SAME_AFFINE):
         return derivation
     reordered = f"The file is stored in another order, {geometry['AxisCodes']}, as it was asked for"

@@ -173,7 +173,7 @@ def _frames(dataset: Dataset) -> tuple[list[Array], str, int]:
     count = int(dataset.get("NumberOfFrames") or 1)
     allocated, bits = int(dataset.BitsAllocated), int(dataset.get("BitsStored", dataset.BitsAllocated))
     high, signed = int(dataset.get("HighBit", bits - 1)), bool(dataset.get("PixelRepresentation", 0))
-    if not rows * columns:
+    if not rows * columns or count < 1:
         raise ValueError("no pixels")
     doubt = "" if high == bits - 1 and 0 < bits <= allocated else f"High Bit {high} of {bits} bits in {allocated}"
     if allocated % 8 and allocated != 1:
