@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -143,7 +144,7 @@ def test_contours_come_with_the_image_they_were_drawn_on(shell: Shell, samples: 
     mask, grey = (
         f"{name}.nii.gz" for name in ("1_IBSI_1_STS_008_CT_mask_seg-GTV_Mass_CT", "2_IBSI_1_STS_008_CT_image")
     )
-    assert ran.file(mask).endswith("mask: GTV_Mass_CT")
+    assert ran.file(mask).endswith("mask: GTV_Mass_CT  from mask")
     assert ran.file(grey).endswith("image")
     page = (shell.folder / "CT-nifti" / mask.replace(".nii.gz", ".html")).read_text("utf-8")
     assert f"{grey}, lies on the same grid as this mask" in page
@@ -161,6 +162,30 @@ def test_a_mask_and_its_image_from_an_export(shell: Shell) -> None:
     assert ran.exit == 0
     assert "mask: phantom" in ran.file("7_phantom.nii.gz")
     assert shell.names("study-nifti") >= {"index.html", "7_phantom.nii.gz"}
+
+
+@pytest.mark.parametrize("one_series", [True, False])
+def test_masks_that_only_their_folders_name_are_told_apart(shell: Shell, one_series: bool) -> None:
+    """Names of folders are not written: the line of each says where it is from, and the last one how it gets its name."""
+
+    def of(number: int) -> Any:
+        def edit(_: int, dataset: Dataset) -> None:
+            dataset.SeriesDescription = ""
+            dataset.SeriesInstanceUID = (
+                "1.2.826.0.1.3680043.10.1111.5" if one_series else f"{dataset.SeriesInstanceUID}.{number}"
+            )
+
+        return edit
+
+    for number, name in enumerate(("liver", "tumour")):
+        write(shell.folder / "masks" / name, replace(SMALL, radius_mm=3 + number), edit=of(number))
+    ran = shell("masks")
+    lines = [line for line in ran.out if line.startswith("  VERIFIED")]
+    assert [line.split("  ")[-1] for line in lines] == ["from liver", "from tumour"]
+    assert any("--keep-names calls masks by them" in line for line in ran.out)
+    named = shell("masks", "--keep-names")
+    assert [line.split("mask: ")[1].split("  ")[0] for line in named.out if "mask: " in line] == ["liver", "tumour"]
+    assert not any("--keep-names" in line for line in named.out)
 
 
 def test_images_alone_are_what_is_wanted(shell: Shell) -> None:

@@ -127,6 +127,7 @@ def _convert(options: argparse.Namespace, given: list[str], looks: Looks, panel:
     """Convert what is plain, write its pages, and say what is not plain."""
     from . import folder_text
     from .folder_commands import Typed
+    from .text import describe_unnamed
 
     inputs = [Path(p) for p in options.inputs]
     out = Path(f"{name_of(inputs)}-nifti")
@@ -146,6 +147,7 @@ def _convert(options: argparse.Namespace, given: list[str], looks: Looks, panel:
             images = [entry.series for entry in plan.entries if entry.series.kind == "image"]
             _print(folder_text.describe_lone_images(find_drawn_mask(images), typed), options)
         _print(folder_text.describe_rest(results.unwritten, results.refused, typed), options)
+        _print(describe_unnamed([written.made for written in results.done]), options)
         _print(folder_text.describe_end(results.done, page, lack), options)
     return output.exit_of_many([int(written.made.exit) for written in results.done], results.refused)
 

@@ -24,7 +24,7 @@ from .folder_commands import (
     command_for_values,
     entry_of,
 )
-from .text import paint
+from .text import describe_place, paint
 
 if TYPE_CHECKING:
     from ..conversion.products import RunPlan
@@ -189,7 +189,7 @@ def describe_result(written: ConvertedFile, *, colour: bool) -> list[str]:
     stale = [f.message for f in made.findings if f.code.name == "STALE"]
     warnings = [f.message for f in made.findings if f.severity is Severity.WARNING]
     return [
-        f"  {paint(written.verdict, colour)}  {made.output.name}  {what}{there}",
+        f"  {paint(written.verdict, colour)}  {made.output.name}  {what}{there}{describe_place(made.folder)}",
         *(f"      note: {_short(message)}" for message in [*stale, *warnings]),
     ]
 

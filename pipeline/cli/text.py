@@ -55,7 +55,8 @@ def describe_outcome(outcome: Outcome, *, colour: bool = False, width: int = 100
     if outcome.verdict == "SKIPPED":
         disputed = ", and is DISPUTED" if outcome.exit is Exit.DISPUTED else ""
         return [
-            paint("SKIPPED", colour) + f"  {outcome.output.name}  is already there{disputed}{_from(outcome.folder)}"
+            paint("SKIPPED", colour)
+            + f"  {outcome.output.name}  is already there{disputed}{describe_place(outcome.folder)}"
         ]
     hang = " " * (len(outcome.verdict) + _HANG)
     findings = [f for f in outcome.findings if not _is_left_out_file(f)]
@@ -73,10 +74,10 @@ def _head(outcome: Outcome, colour: bool) -> str:
     """The verdict, and what the file is."""
     size = " × ".join(map(str, outcome.shape))
     labels = "" if outcome.labels is None else "  labels " + _range([0, *(row.value for row in outcome.labels)])
-    return f"{paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}{_from(outcome.folder)}"
+    return f"{paint(outcome.verdict, colour)}  {outcome.output.name}  {size}  {outcome.dtype}{labels}{describe_place(outcome.folder)}"
 
 
-def _from(folder: str) -> str:
+def describe_place(folder: str) -> str:
     """Where in the inputs it lies; nothing where that is the input itself."""
     return "" if folder in ("", ".") else f"  from {folder}"
 
@@ -91,7 +92,9 @@ def describe_unwritten(image: UnwrittenImage, *, colour: bool = False) -> str:
     Returns:
         The line.
     """
-    return f"{paint(image.verdict, colour)}  {image.series}{_from(image.folder)}  {image.message}; {image.hint}"
+    return (
+        f"{paint(image.verdict, colour)}  {image.series}{describe_place(image.folder)}  {image.message}; {image.hint}"
+    )
 
 
 def _describe_proof(outcome: Outcome) -> list[str]:
@@ -210,7 +213,7 @@ def describe_refusal(error: PipelineError, *, colour: bool = False, width: int =
         Lines without line ends.
     """
     finding = error.finding
-    lines = [f"{paint('REFUSED', colour)}  {finding.code.name}{_from(error.folder)}"]
+    lines = [f"{paint('REFUSED', colour)}  {finding.code.name}{describe_place(error.folder)}"]
     hang = " " * len("REFUSED  ")
     lines += _wrap(_sentence(finding), hang, width)
     if finding.measured is not None:
@@ -230,7 +233,7 @@ def describe_refusal(error: PipelineError, *, colour: bool = False, width: int =
 def describe_summary(
     done: Sequence[Outcome], images: Sequence[UnwrittenImage], refused: Sequence[PipelineError]
 ) -> list[str]:
-    """Count in one line what became of many conversions.
+    """Count in one line what became of many conversions, and say how masks that only a folder names get their names.
 
     Args:
         done: what was written, or was there already.
@@ -238,12 +241,20 @@ def describe_summary(
         refused: what was not.
 
     Returns:
-        The line.
+        One line or two.
     """
     counts: dict[str, int] = {}
     for name in [*(o.verdict for o in done), *("REFUSED" for _ in refused), *(i.verdict for i in images)]:
         counts[name] = counts.get(name, 0) + 1
-    return [", ".join(f"{n} {name}" for name, n in counts.items())]
+    return [", ".join(f"{n} {name}" for name, n in counts.items()), *describe_unnamed(done)]
+
+
+def describe_unnamed(done: Sequence[Outcome]) -> list[str]:
+    """Say how masks get the names of their folders. Returns a sentence, or nothing where they have names, or no folder has any."""
+    unnamed = any(made.unnamed and made.labels is not None and made.folder not in ("", ".") for made in done)
+    return [
+        "Names of folders are not written, since they may be a patient's; --keep-names calls masks by them."
+    ] * unnamed
 
 
 def _describe_finding(finding: Finding) -> str:

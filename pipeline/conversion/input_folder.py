@@ -41,6 +41,22 @@ class InputFolders:
         return escape_bytes("/".join((*self._prefixes[root], *common.relative_to(root).parts)) or ".")
 
 
+def folder_within(folder: str, files: Iterable[Path], some: Iterable[Path]) -> str:
+    """Find the deepest folder that holds some of the files of a folder, such as those of one part of a series.
+
+    Args:
+        folder: as `InputFolders` gave it for all of the files.
+        files: all of them.
+        some: of them.
+
+    Returns: the folder of these; that of all where they lie elsewhere.
+    """
+    common, own = (PurePath(folders_of(each).common) for each in (files, some))
+    if not folder or not own.is_relative_to(common):
+        return folder
+    return posixpath.normpath(posixpath.join(folder, *map(escape_bytes, own.relative_to(common).parts)))
+
+
 def common_folder(folders: Sequence[str]) -> str:
     """The deepest folder that holds all of these, which `InputFolders` gave; "" where one of them is not known."""
     return "" if "" in folders or not folders else posixpath.commonpath(folders) or "."

@@ -28,7 +28,7 @@ from ..stacking.defects import keep_tilt, tilt_of_grid
 from ..volume.mask import MaskVolume
 from ..volume.representations import BY_KIND, FORMS, Trait
 from .file_names import file_names, plain_name
-from .input_folder import InputFolders
+from .input_folder import InputFolders, folder_within
 from .option_effects import Asked, Subject, is_settled, possible, refuse_idle
 from .product import Entry, Product
 from .request import Progress
@@ -138,12 +138,20 @@ def items_of(entry: Entry, found: Scan, asked: Asked) -> Iterator[Item]:
     for result in results:
         if isinstance(result, Product):
             findings = tuple(dict.fromkeys((*about, *result.findings)))
-            result = replace(result, findings=findings, folder=entry.folder)
+            result = replace(result, findings=findings, folder=_folder_of(result, entry))
         yield Item(entry, found, result)
     first = results[0] if results else None
     for finding in first.findings if isinstance(first, Product) else ():
         if finding.severity is Severity.ERROR:  # an ROI that could not be filled, while others could
             yield Item(entry, found, PipelineError(finding))
+
+
+def _folder_of(product: Product, entry: Entry) -> str:
+    """The folder of its planes, where a series is parted by folders; that of the series for all else."""
+    planes = [frame.path for frame in product.frames if frame is not None]
+    if entry.series.kind != "image" or not planes:
+        return entry.folder
+    return folder_within(entry.folder, [header.path for header in entry.series.headers], planes)
 
 
 def names_in(series: Series) -> list[tuple[int, str]]:

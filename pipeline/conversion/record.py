@@ -83,7 +83,8 @@ class Outcome:
 
     proofs: None for one that was passed over (SKIPPED). record: as it lies beside the file; for SKIPPED it has the keys of a
     SkippedRecord, and "Recorded" is the verdict beside the file.
-    folder: of the inputs, where what was converted lies, as on disk; see `input_folder`.
+    folder: of the inputs, where what was converted lies, as on disk; see `input_folder`. unnamed: whether its masks have a name
+    by that folder only, which was not written.
     """
 
     verdict: Verdict
@@ -97,6 +98,7 @@ class Outcome:
     findings: tuple[Finding, ...]
     record: Record
     folder: str = ""
+    unnamed: bool = False
 
     @property
     def exit(self) -> Exit:

@@ -83,7 +83,9 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     place = _find_place(target, policy, details, files)
     if isinstance(place, Standing):
         return _pass_over(product, target, place)
-    layout = lay_out(publish_product(product, policy), policy, details.like)
+    published = publish_product(product, policy)
+    is_unnamed = published is not product and not policy.strips_names
+    layout = lay_out(published, policy, details.like)
     product = layout.product
     if (seen := product.witnessed) is not None:
         panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
@@ -107,6 +109,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
             findings=findings,
             record=cast("Record", {}),
             folder=product.folder,
+            unnamed=is_unnamed,
         )
         _refuse_empty(product, outcome, policy)
         labels_file = _write_labels(product, labels, labels_part, policy)
