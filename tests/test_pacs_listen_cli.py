@@ -71,7 +71,7 @@ def test_a_folder_has_one_receiver_at_a_time(tmp_path: Path, capsys: pytest.Capt
         assert listen(*options) == int(Exit.CANNOT_WRITE)
         said = " ".join(capsys.readouterr().err.split())
         assert f"Process {first.process.pid} receives into this folder already" in said
-    assert listen(*options) == 0, "what was killed holds nothing"
+    assert listen(*options) == int(Exit.NOTHING_TO_CONVERT), "what was killed holds nothing"
     assert list((tmp_path / "out" / "incoming").iterdir()) == []
 
 
