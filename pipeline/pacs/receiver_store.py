@@ -148,7 +148,7 @@ class ReceivedFolder:
         self._lock = Lock()
         folder.mkdir(parents=True, exist_ok=True)
         self._incoming.mkdir(exist_ok=True)
-        leftovers.remove_dead(self._incoming)
+        leftovers.look_again(self._incoming)
 
     @contextmanager
     def taken(self) -> Iterator[None]:
