@@ -169,7 +169,7 @@ def test_a_process_that_dies_costs_the_series_it_had(tmp_path: Path, monkeypatch
     converter = SeriesConverter(Policy(), tmp_path / "out", lambda name, report: reports.put((name, report)))
     for name in ("one", "two"):
         converter.put(name, ConversionJob(tmp_path, (), tmp_path / "out" / name, False))
-    found = [reports.get(timeout=10) for _ in range(2)]
+    found = [reports.get(timeout=60) for _ in range(2)]
     converter.close()
     assert [name for name, _ in found] == ["one", "two"]
     assert [report.refused[0].finding.code for _, report in found] == [Code.PROCESS_ENDED] * 2

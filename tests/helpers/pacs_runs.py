@@ -7,7 +7,7 @@ import pytest
 from pipeline.cli.main import main
 from tests.helpers.orthanc import PASSWORD, TOKEN
 
-QUICK = ["--timeout", "5"]
+QUICK = ["--timeout", "20"]
 
 
 def run(*words: object) -> int:
