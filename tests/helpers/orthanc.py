@@ -27,7 +27,7 @@ import pytest
 TITLE, USER, PASSWORD, TOKEN = "ARCHIVE", "reader", "secret-word-7731", "secret-token-9042"
 MOVES_TO = "VERIMASK_T"  # the title that it knows as a destination of C-MOVE, at `Orthanc.move_port`
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-_START_S = 20.0
+_START_S = 60.0
 _LUA = f"""
 function IncomingHttpRequestFilter(method, uri, ip, username, httpHeaders)
   local given = httpHeaders['authorization']
@@ -66,7 +66,7 @@ class Orthanc:
     def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
         request = Request(f"http://127.0.0.1:{self.http_port}{path}", body, method=method)
         request.add_header("Authorization", f"Bearer {TOKEN}")
-        with urlopen(request, timeout=10) as answer:
+        with urlopen(request, timeout=60) as answer:
             return bytes(answer.read())
 
     def file(self, uid: str) -> bytes:
