@@ -97,7 +97,8 @@ class Product:
     places are assumed, "" where they are given. form: what it was made of, one of `representations.FORMS`. further:
     files of images that had a part in it, each with its role ("source", "clean"). extra: further blocks of the record.
     late(): findings of the voxels, once they have all been read. evidence: what shows that it was made on its source, whatever
-    Frame of Reference it names, as a clause. folder: see `Entry`. made_of: products whose masks were put together.
+    Frame of Reference it names, as a clause. folder: see `Entry`. made_of: products whose masks were put together. unnamed: as
+    `Outcome`.
     """
 
     volume: MaskVolume | ImageVolume
@@ -118,6 +119,7 @@ class Product:
     folder: str = ""
     mask_job: MaskJob | None = None
     made_of: tuple[Product, ...] = ()
+    unnamed: bool = False
 
     @property
     def masks(self) -> tuple[Product, ...]:

@@ -65,13 +65,14 @@ def publish_product(product: Product, policy: Policy) -> Product:
         return product
     extra = {**product.extra, "Part": public} if product.extra.get("Part") == name else product.extra
     if not isinstance(volume, MaskVolume):
-        return replace(product, extra=extra)
+        return replace(product, extra=extra, unnamed=True)
 
     def call(text: str) -> str:
         return public + text[len(name) :] if text == name or text.startswith(f"{name} ") else text
 
     segments = tuple(replace(segment, name=call(segment.name)) for segment in volume.segments)
-    return replace(product, extra=extra, volume=replace(volume, segments=segments, name=call(volume.name)))
+    volume = replace(volume, segments=segments, name=call(volume.name))
+    return replace(product, extra=extra, volume=volume, unnamed=True)
 
 
 def name_inputs(

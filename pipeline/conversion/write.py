@@ -83,9 +83,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     place = _find_place(target, policy, details, files)
     if isinstance(place, Standing):
         return _pass_over(product, target, place)
-    published = publish_product(product, policy)
-    is_unnamed = published is not product and not policy.strips_names
-    layout = lay_out(published, policy, details.like)
+    layout = lay_out(publish_product(product, policy), policy, details.like)
     product = layout.product
     if (seen := product.witnessed) is not None:
         panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
@@ -109,15 +107,14 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
             findings=findings,
             record=cast("Record", {}),
             folder=product.folder,
-            unnamed=is_unnamed,
+            unnamed=product.unnamed,
         )
         _refuse_empty(product, outcome, policy)
         labels_file = _write_labels(product, labels, labels_part, policy)
         hashing.result()
         hashes = details.looks.digests(paths) | {place.path: proven.sha256}  # still those of what was read
         record = build_record(outcome, product, layout.affine, policy, details, files, hashes, labels_file)
-        record = write_record(record_part, record)
-    outcome = replace(outcome, record=record)
+        outcome = replace(outcome, record=write_record(record_part, record))
     details.kept(product, outcome)
     return outcome
 
