@@ -24,6 +24,7 @@ from ..dicom.source_file import sha256
 
 VERDICTS = ("REFUSED", "DISPUTED", "UNCONFIRMED", "VERIFIED")
 
+_BLOCKS = ("Geometry", "Planes", "Provenance", "Policy", "Request")
 _GIVE_THE_RECORD = "Give the JSON file that verimask convert wrote beside the NIfTI file."
 _CONVERT_AGAIN = "Convert the series again with this verimask."
 
@@ -81,6 +82,7 @@ def read_record(path: Path) -> RecordFile:
         raise not_an_outcome(path, "it is not JSON") from error
     if not isinstance(values, dict) or values.get("Verdict") not in VERDICTS:
         raise not_an_outcome(path, "it has no verdict")
+    _require_blocks(path, values)
     if values["Verdict"] == "REFUSED":
         return RecordFile(path, values, None)
     if values.get("Schema") != SCHEMA:
@@ -92,6 +94,16 @@ def read_record(path: Path) -> RecordFile:
     if not name or name != Path(name).name:
         raise not_an_outcome(path, f"it names no file beside itself: “{name}”")
     return RecordFile(path, values, path.with_name(_as_on_disk(name, path)))
+
+
+def _require_blocks(path: Path, values: dict[str, Any]) -> None:
+    """Refuse blocks that are none: everything else asks what is in them. Raises NOT_AN_OUTCOME."""
+    odd = next((key for key in _BLOCKS if not isinstance(values.get(key, {}), dict)), "")
+    findings = values.get("Findings", [])
+    if not odd and not (isinstance(findings, list) and all(isinstance(finding, dict) for finding in findings)):
+        odd = "Findings"
+    if odd:
+        raise not_an_outcome(path, f"{odd} is not what a record has there")
 
 
 @contextmanager
