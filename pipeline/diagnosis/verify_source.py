@@ -83,9 +83,8 @@ class SourceFolders:
                 missing.append(entry)
         in_place = self._in_place(paths, missing, record)
         if missing and not paths and not self._may_hold(record):
-            return FoundInputs(
-                paths, [_missing(entry, "no file, and none of its series") for entry in missing], frozenset()
-            )
+            none = Broken("input missing", "all of them", f"{len(missing)} files", "no file of the series")
+            return FoundInputs(paths, [none], frozenset())
         return self._with_missing(paths, missing, {entry["SHA256"] for entry in entries}, in_place)
 
     def _may_hold(self, record: RecordValues) -> bool:
@@ -161,7 +160,7 @@ class SourceFolders:
             else:
                 names = ", ".join(path.name for path in others[:_MOST])
                 why = f"no file with that content; others, such as {names}, have another" if others else "no file"
-                notes.append(_missing(entry, why))
+                notes.append(Broken("input missing", entry["File"], entry["SHA256"], why))
         return FoundInputs(paths, notes, frozenset(changed))
 
     def scan_around(self, found: FoundInputs) -> Scan | None:
@@ -209,10 +208,6 @@ class SourceFolders:
                 continue
             self._digest[path] = digest
             self._paths[digest].append(path)
-
-
-def _missing(entry: dict[str, str], why: str) -> Broken:
-    return Broken("input missing", entry["File"], entry["SHA256"], why)
 
 
 def _files_below(folders: Iterable[Path]) -> Iterator[Path]:
