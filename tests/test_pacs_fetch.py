@@ -20,7 +20,8 @@ import pytest
 from pynetdicom.acse import ACSE
 
 from pipeline.core.exits import Exit
-from pipeline.pacs.incoming import IncomingInstances
+from pipeline.pacs.incoming import Destination, IncomingInstances
+from pipeline.pacs.tls import Tls
 from tests.helpers import doc_steps
 from tests.helpers import orthanc as server
 from tests.helpers.orthanc import Orthanc
@@ -321,7 +322,7 @@ BAD = [
     (["http://127.0.0.1/x", "--ca-file", "x.pem"], "--ca-file has no effect here"),
     (["http://127.0.0.1/x", "--tls"], "--tls has no effect here"),
     (["http://127.0.0.1/x", "--calling", "B"], "--calling has no effect here"),
-    (["A@127.0.0.1:104", "--tls", "--move-to", "B:104"], "--move-to does not go with --tls"),
+    (["A@127.0.0.1:104", "--tls", "--move-to", "B:104"], "--move-to with --tls needs --certificate"),
     (["http://127.0.0.1/x", "--move-to", "B:104"], "--move-to has no effect here"),
     (["https://127.0.0.1/x", "--ca-file", __file__], "of --ca-file holds no certificates"),
     (["https://127.0.0.1/x", "--certificate", __file__], "of --certificate cannot be used"),
@@ -576,6 +577,12 @@ def test_secure_connections_check_who_is_there(
         dimse = [secure.dimse, "--tls", "--ca-file", cert, "--certificate", both]
         assert run("send", study.folder / "ct", "--to", *dimse, "--allow-invalid", *QUICK) == 0
         assert run("fetch", *dimse, *own, tmp_path / "dimse") == 0
+        move = ["--move-to", f"{server.MOVES_TO}:{secure.move_port}"]
+        assert run("fetch", *dimse, *move, *own, tmp_path / "move") == 0
+        words = [secure.dimse, "--tls", "--ca-file", cert, *move]
+        assert (
+            "--move-to with --tls needs --certificate" in refusal(capsys, "fetch", *words, *own, tmp_path / "none")[1]
+        )
         assert run("fetch", web, "--ca-file", cert, *own, tmp_path / "web") == 0
         for words in (
             [web],
@@ -588,7 +595,10 @@ def test_secure_connections_check_who_is_there(
         ):
             code, said = refusal(capsys, "fetch", *words, *own, tmp_path / "none")
             assert (code, "ARCHIVE_UNREACHED" in said) == (int(Exit.NO_SUCH_INPUT), True), (words, said)
-    assert tree(tmp_path / "web") == tree(tmp_path / "dimse") == sent(study, "ct")
+    for name in ("web", "dimse", "move"):
+        assert tree(tmp_path / name) == sent(study, "ct")
+    for authorities in ("", cert):  # whoever connects to us for a move shows a certificate that one of them signed
+        assert Tls(authorities, both).server_context().verify_mode == ssl.CERT_REQUIRED
     assert not (tmp_path / "none").exists()
 
 
@@ -618,7 +628,7 @@ def test_only_what_was_asked_for_is_taken_and_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     give = ["storescu", "127.0.0.1", str(port), "-R", "--no-halt", "+sd", "+r", str(study.folder), "-aec"]
-    with incoming.receiving("OURS", "127.0.0.1", port, 5):
+    with incoming.receiving(Destination("OURS", port), "127.0.0.1", 5):
         for title, before in (("OTHER", 0), ("OURS", 1), ("OURS", 1)):
             subprocess.run([*give, title], check=False, capture_output=True)
             assert kept == [wanted] * before

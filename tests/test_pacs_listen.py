@@ -348,6 +348,26 @@ def test_a_length_that_is_made_up_takes_no_memory(serve: Any, tmp_path: Path) ->
     association.release()
 
 
+def test_who_sends_drop_by_drop_holds_no_thread(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No byte is late; the whole is."""
+    monkeypatch.setattr("pipeline.pacs.receiver._REQUEST_S", 1.0)
+    serving = serve()
+    with socket.create_connection(("127.0.0.1", serving.port)) as connection:
+        connection.sendall(bytes([1, 0, 0, 0, 4, 0]))
+        connection.settimeout(0.2)
+        answer = None
+        for _ in range(300):
+            try:
+                answer = connection.recv(100)
+                break
+            except TimeoutError:
+                connection.sendall(b"\0")
+            except ConnectionError:
+                answer = b""
+                break
+    assert answer in (b"", bytes([7, 0, 0, 0, 0, 4, 0, 0, 2, 0]))  # closed, or aborted
+
+
 def parts_of(association: Any, path: Path) -> list[Any]:
     """The messages that an instance is sent in, on an association."""
     dataset = dcmread(path)
@@ -361,7 +381,7 @@ def parts_of(association: Any, path: Path) -> list[Any]:
     return list(message.encode_msg(context.context_id, 400))
 
 
-def wait_until(is_so: Any, limit_s: float = 10.0) -> None:
+def wait_until(is_so: Any, limit_s: float = 60.0) -> None:
     end = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < end

@@ -57,9 +57,7 @@ def open_archive(text: str, options: argparse.Namespace) -> Archive:
         output.refuse_idle(options, only=("ca_file", "certificate"), why=why)
     title = check_title(options.calling, "--calling")
     move_to = getattr(options, "move_to", None)
-    destination = parse_destination(move_to) if move_to else None
-    if destination is not None and is_secure:
-        _refuse_insecure_move()
+    known_as = parse_destination(move_to) if move_to else None
     require_extra("pacs")
     tls = Tls(options.ca_file or "", options.certificate or "")
     if is_secure:
@@ -69,19 +67,10 @@ def open_archive(text: str, options: argparse.Namespace) -> Archive:
 
         return WebArchive(address, tls, options.timeout)
     from ..pacs.dimse import Calling, DimseArchive
+    from ..pacs.incoming import Destination
 
+    destination = Destination(*known_as, tls.server_context() if is_secure else None) if known_as else None
     return DimseArchive(address, Calling(title, options.timeout, destination, tls if is_secure else None))
-
-
-def _refuse_insecure_move() -> None:
-    from ..core.findings import Code, refuse
-
-    raise refuse(
-        Code.BAD_OPTION,
-        "--move-to does not go with --tls: the archive would send to us without TLS",
-        "Leave --move-to out, for C-GET over the secure connection, or use https.",
-        where=("--move-to", "--tls"),
-    )
 
 
 def _check_timeout(seconds: float) -> None:

@@ -30,7 +30,7 @@ from .archive import (
     series_in,
     unreached,
 )
-from .incoming import IncomingInstances
+from .incoming import Destination, IncomingInstances
 from .tls import Tls
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ _MOVE = "Give --move-to AE:PORT, a title that the archive knows this machine by:
 
 
 class Calling(NamedTuple):
-    """Who calls. title: of ours. destination: title and port for C-MOVE; None for C-GET. tls: None for none."""
+    """Who calls. title: of ours. destination: for C-MOVE; None for C-GET. tls: None for none."""
 
     title: str
     timeout_s: float
-    destination: tuple[str, int] | None = None
+    destination: Destination | None = None
     tls: Tls | None = None
 
 
@@ -159,15 +159,15 @@ class DimseArchive:
                 raise refused(self.shown, "takes no C-GET", _MOVE)
             self._follow(association, association.send_c_get(identifier, model), "C-GET", incoming)
 
-    def _move(self, identifier: Dataset, destination: tuple[str, int], incoming: IncomingInstances) -> None:
+    def _move(self, identifier: Dataset, destination: Destination, incoming: IncomingInstances) -> None:
         from pynetdicom.presentation import build_context
 
-        model, (title, port) = _MODEL + "2", destination
+        model = _MODEL + "2"
         with self._association([build_context(model)]) as association:
             connection: Any = association.dul.socket
             own = connection.socket.getsockname()[0]  # the address by which the archive is reached
-            with incoming.receiving(title, own, port, self._calling.timeout_s):
-                answers = association.send_c_move(identifier, title, model)
+            with incoming.receiving(destination, own, self._calling.timeout_s):
+                answers = association.send_c_move(identifier, destination.title, model)
                 self._follow(association, answers, "C-MOVE", incoming)
 
     def _follow(self, association: Association, answers: Any, what: str, incoming: IncomingInstances) -> None:

@@ -9,16 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ssl import SSLContext
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.findings import Code, refuse
 from .archive import KeepInstance
+from .connection import read_at_once
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event
 
 _SUCCESS, _NOT_ASKED_FOR, _OUT_OF_RESOURCES = 0x0000, 0xA900, 0xA700
+
+
+class Destination(NamedTuple):
+    """Where a C-MOVE sends to. title, port: that the archive knows us by. tls: for its connections; None for none."""
+
+    title: str
+    port: int
+    tls: SSLContext | None = None
 
 
 class IncomingInstances:
@@ -49,13 +59,12 @@ class IncomingInstances:
         return _SUCCESS
 
     @contextmanager
-    def receiving(self, title: str, host: str, port: int, timeout_s: float) -> Iterator[None]:
+    def receiving(self, destination: Destination, host: str, timeout_s: float) -> Iterator[None]:
         """Listen while the block runs.
 
         Args:
-            title: that we are called by.
+            destination: what the archive knows us by.
             host: our own address.
-            port: to listen at.
             timeout_s: for the negotiation and every silence, in s.
 
         Yields: once it listens.
@@ -65,15 +74,21 @@ class IncomingInstances:
         from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
         from pynetdicom.ae import ApplicationEntity
 
-        entity = ApplicationEntity(title)
+        entity = ApplicationEntity(destination.title)
         entity.require_called_aet = True
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = timeout_s
         for context in AllStoragePresentationContexts:
             entity.add_supported_context(context.abstract_syntax or "", ALL_TRANSFER_SYNTAXES)
+        handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, lambda event: read_at_once(event.assoc, timeout_s)),
+            (evt.EVT_C_STORE, self.take),
+        ]
         try:
-            server = entity.start_server((host, port), block=False, evt_handlers=[(evt.EVT_C_STORE, self.take)])
+            server = entity.start_server(
+                (host, destination.port), block=False, evt_handlers=handlers, ssl_context=destination.tls
+            )
         except OSError as error:
-            why = f"port {port} of --move-to cannot be listened at: {error.strerror}"
+            why = f"port {destination.port} of --move-to cannot be listened at: {error.strerror}"
             raise refuse(Code.BAD_OPTION, why, "Give one that is free.", where=("--move-to",)) from error
         try:
             yield

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..core.findings import Code, refuse
+from .connection import read_at_once
 from .receiver_access import AllowedSenders
 from .receiver_store import CANNOT_UNDERSTAND, SUCCESS, InstanceFacts, NotKept, ReceivedFolder
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 MOST_ASSOCIATIONS = 32  # at the same time
 _PDU = 1 << 17  # bytes of one P-DATA: as much as DCMTK sends at once; pynetdicom takes 16 kB at a time by default
-_LONGEST_PDU = 1 << 20  # bytes of any: what asks for an association has no size to keep to, and takes some kilobytes
 _REQUEST_S, _NETWORK_S = 30.0, 60.0  # for an association to be asked for, and between two of its messages
 
 # result, source, reason (PS3.8 table 9-21)
@@ -98,7 +98,7 @@ class Receiver:
         from pynetdicom import evt
 
         handlers = [
-            (evt.EVT_CONN_OPEN, lambda event: _read_at_once(event.assoc.dul.socket)),
+            (evt.EVT_CONN_OPEN, lambda event: read_at_once(event.assoc, _REQUEST_S)),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_RELEASED, self._released),
@@ -233,29 +233,6 @@ def _write_to(folder: ReceivedFolder) -> Callable[[], None]:
             dimse_messages.NamedTemporaryFile, _config.STORE_RECV_CHUNKED_DATASET = before
 
     return restore
-
-
-def _read_at_once(connection: Any) -> None:
-    """Have a connection read what there is in large pieces: pynetdicom takes 4 kB at a time, and a quarter more time.
-
-    A PDU of which nothing more comes, or that is longer than any in use, ends the connection: nobody may hold a thread for
-    good, or decide how much memory it takes.
-    """
-    connection.socket.settimeout(_REQUEST_S)
-
-    def receive(length: int) -> bytearray:
-        if length > _LONGEST_PDU:
-            raise OSError(f"a PDU of {length} bytes, of at most {_LONGEST_PDU}")
-        content = bytearray(length)
-        room, had = memoryview(content), 0
-        while had < length:
-            count = connection.socket.recv_into(room[had:])
-            if not count:
-                return content[:had]
-            had += count
-        return content
-
-    connection.recv = receive
 
 
 def _failure(status: int, words: str) -> Dataset:

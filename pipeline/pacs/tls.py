@@ -38,6 +38,23 @@ class Tls(NamedTuple):
             self._load_own(context)
         return context
 
+    def server_context(self) -> ssl.SSLContext:
+        """For the connections that the archive opens to us (C-MOVE), where its certificate is checked too. Raises BAD_OPTION."""
+        from .receiver_tls import make_context
+
+        if not self.certificate:
+            raise refuse(
+                Code.BAD_OPTION,
+                "--move-to with --tls needs --certificate: the archive connects to us, and has to see who we are",
+                "Give one that the archive trusts, with its key, or leave --move-to out.",
+                where=("--move-to", "--certificate"),
+            )
+        context = make_context(self.certificate, self.authorities or None)
+        if not self.authorities:
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
     def _load_own(self, context: ssl.SSLContext) -> None:
         try:
             context.load_cert_chain(self.certificate, password="")  # a key with a password would ask for it here

@@ -94,7 +94,9 @@ def orthanc(folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[Ort
     folder.mkdir(parents=True, exist_ok=True)
     http_port, dicom_port, move_port = _free_ports(3)
     (folder / "filter.lua").write_text(_LUA)
-    configuration = _configuration(folder, http_port, dicom_port, move_port) | dict(more or {})
+    more = more or {}
+    is_secure = bool(more.get("DicomTlsEnabled"))
+    configuration = _configuration(folder, http_port, dicom_port, move_port, is_secure=is_secure) | dict(more)
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder)
@@ -112,7 +114,7 @@ def orthanc(folder: Path, more: Mapping[str, Any] | None = None) -> Iterator[Ort
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _configuration(folder: Path, http_port: int, dicom_port: int, move_port: int) -> dict[str, Any]:
+def _configuration(folder: Path, http_port: int, dicom_port: int, move_port: int, *, is_secure: bool) -> dict[str, Any]:
     return {
         "Name": "verimask tests",
         "StorageDirectory": str(folder / "store"),
@@ -130,7 +132,9 @@ def _configuration(folder: Path, http_port: int, dicom_port: int, move_port: int
         "DicomAlwaysAllowMove": True,
         "UnknownSopClassAccepted": True,
         "OverwriteInstances": False,
-        "DicomModalities": {"moves": [MOVES_TO, "127.0.0.1", move_port]},
+        "DicomModalities": {
+            "moves": {"AET": MOVES_TO, "Host": "127.0.0.1", "Port": move_port, "UseDicomTls": is_secure}
+        },
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "EnableWado": False},
         "DicomScuTimeout": 5,
         "DicomScpTimeout": 5,
