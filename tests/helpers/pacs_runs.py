@@ -24,4 +24,4 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, st
     printed = capsys.readouterr()
     for secret in (TOKEN, PASSWORD, "Zqpatient", "Traceback"):
         assert secret.lower() not in (printed.out + printed.err).lower()
-    return code, printed.err
+    return code, " ".join(printed.err.split())  # however wide the terminal is
