@@ -37,6 +37,13 @@ _MAY_BE_SKIPPED = ("no Python 3.6 to 3.9 here", "RLE holds whole bytes")
 _FAILED = pytest.StashKey[bool]()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two more than there are cores: many tests wait for what they start, as a browser, an archive or a command."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 2
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = (yield).get_result()  # type: ignore[func-returns-value]
