@@ -22,7 +22,7 @@ from .forked import ForkedCommand
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _KINDS = ("time", "time", "move", "place")  # of moments
 _LATE = 0.4  # of all kills come in the last third, where files are moved
-_GONE_S = {signal.SIGKILL: 15.0, signal.SIGTERM: 2.0, signal.SIGINT: 2.0}  # for every process to be gone
+_GONE_S = {signal.SIGKILL: 30.0, signal.SIGTERM: 10.0, signal.SIGINT: 10.0}  # for every process to be gone
 _END_S = 90.0  # for the command to end once it was stopped, and before, where the stop comes at a move
 _OUTPUT_EXISTS = 6
 
