@@ -133,6 +133,31 @@ def test_five_studies_over_four_associations_one_aborted_and_one_plane_late(tmp_
 
 
 @needs_dcmtk
+@pytest.mark.parametrize("first", ["mask", "images"])
+def test_a_mask_finds_its_images_in_another_study(tmp_path: Path, first: str) -> None:
+    mask, *images = masks(tmp_path / "in")
+    dataset = dcmread(mask)
+    dataset.StudyInstanceUID = "1.2.826.0.1.99"
+    dataset.save_as(mask)
+    before, after = ([mask], images) if first == "mask" else (images, [mask])
+    out, options = tmp_path / "out", ("--quiet-time", "50", "--stop-after", "2")
+    with listening(out, *options) as running:
+        assert running.send(before) == 0
+        running.end()
+    assert len(records(out)) == 1
+    with listening(out, *options) as running:  # that it is another run keeps what the mask names
+        assert running.send(after) == 0
+        code, errors = running.end()
+    assert (code, errors) == (0, ""), running.lines
+    found = records(out)[dataset.SeriesInstanceUID]
+    assert (found["State"], found["StaleResults"]) == ("CONVERTED", [])
+    assert sum("since there are images for it that were not there" in line for line in running.lines) == 1
+    image = result(out, dataset.SeriesInstanceUID)
+    assert image.shape == (22, 18, 6)
+    assert np.count_nonzero(image.dataobj) > 0
+
+
+@needs_dcmtk
 def test_what_was_acknowledged_outlives_a_kill_and_is_converted_after_it(tmp_path: Path) -> None:
     one, two = (grey(tmp_path / name, name) for name in ("one", "two"))
     out = tmp_path / "out"

@@ -58,6 +58,7 @@ class ArrivalRecord(NamedTuple):
             "Results": [{"File": f, "Verdict": v} for f, v in zip(report.files, report.verdicts, strict=True)],
             "StaleResults": list(self.stale),
             "NotWritten": list(report.passed),
+            "Names": list(report.named),
             "Findings": [found.as_json() for error in report.refused for found in (error.finding, *error.others)],
         }
 
@@ -98,11 +99,12 @@ def read_record(path: Path) -> ArrivalRecord | None:
         files = tuple(str(result["File"]) for result in known["Results"])
         verdicts = tuple(str(result["Verdict"]) for result in known["Results"])
         stale = tuple(map(str, known["StaleResults"]))
+        named = tuple(map(str, known.get("Names", ())))
         if known["Schema"] != SCHEMA:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
         return None
-    return ArrivalRecord(state, by, lacks, instances, made_of, ConversionReport(files, verdicts), stale)
+    return ArrivalRecord(state, by, lacks, instances, made_of, ConversionReport(files, verdicts, named=named), stale)
 
 
 def completed_by(words: str) -> CompletedBy:

@@ -3,7 +3,7 @@
 Rules:
 - Below the output folder: incoming/, received/STUDY/SERIES/INSTANCE.dcm, nifti/study-…/series-…/, status/study-…/series-….json.
 - A mask waits until every image series of its study is complete, since it is put on the grid of one of them; where one comes
-  or changes later, the mask is made again.
+  or changes later, the mask is made again. So it is with series of other studies that it names, once that was read from it.
 - What is said holds names of ours, titles and addresses: nothing of any instance but its modality.
 - A receiver that is started again on its folder goes on where the last one was, however that ended.
 """
@@ -205,8 +205,7 @@ class Listener:
     def _hand_out(self, converter: SeriesConverter) -> None:
         """Hand out each series that waits and needs to wait no more."""
         for name, series in list(self._waiting.items()):
-            of_study = self._arrivals.of_study(series.study)
-            is_early = series.is_mask and any(not other.completed_by for other in of_study if not other.is_mask)
+            is_early = series.is_mask and any(not image.completed_by for image in self._images_of(series))
             if is_early or name in self._at_work:
                 continue
             del self._waiting[name]
@@ -228,15 +227,16 @@ class Listener:
         self._wake.set()
 
     def _judge_study(self, study: str) -> None:
-        """Mark every result of a study that no longer fits what it would be made of, and have it made again."""
-        for series in self._arrivals.of_study(study):
+        """Mark every result that a study is part of and that no longer fits what it would be made of; have it made again."""
+        for series in self._touched_by(study):
             name, record = series.name, self._records[series.name]
             if name in self._at_work or not record.made_of or record.made_of == self._key(series):
                 continue
             if record.state != "STALE":
                 what = "STALE" if record.report.files else "to be tried again"
-                why = "instances of it" if series.fingerprint_text != record.instances else "images of its study"
-                self._say(f"{name}: {what}, since {why} came afterwards")
+                is_changed = series.fingerprint_text != record.instances
+                why = "instances of it came afterwards" if is_changed else "there are images for it that were not there"
+                self._say(f"{name}: {what}, since {why}")
                 self._write(series, record._replace(state="STALE"))
             if series.completed_by:
                 self._waiting[name] = series
@@ -246,12 +246,23 @@ class Listener:
         own = series.fingerprint_text
         if not series.is_mask:
             return own
-        images = sorted(image.fingerprint_text for image in self._images_of(series))
+        images = sorted(image.fingerprint_text for image in self._images_of(series) if image.completed_by)
         return sha256(" ".join([own, *images]).encode()).hexdigest()[:32]
 
     def _images_of(self, mask: SeriesArrival) -> list[SeriesArrival]:
-        of_study = self._arrivals.of_study(mask.study)
-        return [series for series in of_study if not series.is_mask and series.completed_by]
+        """The image series of its study, and those that it names."""
+        named = self._records[mask.name].report.named
+        near = self._arrivals.series.values() if named else self._arrivals.of_study(mask.study)
+        return [one for one in near if not one.is_mask and (one.study == mask.study or one.series in named)]
+
+    def _touched_by(self, study: str) -> list[SeriesArrival]:
+        """All series of a study, and the masks of others that name one of them."""
+        of_study = list(self._arrivals.of_study(study))
+        uids = {series.series for series in of_study}
+        elsewhere = (
+            self._by_name[name] for name, record in self._records.items() if uids.intersection(record.report.named)
+        )
+        return of_study + [mask for mask in elsewhere if mask.study != study]
 
     def _write(self, series: SeriesArrival, record: ArrivalRecord) -> None:
         self._records[series.name] = record

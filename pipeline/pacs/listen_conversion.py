@@ -31,12 +31,16 @@ class ConversionJob(NamedTuple):
 
 
 class ConversionReport(NamedTuple):
-    """What came of a job. files, verdicts: of each that is there now. passed: why an image was not written."""
+    """What came of a job. files, verdicts: of each that is there now. passed: why an image was not written.
+
+    named: the UIDs of the series that a mask refers to.
+    """
 
     files: tuple[str, ...] = ()
     verdicts: tuple[str, ...] = ()
     refused: tuple[PipelineError, ...] = ()
     passed: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
 
 class SeriesConverter:

@@ -20,6 +20,7 @@ from ..core.policy import Policy
 from ..core.team_worker import DONE, RESULT, Answers, Inbox, serve
 from ..core.unexpected import as_refusal
 from ..crosscheck.panel import Panel
+from .fetch_needed import read_sources
 from .listen_conversion import ConversionJob, ConversionReport
 
 
@@ -53,7 +54,16 @@ def convert_job(job: ConversionJob, policy: Policy, panel: Panel) -> ConversionR
     refused = [
         error for error in refused if error.finding.code is not Code.NOT_CONVERTIBLE
     ]  # a report, a presentation state
-    return ConversionReport(tuple(files), tuple(verdicts), tuple(refused), tuple(passed))
+    return ConversionReport(tuple(files), tuple(verdicts), tuple(refused), tuple(passed), _named_by(job))
+
+
+def _named_by(job: ConversionJob) -> tuple[str, ...]:
+    if not job.is_mask:
+        return ()
+    try:
+        return tuple(sorted(read_sources(job.folder).series_uids))
+    except Exception:  # what cannot be read names nothing, and its conversion said why
+        return ()
 
 
 def _work(first: tuple[Policy, Path], inbox: Inbox, answers: Answers) -> None:
