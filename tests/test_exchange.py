@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 
+from pipeline.cli.main import main
 from pipeline.conversion.convert import convert
 from pipeline.conversion.write import parts_in_place
 from pipeline.core import exchange, leftovers
@@ -26,12 +28,14 @@ SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bit
 NAMES = ("m.json", "m_labels.txt", "m.nii.gz")
 OLD = {name: f"old {name}" for name in NAMES}
 NEW = {name: f"new {name}" for name in NAMES}
+PAGE = {"m.html": "old m.html"}  # of the old ones
 _REPLACES = """
 from pathlib import Path
 from threading import Barrier
 from pipeline.core.atomic_file import all_in_place
 names = {names!r}
-with all_in_place([Path(name) for name in names], overwrite=True) as parts:
+gone = [Path(name) for name in ("m.html",) if Path(name).exists()]
+with all_in_place([Path(name) for name in names], overwrite=True, gone=gone) as parts:
     for part, name in zip(parts, names):
         part.write_text("new " + name)
 """
@@ -71,7 +75,8 @@ def _found(folder: Path) -> dict[str, str]:
 
 
 def _replace(folder: Path, *, fails_at: int | None = None) -> None:
-    with all_in_place([folder / name for name in NAMES], overwrite=True) as parts:
+    gone = [folder / name for name in PAGE if (folder / name).exists()]
+    with all_in_place([folder / name for name in NAMES], overwrite=True, gone=gone) as parts:
         for part, name in zip(parts, NAMES, strict=True):
             part.write_text(f"new {name}")
         if fails_at is not None:
@@ -192,12 +197,15 @@ def test_a_file_of_another_in_a_folder_for_all_costs_no_record(tmp_path: Path) -
     assert _found(place) == OLD
 
 
-def test_whatever_move_a_kill_comes_at_the_next_run_has_all_or_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [{}, PAGE], ids=["three", "and their page"])
+def test_whatever_move_a_kill_comes_at_the_next_run_has_all_or_none(tmp_path: Path, page: dict[str, str]) -> None:
     ends = []
     for number in range(1, 100):
         place = tmp_path / f"{number}"
         place.mkdir()
         _fill(place)
+        for name, text in page.items():
+            (place / name).write_text(text)
         if _killed_at("move", number, place) == 0:
             assert _found(place) == NEW
             break
@@ -205,12 +213,69 @@ def test_whatever_move_a_kill_comes_at_the_next_run_has_all_or_none(tmp_path: Pa
         assert set(between) == set(NAMES), "each place holds a whole file at any time"
         leftovers._looked_at.clear()
         leftovers.remove_dead(place)
-        assert _found(place) in (OLD, NEW)
+        assert _found(place) in (OLD | page, NEW)
         assert _found(place) == NEW or between == OLD
         ends.append(_found(place) == NEW)
     assert ends == sorted(ends)  # once it is decided it is so
     assert ends.count(True) > 3
     assert ends.count(False) > 3
+
+
+def test_what_belongs_to_the_old_ones_stays_where_they_stay(folder: Path) -> None:
+    (folder / "m.html").write_text(PAGE["m.html"])
+    with pytest.raises(PipelineError):
+        _replace(folder, fails_at=2)
+    assert _found(folder) == OLD | PAGE
+
+
+@pytest.mark.parametrize("whose", ["the old one's", "somebody's"])
+def test_a_page_goes_where_a_kill_came_before_and_only_that_of_the_old_ones(folder: Path, whose: str) -> None:
+    words = leftovers.own_mark().split("-")
+    at = folder / f".{'-'.join([*words[:4], '1', 'aa'])}{exchange.DECIDED}"
+    for inner in ("old", "new", "gone"):
+        (at / inner).mkdir(parents=True)
+    (at / "gone" / "m.html").write_text("page")
+    if whose == "somebody's":
+        (folder / "m.html").write_text("page")
+    else:
+        os.link(at / "gone" / "m.html", folder / "m.html")
+    leftovers.remove_dead(folder)
+    assert _found(folder) == OLD | ({"m.html": "page"} if whose == "somebody's" else {})
+
+
+@pytest.mark.parametrize("report", [True, False])
+def test_what_was_made_of_a_mask_goes_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str], report: bool) -> None:
+    """Its page and its names would be taken for those of the new one. What somebody wrote stays."""
+    for name, radius in (("one", 2), ("two", 3)):
+        write(tmp_path / name, replace(SMALL, content="mask", radius_mm=radius))
+    words = ["-o", str(tmp_path / "m.nii.gz"), "--crosscheck", "off"]
+    pages = ["--report"]
+    assert _run("convert", str(tmp_path / "one"), *words, *pages, "--labels-file", "bids") == 0
+    before = (tmp_path / "m.html").read_text("utf-8")
+    (tmp_path / "m_labels.txt").write_text("mine")
+    capsys.readouterr()
+    assert _run("convert", str(tmp_path / "two"), *words, *pages[: int(report)], "-w", "overwrite") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert names == {"m.nii.gz", "m.json", "m_labels.txt", *(["m.html"] * report)}
+    assert f"removed with the file that was replaced: m_dseg.tsv{'' if report else ', m.html'}" in said
+    assert not report or (tmp_path / "m.html").read_text("utf-8") != before
+
+
+def test_names_that_somebody_changed_stay(tmp_path: Path) -> None:
+    write(tmp_path / "dicom", replace(SMALL, content="mask"))
+    words = ["convert", str(tmp_path / "dicom"), "-o", str(tmp_path / "m.nii.gz"), "--crosscheck", "off"]
+    assert _run(*words, "--labels-file", "slicer") == 0
+    with (tmp_path / "m.ctbl").open("a") as file:
+        file.write("# mine\n")
+    assert _run(*words, "-w", "overwrite") == 0
+    assert (tmp_path / "m.ctbl").exists()
+
+
+def _run(*words: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    return int(left.value.code or 0)
 
 
 def test_a_killed_worker_is_made_up_for_by_who_goes_on(tmp_path: Path) -> None:

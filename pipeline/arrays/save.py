@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..conversion.existing_output import companions_of
 from ..conversion.output_path import checked_target, free_target
 from ..conversion.prov import build_prov
 from ..conversion.record import write_record
@@ -39,7 +40,8 @@ def save_file(data: bytes, record: Mapping[str, Any], path: str | Path, *, overw
     target = checked_target(arguments.path("path", path))
     free_target(target, Policy(write="overwrite" if overwrite else "refuse"))
     gzipped = target.name.endswith(".gz")
-    with parts_in_place(target, None, overwrite=overwrite) as (image_part, record_part, _):
+    gone = companions_of(target, None) if overwrite else []
+    with parts_in_place(target, None, overwrite=overwrite, gone=gone) as (image_part, record_part, _):
         with open_stream(image_part, "wb", gzipped=gzipped) as file:
             file.write(data)
         with open_stream(image_part, "rb", gzipped=gzipped) as file:

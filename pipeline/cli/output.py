@@ -179,8 +179,10 @@ def print_unwritten(image: UnwrittenImage, options: argparse.Namespace) -> None:
 
 
 def outcome_as_json(made: Outcome) -> dict[str, Any]:
-    """Make the JSON of a conversion: its record, with the folder as whoever gave the inputs knows it."""
-    return {**made.record, **({"Folder": made.folder} if made.folder else {})}
+    """Make the JSON of a conversion: its record, with the folder as whoever gave the inputs knows it, and what it removed."""
+    folder = {"Folder": made.folder} if made.folder else {}
+    removed = {"Removed": list(made.removed)} if made.removed else {}
+    return {**made.record, **folder, **removed}
 
 
 def refusal_as_json(error: PipelineError, options: argparse.Namespace) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def describe_outcome(outcome: Outcome, *, colour: bool = False, width: int = 100
         *_wrap_all([_describe_finding(f) for f in findings], hang, width),
         *_label_table(outcome, hang),
         *_wrap_all(_describe_left_out(outcome), hang, width),
+        *_wrap_all(_describe_removed(outcome), hang, width),
     ]
 
 
@@ -135,6 +136,10 @@ def _describe_left_out(outcome: Outcome) -> list[str]:
     if not count:
         return []
     return [f"{count} file{'s' * (count > 1)} left out, each with its reason in {sidecar_of(outcome.output).name}"]
+
+
+def _describe_removed(outcome: Outcome) -> list[str]:
+    return [f"removed with the file that was replaced: {', '.join(outcome.removed)}"] * bool(outcome.removed)
 
 
 def _range(values: list[int]) -> str:

@@ -6,6 +6,7 @@ Rules:
 - Where its record proves that it is an unharmed output of ours, but of other inputs, options or version, it is stale and
   is made anew, and the result says why.
 - A file that no record proves is somebody's: it is left alone, and that is a refusal.
+- What is replaced takes with it what was made of it, which nobody could tell from that of the new one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from .. import __version__
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
@@ -22,7 +23,8 @@ from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
 from ..core.policy import Policy
 from ..dicom.source_file import sha256
-from ..volume.label_files import label_file
+from ..volume.label_files import LabelFileKind, label_file
+from .page_file import is_page, page_of
 from .record import SCHEMA, sidecar_of
 from .record_text import as_text
 
@@ -70,6 +72,32 @@ def judge(target: Path, policy: Policy, request: Mapping[str, Any], inputs: Dige
     reasons += _options(record, policy, request)
     reasons += _inputs(proof, inputs)
     return Standing(target.name, str(record["Verdict"]), "; ".join(reasons))
+
+
+def companions_of(target: Path, labels: Path | None) -> list[Path]:
+    """What was made of a file that is replaced, and would be taken for that of the new one: its page, its files of labels.
+
+    Args:
+        target: of the file.
+        labels: the file of labels that is written now, which replaces its own.
+
+    Returns: the paths; not of files of labels that somebody changed.
+    """
+    try:
+        known = _record_of(target)["Provenance"].get("LabelsFile")
+    except PipelineError:  # it is not of ours, and so has none
+        known = None
+    of_labels = [label_file(target, kind) for kind in get_args(LabelFileKind)]
+    own = [path for path in of_labels if path not in (labels, target) and _is_known(path, known)]
+    return own + [page_of(target)] * is_page(page_of(target))
+
+
+def _is_known(path: Path, known: Any) -> bool:
+    """Whether it is the file of labels that a record names, as it was written."""
+    try:
+        return isinstance(known, dict) and known.get("File") == path.name and known.get("SHA256") == sha256(path)
+    except OSError:
+        return False
 
 
 def _record_of(target: Path) -> dict[str, Any]:

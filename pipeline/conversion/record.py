@@ -84,7 +84,7 @@ class Outcome:
     proofs: None for one that was passed over (SKIPPED). record: as it lies beside the file; for SKIPPED it has the keys of a
     SkippedRecord, and "Recorded" is the verdict beside the file.
     folder: of the inputs, where what was converted lies, as on disk; see `input_folder`. unnamed: whether its masks have a name
-    by that folder only, which was not written.
+    by that folder only, which was not written. removed: the files that went with one that was replaced.
     """
 
     verdict: Verdict
@@ -99,6 +99,7 @@ class Outcome:
     record: Record
     folder: str = ""
     unnamed: bool = False
+    removed: tuple[str, ...] = ()
 
     @property
     def exit(self) -> Exit:

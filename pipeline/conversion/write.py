@@ -8,7 +8,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from ..volume.colour import name_type
 from ..volume.label_files import label_file, label_text
 from ..volume.label_table import Counter, LabelRow, label_table
 from ..volume.mask import MaskVolume
-from .existing_output import Standing, judge
+from .existing_output import Standing, companions_of, judge
 from .layout import Layout, lay_out
 from .output_path import free_target
 from .page_file import check_page_place, page_of
@@ -49,11 +49,16 @@ _IMAGE_LEVEL = 2  # of ISA-L: 6 % larger than zlib's level 6 on CT, at many time
 
 
 class _Place(NamedTuple):
-    """Where to write, whether to replace what is there, and what is to be known about that."""
+    """Where to write, whether to replace what is there, and what is to be known about that.
+
+    gone: what goes with that, see `companions_of`. removed: the names of those that no new one is written in place of.
+    """
 
     path: Path
     overwrite: bool
     findings: tuple[Finding, ...] = ()
+    gone: tuple[Path, ...] = ()
+    removed: tuple[str, ...] = ()
 
 
 class _Proven(NamedTuple):
@@ -85,11 +90,9 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
         return _pass_over(product, target, place)
     layout = lay_out(publish_product(product, policy), policy, details.like)
     product = layout.product
-    if (seen := product.witnessed) is not None:
-        panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
-    panel.masks.begin([mask.mask_job for mask in product.masks if mask.mask_job is not None])
+    _begin_witnesses(product, panel)
     labels = _labels_path(product, place, policy)
-    with parts_in_place(place.path, labels, overwrite=place.overwrite) as (image_part, record_part, labels_part):
+    with _open_parts(place, labels) as (image_part, record_part, labels_part):
         hashing = BackgroundCall(partial(details.looks.digests, paths))
         proven = _write_proven(image_part, product, layout, policy, details.progress)
         details.progress("cross-checking", 0, 0)
@@ -108,6 +111,7 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
             record=cast("Record", {}),
             folder=product.folder,
             unnamed=product.unnamed,
+            removed=place.removed,
         )
         _refuse_empty(product, outcome, policy)
         labels_file = _write_labels(product, labels, labels_part, policy)
@@ -119,6 +123,13 @@ def finish(product: Product, target: Path, policy: Policy, panel: Panel, details
     return outcome
 
 
+def _begin_witnesses(product: Product, panel: Panel) -> None:
+    """Have them read while the file is written."""
+    if (seen := product.witnessed) is not None:
+        panel.begin(seen.frames, voxels=seen.physical is not None, volumes=product.volumes)
+    panel.masks.begin([mask.mask_job for mask in product.masks if mask.mask_job is not None])
+
+
 def _find_place(
     target: Path, policy: Policy, details: RunDetails, files: Sequence[tuple[str, Path]]
 ) -> Standing | _Place:
@@ -126,12 +137,24 @@ def _find_place(
     page = details.page
     remove_dead(target.parent)
     if policy.write != "skip" or not (target.exists() or sidecar_of(target).exists()):
-        return _Place(free_target(target, policy, page=page, planned=details.planned), policy.write == "overwrite")
+        path = free_target(target, policy, page=page, planned=details.planned)
+        return _replacing(path, policy, page=page) if policy.write == "overwrite" else _Place(path, False)
     if page:
         check_page_place(page_of(target))
     digests = details.looks.digests(path for _, path in files)
     standing = judge(target, policy, details.request, [(role, digests[path]) for role, path in files])
-    return _Place(target, True, (standing.finding(),)) if standing.stale else standing
+    return _replacing(target, policy, (standing.finding(),), page=page) if standing.stale else standing
+
+
+def _replacing(path: Path, policy: Policy, findings: tuple[Finding, ...] = (), *, page: bool) -> _Place:
+    labels = None if policy.labels_file == "none" else label_file(path, policy.labels_file)
+    gone = companions_of(path, labels)
+    removed = tuple(one.name for one in gone if not (page and one == page_of(path)))
+    return _Place(path, True, findings, tuple(gone), removed)
+
+
+def _open_parts(place: _Place, labels: Path | None) -> AbstractContextManager[tuple[Path, Path, Path | None]]:
+    return parts_in_place(place.path, labels, overwrite=place.overwrite, gone=place.gone)
 
 
 def _pass_over(product: Product, target: Path, standing: Standing) -> Outcome:
@@ -204,7 +227,9 @@ def _refuse_empty(product: Product, outcome: Outcome, policy: Policy) -> None:
 
 
 @contextmanager
-def parts_in_place(target: Path, labels: Path | None, *, overwrite: bool) -> Iterator[tuple[Path, Path, Path | None]]:
+def parts_in_place(
+    target: Path, labels: Path | None, *, overwrite: bool, gone: Sequence[Path] = ()
+) -> Iterator[tuple[Path, Path, Path | None]]:
     """Temporary paths for an image, its record, and its file of labels if it has one.
 
     The image is moved last, so that it never lacks its proof; where a kill comes before that, `leftovers` moves it.
@@ -213,11 +238,12 @@ def parts_in_place(target: Path, labels: Path | None, *, overwrite: bool) -> Ite
         target: of the image.
         labels: of its file of labels, None for none.
         overwrite: whether to replace what is there.
+        gone: what goes with that; see `companions_of`.
 
     Yields: of the image, of the record, of the labels.
     """
     targets = [sidecar_of(target), *([] if labels is None else [labels]), target]
-    with all_in_place(targets, overwrite=overwrite) as parts:
+    with all_in_place(targets, overwrite=overwrite, gone=gone) as parts:
         yield parts[-1], parts[0], None if labels is None else parts[1]
 
 

@@ -43,12 +43,21 @@ def in_place(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def all_in_place(targets: Sequence[Path], *, overwrite: bool) -> Iterator[tuple[Path, ...]]:
+def all_in_place(targets: Sequence[Path], *, overwrite: bool, gone: Sequence[Path] = ()) -> Iterator[tuple[Path, ...]]:
     """Temporary files beside targets, in the folder of the first or below it, which become these when the block ends well: all
     of them, or none.
 
     They are moved in order, and nothing but a kill comes between, which the next run makes up for: see `exchange` for those
-    that replace others. Raises as `in_place`.
+    that replace others.
+
+    Args:
+        targets: the places.
+        overwrite: whether to replace what is there.
+        gone: what goes with the old ones, where several are replaced.
+
+    Yields: the temporary files.
+
+    Raises: as `in_place`.
     """
     for folder in {target.parent for target in targets}:
         leftovers.remove_dead(folder)  # before a refusal: a file may have its place, and its temporary name still
@@ -63,7 +72,10 @@ def all_in_place(targets: Sequence[Path], *, overwrite: bool) -> Iterator[tuple[
         yield temporaries
         for temporary in temporaries:
             reach_disk(temporary)
-        _move_all(temporaries, targets, overwrite=overwrite)
+        if overwrite and len(targets) > 1:
+            _exchange(temporaries, targets, gone)
+        else:
+            _move_all(temporaries, targets, overwrite=overwrite)
     except OSError as error:
         raise cannot_write(targets[-1].name, error) from error
     finally:
@@ -92,9 +104,6 @@ def _make_file(temporary: Path) -> None:
 
 
 def _move_all(temporaries: Sequence[Path], targets: Sequence[Path], *, overwrite: bool) -> None:
-    if overwrite and len(targets) > 1:
-        _exchange(temporaries, targets)
-        return
     moved: list[Path] = []
     with not_now():
         for temporary, target in zip(temporaries, targets, strict=True):
@@ -110,8 +119,8 @@ def _move_all(temporaries: Sequence[Path], targets: Sequence[Path], *, overwrite
     _note_all(targets)
 
 
-def _exchange(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
-    exchange = Exchange(targets, leftovers.exchange_path(targets[0].parent))
+def _exchange(temporaries: Sequence[Path], targets: Sequence[Path], gone: Sequence[Path]) -> None:
+    exchange = Exchange(targets, leftovers.exchange_path(targets[0].parent), gone)
     with not_now():
         try:
             exchange.run(temporaries)

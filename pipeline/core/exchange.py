@@ -5,6 +5,7 @@ Rules:
   place always holds a whole file; where the file system has no links, it is moved there.
 - The folder's ending is the journal. While it is PREPARED nothing new counts, and what was moved there belongs back. Once it
   is DECIDED every new file is whole on disk, and a kill is made up for by giving the rest their places.
+- What goes without a new one, since it belongs to what is replaced, goes in the same step.
 - Who makes up for a kill replaces nothing but what was kept aside: what came there meanwhile is somebody's.
 """
 
@@ -19,16 +20,20 @@ from contextlib import suppress
 from pathlib import Path
 
 PREPARED, DECIDED = ".prepared", ".decided"
-_OLD, _NEW = "old", "new"
+_OLD, _NEW, _GONE = "old", "new", "gone"
 
 
 class Exchange:
-    """One exchange of files in a folder or below it. targets: their places. at: a free name in that folder, ending in PREPARED."""
+    """One exchange of files in a folder or below it. targets: their places. at: a free name in that folder, ending in PREPARED.
 
-    def __init__(self, targets: Sequence[Path], at: Path) -> None:
+    gone: the places of files that go with it.
+    """
+
+    def __init__(self, targets: Sequence[Path], at: Path, gone: Sequence[Path] = ()) -> None:
         self.current = targets[0]  # what is being seen to, for whoever has to say what could not be
         self._at, self._moved = at, list[tuple[Path, Path]]()
         self._places = [(target, target.relative_to(at.parent)) for target in targets]
+        self._gone = [(path, path.relative_to(at.parent)) for path in gone]
 
     def run(self, files: Sequence[Path]) -> None:
         """Put new files in their places, in order. What was there is kept until `forget`.
@@ -46,6 +51,9 @@ class Exchange:
                 self.current = target
                 (decided / _NEW / name).replace(target)
                 self._moved.append((target, name))
+            for path, name in self._gone:
+                self.current = path
+                _drop(path, decided / _GONE / name)
         except BaseException:  # Ctrl-C in a program that uses this package, too
             self._undo(decided)
             raise
@@ -56,8 +64,8 @@ class Exchange:
 
     def _prepare(self, files: Sequence[Path]) -> None:
         self._at.mkdir(0o700)
-        for inner in (_OLD, _NEW):
-            for _, name in self._places:
+        for inner, places in ((_OLD, self._places), (_NEW, self._places), (_GONE, self._gone)):
+            for _, name in places:
                 (self._at / inner / name).parent.mkdir(parents=True, exist_ok=True)
         for file, (target, name) in zip(files, self._places, strict=True):
             self.current = target
@@ -65,6 +73,9 @@ class Exchange:
         for target, name in self._places:
             self.current = target
             _keep(target, self._at / _OLD / name)
+        for path, name in self._gone:
+            self.current = path
+            _keep(path, self._at / _GONE / name)
 
     def _undo(self, decided: Path) -> None:
         """Take the new ones back first, while a kill would still give them their places; then nothing new counts any more."""
@@ -74,8 +85,9 @@ class Exchange:
         with suppress(OSError):
             decided.rename(self._at)
         with suppress(OSError):
-            for name in _files_in(self._at / _OLD):
-                (self._at / _OLD / name).replace(self._at.parent / name)
+            for inner in (_OLD, _GONE):
+                for name in _files_in(self._at / inner):
+                    (self._at / inner / name).replace(self._at.parent / name)
         with suppress(OSError):
             make_up_for(self._at)
 
@@ -86,12 +98,15 @@ def make_up_for(folder: Path) -> None:
     Several processes may do so at the same time: what is gone from it was seen to by another.
     """
     is_decided = folder.suffix == DECIDED
-    inner = folder / (_NEW if is_decided else _OLD)
-    for name in _files_in(inner):
-        place = folder.parent / name
-        if not os.path.lexists(place) or (is_decided and _is_same(place, folder / _OLD / name)):
-            with suppress(FileNotFoundError):
-                (inner / name).replace(place)
+    for inner in (_NEW,) if is_decided else (_OLD, _GONE):
+        for name in _files_in(folder / inner):
+            place = folder.parent / name
+            if not os.path.lexists(place) or (is_decided and _is_same(place, folder / _OLD / name)):
+                with suppress(FileNotFoundError):
+                    (folder / inner / name).replace(place)
+    if is_decided:
+        for name in _files_in(folder / _GONE):
+            _drop(folder.parent / name, folder / _GONE / name)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -109,6 +124,12 @@ def _keep(target: Path, aside: Path) -> None:
             os.link(target, aside)
     except OSError:  # exFAT and some network folders have no links, and some systems none to files of others
         target.rename(aside)
+
+
+def _drop(place: Path, aside: Path) -> None:
+    """Take a file away from where it was kept aside; what came there meanwhile is somebody's, and stays."""
+    if _is_same(place, aside):
+        place.unlink(missing_ok=True)
 
 
 def _files_in(folder: Path) -> list[Path]:
