@@ -158,6 +158,31 @@ def test_a_mask_finds_its_images_in_another_study(tmp_path: Path, first: str) ->
 
 
 @needs_dcmtk
+def test_what_somebody_takes_away_or_puts_there_is_seen(tmp_path: Path) -> None:
+    truth = grey(tmp_path / "in", "one")
+    out, options = tmp_path / "out", ("--quiet-time", "1", "--stop-after", "2")
+    with listening(out, *options) as running:
+        assert running.send(truth.paths) == 0
+        running.end()
+    for path in (out / "nifti").rglob("*.nii.gz"):
+        path.unlink()
+    with listening(out, *options) as running:
+        running.end()
+    assert_true(out, truth)  # it was made again
+    aside = (out / "received").rename(tmp_path / "aside")
+    for path in (out / "status").rglob("*.json"):
+        path.unlink()
+    with listening(out, *options) as running:
+        aside.replace(out / "aside")
+        (out / "received").rmdir()
+        (out / "aside").rename(out / "received")  # copied back while it runs
+        assert running.send(truth.paths) == 0
+        code, errors = running.end()
+    assert (code, errors) == (0, ""), running.lines
+    assert records(out)[truth.series_uid]["Instances"] == len(truth.paths)
+
+
+@needs_dcmtk
 def test_what_was_acknowledged_outlives_a_kill_and_is_converted_after_it(tmp_path: Path) -> None:
     one, two = (grey(tmp_path / name, name) for name in ("one", "two"))
     out = tmp_path / "out"
@@ -363,6 +388,66 @@ def test_a_connection_that_is_dropped_leaves_nothing_half(serve: Any, tmp_path: 
     assert unfinished_in(tmp_path) == []
 
 
+def test_who_looks_whether_the_port_is_open_keeps_nobody_out(serve: Any, tmp_path: Path) -> None:
+    """As a port scan does: 70 connections at once that ask for nothing."""
+    serving = serve()
+    for _ in range(70):
+        socket.create_connection(("127.0.0.1", serving.port)).close()
+    wait_until(lambda: not serving.receiver._waiting, 20)
+    association = associate(serving.port)
+    assert store(association, grey(tmp_path / "in", "one").paths[0]) == 0
+    association.release()
+    assert ("ended", False) not in serving.heard.told
+
+
+def test_connections_that_ask_for_nothing_are_counted(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.pacs.receiver._MOST_WAITING", 3)
+    serving = serve()
+    idle = [socket.create_connection(("127.0.0.1", serving.port)) for _ in range(3)]
+    wait_until(lambda: len(serving.receiver._waiting) == 3)
+    assert not associate(serving.port).is_established
+    assert ("refused", "127.0.0.1", "3 connections that ask for nothing are open already") in serving.heard.told
+    for connection in idle:
+        connection.close()
+    wait_until(lambda: not serving.receiver._waiting)
+    association = associate(serving.port)
+    assert association.is_established
+    association.release()
+
+
+@pytest.mark.parametrize("what", ["no data set", "no UID", "no command"])
+def test_a_message_that_is_none_costs_its_association_at_most(
+    serve: Any, tmp_path: Path, what: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    serving = serve()
+    association = associate(serving.port)
+    message, *_ = parts_of(association, grey(tmp_path / "in", "one").paths[0])
+    ((context, command),) = message.presentation_data_value_list
+    if what == "no data set":
+        command = command.replace(
+            b"\x00\x00\x00\x08\x02\x00\x00\x00\x01\x00", b"\x00\x00\x00\x08\x02\x00\x00\x00\x01\x01"
+        )
+    elif what == "no UID":
+        start = command.index(b"\x00\x00\x00\x10")
+        command = command[:start]
+    else:
+        command = command.replace(
+            b"\x00\x00\x00\x01\x02\x00\x00\x00\x01\x00", b"\x00\x00\x00\x01\x02\x00\x00\x00\x77\x77"
+        )
+    message.presentation_data_value_list = [[context, command]]
+    association.dul.send_pdu(message)
+    if what != "no data set":
+        wait_until(lambda: ("ended", False) in serving.heard.told or not association.is_established)
+    else:
+        wait_until(lambda: any("it has no data set" in str(one) for one in serving.heard.told))
+    association.abort()
+    assert "Traceback" not in "".join(capfd.readouterr())
+    again = associate(serving.port)
+    assert again.is_established
+    again.release()
+    assert serving.files() == []
+
+
 def test_a_length_that_is_made_up_takes_no_memory(serve: Any, tmp_path: Path) -> None:
     serving = serve()
     with socket.create_connection(("127.0.0.1", serving.port), timeout=60) as connection:
@@ -448,6 +533,8 @@ def test_tls_asks_for_the_certificates_of_senders(serve: Any, tmp_path: Path) ->
     stranger.check_hostname = False
     assert not associate(serving.port).is_established
     assert not associate(serving.port, tls_args=(stranger, None)).is_established
+    words = "no TLS came about: it has none, or not what we trust"
+    wait_until(lambda: serving.heard.told.count(("refused", "127.0.0.1", words)) == 2)
     stranger.load_cert_chain(pem)
     with socket.create_connection(("127.0.0.1", serving.port)):  # begins no handshake, and holds nobody up
         known = associate(serving.port, tls_args=(stranger, None))
@@ -535,6 +622,29 @@ def test_a_number_that_the_sender_names_decides() -> None:
     arrivals.begin(1, "A", 0)
     take(arrivals, 1, range(3), 1, series_count=4)
     assert reasons(arrivals, 61) == [("quiet time", "its sender counts 4 instances")]
+
+
+def test_where_a_study_counts_more_the_end_of_an_association_completes_nothing() -> None:
+    arrivals = Arrivals(60)
+    arrivals.begin(1, "A", 0)
+    take(arrivals, 1, range(3), 1, study_count=40)
+    arrivals.end(1, in_order=True, now_s=2)
+    assert reasons(arrivals, 60) == []
+    assert reasons(arrivals, 61) == [("quiet time", "its sender counts 40 instances of its study")]
+
+
+def test_an_instance_counts_once_and_what_was_taken_away_does_not() -> None:
+    there = [f"1.2.1.{number}" for number in range(4)]
+    arrivals = Arrivals(60, lambda _: there)
+    arrivals.begin(1, "A", 0)
+    take(arrivals, 1, range(4), 1, series_count=4)
+    assert reasons(arrivals, 2) == [("the number of instances", "")]
+    del there[1:]
+    series, was_complete = arrivals.receive(1, facts(0, series_count=4), is_new=True, now_s=3)
+    assert (series.count, was_complete) == (1, True)
+    arrivals.end(1, in_order=True, now_s=4)
+    assert reasons(arrivals, 10) == []
+    assert reasons(arrivals, 63) == [("quiet time", "its sender counts 4 instances")]
 
 
 def test_the_number_of_a_study_completes_all_its_series() -> None:

@@ -16,6 +16,7 @@ from pydicom import dcmread
 from pipeline.cli.main import main
 from pipeline.core.codes import Code
 from pipeline.core.exits import Exit
+from pipeline.core.findings import refuse
 from pipeline.core.policy import Policy
 from pipeline.pacs import listen_conversion
 from pipeline.pacs.arrival import SeriesArrival
@@ -138,7 +139,7 @@ def test_a_series_that_lacks_a_plane_says_so_and_is_made_when_it_comes(tmp_path:
     with listening(out, "--quiet-time", "50") as running:
         association = associate(running.port)
         assert store(association, truth.paths[3]) == 0
-        running.wait_for("to be tried again, since instances of it came afterwards")
+        running.wait_for("to be tried again, since its instances are others now")
         association.release()
         running.wait_for("CONVERTED")
     (record,) = records(out).values()
@@ -174,6 +175,16 @@ def test_a_process_that_dies_costs_the_series_it_had(tmp_path: Path, monkeypatch
     assert [name for name, _ in found] == ["one", "two"]
     assert [report.refused[0].finding.code for _, report in found] == [Code.PROCESS_ENDED] * 2
     assert "killed by SIGKILL" in found[0][1].refused[0].finding.message
+
+
+@pytest.mark.parametrize(("code", "state"), [(Code.PROCESS_ENDED, "COMPLETE"), (Code.MISSING_PLANES, "REFUSED")])
+def test_what_was_refused_for_want_of_a_process_is_tried_again(tmp_path: Path, code: Code, state: str) -> None:
+    series = SeriesArrival("1.2", "1.2.3", "CT")
+    report = ConversionReport(refused=(refuse(code, "words", "hint"),))
+    write_record(tmp_path / "x.json", ArrivalRecord("COMPLETE").after(report, "one"), series)
+    record = read_record(tmp_path / "x.json")
+    assert record is not None
+    assert record.state == state
 
 
 def test_a_result_that_is_not_made_again_is_listed_and_read_back(tmp_path: Path) -> None:

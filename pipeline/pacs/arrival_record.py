@@ -17,6 +17,7 @@ from .listen_conversion import ConversionReport
 
 ArrivalState = Literal["RECEIVING", "COMPLETE", "CONVERTED", "PASSED", "REFUSED", "STALE"]
 SCHEMA = 1
+_PASSING = {"PROCESS_ENDED", "CANNOT_WRITE", "MEMORY_LIMIT"}  # refusals of this machine, not of what came
 _WORDS = ("CompletedBy", "Incomplete", "InstancesDigest", "MadeOf")
 
 
@@ -100,6 +101,8 @@ def read_record(path: Path) -> ArrivalRecord | None:
         verdicts = tuple(str(result["Verdict"]) for result in known["Results"])
         stale = tuple(map(str, known["StaleResults"]))
         named = tuple(map(str, known.get("Names", ())))
+        if state == "REFUSED" and _PASSING.intersection(str(finding["Code"]) for finding in known["Findings"]):
+            state = "COMPLETE"  # it is tried again
         if known["Schema"] != SCHEMA:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):

@@ -69,7 +69,7 @@ class Listener:
         self._by_name: dict[str, SeriesArrival] = {}
         self._waiting: dict[str, SeriesArrival] = {}
         self._at_work: dict[str, str] = {}  # the key that each is made of
-        self._arrivals = Arrivals(settings.quiet_s)
+        self._arrivals = Arrivals(settings.quiet_s, self._present)
         try:
             self._folder = ReceivedFolder(settings.output / RECEIVED, settings.free_bytes)
         except OSError as error:
@@ -138,7 +138,7 @@ class Listener:
             if association in self._associations:
                 self._associations[association].counts[is_new] += 1
             series, was_complete = self._arrivals.receive(association, facts, is_new=is_new, now_s=self._last_s)
-            if series.count == 1 and is_new:
+            if series.name not in self._records:
                 self._by_name[series.name] = series
                 self._records[series.name] = ArrivalRecord("RECEIVING")
             if was_complete:
@@ -171,12 +171,13 @@ class Listener:
             series = SeriesArrival(study, uid)
             for instance in instances:
                 series.add(instance)
-            if facts := read_facts(self._folder.folder_of(study, uid) / f"{instances[0]}{ENDING}"):
-                series.learn(facts)
+            facts = read_facts(self._folder.folder_of(study, uid) / f"{instances[0]}{ENDING}")
             record = read_record(self._status_of(series)) or ArrivalRecord("RECEIVING")
+            if not all((self._results_of(series) / name).exists() for name in record.report.files):
+                record = record._replace(state="STALE")  # somebody took a result away
             if record.instances == series.fingerprint_text:
                 series.completed_by, series.lacks = completed_by(record.completed_by), record.lacks
-            self._arrivals.restore(series, now_s)
+            self._arrivals.restore(series, facts, now_s)
             self._by_name[series.name], self._records[series.name] = series, record
         for study in {series.study for series in self._by_name.values()}:
             for series in self._arrivals.of_study(study):
@@ -211,8 +212,7 @@ class Listener:
             del self._waiting[name]
             self._at_work[name] = self._key(series)
             images = tuple(map(self._received, self._images_of(series))) if series.is_mask else ()
-            output = self._settings.output / RESULTS / name
-            converter.put(name, ConversionJob(self._received(series), images, output, series.is_mask))
+            converter.put(name, ConversionJob(self._received(series), images, self._results_of(series), series.is_mask))
 
     def _converted(self, name: str, report: ConversionReport) -> None:
         """Note what came of a conversion."""
@@ -235,7 +235,7 @@ class Listener:
             if record.state != "STALE":
                 what = "STALE" if record.report.files else "to be tried again"
                 is_changed = series.fingerprint_text != record.instances
-                why = "instances of it came afterwards" if is_changed else "there are images for it that were not there"
+                why = "its instances are others now" if is_changed else "there are images for it that were not there"
                 self._say(f"{name}: {what}, since {why}")
                 self._write(series, record._replace(state="STALE"))
             if series.completed_by:
@@ -273,6 +273,12 @@ class Listener:
 
     def _status_of(self, series: SeriesArrival) -> Path:
         return self._settings.output / STATUS / f"{series.name}.json"
+
+    def _results_of(self, series: SeriesArrival) -> Path:
+        return self._settings.output / RESULTS / series.name
+
+    def _present(self, series: SeriesArrival) -> list[str]:
+        return self._folder.instances_of(series.study, series.series)
 
     def _received(self, series: SeriesArrival) -> Path:
         return self._folder.folder_of(series.study, series.series)

@@ -37,6 +37,10 @@ class AllowedSenders(NamedTuple):
         """Whether only this machine is allowed, so that no other needs to reach the port."""
         return all(rule.network.is_loopback for rule in self.rules)
 
+    def knows(self, address: str) -> bool:
+        """Whether a sender at this address may be allowed, by some title."""
+        return any(_is_within(address, rule.network) for rule in self.rules)
+
     def judge(self, title: str, address: str) -> Judgement:
         """Judge a sender. title: as it calls itself. address: that its connection comes from."""
         by_title = [rule for rule in self.rules if rule.title in (ANY_TITLE, title.strip())]

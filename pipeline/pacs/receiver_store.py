@@ -225,10 +225,17 @@ class ReceivedFolder:
         """Every series that is here: its study, its UID, and the SOP Instance UIDs in it."""
         for study in _folders(self.path):
             for series in _folders(self.path / study):
-                names = os.listdir(self.path / study / series)
-                uids = sorted(name.removesuffix(ENDING) for name in names if name.endswith(ENDING))
-                if uids := [uid for uid in uids if is_uid(uid)]:
+                if uids := self.instances_of(study, series):
                     yield study, series, uids
+
+    def instances_of(self, study: str, series: str) -> list[str]:
+        """The SOP Instance UIDs of what is here of a series; none where somebody took it away."""
+        try:
+            names = os.listdir(self.folder_of(study, series))
+        except OSError:
+            return []
+        uids = sorted(name.removesuffix(ENDING) for name in names if name.endswith(ENDING))
+        return [uid for uid in uids if is_uid(uid)]
 
 
 def read_facts(path: Path) -> InstanceFacts | None:
