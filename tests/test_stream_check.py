@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from pipeline.core.findings import Code, Finding, PipelineError
 from pipeline.dicom.frame import frames_of
 from pipeline.dicom.header import read_header
 from pipeline.dicom.pixels import read_plane
-from pipeline.dicom.stream_check import DescribedFrame, find_fault
+from pipeline.dicom.stream_check import RLE, DescribedFrame, find_fault
 from tests.helpers.phantom import Spec, write
 
 SPEC = Spec(shape=(40, 36, 2), content="index", bits_allocated=16)
@@ -120,6 +121,36 @@ def test_a_frame_of_rows_and_columns_exchanged_is_not_cut_in_other_places(tmp_pa
         dataset.Rows, dataset.Columns = 40, 36
 
     assert finding(changed(tmp_path, "jpeg lossless", put)).code is Code.CODE_STREAM
+
+
+@pytest.mark.parametrize("change", [set_to(Rows=35), set_to(Rows=18), set_to(Columns=20)])
+def test_rle_of_more_pixels_than_rows_and_columns_is_refused(tmp_path: Path, change: Change) -> None:
+    """Decoders cut off what is too much, so that rows begin in other places, or the last are lost."""
+    path = changed(tmp_path, "rle", change)
+    described = dcmread(path)
+    found = finding(path)
+    assert (found.code, found.measured, found.unit) == (Code.CODE_STREAM, 40 * 36, "pixels")
+    assert found.limit == described.Rows * described.Columns
+    assert f"Rows (0028,0010) of {described.Rows} times Columns (0028,0011) of {described.Columns}" in found.message
+
+
+def rle_of(rows: int, behind: bytes) -> bytes:
+    """A frame of RLE of 40 columns, with each row one run, and bytes behind its one segment."""
+    return struct.pack("<16I", 1, 64, *[0] * 14) + bytes([257 - 40, 7]) * rows + behind
+
+
+@pytest.mark.parametrize(
+    ("rows", "behind"), [(12, b""), (12, b"\0"), (12, b"\0" * 9), (12, b"\x80\0\0\0"), (12, b"\1")]
+)
+def test_padding_behind_rle_is_none_of_its_pixels(rows: int, behind: bytes) -> None:
+    assert find_fault(rle_of(rows, behind), RLE, DescribedFrame(12, 40, 1, 8, 8, False)) is None
+
+
+@pytest.mark.parametrize(("rows", "behind", "held"), [(13, b"", 520), (13, b"\0" * 4, 522), (12, b"\1\1\1", 482)])
+def test_pixels_behind_those_of_rle_are_no_padding(rows: int, behind: bytes, held: int) -> None:
+    fault = find_fault(rle_of(rows, behind), RLE, DescribedFrame(12, 40, 1, 8, 8, False))
+    assert fault is not None
+    assert (fault.measured, fault.limit, fault.is_damage) == (held, 480, False)
 
 
 @pytest.mark.parametrize("size", [4000, 65535])
