@@ -378,6 +378,7 @@ _OTHER_READS = {
     "dicom/fast_header.py": "by descriptor, and by `open_source` where there is none",
     "dicom/source_file.py": "it is the one place",
     "dicom/archive.py": "the archive itself",
+    "dicom/packed_planes.py": "what is packed in an open file",
     "dicom/encoding.py": "pydicom on an open file",
     "crosscheck/dicom2nifti.py": "pydicom on an open file",
 }

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
+import lzma
 import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -240,3 +247,72 @@ def test_series_lists_what_may_be_lost(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(Said(capsys, "series", tmp_path / "in", "--left-out").out.splitlines()) == 2 + 21
     listed = json.loads(Said(capsys, "series", tmp_path / "in", "--json").out)["LeftOut"]
     assert [f["Code"] for f in listed].count("FILE_UNREAD") == 20
+
+
+def tarred(mode: str, plane: Path) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as packed:
+        packed.add(plane, "scan/IM0007.dcm")
+    return buffer.getvalue()
+
+
+def zipped(plane: Path, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as packed:
+        packed.write(plane, "scan/IM0007.dcm")
+    return buffer.getvalue()
+
+
+PACKERS: dict[str, Callable[[Path], bytes]] = {
+    "IM0007.dcm.gz": lambda plane: gzip.compress(plane.read_bytes()),
+    "IM0007.dcm.bz2": lambda plane: bz2.compress(plane.read_bytes()),
+    "IM0007.dcm.xz": lambda plane: lzma.compress(plane.read_bytes()),
+    "IM0007.dcm.zst": lambda plane: b"\x28\xb5\x2f\xfd" + plane.read_bytes(),
+    "im7.7z": lambda plane: b"7z\xbc\xaf\x27\x1c" + plane.read_bytes(),
+    "rest.gz": lambda plane: gzip.compress(plane.read_bytes()),
+    "rest.zip": zipped,
+    "odd.zip": lambda plane: zipped(plane, zipfile.ZIP_LZMA),
+    "rest.tar": lambda plane: tarred("w", plane),
+    "rest.tgz": lambda plane: tarred("w:gz", plane),
+    "rest.tar.xz": lambda plane: tarred("w:xz", plane),
+}
+
+
+@pytest.mark.parametrize("name", PACKERS)
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_last_plane_that_is_packed_beside_the_others_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, inside: bool
+) -> None:
+    truth = write(tmp_path / "in", SPEC)
+    last = truth.paths[-1].rename(tmp_path / "IM0007.dcm")
+    if name == "im7.7z":
+        for path in truth.paths[:-1]:
+            path.rename(path.with_name(path.name.replace("IM000", "im")))
+    (truth.folder / name).write_bytes(PACKERS[name](last))
+    given = Path(shutil.make_archive(str(tmp_path / "all"), "zip", truth.folder)) if inside else truth.folder
+    ask = ("convert", given, "-o", tmp_path / "out.nii.gz", "--crosscheck", "off")
+    assert Said(capsys, *ask).refused(name=name)
+    assert Said(capsys, *ask, "--on-unread", "leave-out").exit == 0
+    assert unread(tmp_path / "out.json") == [("FILE_UNREAD", "warning", name)]
+
+
+def test_what_is_packed_and_no_loss_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A backup of the folder, another series, a copy of a plane, notes, and a mask are no planes that lack."""
+    truth = write(tmp_path / "in", SPEC)
+    other = write(tmp_path / "other", SPEC, seed="other", description="other")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "IM0009.txt").write_text("no image")
+    for name, folder in {"backup": truth.folder, "other": other.folder, "notes": tmp_path / "notes"}.items():
+        for kind in ("zip", "gztar", "tar"):
+            shutil.make_archive(str(tmp_path / name), kind, folder)
+    for path in [*tmp_path.glob("*.zip"), *tmp_path.glob("*.tar*")]:
+        path.rename(truth.folder / path.name)
+    first = truth.paths[0]
+    (truth.folder / f"{first.name}.gz").write_bytes(gzip.compress(first.read_bytes()))
+    (truth.folder / f"{first.name}.zst").write_bytes(b"\x28\xb5\x2f\xfd")
+    (truth.folder / "mask.nii.gz").write_bytes(gzip.compress(bytes(400)))
+    (truth.folder / "IM2020.zip").write_bytes(b"PK\5\6" + bytes(18))
+    (truth.folder / "software.7z").write_bytes(b"7z\xbc\xaf\x27\x1c")
+    (truth.folder / "half.zip").write_bytes((truth.folder / "backup.zip").read_bytes()[:900])
+    assert Said(capsys, "convert", truth.folder, "-o", tmp_path / "out.nii.gz", "--strict").exit == 0
+    assert unread(tmp_path / "out.json") == []

@@ -144,7 +144,7 @@ def read_header(path: Path) -> Header:
 def _read_with_pydicom(path: Path) -> Header:
     with open_source(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom warns of attributes that nothing here reads
-        if not _begins_like_dicom(file.read(144)):
+        if not begins_like_dicom(file.read(144)):
             raise NotDicom
         try:
             return _parse_header(path, file)
@@ -316,7 +316,7 @@ def _read_groups(item: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
     return found, unreadable
 
 
-def _begins_like_dicom(start: bytes) -> bool:
+def begins_like_dicom(start: bytes) -> bool:
     """Part 10 (preamble and DICM), or a bare data set that begins with group 0002 or 0008 and a short element."""
     if start[128:132] == b"DICM":
         return True

@@ -5,6 +5,7 @@ Rules:
   plane: then it is an error, which refuses the series it may belong to.
 - Files that repeat another byte for byte are left out: those of one SOP Instance UID, one size and one SHA-256, which are
   read once each; no content is kept.
+- What is packed beside a series is a lost plane of it where `packed_planes` finds one.
 - A ZIP archive that is given is read like a folder; one that lies in a folder only where no file there is DICOM. A DICOMDIR
   that is given stands for the files it lists; one in a folder is left out, because its files are found by themselves.
 """
@@ -25,7 +26,7 @@ from .files import FoundFile, MemberError, begins_like_zip, find_files
 from .header import Header, NotDicom, read_header
 from .other_kinds import says_otherwise
 from .source_file import bytes_of, open_source, sha256
-from .unread_files import DicomNames
+from .unread_files import PACKED, DicomNames
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 _BLOCK = 1 << 16  # bytes read at a time from a file that is not DICOM
@@ -200,11 +201,25 @@ class _Reading:
     def _archives(self) -> list[_Unread]:
         return [one for one in self._unread if one.file.why_unreadable == _ZIP and not says_otherwise(one.file.path)]
 
+    def _lost_in_packed(self) -> dict[Path, Left]:
+        """The errors for packed files beside the others, in which planes are lost."""
+        packed = [one.file.path for one in self._unread if one.foreign and PACKED.search(one.file.path.name)]
+        if not packed or not self._headers:
+            return {}
+        from .packed_planes import PackedPlanes  # what unpacks takes a while to import
+
+        beside = PackedPlanes(self._headers)
+        found = [(path, beside.find_lost(path)) for path in packed]
+        return {path: _lost_packed(path, *lost) for path, lost in found if lost is not None}
+
     def finish(self) -> HeadersRead:
         """Judge what was not read, drop copies, and give everything."""
         names = DicomNames(header.path for header in self._headers)
         left_out = [*self._left_out, *(Left(path, _left_out(path, _LISTED)) for path in self._directories)]
-        left_out += [Left(one.file.path, _judge(one, names), one.file.series_uid) for one in self._unread]
+        packed = self._lost_in_packed()
+        for one in self._unread:
+            path = one.file.path
+            left_out.append(packed.get(path) or Left(path, _judge(one, names), one.file.series_uid))
         headers, copies = _drop_copies(self._headers)
         for path, broken, _ in self._broken:  # no other series has a part in it
             left_out.append(Left(path, _left_out(path, broken.message, Severity.WARNING) if headers else broken))
@@ -257,6 +272,17 @@ def _why_not_dicom(path: Path) -> str:
             return "not DICOM" if start else "not DICOM, it holds only zeros"
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
+
+
+def _lost_packed(path: Path, plane: str, series_uid: str) -> Left:
+    """Make the error for a packed file that holds a plane, which its series lacks. series_uid: "" where names alone tell."""
+    name, plane = escape_controls(path.name), escape_controls(plane)
+    may = "is" if series_uid else "may be"
+    words = (
+        f"“{name}” could not be read: it is packed, and {plane} in it {may} a plane of a series that is here without it"
+    )
+    hint = f"Unpack it beside the others, and give the folder. {_GO_ON}"
+    return Left(path, Finding(Code.FILE_UNREAD, words, hint, where=(path.name,)), series_uid)
 
 
 def _judge(unread: _Unread, names: DicomNames) -> Finding:

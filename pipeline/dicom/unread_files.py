@@ -5,7 +5,7 @@ A plane lost at the end of a stack leaves no gap, so nothing else would notice i
 Rules:
 - A file that begins like DICOM may be a plane, whatever its name; `scan` takes care of those. For others the name decides.
 - A file is no plane if its name says so: one that begins with a dot or ends in a tilde, one of `_NOT_PLANES`, or one with an
-  extension of letters that no DICOM file here has.
+  extension of letters that no DICOM file here has. What is packed, `packed_planes` opens.
 - A file that was read and is not DICOM, and has no extension, may be a plane only if its name has a digit, or is made of
   the characters that a DICOM file of its folder is made of: "_SUCCESS" next to "IM0001" is a marker. What could not be
   read at all (links to nothing, files and folders without permission, pipes) may be a plane.
@@ -18,6 +18,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from ..core.plain_text import escape_bytes
 _DICOM_EXTENSIONS = frozenset("dcm dicom dic dc3 ima acr".split())
 _UNFINISHED = frozenset("part partial crdownload download filepart incomplete tmp".split())
 _WITH_DIGITS = frozenset("mp3 mp4 m4a m4v h5 hdf5 7z bz2 md5 sha1 sha256 sha512 jp2 j2k 3mf x3d".split())
+PACKED = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|lz4|z|7z|rar)$", re.IGNORECASE)  # endings of packed files
 _NOT_PLANES = frozenset(
     """
     autorun changelog checksum checksums copying desktop dicomdir index licence license lockfile manifest
