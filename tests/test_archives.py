@@ -463,6 +463,68 @@ def test_a_file_that_a_dicomdir_lists_and_is_not_there(tmp_path: Path, capsys: p
     assert "lists 14 files, and none of them is there" in error.finding.message
 
 
+def unnamed(_: Path, items: list[Dataset]) -> None:
+    del items[-1].ReferencedFileID
+
+
+def empty(_: Path, items: list[Dataset]) -> None:
+    items[-1].ReferencedFileID = ""
+
+
+def named_again(_: Path, items: list[Dataset]) -> None:
+    items[-1].ReferencedFileID = items[0].ReferencedFileID
+
+
+def named_again_by_number(_: Path, items: list[Dataset]) -> None:
+    named_again(_, items)
+    for item in items:
+        del item.ReferencedSOPInstanceUIDInFile
+
+
+def itself(_: Path, items: list[Dataset]) -> None:
+    items[-1].ReferencedFileID = "DICOMDIR"
+
+
+def no_dicom(medium: Path, items: list[Dataset]) -> None:
+    (medium / "README.TXT").write_text("no image")
+    items[-1].ReferencedFileID = "README.TXT"
+
+
+def edit_records(given: Path, edit: Callable[[Path, list[Dataset]], None]) -> None:
+    dataset = dcmread(given)
+    edit(given.parent, [item for item in dataset.DirectoryRecordSequence if item.DirectoryRecordType == "IMAGE"])
+    dataset.save_as(given)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+@pytest.mark.parametrize("edit", [unnamed, empty, named_again, named_again_by_number, itself, no_dicom])
+def test_a_record_of_a_dicomdir_that_leads_to_no_plane_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], edit: Callable[[Path, list[Dataset]], None]
+) -> None:
+    given = make_medium(tmp_path / "cd", write(tmp_path / "CT", SPEC))
+    edit_records(given, edit)
+    ask = ("convert", given, "-o", tmp_path / "out.nii.gz", "--crosscheck", "off")
+    assert Said(capsys, *ask).refused(name="")
+    assert Said(capsys, *ask, "--on-unread", "leave-out").exit == 0
+    assert [found[:2] for found in unread(tmp_path / "out.json")] == [("FILE_UNREAD", "warning")]
+
+
+def test_records_of_a_dicomdir_that_repeat_or_are_deleted_lose_nothing(tmp_path: Path) -> None:
+    given = make_medium(tmp_path / "cd", write(tmp_path / "CT", SPEC))
+
+    def edit(_: Path, items: list[Dataset]) -> None:
+        named_again(_, items)
+        items[-1].ReferencedSOPInstanceUIDInFile = items[0].ReferencedSOPInstanceUIDInFile
+        items[-2].RecordInUseFlag = 0
+        items[-3].MRDRDirectoryRecordOffset = 400  # another record lists its file, which is not looked for
+        del items[-3].ReferencedFileID
+
+    edit_records(given, edit)
+    found = scan([given])
+    assert len(found.series[0].frames) == 4
+    assert not found.left_out
+
+
 def test_a_dicomdir_whose_records_lead_astray(tmp_path: Path) -> None:
     truth = write(tmp_path / "CT", SPEC)
     given = make_medium(tmp_path / "cd", truth)

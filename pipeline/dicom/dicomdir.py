@@ -6,7 +6,9 @@ Rules:
 - A file that is listed and not there is named, with the series it is of: a plane lost at the end of a stack leaves no gap.
   Only records of images, doses and structure sets stand for planes.
 - A File ID stands in hints only: a record of a conversion holds no path.
-- Records that are not in use (0004,1410) list nothing.
+- A record of a plane that names no file, the DICOMDIR, or a file that another record names for another instance, speaks of
+  a plane that is lost.
+- Records that are not in use (0004,1410) list nothing: by the standard they are deleted (PS3.3 F.5), and no plane.
 """
 
 from __future__ import annotations
@@ -35,11 +37,13 @@ _COPY_ALL = (
 
 
 class _Record(NamedTuple):
-    """A directory record that lists a file. parts: of its File ID. type: of the record."""
+    """A directory record that lists a file. parts: of its File ID, none where it has none. instance: what tells its image."""
 
+    number: int
     parts: tuple[str, ...]
     type: str
     series_uid: str
+    instance: str
 
 
 def listed_files(dicomdir: Path) -> list[FoundFile]:
@@ -49,16 +53,17 @@ def listed_files(dicomdir: Path) -> list[FoundFile]:
     none of them is there.
     """
     records = list(_read_records(dicomdir))
-    if not records:
+    named = [record for record in records if record.parts]
+    if not named:
         words = f"{dicomdir.name} lists no files"
         raise refuse(Code.NO_DICOM, words, "Give the folder of the images.", where=(dicomdir.name,))
     places = _Places(dicomdir.parent)
-    found = [_find(record, dicomdir, places) for record in records]
+    found = _each_once(records, [_find(record, dicomdir, places) for record in records], dicomdir)
     if all(file.why_unreadable for file in found):
-        first = "/".join(escape_controls(part) for part in records[0].parts)
+        first = "/".join(escape_controls(part) for part in named[0].parts)
         raise refuse(
             Code.NO_SUCH_INPUT,
-            f"{dicomdir.name} lists {len(records)} files, and none of them is there; the first is {first}",
+            f"{dicomdir.name} lists {len(named)} files, and none of them is there; the first is {first}",
             _COPY_ALL,
             where=(dicomdir.name,),
         )
@@ -82,7 +87,24 @@ def _join_lost_series(found: list[FoundFile], dicomdir: Path) -> list[FoundFile]
     return kept
 
 
+def _each_once(records: list[_Record], found: list[FoundFile], dicomdir: Path) -> list[FoundFile]:
+    """Every file once; and the planes of records that name a file which an earlier one names for another image."""
+    first: dict[Path, _Record] = {}
+    kept = []
+    for record, file in zip(records, found, strict=True):
+        earlier = record if file.why_unreadable else first.setdefault(file.path, record)
+        if earlier is record:
+            kept.append(file)
+        elif record.type in _PLANES and record.instance != earlier.instance:
+            why = f"{dicomdir.name} lists it for two images, in its records {earlier.number} and {record.number}"
+            kept.append(FoundFile(file.path, why, _COPY_ALL, record.series_uid, is_plane=True))
+    return kept
+
+
 def _find(record: _Record, dicomdir: Path, places: _Places) -> FoundFile:
+    if not record.parts:
+        why = f"its record {record.number}, of type {record.type}, names no file"
+        return FoundFile(dicomdir, why, _COPY_ALL, record.series_uid, is_plane=True)
     name = escape_controls(record.parts[-1])
     is_plane = record.type in _PLANES
     hint = f"It is listed as {'/'.join(map(escape_controls, record.parts))}. {_COPY_ALL}" if is_plane else ""
@@ -94,23 +116,27 @@ def _find(record: _Record, dicomdir: Path, places: _Places) -> FoundFile:
         missing = dicomdir.parent.joinpath(*record.parts)
         why = f"{dicomdir.name} lists it, and it is not there"
         return FoundFile(missing, why, hint, record.series_uid, is_plane)
-    return FoundFile(path, series_uid=record.series_uid)
+    if path == dicomdir and is_plane:
+        why = f"its record {record.number}, of type {record.type}, names itself"
+        return FoundFile(path, why, _COPY_ALL, record.series_uid, is_plane)
+    return FoundFile(path, series_uid=record.series_uid, is_plane=is_plane or None)
 
 
 def _read_records(dicomdir: Path) -> Iterator[_Record]:
-    """Read every record in use that lists a file."""
+    """Read every record in use that lists a file, or should: that of a plane, unless another record lists it for several."""
     try:
         dataset = load(dicomdir)
         items = list(dataset.DirectoryRecordSequence)
         uids = _series_of(dataset, items)
         for number, item in enumerate(items):
-            file_id = item.get("ReferencedFileID")
-            if not file_id or item.get("RecordInUseFlag", 0xFFFF) == 0:
+            if item.get("RecordInUseFlag", 0xFFFF) == 0:
                 continue
+            file_id = item.get("ReferencedFileID") or ""
             given = [file_id] if isinstance(file_id, str) else list(file_id)
             parts = tuple(part for one in given for part in re.split(r"[\\/]", str(one).strip()) if part)
-            if parts:
-                yield _Record(parts, str(item.get("DirectoryRecordType", "")).strip(), uids.get(number, ""))
+            kind = str(item.get("DirectoryRecordType", "")).strip()
+            if parts or (kind in _PLANES and not item.get("MRDRDirectoryRecordOffset")):
+                yield _Record(number + 1, parts, kind, uids.get(number, ""), _instance(item))
     except (OSError, PipelineError):
         raise
     except Exception as error:  # a broken file makes a parser stumble in more ways than can be listed
@@ -121,6 +147,11 @@ def _read_records(dicomdir: Path) -> Iterator[_Record]:
             where=(dicomdir.name,),
             clause="PS3.3 F.3",
         ) from error
+
+
+def _instance(item: Dataset) -> str:
+    """What tells the image of a record from others: its UID; its number, where it has none."""
+    return str(item.get("ReferencedSOPInstanceUIDInFile") or item.get("InstanceNumber") or "")
 
 
 def _series_of(dataset: Dataset, items: list[Dataset]) -> dict[int, str]:

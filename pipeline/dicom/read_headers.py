@@ -138,7 +138,8 @@ class _Reading:
             self._looked_at.append(found.path)
             read = _Unread(found, foreign=False) if found.why_unreadable else self._read_one(found.path, whole=members)
             if isinstance(read, _Unread):
-                self._unread.append(read)
+                known = read.file._replace(series_uid=found.series_uid, is_plane=found.is_plane)
+                self._unread.append(read._replace(file=known))
             elif _is_directory(read):
                 self._directories.append(found.path)
             elif isinstance(read, Finding):
@@ -171,7 +172,7 @@ class _Reading:
         for path in wanted:
             self._directories.remove(path)
             seen = {os.path.realpath(path) for path in self._looked_at}
-            self.take(found for found in listed_files(path) if os.path.realpath(found.path) not in seen)
+            self.take(f for f in listed_files(path) if f.why_unreadable or os.path.realpath(f.path) not in seen)
 
     def open_archives(self, given: set[str]) -> None:
         """Read the members of archives that are given; where nothing is DICOM so far, of all."""
