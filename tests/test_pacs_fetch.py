@@ -25,7 +25,7 @@ from pipeline.pacs.tls import Tls
 from tests.helpers import doc_steps
 from tests.helpers import orthanc as server
 from tests.helpers.orthanc import Orthanc
-from tests.helpers.pacs_peers import answering, cutting, silent_port
+from tests.helpers.pacs_peers import Unmeasured, answering, archive_of, cutting, silent_port
 from tests.helpers.pacs_runs import QUICK, refusal, run
 from tests.helpers.pacs_study import PacsStudy, make_study
 from tests.helpers.small_disk import may_mount, small_disk
@@ -161,6 +161,72 @@ def test_what_is_not_a_whole_instance_is_refused(
     one.write_bytes(other.read_bytes())
     code, said = refusal(capsys, *words)
     assert (code, "CORRUPT_FILE" in said) == (int(Exit.CORRUPT_INPUT), True)
+
+
+def unmeasured(paths: list[Path], cut: int) -> Any:
+    """Answers to requests for instances: their files without the last bytes, and without their length."""
+    files = {str(pydicom.dcmread(path).SOPInstanceUID): path.read_bytes() for path in paths}
+
+    def answer(_: str, path: str) -> Any:
+        content = files.get(path.rpartition("/")[2])
+        return content and (200, "application/dicom", Unmeasured(content[: len(content) - cut]))
+
+    return answer
+
+
+@pytest.mark.parametrize("cut", [1, 40, 1000])
+def test_an_answer_that_ends_too_early_without_a_length_is_not_kept(
+    cut: int, study: PacsStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.pacs.fetch._PAUSE_S", 0.01)
+    images = study.paths("other")
+    words = ["--study", study.uid, "-o", tmp_path]
+    with answering(archive_of(images, unmeasured(images, cut))) as url:
+        code, said = refusal(capsys, "fetch", url, *words)
+    assert (code, "ARCHIVE_UNREACHED" in said, tree(tmp_path)) == (5, True, {study.series["other"]: set()}), said
+    with answering(archive_of(images, unmeasured(images, 0))) as url:
+        assert run("fetch", url, *words) == 0
+    assert tree(tmp_path) == sent(study, "other")
+
+
+def test_an_answer_that_nothing_tells_the_end_of_is_refused(
+    study: PacsStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A structure set may be cut between two elements, and be read all the same."""
+    paths = study.paths("struct")
+    with answering(archive_of(paths, unmeasured(paths, 0))) as url:
+        code, said = refusal(capsys, "fetch", url, "--study", study.uid, "-o", tmp_path)
+    assert (code, "does not tell where it ends" in said) == (int(Exit.CORRUPT_INPUT), True), said
+
+
+@pytest.mark.parametrize("cut", [1, 40, 1000])
+def test_what_lies_there_is_there_only_where_it_is_whole(
+    cut: int, study: PacsStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(archive_of(study.paths("other"))) as url:
+        words = ["fetch", url, "--study", study.uid, "-o", tmp_path]
+        assert run(*words) == 0
+        path = sorted((tmp_path / study.series["other"]).iterdir())[0]
+        content = path.read_bytes()
+        path.write_bytes(content[:-cut])
+        code, said = refusal(capsys, *words)
+        assert (code, "CORRUPT_FILE" in said, path.name in said) == (int(Exit.CORRUPT_INPUT), True, True), said
+        assert path.read_bytes() == content[:-cut]
+        path.unlink()
+        assert run(*words) == 0
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_what_cannot_be_read_in_the_folder_is_named(
+    kind: str, study: PacsStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tmp_path / study.series["other"] / "1.2.3.dcm"
+    odd.parent.mkdir()
+    odd.symlink_to("nowhere") if kind == "link" else odd.mkdir()
+    with answering(archive_of(study.paths("other"))) as url:
+        code, said = refusal(capsys, "fetch", url, "--study", study.uid, "-o", tmp_path)
+    assert (code, "CORRUPT_FILE" in said, "1.2.3.dcm" in said) == (int(Exit.CORRUPT_INPUT), True, True), said
 
 
 def test_a_series_is_complete_by_the_archives_own_number(

@@ -36,7 +36,7 @@ NATIVE = {EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG}
 # Bits of a value of Float and Double Float Pixel Data, by the tag of the element (PS3.3 C.7.6.24, C.7.6.25).
 FLOAT_BITS = {0x7FE00008: 32, 0x7FE00009: 64}
 
-_LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _SYNTAX = 0x0010
 _FIRST_GROUP = 0x0008  # what every data set of an image, SEG or structure set begins with
 _LONGEST_META = 1 << 16  # bytes: the File Meta Information of real files takes a few hundred
@@ -132,6 +132,13 @@ def open_dataset(file: BinaryIO, name: str, **options: Any) -> Opened:
     return opened
 
 
+def find_data_set(file: BinaryIO) -> tuple[int, str]:
+    """Find where the data set of an open file begins, and the native or deflated transfer syntax that its bytes are laid out in."""
+    start, declared, _ = _read_file_meta(file)
+    layout = declared if declared in NATIVE or declared == DEFLATED else EXPLICIT_LITTLE
+    return start, _detect_syntax(file, start, layout)
+
+
 def _parse(file: BinaryIO, name: str, options: dict[str, Any]) -> tuple[FileDataset, frozenset[int]]:
     """The data set, and the tags of elements that repeat in it, where reading stops before the pixels."""
     from pydicom.filereader import read_partial
@@ -180,7 +187,7 @@ def _read_file_meta(file: BinaryIO) -> tuple[int, str, slice]:
         if group != 2 or not vr.isalpha():
             break
         start = position + 8
-        if vr in _LONG_VRS:
+        if vr in LONG_VRS:
             start, (length,) = position + 12, unpack("<I", raw[position + 8 : position + 12].ljust(4, b"\0"))
         position = start + length
         if element == _SYNTAX:

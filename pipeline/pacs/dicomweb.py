@@ -111,7 +111,9 @@ class WebArchive:
         """The bytes of the instance in an answer. Its errors are taken here: to who writes, any OSError is that of a disk."""
         try:
             with self._asking():
-                yield from iter_single_part(answer.headers.get("Content-Type", ""), answer.iter_content(_BLOCK))
+                kind, body = answer.headers.get("Content-Type", ""), answer.iter_content(_BLOCK)
+                tells_end = answer.raw.chunked or answer.raw.length_remaining is not None
+                yield from iter_single_part(kind, body, tells_end=tells_end)
         except ValueError as error:
             raise odd_answer(f"to a request for an instance {error}") from error
         except EOFError as error:

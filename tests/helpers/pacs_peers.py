@@ -6,10 +6,13 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+import pydicom
 
 
 @contextmanager
@@ -87,6 +90,10 @@ def cutting(
 Answer = tuple[int, str, bytes]  # status, Content-Type, body
 
 
+class Unmeasured(bytes):
+    """A body whose length is not told: it is over when the connection is."""
+
+
 @contextmanager
 def answering(answer: Callable[[str, str], Any], shown: list[str] | None = None) -> Iterator[str]:
     """A DICOMweb server that answers as it is told, warns of a patient, and may note who asks.
@@ -110,7 +117,8 @@ def answering(answer: Callable[[str, str], Any], shown: list[str] | None = None)
             self.send_response(status)
             self.send_header("Location" if 300 <= status < 400 else "Content-Type", kind)
             self.send_header("Warning", "299 - Zqpatient")
-            self.send_header("Content-Length", str(len(body)))
+            if not isinstance(body, Unmeasured):
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
@@ -126,3 +134,49 @@ def answering(answer: Callable[[str, str], Any], shown: list[str] | None = None)
     finally:
         server.shutdown()
         server.server_close()
+
+
+Hook = Callable[[str, str], Any]
+
+
+def archive_of(paths: Iterable[Path], hook: Hook = lambda method, path: None, *, empty: Sequence[str] = ()) -> Hook:
+    """What a DICOMweb server of these files answers, for `answering`.
+
+    Args:
+        paths: of DICOM files, of one study.
+        hook: from method and path, what is answered instead; None for nothing else.
+        empty: modalities; of each, the study has a series without instances, 1.2.0, 1.2.1 and so on.
+
+    Returns: an answer from method and path.
+    """
+    files = {path: pydicom.dcmread(path, stop_before_pixels=True) for path in paths}
+    series = {str(ds.SeriesInstanceUID): str(ds.Modality) for ds in files.values()}
+    series |= {f"1.2.{number}": modality for number, modality in enumerate(empty)}
+    study = {str(ds.StudyInstanceUID) for ds in files.values()}
+
+    def answer(method: str, path: str) -> Any:
+        if (instead := hook(method, path)) is not None:
+            return instead
+        place, _, query = path.partition("?")
+        words = place.split("/")
+        if "offset" in query or ("studies" in words and words[words.index("studies") + 1] not in study):
+            return []
+        if words[-1] == "series":
+            listed = [
+                {"0020000D": _of("UI", *study), "0020000E": _of("UI", u), "00080060": _of("CS", series[u])}
+                for u in series
+            ]
+            return [one for one in listed if "SeriesInstanceUID=" not in query or one["0020000E"]["Value"][0] in query]
+        if words[-1] == "instances":
+            return [
+                {"00080018": _of("UI", ds.SOPInstanceUID)} for ds in files.values() if ds.SeriesInstanceUID == words[-2]
+            ]
+        return next(
+            (200, "application/dicom", p.read_bytes()) for p, ds in files.items() if ds.SOPInstanceUID == words[-1]
+        )
+
+    return answer
+
+
+def _of(vr: str, *values: str) -> dict[str, Any]:
+    return {"vr": vr, "Value": [*values]}
