@@ -292,6 +292,90 @@ def test_images_that_are_in_no_archive_are_named(
     assert tree(tmp_path / "got") == sent(study, "seg")
 
 
+def name_images_alone(study: PacsStudy) -> set[str]:
+    """Let the SEG of a study name its images without their series; their UIDs."""
+    path = study.paths("seg")[0]
+    ds = pydicom.dcmread(path)
+    del ds.ReferencedSeriesSequence
+    ds.save_as(path)
+    frames = ds.PerFrameFunctionalGroupsSequence
+    return {str(f.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID) for f in frames}
+
+
+@pytest.mark.parametrize("there", [0, 5, 6])
+def test_images_that_are_named_without_their_series_are_found_or_named(
+    there: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path / "in")
+    images = name_images_alone(study)
+    here = study.paths("ct")[:there]
+    words = ["--study", study.uid, "-o", tmp_path / "got"]
+    with answering(archive_of([*study.paths("seg", "other"), *here])) as url:
+        code = run("fetch", url, *words)
+        said = " ".join(capsys.readouterr().out.split())
+        assert run("fetch", url, *words, "--json") == code
+    lacking = images - {str(pydicom.dcmread(path).SOPInstanceUID) for path in here}
+    assert code == int(Exit.PARTLY_DONE if lacking else Exit.VERIFIED)
+    assert set(json.loads(capsys.readouterr().out)["NotInArchive"]) == lacking
+    assert ("not found in the archive" in said) == bool(lacking)
+    assert set(tree(tmp_path / "got")) == {study.series["seg"], *([study.series["ct"]] if here else [])}
+
+
+def test_images_without_their_series_are_found_in_a_study_that_is_named(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "in")
+    name_images_alone(study)
+    path = study.paths("seg")[0]
+    ds, other = pydicom.dcmread(path), pydicom.Dataset()
+    other.StudyInstanceUID, ds.StudyInstanceUID = study.uid, "1.2.3"
+    ds.StudiesContainingOtherReferencedInstancesSequence = [other]
+    ds.save_as(path)
+    archives = [archive_of(study.paths("ct")), archive_of([path])]
+    with answering(lambda method, path: archives["/studies/1.2.3/" in path](method, path)) as url:
+        assert run("fetch", url, "--study", "1.2.3", "-o", tmp_path / "got") == 0
+    assert tree(tmp_path / "got") == sent(study, "ct", "seg")
+
+
+@pytest.mark.parametrize("empty", [["SEG"], ["CT"], ["SEG", "RTSTRUCT", "CT"]])
+def test_a_series_without_instances_is_said_and_passed_over(
+    empty: list[str], study: PacsStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nifti = tmp_path / "nifti"
+    with answering(archive_of(study.paths("other"), empty=empty)) as url:
+        words = ["fetch", url, "--study", study.uid, "-o", tmp_path / "got"]
+        assert run(*words, "--convert", nifti) == int(Exit.PARTLY_DONE)
+        said = capsys.readouterr().out
+        assert run(*words, "--json") == int(Exit.PARTLY_DONE)
+    assert json.loads(capsys.readouterr().out)["NotInArchive"] == [f"1.2.{n}" for n in range(len(empty))]
+    assert [f"{one} series 1.2.{n} has no instances in the archive" in said for n, one in enumerate(empty)] == [
+        True
+    ] * len(empty)
+    assert tree(tmp_path / "got") == sent(study, "other")
+    assert len(list(nifti.glob("*.nii.gz"))) == 1
+
+
+def test_a_series_without_instances_alone_is_said(
+    study: PacsStudy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(archive_of(study.paths("other"), empty=["CT"])) as url:
+        words = ["fetch", url, "--study", study.uid, "--series", "1.2.0", "-o", tmp_path / "got"]
+        assert run(*words, "--convert", tmp_path / "nifti") == int(Exit.PARTLY_DONE)
+    assert "has no instances in the archive" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_series_that_was_asked_for_is_converted_as_image(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "in", masks=False)
+    for path in study.paths("other"):
+        ds = pydicom.dcmread(path)
+        values = np.arange(ds.pixel_array.size, dtype=ds.pixel_array.dtype) * 7
+        ds.PixelData = values.tobytes()
+        ds.save_as(path)
+    with answering(archive_of(study.paths())) as url:
+        words = ["fetch", url, "--study", study.uid, "-o", tmp_path / "got", "--convert", tmp_path / "nifti"]
+        assert run(*words, "--series", study.series["other"]) == 0
+    assert len(list((tmp_path / "nifti").glob("*.nii.gz"))) == 1
+
+
 def test_images_of_another_study_are_found(tmp_path: Path, archive_server: Orthanc, archive_address: str) -> None:
     study = make_study(tmp_path / "in")
     path = study.paths("seg")[0]

@@ -16,7 +16,7 @@ from . import output
 from .archive_options import ARCHIVE, add_archive_options
 
 if TYPE_CHECKING:
-    from ..pacs.fetch import Fetched, FetchedSeries, MissingSeries
+    from ..pacs.fetch import Fetched, FetchedSeries, Lacking
 
 _EPILOG = """\
 who asks is told to a DICOMweb server by the environment, or by ~/.netrc; never by the URL
@@ -70,28 +70,30 @@ def _add_options(p: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run the command and return its exit code."""
     from ..core.findings import Exit
-    from ..pacs.fetch import FetchedSeries, MissingSeries, fetch
+    from ..pacs.fetch import FetchedSeries, fetch
     from .archive_options import open_archive
 
     _check_uids([options.study, *options.series])
     folder = Path(options.output)
     progress = output.ProgressLine(options)
     whole: list[FetchedSeries] = []
-    missing: list[MissingSeries] = []
+    lacking: list[Lacking] = []
     with open_archive(options.archive, options) as archive:
         for result in fetch(archive, options.study, options.series, folder, progress):
             progress.clear()
-            whole += [result] if isinstance(result, FetchedSeries) else []
-            missing += [result] if isinstance(result, MissingSeries) else []
+            if isinstance(result, FetchedSeries):
+                whole.append(result)
+            else:
+                lacking.append(result)
             if not options.json:
                 output.print_lines([_describe(result)], options)
     progress.clear()
     if not options.json:
         output.print_lines([_describe_sum(whole, folder)], options)
     elif not options.convert:
-        output.print_json(_as_json(options.study, whole, missing))
+        output.print_json(_as_json(options.study, whole, lacking))
     code = _convert(options, whole) if options.convert else int(Exit.VERIFIED)
-    return code or int(Exit.PARTLY_DONE if missing else Exit.VERIFIED)
+    return code or int(Exit.PARTLY_DONE if lacking else Exit.VERIFIED)
 
 
 def _check_uids(uids: Sequence[str]) -> None:
@@ -106,14 +108,21 @@ def _check_uids(uids: Sequence[str]) -> None:
 
 def _convert(options: argparse.Namespace, whole: Sequence[FetchedSeries]) -> int:
     """Convert what was fetched, and only that: other things may lie in the folder."""
-    from ..pacs.fetch_needed import MASKS
+    from ..core.findings import Exit
+    from ..pacs.fetch_needed import MASKS, shows_images_alone
     from . import convert
     from .convert_options import add_options
     from .parser import CommandParser
 
+    if not whole:
+        if options.json:
+            output.print_json([])
+        return int(Exit.VERIFIED)
     parser = CommandParser(prog="verimask convert")
     add_options(parser)
-    has_masks = bool(options.series) or any(one.series.modality in MASKS for one in whole)
+    has_masks = any(one.series.modality in MASKS for one in whole)
+    if options.series and not has_masks:  # a mask may be a series of planes, as any image
+        has_masks = not shows_images_alone(one.folder for one in whole)
     words = [str(one.folder) for one in whole] + ["-o", os.path.join(options.convert, "")]
     words += ([] if has_masks else ["--as", "image"]) + ["--json"] * options.json + ["--quiet"] * options.quiet
     converting = parser.parse_args(words)
@@ -122,10 +131,16 @@ def _convert(options: argparse.Namespace, whole: Sequence[FetchedSeries]) -> int
 
 def _describe(result: Fetched) -> str:
     """One line for a series."""
-    from ..pacs.fetch import MissingSeries
+    from ..pacs.fetch import EmptySeries, MissingImages, MissingSeries
 
+    if isinstance(result, EmptySeries):
+        return f"note: {result.series.modality or 'a'} series {result.series.uid} has no instances in the archive"
     if isinstance(result, MissingSeries):
         return f"note: a mask refers to series {result.uid}, which is not found in the archive"
+    if isinstance(result, MissingImages):
+        count = len(result.uids)
+        what = f"image {result.uids[0]}" if count == 1 else f"{count:,} images, such as {result.uids[0]}"
+        return f"note: a mask refers to {what}, not found in the archive"
     old = result.total - result.new
     how = "complete" if not old else "was there" if not result.new else f"complete, {old:,} were there"
     return f"{result.series.modality or '?':<10}{_instances(result.total):<16}{how:<26}{result.folder}"
@@ -140,7 +155,7 @@ def _instances(count: int) -> str:
     return f"{count:,} instance{'' if count == 1 else 's'}"
 
 
-def _as_json(study_uid: str, whole: Sequence[FetchedSeries], missing: Sequence[MissingSeries]) -> dict[str, Any]:
+def _as_json(study_uid: str, whole: Sequence[FetchedSeries], lacking: Sequence[Lacking]) -> dict[str, Any]:
     return {
         "Study": study_uid,
         "Series": [
@@ -153,5 +168,13 @@ def _as_json(study_uid: str, whole: Sequence[FetchedSeries], missing: Sequence[M
             }
             for one in whole
         ],
-        "NotInArchive": [one.uid for one in missing],
+        "NotInArchive": [uid for one in lacking for uid in _uids_of(one)],
     }
+
+
+def _uids_of(lacking: Lacking) -> list[str]:
+    from ..pacs.fetch import EmptySeries, MissingImages
+
+    if isinstance(lacking, MissingImages):
+        return lacking.uids
+    return [lacking.series.uid if isinstance(lacking, EmptySeries) else lacking.uid]

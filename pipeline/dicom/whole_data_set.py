@@ -89,6 +89,7 @@ class _Walk:
         if self._inside and tag == (_SEQUENCE_END if inside.of_items else _ITEM_END):
             self._inside.pop()
             return at + 8
+        length = int(length)
         if inside.of_items:
             return self._enter_item(at + 8, length) if tag == _ITEM else -1
         if not self._inside and tag in (_ROWS, _PROVIDER, *_PIXELS):

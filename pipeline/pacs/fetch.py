@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..core.findings import Code, PipelineError, refuse
 from .archive import Archive, ArchiveInstance, ArchiveSeries
 from .fetch_folder import SeriesFolder
-from .fetch_needed import MASKS, find_sources, first_needed, read_sources
+from .fetch_needed import MASKS, find_sources, first_needed, images_among, read_sources
 
 if TYPE_CHECKING:
     from ..conversion.request import Progress
@@ -43,7 +43,21 @@ class MissingSeries(NamedTuple):
     mask_uid: str
 
 
-Fetched = FetchedSeries | MissingSeries
+class MissingImages(NamedTuple):
+    """Images that a mask refers to, without their series, and that the archive does not have. mask_uid: as above."""
+
+    uids: list[str]
+    mask_uid: str
+
+
+class EmptySeries(NamedTuple):
+    """A series that is needed and of which the archive has no instance."""
+
+    series: ArchiveSeries
+
+
+Lacking = MissingSeries | MissingImages | EmptySeries
+Fetched = FetchedSeries | Lacking
 
 
 def fetch(
@@ -58,22 +72,29 @@ def fetch(
         folder: to fetch into; what lies there already is not fetched again.
         progress: called with the stage, how many instances of a series are there, and of how many.
 
-    Yields: every series when it is whole, masks first, and every series that a mask needs and nobody has.
+    Yields: every series when it is whole, masks first, and whatever is needed and the archive does not have.
 
     Raises: NOT_IN_ARCHIVE, ARCHIVE_INCOMPLETE, what `Archive` raises, and CANNOT_WRITE.
     """
     study = archive.find_series(study_uid)
-    chosen = _choose(archive.shown, study, study_uid, series_uids)
+    left = _choose(archive.shown, study, study_uid, series_uids)
     done: set[str] = set()
-    for series in chosen:
+    is_any_whole = False
+    while left:
+        series = left.pop(0)
         if series.uid in done:
             continue
         done.add(series.uid)
         fetched = _fetch_series(archive, series, folder, progress)
         yield fetched
-        if series.modality not in MASKS and not series_uids:
-            continue
-        yield from _fetch_sources(archive, fetched, study, done, folder, progress)
+        if isinstance(fetched, FetchedSeries):
+            is_any_whole = True
+            if series.modality in MASKS or series_uids:
+                yield from _fetch_sources(archive, fetched, study, done, folder, progress)
+        elif (
+            not left and not is_any_whole and not series_uids
+        ):  # of a study whose masks are empty, the images are needed
+            left = [one for one in images_among(study) if one.uid not in done]
 
 
 def _choose(
@@ -105,23 +126,29 @@ def _fetch_sources(
     named = read_sources(mask.folder)
     if named.is_nothing and mask.series.modality not in MASKS:
         return  # an image series that was asked for by name
-    found, missing = find_sources(archive, named, study)
-    for series in found:
+    found = find_sources(archive, named, study)
+    for series in found.series:
         if series.uid not in done:
             done.add(series.uid)
             yield _fetch_series(archive, series, folder, progress)
-    for uid in missing:
+    for uid in found.missing_series:
         if uid not in done:
             done.add(uid)
             yield MissingSeries(uid, mask.series.uid)
+    if found.missing_images:
+        yield MissingImages(found.missing_images, mask.series.uid)
 
 
-def _fetch_series(archive: Archive, series: ArchiveSeries, folder: Path, progress: Progress) -> FetchedSeries:
+def _fetch_series(
+    archive: Archive, series: ArchiveSeries, folder: Path, progress: Progress
+) -> FetchedSeries | EmptySeries:
     """Fetch what is missing of a series. Raises ARCHIVE_INCOMPLETE."""
     place = SeriesFolder(folder, series)
     before = place.held()
     listed = {instance.uid: instance for instance in _list_again(archive, series)}
     _refuse_miscounted(series, listed, before)
+    if not listed:
+        return EmptySeries(series)
     held = set(before)
 
     def keep(uid: str, blocks: Iterable[bytes]) -> None:

@@ -5,7 +5,7 @@ Rules:
   that of a conversion. Images that they do not refer to are not.
 - A mask that names images but no series is drawn on the series of the study that holds one of them. One that names nothing
   needs every image series of its study.
-- What a mask refers to may lie in another study, and may not be in the archive: then it is said.
+- What a mask refers to may lie in another study, and may not be in the archive: then it is said, of a series as of an image.
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ class MaskSources(NamedTuple):
     @property
     def is_nothing(self) -> bool:
         return not self.series_uids and not self.image_uids
+
+
+class FoundSources(NamedTuple):
+    """What an archive has of what a mask names. missing_series, missing_images: UIDs of what it does not have."""
+
+    series: list[ArchiveSeries]
+    missing_series: list[str]
+    missing_images: list[str]
 
 
 def first_needed(series: Sequence[ArchiveSeries]) -> list[ArchiveSeries]:
@@ -86,9 +94,7 @@ def _studies_named(path: Path) -> Iterator[str]:
         return
 
 
-def find_sources(
-    archive: Archive, named: MaskSources, study: Sequence[ArchiveSeries]
-) -> tuple[list[ArchiveSeries], list[str]]:
+def find_sources(archive: Archive, named: MaskSources, study: Sequence[ArchiveSeries]) -> FoundSources:
     """Find the series that a mask names.
 
     Args:
@@ -96,32 +102,54 @@ def find_sources(
         named: by the mask.
         study: all series of its study.
 
-    Returns: the series, and the UIDs of those that the archive does not have.
+    Returns: the series, and the UIDs of what the archive does not have.
     """
+    if named.is_nothing:
+        return FoundSources(images_among(study), [], [])
     if not named.series_uids:
-        return list(_holding(archive, named.image_uids, images_among(study))), []
+        return _find_images(archive, named, study)
     found, missing = [], []
     for uid in sorted(named.series_uids):
         here = [one for one in study if one.uid == uid] or _elsewhere(archive, uid, named.study_uids)
         found += here[:1]
         missing += [] if here else [uid]
-    return found, missing
+    return FoundSources(found, missing, [])
 
 
 def _elsewhere(archive: Archive, uid: str, study_uids: Iterable[str]) -> list[ArchiveSeries]:
     """Find a series in studies that are named, else in any: which an archive may refuse by DIMSE (relational queries)."""
     for study_uid in (*sorted(study_uids), ""):
-        try:
-            if found := archive.find_series(study_uid, uid):
-                return found
-        except PipelineError as error:
-            if error.finding.code is not Code.ARCHIVE_REFUSED:
-                raise
+        if found := _series_of(archive, study_uid, uid):
+            return found
     return []
 
 
-def _holding(archive: Archive, images: frozenset[str], series: Sequence[ArchiveSeries]) -> Iterator[ArchiveSeries]:
-    """The series that hold one of these images; all where there are none to look for."""
-    for one in series:
-        if not images or any(instance.uid in images for instance in archive.list_instances(one)):
-            yield one
+def _find_images(archive: Archive, named: MaskSources, study: Sequence[ArchiveSeries]) -> FoundSources:
+    """Find the series that hold one of the images that are named: in the study, and in those that the mask names."""
+    found, missing = [], set(named.image_uids)
+    own = {one.study_uid for one in study}
+    studies = [study, *(_series_of(archive, uid) for uid in sorted(named.study_uids - own))]
+    for one in (series for there in studies for series in images_among(there)):
+        if held := {instance.uid for instance in archive.list_instances(one)} & named.image_uids:
+            found.append(one)
+            missing -= held
+    return FoundSources(found, [], sorted(missing))
+
+
+def _series_of(archive: Archive, study_uid: str, series_uid: str = "") -> list[ArchiveSeries]:
+    """The series of a study, or one; none where the archive refuses to say it."""
+    try:
+        return archive.find_series(study_uid, series_uid)
+    except PipelineError as error:
+        if error.finding.code is not Code.ARCHIVE_REFUSED:
+            raise
+        return []
+
+
+def shows_images_alone(folders: Iterable[Path]) -> bool:
+    """Whether pixels say of every series, each in its folder, that it is an image and no mask: not its header, nor its names."""
+    from ..conversion.unwritten_images import shows_grey_values
+    from ..core.policy import Policy
+    from ..dicom.scan import scan
+
+    return all(shows_grey_values(series, Policy()) for folder in folders for series in scan([folder]).series)
