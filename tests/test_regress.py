@@ -481,6 +481,33 @@ def test_junit_counts_what_the_table_counts(run: Run, case: Path, liver: Path, t
     }
 
 
+@pytest.mark.parametrize(
+    "place", ["notes.txt", "notes.xml", "liver/IM0001.dcm", "golden/liver.json", "golden/new.xml", "cases.toml"]
+)
+def test_junit_replaces_no_file_of_another_kind(run: Run, case: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "notes.txt").write_text("of mine: <testsuites>", "utf-8")
+    (tmp_path / "notes.xml").write_text("<?xml version='1.0'?><notes/>", "utf-8")
+    before = state(tmp_path)
+    code, printed, errors = run("cases.toml", "--junit", place)
+    assert (code, "OUTPUT_EXISTS" in errors, printed) == (6, True, "")
+    assert state(tmp_path) == before
+
+
+def test_junit_replaces_a_report_of_before(run: Run, case: Path, tmp_path: Path) -> None:
+    report = tmp_path / "out.xml"
+    for head in (
+        "<?xml version='1.0' encoding='utf-8'?>\n<testsuites/>",
+        "\ufeff<!-- of another tool -->\n<testsuite name='x'>",
+    ):
+        report.write_text(head, "utf-8")
+        assert run("cases.toml", "--junit", "out.xml")[0] == 0
+        assert ElementTree.parse(report).getroot().get("tests") == "1"
+    (tmp_path / "folder").mkdir()
+    for place in ("folder", "none/out.xml"):
+        code, _, errors = run("cases.toml", "--junit", place)
+        assert (code, "OUTPUT_NAME" in errors) == (6, True)
+
+
 def test_only_the_cases_that_are_named_are_run(run: Run, case: Path) -> None:
     assert run("cases.toml", "--add", "liver", "--id", "second", *OFF)[0] == 0
     code, printed, _ = run("cases.toml", "--only", "second")

@@ -69,7 +69,9 @@ def _add_run_options(g: argparse._ArgumentGroup) -> None:
     g.add_argument("--jobs", type=int, default=1, metavar="N", help="so many cases at a time, each in a process (1)")
     g.add_argument("--fetch", action="store_true", help="run the commands that fetch inputs which are not here")
     g.add_argument("--allow-left-out", action="store_true", help="exit 0 though cases were left out for want of inputs")
-    g.add_argument("--junit", metavar="FILE", help="also write the results as JUnit XML")
+    g.add_argument(
+        "--junit", metavar="FILE", help="also write the results as JUnit XML; a JUnit report that is there is replaced"
+    )
 
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
@@ -89,6 +91,10 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     cases = read_case_list(Path(options.cases))
     if not cases.cases:
         raise bad_cases(cases.path, "has no case", f"verimask regress {options.cases} --add FOLDER adds one.")
+    if options.junit:
+        from ..regression.junit import check_junit_place
+
+        check_junit_place(Path(options.junit), cases)
     before = judged = _run_cases(cases, options)
     if options.update is not None:
         judged = _update(cases, before, options)
@@ -153,7 +159,7 @@ def _end(
     if options.junit:
         from ..regression.junit import write_junit
 
-        write_junit(Path(options.junit), cases.path.name, judged)
+        write_junit(Path(options.junit), cases, judged)
     if options.json:
         output.print_json(_as_json(judged, before))
     elif options.quiet:
