@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import verimask
 from pydicom import Dataset
 
 import pipeline.conversion.existing_output
@@ -19,6 +21,7 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
 from tests.helpers.phantom import Spec, Truth, write
 from tests.test_cli import Said
+from tests.test_commands import bundle
 
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)
 SKIP: dict[str, Any] = {"crosscheck": "off", "write": "skip"}
@@ -282,3 +285,84 @@ def test_a_record_that_nests_too_deep_proves_nothing(tmp_path: Path) -> None:
         convert(truth.folder, target, policy=Policy(crosscheck="off", write="skip"))
     assert caught.value.finding.code is Code.OUTPUT_EXISTS
     assert target.read_bytes() == b"mine"
+
+
+def linked(path: Path) -> Path:
+    link = path.with_name("link.nii.gz")
+    os.link(path, link)
+    return link
+
+
+def pointed_at(path: Path) -> Path:
+    link = path.with_name("link.nii.gz")
+    link.symlink_to(path.name)
+    return link
+
+
+def as_it_is(path: Path) -> Path:
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("write_how", ["refuse", "overwrite", "skip"])
+@pytest.mark.parametrize("by", [as_it_is, linked, pointed_at])
+def test_an_input_is_never_replaced(tmp_path: Path, truth: Truth, by: Callable[[Path], Path], write_how: str) -> None:
+    """A DICOM file may have any name, and one output may be given as --like of the next."""
+    one = truth.folder / "one.nii.gz"
+    next(truth.folder.glob("*.dcm")).rename(one)
+    like = run(truth, tmp_path / "like.nii.gz").output
+    assert like is not None
+    for target, request in ((by(one), None), (like, Request(like=like))):
+        before = contents(tmp_path)
+        with pytest.raises(PipelineError) as refused:
+            run(truth, target, request, write=write_how)
+        assert refused.value.finding.code is Code.OUTPUT_EXISTS
+        assert f"{target.name} is one of the inputs" in str(refused.value)
+        assert contents(tmp_path) == before
+
+
+def test_what_another_result_is_made_of_is_not_replaced(tmp_path: Path, truth: Truth) -> None:
+    """In a folder the name of one result may be that of a file of another one."""
+    other = write(tmp_path / "other", SMALL, seed="another")
+    inputs = [truth.folder, other.folder]
+    done, _ = convert_all(inputs, tmp_path / "out", policy=Policy(crosscheck="off"))
+    first = done[0].output
+    assert first is not None
+    next(other.folder.glob("*.dcm")).rename(other.folder / first.name)
+    before = contents(other.folder)
+    made, refused = convert_all(inputs, other.folder, policy=Policy(crosscheck="off", write="overwrite"))
+    assert [error.finding.code for error in refused] == [Code.OUTPUT_EXISTS]
+    assert len(made) == 1
+    after = contents(other.folder)
+    assert {name: after[name] for name in before} == before
+
+
+def test_an_output_of_before_among_the_inputs_is_replaced(tmp_path: Path, truth: Truth) -> None:
+    """It is met in the folder, and is none of them."""
+    for _ in range(2):
+        outcome = run(truth, truth.folder / "out.nii.gz", write="overwrite")
+        assert outcome.verdict == "UNCONFIRMED"
+
+
+def test_a_record_does_not_replace_the_bundle(tmp_path: Path) -> None:
+    """The record of bundle.nii.gz is bundle.json, which is what a bundle calls its own list."""
+    folder, over = bundle(tmp_path / "b"), Policy(crosscheck="off", write="overwrite")
+    before = contents(folder)
+    with pytest.raises(PipelineError, match=r"bundle\.json is one of the inputs"):
+        convert(folder, folder / "bundle.nii.gz", request=Request(wanted="bone"), policy=over)
+    assert contents(folder) == before
+
+
+def test_what_was_read_is_not_saved_over(tmp_path: Path, truth: Truth) -> None:
+    one = truth.folder / "one.nii.gz"
+    next(truth.folder.glob("*.dcm")).rename(one)
+    before = contents(tmp_path)
+    mask = verimask.read(truth.folder, policy=Policy(crosscheck="off"))
+    with pytest.raises(PipelineError, match=r"one\.nii\.gz is one of the inputs"):
+        mask.save(one, overwrite=True)
+    with pytest.raises(PipelineError, match=r"one\.nii\.gz is one of the inputs"):
+        verimask.write(mask, truth.folder, one, axes="ijk", policy=Policy(crosscheck="off", write="overwrite"))
+    assert contents(tmp_path) == before

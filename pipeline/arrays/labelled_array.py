@@ -162,7 +162,7 @@ class ArrayOnGrid:
 
         Args:
             path: ending in .nii or .nii.gz.
-            overwrite: whether to replace what is there.
+            overwrite: whether to replace what is there; never a file that it was made of.
 
         Returns: the path.
 
@@ -170,7 +170,7 @@ class ArrayOnGrid:
         """
         from .save import save_file
 
-        return save_file(self._file, self.proof.record, path, overwrite=overwrite)
+        return save_file(self._file, self.proof.record, path, self._origin.files, overwrite=overwrite)
 
     def __repr__(self) -> str:
         size = " × ".join(map(str, self.shape))

@@ -7,14 +7,15 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..conversion.existing_output import companions_of
+from ..conversion.input_places import refuse_inputs
 from ..conversion.output_path import checked_target, free_target
 from ..conversion.prov import build_prov
-from ..conversion.record import write_record
+from ..conversion.record import sidecar_of, write_record
 from ..conversion.write import parts_in_place
 from ..core import arguments
 from ..core.findings import Code, refuse
@@ -23,14 +24,17 @@ from ..dicom.source_file import sha256
 from ..nifti.streams import open_stream
 
 
-def save_file(data: bytes, record: Mapping[str, Any], path: str | Path, *, overwrite: bool) -> Path:
+def save_file(
+    data: bytes, record: Mapping[str, Any], path: str | Path, inputs: Sequence[Path], *, overwrite: bool
+) -> Path:
     """Write a file with its record beside it.
 
     Args:
         data: the bytes of a .nii file.
         record: of the conversion that proved them.
         path: ending in .nii or .nii.gz.
-        overwrite: whether to replace what is there.
+        inputs: files that it was made of, which are never replaced.
+        overwrite: whether to replace what is there else.
 
     Returns: the path.
 
@@ -38,6 +42,7 @@ def save_file(data: bytes, record: Mapping[str, Any], path: str | Path, *, overw
     """
     arguments.check_flag("overwrite", overwrite)
     target = checked_target(arguments.path("path", path))
+    refuse_inputs((target, sidecar_of(target)), inputs)
     free_target(target, Policy(write="overwrite" if overwrite else "refuse"))
     gzipped = target.name.endswith(".gz")
     gone = companions_of(target, None) if overwrite else []

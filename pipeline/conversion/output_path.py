@@ -109,14 +109,14 @@ def free_target(target: Path, policy: Policy, *, page: bool = False, planned: Co
 
     Raises: PipelineError OUTPUT_EXISTS, also where the page would have to replace something that is no page.
     """
-    taken = _existing(target, policy, page=page)
+    taken = existing(target, policy, page=page)
     if page and policy.write in ("refuse", "overwrite"):
         check_page_place(page_of(target))
     if not taken or policy.write == "overwrite":
         return target
     if policy.write == "suffix":
         candidates = (with_suffix(target, str(n)) for n in range(2, 10_000))
-        return next(c for c in candidates if c not in planned and not _existing(c, policy, page=page))
+        return next(c for c in candidates if c not in planned and not existing(c, policy, page=page))
     raise refuse(
         Code.OUTPUT_EXISTS,
         f"{taken[0].name} is already there and was left alone",
@@ -125,8 +125,16 @@ def free_target(target: Path, policy: Policy, *, page: bool = False, planned: Co
     )
 
 
-def _existing(target: Path, policy: Policy, *, page: bool) -> list[Path]:
-    """What is there already of the files that are to be written together."""
+def existing(target: Path, policy: Policy, *, page: bool) -> list[Path]:
+    """List what is there already of the files that are to be written together.
+
+    Args:
+        target: the path that is wanted.
+        policy: whether there is a file of labels.
+        page: whether a page is to lie beside it.
+
+    Returns: the paths, that of the image first.
+    """
     labels = [] if policy.labels_file == "none" else [label_file(target, policy.labels_file)]
     pages = [page_of(target)] if page else []
     return [p for p in (target, sidecar_of(target), *labels, *pages) if os.path.lexists(p)]

@@ -33,8 +33,9 @@ from ..volume.label_files import label_file, label_text
 from ..volume.label_table import Counter, LabelRow, label_table
 from ..volume.mask import MaskVolume
 from .existing_output import Standing, companions_of, judge
+from .input_places import refuse_inputs
 from .layout import Layout, lay_out
-from .output_path import free_target
+from .output_path import existing, free_target
 from .page_file import check_page_place, page_of
 from .product import Product
 from .public_record import publish_product
@@ -136,6 +137,8 @@ def _find_place(
     """Find where to write, or what is there already and proven to be the same."""
     page = details.page
     remove_dead(target.parent)
+    if policy.write != "suffix":  # which replaces nothing
+        refuse_inputs(existing(target, policy, page=True), [path for _, path in files], details.looks)
     if policy.write != "skip" or not (target.exists() or sidecar_of(target).exists()):
         path = free_target(target, policy, page=page, planned=details.planned)
         return _replacing(path, policy, page=page) if policy.write == "overwrite" else _Place(path, False)
