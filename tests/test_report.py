@@ -8,8 +8,10 @@ import html
 import io
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from PIL import Image
 from pipeline import PipelineError, Policy, convert
 from pipeline.core.findings import Code
 from pipeline.geometry.grid import Grid
-from pipeline.report import find_outcomes, make_group_page, make_page, viewer
+from pipeline.report import find_outcomes, make_group_page, make_page, methods, viewer
 from pipeline.report.pictures import choose_cut, draw_cut
 from pipeline.report.record import check_file, read_record
 from pipeline.report.render import environment
@@ -225,6 +227,42 @@ def test_what_is_no_record_is_refused(tmp_path: Path, change: Callable[[dict[str
         make_page(_edited(_made(tmp_path), change))
     another = "schema" in said or "before" in said
     assert caught.value.finding.code is (Code.UNSUPPORTED_VERSION if another else Code.NOT_AN_OUTCOME)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda r: r.update(Shape=[10**400, 34, 26]), r"Shape\[0\]"),
+        (lambda r: r["Geometry"].update(StepMm=10**400), r"Geometry\.StepMm"),
+        (lambda r: r["Slices"][0].update(PositionLPS=[10**400, 0, 0]), r"Slices\[0\]\.PositionLPS\[0\]"),
+        (lambda r: r["Geometry"].update(Affine=[[0] * 4] * 4), "Geometry"),
+        (lambda r: r["Planes"].update(AlongNormalMm=[0]), r"Planes\.AlongNormalMm"),
+        (lambda r: r["Planes"]["Index"].__setitem__(-1, 10**12), r"Planes\.Index"),
+        (lambda r: r["CrossCheck"][0].update(MaxCornerMm=None), r"CrossCheck\[0\]\.MaxCornerMm"),
+        (lambda r: r["CrossCheck"][0]["IndexMap"].update(Matrix=[[0] * 4] * 4), r"CrossCheck\[0\]\.IndexMap"),
+    ],
+)
+def test_a_record_that_no_conversion_wrote_is_refused(
+    verified: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], where: str
+) -> None:
+    """Numbers that no float holds, that do not fit each other, or that nothing can be computed with."""
+    for path in (verified, verified.with_name("mask.nii.gz")):
+        shutil.copy(path, tmp_path)
+    edited = _edited(tmp_path / "mask.json", change)
+    with suppress(PipelineError):  # or no error at all: it needs less of a record
+        make_group_page([edited])
+    with pytest.raises(PipelineError, match=f"conversion: {where}") as caught:
+        make_page(edited)
+    assert caught.value.finding.code is Code.NOT_AN_OUTCOME
+
+
+def test_a_bug_over_a_sound_record_stays_one(verified: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> str:
+        raise IndexError("a bug")
+
+    monkeypatch.setattr(methods, "describe_methods", fails)
+    with pytest.raises(IndexError, match="a bug"):
+        make_page(verified)
 
 
 def test_text_that_is_no_json_is_refused(tmp_path: Path) -> None:

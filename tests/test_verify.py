@@ -490,7 +490,24 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 WHOLE = json.loads((RECORDS / NEWEST / "mask.json").read_text("utf-8"))
-ODD = [None, True, "", "x" * 10_000, -1, 0, 1e300, 2**62, 1e-300, [], {}, [[]], "../../etc/passwd", "\0", 10**30]
+ODD = [
+    None,
+    True,
+    "",
+    "x" * 10_000,
+    -1,
+    0,
+    1e300,
+    2**62,
+    1e-300,
+    [],
+    {},
+    [[]],
+    "../../etc/passwd",
+    "\0",
+    10**30,
+    10**400,
+]
 
 
 @given(st.sampled_from(sorted(_leaves(WHOLE), key=repr)), st.sampled_from(ODD))
@@ -634,3 +651,11 @@ def test_the_page_runs(tmp_path: Path) -> None:
             ["sh", "-ec", words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
         assert (done.returncode, "BROKEN" in done.stdout) == (0, False), f"{name}: {done.stdout}{done.stderr}"
+
+
+def test_a_number_that_no_float_holds_is_named() -> None:
+    changed = json.loads(json.dumps(WHOLE))
+    _set("Geometry", "StepMm", 10**400)(changed)
+    assert [(note.where, note.was) for note in verify_schema.check_schema(changed)] == [
+        ("Geometry.StepMm", "a finite number")
+    ]

@@ -14,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..conversion.record import SCHEMA
 from ..core.findings import Code, PipelineError, refuse
 from ..core.json_file import read_json
 from ..core.plain_text import escape_bytes
 from ..core.regular_file import is_file
+from ..diagnosis.verify_record import check_numbers
+from ..diagnosis.verify_result import Broken, show
 from ..diagnosis.verify_schema import check_schema
 from ..dicom.source_file import sha256
 
@@ -108,9 +112,10 @@ def _require_blocks(path: Path, values: dict[str, Any]) -> None:
 
 @contextmanager
 def explain_damage(records: Sequence[RecordFile]) -> Iterator[None]:
-    """Say of a record that is not as its schema says what is wrong with it, where it keeps a page from being made.
+    """Say of a record that no conversion can have written what is wrong with it, where it keeps a page from being made.
 
-    Records are not held against the schema before: a page needs little of it. Raises NOT_AN_OUTCOME.
+    Records are not held against the schema before, nor computed again: a page needs little of either. An error over records
+    in which nothing is wrong is a bug, and stays what it is. Raises NOT_AN_OUTCOME.
     """
     try:
         yield
@@ -118,11 +123,27 @@ def explain_damage(records: Sequence[RecordFile]) -> Iterator[None]:
         raise
     except Exception as error:
         for record in records:
-            wrong = next(iter(check_schema(record.values)), None) if record.file is not None else None
+            wrong = next(_find_damage(record.values), None) if record.file is not None else None
             if wrong is not None:
                 why = f"{wrong.where or 'all of it'} is {wrong.found}, and was to be {wrong.was}"
                 raise not_an_outcome(record.path, why) from error
         raise
+
+
+def _find_damage(values: dict[str, Any]) -> Iterator[Broken]:
+    """Find what is not as the schema says; where all of it is, the numbers that do not follow from each other."""
+    wrong = check_schema(values)
+    if wrong:
+        yield from wrong
+        return
+    yield from (note for note in check_numbers(values) if isinstance(note, Broken))
+    for n, witness in enumerate(values["CrossCheck"]):
+        if witness["Status"] in ("AGREES", "REORDERED") and witness["MaxCornerMm"] is None:
+            yield Broken("witness", f"CrossCheck[{n}].MaxCornerMm", "how far it agrees, in mm", "null")
+        matrix = (witness.get("IndexMap") or {}).get("Matrix")
+        if matrix is not None and not abs(np.linalg.det(np.array(matrix, np.float64))) > 0:
+            where = f"CrossCheck[{n}].IndexMap.Matrix"
+            yield Broken("witness", where, "a map between indices, with an inverse", show(matrix))
 
 
 def _as_on_disk(name: str, record: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.limits import MOST_PLANES
 from ..core.policy import OPPOSITE
 from ..geometry.affine import LPS_TO_RAS, Matrix, axis_codes, corner_indices
 from ..nifti.file import INTENT_LABEL
@@ -81,6 +82,8 @@ def find_ticks(record: RecordFile) -> list[Tick]:
     along, index = np.array(planes["AlongNormalMm"]), np.array(planes["Index"])
     if not len(index):  # of a bundle, or of a mask on another grid
         return []
+    if int(index.max()) > MOST_PLANES:
+        raise ValueError(f"plane {index.max()} of at most {MOST_PLANES}")
     row, column = np.array(planes["AlongRowMm"]), np.array(planes["AlongColumnMm"])
     across = row if np.ptp(row) > np.ptp(column) else column
     step = float(record.values["Geometry"]["StepMm"])
