@@ -27,7 +27,7 @@ NAN, INFINITE = float("nan"), float("inf")
         *((name, value) for name in ("labels_file", "write", "on_gap") for value in ("Refuse", "", None, True, 1, [])),
         *(("fractional", value) for value in (0, -0.5, 1.01, NAN, INFINITE, "half", None, True)),
         *(("gzip_level", value) for value in (-1, 10, 1.0, "3", True)),
-        *(("mm_per_unit", value) for value in (0, -1.0, NAN, INFINITE, "1", True)),
+        *(("mm_per_unit", value) for value in (0, -1.0, NAN, INFINITE, 10**400, "1", True)),
         *(("orient", value) for value in ("", "RA", "RRS", "LPX", "RASP", None, 3)),
         *((name, value) for name in ("interpolate", "keep_values", "allow_empty") for value in (1, "yes", None)),
         *(

@@ -460,6 +460,29 @@ def test_what_is_no_bundle_or_nests_too_deep_is_refused(tmp_path: Path) -> None:
     assert caught.value.finding.code is Code.BUNDLE_INVALID
 
 
+@pytest.mark.parametrize(
+    ("of", "field", "value"),
+    [
+        ("images", "logical_dimensions", [10**400, 6, 5]),
+        ("images", "shape", [7, 6, 10**400]),
+        ("images", "shape", [7, 6, 10**15]),
+        ("images", "slice_distance", 10**400),
+        ("images", "probes", [[10**400, 0, 0, 0, 0, 0]]),
+        ("masks", "voxels", 10**400),
+        ("masks", "number_of_pixels", -(10**400)),
+    ],
+)
+def test_a_number_beyond_use_is_named(tmp_path: Path, of: str, field: str, value: Any) -> None:
+    """JSON holds whole numbers of any length."""
+    path = exported(tmp_path).path / "bundle.json"
+    content = json.loads(path.read_text())
+    content[of][0][field] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(PipelineError, match=rf"{of}\[0\]\.{field}: ") as caught:
+        read_bundle(tmp_path)
+    assert caught.value.finding.code is Code.BUNDLE_INVALID
+
+
 def test_a_grid_is_fitted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exported(tmp_path / "bundle", images=2)
     fitted: list[Any] = []

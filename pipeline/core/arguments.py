@@ -9,7 +9,6 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # `--help` comes past here: what only checks need is imported by them
@@ -69,8 +68,9 @@ def check_number(field: str, value: object, *, above: float = 0.0, most: float |
 
     Raises: PipelineError BAD_OPTION.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    if not number or not above < value or not (most is None or value <= most):  # type: ignore[operator]
+    from .numbers import is_finite_number
+
+    if not is_finite_number(value) or not above < value or not (most is None or value <= most):
         raise bad_option(field, value, f"a number above {above:g}" + ("" if most is None else f" and up to {most:g}"))
 
 

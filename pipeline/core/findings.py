@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
 from .codes import EXIT_BY_CODE, Code
 from .doubts import DOUBTS
 from .exits import Exit
+from .numbers import is_finite_number
 from .plain_text import escape_controls
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Finding:
     def __post_init__(self) -> None:
         if (self.measured is None) != (self.limit is None):
             raise ValueError(f"{self.code.name}: measured and limit come together")
-        if self.measured is not None and not (isfinite(self.measured) and isfinite(self.limit or 0)):
+        if self.measured is not None and not (is_finite_number(self.measured) and is_finite_number(self.limit or 0)):
             # of a header that says "nan", which JSON has no word for; the message has it
             object.__setattr__(self, "measured", None)
             object.__setattr__(self, "limit", None)

@@ -111,7 +111,7 @@ class Frame:
         value = self.get(keyword, default)
         try:
             number = float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             why = f"it has {len(value)} values" if isinstance(value, tuple) else f"“{value}” is not a number"
             raise unreadable_number(self, keyword, why) from error
         if not isfinite(number):

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..core.findings import Code, Finding, Severity
 from ..core.limits import SAME_PLACE_MM
+from ..core.numbers import is_finite_number
 from .frame_vectors import DETECTORS, DOSE, LOCATIONS, NUCLEAR, PLACE, POINTER, SLICES, VECTORS, Values, vector_class
 
 if TYPE_CHECKING:
@@ -277,7 +278,7 @@ def _vector(header: Header, keyword: str, name: str, count: int, *, whole: bool 
     values = value if isinstance(value, tuple) else (value,)
     if len(values) != count:
         raise _NoPlace(f"its {name} has {len(values)} values, and there are {count} frames")
-    if not all(isinstance(v, int | float) and np.isfinite(v) and (not whole or v == int(v)) for v in values):
+    if not all(is_finite_number(v) and (not whole or v == int(v)) for v in values):
         raise _NoPlace(f"its {name} holds a value that is no number")
     return values
 
@@ -294,7 +295,7 @@ def _numbers(values: Any, unreadable: Any, keyword: str) -> tuple[float, ...]:
     found = value if isinstance(value, tuple) else (value,)
     if len(found) != count:
         raise _NoPlace(f"{name} has {len(found)} values, not {count}")
-    if not all(isinstance(v, int | float) and np.isfinite(v) for v in found):
+    if not all(is_finite_number(v) for v in found):
         raise _NoPlace(f"{name} is not finite")
     return tuple(float(v) for v in found)
 

@@ -26,6 +26,7 @@ from pydicom.valuerep import PersonName
 
 from ..core.findings import Code, Finding, PipelineError
 from ..core.memory import require
+from ..core.numbers import is_finite_number
 from ..core.plain_text import escape_controls
 
 _NUMBERS = frozenset("DS IS FD FL US SS UL SL UV SV".split()) | {"US or SS"}
@@ -208,7 +209,7 @@ def _as_kind(element: DataElement, kind: _Kind) -> Any:
 
 def _numbers(value: Any, vr: str) -> Any:
     several = value if isinstance(value, MultiValue | list) else [value]
-    if all(isinstance(one, int | float) and (vr not in _AS_TEXT or isfinite(one)) for one in several):
+    if all(isinstance(one, int | float) and (vr not in _AS_TEXT or is_finite_number(one)) for one in several):
         return value
     if isinstance(value, bytes):
         several = value.decode("ascii", "replace").rstrip("\0 ").split("\\")

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core import arguments
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.numbers import is_finite_number
 from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..volume.representations import KIND_BY_SOP_CLASS
@@ -63,7 +63,7 @@ class Series:
     @property
     def number(self) -> int | None:
         value = self.get("SeriesNumber")
-        if not isinstance(value, int | float) or not isfinite(value):  # two numbers are no number to choose by
+        if not is_finite_number(value):  # two numbers are no number to choose by
             return None
         return int(value)
 

@@ -28,7 +28,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from math import isfinite, prod
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from ..core.findings import Code, refuse
 from ..core.json_file import read_json
 from ..core.memory import require
+from ..core.numbers import is_finite_number
 from ..core.regular_file import is_file, open_regular
 from ..geometry.affine import Matrix, Vector, corner_indices
 from ..geometry.grid import GeometryError, Plane
@@ -211,11 +212,11 @@ def _read_image(fields: BundleFields, number: int, folder: Path, order: str) -> 
         raise fields.invalid("probes", f"an index is outside of {shape}")
     asked = {tuple(index) for index in indices.tolist()}
     corners = {tuple(corner) for corner in corner_indices(shape).tolist()}
-    if not corners <= asked or {k for _, _, k in asked} != set(range(shape[2])):
+    if not corners <= asked or len({k for _, _, k in asked}) != shape[2]:
         raise fields.invalid("probes", "the 8 corners and every plane must be among them")
     tests = fields.get("self_tests", dict)
     logical = fields.get("logical_dimensions", list, None)
-    if logical is not None and not all(isinstance(n, int | float) and isfinite(n) for n in logical):
+    if logical is not None and not all(map(is_finite_number, logical)):
         raise fields.invalid("logical_dimensions", f"{logical} are not numbers")
     return BundleImage(
         number=number,

@@ -14,6 +14,8 @@ from ..geometry.affine import Matrix
 
 _HINT = "Run export_masks.py in Mimics again; a bundle is not meant to be edited."
 _REQUIRED: Any = object()
+_LARGEST = 2**40  # count of voxels, or length of an axis: JSON holds whole numbers of any length
+_TOO_LARGE = "it is too large a number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,13 @@ class BundleFields:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             try:
                 value = float(value)
-            except OverflowError as error:  # JSON holds whole numbers of any length
-                raise self.invalid(name, "it is too large a number") from error
+            except OverflowError as error:
+                raise self.invalid(name, _TOO_LARGE) from error
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             missing = name not in self.content
             raise self.invalid(name, "it is missing" if missing else f"{value!r} is not of type {kind.__name__}")
+        if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+            raise self.invalid(name, _TOO_LARGE)
         return value
 
     def records(self, name: str) -> list[BundleFields]:
@@ -59,7 +63,7 @@ class BundleFields:
     def shape(self) -> tuple[int, int, int]:
         """Return the field `shape`. Raises PipelineError BUNDLE_INVALID."""
         value = self.get("shape", list)
-        if len(value) != 3 or not all(isinstance(n, int) and n > 0 for n in value):
+        if len(value) != 3 or not all(isinstance(n, int) and 0 < n <= _LARGEST for n in value):
             raise self.invalid("shape", f"{value} is not three positive integers")
         return value[0], value[1], value[2]
 

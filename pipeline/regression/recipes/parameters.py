@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
 from typing import Any, NamedTuple
 
 from pydicom.datadict import tag_for_keyword
 
 from ...core.findings import Code, PipelineError, refuse
+from ...core.numbers import is_finite_number
 
 ReadParameter = Callable[[Any], Any]
 
@@ -96,7 +96,7 @@ def number(above: float | None = None) -> ReadParameter:
     """Make the reader of a finite number, above a bound where one is given."""
 
     def read(value: Any) -> float:
-        if not _is_number(value) or not (above is None or value > above):
+        if not is_finite_number(value) or not (above is None or value > above):
             raise ValueError("a number" if above is None else f"a number above {above:g}")
         return float(value)
 
@@ -107,7 +107,7 @@ def numbers(count: int, above: float | None = None) -> ReadParameter:
     """Make the reader of a list of so many finite numbers, each above a bound where one is given."""
 
     def read(value: Any) -> tuple[float, ...]:
-        good = isinstance(value, list) and len(value) == count and all(map(_is_number, value))
+        good = isinstance(value, list) and len(value) == count and all(map(is_finite_number, value))
         if not good or not (above is None or min(value) > above):
             raise ValueError(f"a list of {count} numbers" + ("" if above is None else f" above {above:g}"))
         return tuple(map(float, value))
@@ -202,14 +202,10 @@ def changed_slices(value: Any) -> tuple[tuple[tuple[int, ...], dict[str, Any]], 
     return tuple(found)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-
-
 def _is_keyword(value: Any) -> bool:
     return isinstance(value, str) and tag_for_keyword(value) is not None
 
 
 def _is_attribute_value(value: Any) -> bool:
     several: Sequence[Any] = value if isinstance(value, list) else [value]
-    return all(isinstance(v, str) or _is_number(v) for v in several)
+    return all(isinstance(v, str) or is_finite_number(v) for v in several)
