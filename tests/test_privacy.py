@@ -15,8 +15,10 @@ import pytest
 from pipeline.conversion.neutral_names import NeutralNames
 from pipeline.core.findings import Code, Finding
 from pipeline.diagnosis.verify import verify
+from tests.helpers import made_series
 from tests.helpers.command_tree import CommandTree
 from tests.helpers.every_command import FOLDER, LINES, SLOW, lines_of, run_every_command, run_line
+from tests.helpers.made_series import MadeGrid, Person, Study
 from tests.helpers.marked_tree import make_marked_tree
 from tests.helpers.marks import Marks, unpacked
 from tests.test_commands import said
@@ -135,6 +137,29 @@ def test_what_is_stripped_is_gone(tree: CommandTree, marks: Marks, tmp_path: Pat
     if strip == "all":
         left = {place: set(rows) for place, rows in found_in(out, marks).items() if place in places and rows}
         assert left == {"cohort": {"words typed: labels, title"}}  # the title of the data set
+
+
+@pytest.mark.parametrize("more", [(), ("--strip", "names"), ("--strip", "uids"), ("--images", "all")])
+def test_a_series_with_a_problem_names_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    marks, grid = Marks(), MadeGrid((16, 14, 6))
+    person = Study(Person("ZQDOE", "ZQDOE^JOHN"), "a")
+    image = made_series.write_image(tmp_path / "in/p/image", person, grid)
+    made_series.write_mask_series(tmp_path / "in/p/mask", image, made_series.box(grid.shape, (2, 7), (2, 8), (1, 5)))
+    made_series.write_image(tmp_path / "in/p/other", Study(person.person, "b"), grid, planes=(0, 1, 3, 4, 5))
+    for n, path in enumerate(sorted((tmp_path / "in").rglob("*.dcm"))):  # a patient's name in some is replaced first
+        path.rename(path.with_name(f"{'ZQDOE_JOHN_' * (n % 2)}{marks.text('file')}.dcm"))
+    ask = ("cohort", tmp_path / "in", "-o", tmp_path / "out", "--crosscheck", "off", "--jobs", "1")
+    assert said(capsys, *ask, *more)[0] in (0, 8)
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and ".verimask" not in path.parts]
+    named = {
+        path.name: found for path in written for data in unpacked(path.read_bytes()) if (found := marks.found(data))
+    }
+    assert named == {}
+    texts = [path.read_text("utf-8") for path in (tmp_path / "out/cohort.tsv", tmp_path / "out/.verimask/cohort.tsv")]
+    assert ["1 plane is missing" in text or "names" in more for text in texts] == [True, True]
+    assert marks.found(texts[1].encode())
 
 
 def test_names_are_kept_on_request_and_stand_nowhere_else(

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 
 from ..conversion.file_names import safe
 from ..core.findings import Code, Finding, Severity
+from ..core.plain_text import escape_bytes
 from ..core.policy import Policy
 from .case import Case, CaseSeries, CaseStatus, Place, TableRow
 from .case_rows import finding_cells
@@ -45,10 +46,11 @@ class Files(Protocol):
 
 
 class Built(NamedTuple):
-    """The cases, in the order of their places; and a row for each series that is in none."""
+    """The cases, in the order of their places; and a row for each series that is in none. named: files that these name."""
 
     cases: list[Case]
     rows: list[TableRow]
+    named: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,9 @@ def build_cases(known: Known) -> Built:
     seen = {file.path for case in cases for other in case.others if other.kind == "unread" for file in other.files}
     why = {**known.links.refused, **known.refused, **refused}
     rows = [_row_of_rest(known, f, why.get(key), unwanted) for key, f in known.facts.items() if key not in used]
-    return Built(cases, rows + [_row_of_file(known, *left) for left in known.files.left_out() if _is_lost(left, seen)])
+    in_messages = {name for row in rows for name in _named_in(row.get("message", ""), row["key"], known)}
+    lost = [_row_of_file(known, *left) for left in known.files.left_out() if _is_lost(left, seen)]
+    return Built(cases, rows + lost, sorted(in_messages))
 
 
 def _groups(known: Known, reasons: Mapping[str, Mapping[str, str]]) -> _Groups:
@@ -257,6 +261,14 @@ def _row_of_rest(known: Known, facts: SeriesFacts, finding: Finding | None, unwa
         "modality": facts.modality,
         **cells,
     }
+
+
+def _named_in(message: str, key: str, known: Known) -> Iterator[str]:
+    """The names of files of a series that stand in its message, as they stand there: an identifier within one is replaced."""
+    files = (*known.files.files_of(key), *known.files.unread_beside(key)) if message else ()
+    for file in files:
+        name = escape_bytes(file.path.rpartition("/")[2])
+        yield from (form for form in {name, known.cleaner.clean(name)} if form in message)
 
 
 def _is_lost(left: tuple[str, str, str], seen: Collection[str]) -> bool:

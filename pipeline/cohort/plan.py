@@ -60,12 +60,16 @@ class CohortOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CohortPlan:
-    """A plan that was read. rest: the rows of all series that are in no case. lines: the JSON of each case."""
+    """A plan that was read.
+
+    rest: the rows of all series that are in no case. named: the names of files in their messages. lines: the JSON of each case.
+    """
 
     path: Path
     options: CohortOptions
     version: str
     rest: tuple[TableRow, ...]
+    named: tuple[str, ...]
     lines: tuple[bytes, ...]
 
     def __len__(self) -> int:
@@ -95,7 +99,13 @@ def content_of(case: Case) -> str:
     return sha256(_line_of(stripped)).hexdigest()
 
 
-def write_plan(folder: Path, options: CohortOptions, cases: Iterable[Case], rest: Iterable[TableRow]) -> Path:
+def write_plan(
+    folder: Path,
+    options: CohortOptions,
+    cases: Iterable[Case],
+    rest: Iterable[TableRow],
+    named: Iterable[str] = (),
+) -> Path:
     """Write a plan into a folder, where it is not there yet.
 
     Args:
@@ -103,10 +113,17 @@ def write_plan(folder: Path, options: CohortOptions, cases: Iterable[Case], rest
         options: of the data set.
         cases: in the order of the table.
         rest: the rows of series that are in no case.
+        named: the names of files in their messages.
 
     Returns: the file, SHA256.jsonl.
     """
-    head = {"Schema": SCHEMA, "Version": __version__, "Options": options.as_json(), "Rest": list(rest)}
+    head = {
+        "Schema": SCHEMA,
+        "Version": __version__,
+        "Options": options.as_json(),
+        "Rest": list(rest),
+        "Named": list(named),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     temporary = new_partial(folder / "plan.jsonl")
     digest = sha256()
@@ -156,7 +173,12 @@ def read_plan(path: Path) -> CohortPlan:
     if (given["Schema"], given["Version"]) != (SCHEMA, __version__):
         raise _other_version(path, given)
     return CohortPlan(
-        path, CohortOptions.from_json(given["Options"]), given["Version"], tuple(given["Rest"]), tuple(lines)
+        path,
+        CohortOptions.from_json(given["Options"]),
+        given["Version"],
+        tuple(given["Rest"]),
+        tuple(given["Named"]),
+        tuple(lines),
     )
 
 

@@ -152,7 +152,7 @@ def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: 
         salt=index.salt,
     )
     built = build_cases(known)
-    path = write_plan(private_folder(request.out) / "plans", request.options, built.cases, built.rows)
+    path = write_plan(private_folder(request.out) / "plans", request.options, built.cases, built.rows, built.named)
     write_text(private_folder(request.out) / "subjects.tsv", _who_is_who(facts.values(), subjects))
     notes = [f"{finding.message}. {finding.hint}".removesuffix(". ") for finding in names.findings]
     notes += _notes(known, index, built.cases, dataset, request.table is None and any(given))

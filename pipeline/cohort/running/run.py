@@ -31,6 +31,7 @@ from ..dataset import dataset_of, label_names
 from ..index.index import Index
 from ..making.case_folder import done_folder, refused_result, work_folder
 from ..plan import CohortPlan, private_folder
+from ..privacy import Cleaner
 from ..public_rows import PublicRows, folder_as_path
 from ..table import NAME, in_order, table_text, write_text
 from .cohort_files import CohortFiles
@@ -62,6 +63,10 @@ class CohortRun:
         self._stored = {name: StoredCase.from_json(value) for name, value in index.results().items()}
         self._cases = [plan.case(number) for number in range(len(plan))]
         self._names = ["/".join(case.place[:3]) for case in self._cases]
+        self._identifiers = {
+            name: dict.fromkeys(case.identifiers, case.place.subject)
+            for name, case in zip(self._names, self._cases, strict=True)
+        }
         self._open: dict[int, CaseStatus] = {}  # the state of every case that is not as it is to be, by number
         self._files = CohortFiles(index, out, overwrite=overwrite)
         self._public = PublicRows(plan.options.policy, label_names(plan.options), index.salt)
@@ -218,18 +223,19 @@ class CohortRun:
         case = "/".join(row.get(column, "") for column in ("subject", "session", "case")) if row.get("case") else ""
         if self._last_names is None or self._last_names[0] != case:
             stored = self._stored.get(case)
-            paths = [Path(file.path) for file in stored.inputs] if stored else self._places()
-            self._last_names = (case, names_of(paths))
+            clean = Cleaner(self._identifiers.get(case, {})).clean  # a message is, and so are the names in it
+            paths = [Path(form) for file in stored.inputs for form in {file.path, clean(file.path)}] if stored else []
+            self._last_names = (case, names_of(paths or self._places()))
         return self._last_names[1]
 
     def _places(self) -> list[Path]:
-        """All folders of the inputs, and each file that could not be read."""
+        """All folders of the inputs, each file that could not be read, and those that a row of a series in no case names."""
         folders = {row.get("folder", "") for row in self._plan.rest}
         folders |= {member.folder for case in self._cases for member in (*case.images, *case.masks)}
         files = [
             folder_as_path(row["folder"]).with_name(row["series"]) for row in self._plan.rest if row["kind"] == "file"
         ]
-        return [*map(folder_as_path, sorted(folders)), *files]
+        return [*map(folder_as_path, sorted(folders)), *files, *map(Path, self._plan.named)]
 
     def _is_rolled_forward(self, number: int) -> bool:
         """Collect a case that an earlier run has made. One that is damaged is forgotten, and made anew."""
