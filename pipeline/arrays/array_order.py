@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,8 +133,8 @@ def _sequence(planes: Planes | Sequence[str | Path], frames: Sequence[Frame | No
 
 def _sequence_of_files(files: Sequence[str | Path], there: list[tuple[int, Frame]], title: str) -> list[int]:
     """The k of each of these files."""
-    given = [path.resolve() for path in arguments.paths("planes", files)]
-    at = {frame.path.resolve(): k for k, frame in there}
+    given = [os.path.realpath(path) for path in arguments.paths("planes", files)]
+    at = {os.path.realpath(frame.path): k for k, frame in there}
     if len(at) < len(there):
         raise _no_sequence(title, "one file holds several planes")
     if sorted(given) != sorted(at):

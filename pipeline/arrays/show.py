@@ -15,6 +15,7 @@ import numpy as np
 
 from ..conversion.record import sidecar_of
 from ..core.findings import Code, refuse
+from ..core.given_path import look_at_input
 from ..nifti.file import is_named_nifti
 from ..report.pictures import Convention, segments_of, window_of
 from ..report.record import check_file, read_record
@@ -79,16 +80,16 @@ def _look_at(shown: Mask | Image | str | Path) -> tuple[Volume, tuple[Segment, .
 
 
 def _read_file(path: Path) -> tuple[Volume, dict[str, Any]]:
-    if not path.exists():
+    if not look_at_input(path).is_there:
         raise refuse(Code.NO_SUCH_INPUT, f"{path.name} is not there", "Check the path.", where=(path.name,))
-    if not is_named_nifti(path) or path.is_dir():
+    if not is_named_nifti(path) or look_at_input(path).is_folder:
         raise refuse(
             Code.NOT_THIS_KIND,
             f"{path.name} is no NIfTI file",
             "Read DICOM first: verimask.show(verimask.read(folder)).",
             where=(path.name,),
         )
-    if not sidecar_of(path).exists():
+    if not look_at_input(sidecar_of(path)).is_there:
         return read_volume(path), {}
     record = read_record(sidecar_of(path))
     return read_volume(check_file(record)), record.values

@@ -12,6 +12,7 @@ from . import output
 
 if TYPE_CHECKING:
     from ..core.findings import Finding
+    from ..core.given_path import SeenPath
     from ..diagnosis.check import PlacedBlock
     from ..diagnosis.nnunet_pairs import Labels, Pairs
 
@@ -50,10 +51,11 @@ class _Checked(NamedTuple):  # no dataclass: their module would cost every comma
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run the command and return its exit code."""
     from ..core.findings import Code, Exit
+    from ..core.given_path import look_at_input
 
     mask, image = Path(options.mask), Path(options.image) if options.image else None
     found = _find_pairs(mask, image)
-    checked = _check_pairs(found, one_of_many=mask.is_dir())
+    checked = _check_pairs(found, one_of_many=look_at_input(mask).is_folder)
     wrong = sum(pair.is_wrong for pair in checked) + len(found.alone)
     if options.json:
         output.print_json(_as_json(checked, found.alone, options) | {"Wrong": wrong})
@@ -68,7 +70,7 @@ def _find_pairs(mask: Path, image: Path | None) -> Pairs:
     from ..core.findings import Code, refuse
     from ..diagnosis.nnunet_pairs import Pairs, pair_dataset, pair_folders
 
-    if _existing(mask).is_dir():
+    if _existing(mask).is_folder:
         return pair_dataset(mask) if image is None else pair_folders(mask, image)
     if image is None:
         raise refuse(
@@ -115,7 +117,7 @@ def _read_image(image: Path) -> PlacedBlock:
     from ..diagnosis.check import PlacedBlock
     from ..nifti.file import is_named_nifti, read_planes
 
-    if _existing(image).is_dir() or not is_named_nifti(image):
+    if _existing(image).is_folder or not is_named_nifti(image):
         from ..conversion.one_series import read_laid_series
         from ..core.policy import Policy
 
@@ -126,12 +128,14 @@ def _read_image(image: Path) -> PlacedBlock:
     return PlacedBlock.of_file(image)
 
 
-def _existing(path: Path) -> Path:
+def _existing(path: Path) -> SeenPath:
     from ..core.findings import Code, refuse
+    from ..core.given_path import look_at_input
 
-    if not path.exists():
+    seen = look_at_input(path)
+    if not seen.is_there:
         raise refuse(Code.NO_SUCH_INPUT, f"{path.name} is not there", "Check the path.", where=(path.name,))
-    return path
+    return seen
 
 
 def _as_json(checked: Sequence[_Checked], alone: Sequence[Finding], options: argparse.Namespace) -> dict[str, Any]:

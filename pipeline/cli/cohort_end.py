@@ -42,9 +42,10 @@ def check_before(options: argparse.Namespace, out: Path | None) -> None:
         require_cluster(options.dask)
     if not options.no_page:
         require_extra("report")
+        from ..core.given_path import look_at_output
         from ..report.ratings import RATINGS, read_ratings
 
-        if out is not None and (out / RATINGS).exists():
+        if out is not None and look_at_output(out / RATINGS).is_there:
             read_ratings(out / RATINGS)
 
 

@@ -8,6 +8,7 @@ Rules:
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,18 +139,19 @@ def _cohort_options(options: argparse.Namespace) -> CohortOptions:
         separate=options.separate,
         policy=policy,
         incomplete=options.incomplete,
-        title=escape_controls(options.title or Path(options.output).resolve().name),
+        title=escape_controls(options.title or os.path.basename(os.path.realpath(options.output))),
     )
 
 
 def refuse_foreign(out: Path) -> None:
-    """Refuse an output folder that holds something, and no cohort. Raises OUTPUT_EXISTS."""
+    """Refuse an output folder that holds something, and no cohort. Raises OUTPUT_EXISTS, CANNOT_WRITE."""
     from ..cohort.plan import private_folder
     from ..core.findings import Code, refuse
+    from ..core.given_path import list_output, look_at_output
 
-    if not out.exists() or private_folder(out).is_dir():
+    if not look_at_output(out).is_there or look_at_output(private_folder(out)).is_folder:
         return
-    if not out.is_dir() or any(out.iterdir()):
+    if not look_at_output(out).is_folder or list_output(out):
         raise refuse(
             Code.OUTPUT_EXISTS,
             f"{out} is there, and is no folder of a cohort; it was left alone",
@@ -159,10 +161,11 @@ def refuse_foreign(out: Path) -> None:
 
 
 def refuse_existing(path: Path) -> None:
-    """Refuse to write where a file is. Raises OUTPUT_EXISTS."""
+    """Refuse to write where a file is. Raises OUTPUT_EXISTS, CANNOT_WRITE."""
     from ..core.findings import Code, refuse
+    from ..core.given_path import look_at_output
 
-    if path.exists():
+    if look_at_output(path).is_there:
         raise refuse(
             Code.OUTPUT_EXISTS,
             f"{path.name} is already there and was left alone",

@@ -103,9 +103,9 @@ def _convert(options: argparse.Namespace, given: list[str], policy: Policy, pane
 
 def _is_folder(path: str) -> bool:
     """Whether an output is a folder for many files: it says so, or it is there."""
-    from pathlib import Path
+    from ..core.given_path import look_at_output
 
-    return path.endswith(("/", "\\")) or Path(path).is_dir()
+    return path.endswith(("/", "\\")) or look_at_output(path).is_folder
 
 
 def _without_jobs(given: Sequence[str]) -> list[str]:

@@ -29,9 +29,10 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run the command and return its exit code."""
+    from ..core.given_path import look_at_input
     from ..nifti.file import is_named_nifti
 
-    nifti_files = [p for p in map(Path, options.inputs) if is_named_nifti(p) and not p.is_dir()]
+    nifti_files = [p for p in map(Path, options.inputs) if is_named_nifti(p) and not look_at_input(p).is_folder]
     if nifti_files:
         _refuse_idle(options, nifti_files[0])
         explanation = _explain_file(nifti_files[0])

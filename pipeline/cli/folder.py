@@ -221,20 +221,26 @@ def _with_record(made: Outcome) -> ConvertedFile:
 def name_of(inputs: Sequence[Path]) -> str:
     """Find what the results of inputs are called: by the folder, the archive, or the folder that holds all of several."""
     from ..conversion.file_names import plain_name
+    from ..core.given_path import look_at_input
 
-    folders = [path.parent if path.is_file() and path.suffix.casefold() != ".zip" else path for path in inputs]
+    folders = [
+        path.parent if look_at_input(path).is_file and path.suffix.casefold() != ".zip" else path for path in inputs
+    ]
     only = len({os.path.abspath(folder) for folder in folders}) == 1
     path = Path(os.path.abspath(folders[0] if only else os.path.commonpath(map(os.path.abspath, folders))))
-    name = path.stem if path.is_file() else path.name
+    name = path.stem if look_at_input(path).is_file else path.name
     return plain_name(name) or "dicom"
 
 
 def _find_nifti(inputs: Sequence[Path]) -> list[Path]:
     """Find the NIfTI files among the inputs, or the folders that hold some."""
+    from ..core.given_path import look_at_input
     from ..nifti.file import is_named_nifti
 
     return [
-        path for path in inputs if is_named_nifti(path) or (path.is_dir() and any(map(is_named_nifti, path.rglob("*"))))
+        path
+        for path in inputs
+        if is_named_nifti(path) or (look_at_input(path).is_folder and any(map(is_named_nifti, path.rglob("*"))))
     ]
 
 

@@ -50,9 +50,10 @@ def run_script(options: argparse.Namespace, _: list[str]) -> int:
         print(script.read_text("utf-8"), end="")
         return 0
     from ..core.atomic_file import in_place
+    from ..core.given_path import look_at_output
 
     target = Path(options.output)
-    target = target / name if target.is_dir() else target
+    target = target / name if look_at_output(target).is_folder else target
     with in_place(target, overwrite=options.write == "overwrite") as temporary:
         temporary.write_bytes(script.read_bytes())
     print(f"wrote {target}")

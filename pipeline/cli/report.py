@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,12 +50,13 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     from ..conversion.page_file import check_page_place, write_page
     from ..core.extras import require_extra
     from ..core.findings import Exit
+    from ..core.given_path import look_at_input
 
     require_extra("report")
     _refuse_idle(options)
     given, out = Path(options.outcome), Path(options.output)
     check_page_place(out)
-    if given.is_dir():
+    if look_at_input(given).is_folder:
         written, refused = _write_all(given, out, options)
     else:
         write_page(out, _make_page(given, options))
@@ -87,7 +89,7 @@ def _write_all(folder: Path, out: Path, options: argparse.Namespace) -> tuple[li
                 written.append(page_of(outcome))
         except Exception as error:
             refused.append(as_refusal(error))
-    write_page(out, make_group_page(readable, folder=out.resolve().parent, rated=_list_ratings(options)))
+    write_page(out, make_group_page(readable, folder=Path(os.path.realpath(out)).parent, rated=_list_ratings(options)))
     return [*written, out], refused
 
 
@@ -105,7 +107,7 @@ def _find_records(folder: Path, out: Path) -> list[Path]:
             "Make one first with verimask convert, which writes its record beside the NIfTI file.",
             where=(str(folder),),
         )
-    if out.resolve() in {page_of(outcome).resolve() for outcome in outcomes}:
+    if os.path.realpath(out) in {os.path.realpath(page_of(outcome)) for outcome in outcomes}:
         raise refuse(
             Code.OUTPUT_NAME,
             f"{out.name} is the place of one record's page, and the page over all needs another",
@@ -117,6 +119,7 @@ def _find_records(folder: Path, out: Path) -> list[Path]:
 
 def _refuse_idle(options: argparse.Namespace) -> None:
     """Refuse what the page cannot show, so that it is not left out in silence."""
+    from ..core.given_path import look_at_input
     from ..report.record import read_record
 
     if not options.source or options.source.endswith((".nii", ".nii.gz")):
@@ -126,7 +129,7 @@ def _refuse_idle(options: argparse.Namespace) -> None:
             why="there is no --source folder of DICOM images to take it from",
         )
     outcome = Path(options.outcome)
-    if outcome.is_file() and read_record(outcome).file is None:
+    if look_at_input(outcome).is_file and read_record(outcome).file is None:
         only = ("source", "source_series", "show_phi", "interactive", "convention", "ratings")
         output.refuse_idle(options, only=only, why=f"{outcome.name} is the record of a refusal, which has no pictures")
 
@@ -147,8 +150,11 @@ def _make_page(outcome: Path, options: argparse.Namespace) -> str:
 
 def _list_ratings(options: argparse.Namespace) -> list[Path]:
     """List the tables of ratings: those given, and for a folder the one that the page over all saved beside itself."""
+    from ..core.given_path import look_at_input, look_at_output
     from ..report.ratings import RATINGS
 
     given = [Path(table) for table in options.ratings]
-    saved = Path(options.output).resolve().parent / RATINGS
-    return [*given, saved] if Path(options.outcome).is_dir() and saved.is_file() else given
+    saved = Path(os.path.realpath(options.output)).parent / RATINGS
+    return (
+        [*given, saved] if look_at_input(Path(options.outcome)).is_folder and look_at_output(saved).is_file else given
+    )

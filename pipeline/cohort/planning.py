@@ -16,6 +16,7 @@ from hashlib import sha256 as new_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ..core.given_path import look_at_input
 from ..core.table_cells import write_cell
 from ..core.version import __version__
 from ..dicom.source_file import sha256
@@ -115,7 +116,7 @@ def _digest(request: CohortRequest, index: Index) -> str:
     if request.table is None:
         table = index.meta(_TABLE) or ""
     else:  # one that is not there is refused when it is read
-        table = sha256(request.table) if request.table.is_file() else secrets.token_hex()
+        table = sha256(request.table) if look_at_input(request.table).is_file else secrets.token_hex()
     rules = request.rules._replace(salt=new_digest(request.rules.salt).digest())
     inputs = [str(path.absolute()) for path in request.inputs]
     return new_digest(repr((__version__, inputs, request.options, rules, table, request.images)).encode()).hexdigest()

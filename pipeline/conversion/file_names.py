@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.given_path import look_at_input
 from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..dicom.unread_files import folder_name
@@ -95,7 +96,7 @@ def merged_name(inputs: Sequence[Path], policy: Policy) -> str:
 
 
 def _holds_files(path: Path) -> bool:
-    return path.is_dir() or path.suffix.casefold() == ".zip"
+    return look_at_input(path).is_folder or path.suffix.casefold() == ".zip"
 
 
 def _number(series: Series) -> str:

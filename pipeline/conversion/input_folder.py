@@ -14,6 +14,7 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
+from ..core.given_path import look_at_input
 from ..core.plain_text import escape_bytes
 from ..dicom.unread_files import folders_of
 
@@ -64,7 +65,7 @@ def common_folder(folders: Sequence[str]) -> str:
 
 def _folder_of(path: Path) -> Path:
     """The folder that an input stands for. A ZIP archive is one itself."""
-    return path.parent if path.is_file() and path.suffix.casefold() != ".zip" else path
+    return path.parent if look_at_input(path).is_file and path.suffix.casefold() != ".zip" else path
 
 
 def _tell_apart(roots: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:

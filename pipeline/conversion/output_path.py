@@ -17,6 +17,7 @@ from itertools import count, takewhile
 from pathlib import Path
 
 from ..core.findings import Code, refuse
+from ..core.given_path import look_at_output
 from ..core.leftovers import remove_dead
 from ..core.policy import Policy
 from ..volume.label_files import label_file
@@ -34,7 +35,7 @@ def checked_target(output: Path) -> Path:
             f"Name it {output.name.split('.')[0]}.nii.gz. With -o a folder ending in / all series are written.",
             where=(output.name,),
         )
-    if not output.parent.is_dir():
+    if not look_at_output(output.parent).is_folder:
         raise refuse(
             Code.OUTPUT_NAME,
             f"the folder {output.parent} is not there",

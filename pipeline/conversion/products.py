@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 from ..core.findings import Code, Finding, PipelineError, Severity, refuse
+from ..core.given_path import list_input, look_at_input
 from ..core.policy import Policy
 from ..core.unexpected import as_refusal
 from ..dicom.pixels import about_files
@@ -274,7 +275,7 @@ def _bundle_entries(
         plain = (plain_name(path.resolve().name) if policy.keep_names else "") or "bundle"
         name = next(n for n in chain([plain], (f"{plain}_{k}" for k in count(2))) if n.casefold() not in taken)
         taken.add(name.casefold())
-        folder = folders.folder_of([path if path.is_file() else path / "bundle.json"])
+        folder = folders.folder_of([path if look_at_input(path).is_file else path / "bundle.json"])
         entries.append(Entry(name, Series("", "bundle", (), ()), path, folder))
     return entries
 
@@ -289,7 +290,7 @@ def _apart(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         if not inside:
             rest.append(path)
         elif inside != [path]:
-            rest += sorted(child for child in path.iterdir() if child not in inside)
+            rest += [child for child in list_input(path) if child not in inside]
     return bundles, rest
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .findings import Code, refuse
+from .given_path import look_at_output
 from .regular_file import open_regular
 
 
@@ -37,10 +38,10 @@ def check_own_place(path: Path, noun: str, known_as: str, is_own: Callable[[Path
 
     Raises: PipelineError OUTPUT_NAME, OUTPUT_EXISTS.
     """
-    if not path.parent.is_dir():
+    if not look_at_output(path.parent).is_folder:
         hint = "Make it first, or give another name."
         raise refuse(Code.OUTPUT_NAME, f"the folder {path.parent} is not there", hint, where=(path.name,))
-    if path.is_dir():
+    if look_at_output(path).is_folder:
         words, hint = f"{path} is a folder, and a {noun} is one file", "Name a file in it."
         raise refuse(Code.OUTPUT_NAME, words, hint, where=(str(path),))
     if os.path.lexists(path) and not is_own(path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.findings import Code, Finding, PipelineError, refuse
+from ..core.given_path import list_input, look_at_input
 from ..core.json_file import read_json
 
 _ENDINGS = (".nii.gz", ".nii")
@@ -41,7 +42,11 @@ def pair_dataset(folder: Path) -> Pairs:
 
     Raises PipelineError NO_SUCH_INPUT where neither is there, NOTHING_TO_CHECK where they are empty.
     """
-    found = [(folder / m, folder / i) for m, i in _FOLDERS if (folder / m).is_dir() and (folder / i).is_dir()]
+    found = [
+        (folder / m, folder / i)
+        for m, i in _FOLDERS
+        if look_at_input(folder / m).is_folder and look_at_input(folder / i).is_folder
+    ]
     if not found:
         raise refuse(
             Code.NO_SUCH_INPUT,
@@ -59,8 +64,10 @@ def pair_folders(masks: Path, images: Path) -> Pairs:
 
     Raises PipelineError NO_SUCH_INPUT where `images` is no folder, NOTHING_TO_CHECK where both are empty.
     """
-    if not images.is_dir():
-        words = f"{masks.name} is a folder, and {images.name} is " + ("none" if images.exists() else "not there")
+    if not look_at_input(images).is_folder:
+        words = f"{masks.name} is a folder, and {images.name} is " + (
+            "none" if look_at_input(images).is_there else "not there"
+        )
         raise refuse(
             Code.NO_SUCH_INPUT,
             words,
@@ -77,7 +84,7 @@ def declared_labels(mask: Path) -> Labels | None:
     """
     folder = mask.absolute().parent
     file = folder.parent / "dataset.json"
-    if folder.name not in {masks for masks, _ in _FOLDERS} or not file.exists():
+    if folder.name not in {masks for masks, _ in _FOLDERS} or not look_at_input(file).is_there:
         return None
     try:
         record = read_json(file)
@@ -137,7 +144,7 @@ def _pair(masks: Path, images: Path) -> Pairs:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.name.endswith(_ENDINGS) and not p.name.startswith("."))
+    return [p for p in list_input(folder) if p.name.endswith(_ENDINGS) and not p.name.startswith(".")]
 
 
 def _stem(path: Path) -> str:

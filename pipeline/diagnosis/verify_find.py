@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ..conversion.record import sidecar_of
 from ..core.findings import Code, refuse
+from ..core.given_path import look_at_input
 from ..core.json_file import parse_json
 from ..core.limits import MOST_TEXT_BYTES
 from ..core.plain_text import escape_bytes
@@ -48,11 +49,12 @@ def find_results(paths: Iterable[Path]) -> Iterator[FoundResult]:
 
     Returns: file and record of each.
 
-    Raises: PipelineError NO_SUCH_INPUT for a path that is not there, NOT_THIS_KIND for a file that is neither.
+    Raises: PipelineError NO_SUCH_INPUT for a path that is not there, FILE_UNREAD for one that cannot be reached, NOT_THIS_KIND
+        for a file that is neither.
     """
     seen: set[Path] = set()
     for path in paths:
-        for found in _find_below(path) if path.is_dir() else [_result_of(path)]:
+        for found in _find_below(path) if look_at_input(path).is_folder else [_result_of(path)]:
             if found.file not in seen:
                 seen.add(found.file)
                 own = found.file.relative_to(path).as_posix() if path.is_dir() else found.name
@@ -83,7 +85,7 @@ def is_ours(values: dict[str, Any] | None) -> bool:
 
 def _result_of(path: Path) -> FoundResult:
     """The result that a file given is of."""
-    if not path.exists():
+    if not look_at_input(path).is_there:
         raise refuse(Code.NO_SUCH_INPUT, f"{path.name} is not there", "Check the path.", where=(path.name,))
     if path.name.endswith(_SUFFIXES):
         record = sidecar_of(path)

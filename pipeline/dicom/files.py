@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.findings import Code, refuse
+from ..core.given_path import look_at_input
 from ..core.regular_file import kind_of
 
 _FolderId = tuple[int, int]  # device and inode: comparing paths would cost the depth of every folder
@@ -86,19 +87,11 @@ def find_files(inputs: Iterable[Path]) -> Iterator[FoundFile]:
 
 def refuse_unreachable(given: Path) -> None:
     """Refuse an input that is not there, cannot be reached, or is no file. Raises NO_SUCH_INPUT, FILE_UNREAD."""
-    try:
-        mode = os.stat(given).st_mode
-    except (FileNotFoundError, NotADirectoryError) as error:
+    mode = look_at_input(given).mode
+    if not mode:
         raise refuse(
             Code.NO_SUCH_INPUT, f"{given} is not there", "Check the path; nothing was read.", where=(str(given),)
-        ) from error
-    except OSError as error:
-        raise refuse(
-            Code.FILE_UNREAD,
-            f"{given} cannot be reached: {error.strerror}",
-            "Check the path, and whether you may read there; nothing was read.",
-            where=(str(given),),
-        ) from error
+        )
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise refuse(
             Code.FILE_UNREAD,

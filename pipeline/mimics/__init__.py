@@ -13,4 +13,7 @@ def find_bundles(path: Path) -> list[Path]:
     """List the bundles that a path is, or that a folder of them holds, in the order of their names; none for anything else."""
     if is_bundle(path):
         return [path]
-    return sorted(child for child in path.iterdir() if is_bundle(child)) if path.is_dir() else []
+    try:
+        return sorted(child for child in path.iterdir() if is_bundle(child)) if os.path.isdir(path) else []
+    except OSError:  # whoever reads what is no bundle says why it cannot be
+        return []

@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.findings import Code, refuse
+from ..core.given_path import look_at_input
 from ..core.json_file import read_json
 from ..core.memory import require
 from ..core.numbers import is_finite_number
@@ -160,15 +161,15 @@ class Bundle:
 def read_bundle(path: Path) -> Bundle:
     """Read and check bundle.json (or the folder it is in). No buffer is unpacked.
 
-    Raises PipelineError: NO_SUCH_INPUT, NOT_THIS_KIND for what is no bundle, UNSUPPORTED_VERSION, or BUNDLE_INVALID, which
+    Raises PipelineError: NO_SUCH_INPUT, FILE_UNREAD, NOT_THIS_KIND for what is no bundle, UNSUPPORTED_VERSION, or BUNDLE_INVALID, which
     names the field.
     """
-    if not path.exists():
+    if not look_at_input(path).is_there:
         raise refuse(
             Code.NO_SUCH_INPUT, f"{path} is not there", "Check the path; nothing was read.", where=(str(path),)
         )
-    folder = path if path.is_dir() else path.parent
-    if not (folder / "bundle.json").is_file():
+    folder = path if look_at_input(path).is_folder else path.parent
+    if not look_at_input(folder / "bundle.json").is_file:
         words = f"{folder.name} has no bundle.json: the export did not finish, or this is no bundle"
         raise refuse(
             Code.NOT_THIS_KIND, words, "Give the folder that export_masks.py wrote in Mimics.", where=(folder.name,)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..core.findings import Code, PipelineError, refuse
+from ..core.given_path import look_at_input
 from ..core.regular_file import open_regular
 from ..dicom.encoding import load
 from .address import is_uid
@@ -27,9 +28,9 @@ def find_outgoing(result: Path) -> list[OutgoingFile]:
 
     Returns: each with its UIDs, by name.
 
-    Raises: NO_SUCH_INPUT, NO_DICOM, INVALID_DICOM.
+    Raises: NO_SUCH_INPUT, FILE_UNREAD, NO_DICOM, INVALID_DICOM.
     """
-    if not result.exists():
+    if not look_at_input(result).is_there:
         hint = "Give a DICOM file, or a folder of them, as verimask export writes."
         raise refuse(Code.NO_SUCH_INPUT, f"{result.name} is not there", hint, where=(result.name,))
     files = [_read(path) for path in _list_dicom(result)]
@@ -42,7 +43,9 @@ def find_outgoing(result: Path) -> list[OutgoingFile]:
 
 def _list_dicom(result: Path) -> Iterator[Path]:
     """The DICOM files (PS3.10: DICM after 128 bytes), in the order of their names."""
-    paths = sorted(path for path in result.rglob("*") if path.is_file()) if result.is_dir() else [result]
+    paths = (
+        sorted(path for path in result.rglob("*") if path.is_file()) if look_at_input(result).is_folder else [result]
+    )
     for path in paths:
         with open_regular(path) as file:
             begin = file.read(132)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ..core.atomic_file import all_in_place, in_place, make_folder
 from ..core.codes import Code
 from ..core.findings import PipelineError, refuse
+from ..core.given_path import look_at_output
 from ..core.leftovers import remove_dead
 from ..core.temporary_folder import temporary_folder
 from ..core.text_file import read_bytes
@@ -66,7 +67,7 @@ def add_case(path: Path, new: NewCase, read_options: ReadOptions) -> tuple[Regre
     Raises: PipelineError: CASE_EXISTS, BAD_CASES, NO_SUCH_INPUT, CANNOT_WRITE, and what keeps the case from being run.
     """
     remove_dead(path.parent)
-    is_there, text = path.exists(), _text_of(path)
+    is_there, text = look_at_output(path).is_there, _text_of(path)
     old = parse_case_list(path, text.removeprefix("\ufeff"))
     case = _made_of(path, new)
     golden = old.golden_path(case.id)
@@ -86,7 +87,7 @@ def add_case(path: Path, new: NewCase, read_options: ReadOptions) -> tuple[Regre
         list_part.write_bytes(added.encode())
         golden_part.write_text(golden_text(run.golden), "utf-8")
         _refuse_present(old, case.id)
-        if path.exists() != is_there or _text_of(path) != text:
+        if look_at_output(path).is_there != is_there or _text_of(path) != text:
             raise bad_cases(path, "was changed meanwhile", "Add the case once more; nothing was written.")
     return case, run
 
@@ -121,7 +122,7 @@ def update_case(cases: CaseList, judged: CaseJudged) -> CaseList:
 
 def _text_of(path: Path) -> str:
     """The text of a file with its line ends; what a new one begins with where it is not there."""
-    if not path.exists():
+    if not look_at_output(path).is_there:
         return _HEAD.format(name=path.name)
     try:
         return read_bytes(path).decode()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core.findings import Code, PipelineError, refuse
+from ..core.regular_file import is_file
 from ..core.table_cells import read_cell
 from ..core.text_file import read_text
 from .record import RecordFile
@@ -88,8 +89,8 @@ def read_tables(given: Sequence[Path], own: Iterable[Path]) -> tuple[Rating, ...
     Raises:
         PipelineError: NO_SUCH_INPUT, BAD_RATINGS.
     """
-    paths = [*given, *(path for path in dict.fromkeys(own) if path not in given and path.is_file())]
-    saved = {path: path.stat().st_mtime_ns if path.is_file() else 0 for path in paths}
+    paths = [*given, *(path for path in dict.fromkeys(own) if path not in given and is_file(path))]
+    saved = {path: path.stat().st_mtime_ns if is_file(path) else 0 for path in paths}
     return tuple(rating for path in sorted(paths, key=saved.__getitem__) for rating in read_ratings(path))
 
 

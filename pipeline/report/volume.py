@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..conversion.product import product_of_part
 from ..core.findings import Code, refuse
+from ..core.given_path import look_at_input
 from ..core.policy import Policy
 from ..diagnosis.check import PlacedBlock
 from ..dicom import split_volumes
@@ -131,14 +132,14 @@ def read_source(path: Path, record: dict[str, object], wanted: str | None = None
     Raises:
         PipelineError: NO_SUCH_INPUT, SEVERAL_SERIES, SEVERAL_VOLUMES, and whatever reading the image is refused for.
     """
-    if not path.exists():
+    if not look_at_input(path).is_there:
         raise refuse(
             Code.NO_SUCH_INPUT,
             f"{path.name}, the source image, is not there",
             "Check the path that --source gives.",
             where=(path.name,),
         )
-    if is_named_nifti(path) and not path.is_dir():
+    if is_named_nifti(path) and not look_at_input(path).is_folder:
         return ShownImage(read_volume(path), PlacedBlock.of_file(path))
     series = _choose_series(path, record, wanted)
     volumes = split_volumes.split(series.frames)

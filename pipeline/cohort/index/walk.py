@@ -16,6 +16,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+from ...core.given_path import look_at_input
 from ...dicom.files import classify_entry, folder_id, folders_above, why_unreadable
 
 _REPOSITORY = ".git"
@@ -62,7 +63,7 @@ def walk(inputs: Sequence[Path], skipped: Collection[str] = ()) -> Iterator[List
 
 def root_of(inputs: Sequence[Path]) -> str:
     """Find the folder that names within the inputs are relative to: the one input, or the folder that holds all of them."""
-    folders = [os.path.abspath(given if given.is_dir() else given.parent) for given in inputs]
+    folders = [os.path.abspath(given if look_at_input(given).is_folder else given.parent) for given in inputs]
     try:
         return os.path.commonpath(folders)
     except ValueError:  # on several drives

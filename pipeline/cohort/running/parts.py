@@ -74,7 +74,7 @@ def parse_part(text: str) -> PlanPart:
 
 def folder_of(plan: Path) -> Path:
     """The output folder of a plan. Raises BAD_OPTION where it does not lie in OUT/.verimask/plans."""
-    folders = plan.resolve().parents
+    folders = Path(os.path.realpath(plan)).parents
     if len(folders) > 2 and folders[0] == private_folder(folders[2]) / "plans":
         return folders[2]
     raise refuse(
