@@ -72,7 +72,9 @@ def press_tab(shell: str, folder: Path, lines: list[str]) -> list[str]:
         for number, line in enumerate(typed):
             os.write(ours, f"{line}\r".encode())
             while number and line != "exit" and len(re.findall(r"(?m)^GOT ", text)) < number:
-                assert select.select([ours], [], [], 120)[0], text  # seconds: a shell that waits for more has gone wrong
+                assert select.select([ours], [], [], 120)[0], (
+                    text
+                )  # seconds: a shell that waits for more has gone wrong
                 text += os.read(ours, 4096).decode("utf-8", "replace").replace("\r", "\n")
         process.wait(20)
     os.close(ours)

@@ -209,8 +209,8 @@ class _Reading:
             return {}
         from .packed_planes import PackedPlanes  # what unpacks takes a while to import
 
-        beside = PackedPlanes(self._headers)
-        found = [(path, beside.find_lost(path)) for path in packed]
+        planes = PackedPlanes(self._headers)
+        found = [(path, planes.find_lost(path)) for path in packed]
         return {path: _lost_packed(path, *lost) for path, lost in found if lost is not None}
 
     def finish(self) -> HeadersRead:

@@ -27,6 +27,8 @@ def iter_single_part(content_type: str, blocks: Iterable[bytes], *, tells_end: b
         blocks: its body, as it comes.
         tells_end: whether it is known that the body is over when no more comes: by its length, or by chunks.
 
+    Yields: blocks of bytes.
+
     Raises: ValueError where the response is something else, or nothing tells its end; EOFError where it breaks off.
     """
     header = Message()
