@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import copy
 import gzip
 import io
 import json
@@ -10,13 +11,13 @@ import lzma
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from pipeline.cli.main import main
 from pipeline.dicom.scan import Series, scan
@@ -316,3 +317,59 @@ def test_what_is_packed_and_no_loss_is_left_out(tmp_path: Path, capsys: pytest.C
     (truth.folder / "half.zip").write_bytes((truth.folder / "backup.zip").read_bytes()[:900])
     assert Said(capsys, "convert", truth.folder, "-o", tmp_path / "out.nii.gz", "--strict").exit == 0
     assert unread(tmp_path / "out.json") == []
+
+
+def spread(folder: Path, parts: Sequence[tuple[int | None, int | None]]) -> Path:
+    """Spread an instance of eight frames over files of two each, with In-concatenation Number and Total Number as given."""
+    path = write(folder, SPEC, kind="enhanced ct", shape=(13, 12, 8), bits_allocated=16).paths[0]
+    whole = dcmread(path)
+    path.unlink()
+    size = whole.Rows * whole.Columns * 2
+    for k, (number, total) in enumerate(parts):
+        first = 2 * k if number is None else 2 * ((number - 1) % 4)
+        part = copy.deepcopy(whole)
+        part.PerFrameFunctionalGroupsSequence = whole.PerFrameFunctionalGroupsSequence[first : first + 2]
+        part.PixelData = whole.PixelData[first * size : (first + 2) * size]
+        part.NumberOfFrames, part.ConcatenationUID, part.InstanceNumber = 2, "1.2.9", 1
+        part.SOPInstanceUID = part.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{k}"
+        if number is not None:
+            part.InConcatenationNumber = number
+        if total is not None:
+            part.InConcatenationTotalNumber = total
+        part.save_as(folder / f"part{k}.dcm")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([(1, 4), (2, 4), (3, 4)], "it has 4 parts, of which 3 are here, and part 4 is not here"),
+        ([(1, None), (2, None), (4, None)], "it has 4 parts, of which 3 are here, and part 3 is not here"),
+        ([(2, None), (3, None), (4, None)], "part 1 is not here"),
+        ([(1, None), (2, None), (2, None)], "2 different files are part 2 of it"),
+        ([(1, 3), (2, 3), (3, 4)], "In-concatenation Total Number (0020,9163) is 3 and 4"),
+        ([(None, 4), (None, 4), (None, 4)], "it has 4 parts, of which 3 are here"),
+        ([(None, 2), (None, 2), (None, 2)], "there are 3 parts"),
+    ],
+)
+def test_a_concatenation_that_is_not_whole_has_lost_planes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], parts: list[tuple[int | None, int | None]], words: str
+) -> None:
+    given = spread(tmp_path / "in", parts)
+    ask = ("convert", given, "-o", tmp_path / "out.nii.gz", "--crosscheck", "off")
+    said = Said(capsys, *ask)
+    assert said.refused(name="part0.dcm")
+    assert words in " ".join(said.err.split())
+    if parts[1][0] == 2 and parts[2][0] == 3:  # what is there is an even stack
+        assert Said(capsys, *ask, "--on-unread", "leave-out").exit == 0
+        assert [found[:2] for found in unread(tmp_path / "out.json")] == [("FILE_UNREAD", "warning")]
+
+
+@pytest.mark.parametrize("numbers", [[1, 2, 3, 4], [None] * 4])
+@pytest.mark.parametrize("total", [4, None])
+def test_a_whole_concatenation_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], numbers: list[int | None], total: int | None
+) -> None:
+    given = spread(tmp_path / "in", [(number, total) for number in numbers])
+    assert Said(capsys, "convert", given, "-o", tmp_path / "out.nii.gz", "--crosscheck", "off").exit == 0
+    assert record(tmp_path / "out.json")["Findings"] == []

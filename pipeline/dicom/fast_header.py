@@ -45,8 +45,8 @@ _DICTIONARY = """
     BurnedInAnnotation 00280301 CS          RescaleIntercept 00281052 DS          RescaleSlope 00281053 DS
     RescaleType 00281054 LO                 LossyImageCompression 00282110 CS     SegmentationType 00620001 CS
     MaximumFractionalValue 0062000E US      NominalScannedPixelSpacing 00182010 DS  ImagerPixelSpacing 00181164 DS
-    DiffusionGradientOrientation 00189089 FD
-    NumberOfStudyRelatedInstances 00201208 IS  NumberOfSeriesRelatedInstances 00201209 IS
+    DiffusionGradientOrientation 00189089 FD  ConcatenationUID 00209161 UI        InConcatenationNumber 00209162 US
+    NumberOfStudyRelatedInstances 00201208 IS  NumberOfSeriesRelatedInstances 00201209 IS  InConcatenationTotalNumber 00209163 US
 """.split()
 ATTRIBUTES = {k: (int(t, 16), v.encode()) for k, t, v in zip(*[iter(_DICTIONARY)] * 3, strict=True)}
 # The numbers that are several; every other is one, also where it is written several times over.

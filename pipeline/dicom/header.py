@@ -44,7 +44,7 @@ KEYWORDS = tuple(
     PlanarConfiguration NumberOfFrames RescaleSlope RescaleIntercept RescaleType LossyImageCompression
     TemporalPositionIdentifier TriggerTime EchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation
     MagneticFieldStrength RepetitionTime BurnedInAnnotation DerivationDescription SegmentationType
-    MaximumFractionalValue
+    MaximumFractionalValue ConcatenationUID InConcatenationNumber InConcatenationTotalNumber
     """.split()
 )
 _FAST = Reader(KEYWORDS)

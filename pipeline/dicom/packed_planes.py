@@ -47,7 +47,7 @@ class LostPlane(NamedTuple):
     series_uid: str
 
 
-class _PackedFile(NamedTuple):
+class _PackedContent(NamedTuple):
     """Something that is packed, by its name. start: its first bytes; None where they cannot be had."""
 
     name: str
@@ -76,7 +76,7 @@ class PackedPlanes:
                 return lost
         return None
 
-    def _judge(self, content: _PackedFile, folder: Path) -> LostPlane | None:
+    def _judge(self, content: _PackedContent, folder: Path) -> LostPlane | None:
         name = PurePosixPath(content.name).name
         if content.start is not None:
             if not begins_like_dicom(content.start):
@@ -90,7 +90,7 @@ class PackedPlanes:
         return LostPlane(name, "")
 
 
-def _contents(path: Path) -> Iterator[_PackedFile]:
+def _contents(path: Path) -> Iterator[_PackedContent]:
     """What a packed file holds; itself, by its name without endings, where that cannot be had."""
     inner = path.name
     while PACKED.search(inner):
@@ -99,10 +99,10 @@ def _contents(path: Path) -> Iterator[_PackedFile]:
         with open_source(path) as file:
             yield from _unpack(file, inner)
     except _DAMAGED:
-        yield _PackedFile(inner, None)
+        yield _PackedContent(inner, None)
 
 
-def _unpack(file: IO[bytes], inner: str) -> Iterator[_PackedFile]:
+def _unpack(file: IO[bytes], inner: str) -> Iterator[_PackedContent]:
     start = file.read(_BEGINNING)
     file.seek(0)
     opener = next((opener for mark, opener in _OPENERS if start.startswith(mark)), None)
@@ -110,7 +110,7 @@ def _unpack(file: IO[bytes], inner: str) -> Iterator[_PackedFile]:
         with opener(file) as unpacked:
             begin = unpacked.read(_BEGINNING)
             if not begin.startswith(_TAR, _TAR_AT):
-                yield _PackedFile(inner, begin)
+                yield _PackedContent(inner, begin)
                 return
             whole = begin + unpacked.read(_MOST_UNPACKED)
         yield from _tar_members(io.BytesIO(whole))
@@ -119,28 +119,28 @@ def _unpack(file: IO[bytes], inner: str) -> Iterator[_PackedFile]:
     elif zipfile.is_zipfile(file):
         yield from _zip_members(file)
     else:
-        yield _PackedFile(inner, None)
+        yield _PackedContent(inner, None)
 
 
-def _tar_members(file: IO[bytes]) -> Iterator[_PackedFile]:
+def _tar_members(file: IO[bytes]) -> Iterator[_PackedContent]:
     with tarfile.open(fileobj=file, mode="r:") as packed:
         for member in islice(packed, MOST_MEMBERS):
             opened = packed.extractfile(member) if member.isreg() else None
             if opened is not None:
-                yield _PackedFile(member.name, opened.read(_BEGINNING))
+                yield _PackedContent(member.name, opened.read(_BEGINNING))
 
 
-def _zip_members(file: IO[bytes]) -> Iterator[_PackedFile]:
+def _zip_members(file: IO[bytes]) -> Iterator[_PackedContent]:
     with zipfile.ZipFile(file) as packed:
         for info in islice(packed.infolist(), MOST_MEMBERS):
             if info.flag_bits & _ENCRYPTED or info.compress_type not in _READ:
-                yield _PackedFile(info.filename, None)
+                yield _PackedContent(info.filename, None)
                 continue
             try:
                 with packed.open(info) as member:
-                    yield _PackedFile(info.filename, member.read(_BEGINNING))
+                    yield _PackedContent(info.filename, member.read(_BEGINNING))
             except _DAMAGED:
-                yield _PackedFile(info.filename, None)
+                yield _PackedContent(info.filename, None)
 
 
 def _read_uids(start: bytes, name: str) -> tuple[str, str] | None:

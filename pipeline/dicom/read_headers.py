@@ -172,7 +172,8 @@ class _Reading:
         for path in wanted:
             self._directories.remove(path)
             seen = {os.path.realpath(path) for path in self._looked_at}
-            self.take(f for f in listed_files(path) if f.why_unreadable or os.path.realpath(f.path) not in seen)
+            files = listed_files(path)
+            self.take(one for one in files if one.why_unreadable or os.path.realpath(one.path) not in seen)
 
     def open_archives(self, given: set[str]) -> None:
         """Read the members of archives that are given; where nothing is DICOM so far, of all."""

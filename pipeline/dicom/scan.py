@@ -22,6 +22,7 @@ from ..core.numbers import is_finite_number
 from ..core.plain_text import escape_controls
 from ..core.policy import Policy
 from ..volume.representations import KIND_BY_SOP_CLASS
+from .concatenations import find_lost_parts
 from .files import FoundFile
 from .frame import Frame, frames_of
 from .header import Header, read_header
@@ -41,7 +42,7 @@ class Series:
 
     kind: of `volume.representations`, or "other". mask_name: what a mask of it is called: its description; the name of
     its folder where there is none, or where another series has the same one. findings: on what its being one rests, where
-    that is not its UID; an ERROR refuses it.
+    that is not its UID, and on parts that it lacks; an ERROR refuses it.
     """
 
     uid: str
@@ -182,7 +183,7 @@ def left_out_beside(found: Scan, series: Series, policy: Policy) -> tuple[Findin
         PipelineError: CORRUPT_FILE or FILE_UNREAD for a file that may be a plane, unless the policy leaves it out;
             SEVERAL_SERIES for files without UID that may be of several.
     """
-    several = next((f for f in series.findings if f.severity is Severity.ERROR), None)
+    several = next((f for f in series.findings if f.code is Code.SEVERAL_SERIES), None)
     if several is not None:
         raise PipelineError(several)
     findings = [*series.findings, *(left.finding for left in found.left_out if series in left.concerns)]
@@ -344,4 +345,5 @@ def _classify(header: Header) -> str:
 def _make_series(group: Group) -> Series:
     headers = sorted(group.headers, key=lambda h: (str(h.get("SOPInstanceUID", "")), h.path.name))
     frames = [frame for header in headers for frame in frames_of(header)]
-    return Series(group.uid, group.kind, tuple(frames), tuple(headers), findings=group.findings)
+    findings = (*group.findings, *find_lost_parts(group.kind, headers))
+    return Series(group.uid, group.kind, tuple(frames), tuple(headers), findings=findings)
