@@ -239,6 +239,24 @@ def test_more_rows_columns_or_frames_than_are_declared_are_refused(
     assert int(error.exit) == 4
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(11, 14), (10, 14), (12, 13), (6, 14)])
+@pytest.mark.parametrize("count", [6, 5])
+def test_more_rows_or_columns_of_one_bit_frames_than_are_declared_are_refused(
+    tmp_path: Path, rows: int, columns: int, count: int
+) -> None:
+    """A row of all frames is no whole number of bytes: 10.5 or 8.75 of 14 columns."""
+
+    def edit(_: int, dataset: Dataset) -> None:
+        dataset.Rows, dataset.Columns = rows, columns
+
+    truth = write(
+        tmp_path / "in", MASK, kind="multi-frame sc", shape=(14, 12, count), bits_allocated=1, labels=(1,), edit=edit
+    )
+    error = refusal(truth)
+    assert error.finding.code in (Code.PIXEL_LENGTH, Code.FRAME_COUNT)
+    assert int(error.exit) == 4
+
+
 @pytest.mark.parametrize("spec", [replace(SMALL, shape=(5, 4, 3)), MASK], ids=["16 bits", "8 bits"])
 def test_samples_of_twice_the_width_are_read_where_their_upper_half_is_empty(tmp_path: Path, spec: Spec) -> None:
     truth = write(tmp_path / "in", spec)

@@ -192,7 +192,7 @@ def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> 
     further = 0 if of_three else _further(bits, count, length)
     if further:
         raise _frame_count(header, f"its pixel data hold {count + further} frames, and it describes {count}")
-    why = of_three or _further_lines(header, count, extra)
+    why = of_three or _further_lines(header, count, length)
     per_pixel = bits / max(whole_number(header, "Rows", 1) * whole_number(header, "Columns", 1), 1)
     if not why and per_pixel == 1 and (extra <= count + 1 or _may_be_padded_rows(header, count, length)):
         why = "its rows, frames or segments may begin on bytes of their own, which shifts all bits behind"
@@ -220,22 +220,20 @@ def _of_three_samples(header: Header, count: int, length: int) -> str:
     return "these are three bytes a pixel, as RGB or YBR_FULL has, and YBR_FULL_422 has two; which of them it is, it does not say"
 
 
-def _further_lines(header: Header, count: int, extra: int) -> str:
+def _further_lines(header: Header, count: int, length: int) -> str:
     """Which of rows or columns the further bytes could be, in words; "" where they are neither."""
     rows, columns = whole_number(header, "Rows", 1), whole_number(header, "Columns", 1)
-    per_pixel = frame_bits(header) / max(rows * columns, 1)
-    for name, tag, size, line in (
-        ("Rows", "0010", rows, columns * per_pixel * count / 8),
-        ("Columns", "0011", columns, rows * per_pixel * count / 8),
-    ):
-        for lost in (extra, extra - 1):
-            if line >= 1 and lost and lost % line == 0:
-                return f"{name} (0028,{tag}) says {size}, and its pixel data hold {size + int(lost // line)}"
+    all_bits = frame_bits(header) * count
+    for name, tag, size in (("Rows", "0010", rows), ("Columns", "0011", columns)):
+        line = all_bits // max(size, 1)  # bits of a row, or a column, of all frames; of one-bit pixels no whole bytes
+        further = _further(line, size, length) if line >= 8 else 0
+        if further:
+            return f"{name} (0028,{tag}) says {size}, and its pixel data hold {size + further}"
     return ""
 
 
 def _further(bits: int, count: int, length: int) -> int:
-    """How many more whole frames the bytes hold, where they hold nothing else; 0 where they do not."""
+    """How many more whole frames, or lines, of so many bits the bytes hold, where they hold nothing else; 0 where they do not."""
     more = length * 8 // bits - count if bits else 0
     return more if more > 0 and length - whole_bytes((count + more) * bits) in PAD else 0
 
