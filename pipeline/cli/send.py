@@ -47,7 +47,7 @@ def _add_options(p: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, _: list[str]) -> int:
     """Run the command and return its exit code."""
-    from ..pacs.send import describe_sending, read_sendings, refuse_invalid, refuse_unstored, send, write_sending
+    from ..pacs import send as sending
     from ..pacs.send_files import find_outgoing
     from ..pacs.send_validation import validate
     from .archive_options import open_archive
@@ -56,17 +56,18 @@ def run(options: argparse.Namespace, _: list[str]) -> int:
     progress = output.ProgressLine(options)
     with open_archive(options.to, options) as archive:
         files = find_outgoing(result)
-        earlier = read_sendings(result)
+        earlier = sending.read_sendings(result)
         validation = validate(files)
         if not options.allow_invalid:
-            refuse_invalid(validation, result.name)
-        made = send(archive, files, progress)
+            sending.refuse_invalid(validation, result.name)
+        sending.refuse_unwritable(result)
+        made = sending.send(archive, files, progress)
         progress.clear()
         if made.failure is not None and not made.answers:
             raise made.failure
-        entry = describe_sending(archive.shown, files, validation, made)
-        sent = write_sending(result, earlier, entry)
-    refuse_unstored(made, files, sent)
+        entry = sending.describe_sending(archive.shown, files, validation, made)
+        sent = sending.write_sending(result, earlier, entry)
+    sending.refuse_unstored(made, files, sent)
     if options.json:
         output.print_json(entry)
     else:

@@ -1,8 +1,8 @@
 """Send a result to an archive, and write what the archive answered beside it.
 
 Rules:
-- Nothing is sent before all of it was read and judged. Then each file is sent once; what the archive refuses keeps no other
-  from being sent. Sending again is safe: an archive knows an instance by its SOP Instance UID.
+- Nothing is sent before all of it was read and judged, and the answers can be written. Then each file is sent once; what the
+  archive refuses keeps no other from being sent. Sending again is safe: an archive knows an instance by its SOP Instance UID.
 - Afterwards the archive is asked what it lists of the series. Some list later: fewer are a fact of the record, and no refusal.
 - The record of a result never changes, so the answers stand in a file of their own, NAME.sent.json: one entry a sending, each
   with the archive's address without credentials, the time, the judgement, and the answer for every instance.
@@ -11,14 +11,16 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..conversion.record_text import as_text
-from ..core.atomic_file import in_place
+from ..core.atomic_file import drop_partial, in_place, new_partial, refuse_special
 from ..core.findings import Code, PipelineError, refuse
 from ..core.json_file import read_json
+from ..core.write_refusals import cannot_write
 from .archive import Archive, ArchiveSeries, OutgoingFile, StoreAnswer
 from .send_validation import TOOL, Validation
 
@@ -60,6 +62,16 @@ def read_sendings(result: Path) -> list[Any]:
         hint = "Move it away, or give the result another name. Nothing was sent."
         raise refuse(Code.OUTPUT_EXISTS, f"{path.name} is there and not of a sending", hint, where=(path.name,))
     return sendings
+
+
+def refuse_unwritable(result: Path) -> None:
+    """Refuse where the answers could not be written beside a result. Raises CANNOT_WRITE, OUTPUT_EXISTS."""
+    path = sent_path(result)
+    refuse_special(path)
+    try:
+        drop_partial(new_partial(path))
+    except OSError as error:
+        raise cannot_write(path.name, error) from error
 
 
 def refuse_invalid(validation: Validation, name: str) -> None:
@@ -118,11 +130,15 @@ def write_sending(result: Path, earlier: Sequence[Any], entry: dict[str, Any]) -
 
     Returns: the path.
 
-    Raises: CANNOT_WRITE.
+    Raises: CANNOT_WRITE, which says what was stored all the same.
     """
     path = sent_path(result)
-    with in_place(path, overwrite=True) as temporary:
-        temporary.write_text(as_text({"Sendings": [*earlier, entry]}) + "\n", "utf-8")
+    try:
+        with in_place(path, overwrite=True) as temporary:
+            temporary.write_text(as_text({"Sendings": [*earlier, entry]}) + "\n", "utf-8")
+    except PipelineError as error:
+        words = f"{error.finding.message}; the archive stored {entry['Stored']:,} of {entry['Sent']:,} instances before"
+        raise PipelineError(replace(error.finding, message=words)) from error
     return path
 
 
