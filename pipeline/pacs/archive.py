@@ -24,6 +24,8 @@ _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")
 _OTHER_WAY = "Tell whoever runs the archive; the other protocol (DICOMweb or DIMSE) may answer better."
 # Takes the bytes of an instance, by its SOP Instance UID, and returns when they are on the disk.
 KeepInstance = Callable[[str, Iterable[bytes]], None]
+# That no study has of series, and no series of instances: whoever goes on beyond is broken, and would never end.
+MOST_FOUND = 100_000
 
 
 class ArchiveSeries(NamedTuple):
@@ -54,7 +56,10 @@ class OutgoingFile(NamedTuple):
 
 
 class StoreAnswer(NamedTuple):
-    """What an archive answered for one instance. status: of DIMSE, or the reason in a STOW-RS answer, as four hex digits."""
+    """What an archive answered for one instance.
+
+    status: of DIMSE, or the reason in a STOW-RS answer, as four hex digits; "HTTP 413" where there is no more than that.
+    """
 
     uid: str
     is_stored: bool
@@ -94,10 +99,11 @@ class Archive(Protocol):
     ) -> None: ...
 
 
-def series_in(answer: Dataset) -> ArchiveSeries:
-    """Take a series from an answer. Raises ARCHIVE_ANSWER."""
+def series_in(answer: Dataset, study_uid: str = "") -> ArchiveSeries:
+    """Take a series from an answer. study_uid: that it is of, where the answer does not say. Raises ARCHIVE_ANSWER."""
+    says_study = not study_uid or "StudyInstanceUID" in answer
     return ArchiveSeries(
-        _uid_in(answer, "StudyInstanceUID"),
+        _uid_in(answer, "StudyInstanceUID") if says_study else study_uid,
         _uid_in(answer, "SeriesInstanceUID"),
         _modality_in(answer),
         _count_in(answer),
@@ -120,10 +126,10 @@ def unreached(shown: str, why: str, hint: str = "") -> PipelineError:
 
     Returns: the exception, to be raised.
     """
-    hint = (
-        hint or "Check the address, the network and --timeout. What came stays; run it again, and the rest is fetched."
+    again = (
+        "Check the address, the network and --timeout, and run it again: what came or was stored before does no harm."
     )
-    return refuse(Code.ARCHIVE_UNREACHED, f"{shown} {why}", hint, where=(shown,))
+    return refuse(Code.ARCHIVE_UNREACHED, f"{shown} {why}", hint or again, where=(shown,))
 
 
 def refused(shown: str, why: str, hint: str) -> PipelineError:
@@ -142,6 +148,12 @@ def refused(shown: str, why: str, hint: str) -> PipelineError:
 def odd_answer(why: str) -> PipelineError:
     """The refusal where an answer cannot be right."""
     return refuse(Code.ARCHIVE_ANSWER, f"the archive's answer {why}", _OTHER_WAY, where=("archive",))
+
+
+def refuse_endless(found: int) -> None:
+    """Raise ARCHIVE_ANSWER where a search has brought more than there can be."""
+    if found > MOST_FOUND:
+        raise odd_answer(f"to a search has no end: more than {MOST_FOUND:,} series or instances")
 
 
 def _uid_in(answer: Dataset, keyword: str) -> str:

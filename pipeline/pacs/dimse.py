@@ -26,6 +26,7 @@ from .archive import (
     StoreAnswer,
     instance_in,
     odd_answer,
+    refuse_endless,
     refused,
     series_in,
     unreached,
@@ -118,9 +119,11 @@ class DimseArchive:
 
         kinds = sorted({(file.sop_class_uid, file.transfer_syntax_uid) for file in files})[:_MOST_CONTEXTS]
         _config.STORE_SEND_CHUNKED_DATASET = True  # the bytes of the file, read as they are sent
-        with self._association([build_context(*kind) for kind in kinds]) as association:
+        with self._association([build_context(*kind) for kind in kinds], may_take_nothing=True) as association:
             for file in files:
                 try:
+                    if not association.accepted_contexts:
+                        raise ValueError("there is none for any file")
                     status = association.send_c_store(file.path).get("Status")
                 except ValueError:  # it has no presentation context
                     yield StoreAnswer(file.uid, False, _NOT_TAKEN, "not taken: its class or its transfer syntax")
@@ -143,6 +146,7 @@ class DimseArchive:
                     if answer is None:
                         raise odd_answer("to a C-FIND cannot be decoded")
                     found.append(answer)
+                    refuse_endless(len(found))
         return found
 
     def _get(self, identifier: Dataset, classes: Sequence[str], incoming: IncomingInstances) -> None:
@@ -191,11 +195,19 @@ class DimseArchive:
 
     @contextmanager
     def _association(
-        self, contexts: Sequence[PresentationContext], roles: Sequence[Any] = (), handlers: Sequence[Any] = ()
+        self,
+        contexts: Sequence[PresentationContext],
+        roles: Sequence[Any] = (),
+        handlers: Sequence[Any] = (),
+        *,
+        may_take_nothing: bool = False,
     ) -> Iterator[Association]:
-        """An association for the block, released at its end, aborted where the block fails."""
+        """An association for the block, released at its end, aborted where the block fails.
+
+        may_take_nothing: whether one is given too where nothing of what was proposed is taken, and it is over by then.
+        """
         association = self._associate(contexts, roles, handlers)
-        if not association.is_established:
+        if not association.is_established and not (may_take_nothing and _takes_nothing(association)):
             self._explain(association)
         try:
             yield association
@@ -242,9 +254,9 @@ class DimseArchive:
         """Say why there is no association. Raises ARCHIVE_REFUSED, ARCHIVE_UNREACHED."""
         # A rejection may be there before pynetdicom looks whether it is connected: it then takes it for a lost connection.
         answer: Any = association.acceptor.primitive or association.dul.receive_pdu()
-        if association.is_rejected or getattr(answer, "result", None) in _REJECTED:
+        if _is_rejection(association, answer):
             raise refused(self.shown, f"rejects the association: {_words_of(answer)}", _TITLES)
-        if association.acceptor.primitive is not None and not association.accepted_contexts:
+        if _takes_nothing(association):
             raise refused(self.shown, "takes nothing of what was proposed", _TITLES)
         try:  # pynetdicom does not tell why, so the port is asked once
             socket.create_connection((self._address.host, self._address.port), self._calling.timeout_s).close()
@@ -252,6 +264,16 @@ class DimseArchive:
             raise unreached(self.shown, f"cannot be reached: {error.strerror or 'no answer in time'}") from error
         hint = "It may want TLS (--tls), or none; with it, check --ca-file, --certificate, and the host's name."
         raise unreached(self.shown, "answers at its port, but no association came about", hint)
+
+
+def _is_rejection(association: Association, answer: Any) -> bool:
+    return bool(association.is_rejected) or getattr(answer, "result", None) in _REJECTED
+
+
+def _takes_nothing(association: Association) -> bool:
+    """Whether the archive has agreed to an association, but to nothing of what was proposed for it."""
+    answer = association.acceptor.primitive
+    return answer is not None and not _is_rejection(association, answer) and not association.accepted_contexts
 
 
 def _keys_of(series: ArchiveSeries) -> dict[str, Any]:
