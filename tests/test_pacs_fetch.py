@@ -474,8 +474,9 @@ BAD = [
     (["http://127.0.0.1/x", "--calling", "B"], "--calling has no effect here"),
     (["A@127.0.0.1:104", "--tls", "--move-to", "B:104"], "--move-to with --tls needs --certificate"),
     (["http://127.0.0.1/x", "--move-to", "B:104"], "--move-to has no effect here"),
-    (["https://127.0.0.1/x", "--ca-file", __file__], "of --ca-file holds no certificates"),
-    (["https://127.0.0.1/x", "--certificate", __file__], "of --certificate cannot be used"),
+    (["https://127.0.0.1/x", "--certificate", "nothing"], "--certificate nothing cannot be used: No such file"),
+    (["https://127.0.0.1/x", "--ca-file", __file__], f"--ca-file {Path(__file__).name} holds no certificates"),
+    (["https://127.0.0.1/x", "--certificate", __file__], f"--certificate {Path(__file__).name} cannot be used"),
 ]
 
 
@@ -657,6 +658,99 @@ def test_nonsense_is_refused_and_not_kept(
     expected = (Exit.NO_SUCH_INPUT, "ARCHIVE_UNREACHED") if is_early else (Exit.CORRUPT_INPUT, "ARCHIVE_ANSWER")
     assert (code, expected[1] in said) == (int(expected[0]), True), said
     assert not list((tmp_path / "got").rglob("*.*")) or tree(tmp_path / "got") == {"1.2.4": set()}
+
+
+ODD: list[tuple[str, Any]] = [
+    ("null", (200, "application/dicom+json", b"null")),
+    ("number", (200, "application/dicom+json", b"7")),
+    ("list of null", (200, "application/dicom+json", b"[null]")),
+    ("deep", (200, "application/dicom+json", b"[" * 100_000)),
+    ("deep and whole", (200, "application/dicom+json", b"[" * 100_000 + b"]" * 100_000)),
+    ("bytes", (200, "application/dicom+json", b"\xff\xfe\0")),
+    ("no address", (302, "http://[Zqpatient/", b"")),
+    ("no host", (302, "http://" + "z" * 70 + "..Zqpatient/", b"")),
+    ("another way", (302, "ftp://Zqpatient/", b"")),
+    ("redirect without end", lambda path: (302, path, b"")),
+    *((f"status {n}", (n, "text/plain", b"")) for n in (206, 301, 304, 500, 999)),
+]
+
+
+@pytest.mark.parametrize("what", ["search", "instances", "instance"])
+@pytest.mark.parametrize(("name", "odd"), ODD, ids=[name for name, _ in ODD])
+def test_whatever_a_server_answers_is_refused_as_its_answer(
+    name: str,
+    odd: Any,
+    what: str,
+    study: PacsStudy,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: Any,
+) -> None:
+    monkeypatch.setattr("pipeline.pacs.fetch._PAUSE_S", 0.01)
+    last = {"search": "/series?", "instances": "/instances?", "instance": "/instances/"}[what]
+
+    def hook(_: str, path: str) -> Any:
+        return None if last not in path else odd(path) if callable(odd) else odd
+
+    with answering(archive_of(study.paths("other"), hook)) as url:
+        code, said = refusal(capsys, "fetch", url, "--study", study.uid, "-o", tmp_path / "got", *QUICK)
+    assert code in (int(Exit.CORRUPT_INPUT), int(Exit.NO_SUCH_INPUT)), said
+    assert any(word in said for word in ("ARCHIVE_ANSWER", "ARCHIVE_REFUSED", "ARCHIVE_UNREACHED")), said
+    assert not list((tmp_path / "got").rglob("*.*")) or tree(tmp_path / "got") == {study.series["other"]: set()}
+
+
+def test_a_part_of_what_was_found_is_an_answer(study: PacsStudy, tmp_path: Path) -> None:
+    """Older editions of the standard have 206 where more is found than is told at once."""
+    whole = archive_of(study.paths("other"))
+
+    def answer(method: str, path: str) -> Any:
+        found = whole(method, path)
+        return (
+            (206, "application/dicom+json", json.dumps(found).encode())
+            if found and "offset" not in path and "/instances/" not in path
+            else found
+        )
+
+    with answering(answer) as url:
+        assert run("fetch", url, "--study", study.uid, "-o", tmp_path) == 0
+
+
+def test_a_search_without_end_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = iter(range(10**6))
+
+    def answer(*_: str) -> Any:
+        return [
+            {"0020000D": ui("1.2.3"), "0020000E": ui(f"1.2.{next(count)}"), "00080060": cs("CT")} for _ in range(10)
+        ]
+
+    for limit, least in (("pipeline.pacs.archive.MOST_FOUND", 50), ("pipeline.pacs.dicomweb._MOST_PAGES", 5)):
+        with monkeypatch.context() as patch, answering(answer) as url:
+            patch.setattr(limit, least)
+            code, said = refusal(capsys, "fetch", url, "--study", "1.2.3", "-o", tmp_path / "got", *QUICK)
+        assert (code, "ARCHIVE_ANSWER" in said, "no end" in said) == (int(Exit.CORRUPT_INPUT), True, True), said
+
+
+def test_a_search_in_a_study_need_not_repeat_its_uid(study: PacsStudy, tmp_path: Path) -> None:
+    whole = archive_of(study.paths("other"))
+
+    def answer(method: str, path: str) -> Any:
+        found = whole(method, path)
+        return [{tag: one[tag] for tag in one if tag != "0020000D"} for one in found] if "/series?" in path else found
+
+    with answering(answer) as url:
+        assert run("fetch", url, "--study", study.uid, "-o", tmp_path) == 0
+    assert tree(tmp_path) == sent(study, "other")
+
+
+def test_a_port_without_tls_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with answering(lambda *_: []) as url:
+        words = ["fetch", url.replace("http:", "https:"), "--study", "1.2.3", "-o", tmp_path / "got", *QUICK]
+        code, said = refusal(capsys, *words)
+    assert (code, "speaks no TLS at this port" in said, "trusted" in said) == (int(Exit.NO_SUCH_INPUT), True, False), (
+        said
+    )
 
 
 def test_a_busy_server_is_asked_again(tmp_path: Path, study: PacsStudy, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pydicom
 import pytest
 from pydicom.uid import ExplicitVRBigEndian, generate_uid
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import CTImageStorage
 
 from pipeline.core.exits import Exit
 from tests.helpers import orthanc as server
@@ -143,9 +145,136 @@ def test_a_refusal_in_a_stow_answer_is_an_answer(series: PacsStudy, capsys: pyte
 def test_a_stow_answer_that_says_nothing_is_no_success(
     body: bytes, series: PacsStudy, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    path = series.paths("ct")[0]
     with answering(lambda *_: (200, "application/dicom+json", body)) as url:
-        code, said = refusal(capsys, "send", series.paths("ct")[0], "--to", url, *ALLOWED)
-    assert (code, "ARCHIVE_ANSWER" in said) == (int(Exit.CORRUPT_INPUT), True), said
+        code, said = refusal(capsys, "send", path, "--to", url, *ALLOWED)
+    assert (code, "NOT_STORED" in said, "may have been" in said) == (int(Exit.PARTLY_DONE), True, True), said
+    one = {"SOPInstanceUID": pydicom.dcmread(path).SOPInstanceUID, "Stored": False, "Status": "HTTP 200"}
+    assert entries(path)[0]["Instances"] == [one]
+
+
+def referenced(keyword: str, uid: str, **more: Any) -> dict[str, Any]:
+    return {keyword: {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": [uid]}, **more}]}}
+
+
+FAILED, STORED = "00081198", "00081199"
+REASONS: list[tuple[str, Any, str]] = [
+    ("none", {}, "HTTP 409"),
+    ("negative", {"00081197": {"vr": "SS", "Value": [-5]}}, "HTTP 409"),
+    ("zero", {"00081197": {"vr": "US", "Value": [0]}}, "HTTP 409"),
+    ("text", {"00081197": {"vr": "US", "Value": ["Zqpatient"]}}, "HTTP 409"),
+    ("a reason", {"00081197": {"vr": "US", "Value": [0xA900]}}, "A900"),
+]
+
+
+@pytest.mark.parametrize(("what", "more", "status"), REASONS, ids=[what for what, _, _ in REASONS])
+def test_what_failed_has_never_the_status_of_success(
+    what: str, more: Any, status: str, series: PacsStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = series.paths("ct")[0]
+    body = json.dumps(referenced(FAILED, str(pydicom.dcmread(path).SOPInstanceUID), **more)).encode()
+    with answering(lambda *_: (409, "application/dicom+json", body)) as url:
+        code, said = refusal(capsys, "send", path, "--to", url, *ALLOWED)
+    assert (code, f"status {status}: not stored" in said) == (int(Exit.PARTLY_DONE), True), (what, said)
+    assert entries(path)[0]["Instances"][0]["Status"] == status
+
+
+def test_a_failure_of_another_instance_is_none_of_ours(series: PacsStudy) -> None:
+    path = series.paths("ct")[0]
+    uid = str(pydicom.dcmread(path).SOPInstanceUID)
+    made = referenced(FAILED, "1.2.3") | referenced(STORED, uid)
+    with answering(lambda method, _: made if method == "POST" else []) as url:
+        assert run("send", path, "--to", url, *ALLOWED) == 0
+    assert entries(path)[0]["Instances"] == [{"SOPInstanceUID": uid, "Stored": True, "Status": "0000"}]
+
+
+@pytest.mark.parametrize("number", [0, 1, 5])
+@pytest.mark.parametrize(
+    "odd", [(400, b"{}"), (413, b""), (415, b"Zqpatient"), (503, b""), (200, b""), (200, b"[" * 100_000)]
+)
+def test_one_file_that_is_refused_keeps_no_other_from_being_posted(
+    number: int, odd: tuple[int, bytes], series: PacsStudy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ct, posted = series.folder / "ct", []
+    uids = [str(pydicom.dcmread(path).SOPInstanceUID) for path in series.paths("ct")]
+
+    def answer(method: str, _: str) -> Any:
+        if method != "POST":
+            return []
+        posted.append(method)
+        return (
+            (odd[0], "application/dicom+json", odd[1])
+            if len(posted) == number + 1
+            else referenced(STORED, uids[len(posted) - 1])
+        )
+
+    with answering(answer) as url:
+        code, said = refusal(capsys, "send", ct, "--to", url, *ALLOWED)
+    assert (code, "stored 5 of 6" in said, f"status HTTP {odd[0]}" in said) == (int(Exit.PARTLY_DONE), True, True), said
+    assert ("may have been" in said) == (odd[0] == 200)
+    assert [one["Stored"] for one in entries(ct)[0]["Instances"]] == [n != number for n in range(6)]
+    assert entries(ct)[0]["Ended"] == ""
+
+
+def test_who_may_not_send_one_sends_the_others(series: PacsStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    uids = [str(pydicom.dcmread(path).SOPInstanceUID) for path in series.paths("ct")]
+    left = list(enumerate(uids))
+
+    def answer(method: str, _: str) -> Any:
+        if method != "POST":
+            return []
+        number, uid = left.pop(0)
+        return (403, "text/plain", b"") if number == 3 else referenced(STORED, uid)
+
+    with answering(answer) as url:
+        code, said = refusal(capsys, "send", series.folder / "ct", "--to", url, *ALLOWED)
+    assert (code, "stored 5 of 6" in said, "status HTTP 403" in said) == (int(Exit.PARTLY_DONE), True, True), said
+
+
+def test_nothing_is_sent_where_the_answers_cannot_be_written(
+    series: PacsStudy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, asked = series.paths("ct")[0], []
+    made = referenced(STORED, str(pydicom.dcmread(path).SOPInstanceUID))
+
+    def answer(method: str, _: str) -> Any:
+        asked.append(method)
+        monkeypatch.setattr("pipeline.core.atomic_file._make_file", refuse)
+        return made
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with answering(answer) as url:
+        with monkeypatch.context() as patch:
+            patch.setattr("pipeline.core.atomic_file._make_file", refuse)
+            code, said = refusal(capsys, "send", path, "--to", url, *ALLOWED)
+        assert (code, "CANNOT_WRITE" in said, asked) == (int(Exit.CANNOT_WRITE), True, []), said
+        code, said = refusal(capsys, "send", path, "--to", url, *ALLOWED)
+    assert (code, "CANNOT_WRITE" in said, asked[0]) == (int(Exit.CANNOT_WRITE), True, "POST"), said
+    assert "the archive stored 1 of 1 instances before" in said
+    assert not list(path.parent.glob("*.sent.json*"))
+
+
+def test_an_archive_that_takes_nothing_has_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By DIMSE, an archive of CT alone is sent a SEG: as where CT lies beside it."""
+    study = make_study(tmp_path / "in")
+    entity = AE("PEER")
+    entity.add_supported_context(CTImageStorage)
+    peer = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0)])
+    try:
+        where = f"PEER@127.0.0.1:{peer.server_address[1]}"
+        code, said = refusal(capsys, "send", study.folder / "seg", "--to", where, *ALLOWED)
+    finally:
+        peer.shutdown()
+    assert (code, "NOT_STORED" in said, "status 0122: not taken" in said) == (int(Exit.PARTLY_DONE), True, True), said
+    assert [one["Status"] for one in entries(study.folder / "seg")[0]["Instances"]] == ["0122"]
+
+
+def test_who_is_not_reached_is_not_told_of_fetching(series: PacsStudy, capsys: pytest.CaptureFixture[str]) -> None:
+    for where in ("http://127.0.0.1:1/dicom-web", "A@127.0.0.1:1"):
+        code, said = refusal(capsys, "send", series.paths("ct")[0], "--to", where, *ALLOWED)
+        assert (code, "ARCHIVE_UNREACHED" in said, "fetched" in said) == (int(Exit.NO_SUCH_INPUT), True, False), said
 
 
 def test_who_is_refused_sends_nothing(

@@ -30,7 +30,7 @@ class Tls(NamedTuple):
         except (OSError, ssl.SSLError) as error:
             raise refuse(
                 Code.BAD_OPTION,
-                f"{Path(self.authorities).name} of --ca-file holds no certificates: {error.strerror or 'not PEM'}",
+                f"--ca-file {Path(self.authorities).name} holds no certificates: {error.strerror or 'not PEM'}",
                 "Give the certificates of the authorities that the archive's one is signed by, as PEM.",
                 where=("--ca-file",),
             ) from error
@@ -61,7 +61,7 @@ class Tls(NamedTuple):
         except (OSError, ssl.SSLError) as error:
             raise refuse(
                 Code.BAD_OPTION,
-                f"{Path(self.certificate).name} of --certificate cannot be used: {error.strerror or 'not PEM'}",
+                f"--certificate {Path(self.certificate).name} cannot be used: {error.strerror or 'not PEM'}",
                 "Give one PEM file with the certificate and its key, without a password.",
                 where=("--certificate",),
             ) from error

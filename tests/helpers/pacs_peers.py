@@ -171,9 +171,8 @@ def archive_of(paths: Iterable[Path], hook: Hook = lambda method, path: None, *,
             return [
                 {"00080018": _of("UI", ds.SOPInstanceUID)} for ds in files.values() if ds.SeriesInstanceUID == words[-2]
             ]
-        return next(
-            (200, "application/dicom", p.read_bytes()) for p, ds in files.items() if ds.SOPInstanceUID == words[-1]
-        )
+        found = [p for p, ds in files.items() if ds.SOPInstanceUID == words[-1]]
+        return (200, "application/dicom", found[0].read_bytes()) if found else (404, "text/plain", b"")
 
     return answer
 
