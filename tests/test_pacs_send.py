@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRBigEndian, generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage
 
+from pipeline.core import atomic_file
 from pipeline.core.exits import Exit
 from tests.helpers import orthanc as server
 from tests.helpers.orthanc import Orthanc
@@ -236,20 +237,25 @@ def test_nothing_is_sent_where_the_answers_cannot_be_written(
 ) -> None:
     path, asked = series.paths("ct")[0], []
     made = referenced(STORED, str(pydicom.dcmread(path).SOPInstanceUID))
+    is_full = True
+    make = atomic_file._make_file
+
+    def make_or_refuse(temporary: Path) -> None:
+        if is_full:
+            raise PermissionError(13, "Permission denied")
+        make(temporary)
 
     def answer(method: str, _: str) -> Any:
+        nonlocal is_full
         asked.append(method)
-        monkeypatch.setattr("pipeline.core.atomic_file._make_file", refuse)
-        return made
+        is_full = True
+        return made if method == "POST" else []
 
-    def refuse(*_: Any) -> None:
-        raise PermissionError(13, "Permission denied")
-
+    monkeypatch.setattr(atomic_file, "_make_file", make_or_refuse)
     with answering(answer) as url:
-        with monkeypatch.context() as patch:
-            patch.setattr("pipeline.core.atomic_file._make_file", refuse)
-            code, said = refusal(capsys, "send", path, "--to", url, *ALLOWED)
+        code, said = refusal(capsys, "send", path, "--to", url, *ALLOWED)
         assert (code, "CANNOT_WRITE" in said, asked) == (int(Exit.CANNOT_WRITE), True, []), said
+        is_full = False
         code, said = refusal(capsys, "send", path, "--to", url, *ALLOWED)
     assert (code, "CANNOT_WRITE" in said, asked[0]) == (int(Exit.CANNOT_WRITE), True, "POST"), said
     assert "the archive stored 1 of 1 instances before" in said

@@ -91,9 +91,7 @@ def fetch(
             is_any_whole = True
             if series.modality in MASKS or series_uids:
                 yield from _fetch_sources(archive, fetched, study, done, folder, progress)
-        elif (
-            not left and not is_any_whole and not series_uids
-        ):  # of a study whose masks are empty, the images are needed
+        elif not (left or is_any_whole or series_uids):  # where all masks are empty, the images are needed
             left = [one for one in images_among(study) if one.uid not in done]
 
 
