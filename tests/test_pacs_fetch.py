@@ -321,6 +321,25 @@ def test_images_that_are_named_without_their_series_are_found_or_named(
     assert set(tree(tmp_path / "got")) == {study.series["seg"], *([study.series["ct"]] if here else [])}
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_images_that_a_named_series_lacks_are_named(
+    elsewhere: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An image may have gone from its series; one that lies in another series of the study is no lack."""
+    study = make_study(tmp_path / "in")
+    gone = study.paths("ct")[2]
+    ds = pydicom.dcmread(gone)
+    ds.SeriesInstanceUID = study.series["other"]
+    ds.save_as(gone)
+    paths = [path for path in study.paths("ct", "seg", "other") if elsewhere or path != gone]
+    with answering(archive_of(paths)) as url:
+        code = run("fetch", url, "--study", study.uid, "-o", tmp_path / "got", "--json")
+    lacking = [] if elsewhere else [ds.SOPInstanceUID]
+    assert json.loads(capsys.readouterr().out)["NotInArchive"] == lacking
+    assert code == int(Exit.PARTLY_DONE if lacking else Exit.VERIFIED)
+    assert set(tree(tmp_path / "got")) == {study.series["seg"], study.series["ct"]}
+
+
 def test_images_without_their_series_are_found_in_a_study_that_is_named(tmp_path: Path) -> None:
     study = make_study(tmp_path / "in")
     name_images_alone(study)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..core.findings import Code, PipelineError, refuse
 from .archive import Archive, ArchiveInstance, ArchiveSeries
 from .fetch_folder import SeriesFolder
-from .fetch_needed import MASKS, find_sources, first_needed, images_among, read_sources
+from .fetch_needed import MASKS, absent_images, find_sources, first_needed, images_among, read_sources
 
 if TYPE_CHECKING:
     from ..conversion.request import Progress
@@ -28,12 +28,17 @@ _AGAIN = (Code.ARCHIVE_UNREACHED,)
 
 
 class FetchedSeries(NamedTuple):
-    """A series that is whole. total: of its instances; new: those of them that were not there before."""
+    """A series that is whole. uids: of its instances; new: how many of them were not there before."""
 
     series: ArchiveSeries
     folder: Path
-    total: int
+    uids: frozenset[str]
     new: int
+
+    @property
+    def total(self) -> int:
+        """How many instances it has."""
+        return len(self.uids)
 
 
 class MissingSeries(NamedTuple):
@@ -44,7 +49,7 @@ class MissingSeries(NamedTuple):
 
 
 class MissingImages(NamedTuple):
-    """Images that a mask refers to, without their series, and that the archive does not have. mask_uid: as above."""
+    """Images that a mask refers to and that no series of the archive has in which they may lie. mask_uid: as above."""
 
     uids: list[str]
     mask_uid: str
@@ -78,15 +83,13 @@ def fetch(
     """
     study = archive.find_series(study_uid)
     left = _choose(archive.shown, study, study_uid, series_uids)
-    done: set[str] = set()
+    done: dict[str, frozenset[str]] = {}
     is_any_whole = False
     while left:
         series = left.pop(0)
         if series.uid in done:
             continue
-        done.add(series.uid)
-        fetched = _fetch_series(archive, series, folder, progress)
-        yield fetched
+        yield (fetched := _fetch_series(archive, series, folder, progress, done))
         if isinstance(fetched, FetchedSeries):
             is_any_whole = True
             if series.modality in MASKS or series_uids:
@@ -116,35 +119,41 @@ def _fetch_sources(
     archive: Archive,
     mask: FetchedSeries,
     study: Sequence[ArchiveSeries],
-    done: set[str],
+    done: dict[str, frozenset[str]],
     folder: Path,
     progress: Progress,
 ) -> Iterator[Fetched]:
-    """Fetch what a mask refers to and is not there yet; `done` grows by it."""
+    """Fetch what a mask refers to and is not there yet; `done`, series to instances, grows by it."""
     named = read_sources(mask.folder)
     if named.is_nothing and mask.series.modality not in MASKS:
         return  # an image series that was asked for by name
     found = find_sources(archive, named, study)
     for series in found.series:
         if series.uid not in done:
-            done.add(series.uid)
-            yield _fetch_series(archive, series, folder, progress)
+            yield _fetch_series(archive, series, folder, progress, done)
     for uid in found.missing_series:
         if uid not in done:
-            done.add(uid)
+            done[uid] = frozenset()
             yield MissingSeries(uid, mask.series.uid)
-    if found.missing_images:
-        yield MissingImages(found.missing_images, mask.series.uid)
+    missing = set(found.missing_images)
+    if named.series_uids and all(
+        done.get(uid) for uid in named.series_uids
+    ):  # else those are named, and not each image
+        others = [one for one in images_among(study) if one.uid not in named.series_uids]
+        missing = absent_images(archive, named.image_uids.difference(*done.values()), others)
+    if missing:
+        yield MissingImages(sorted(missing), mask.series.uid)
 
 
 def _fetch_series(
-    archive: Archive, series: ArchiveSeries, folder: Path, progress: Progress
+    archive: Archive, series: ArchiveSeries, folder: Path, progress: Progress, done: dict[str, frozenset[str]]
 ) -> FetchedSeries | EmptySeries:
-    """Fetch what is missing of a series. Raises ARCHIVE_INCOMPLETE."""
+    """Fetch what is missing of a series, and note that in `done`. Raises ARCHIVE_INCOMPLETE."""
     place = SeriesFolder(folder, series)
     before = place.held()
     listed = {instance.uid: instance for instance in _list_again(archive, series)}
     _refuse_miscounted(series, listed, before)
+    done[series.uid] = frozenset(listed)
     if not listed:
         return EmptySeries(series)
     held = set(before)
@@ -157,7 +166,7 @@ def _fetch_series(
     _retrieve_missing(archive, series, listed, held, keep)
     if held != listed.keys():
         raise _incomplete(series, f"{len(held):,} of {len(listed):,} instances came", len(listed) - len(held))
-    return FetchedSeries(series, place.path, len(held), len(held - before))
+    return FetchedSeries(series, place.path, frozenset(held), len(held - before))
 
 
 def _list_again(archive: Archive, series: ArchiveSeries) -> list[ArchiveInstance]:

@@ -136,6 +136,16 @@ def _find_images(archive: Archive, named: MaskSources, study: Sequence[ArchiveSe
     return FoundSources(found, [], sorted(missing))
 
 
+def absent_images(archive: Archive, uids: Iterable[str], series: Iterable[ArchiveSeries]) -> set[str]:
+    """Those of these images that are in none of these series; the archive is asked only as long as there are any."""
+    absent = set(uids)
+    for one in series:
+        if not absent:
+            break
+        absent -= {instance.uid for instance in archive.list_instances(one)}
+    return absent
+
+
 def _series_of(archive: Archive, study_uid: str, series_uid: str = "") -> list[ArchiveSeries]:
     """The series of a study, or one; none where the archive refuses to say it."""
     try:
