@@ -88,6 +88,41 @@ def test_an_output_that_cannot_be_printed_is_no_bug_of_ours(made: Path, tmp_path
     assert b"Standard output cannot be written" in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize(
+    ("words", "streams", "code"),
+    [
+        *((words, ">/dev/full 2>&1", 7) for words in ("--version", "--help", "series in", "series in --json")),
+        *(
+            (words, ">/dev/full", 7)
+            for words in ("--version", "--help", "", "convert -h", "mimics-script", "completion bash")
+        ),
+        *((words, ">/dev/full", 7) for words in ("mimics-script -o new.py", "series nothing --json")),
+        ("convert in -o there.nii.gz --crosscheck off", "2>/dev/full", 6),
+        ("series nothing", "2>/dev/full", 5),
+        ("series nothing --json", "2>/dev/full", 5),
+        ("series", "2>/dev/full", 64),
+        ("series in", "2>/dev/full", 0),
+        ("series in --json", "| true", 0),
+        ("series nothing --json", "| true", 5),
+    ],
+)
+def test_a_stream_that_is_lost_hides_no_code(made: Path, tmp_path: Path, words: str, streams: str, code: int) -> None:
+    (tmp_path / "in").symlink_to(made / "in")
+    (tmp_path / "there.nii.gz").touch()
+    shell = f'("$0" -m pipeline {words}; echo $? >code) {streams}'
+    done = subprocess.run(
+        ["sh", "-c", shell, sys.executable],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert ((tmp_path / "code").read_text().strip(), b"Traceback" in done.stderr) == (str(code), False), done.stderr
+    if streams == ">/dev/full":
+        assert b"Standard output cannot be written: No space left on device" in done.stderr
+        assert b"Exception" not in done.stderr
+
+
 def test_a_name_that_is_no_text_is_escaped_everywhere(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"d\xe9")
     write(folder, SMALL, content="mask", radius_mm=4, description="")

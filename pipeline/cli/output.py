@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..core.hints import keep_known_options
-from ..core.plain_text import escape_line, obeyed, silence_output
+from ..core.plain_text import escape_line, obeyed
 from .console import obeys_escapes, wants_colour
 
 if TYPE_CHECKING:
@@ -119,21 +119,8 @@ def print_aside(text: Iterable[str]) -> None:
 
 
 def _write(text: str) -> None:
-    """Print at once, so that what keeps standard output from being written is known here. Raises CANNOT_WRITE."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        silence_output()  # or the interpreter would try again as it ends
-        if isinstance(error, BrokenPipeError):
-            raise
-        from ..core.findings import Code, refuse
-
-        raise refuse(
-            Code.CANNOT_WRITE,
-            f"standard output cannot be written: {error.strerror or error}",
-            "Files that were written before stay as they are.",
-            where=("stdout",),
-        ) from error
+    """Print at once, so that what keeps standard output from being written is known here. Raises as `FencedStream`."""
+    print(text, flush=True)
 
 
 def print_outcome(made: Outcome, options: argparse.Namespace) -> None:
@@ -163,10 +150,16 @@ def print_refusal(error: PipelineError, options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from ..core.findings import PipelineError
-    from .text import describe_refusal
 
     hint = keep_known_options(error.finding.hint, options.parser._option_string_actions)
     error = PipelineError(replace(error.finding, hint=hint), error.others, error.folder)
+    print_as_it_is(error)
+
+
+def print_as_it_is(error: PipelineError) -> None:
+    """Print a refusal on standard error with the hint it has."""
+    from .text import describe_refusal
+
     lines = describe_refusal(error, colour=wants_colour(sys.stderr), width=measure_width())
     print("\n".join(map(escape_line, lines)), file=sys.stderr)
 

@@ -14,10 +14,11 @@ import os
 import sys
 import warnings
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from ..core import stop_signals
-from ..core.plain_text import prepare_streams
+from ..core.plain_text import OutputLostError, prepare_streams
 from . import (
     check,
     cohort,
@@ -77,7 +78,33 @@ def run_command(given: list[str]) -> int:
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
-        return _parse_and_run(given)
+        try:
+            code = _parse_and_run(given)
+        except SystemExit as end:  # of --help, --version and a wrong command line
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except (BrokenPipeError, OutputLostError):
+            code = 0  # The reader of a pipe had enough, which is no failure. What else keeps it from being written is said below.
+        except KeyboardInterrupt:
+            with suppress(OSError):
+                sys.stdout.flush()
+            raise
+        return _settled(code)
+
+
+def _settled(code: int) -> int:
+    """The exit code, now that all is printed: CANNOT_WRITE where standard output did not take it."""
+    with suppress(OutputLostError, BrokenPipeError):
+        sys.stdout.flush()
+    lost = getattr(sys.stdout, "lost", None)
+    if lost is None or isinstance(lost, BrokenPipeError):
+        return code
+    from ..core.write_refusals import refused_by_disk
+
+    refusal = refused_by_disk(OutputLostError(*lost.args))
+    if refusal is None:
+        return code
+    output.print_as_it_is(refusal)
+    return int(refusal.exit)
 
 
 def _parse_and_run(given: list[str]) -> int:
@@ -98,12 +125,14 @@ def _parse_and_run(given: list[str]) -> int:
         with output.showing_log(getattr(options, "verbose", 0)):
             expand_patterns(options)
             return int(options.run(options, given))
-    except BrokenPipeError:
-        return 0  # The reader of a pipe had enough, which is no failure.
+    except (BrokenPipeError, OutputLostError):
+        raise
     except Exception as error:
         if stop_signals.has_come():
             raise KeyboardInterrupt from error
-        return _report_failure(error, options)
+        with suppress(OutputLostError, BrokenPipeError):  # --json
+            return _report_failure(error, options)
+        return int(getattr(error, "exit", 1))
 
 
 def _names_command(given: Sequence[str], parser: CommandParser) -> bool:

@@ -8,6 +8,8 @@ Rules:
   signs that cannot be seen stand as escapes, \\x1b or \\u202e. JSON alone keeps them, as the escapes of JSON.
 - Text of outside is escaped where it is put into words. The standard streams have a fence, for what was forgotten there: it
   lets through line breaks, tabs, and the escape codes of ours, which are marked by a word that no file can hold.
+- Standard output that cannot be written is an error of its own, once, and known at the end. What is for standard error goes
+  nowhere then: it hides no exit code.
 - Only the standard streams of our own process are touched, once, where the command line starts.
 """
 
@@ -17,7 +19,8 @@ import codecs
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TextIO, cast
 
@@ -101,33 +104,57 @@ def prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8"))  # noqa: SIM115
         elif name != "stdin" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_ERRORS)
-        if name != "stdin" and not isinstance(getattr(sys, name), FencedStream):
-            setattr(sys, name, cast(TextIO, FencedStream(getattr(sys, name))))
+        stream = getattr(sys, name)
+        if isinstance(stream, FencedStream):
+            stream.lost = None  # of the command before, in the same process
+        elif name != "stdin":
+            setattr(sys, name, cast(TextIO, FencedStream(stream, is_result=name == "stdout")))
+
+
+class OutputLostError(OSError):
+    """Standard output cannot be written, for the reason that its errno and strerror say."""
 
 
 class FencedStream:
-    """A standard stream that writes text, and no command to a terminal but ours. All else is the stream's own."""
+    """A standard stream that writes text, and no command to a terminal but ours. All else is the stream's own.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    lost: why it could not be written; what comes after that goes nowhere.
+    """
+
+    def __init__(self, stream: TextIO, *, is_result: bool = True) -> None:
+        """is_result: whether it is an error where it cannot be written; BrokenPipeError, or OutputLostError."""
+        self._stream, self._is_result = stream, is_result
+        self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
         """Write text, with escapes for what a terminal would obey."""
-        self._stream.write("".join(_obeyed(_around_ours(text, _IN_TEXT))))
+        if self.lost is None:
+            with self._noting_loss():
+                self._stream.write("".join(_obeyed(_around_ours(text, _IN_TEXT))))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what was kept back."""
+        if self.lost is None:
+            with self._noting_loss():
+                self._stream.flush()
 
     def writelines(self, lines: Iterable[str]) -> None:
         """Write texts one after another."""
         for line in lines:
             self.write(line)
 
+    @contextmanager
+    def _noting_loss(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.lost = error
+            if self._is_result:
+                raise error if isinstance(error, BrokenPipeError) else OutputLostError(*error.args) from error
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def silence_output() -> None:
-    """Let what is still to be printed go nowhere: standard output cannot be written any more."""
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _around_ours(text: str, forbidden: str) -> str:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from .findings import Code, PipelineError, refuse
+from .plain_text import OutputLostError
 
 _HINTS = {
     errno.ENOSPC: "The disk is full: make room on it, or write elsewhere.",
@@ -49,6 +50,9 @@ def _is_too_long(error: OSError) -> bool:
 
 def refused_by_disk(error: BaseException) -> PipelineError | None:
     """The refusal where an error that nobody took says that a disk takes no more, whatever was being written; else None."""
+    if isinstance(error, OutputLostError):
+        words = f"standard output cannot be written: {error.strerror or error}"
+        return refuse(Code.CANNOT_WRITE, words, "Files that were written before stay as they are.", where=("stdout",))
     if not isinstance(error, OSError) or error.errno not in _OF_THE_DISK:
         return None
     name = Path(os.fsdecode(error.filename)).name if isinstance(error.filename, (str, bytes, os.PathLike)) else ""
