@@ -9,8 +9,9 @@ import re
 import shutil
 import signal
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -309,3 +310,29 @@ def test_asking_for_the_time_left_counts_nothing() -> None:
     clock = cohort_text.Clock(4)
     clock.count()
     assert (clock.time_left(), clock.time_left(), clock.done) == ("0 s", "0 s", 1)
+
+
+@pytest.mark.parametrize(
+    ("home", "name"),
+    [
+        ("pipeline.cohort.plan", "reach_disk"),
+        ("pipeline.cohort.plan", "note_on_disk"),
+        ("pipeline.cohort.planning", "_who_is_who"),
+        ("pipeline.cohort.running.run", "collect"),
+        ("pipeline.cohort.running.run", "in_order"),
+    ],
+)
+def test_an_output_folder_that_goes_is_no_bug_of_ours(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str, name: str
+) -> None:
+    real = getattr(import_module(home), name)
+
+    def remove(*given: Any, **more: Any) -> Any:
+        shutil.rmtree(tmp_path / "out")
+        monkeypatch.setattr(f"{home}.{name}", real)
+        return real(*given, **more)
+
+    monkeypatch.setattr(f"{home}.{name}", remove)
+    printed = cohort(done.made.root, "-o", tmp_path / "out", "--jobs", "1", *QUICK)
+    assert printed.code == 7, printed.err
+    assert "was removed or moved away while it was written to" in " ".join(printed.err.split())

@@ -178,8 +178,7 @@ def _run_part(options: argparse.Namespace) -> int:
 
 def _merge(options: argparse.Namespace) -> int:
     """Collect what the parts of a plan have made, once every case was made."""
-    from ..cohort.index.index import Index
-    from ..cohort.plan import private_folder, read_plan
+    from ..cohort.plan import read_plan
     from ..cohort.running.parts import check_parts, folder_of, note_merged
     from ..cohort.running.run import CohortRun
     from . import cohort_end
@@ -188,7 +187,7 @@ def _merge(options: argparse.Namespace) -> int:
     path = _plan_path(options)
     plan, out = read_plan(path), folder_of(path)
     cohort_end.check_before(options, out)
-    with Index(private_folder(out) / "index.sqlite") as index:
+    with cohort_end.index_of(out) as index:
         check_parts(plan, out, index)
         run = CohortRun(plan, index, out, overwrite=options.write == "overwrite")
         run.prepare(run.judge(), prune=options.prune)
@@ -218,8 +217,6 @@ def _planned(
     options: argparse.Namespace, *, anew: bool = False
 ) -> Iterator[tuple[Planned, Index, output.ProgressLine]]:
     """Plan what was typed, and hold the index until the block ends."""
-    from ..cohort.index.index import Index
-    from ..cohort.plan import private_folder
     from ..cohort.planning import plan_cohort
     from . import cohort_end
     from .cohort_request import read_request, refuse_foreign
@@ -228,7 +225,7 @@ def _planned(
     request = read_request(options)
     progress = output.ProgressLine(options)
     refuse_foreign(request.out)
-    with Index(private_folder(request.out) / "index.sqlite") as index:
+    with cohort_end.index_of(request.out) as index:
         with cohort_end.resumable(Clock(), progress):
             planned = plan_cohort(request, index, progress, anew=anew)
         yield planned, index, progress

@@ -7,6 +7,7 @@ Rules:
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,6 +18,7 @@ from . import cohort_text, output
 
 if TYPE_CHECKING:
     from ..cohort.case import CaseResult
+    from ..cohort.index.index import Index
     from ..cohort.plan import CohortPlan
     from ..cohort.running.run import CohortRun
 
@@ -47,6 +49,41 @@ def check_before(options: argparse.Namespace, out: Path | None) -> None:
 
         if out is not None and look_at_output(out / RATINGS).is_there:
             read_ratings(out / RATINGS)
+
+
+@contextmanager
+def index_of(out: Path) -> Iterator[Index]:
+    """The index of an output folder, held until the block ends.
+
+    Raises: PipelineError COHORT_IN_USE, INDEX_UNREADABLE; CANNOT_WRITE where the folder goes while it is written to, whatever
+        fails by that.
+    """
+    import sqlite3
+
+    from ..cohort.index.index import Index
+    from ..cohort.plan import private_folder
+    from ..core.findings import PipelineError
+
+    place, is_open = private_folder(out) / "index.sqlite", False
+    try:
+        with Index(place) as index:
+            is_open = True
+            yield index
+        _refuse_gone(out, place)
+    except (OSError, sqlite3.Error, PipelineError) as error:
+        if is_open:
+            _refuse_gone(out, place, error)
+        raise
+
+
+def _refuse_gone(out: Path, index: Path, error: Exception | None = None) -> None:
+    """Refuse to go on without the index that is open: then nobody can say what else is gone. Raises CANNOT_WRITE."""
+    if not os.path.lexists(index):
+        from ..core.findings import Code, refuse
+
+        words = f"{out.name} cannot be written: it was removed or moved away while it was written to"
+        hint = "Run the command again, and leave its folder in its place until it ends."
+        raise refuse(Code.CANNOT_WRITE, words, hint, where=(out.name,)) from error
 
 
 def print_case(result: CaseResult, options: argparse.Namespace) -> None:

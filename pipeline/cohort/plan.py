@@ -21,6 +21,7 @@ from ..core.findings import Code, PipelineError, refuse
 from ..core.policy import Policy
 from ..core.regular_file import read_bytes
 from ..core.version import __version__
+from ..core.write_refusals import cannot_write
 from .case import Case, CaseSeries, Place, TableRow
 from .facts import InputFile
 
@@ -116,6 +117,8 @@ def write_plan(
         named: the names of files in their messages.
 
     Returns: the file, SHA256.jsonl.
+
+    Raises: PipelineError CANNOT_WRITE.
     """
     head = {
         "Schema": SCHEMA,
@@ -124,12 +127,19 @@ def write_plan(
         "Rest": list(rest),
         "Named": list(named),
     }
+    try:
+        return _write_lines(folder, (_text(head).encode(), *map(_line_of, cases)))
+    except OSError as error:
+        raise cannot_write("the plan", error) from error
+
+
+def _write_lines(folder: Path, lines: Iterable[bytes]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = new_partial(folder / "plan.jsonl")
     digest = sha256()
     try:
         with temporary.open("wb") as file:
-            for line in (_text(head).encode(), *map(_line_of, cases)):
+            for line in lines:
                 digest.update(line + b"\n")
                 file.write(line + b"\n")
         path = folder / f"{digest.hexdigest()}.jsonl"
