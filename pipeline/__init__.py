@@ -9,8 +9,7 @@ In a checkout the folder is called `pipeline`, and so can the package be; it is 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as type checkers know it; `typing` takes milliseconds, in which no signal is handled yet
 
 __all__ = [
     "AgreementRecord",
@@ -47,6 +46,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from .arrays.affine import ArrayAffine, affine
     from .arrays.labelled_array import ArrayProof, Image, Label, Mask
     from .arrays.read import read, read_all
@@ -110,6 +111,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use, so that `verimask --help` does not pay for numpy."""
     if name not in _HOME:
         raise AttributeError(f"module 'verimask' has no attribute {name!r}")
+    from importlib import import_module
+
     value = globals()[name] = getattr(import_module(f"verimask.{_HOME[name]}"), name)
     return value
 
@@ -121,6 +124,7 @@ def __dir__() -> list[str]:
 
 if __name__ != "verimask":  # imported by the name of the checkout's folder: hand over to the package of the right name
     import sys
+    from importlib import import_module
     from importlib.util import module_from_spec, spec_from_file_location
 
     if "verimask" not in sys.modules:

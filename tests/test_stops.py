@@ -125,6 +125,36 @@ def test_a_command_is_stopped_while_it_imports(tmp_path: Path, sent: signal.Sign
 
 
 @pytest.mark.parametrize("sent", STOPS, ids=lambda s: s.name)
+@pytest.mark.parametrize("ignoring", [False, True])
+@pytest.mark.parametrize("module", ["verimask.cli.main", "verimask.core.stop_signals", "contextlib"])
+def test_a_command_is_stopped_before_signals_are_taken_over(
+    tmp_path: Path, sent: signal.Signals, module: str, ignoring: bool
+) -> None:
+    (tmp_path / "verimask").symlink_to(ROOT / "pipeline")
+    code = (
+        "import runpy, signal, sys\n"
+        "class Look:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: signal.raise_signal({int(sent)})\n"
+        "sys.meta_path.insert(0, Look())\n"
+        "for name in ('contextlib', 'typing', 'enum'): sys.modules.pop(name, None)\n"
+        "sys.path.insert(0, '.')\n"
+        "sys.argv[1:] = ['--version']\n"
+        "from verimask.cli.start import main; main()"
+    )
+    code_, errors = ended(start(tmp_path, "--version", code=code, ignoring=ignoring))
+    ignored = ignoring and sent is signal.SIGHUP
+    assert (code_, errors) == ((0, "") if ignored else (128 + sent, said(sent)))
+
+
+def test_both_ways_to_start_a_command_begin_with_signals() -> None:
+    scripts = (ROOT / "pyproject.toml").read_text("utf-8").partition("[project.scripts]\n")[2].split("\n\n")[0]
+    assert scripts == 'verimask = "verimask.cli.start:main"'
+    first = (ROOT / "pipeline" / "__main__.py").read_text("utf-8").splitlines()[:2]
+    assert first == ['if __name__ == "__main__":', "    from .cli.start import main"]
+
+
+@pytest.mark.parametrize("sent", STOPS, ids=lambda s: s.name)
 def test_a_command_is_stopped_at_its_very_end(tmp_path: Path, sent: signal.Signals) -> None:
     code = (
         "import atexit, signal, time\n"

@@ -1,7 +1,7 @@
 """Start the command line: let signals stop it in order, from here to its last moment; run the command; exit with its code.
 
 Rules:
-- Signals are taken over before anything else is imported: until then nothing is written, and nothing started.
+- Signals are taken over before a command is imported; `start` has them until then.
 - A command that is stopped exits with 128 and the signal (130 for Ctrl-C), with one line on standard error.
 - At the end no process of ours is left, and nothing that is not finished.
 """
@@ -22,7 +22,7 @@ _GARBAGE_AFTER = 50_000
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line: the entry point of `verimask` and `python -m verimask`.
+    """Run the command line: what `verimask` and `python -m verimask` call, by way of `start`.
 
     Args:
         arguments: instead of those this process was started with; then it goes on afterwards, with the signals it had.
