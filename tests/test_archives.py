@@ -287,6 +287,37 @@ def test_a_damaged_list_and_too_many_members(tmp_path: Path, monkeypatch: pytest
     assert (error.finding.code, error.finding.measured, error.finding.limit) == (Code.FILE_UNREAD, 7, 6)
 
 
+@pytest.mark.parametrize("name", ["export.zip", "EXPORT.EXE"])
+def test_an_archive_that_unpacks_itself_is_read(tmp_path: Path, name: str) -> None:
+    truth = write(tmp_path / "CT", SPEC)
+    packed = pack(tmp_path / "plain.zip", truth.folder)
+    (tmp_path / "in").mkdir()
+    itself = tmp_path / "in" / name
+    itself.write_bytes(b"#!/bin/sh\n" * 50 + packed.read_bytes())
+    for given in (itself, itself.parent):
+        assert len(scan([given]).series[0].frames) == 7
+    assert "give" in reasons(scan([itself.parent, truth.folder]))[name]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"x"), "export.zip is a compressed file, not DICOM"),
+        (bytes(257) + b"ustar" + bytes(300), "export.zip is a packed archive, not DICOM"),
+        (b"<html>not found</html>", "export.zip is a web page, not DICOM"),
+        (b"something", "no DICOM image among the 1 files of export.zip"),
+    ],
+)
+def test_what_is_called_a_zip_archive_and_is_none_is_called_what_it_is(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "export.zip").write_bytes(content)
+    error = refused(tmp_path / "export.zip")
+    assert error.finding.code is Code.NO_DICOM
+    assert error.finding.message == words
+    assert "within an archive" not in error.finding.hint
+
+
 def test_archives_of_nothing_that_is_dicom(tmp_path: Path) -> None:
     empty = pack(tmp_path / "empty.zip")
     assert "no DICOM image among the 0 files of empty.zip" in refused(empty).finding.message
@@ -568,7 +599,7 @@ CONTENT: dict[str, bytes] = {
     "heart.pdf": b"%PDF-1.7",
     "heart.mxp": b"what 3-matic writes",
     "bundle.json": b"{}",
-    "heart.zip": b"",
+    "heart.zip": b"PK\5\6" + bytes(18),
 }
 
 
@@ -577,7 +608,7 @@ def test_a_file_of_another_kind_is_told_what_opens_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     path = tmp_path / name
-    path.write_bytes(CONTENT[name] or b"PK\5\6" + bytes(18))
+    path.write_bytes(CONTENT[name])
     kind = kind_of(path)
     assert kind is not None
     if name in ("bundle.json", "heart.zip"):

@@ -93,14 +93,14 @@ class _DescribedSeries:
 def _list_files(inputs: Sequence[Path]) -> Iterator[Path]:
     """Every file below the inputs, the members of archives that are given among them."""
     from ..dicom.archive import list_members
-    from ..dicom.files import begins_like_zip
+    from ..dicom.files import is_zip
 
     for found in find_files(inputs):
         if found.why_unreadable:
             continue
         with open_source(found.path) as file:
-            is_zip = found.path in inputs and begins_like_zip(file.read(4))
-        if is_zip:
+            is_archive = found.path in inputs and is_zip(file, found.path.name)
+        if is_archive:
             yield from (member.path for member in list_members(found.path.absolute()) if not member.why_unreadable)
         else:
             yield found.path

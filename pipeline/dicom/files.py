@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from errno import EIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from ..core.findings import Code, refuse
 from ..core.given_path import look_at_input
@@ -50,6 +50,22 @@ class MemberError(OSError):
 def begins_like_zip(start: bytes) -> bool:
     """Whether a file that begins so may be a ZIP archive, empty and split ones too."""
     return start[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+
+
+def is_zip(file: BinaryIO, name: str) -> bool:
+    """Whether a file is a ZIP archive: it begins like one; or it is called one and ends like one, which can unpack itself.
+
+    Args:
+        file: open for reading at its start, and left there where it is none.
+        name: of the file.
+    """
+    is_one = begins_like_zip(file.read(4))
+    if not is_one and name.casefold().endswith((".zip", ".exe")):
+        from zipfile import is_zipfile  # takes a while to import
+
+        is_one = is_zipfile(file)
+    file.seek(0)
+    return is_one
 
 
 def archive_of(path: Path) -> Path | None:

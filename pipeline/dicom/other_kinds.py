@@ -2,7 +2,8 @@
 
 Rules:
 - One table, in the order of what a file is worth to someone who wants a mask: of several kinds, the first gives the advice.
-- A name is believed where its ending is in it; content where the name says nothing.
+- A name is believed where its ending is in it; content where the name says nothing. A ZIP archive has to begin like one:
+  other archives are often called so.
 - Only where no DICOM was found is anything asked here, so that nothing is slower by it.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..core.plain_text import escape_controls
+from .files import begins_like_zip
 from .source_file import open_source
 
 _START = 1024  # bytes that content is recognised by
@@ -157,13 +159,15 @@ KINDS = (
 def kind_of(path: Path) -> OtherKind | None:
     """Recognise one file, by its name or else by its content; None where neither is known."""
     by_name = _kind_by_name(path)
-    if by_name is not None:
+    if by_name is not None and "zip" not in by_name.endings:
         return by_name
     try:
         with open_source(path) as file:
             start = file.read(_START)
     except OSError:
-        return None
+        return by_name
+    if by_name is not None and begins_like_zip(start):
+        return by_name
     return next((kind for kind in KINDS if any(start[at:].startswith(mark) for at, mark in kind.starts)), None)
 
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from ..core.findings import Code, Finding, PipelineError, Severity
 from ..core.plain_text import escape_controls
 from .dicomdir import SOP_CLASS, listed_files
-from .files import FoundFile, MemberError, begins_like_zip, find_files
+from .files import FoundFile, MemberError, find_files, is_zip
 from .header import Header, NotDicom, read_header
 from .other_kinds import says_otherwise
 from .source_file import bytes_of, open_source, sha256
@@ -264,11 +264,11 @@ def _why_not_dicom(path: Path) -> str:
     """Why a file that does not begin like DICOM does not."""
     try:
         with open_source(path) as file:
+            if is_zip(file, path.name):
+                return _ZIP
             start = file.read(_BLOCK)
             if not start:
                 return "it is empty"
-            if begins_like_zip(start):
-                return _ZIP
             while start and not start.strip(b"\0"):
                 start = file.read(_BLOCK)
             return "not DICOM" if start else "not DICOM, it holds only zeros"
