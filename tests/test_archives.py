@@ -245,6 +245,20 @@ def test_a_member_that_is_not_read_is_a_lost_plane(
     assert Said(capsys, *ask, "--on-unread", "leave-out", "--on-gap", "fill").exit == 0
 
 
+@pytest.mark.parametrize("place", ["", "CT/"])
+def test_a_folder_with_bytes_may_be_a_plane(tmp_path: Path, place: str) -> None:
+    truth = write(tmp_path / "CT", SPEC)
+    packed = tmp_path / "export.zip"
+    with zipfile.ZipFile(packed, "w") as made:
+        made.writestr("CT/", b"what some program puts there")
+        for path in truth.paths[:-1]:
+            made.write(path, f"CT/{path.name}")
+        made.writestr(f"{place}IM0007.dcm/", truth.paths[-1].read_bytes())
+    (left,) = scan([packed]).left_out
+    assert (left.finding.code, left.finding.where) == (Code.FILE_UNREAD, ("IM0007.dcm",))
+    assert "as a folder, and has" in left.finding.message
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("more", [-2, 2, 4000])
 def test_a_member_of_another_length_than_is_listed_is_not_read(tmp_path: Path, method: int, more: int) -> None:

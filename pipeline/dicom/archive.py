@@ -154,12 +154,16 @@ class _Archive:
     def _list(self, entries: list[zipfile.ZipInfo]) -> Iterator[FoundFile]:
         """Each member once; of those that macOS added, only the folder."""
         names = [entry.filename.replace("\\", "/") for entry in entries]
-        self._places = {p for name in names for p in (PurePosixPath(name), *PurePosixPath(name).parents)}
+        folders = {p for name in names for p in PurePosixPath(name).parents}
+        self._places = folders | {PurePosixPath(name) for name in names}
         junk = False
         for name, info in zip(names, entries, strict=True):
-            if name.endswith("/"):
-                continue
             inside = PurePosixPath(name.lstrip("/"))
+            if name.endswith("/"):
+                if info.compress_size and info.file_size and PurePosixPath(name) not in folders:
+                    why = f"it is listed in {self.path.name} as a folder, and has {info.file_size} bytes"
+                    yield FoundFile(self.path / inside.name, why, "Pack the archive again.")
+                continue
             if _JUNK in inside.parts[:-1]:
                 junk = True
                 continue
