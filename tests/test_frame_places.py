@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -18,7 +20,8 @@ from pipeline.core.findings import Code, PipelineError
 from pipeline.core.policy import Policy
 from pipeline.dicom import fast_header
 from pipeline.dicom.fast_values import GiveUp
-from pipeline.dicom.header import KEYWORDS
+from pipeline.dicom.frame import frames_of
+from pipeline.dicom.header import KEYWORDS, read_header
 from pipeline.dicom.scan import scan
 from tests.helpers.hard_truth import compared
 from tests.helpers.phantom import Edit, Spec, ds, write
@@ -288,3 +291,31 @@ def test_a_class_is_known_by_modality_where_the_sop_class_is_missing(tmp_path: P
     dataset.save_as(path)
     (series,) = scan([folder]).series
     assert all(frame.plane is not None for frame in series.frames)
+
+
+def two_plane_positions(dataset: Dataset) -> None:
+    dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence.append(Dataset())
+    dataset.PerFrameFunctionalGroupsSequence[1].PlanePositionSequence[1].ImagePositionPatient = [0, 0, 0]
+
+
+def two_shared_groups(dataset: Dataset) -> None:
+    measures, shared = Dataset(), Dataset()
+    measures.PixelSpacing, shared.PixelMeasuresSequence = [5, 5], [measures]
+    dataset.SharedFunctionalGroupsSequence.append(shared)
+
+
+@pytest.mark.parametrize("edit", [two_plane_positions, two_shared_groups])
+def test_two_items_that_differ_in_functional_groups_of_one_give_no_place(tmp_path: Path, edit: Any) -> None:
+    truth = write(tmp_path, kind="enhanced ct", bits_allocated=16, edit=lambda k, dataset: edit(dataset))
+    frames = frames_of(read_header(truth.paths[0]))
+    assert frames[1].plane is None
+    assert "items where it may have one, and they differ" in frames[1].why_no_plane
+
+
+def test_two_items_that_say_the_same_give_a_place(tmp_path: Path) -> None:
+    def edit(_: int, dataset: Dataset) -> None:
+        shared = dataset.SharedFunctionalGroupsSequence
+        shared.append(copy.deepcopy(shared[0]))
+
+    truth = write(tmp_path, kind="enhanced ct", bits_allocated=16, edit=edit)
+    assert all(frame.plane for frame in frames_of(read_header(truth.paths[0])))

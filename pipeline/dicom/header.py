@@ -294,7 +294,7 @@ def _is_filled(dataset: Dataset, keyword: str) -> bool:
 def _read_frames(dataset: Dataset) -> list[tuple[dict[str, Any], dict[str, str]]]:
     """For every item of the per-frame functional groups: its values over the shared ones, and what cannot be read."""
     shared = dataset.get("SharedFunctionalGroupsSequence")
-    common, odd = _read_groups(shared[0]) if shared else ({}, {})
+    common, odd = _agreed([_read_groups(item) for item in shared], "Shared Functional Groups") if shared else ({}, {})
     frames = []
     for item in dataset.get(_PER_FRAME) or ():
         own, own_odd = _read_groups(item)
@@ -310,10 +310,20 @@ def _read_groups(item: Dataset) -> tuple[dict[str, Any], dict[str, str]]:
     for sequence, keywords in _FRAME_GROUPS.items():
         group = item.get(sequence)
         if group:
-            values, odd = read_values(group[0], keywords)
+            values, odd = _agreed([read_values(one, keywords) for one in group], sequence)
             found.update(values)
             unreadable.update(odd)
     return found, unreadable
+
+
+def _agreed(items: list[tuple[dict[str, Any], dict[str, str]]], sequence: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the one item of a sequence says; of several, which the standard does not have, what none says otherwise."""
+    values, odd = items[0]
+    for others, _ in items[1:]:
+        for keyword in [keyword for keyword, value in others.items() if value != values.get(keyword)]:
+            values.pop(keyword, None)
+            odd[keyword] = f"{sequence} has {len(items)} items where it may have one, and they differ"
+    return values, odd
 
 
 def begins_like_dicom(start: bytes) -> bool:
