@@ -105,6 +105,8 @@ class WebArchive:
             series: that they are of.
             instances: of it, each once.
             keep: takes each as it comes.
+
+        Raises: as `Archive`, and what `keep` raises.
         """
         for instance in instances:
             url = f"{self._client.base_url}/studies/{series.study_uid}/series/{series.uid}/instances/{instance.uid}"

@@ -137,7 +137,15 @@ def _find_images(archive: Archive, named: MaskSources, study: Sequence[ArchiveSe
 
 
 def absent_images(archive: Archive, uids: Iterable[str], series: Iterable[ArchiveSeries]) -> set[str]:
-    """Those of these images that are in none of these series; the archive is asked only as long as there are any."""
+    """Find images that are in none of some series; the archive is asked only as long as there are any.
+
+    Args:
+        archive: that is asked.
+        uids: of the images.
+        series: in which they may lie.
+
+    Returns: the UIDs of those that do not.
+    """
     absent = set(uids)
     for one in series:
         if not absent:
