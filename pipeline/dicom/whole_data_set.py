@@ -32,7 +32,7 @@ class DataSetEnd(NamedTuple):
     has_pixels: bool
 
 
-class _OpenItem(NamedTuple):
+class _OpenLength(NamedTuple):
     """What undefined lengths lead into. of_items: a sequence, else an item. explicit: whether elements have VRs."""
 
     of_items: bool
@@ -54,16 +54,16 @@ def end_of_file(file: BinaryIO, name: str) -> DataSetEnd:
             file, start = BytesIO(inflate(file.read(), name)), 0
         except (ValueError, zlib.error):
             return DataSetEnd(is_whole=False, has_pixels=False)
-    return _WholeWalk(file, is_big=syntax == EXPLICIT_BIG).follow(start)
+    return _DataSetWalk(file, is_big=syntax == EXPLICIT_BIG).follow(start)
 
 
-class _WholeWalk:
+class _DataSetWalk:
     """A walk over the elements of an open file."""
 
     def __init__(self, file: BinaryIO, *, is_big: bool) -> None:
         self._file, self._order = file, ">" if is_big else "<"
         self._size = file.seek(0, os.SEEK_END)
-        self._inside: list[_OpenItem] = []
+        self._inside: list[_OpenLength] = []
         self._tags: set[int] = set()  # of those that count, in the data set itself
 
     def follow(self, at: int) -> DataSetEnd:
@@ -73,7 +73,7 @@ class _WholeWalk:
         while self._inside or at + 8 <= self._size:
             if at + 8 > self._size:
                 return DataSetEnd(is_whole=False, has_pixels=False)
-            at = self._step(at, self._inside[-1] if self._inside else _OpenItem(of_items=False, explicit=explicit))
+            at = self._step(at, self._inside[-1] if self._inside else _OpenLength(of_items=False, explicit=explicit))
             if at < 0 or at > self._size:
                 return DataSetEnd(is_whole=False, has_pixels=False)
             any_element = True
@@ -82,7 +82,7 @@ class _WholeWalk:
         is_whole = any_element and not lacks_pixels and (has_pixels or not any(self._read(at, 8)))
         return DataSetEnd(is_whole, is_whole and has_pixels)
 
-    def _step(self, at: int, inside: _OpenItem) -> int:
+    def _step(self, at: int, inside: _OpenLength) -> int:
         """Go on by an element, an item or a delimiter: where the next one is; negative where this is none."""
         group, element, length = unpack(self._order + "HHI", self._read(at, 8))
         tag = group << 16 | element
@@ -98,7 +98,7 @@ class _WholeWalk:
         if inside.explicit:
             value, length = self._length_of(at)
         if length == _UNDEFINED:
-            self._inside.append(_OpenItem(of_items=True, explicit=inside.explicit))
+            self._inside.append(_OpenLength(of_items=True, explicit=inside.explicit))
             return value
         return value + length
 
@@ -106,7 +106,7 @@ class _WholeWalk:
         if length != _UNDEFINED:
             return value + length
         self._inside.append(
-            _OpenItem(of_items=False, explicit=self._has_vr(value))
+            _OpenLength(of_items=False, explicit=self._has_vr(value))
         )  # in UN, and in some writers', it is another
         return value
 
