@@ -21,7 +21,8 @@ import pytest
 from PIL import Image
 
 from pipeline import PipelineError, Policy, convert
-from pipeline.core.findings import Code
+from pipeline.cli.main import main
+from pipeline.core.findings import Code, Exit
 from pipeline.geometry.grid import Grid
 from pipeline.report import find_outcomes, make_group_page, make_page, methods, viewer
 from pipeline.report.pictures import choose_cut, draw_cut
@@ -263,6 +264,23 @@ def test_a_bug_over_a_sound_record_stays_one(verified: Path, monkeypatch: pytest
     monkeypatch.setattr(methods, "describe_methods", fails)
     with pytest.raises(IndexError, match="a bug"):
         make_page(verified)
+
+
+def test_a_name_as_long_as_may_be_has_a_page(tmp_path: Path) -> None:
+    """The table of its ratings would have a longer name than a file can have, and so is not there."""
+    phantom.write(tmp_path / "in", replace(_SPEC, shape=(8, 7, 4), radius_mm=4))
+    target = tmp_path / ("n" * 247 + ".nii")
+    assert _ended("convert", tmp_path / "in", "-o", target, "--crosscheck", "off", "--report", "-q") == 0
+    assert target.with_suffix(".html").is_file()
+    for given, page in ((target.with_suffix(".json"), "p" * 250), (tmp_path, "g" * 250)):
+        assert _ended("report", given, "-o", tmp_path / f"{page}.html", "-q") == 0
+    assert _ended("report", tmp_path, "-o", tmp_path / ("g" * 251 + ".html")) == Exit.CANNOT_WRITE
+
+
+def _ended(*words: object) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main(list(map(str, words)))
+    return ended.value.code
 
 
 def test_text_that_is_no_json_is_refused(tmp_path: Path) -> None:
