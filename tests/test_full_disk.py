@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import PipelineError, Policy, convert
+from pipeline.cli.main import main
+from tests.helpers import phantom
 from tests.helpers.small_disk import may_mount, small_disk
 from tests.kills.commands import COMMANDS, Bench, KilledCommand, outputs_of, unfinished_in
 
@@ -69,3 +72,31 @@ def test_a_full_disk_leaves_nothing_half(
     }
     assert wrong == set()
     assert before.keys() <= found.keys()
+
+
+@pytest.mark.skipif(not may_mount(), reason="only root mounts a small disk")
+@pytest.mark.parametrize("command", [("export", "--to", "seg"), ("regress", "--add")], ids=lambda words: words[0])
+def test_a_full_disk_leaves_no_empty_folder(command: tuple[str, ...], tmp_path: Path) -> None:
+    phantom.write(tmp_path / "in", phantom.Spec(shape=(9, 7, 5), bits_allocated=8, radius_mm=4))
+    mask = tmp_path / "m.nii.gz"
+    convert(tmp_path / "in", mask, policy=Policy(crosscheck="off"))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if command[0] == "export":
+        words = ["export", mask, "--source", tmp_path / "in", "--to", "seg", "-o", disk / "a" / "b"]
+    else:
+        words = ["regress", disk / "c.toml", "--add", tmp_path / "in", "--id", "x", "--crosscheck", "off"]
+    with small_disk(disk, 4):
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, words)])
+        left = sorted(path.name for path in disk.rglob("*"))
+    assert (ended.value.code, left) == (CANNOT_WRITE, [])
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.json"])
+def test_a_folder_at_the_place_of_a_file_is_left_alone(tmp_path: Path, name: str) -> None:
+    phantom.write(tmp_path / "in", phantom.Spec(shape=(9, 7, 5), bits_allocated=8, radius_mm=4))
+    (tmp_path / name).mkdir()
+    with pytest.raises(PipelineError, match=rf"OUTPUT_EXISTS: {name} is a folder, which is never replaced"):
+        convert(tmp_path / "in", tmp_path / "a.nii.gz", policy=Policy(crosscheck="off", write="overwrite"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "in"])

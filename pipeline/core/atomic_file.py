@@ -2,7 +2,7 @@
 
 Rules:
 - What exists is never replaced unless the caller says so, not even where it appears during the writing. What is no regular
-  file, such as a pipe or a device, is never replaced.
+  file, such as a folder, a pipe or a device, is never replaced.
 - Whatever fails leaves nothing behind, neither half a file nor its temporary name. What a process that was killed leaves
   has the mark of that process, and the next one that writes there removes it: see `leftovers`.
 - A temporary file is made under a name nobody can foresee, and never through a link; a temporary folder is private until it
@@ -174,16 +174,37 @@ def make_folder(folder: Path) -> None:
         raise cannot_write(folder.name, error) from error
 
 
+@contextmanager
+def in_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for what the block writes there. Where the block fails, what was made of it and is empty goes again.
+
+    Raises CANNOT_WRITE.
+    """
+    made = [one for one in (folder, *folder.parents) if not os.path.lexists(one)]
+    try:
+        make_folder(folder)
+        yield
+    except BaseException:
+        for one in made:  # the innermost comes first
+            with suppress(OSError):
+                one.rmdir()
+        raise
+
+
 def refuse_special(target: Path) -> None:
-    """Refuse to write where a pipe, a socket or a device is, or nothing can be. Raises OUTPUT_EXISTS, CANNOT_WRITE."""
+    """Refuse to write a file where a folder, a pipe, a socket or a device is, or nothing can be.
+
+    Raises OUTPUT_EXISTS, CANNOT_WRITE.
+    """
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:
         return
     except OSError as error:
         raise cannot_write(target.name, error) from error
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise _exists(target, f"is {kind_of(mode)}, which is never replaced; it was left alone")
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else kind_of(mode)
+        raise _exists(target, f"is {kind}, which is never replaced; it was left alone")
 
 
 def reach_disk(path: Path) -> None:

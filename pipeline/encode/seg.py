@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..core.atomic_file import in_place, make_folder
+from ..core.atomic_file import in_folder, in_place
 from ..core.extras import imported
 from ..core.findings import Code, Finding, Severity, refuse
 from ..core.plain_text import escape_controls
@@ -103,8 +103,7 @@ def write_seg(
         sop_instance_uid=content_uid(digest, kind, "seg"),
         series_description=escape_controls(description or "segmentation")[:LONGEST_TEXT],
     )
-    make_folder(path.parent)
-    with in_place(path, overwrite=False) as working:
+    with in_folder(path.parent), in_place(path, overwrite=False) as working:
         made.save_as(working)
     return WrittenSeg(
         path, segments, tuple((n, label) for label, n in numbers.items()), (*findings, *_remapped(numbers))
