@@ -20,6 +20,7 @@ import pytest
 from pydicom import dcmread
 
 from pipeline.cli.main import main
+from pipeline.regression import edit_cases
 from tests.helpers.phantom import Spec, write
 
 SMALL = Spec(shape=(9, 7, 5), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)
@@ -437,6 +438,27 @@ def test_options_of_a_case_have_no_effect_on_a_run(run: Run, case: Path) -> None
     for given in (("--as", "image"), ("--id", "x"), ("--from", "x"), ("--licence", "x"), ("--why", "x"), OFF):
         code, _, errors = run("cases.toml", *given)
         assert (code, f"{given[0]} has no effect here" in errors) == (64, True)
+
+
+@pytest.mark.parametrize("name", ["cases.toml", "new.toml"])
+def test_who_is_second_to_add_is_told_so(
+    run: Run, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Another one adds a case while this one is run."""
+    true = edit_cases.run_case
+
+    def meanwhile(*given: Any) -> Any:
+        ran = true(*given)
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write("# of another\n")
+        return ran
+
+    monkeypatch.setattr(edit_cases, "run_case", meanwhile)
+    before = state(tmp_path)
+    code, _, errors = run(name, "--add", "liver", "--id", "second", *OFF)
+    assert (code, "OUTPUT_EXISTS" in errors, "was changed meanwhile" in errors) == (6, True, True)
+    assert state(tmp_path).keys() == before.keys() | {name}
+    assert (tmp_path / name).read_text("utf-8").endswith("# of another\n")
 
 
 # Results for machines

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from ..core.atomic_file import all_in_place, in_place, make_folder
+from ..core.atomic_file import all_in_place, in_folder, in_place
 from ..core.codes import Code
 from ..core.findings import PipelineError, refuse
 from ..core.given_path import look_at_output
@@ -64,7 +64,8 @@ def add_case(path: Path, new: NewCase, read_options: ReadOptions) -> tuple[Regre
 
     Returns: the case as it was written, and what came of it.
 
-    Raises: PipelineError: CASE_EXISTS, BAD_CASES, NO_SUCH_INPUT, CANNOT_WRITE, and what keeps the case from being run.
+    Raises: PipelineError: CASE_EXISTS, OUTPUT_EXISTS where the list was changed meanwhile, BAD_CASES, NO_SUCH_INPUT,
+        CANNOT_WRITE, and what keeps the case from being run.
     """
     remove_dead(path.parent)
     is_there, text = look_at_output(path).is_there, _text_of(path)
@@ -82,13 +83,13 @@ def add_case(path: Path, new: NewCase, read_options: ReadOptions) -> tuple[Regre
     added = text + (_separator(text) + _block(case)).replace("\n", "\r\n" if "\r\n" in text else "\n")
     if parse_case_list(path, added.removeprefix("\ufeff")).cases != (*old.cases, case):
         raise bad_cases(path, f"cannot hold {case.id}: what was appended reads as something else")
-    make_folder(golden.parent)
-    with all_in_place((path, golden), overwrite=True) as (list_part, golden_part):
+    with in_folder(golden.parent), all_in_place((path, golden), overwrite=True) as (list_part, golden_part):
         list_part.write_bytes(added.encode())
         golden_part.write_text(golden_text(run.golden), "utf-8")
         _refuse_present(old, case.id)
         if look_at_output(path).is_there != is_there or _text_of(path) != text:
-            raise bad_cases(path, "was changed meanwhile", "Add the case once more; nothing was written.")
+            words = f"{path.name} was changed meanwhile, as by another verimask regress --add; it was left alone"
+            raise refuse(Code.OUTPUT_EXISTS, words, "Add the case once more; nothing was written.", where=(path.name,))
     return case, run
 
 
@@ -108,13 +109,12 @@ def update_case(cases: CaseList, judged: CaseJudged) -> CaseList:
         raise run.refusal or bad_cases(cases.path, f"cannot run {case.id}")
     _refuse_faults(run)
     golden = cases.golden_path(case.id)
-    make_folder(golden.parent)
     if not case.sha256 or case.sha256 == run.sha256:
-        with in_place(golden, overwrite=True) as part:
+        with in_folder(golden.parent), in_place(golden, overwrite=True) as part:
             part.write_text(golden_text(run.golden), "utf-8")
         return cases
     edited = _with_digest(cases, case, run.sha256)
-    with all_in_place((cases.path, golden), overwrite=True) as (list_part, golden_part):
+    with in_folder(golden.parent), all_in_place((cases.path, golden), overwrite=True) as (list_part, golden_part):
         list_part.write_bytes(edited.text.encode())
         golden_part.write_text(golden_text(run.golden), "utf-8")
     return edited
