@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from pipeline.core.unexpected import as_refusal
 from pipeline.core.write_refusals import cannot_write
 from pipeline.decode.rtstruct import decode
 from pipeline.dicom.header import KEYWORDS, read_header
-from tests.helpers import rtphantom, segs
+from tests.helpers import made_series, rtphantom, segs
 from tests.helpers.phantom import Spec, write
 
 SMALL = Spec(shape=(9, 7, 4), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)
@@ -119,6 +120,45 @@ def test_lack_of_memory_is_no_bug() -> None:
     assert "memory" in finding.message
     assert finding.code is Code.MEMORY_LIMIT
     assert "bug" not in finding.hint
+
+
+@pytest.mark.parametrize("given", [0, 1])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "convert in --as image -o out/ --jobs 2",
+        "convert in --as image -o out.nii.gz",
+        "cohort in -o out --jobs 2 --no-page --images all",
+    ],
+)
+def test_lack_of_threads_is_no_bug(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, given: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = made_series.Study(made_series.Person("1", "one"), "a")
+    made_series.write_image(tmp_path / "in" / "p" / "image", study, made_series.MadeGrid((9, 7, 4)))
+    left = [None] * given
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    code, _, errors = run(capsys, *words.split(), "--crosscheck", "off")
+    assert "Traceback" not in errors
+    assert "bug" not in errors
+    if not given:
+        assert (code, "ystem gives no more threads" in " ".join(errors.split())) == (10, True), errors
+
+
+def test_lack_of_processes_is_no_bug() -> None:
+    for number in (errno.EAGAIN, errno.ENOMEM):
+        finding = as_refusal(OSError(number, "Try again")).finding
+        assert (finding.code, "bug" in finding.hint) == (Code.MEMORY_LIMIT, False)
+    assert as_refusal(RuntimeError("else")).finding.code is Code.UNEXPECTED
 
 
 # Extras that are not there

@@ -204,11 +204,10 @@ def _report_failure(error: Exception, options: argparse.Namespace) -> int:
     """Print a refusal in words, or an unexpected error with its trace, since that is our bug; return the exit code."""
     from ..core.findings import Exit, PipelineError
     from ..core.given_path import refused_by_path
+    from ..core.unexpected import as_refusal, lacks_resources
     from ..core.write_refusals import refused_by_disk
 
-    if isinstance(error, MemoryError):
-        from ..core.unexpected import as_refusal
-
+    if lacks_resources(error):
         error = as_refusal(error, "what was asked for")
     error = refused_by_disk(error) or refused_by_path(error) or error
     if isinstance(error, PipelineError):

@@ -17,7 +17,7 @@ from threading import Lock, Semaphore, Thread
 from typing import Any, NamedTuple, Protocol
 
 from .team_worker import DONE
-from .workers import describe_exit, kill, python_process
+from .workers import describe_exit, kill, python_process, start_threads
 
 ENDED = "ended"  # instead of an answer, where the process of a task ended: a ProcessEnd
 _TURN_S = 1.0  # between two looks at the keyboard; a key is noticed at once where the system allows it
@@ -68,9 +68,7 @@ class Team:
         self._places = Semaphore(ahead * processes)
         self._messages: SimpleQueue[Message] = SimpleQueue()
         self._members: set[Member] = set()
-        self._threads = [Thread(target=self._hand_out, daemon=True) for _ in range(processes)]
-        for thread in self._threads:
-            thread.start()
+        self._threads = start_threads([Thread(target=self._hand_out, daemon=True) for _ in range(processes)])
 
     def next_message(self) -> Message:
         """Wait for the next message of any process."""

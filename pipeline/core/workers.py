@@ -69,6 +69,28 @@ class BackgroundCall(Generic[T]):
         return self._value
 
 
+def start_threads(threads: Sequence[Thread]) -> list[Thread]:
+    """Start threads, as many of them as the system gives.
+
+    Args:
+        threads: that do the same, so that fewer do as well.
+
+    Returns: those that were started.
+
+    Raises: RuntimeError where there is none.
+    """
+    started: list[Thread] = []
+    for thread in threads:
+        try:
+            thread.start()
+        except RuntimeError:
+            if not started:
+                raise
+            break
+        started.append(thread)
+    return started
+
+
 def python_process(module: str, *arguments: str, folder: str = "", keep_errors: bool = False) -> Popen[bytes]:
     """A Python that runs a module of this package, with pipes to it and from it. It inherits no thread and no lock.
 

@@ -22,7 +22,7 @@ from struct import pack
 from threading import Thread
 from typing import IO, Any, NamedTuple
 
-from ..core.workers import count_cores
+from ..core.workers import count_cores, start_threads
 from .crc32 import combine
 
 _BLOCK = 1 << 20  # bytes that are deflated at once
@@ -75,9 +75,9 @@ class GzipWriter(RawIOBase):
         self._under_way: deque[GzipBlock] = deque()
         self._queue: SimpleQueue[GzipBlock | None] = SimpleQueue()
         file.write(_HEADER)
-        self._workers = [Thread(target=self._work, daemon=True) for _ in range(min(_THREADS, count_cores()))]
-        for worker in self._workers:
-            worker.start()
+        self._workers: list[Thread] = []  # for `close`, where there is none
+        workers = [Thread(target=self._work, daemon=True) for _ in range(min(_THREADS, count_cores()))]
+        self._workers = start_threads(workers)
 
     def writable(self) -> bool:
         """Whether it can be written to: always, as for every stream that is open for writing."""
