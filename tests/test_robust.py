@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -27,6 +29,7 @@ from pipeline.decode.rtstruct import decode
 from pipeline.dicom.header import KEYWORDS, read_header
 from tests.helpers import made_series, rtphantom, segs
 from tests.helpers.phantom import Spec, write
+from tests.helpers.watching import ROOT
 
 SMALL = Spec(shape=(9, 7, 4), row_spacing=1.3, column_spacing=0.8, step=2.1, bits_allocated=8, radius_mm=4)
 OFF = Policy(crosscheck="off")
@@ -152,6 +155,23 @@ def test_lack_of_threads_is_no_bug(
     assert "bug" not in errors
     if not given:
         assert (code, "ystem gives no more threads" in " ".join(errors.split())) == (10, True), errors
+
+
+@pytest.mark.parametrize(
+    "words", ["convert in -o out/ --as image --jobs 2", "cohort in -o out --jobs 2 --no-page --images all"]
+)
+def test_a_team_leaves_no_file_open(tmp_path: Path, words: str) -> None:
+    for name in ("a", "b"):
+        study = made_series.Study(made_series.Person(name * 5, name), name)
+        made_series.write_image(tmp_path / "in" / name / "image", study, made_series.MadeGrid((9, 7, 4)))
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *words.replace("in", str(tmp_path / "in"), 1).replace(" out", f" {tmp_path}/out").split(),
+         "--crosscheck", "off"],
+        cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "error"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Exception ignored" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 8), done.stderr
 
 
 def test_lack_of_processes_is_no_bug() -> None:

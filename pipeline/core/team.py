@@ -94,6 +94,9 @@ class Team:
             self._tasks.clear_up(member.mark)
         for thread in self._threads:
             thread.join(_PATIENCE_S)
+        if not any(thread.is_alive() for thread in self._threads):  # one that reads still would be waited for
+            for member in members:
+                member.forget()
 
     def _hand_out(self) -> None:
         """Give one process its tasks until none is left; where it dies, start another one for those that are left."""
@@ -108,6 +111,7 @@ class Team:
                 if member is not None:
                     self._tasks.clear_up(member.mark)
                     self._members.discard(member)
+                    member.forget()
                 member = None
                 self._messages.put(Message(number, ENDED, ProcessEnd(words)))
             self._messages.put(Message(number, DONE, None))
@@ -178,6 +182,11 @@ class Member:
             kill(self._process)
         code = self._process.returncode
         return "did not answer" if code is None else describe_exit(code)
+
+    def forget(self) -> None:
+        """Close its output, once it has ended and nobody reads it any more."""
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def pickled(value: Any) -> bytes:
