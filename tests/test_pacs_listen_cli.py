@@ -46,7 +46,7 @@ def listen(*options: str) -> int:
         (("--port", "0", "--stop-after", "nan"), "--stop-after"),
         (("--port", "0", "--min-free", "-1"), "--min-free"),
         (("--port", "0", "--ca-file", "ca.pem"), "--ca-file has no effect"),
-        (("--port", "0", "--certificate", "nothing.pem"), "nothing.pem of --certificate"),
+        (("--port", "0", "--certificate", "nothing.pem"), "--certificate nothing.pem cannot be used"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(

@@ -47,5 +47,5 @@ def make_context(certificate: str, authorities: str | None) -> ssl.SSLContext:
 
 
 def _unusable(option: str, path: str, error: OSError, wanted: str) -> PipelineError:
-    why = f"{Path(path).name} of {option} cannot be used: {error.strerror or 'not PEM'}"
+    why = f"{option} {Path(path).name} cannot be used: {error.strerror or 'not PEM'}"
     return refuse(Code.BAD_OPTION, why, f"Give one PEM file with {wanted}.", where=(option,))
