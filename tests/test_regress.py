@@ -461,6 +461,30 @@ def test_who_is_second_to_add_is_told_so(
     assert (tmp_path / name).read_text("utf-8").endswith("# of another\n")
 
 
+@pytest.mark.parametrize(
+    ("edit", "key"),
+    [
+        (lambda g: g.pop("Inputs"), "Inputs"),
+        (lambda g: g.update(Results=[None]), "Results"),
+        (lambda g: g["Results"][0].pop("Verdict"), r"Results\[0\]\.Verdict"),
+        (lambda g: g["Results"][0]["Affine"][0].__setitem__(0, 10**400), r"Results\[0\]\.Affine"),
+        (lambda g: g["Results"][0].update(Affine=[[0] * 4] * 4), r"Results\[0\]\.Affine"),
+        (lambda g: g["Results"][0].update(Shape="x"), r"Results\[0\]\.Shape"),
+        (lambda g: g["Results"][0]["Labels"][0].update(Voxels="x"), r"Results\[0\]\.Labels"),
+        (lambda g: g["Results"][0]["Labels"][0].update(CentroidRasMm=[1, 2, "x"]), r"Results\[0\]\.Labels"),
+        (lambda g: g["Results"][0].update(Witnesses={"dcmqi": None}), r"Results\[0\]\.Witnesses"),
+        (lambda g: g["Results"][0].update(File=["x"]), r"Results\[0\]\.File"),
+    ],
+)
+def test_a_damaged_golden_record_is_no_bug(
+    run: Run, case: Path, edit: Callable[[dict[str, Any]], object], key: str
+) -> None:
+    edit_golden(case, edit)
+    code, printed, _ = run("cases.toml")
+    assert code == 12
+    assert re.search(rf"BAD_CASES: golden/liver\.json is damaged: {key} is not", " ".join(printed.split()))
+
+
 # Results for machines
 
 

@@ -24,6 +24,7 @@ from ..core.codes import Code
 from ..core.findings import PipelineError, refuse
 from ..core.json_file import read_json
 from ..nifti.file import read_planes
+from .golden_form import find_odd
 
 Golden = dict[str, Any]
 SCHEMA = "verimask golden 1"
@@ -67,6 +68,9 @@ def read_golden(path: Path) -> Golden | None:
         raise _no_golden(path, f"cannot be read: {error}") from error
     if not isinstance(golden, dict) or golden.get("Schema") != SCHEMA:
         raise _no_golden(path, "is no golden record of this version")
+    odd = find_odd(golden)
+    if odd:
+        raise _no_golden(path, f"is damaged: {odd} is not what a golden record has there")
     return golden
 
 
