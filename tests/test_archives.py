@@ -316,7 +316,7 @@ def test_an_archive_that_unpacks_itself_is_read(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (gzip.compress(b"x"), "export.zip is a compressed file, not DICOM"),
+        (gzip.compress(b"x", mtime=0), "export.zip is a compressed file, not DICOM"),
         (bytes(257) + b"ustar" + bytes(300), "export.zip is a packed archive, not DICOM"),
         (b"<html>not found</html>", "export.zip is a web page, not DICOM"),
         (b"something", "no DICOM image among the 1 files of export.zip"),
