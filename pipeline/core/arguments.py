@@ -112,7 +112,7 @@ def path(field: str, given: Any) -> Path:
     """One path."""
     from pathlib import Path
 
-    if not isinstance(given, str | Path) or given == "":
+    if not isinstance(given, str | Path) or given == "" or "\0" in str(given):
         raise bad_option(field, given, "a path")
     return Path(given)
 
