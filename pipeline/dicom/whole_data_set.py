@@ -16,9 +16,9 @@ from pathlib import Path
 from struct import unpack
 from typing import BinaryIO, NamedTuple
 
-from ..core.regular_file import open_regular
 from .encoding import DEFLATED, EXPLICIT_BIG, LONG_VRS, find_data_set
 from .inflate import inflate
+from .source_file import open_source
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
@@ -41,7 +41,7 @@ class _OpenLength(NamedTuple):
 
 def end_of(path: Path) -> DataSetEnd:
     """Follow the data set of a file to its end. Raises OSError where the file cannot be had, MEMORY_LIMIT where it is deflated."""
-    with open_regular(path) as file:
+    with open_source(path) as file:
         return end_of_file(file, path.name)
 
 
