@@ -192,9 +192,10 @@ def _refuse_more_pixels(header: Header, count: int, length: int, extra: int) -> 
     further = 0 if of_three else _further(bits, count, length)
     if further:
         raise _frame_count(header, f"its pixel data hold {count + further} frames, and it describes {count}")
-    why = of_three or _further_lines(header, count, length)
     per_pixel = bits / max(whole_number(header, "Rows", 1) * whole_number(header, "Columns", 1), 1)
-    if not why and per_pixel == 1 and (extra <= count + 1 or _may_be_padded_rows(header, count, length)):
+    is_padded = per_pixel == 1 and _may_be_padded_rows(header, count, length)
+    why = of_three or ("" if is_padded else _further_lines(header, count, length))
+    if not why and per_pixel == 1 and (extra <= count + 1 or is_padded):
         why = "its rows, frames or segments may begin on bytes of their own, which shifts all bits behind"
     if why:
         raise _wrong_length(
