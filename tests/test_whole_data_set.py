@@ -52,7 +52,8 @@ def test_every_cut_is_noticed(layout: str, tmp_path: Path) -> None:
     assert end_of(path) == (True, True)
     rows = b"\0\x28\0\x10" if layout == "big" else b"\x28\0\x10\0"
     least = 400 if layout == "deflated" else content.rindex(rows) + 10  # a cut between two elements before is not seen
-    for size in range(200, len(content)):
+    last = len(content) - (layout == "deflated")  # whose last byte may be padding, which is no loss
+    for size in range(200, last):
         path.write_bytes(content[:size])
         end = end_of(path)
         assert not end.has_pixels, size
