@@ -24,6 +24,7 @@ from pynetdicom.dsutils import encode
 
 from pipeline.core.findings import PipelineError
 from pipeline.pacs.arrival import SETTLE_S, Arrivals
+from pipeline.pacs.incoming import Destination, IncomingInstances
 from pipeline.pacs.receiver import Receiver, ReceiverSettings
 from pipeline.pacs.receiver_access import parse_senders
 from pipeline.pacs.receiver_store import InstanceFacts, ReceivedFolder
@@ -393,7 +394,7 @@ def test_who_looks_whether_the_port_is_open_keeps_nobody_out(serve: Any, tmp_pat
     serving = serve()
     for _ in range(70):
         socket.create_connection(("127.0.0.1", serving.port)).close()
-    wait_until(lambda: not serving.receiver._waiting, 20)
+    wait_until(lambda: not len(serving.receiver._unasked), 20)
     association = associate(serving.port)
     assert store(association, grey(tmp_path / "in", "one").paths[0]) == 0
     association.release()
@@ -401,15 +402,15 @@ def test_who_looks_whether_the_port_is_open_keeps_nobody_out(serve: Any, tmp_pat
 
 
 def test_connections_that_ask_for_nothing_are_counted(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.pacs.receiver._MOST_WAITING", 3)
+    monkeypatch.setattr("pipeline.pacs.connection.MOST_UNASKED", 3)
     serving = serve()
     idle = [socket.create_connection(("127.0.0.1", serving.port)) for _ in range(3)]
-    wait_until(lambda: len(serving.receiver._waiting) == 3)
+    wait_until(lambda: len(serving.receiver._unasked) == 3)
     assert not associate(serving.port).is_established
     assert ("refused", "127.0.0.1", "3 connections that ask for nothing are open already") in serving.heard.told
     for connection in idle:
         connection.close()
-    wait_until(lambda: not serving.receiver._waiting)
+    wait_until(lambda: not serving.receiver._unasked)
     association = associate(serving.port)
     assert association.is_established
     association.release()
@@ -446,6 +447,29 @@ def test_a_message_that_is_none_costs_its_association_at_most(
     assert again.is_established
     again.release()
     assert serving.files() == []
+
+
+def test_what_a_move_sends_to_is_as_hard_to_shut_and_to_stop(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The port of --move-to is open for the time of a retrieval, to anybody."""
+    wanted = grey(tmp_path / "in", "one").paths[0]
+    kept: list[str] = []
+    incoming = IncomingInstances({dcmread(wanted).SOPInstanceUID}, lambda uid, _: kept.append(uid))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with incoming.receiving(Destination(TITLE, port), "127.0.0.1", 20):
+        for _ in range(20):
+            socket.create_connection(("127.0.0.1", port)).close()
+        association = associate(port)
+        message, *_ = parts_of(association, wanted)
+        ((context, command),) = message.presentation_data_value_list
+        message.presentation_data_value_list = [[context, command[: command.index(b"\x00\x00\x00\x10")]]]  # no UID
+        association.dul.send_pdu(message)
+        wait_until(lambda: not association.is_established)
+        again = associate(port)
+        assert store(again, wanted) == 0
+        again.release()
+    assert len(kept) == 1
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_length_that_is_made_up_takes_no_memory(serve: Any, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from .archive import (
     series_in,
     unreached,
 )
+from .connection import fence_threads
 from .incoming import Destination, IncomingInstances
 from .tls import Tls
 
@@ -210,7 +211,8 @@ class DimseArchive:
         if not association.is_established and not (may_take_nothing and _takes_nothing(association)):
             self._explain(association)
         try:
-            yield association
+            with fence_threads():
+                yield association
         except BaseException:
             association.abort()
             raise

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ssl import SSLContext
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..core.findings import Code, refuse
 from .archive import KeepInstance
-from .connection import read_at_once
+from .connection import MOST_UNASKED, UnaskedConnections, fence_threads
 
 if TYPE_CHECKING:
     from pynetdicom.events import Event
@@ -79,10 +79,9 @@ class IncomingInstances:
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = timeout_s
         for context in AllStoragePresentationContexts:
             entity.add_supported_context(context.abstract_syntax or "", ALL_TRANSFER_SYNTAXES)
-        handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, lambda event: read_at_once(event.assoc, timeout_s)),
-            (evt.EVT_C_STORE, self.take),
-        ]
+        entity.maximum_associations = 2 * MOST_UNASKED
+        unasked = UnaskedConnections(timeout_s, lambda *_: None)
+        handlers = [*unasked.handlers(), (evt.EVT_C_STORE, self.take)]
         try:
             server = entity.start_server(
                 (host, destination.port), block=False, evt_handlers=handlers, ssl_context=destination.tls
@@ -90,8 +89,10 @@ class IncomingInstances:
         except OSError as error:
             why = f"port {destination.port} of --move-to cannot be listened at: {error.strerror}"
             raise refuse(Code.BAD_OPTION, why, "Give one that is free.", where=("--move-to",)) from error
+        unasked.guard(server)
         try:
-            yield
+            with fence_threads():
+                yield
         finally:
             if server is not None:
                 server.shutdown()

@@ -12,12 +12,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from ssl import SSLContext, SSLError
+from ssl import SSLContext
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..core.findings import Code, refuse
-from .connection import fence_threads, read_at_once
+from .connection import UnaskedConnections, fence_threads
 from .receiver_access import AllowedSenders
 from .receiver_store import CANNOT_UNDERSTAND, SUCCESS, InstanceFacts, NotKept, ReceivedFolder
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from pynetdicom.events import Event
 
 MOST_ASSOCIATIONS = 32  # at the same time
-_MOST_WAITING = (
-    64  # connections of one address that have not asked for an association yet; of all that may not, together
-)
 _PDU = 1 << 17  # bytes of one P-DATA: as much as DCMTK sends at once; pynetdicom takes 16 kB at a time by default
 _REQUEST_S, _NETWORK_S = 30.0, 60.0  # for an association to be asked for, and between two of its messages
 
@@ -87,9 +84,9 @@ class Receiver:
         self.port = settings.port
         self._settings, self._folder, self._events = settings, folder, events
         self._associations: dict[int, Association] = {}
-        self._waiting: dict[int, tuple[Association, str]] = {}  # that did not ask yet, and what they count for
         self._lock = Lock()
         self._entity: Any = None
+        self._unasked = UnaskedConnections(_REQUEST_S, events.refused, self._group_of)
         self._restore = ExitStack()
 
     @property
@@ -102,8 +99,7 @@ class Receiver:
         from pynetdicom import evt
 
         handlers = [
-            (evt.EVT_CONN_OPEN, self._opened),
-            (evt.EVT_CONN_CLOSE, self._closed),
+            *self._unasked.handlers(),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_RELEASED, self._released),
@@ -111,7 +107,7 @@ class Receiver:
         ]
         logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
         self._restore.callback(_write_to(self._folder))
-        self._restore.callback(fence_threads(self._failed))
+        self._restore.enter_context(fence_threads(self._failed))
         self._entity = _make_entity(self._settings.title)
         try:
             server = self._entity.start_server(
@@ -124,7 +120,7 @@ class Receiver:
             self._restore.close()
             why = f"port {self._settings.port} of --port cannot be listened at: {error.strerror or error}"
             raise refuse(Code.BAD_OPTION, why, "Give one that is free, above 1023.", where=("--port",)) from error
-        server.verify_request = self._may_wait
+        self._unasked.guard(server)
         self.port = server.server_address[1]
 
     def stop(self) -> None:
@@ -141,42 +137,12 @@ class Receiver:
         """Tell of associations that ended without a word, as where their thread died."""
         with self._lock:
             dead = [number for number, association in self._associations.items() if not association.is_alive()]
-            over = [
-                number for number, (one, _) in self._waiting.items() if one.ident is not None and not one.is_alive()
-            ]
-            for number in over:
-                del self._waiting[number]
         for number in dead:
             self._end(number, in_order=False)
 
-    def _may_wait(self, connection: Any, address: Any) -> bool:
-        """Whether a connection is let in to ask: whoever opens many and asks for nothing keeps nobody else out."""
-        group = self._group_of(str(address[0]))
-        with self._lock:
-            waiting = sum(one == group for _, one in self._waiting.values())
-        if waiting >= _MOST_WAITING:
-            self._events.refused(str(address[0]), f"{waiting} connections that ask for nothing are open already")
-        return waiting < _MOST_WAITING
-
     def _group_of(self, address: str) -> str:
+        """What connections are counted by: the address of who may send, and all strangers together."""
         return address if self._settings.allowed.knows(address) else ""
-
-    def _opened(self, event: Event) -> None:
-        read_at_once(event.assoc, _REQUEST_S)
-        with self._lock:
-            group = self._group_of(str(event.assoc.requestor.address))
-            self._waiting[id(event.assoc)] = (event.assoc, group)
-
-    def _closed(self, event: Event) -> None:
-        """Have a connection that ended before it asked be forgotten at once: pynetdicom would wait until its time is over."""
-        with self._lock:
-            was_waiting = self._waiting.pop(id(event.assoc), None) is not None
-        if was_waiting and isinstance(getattr(event.assoc.dul.socket, "failure", None), SSLError):
-            self._events.refused(
-                str(event.assoc.requestor.address), "no TLS came about: it has none, or not what we trust"
-            )
-        if was_waiting:
-            event.assoc.dul.to_user_queue.put(None)  # type: ignore[arg-type]
 
     def _requested(self, event: Event) -> None:
         """Judge an association that is asked for."""
@@ -185,8 +151,6 @@ class Receiver:
         title, called = str(request.calling_ae_title).strip(), str(request.called_ae_title).strip()
         address = str(association.requestor.address)
         sender = f"{title} at {address}"
-        with self._lock:
-            self._waiting.pop(id(association), None)
         reason, why = self._judge(title, called, address)
         if reason is not None:
             self._events.refused(sender, why)
