@@ -25,7 +25,7 @@ from ..core.write_refusals import cannot_write
 from .case import Case, CaseSeries, Place, TableRow
 from .facts import InputFile
 
-SCHEMA = "verimask cohort plan 1"
+SCHEMA = "verimask cohort plan 2"
 PRIVATE = ".verimask"  # in the output folder: what holds paths and identifiers
 
 

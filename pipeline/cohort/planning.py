@@ -22,7 +22,7 @@ from ..core.version import __version__
 from ..dicom.source_file import sha256
 from .facts import SeriesFacts
 from .index.index import Changes, Index
-from .plan import CohortOptions, CohortPlan, private_folder, read_plan, write_plan
+from .plan import SCHEMA, CohortOptions, CohortPlan, private_folder, read_plan, write_plan
 from .privacy import cohort_cleaner
 from .public_rows import public_key
 from .subjects.subjects import SubjectRules
@@ -119,7 +119,9 @@ def _digest(request: CohortRequest, index: Index) -> str:
         table = sha256(request.table) if look_at_input(request.table).is_file else secrets.token_hex()
     rules = request.rules._replace(salt=new_digest(request.rules.salt).digest())
     inputs = [str(path.absolute()) for path in request.inputs]
-    return new_digest(repr((__version__, inputs, request.options, rules, table, request.images)).encode()).hexdigest()
+    return new_digest(
+        repr((__version__, SCHEMA, inputs, request.options, rules, table, request.images)).encode()
+    ).hexdigest()
 
 
 def _plan_anew(request: CohortRequest, index: Index, changes: Changes, dataset: Dataset) -> Planned:

@@ -42,15 +42,7 @@ class SeenPath(NamedTuple):
 
 
 def look_at_input(path: str | os.PathLike[str]) -> SeenPath:
-    """Look at what is to be read.
-
-    Args:
-        path: that was given.
-
-    Returns: what is there.
-
-    Raises: PipelineError FILE_UNREAD where that cannot be seen.
-    """
+    """Look at what is to be read. Raises FILE_UNREAD where that cannot be seen."""
     try:
         return _look_at(path)
     except OSError as error:
@@ -58,15 +50,7 @@ def look_at_input(path: str | os.PathLike[str]) -> SeenPath:
 
 
 def look_at_output(path: str | os.PathLike[str]) -> SeenPath:
-    """Look at where something is to be written.
-
-    Args:
-        path: that was given.
-
-    Returns: what is there.
-
-    Raises: PipelineError CANNOT_WRITE where that cannot be seen.
-    """
+    """Look at where something is to be written. Raises CANNOT_WRITE where that cannot be seen."""
     try:
         return _look_at(path)
     except OSError as error:
